@@ -1,0 +1,1 @@
+"""dr.yaml and the DR_ environment: targets, objectives, where state lives."""

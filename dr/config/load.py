@@ -1,0 +1,80 @@
+"""Find and read the configuration: flag, then DR_ environment variable, then dr.yaml, then defaults.
+
+Called by: ``dr.cli`` and ``dr.activities``, once at their start.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import platformdirs
+import yaml
+
+from dr.config.model import Settings, Target
+from dr.domain.errors import RefusedError, UsageError
+
+LAB = "lab"
+T = TypeVar("T")
+
+
+def home() -> Path:
+    """Where state lives: DR_HOME, else the platform's place for a user's data (root: the site's, which others may cross)."""
+    named = os.environ.get("DR_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/dr"))
+    return platformdirs.user_data_path("dr")
+
+
+def lab_target_file() -> Path:
+    """The file that a running lab publishes: its target, as dr.yaml would say it."""
+    return home() / "lab" / "target.yaml"
+
+
+def _decode(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text()) or {}, kind)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {error}.") from None
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path} is not a valid configuration: {error}.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError."""
+    named = path or (Path(os.environ["DR_CONFIG"]) if os.environ.get("DR_CONFIG") else None)
+    if named is None and not Path("dr.yaml").exists():
+        return Settings()
+    return _decode(named or Path("dr.yaml"), Settings)
+
+
+def find_target(settings: Settings, name: str) -> Target:
+    """The target called ``name``; "lab" is the one a running lab published. Raises UsageError, RefusedError."""
+    if name in settings.targets:
+        return settings.targets[name]
+    if name == LAB:
+        if lab_target_file().exists():
+            return _decode(lab_target_file(), Target)
+        raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
+    known = ", ".join(sorted({*settings.targets, LAB}))
+    raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")
+
+
+def secret(reference: str) -> str:
+    """Resolve ``env:NAME`` or ``file:PATH``. Raises RefusedError that names the reference, never the value."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env" and rest in os.environ:
+        return os.environ[rest]
+    if scheme == "file" and Path(rest).is_file():
+        lines = Path(rest).read_text().splitlines()
+        if lines:
+            return lines[0]
+    if scheme not in ("env", "file"):
+        raise UsageError(f"The secret reference {reference!r} is not understood.", "Use env:NAME or file:PATH.")
+    raise RefusedError(f"The secret {reference!r} is not there.", "Set it where the reference points.")

@@ -1,0 +1,119 @@
+"""What dr.yaml may say, field by field; msgspec refuses everything else.
+
+Called by: ``dr.config.load``, and by whoever holds a target. Secrets never stand here, only references to them:
+``env:NAME`` (an environment variable) or ``file:PATH`` (the first line of a file).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dr.domain.model import Grant
+
+
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A database role and where its password is found."""
+
+    user: str
+    secret: str
+
+
+class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The database inside the instance."""
+
+    name: str
+    harness: Login
+    """The harness's own role: reads every table (pg_read_all_data), owns schema ``dr``, nothing else."""
+    roles: tuple[Login, ...] = ()
+    """The application's roles, each with the secret the service really uses: a restore proves that they still log in."""
+    master: Login | None = None
+    """Whose password ``--reset-master-secret`` sets on a restoration."""
+    ca: str = ""
+    """CA bundle for sslmode=verify-full; empty: the system's."""
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The prediction service: where the source's is, and how one is put on a restored database."""
+
+    url: str
+    """Base URL of the service on the source."""
+    command: tuple[str, ...]
+    """Started against a restored database with DATABASE_URL, HOST and PORT in its environment."""
+    login: str
+    """The role among ``database.roles`` the service connects as."""
+    requests: tuple[dict[str, object], ...]
+    """Bodies of /predict for synthetic patients: probes send them in turn; their answers are the golden ones."""
+    artifacts: str = ""
+    """Directory of model artifacts; passed on as MODEL_DIR, and digested against model_versions."""
+    volatile: tuple[str, ...] = ("prediction_id", "created_at")
+    """Fields of an answer that differ every time and are left out when answers are compared."""
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An AWS shared-credentials file and its profile; both empty: boto3's own chain, minus ambient endpoints."""
+
+    file: str = ""
+    profile: str = ""
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A system under drill, pinned."""
+
+    account: str
+    region: str
+    instance: str
+    """The source: DBInstanceIdentifier."""
+    database: DatabaseConfig
+    service: ServiceConfig | None = None
+    endpoint: str = ""
+    """RDS and STS endpoint URL; empty: AWS's own for the region."""
+    credentials: Credentials = Credentials()
+    grants: tuple[Grant, ...] = ()
+    emulated: str = ""
+    """What of this target is not the real thing; stands in every report ("RDS emulated")."""
+    restored: dict[str, object] = {}
+    """What a drill's copy gets instead of the source's: DBSubnetGroupName, VpcSecurityGroupIds, DBInstanceClass, ..."""
+
+
+class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Limits. The platform's own where ``platform.md`` names one; the others are defaults to be set by its owner."""
+
+    time_to_copy: float = 3600.0
+    """Seconds from the disaster to a verified copy within the SLO."""
+    exposure_snapshot: float = 93_600.0
+    """Seconds of data a daily snapshot may leave uncovered: a day, and two hours for the backup itself."""
+    exposure_time: float = 600.0
+    """Seconds a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
+    loss: float = 0.0
+    """Acknowledged markers before the recovery point that may be missing."""
+    latency_p95: float = 1.0
+    """Seconds; platform.md: readmission_api_request_duration_seconds p95 > 1s alerts."""
+    model_latency_p95: float = 2.0
+    """Seconds; platform.md: readmission_model_prediction_duration_seconds p95 > 2s alerts."""
+    database_latency_p95: float = 0.5
+    """Seconds; platform.md: readmission_database_query_duration_seconds p95 > 500ms alerts."""
+    error_rate: float = 0.01
+    """Share of requests; platform.md: > 1% alerts."""
+
+
+class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """How the harness measures."""
+
+    rate: float = 50.0
+    """Probes a second on each path."""
+    markers: float = 20.0
+    """Markers a second."""
+    timeout: float = 2.0
+    """Seconds after which a probe counts as an error."""
+    window: float = 1.0
+    """Seconds of one window; three in a row within the SLO end an outage."""
+    settle: float = 12.0
+    """Seconds a restored path is measured."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of dr.yaml."""
+
+    targets: dict[str, Target] = {}
+    objectives: Objectives = Objectives()
+    meter: Meter = Meter()

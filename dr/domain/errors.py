@@ -1,0 +1,67 @@
+"""Every error a person can meet, each with its exit code (DESIGN: 2 usage, 3 refused, 4 inconclusive, 5 failed).
+
+Called by: every layer; ``dr.cli`` alone turns them into an exit. A message says what happened, to which thing; ``hint``
+says what to do next. A missed objective is a result and never an error.
+"""
+
+from __future__ import annotations
+
+
+class DrError(Exception):
+    """Base of all; ``exit_code`` is the process's."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} {self.hint}".strip()
+
+
+class UsageError(DrError):
+    """The request itself, or the configuration, is wrong."""
+
+    exit_code = 2
+
+
+class RefusedError(DrError):
+    """A guard, or a precondition that is not met. Nothing was changed."""
+
+    exit_code = 3
+
+
+class EvidenceError(DrError):
+    """Evidence is missing, altered or unreadable, so that nothing can be concluded from it."""
+
+    exit_code = 4
+
+
+class ProviderError(DrError):
+    """A provider or a part of the harness failed. ``code`` is the provider's own error code, where it has one.
+
+    ``transient``: the same call may succeed when repeated.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", *, code: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.transient = transient
+
+
+class DeadlineError(ProviderError):
+    """A call did not reach its state before its deadline."""
+
+
+class HaltedError(DrError):
+    """The run was told to stop (``dr abort``, a signal, or a parent that is gone)."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, hint: str = "", *, exit_code: int = 130) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code

@@ -1,0 +1,283 @@
+"""The types every layer speaks in. Frozen, without behaviour beyond what their fields imply.
+
+Called by: everybody. Times named ``at`` are wall-clock seconds since the epoch, UTC, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """How a demand, or a whole run, came out."""
+
+    MET = "met"
+    MISSED = "missed"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Grant(StrEnum):
+    """What a target allows. Nothing by default."""
+
+    MARKERS = "markers"
+    """Synthetic rows and tables of the harness's own may be written to the source."""
+    FAULTS = "faults"
+    """Faults may be injected into copies that this run made."""
+    DISPOSABLE = "disposable"
+    """The whole target may be broken; only a target on loopback can be disposable."""
+
+
+class Purpose(StrEnum):
+    """Why a restoration was made: a drill's copy is removed at the end, an on-call restore's is kept."""
+
+    DRILL = "drill"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One moment on two clocks: wall (for people) and monotonic (for differences within one boot)."""
+
+    at: float
+    mono_ns: int
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One step of a run as an experiment or the command line names it."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asked for, before anything was looked at.
+
+    ``since``: when the disaster happened, as the caller knows it; None where the run itself stamps it.
+    ``digest`` identifies equal requests, so that the same command again finds what an earlier one began.
+    """
+
+    target: str
+    verbs: tuple[Verb, ...]
+    purpose: Purpose
+    drill: str | None = None
+    since: float | None = None
+    keep: bool = False
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that exists at the provider. ``kind`` is "instance"; ``attributes`` are the provider's own names."""
+
+    kind: str
+    identifier: str
+    status: str
+    tags: Mapping[str, str]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """What can be restored. A snapshot covers up to ``covers``; a window covers ``earliest`` to ``covers``."""
+
+    kind: str
+    """"snapshot" or "window"."""
+    identifier: str
+    source: str
+    status: str
+    covers: float | None
+    earliest: float | None = None
+    automated: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The present state, read once before planning."""
+
+    at: float
+    account: str
+    region: str
+    resources: tuple[Resource, ...] = ()
+    points: tuple[RecoveryPoint, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What a driver read that is neither: the stored profile of a source that is gone, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Who a run is: what its tags say, and what names it may give to what it makes."""
+
+    id: str
+    target: str
+    purpose: Purpose
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One planned effect.
+
+    ``args`` hold no secret, only references ("env:NAME", "file:PATH"), and may hold "${CALL.KEY}", which ``perform``
+    fills from the result of an earlier call's effect in the ledger.
+    ``touches``: the identifiers that this call changes; guards compare them with what the run may touch.
+    ``undo``: the call that reverses this one; None where there is nothing to reverse.
+    ``deadline``: seconds from the first apply to the end of polling.
+    ``volatile``: what it makes dies with the machine or the session (a process): a resumed run undoes and repeats it.
+    """
+
+    id: str
+    verb: str
+    phase: str
+    driver: str
+    operation: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    touches: tuple[str, ...] = ()
+    undo: Call | None = None
+    until: str = ""
+    deadline: float = 60.0
+    volatile: bool = False
+    fault: bool = False
+    """A fault is always undone; ``--keep`` never spares it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One fact about ``path``, written to observations.jsonl. ``value`` is JSON: identifiers and digests, no rows."""
+
+    what: str
+    path: str
+    value: Any
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a poll saw. ``result`` goes into the ledger when ``done``; ``note`` is for the person who waits."""
+
+    done: bool
+    result: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    observations: tuple[Observation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A limit frozen with the plan. ``limit`` is in ``unit``; a demand without a number has unit "" and limit None."""
+
+    objective: str
+    path: str
+    limit: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do, and what will be asked of it."""
+
+    request: Request
+    run: RunIdentity
+    calls: tuple[Call, ...]
+    demands: tuple[Demand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One demand, judged. ``because`` is one sentence that names what it rests on."""
+
+    objective: str
+    path: str
+    status: Status
+    because: str
+    measured: float | None = None
+    unit: str = ""
+    limit: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named part of the recovery; ``started`` in wall seconds."""
+
+    name: str
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How to reach what was restored."""
+
+    identifier: str
+    host: str
+    port: int
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All findings; the worst wins, none is inconclusive."""
+
+    run: str
+    target: str
+    drill: str | None
+    status: Status
+    findings: tuple[Finding, ...]
+    phases: tuple[Phase, ...]
+    restored: Restored | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSum:
+    """A table's rows under one filter: how many, and an order-independent checksum."""
+
+    rows: int
+    checksum: str
+    method: str
+    """How the checksum was computed; two sums compare only where the methods are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The content of a database under one recorded pg_snapshot.
+
+    ``snapshot``: the text of pg_current_snapshot() whose rows are summed. ``major``: the server's major version.
+    ``schema``: object name to digest. ``tables``: qualified name to sum.
+    """
+
+    at: float
+    major: int
+    snapshot: str
+    schema: Mapping[str, str]
+    tables: Mapping[str, TableSum]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A baseline taken again later under the same filter: the tables whose sums had changed, or whose object had."""
+
+    at: float
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a source held, kept outside it. It can judge a recovery point between ``fingerprint.at`` and a repeat.
+
+    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave.
+    """
+
+    id: str
+    target: str
+    source: str
+    resource_id: str
+    fingerprint: Fingerprint
+    golden: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    repeats: tuple[Repeat, ...] = ()

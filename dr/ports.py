@@ -1,0 +1,60 @@
+"""The Protocols, all of them. Each one's docstring is its contract; tests/contract runs one suite against every driver.
+
+Called by: the engine (which knows nothing else of the drivers) and by type checkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from dr.domain.model import Call, Facts, Fingerprint, Observation, Progress, Request, RunIdentity, Stamp, Verb
+
+
+class Clock(Protocol):
+    """The only way to the time. Tests pass a virtual one."""
+
+    def now(self) -> Stamp:
+        """The present moment on both clocks."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after ``seconds``; a virtual clock just advances."""
+
+
+class Provider(Protocol):
+    """What a driver is to the engine: it looks, proposes (purely), applies and polls.
+
+    Errors: everything raised is a ``DrError``; the client library's own errors never leak. No secret appears in an
+    argument, a result, an observation, a note or an error.
+    """
+
+    def look(self, request: Request) -> Facts:
+        """Read the present state that planning needs. Changes nothing."""
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """The calls that ``verb`` comes down to. Pure: the same arguments give the same calls.
+
+        Raises RefusedError or UsageError where the facts show that the verb cannot work.
+        """
+
+    def confirm_identity(self) -> None:
+        """Compare what the client talks to with the target's pins. Raises RefusedError where they differ."""
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do it; ``args`` are the call's with every reference filled. Returns what ``poll`` needs.
+
+        Idempotent under the run's tag: repeated after a crash, it finds what the first attempt made.
+        """
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        """How far it is. ``result`` is what ``apply`` returned. Raises ProviderError on a state that cannot recover."""
+
+
+class Database(Protocol):
+    """A database's content, as the examination reads it. Read-only."""
+
+    def fingerprint(self, snapshot: str | None, include: tuple[str, ...] = ()) -> Fingerprint:
+        """Sum every table under ``snapshot`` (None: the present one, recorded in the answer)."""
+
+    def examine(self) -> tuple[Observation, ...]:
+        """Foreign keys by anti-join, indexes, the active model version."""
