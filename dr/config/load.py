@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def home() -> Path:
-    """Where state lives: DR_HOME, else the platform's place for a user's data (root: the site's, which others may cross)."""
+    """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross."""
     named = os.environ.get("DR_HOME")
     if named:
         return Path(named).expanduser().absolute()

@@ -1,0 +1,126 @@
+"""A run's evidence, loaded: what the judge and the reports read, and nothing else.
+
+Called by: ``dr.evidence.directory`` (makes it), ``dr.judge`` and ``dr.report`` (read it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dr.domain.model import Observation, Plan, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger. ``kind``: accepted, intent, effect, failed, undoing, undone, event, halted.
+
+    ``call`` is the planned call's id, or "" where the entry is about the run. ``data``: an effect's result, a failure's
+    sentence, an event's text. ``prev`` and ``hash`` chain the entries.
+    """
+
+    seq: int
+    stamp: Stamp
+    kind: str
+    call: str
+    data: Mapping[str, Any]
+    prev: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One probe, times in monotonic nanoseconds. ``sent`` or ``done`` is 0 where it was never reached.
+
+    ``status`` is the HTTP status, 0 where there was none; ``error`` names why ("timeout", "refused", ...), "" if none.
+    """
+
+    n: int
+    due: int
+    sent: int
+    done: int
+    status: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A path's probes. ``start`` ties monotonic to wall time: wall = start.at + (ns - start.mono_ns) / 1e9."""
+
+    path: str
+    rate: float
+    timeout: float
+    start: Stamp
+    samples: tuple[Sample, ...]
+
+    def wall(self, mono_ns: int) -> float:
+        return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """One write. ``outcome``: acknowledged, failed (certainly not written) or indeterminate."""
+
+    n: int
+    due: int
+    sent: int
+    done: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Markers:
+    """Every write, kept outside the system that fails. ``offset``: database clock minus harness clock, seconds, known
+    to within ``uncertainty``. ``last_sent`` etc. are derived by the judge, not stored."""
+
+    rate: float
+    start: Stamp
+    offset: float
+    uncertainty: float
+    markers: tuple[Marker, ...]
+
+    def wall(self, mono_ns: int) -> float:
+        return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """run.json: what was fixed before the first effect."""
+
+    plan: Plan
+    started: Stamp
+    emulated: str
+    versions: Mapping[str, str]
+    window: float
+    """Seconds of one window of samples."""
+    previous_seal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered."""
+
+    record: RunRecord
+    entries: tuple[Entry, ...]
+    observations: tuple[Observation, ...] = ()
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+    markers: Markers | None = None
+    problems: tuple[str, ...] = ()
+
+    def effect(self, call: str) -> Mapping[str, Any] | None:
+        """The newest effect's result of ``call``, or None where it had none (or it was undone before a repeat)."""
+        return next((e.data for e in reversed(self.entries) if e.call == call and e.kind == "effect"), None)
+
+    def observed(self, what: str, path: str) -> Any:
+        """The newest observation of ``what`` on ``path``, or None: not observed."""
+        return next((o.value for o in reversed(self.observations) if (o.what, o.path) == (what, path)), None)
+
+    def disaster(self) -> float | None:
+        """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
+        for call in ("vanish", "declare"):
+            effect = self.effect(call)
+            if effect is not None:
+                return float(effect["at"])
+        since = self.record.plan.request.since
+        return since if since is not None else self.record.started.at
