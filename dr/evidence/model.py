@@ -34,6 +34,8 @@ class Sample:
     """One probe, times in monotonic nanoseconds. ``sent`` or ``done`` is 0 where it was never reached.
 
     ``status`` is the HTTP status, 0 where there was none; ``error`` names why ("timeout", "refused", ...), "" if none.
+    ``late``: nanoseconds from due until the prober took the probe up: its own lateness. ``sent`` minus ``due`` also
+    holds the waiting for a connection, which is the target's doing.
     """
 
     n: int
@@ -42,6 +44,7 @@ class Sample:
     done: int
     status: int
     error: str
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)

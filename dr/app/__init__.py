@@ -1,0 +1,1 @@
+"""The order of things: open a run, do its verbs, finish it."""

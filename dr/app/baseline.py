@@ -1,0 +1,17 @@
+"""``dr baseline``: record what the source holds, beside its nightly backup. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from dr.app.session import context_of
+from dr.config.load import load
+
+
+def take(target: str) -> str:
+    """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence.
+
+    Raises ProviderError where the source or its service cannot be read.
+    """
+    from dr.drivers.postgres import nightly
+    from dr.drivers.serving import ask_golden
+
+    return nightly(context_of(load(), target, "baseline"), ask_golden)

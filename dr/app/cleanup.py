@@ -1,0 +1,62 @@
+"""Finish what was left: runs that were killed, and copies that no run owns any more.
+
+Called by: ``dr.cli`` (cleanup, abort), and before every new run on the same target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dr.app.outcome import Outcome
+from dr.app.session import Session, Tell, attach, context_of, finish, locked, seal
+from dr.config.load import home
+from dr.config.model import Settings
+from dr.domain.model import Purpose
+from dr.evidence.directory import RunDirectory, runs
+from dr.wiring import drivers
+
+
+def unsealed(target: str | None = None) -> Iterator[RunDirectory]:
+    """Runs that never came to their end, oldest first."""
+    for directory in runs(home()):
+        if not directory.sealed() and target in (None, directory.record().plan.request.target):
+            yield directory
+
+
+def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:
+    """Unwind, judge and seal ``directory``'s run. What ``dr restore`` made stays, and the outcome says so.
+
+    Raises RefusedError while the run is under way (stop it with ``dr abort`` first).
+    """
+    session = attach(settings, directory, tell)
+    with locked(session.context.name):
+        return _clean(session)
+
+
+def clean_drills(settings: Settings, target: str, tell: Tell) -> list[Outcome]:
+    """Before a run on a target whose lock is held: finish the drills on it that were killed."""
+    killed = [d for d in unsealed(target) if d.record().plan.request.purpose is Purpose.DRILL]
+    return [_clean(attach(settings, directory, tell)) for directory in killed]
+
+
+def _clean(session: Session) -> Outcome:
+    verdict, leftovers = finish(session)
+    if not leftovers and not session.directory.sealed():
+        seal(session, verdict)
+    return Outcome(session.directory, verdict, leftovers)
+
+
+def clean_orphans(settings: Settings, target: str) -> list[str]:
+    """Delete drill copies past their expiry that no run of this DR_HOME owns. Returns a sentence each."""
+    context = context_of(settings, target, "orphans")
+    known = {directory.id for directory in runs(home())}
+    provider = drivers(context)["rds"]
+    told = []
+    with locked(target):
+        for call in provider.orphans(known, context.clock.now().at):  # type: ignore[attr-defined]
+            provider.confirm_identity()
+            result = provider.apply(call, call.args)
+            while not provider.poll(call, result).done:
+                context.clock.sleep(1.0)
+            told.append(f"{', '.join(call.touches)}: an expired drill copy that no run here owns; deleted")
+    return told

@@ -1,0 +1,163 @@
+"""A drill: read its experiment, let Chaos Toolkit order its verbs in a child process, follow, finish.
+
+Called by: ``dr.cli.drill`` and, for the reading, ``dr.activities``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import dr
+from dr.app.outcome import Outcome
+from dr.app.session import Session, child_environment, finish
+from dr.app.signals import halting
+from dr.config.model import Target
+from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Grant, Purpose, Request, Verb
+
+ACTIVITIES = "dr.activities"
+GLANCE = 0.2
+"""Seconds between two looks at the child and the ledger."""
+PATIENCE = 120.0
+"""Seconds a halted child has for its own rollbacks before it is ended; the parent then unwinds."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A drill's Chaos Toolkit file, as far as it is understood here."""
+
+    name: str
+    path: Path
+    title: str
+    description: str
+    runbook: str
+    verbs: tuple[Verb, ...]
+    demands: Mapping[str, str]
+    foreign: tuple[str, ...]
+    """Activities that are not dr's: the ledger does not see what they do."""
+
+
+def shelves() -> tuple[Path, ...]:
+    """Where experiments are looked for: the working directory's, then those that came with dr."""
+    return (Path("experiments"), Path(dr.__file__).parent.parent / "experiments")
+
+
+def known() -> dict[str, Path]:
+    """Every drill by name."""
+    return {path.stem: path for shelf in reversed(shelves()) for path in sorted(shelf.glob("*.yaml"))}
+
+
+def read(name: str) -> Experiment:
+    """The drill called ``name``, or the file of that path. Raises UsageError with what is wrong with it."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else known().get(name)
+    if path is None or not path.exists():
+        raise UsageError(f"There is no drill {name!r}.", f"Known drills: {', '.join(known()) or 'none'}.")
+    try:
+        document = yaml.safe_load(path.read_text())
+        return _experiment(path, document)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise UsageError(f"{path} is not an experiment dr understands: {type(error).__name__} {error}.") from None
+
+
+def _experiment(path: Path, document: Mapping[str, Any]) -> Experiment:
+    extension = next(e for e in document["extensions"] if e["name"] == "dr")
+    method = document["method"]
+    own = [activity for activity in method if activity["provider"].get("module") == ACTIVITIES]
+    return Experiment(
+        name=path.stem,
+        path=path.absolute(),
+        title=document["title"],
+        description=document["description"],
+        runbook=extension.get("runbook", ""),
+        verbs=tuple(Verb(a["provider"]["func"], dict(a["provider"].get("arguments") or {})) for a in own),
+        demands=dict(extension["demands"]),
+        foreign=tuple(activity["name"] for activity in method if activity not in own),
+    )
+
+
+def request(experiment: Experiment, target: str, keep: bool) -> Request:
+    """What running the drill asks for."""
+    return Request(target, experiment.verbs, Purpose.DRILL, drill=experiment.name, keep=keep)
+
+
+def check_foreign(experiment: Experiment, target: Target) -> None:
+    """Raises RefusedError where the experiment acts outside dr on a target that is not disposable."""
+    if experiment.foreign and Grant.DISPOSABLE not in target.grants:
+        raise RefusedError(
+            f"{experiment.name} holds activities of other extensions ({', '.join(experiment.foreign)}).",
+            "They run on disposable targets only, since the ledger does not see what they do.",
+        )
+
+
+def run(session: Session, experiment: Experiment) -> Outcome:
+    """Run the experiment in a child, then unwind, judge and seal whatever became of it."""
+    error: DrError | None = None
+    with halting(session.directory) as signals:
+        try:
+            _follow(session, experiment)
+        except DrError as failed:
+            error = failed
+        verdict, leftovers = finish(session)
+    if signals or session.directory.halted():
+        because = session.directory.halted() or "a signal was received"
+        error = HaltedError(f"The drill was stopped: {because}.", exit_code=(signals or [130])[0])
+    return Outcome(session.directory, verdict, leftovers, error or _failure(session))
+
+
+def _follow(session: Session, experiment: Experiment) -> None:
+    """Wait for the child, telling what the ledger shows. Raises ProviderError where it cannot be started."""
+    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--log-file"]
+    command += [str(session.directory.path / "chaostoolkit.log"), "--settings", os.devnull, "run"]
+    command += ["--journal-path", str(session.directory.path / "journal.json"), str(experiment.path)]
+    with (session.directory.path / "chaostoolkit.out").open("wb") as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                env=child_environment(session),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as failed:
+            raise ProviderError(f"Chaos Toolkit could not be started: {failed.strerror}.") from None
+    session.engine.ledger.append("event", data={"text": "Chaos Toolkit started", "pid": child.pid})
+    try:
+        _watch(session, child)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        session.engine.ledger.append("event", data={"text": "Chaos Toolkit ended", "exit": child.wait()})
+
+
+def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:
+    told, clock = 0, session.context.clock
+    planned = {call.id: call for call in session.plan.calls}
+    halted_at: float | None = None
+    while child.poll() is None:
+        entries = session.engine.ledger.entries()
+        for entry in entries[told:]:
+            if entry.call in planned and entry.kind != "undone":
+                session.tell(planned[entry.call], "" if entry.kind == "intent" else entry.kind)
+        told = len(entries)
+        if session.directory.halted():
+            halted_at = halted_at or clock.now().at
+            if clock.now().at - halted_at > PATIENCE:
+                return
+        clock.sleep(GLANCE)
+
+
+def _failure(session: Session) -> DrError | None:
+    """The first failed step, which Chaos Toolkit's exit code does not show."""
+    for entry in session.engine.ledger.entries():
+        if entry.kind == "failed":
+            return ProviderError(f"The step {entry.call} failed: {entry.data['because']}")
+    return None

@@ -1,0 +1,38 @@
+"""How a run ended, as an exit code. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dr.domain.errors import DrError
+from dr.domain.model import Status, Verdict
+from dr.evidence.directory import RunDirectory
+
+CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
+WORST_FIRST = (130, 143, 1, 5, 4, 3, 2)
+"""Interrupted before all; then a missed demand before a failure before inconclusive before refused."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its verdict, what could not be undone, and the error that ended it early, if one did."""
+
+    run: RunDirectory
+    verdict: Verdict
+    leftovers: tuple[str, ...] = ()
+    error: DrError | None = None
+
+
+def worst(codes: set[int]) -> int:
+    """The exit code of several at once."""
+    return next((code for code in WORST_FIRST if code in codes), 0)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """The exit code of one run."""
+    codes = {CODES[outcome.verdict.status]}
+    if outcome.leftovers:
+        codes.add(5)
+    if outcome.error is not None:
+        codes.add(outcome.error.exit_code)
+    return worst(codes)

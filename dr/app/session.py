@@ -1,0 +1,275 @@
+"""One run, from request to seal: prepare, accept, do, finish; and finding an earlier run again.
+
+Called by: ``dr.app.restore``, ``dr.app.drill``, ``dr.app.cleanup`` and ``dr.activities``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+
+from dr import wiring
+from dr.config.context import Context
+from dr.config.load import find_target, home
+from dr.config.model import Settings
+from dr.domain.errors import DrError, RefusedError
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Stamp, Verb, Verdict
+from dr.drivers import process
+from dr.engine.guard import Consent, guard
+from dr.engine.perform import Engine, perform, renew, unwind
+from dr.engine.plan import demands, label, plan
+from dr.evidence.clock import SystemClock
+from dr.evidence.directory import RunDirectory, runs
+from dr.evidence.model import RunRecord
+from dr.judge.verdict import judge
+from dr.ports import Provider
+from dr.report.formats import document
+
+Tell = Callable[[Call, str], None]
+PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "dr", "psycopg")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run with everything it needs to go on."""
+
+    context: Context
+    plan: Plan
+    tell: Tell
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(self.context.run)
+
+    @cached_property
+    def providers(self) -> Mapping[str, Provider]:
+        return wiring.drivers(self.context)
+
+    @cached_property
+    def engine(self) -> Engine:
+        owner = self.context.owner
+        return Engine(
+            run=self.directory,
+            ledger=self.directory.ledger(self.context.clock),
+            providers=self.providers,
+            clock=self.context.clock,
+            tell=self.tell,
+            orphaned=lambda: "" if process.alive(owner) else "its session is gone",
+        )
+
+    def calls(self, position: int) -> tuple[Call, ...]:
+        wanted = label(position, self.plan.request.verbs[position])
+        return tuple(call for call in self.plan.calls if call.verb == wanted)
+
+    def do(self, position: int) -> None:
+        """Perform the verb at ``position``. Raises what ``perform`` raises."""
+        with self.directory.exclusive():
+            perform(self.engine, self.calls(position))
+
+    def find(self, verb: Verb) -> int:
+        """The place of ``verb`` in the request: the first that is not done yet. Raises RefusedError."""
+        effects = self.engine.ledger.state().effects
+        places = [n for n, planned in enumerate(self.plan.request.verbs) if planned == verb]
+        if not places:
+            raise RefusedError(f"The plan of run {self.directory.id} holds no such {verb.name}.", "Run it with dr.")
+        return next((n for n in places if any(c.id not in effects for c in self.calls(n))), places[-1])
+
+    def unwind(self) -> tuple[str, ...]:
+        """Undo what is open. Returns what is left."""
+        with self.directory.exclusive():
+            return unwind(self.engine, self.plan.calls, self.plan.request.keep)
+
+    def done(self) -> bool:
+        """Whether every call has had its effect, undone since or not."""
+        effects = {entry.call for entry in self.engine.ledger.entries() if entry.kind == "effect"}
+        return all(call.id in effects for call in self.plan.calls)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a request comes down to, before anything is changed. ``began``: None where an earlier run goes on."""
+
+    session: Session
+    facts: Facts
+    began: Stamp | None
+
+    def refusals(self, consent: Consent) -> tuple[str, ...]:
+        return guard(self.session.plan, self.session.context.target, self.facts, consent)
+
+
+def request_digest(target: str, verbs: tuple[Verb, ...]) -> str:
+    """What equal requests share."""
+    content = json.dumps([target, [[verb.name, verb.args] for verb in verbs]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Context:
+    """The context of run ``run`` on ``target``. Raises UsageError or RefusedError where there is no such target."""
+    where = home()
+    return Context(
+        name=target,
+        target=find_target(settings, target),
+        settings=settings,
+        home=where,
+        run=where / "runs" / run,
+        clock=SystemClock(),
+        owner=owner or process.identity(os.getpid()),
+    )
+
+
+@contextmanager
+def locked(target: str) -> Iterator[None]:
+    """Hold a target for one run. Raises RefusedError where another run holds it."""
+    path = home() / "locks" / f"{target}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(
+                f"Another run is under way on target {target!r}.", "'dr history' names it; 'dr abort' stops it."
+            ) from None
+        yield
+
+
+def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell: Tell) -> Prepared:
+    """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its
+    run directory and from another machine by its tag. Raises what the drivers' look and propose raise."""
+    request = replace(request, digest=request_digest(request.target, request.verbs))
+    earlier = _unfinished(request)
+    if earlier is not None:
+        return resume(settings, earlier, tell)
+    began = SystemClock().now()
+    context = context_of(settings, request.target, _new_run(began))
+    facts = _look(wiring.drivers(context), request)
+    elsewhere = _tagged(request, facts)
+    if elsewhere:
+        context = context_of(settings, request.target, elsewhere)
+    identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest)
+    frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
+    planned = plan(request, identity, facts, wiring.proposers(wiring.drivers(context)), frozen)
+    return Prepared(Session(context, planned, tell), facts, began)
+
+
+def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
+    """An earlier run as it stands; its plan is the one that was accepted then."""
+    session = attach(settings, directory, tell)
+    facts = _look(session.providers, session.plan.request)
+    return Prepared(session, facts, None)
+
+
+def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str = "") -> Session:
+    """A session over an existing run. Raises EvidenceError where its run.json cannot be read."""
+    recorded = directory.record().plan
+    return Session(context_of(settings, recorded.request.target, directory.id, owner), recorded, tell)
+
+
+def accept(prepared: Prepared, consent: Consent) -> Session:
+    """The plan becomes the run's: into run.json and the ledger. Raises RefusedError with every refusal."""
+    refusals = prepared.refusals(consent)
+    if refusals:
+        raise RefusedError(" ".join(refusals))
+    session = prepared.session
+    if prepared.began is None:
+        session.directory.resume()
+        session.engine.ledger.append("resumed")
+        with session.directory.exclusive():
+            renew(session.engine, session.plan.calls)
+        return session
+    digest = session.directory.create(_record(session, prepared.began))
+    session.engine.ledger.append("accepted", data={"run.json": digest})
+    return session
+
+
+def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
+    """Unwind, judge, seal. Returns the verdict and what could not be undone.
+
+    A restore that is not done stays unsealed, so that the same command goes on with it.
+    """
+    leftovers = session.unwind()
+    verdict = judge(session.directory.load(session.context.clock))
+    session.directory.write_verdict(document(verdict))
+    if session.plan.request.purpose is Purpose.DRILL or session.done():
+        seal(session, verdict)
+    return verdict, leftovers
+
+
+def seal(session: Session, verdict: Verdict) -> None:
+    """Fix the evidence, and mark the restoration so that another machine sees that its run has ended."""
+    restored = session.engine.ledger.state().effects.get("restore")
+    if restored is not None:
+        try:
+            session.providers["rds"].seal_tag(str(restored["identifier"]), verdict.status)  # type: ignore[attr-defined]
+        except DrError as error:
+            session.engine.ledger.append("event", data={"text": f"the restoration could not be tagged: {error}"})
+    session.directory.seal(session.context.clock.now())
+
+
+def _unfinished(request: Request) -> RunDirectory | None:
+    if request.purpose is not Purpose.RESTORE:
+        return None
+    for directory in reversed(runs(home())):
+        recorded = directory.record().plan.request
+        if not directory.sealed() and recorded.digest == request.digest and recorded.purpose is Purpose.RESTORE:
+            return directory
+    return None
+
+
+def _tagged(request: Request, facts: Facts) -> str:
+    """The run of an unfinished restoration that an equal request made from another machine, or ""."""
+    if request.purpose is not Purpose.RESTORE:
+        return ""
+    for resource in facts.resources:
+        tags = resource.tags
+        if tags.get("dr:request") == request.digest and "dr:sealed" not in tags:
+            return tags.get("dr:run", "")
+    return ""
+
+
+def _look(by_name: Mapping[str, Provider], request: Request) -> Facts:
+    """What all drivers see, as one."""
+    seen = [provider.look(request) for provider in by_name.values()]
+    return Facts(
+        at=seen[0].at,
+        account=next((facts.account for facts in seen if facts.account), ""),
+        region=next((facts.region for facts in seen if facts.region), ""),
+        resources=tuple(resource for facts in seen for resource in facts.resources),
+        points=tuple(point for facts in seen for point in facts.points),
+        extra={key: value for facts in seen for key, value in facts.extra.items()},
+    )
+
+
+def _new_run(began: Stamp) -> str:
+    return f"{datetime.fromtimestamp(began.at, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _record(session: Session, began: Stamp) -> RunRecord:
+    sealed = [directory for directory in runs(home()) if directory.sealed()]
+    return RunRecord(
+        plan=session.plan,
+        started=began,
+        emulated=session.context.target.emulated,
+        versions={name: version(name) for name in PARTS},
+        window=session.context.settings.meter.window,
+        previous_seal=sealed[-1].seal_digest() if sealed else "",
+    )
+
+
+def child_environment(session: Session) -> dict[str, str]:
+    """What a process needs to attach to this session."""
+    return {
+        **os.environ,
+        "DR_HOME": str(session.context.home),
+        "DR_TARGET": session.context.name,
+        "DR_RUN": session.directory.id,
+        "DR_OWNER": session.context.owner,
+    }

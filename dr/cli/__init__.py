@@ -1,0 +1,78 @@
+"""The command line: ``dr``. Each family of commands is a file of its own, imported when it is called.
+
+Called by: the console script.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from dr import __version__
+from dr.domain.errors import DrError
+
+COMMANDS = {
+    "restore": ("dr.cli.restore", "Restore the database and prove it."),
+    "drill": ("dr.cli.drill", "List, show and run recovery drills."),
+    "verify": ("dr.cli.evidence", "Repeat a run's verdict from its evidence, offline."),
+    "report": ("dr.cli.evidence", "Print or write a run's report."),
+    "history": ("dr.cli.evidence", "List the runs and how they came out."),
+    "adopt": ("dr.cli.housekeeping", "Hand a restored instance over: take the run's tags off."),
+    "cleanup": ("dr.cli.housekeeping", "Finish killed runs and undo what they left."),
+    "abort": ("dr.cli.housekeeping", "Stop a run that is under way."),
+    "baseline": ("dr.cli.housekeeping", "Record what the source holds, beside its nightly backup."),
+    "backups": ("dr.cli.housekeeping", "List what could be restored."),
+    "doctor": ("dr.cli.housekeeping", "Check that a target can be reached as configured."),
+    "lab": ("dr.cli.lab", "The embedded environment: real PostgreSQL behind an RDS endpoint."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called, and whose help needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(__version__, package_name="dr")
+def cli() -> None:
+    """Restore, break and measure: disaster recovery that never says "recovered" without proof.
+
+    Exit codes: 0 all demands met, 1 a demand missed, 2 usage, 3 refused, 4 inconclusive, 5 failed, 130/143 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit. Nothing a user does shows a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except DrError as error:
+        click.echo(f"dr: {error}", err=True)
+        code = error.exit_code
+    except click.exceptions.Abort:
+        code = 130
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,158 @@
+"""What several commands share: options, consent, progress, the end of a run. Called by: ``dr.cli.*``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dr.domain.model import Call
+
+if TYPE_CHECKING:
+    from dr.app.outcome import Outcome
+    from dr.app.session import Prepared, Session
+    from dr.config.model import Settings
+    from dr.domain.model import Verdict
+    from dr.engine.guard import Consent
+    from dr.evidence.model import Evidence
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+target_option = click.option("--target", default="lab", envvar="DR_TARGET", show_default=True, help="Which target.")
+output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", envvar="DR_OUTPUT", help="Form of the result."
+)
+
+
+def run_options(command: F) -> F:
+    """--plan, --yes and --confirm, which every command that changes something has."""
+    for option in (
+        click.option("--confirm", default="", envvar="DR_CONFIRM", help="Consent: the source's identifier."),
+        click.option("--yes", is_flag=True, envvar="DR_YES", help="Consent for disposable targets."),
+        click.option("--plan", "plan_only", is_flag=True, help="Print the planned calls and change nothing."),
+        output_option,
+        target_option,
+    ):
+        command = option(command)
+    return command
+
+
+def settings() -> Settings:
+    from dr.config.load import load
+
+    return load()
+
+
+class Progress:
+    """Tells on stderr what is under way; on a terminal a waiting step rewrites its line."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._open = False
+
+    def __call__(self, call: Call, note: str) -> None:
+        terminal = sys.stderr.isatty()
+        if note and not terminal:
+            return
+        line = f"[{time.monotonic() - self._began:6.1f} s] {call.id}" + (f": {note}" if note else "")
+        click.echo(("\r\x1b[K" if self._open else "") + line, err=True, nl=not (terminal and note))
+        self._open = terminal and bool(note)
+
+
+def consent(prepared: Prepared, yes: bool, confirm: str) -> Consent:
+    """The consent given by flags, or typed on a terminal. Without either the guard will refuse."""
+    from dr.engine.guard import Consent
+
+    if yes or confirm or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return Consent(confirm, yes)
+    show_plan(prepared, err=True)
+    source = prepared.session.context.target.instance
+    return Consent(click.prompt(f"Type {source} to go on", err=True, default="", show_default=False))
+
+
+def show_plan(prepared: Prepared, err: bool = False) -> None:
+    """The planned calls, one a line, with what each touches, awaits and how it is undone."""
+    for call in prepared.session.plan.calls:
+        touches = f" touches {', '.join(call.touches)}" if call.touches else ""
+        until = f" until {call.until} (at most {call.deadline:.0f} s)" if call.until else ""
+        undo = f"; undone by {call.undo.operation}" if call.undo else ""
+        click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{touches}{until}{undo}", err=err)
+
+
+def plan_document(prepared: Prepared) -> str:
+    """The plan as JSON."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(prepared.session.plan), indent=2).decode()
+
+
+def print_plan(prepared: Prepared, output: str) -> None:
+    """--plan: the calls and the demands, and what a guard would refuse."""
+    from dr.engine.guard import Consent
+
+    if output == "json":
+        click.echo(plan_document(prepared))
+        return
+    show_plan(prepared)
+    for demand in prepared.session.plan.demands:
+        limit = f" at most {demand.limit:g} {demand.unit}" if demand.limit is not None else ""
+        click.echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
+    target = prepared.session.context.target
+    for refusal in prepared.refusals(Consent(target.instance)):
+        click.echo(f"{'refused':>14}  {refusal}")
+
+
+def conclude(session: Session, outcome: Outcome, output: str) -> int:
+    """Print the verdict, the error and what was left; return the exit code."""
+    from dr.app.outcome import exit_code
+
+    evidence = outcome.run.load(session.context.clock)
+    click.echo(rendered(output, evidence, outcome.verdict), nl=False)
+    page = outcome.run.path / "report.html"
+    page.write_text(rendered("html", evidence, outcome.verdict))
+    if output == "text":
+        click.echo(f"  Evidence  {outcome.run.path}\n  Report    {page}")
+    if outcome.error is not None:
+        click.echo(f"dr: {outcome.error}", err=True)
+    for sentence in outcome.leftovers:
+        click.echo(f"dr: left behind: {sentence}", err=True)
+    return exit_code(outcome)
+
+
+def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
+    """A report in one of its forms."""
+    from dr.report import formats, page
+
+    if form == "text":
+        width = shutil.get_terminal_size((100, 40)).columns
+        return formats.text(evidence, verdict, width, formats.style_for(sys.stdout, os.environ))
+    if form == "html":
+        return page.html(evidence, verdict)
+    if form == "markdown":
+        return formats.markdown(evidence, verdict)
+    return formats.junit([(evidence, verdict)]) if form == "junit" else formats.as_json(verdict)
+
+
+def moment(text: str, what: str) -> float:
+    """An ISO 8601 time as seconds since the epoch. Raises UsageError without a zone: nothing is guessed."""
+    from datetime import datetime
+
+    from dr.domain.errors import UsageError
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{what} {text!r} is not a time.", "Write it as 2026-04-24T23:45:00Z.") from None
+    if at.tzinfo is None:
+        raise UsageError(f"{what} {text!r} has no zone.", "Add Z for UTC, or an offset such as +02:00.")
+    return at.timestamp()
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, indent=2)

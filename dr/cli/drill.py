@@ -1,0 +1,136 @@
+"""``dr drill``: list, show, run. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dr.cli import common
+from dr.domain.errors import DrError, HaltedError
+
+if TYPE_CHECKING:
+    from dr.app.outcome import Outcome
+    from dr.app.session import Session
+    from dr.config.model import Settings
+    from dr.report.formats import Refused
+
+
+@click.group(short_help="List, show and run recovery drills.")
+def drill() -> None:
+    """Recovery drills: Chaos Toolkit experiments that end with a verdict."""
+
+
+@drill.command("list")
+@common.output_option
+def list_drills(output: str) -> None:
+    """List the drills."""
+    from dr.app.drill import known, read
+
+    experiments = [read(name) for name in known()]
+    if output == "json":
+        click.echo(common.dumps([{"name": e.name, "title": e.title, "path": str(e.path)} for e in experiments]))
+        return
+    for experiment in experiments:
+        click.echo(f"{experiment.name:<24} {experiment.title}")
+
+
+@drill.command()
+@click.argument("name")
+@common.output_option
+def show(name: str, output: str) -> None:
+    """Show what a drill does and what it demands."""
+    from dr.app.drill import read
+
+    e = read(name)
+    if output == "json":
+        verbs = [{"name": verb.name, "args": dict(verb.args)} for verb in e.verbs]
+        click.echo(common.dumps({"name": e.name, "title": e.title, "verbs": verbs, "demands": dict(e.demands)}))
+        return
+    click.echo(f"{e.name}: {e.title}\n{e.description}\nRunbook: {e.runbook}\nExperiment: {e.path}\n")
+    for verb in e.verbs:
+        click.echo(f"  {verb.name} {', '.join(f'{key}={value}' for key, value in verb.args.items())}".rstrip())
+    click.echo(f"\nDemands: {', '.join(f'{objective} [{path}]' for objective, path in e.demands.items())}")
+
+
+@drill.command("run")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "everything", is_flag=True, help="Every drill.")
+@click.option("--keep", is_flag=True, help="Keep the restorations; faults are undone all the same.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML here.")
+@common.run_options
+@click.pass_context
+def run_drills(
+    ctx: click.Context, /, names: tuple[str, ...], everything: bool, junit: Path | None, **options: Any
+) -> None:
+    """Run drills, one after another, and judge them."""
+    from dr.app.drill import known
+    from dr.app.outcome import worst
+    from dr.domain.errors import UsageError
+
+    wanted = tuple(known()) if everything else names
+    if not wanted:
+        raise UsageError("No drill was named.", "Give names, or --all; 'dr drill list' lists them.")
+    settings = common.settings()
+    ran: list[tuple[Session, Outcome]] = []
+    refused: list[Refused] = []
+    codes: set[int] = set()
+    for name in wanted:
+        codes.add(_one(settings, name, options, ran, refused))
+        if codes & {130, 143}:
+            break
+    if junit is not None and not options["plan_only"]:
+        _write_junit(junit, ran, refused)
+    ctx.exit(worst(codes))
+
+
+def _one(
+    settings: Settings,
+    name: str,
+    options: dict[str, Any],
+    ran: list[tuple[Session, Outcome]],
+    refused: list[Refused],
+) -> int:
+    """Run one drill; returns its exit code. What a guard or a driver refuses is told, and the next drill may run."""
+    from dr.report.formats import Refused
+
+    try:
+        return _run(settings, name, options, ran)
+    except HaltedError:
+        raise
+    except DrError as error:
+        click.echo(f"dr: {name}: {error}", err=True)
+        refused.append(Refused(name, options["target"], str(error)))
+        return error.exit_code
+
+
+def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple[Session, Outcome]]) -> int:
+    from dr.app import drill as drills
+    from dr.app.cleanup import clean_drills
+    from dr.app.session import accept, locked, prepare
+    from dr.config.load import find_target
+
+    experiment = drills.read(name)
+    progress = common.Progress()
+    drills.check_foreign(experiment, find_target(settings, options["target"]))
+    with locked(options["target"]):
+        for killed in clean_drills(settings, options["target"], progress):
+            click.echo(f"Run {killed.run.id} had been killed; it is cleaned up and judged.", err=True)
+        wanted = drills.request(experiment, options["target"], options["keep"])
+        prepared = prepare(settings, wanted, experiment.demands, progress)
+        if options["plan_only"]:
+            common.print_plan(prepared, options["output"])
+            return 0
+        session = accept(prepared, common.consent(prepared, options["yes"], options["confirm"]))
+        click.echo(f"Run {session.directory.id}: {experiment.title}", err=True)
+        outcome = drills.run(session, experiment)
+    ran.append((session, outcome))
+    return common.conclude(session, outcome, options["output"])
+
+
+def _write_junit(path: Path, ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
+    from dr.report.formats import junit
+
+    judged = [(outcome.run.load(session.context.clock), outcome.verdict) for session, outcome in ran]
+    path.write_text(junit(judged, refused))

@@ -1,0 +1,74 @@
+"""``dr verify``, ``dr report``, ``dr history``: reading what runs left behind. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dr.cli import common
+
+
+@click.command(short_help="Repeat a run's verdict from its evidence, offline.")
+@click.argument("run", default="latest")
+@common.output_option
+@click.pass_context
+def verify(ctx: click.Context, run: str, output: str) -> None:
+    """Judge RUN again from its evidence alone, and say whether that is the verdict it was given."""
+    from dr.judge.verdict import exit_code
+
+    directory, evidence, verdict = _judged(run)
+    click.echo(common.rendered(output, evidence, verdict))
+    recorded = directory.verdict_document() or {}
+    if recorded.get("verdict") != str(verdict.status):
+        click.echo(f"dr: the run was given {recorded.get('verdict')}, its evidence says {verdict.status}.", err=True)
+    ctx.exit(exit_code(verdict))
+
+
+@click.command(short_help="Print or write a run's report.")
+@click.argument("run", default="latest")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "html", "markdown", "json", "junit"]), default="text", help="Form."
+)
+def report(run: str, form: str) -> None:
+    """Print RUN's report; html is one self-contained page."""
+    _, evidence, verdict = _judged(run)
+    click.echo(common.rendered(form, evidence, verdict))
+
+
+@click.command(short_help="List the runs and how they came out.")
+@common.output_option
+def history(output: str) -> None:
+    """List the runs, newest last."""
+    from dr.config.load import home
+    from dr.evidence.directory import runs
+
+    rows = []
+    for directory in runs(home()):
+        request = directory.record().plan.request
+        document = directory.verdict_document() or {}
+        came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
+        rows.append(
+            {"run": directory.id, "what": request.drill or "restore", "target": request.target, "verdict": came_out}
+        )
+    if output == "json":
+        click.echo(common.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['run']}  {row['what']:<24} {row['target']:<12} {row['verdict']}")
+
+
+def _judged(run: str) -> tuple[Any, Any, Any]:
+    """A run's directory, evidence and verdict, judged anew. A run without a seal proves nothing: that is a problem."""
+    from dataclasses import replace
+
+    from dr.config.load import home
+    from dr.evidence.clock import SystemClock
+    from dr.evidence.directory import find_run
+    from dr.judge.verdict import judge
+
+    directory = find_run(home(), run)
+    evidence = directory.load(SystemClock())
+    if not directory.sealed():
+        evidence = replace(evidence, problems=(*evidence.problems, "the run is not sealed: it never came to its end"))
+    return directory, evidence, judge(evidence)

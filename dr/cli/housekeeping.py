@@ -1,0 +1,130 @@
+"""``dr adopt``, ``cleanup``, ``abort``, ``baseline``, ``backups``, ``doctor``. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dr.cli import common
+
+if TYPE_CHECKING:
+    from dr.app.outcome import Outcome
+
+
+@click.command(short_help="Hand a restored instance over: take the run's tags off.")
+@click.argument("run")
+@click.option("--confirm", default="", envvar="DR_CONFIRM", help="Consent: the restored instance's identifier.")
+def adopt(run: str, confirm: str) -> None:
+    """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
+    from dr.app.adopt import adopt as hand_over
+
+    click.echo(hand_over(common.settings(), run, confirm))
+
+
+@click.command(short_help="Finish killed runs and undo what they left.")
+@click.argument("run", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every unfinished run, and expired copies without a run.")
+@common.target_option
+@click.pass_context
+def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) -> None:
+    """Unwind, judge and seal what was left. What dr restore made stays."""
+    from dr.app.cleanup import clean, clean_orphans, unsealed
+    from dr.app.outcome import worst
+    from dr.config.load import home
+    from dr.evidence.directory import find_run
+
+    settings, progress = common.settings(), common.Progress()
+    chosen = [find_run(home(), run)] if run else list(unsealed(None if everything else target))
+    codes = {0}
+    for directory in chosen:
+        outcome = clean(settings, directory, progress)
+        click.echo(f"{directory.id}: {outcome.verdict.status}; {_left(outcome)}")
+        codes.add(5 if outcome.leftovers else 0)
+    if everything:
+        for sentence in clean_orphans(settings, target):
+            click.echo(sentence)
+    if not chosen:
+        click.echo("Nothing was left unfinished.")
+    ctx.exit(worst(codes))
+
+
+def _left(outcome: Outcome) -> str:
+    """What a cleaned run leaves, in words."""
+    from dr.domain.model import Purpose
+
+    if outcome.leftovers:
+        return "; ".join(outcome.leftovers)
+    restored = outcome.verdict.restored
+    if restored is not None and outcome.run.record().plan.request.purpose is Purpose.RESTORE:
+        return f"{restored.identifier} stays, since dr restore made it"
+    return "nothing is left"
+
+
+@click.command(short_help="Stop a run that is under way.")
+@click.argument("run", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every run that is under way.")
+def abort(run: str | None, everything: bool) -> None:
+    """Tell a run to stop: it unwinds, judges and seals itself. What is no longer running, 'dr cleanup' finishes."""
+    from dr.app.cleanup import unsealed
+    from dr.config.load import home
+    from dr.domain.errors import UsageError
+    from dr.evidence.directory import find_run
+
+    chosen = [find_run(home(), run)] if run else list(unsealed())
+    if not run and not everything and len(chosen) > 1:
+        raise UsageError(f"{len(chosen)} runs are under way.", "Name one, or say --all.")
+    for directory in chosen:
+        if directory.sealed():
+            click.echo(f"{directory.id} has already ended.")
+            continue
+        directory.halt("dr abort was called")
+        click.echo(f"{directory.id} was told to stop.")
+    if not chosen:
+        click.echo("No run is under way.")
+
+
+@click.command(short_help="Record what the source holds, beside its nightly backup.")
+@common.target_option
+def baseline(target: str) -> None:
+    """Record sums of every table and the service's answers, so that last night's snapshot can be compared.
+
+    Run it before and after the nightly backup: a baseline judges a snapshot that lies between two of them.
+    """
+    from dr.app.baseline import take
+
+    click.echo(take(target))
+
+
+@click.command(short_help="List what could be restored.")
+@common.target_option
+@common.output_option
+def backups(target: str, output: str) -> None:
+    """List snapshots and restore windows of the source, newest last."""
+    from dr.app.survey import recovery_points
+    from dr.report.words import moment
+
+    points = recovery_points(common.settings(), target)
+    if output == "json":
+        import msgspec
+
+        click.echo(msgspec.json.encode(points).decode())
+        return
+    for point in points:
+        since = f"{moment(point.earliest)} to " if point.earliest is not None else ""
+        covers = moment(point.covers) if point.covers is not None else "not known"
+        click.echo(f"{point.kind:<9} {point.identifier:<48} {point.status:<10} {since}{covers}")
+
+
+@click.command(short_help="Check that a target can be reached as configured.")
+@common.target_option
+@click.pass_context
+def doctor(ctx: click.Context, target: str) -> None:
+    """Check identity, provider, database and secrets of a target; change nothing."""
+    from dr.app.survey import check
+
+    worst = 0
+    for name, problem in check(common.settings(), target):
+        click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
+        worst = worst or (3 if problem else 0)
+    ctx.exit(worst)

@@ -1,0 +1,102 @@
+"""``dr restore``. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dr.cli import common
+
+if TYPE_CHECKING:
+    from dr.app.session import Prepared
+    from dr.config.model import Settings
+
+
+@click.command(short_help="Restore the database and prove it.")
+@click.option("--snapshot", metavar="ID", help="This snapshot.")
+@click.option("--latest-snapshot", is_flag=True, help="The newest snapshot of the source.")
+@click.option("--to-time", metavar="T", help="This second (ISO 8601 with a zone); waits until it is restorable.")
+@click.option("--latest", is_flag=True, help="The latest restorable time.")
+@click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
+@click.option("--as", "as_name", default="", metavar="NAME", help="The restored instance's identifier.")
+@click.option("--reset-master-secret", is_flag=True, help="Set the master password to the target's master secret.")
+@click.option("--verify/--no-verify", default=True, help="Examine the copy and put the service on it; the default.")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted restore.")
+@common.run_options
+@click.pass_context
+def restore(
+    ctx: click.Context, /, target: str, output: str, plan_only: bool, yes: bool, confirm: str, **options: Any
+) -> None:
+    """Restore a copy of the database, examine it, serve from it, and say whether that is a recovery.
+
+    The source is not touched. The restored instance stays until you adopt or delete it.
+    """
+    from dr.app.restore import run
+    from dr.app.session import accept, locked
+
+    settings = common.settings()
+    prepared = _prepare(settings, target, options)
+    if plan_only:
+        common.print_plan(prepared, output)
+        return
+    agreed = common.consent(prepared, yes, confirm)
+    with locked(prepared.session.context.name):
+        session = accept(prepared, agreed)
+        click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(options)}", err=True)
+        outcome = run(session)
+    ctx.exit(common.conclude(session, outcome, output))
+
+
+def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepared:
+    from dr.app import restore as order
+    from dr.app.session import prepare, resume
+    from dr.config.load import find_target, home
+    from dr.evidence.directory import find_run
+
+    progress = common.Progress()
+    if options["resume"]:
+        return resume(settings, find_run(home(), options["resume"]), progress)
+    since = common.moment(options["since"], "--since") if options["since"] else None
+    wanted = order.request(
+        target,
+        find_target(settings, target),
+        _recovery_point(options),
+        settings.meter.settle,
+        since=since,
+        as_name=options["as_name"],
+        reset_master=options["reset_master_secret"],
+        verify=options["verify"],
+    )
+    return prepare(settings, wanted, order.asked(wanted), progress)
+
+
+def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:
+    """What ``to`` says. Exactly one of the four must be given. Raises UsageError."""
+    from dr.domain.errors import UsageError
+
+    to_time = options["to_time"]
+    given: list[dict[str, Any]] = []
+    if options["snapshot"]:
+        given.append({"snapshot": options["snapshot"]})
+    if options["latest_snapshot"]:
+        given.append({"snapshot": "latest"})
+    if to_time:
+        given.append({"time": common.moment(to_time, "--to-time")})
+    if options["latest"]:
+        given.append({"time": "latest"})
+    if len(given) != 1:
+        raise UsageError(
+            f"{len(given) or 'No'} recovery points were named.",
+            "Give one of --snapshot ID, --latest-snapshot, --to-time T, --latest ('dr backups' lists what there is).",
+        )
+    return given[0]
+
+
+def _what(options: dict[str, Any]) -> str:
+    """The request in words."""
+    if options["resume"]:
+        return "an interrupted restore goes on"
+    if options["snapshot"] or options["latest_snapshot"]:
+        return f"restoring from {options['snapshot'] or 'the newest snapshot'}"
+    return f"restoring to {options['to_time'] or 'the latest restorable time'}"

@@ -1,0 +1,1 @@
+"""Plan, guard, perform, unwind: the only way to an effect."""

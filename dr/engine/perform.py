@@ -1,0 +1,185 @@
+"""Perform and unwind: the two loops through which every effect goes.
+
+Called by: ``dr.app.session`` (on behalf of the command line and of activities).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError, RefusedError
+from dr.domain.model import Call, Progress
+from dr.evidence.directory import RunDirectory
+from dr.evidence.ledger import Ledger, State
+from dr.ports import Clock, Provider
+
+REFERENCE = re.compile(r"\$\{([^.}]+)\.([^}]+)\}")
+FIRST_PAUSE, LONGEST_PAUSE, SHARE = 0.1, 10.0, 0.02
+"""Seconds between polls: a fiftieth of the time already waited, so that waiting costs at most two per cent."""
+GLANCE = 0.5
+"""Seconds between two looks at the halt file."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What both loops need. ``providers``: a driver's name to the driver. ``tell``: progress for a person.
+
+    ``orphaned``: why the run must stop although nobody halted it (its session is gone), or "".
+    """
+
+    run: RunDirectory
+    ledger: Ledger
+    providers: Mapping[str, Provider]
+    clock: Clock
+    tell: Callable[[Call, str], None]
+    orphaned: Callable[[], str]
+
+
+def fill(args: Mapping[str, Any], effects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Fill every "${CALL.KEY}" from the effects. Raises RefusedError where the effect is missing."""
+    return {key: _filled(value, effects) for key, value in args.items()}
+
+
+def _filled(value: Any, effects: Mapping[str, Mapping[str, Any]]) -> Any:
+    if isinstance(value, Mapping):
+        return fill(value, effects)
+    if isinstance(value, list | tuple):
+        return [_filled(item, effects) for item in value]
+    if not isinstance(value, str):
+        return value
+    whole = REFERENCE.fullmatch(value)
+    if whole:
+        return _looked_up(whole, effects)
+    return REFERENCE.sub(lambda match: str(_looked_up(match, effects)), value)
+
+
+def _looked_up(match: re.Match[str], effects: Mapping[str, Mapping[str, Any]]) -> Any:
+    call, key = match.groups()
+    if key not in effects.get(call, {}):
+        raise RefusedError(f"{call} has not given {key} yet, which a later step needs.", "See the ledger for why.")
+    return effects[call][key]
+
+
+def pause(waited: float) -> float:
+    """Seconds to the next poll after ``waited`` seconds."""
+    return min(max(FIRST_PAUSE, waited * SHARE), LONGEST_PAUSE)
+
+
+def perform(engine: Engine, calls: Iterable[Call]) -> None:
+    """Execute planned calls: intent, apply, poll, effect. A call that already has its effect is left alone.
+
+    Raises the driver's DrError after noting it in the ledger, HaltedError where the run was told to stop, and
+    RefusedError where the plan was not accepted or the run is over.
+    """
+    for call in calls:
+        state = engine.ledger.state()
+        _check_open(state)
+        if call.id in state.effects:
+            continue
+        try:
+            _check_halt(engine)
+            _perform(engine, call, state)
+        except HaltedError as error:
+            engine.ledger.append("halted", call.id, {"because": str(error)})
+            raise
+        except Exception as error:
+            engine.ledger.append("failed", call.id, {"because": _sentence(error), "error": type(error).__name__})
+            raise
+
+
+def _sentence(error: Exception) -> str:
+    """What the ledger says of an error; a foreign one's text may hold anything and is left out."""
+    return str(error) if isinstance(error, DrError) else f"the harness itself failed ({type(error).__name__})"
+
+
+def _perform(engine: Engine, call: Call, state: State) -> None:
+    args = fill(call.args, state.effects)
+    provider = engine.providers[call.driver]
+    provider.confirm_identity()
+    intent = engine.ledger.append("intent", call.id, {"args": args})
+    engine.tell(call, "")
+    progress = _drive(engine, call, provider, args, began=state.began.get(call.id, intent.stamp.at))
+    engine.ledger.append("effect", call.id, progress.result)
+
+
+def _drive(engine: Engine, call: Call, provider: Provider, args: Mapping[str, Any], began: float) -> Progress:
+    result = provider.apply(call, args)
+    while True:
+        progress = provider.poll(call, result)
+        engine.run.observe(progress.observations, engine.clock.now().at)
+        if progress.done:
+            return progress
+        waited = engine.clock.now().at - began
+        engine.tell(call, progress.note)
+        if waited > call.deadline:
+            raise DeadlineError(
+                f"{call.id} did not reach {call.until or 'its end'} within {call.deadline:.0f} s"
+                f" ({progress.note or 'no more is known'}).",
+                "Look at the provider's events; 'dr cleanup' undoes what the run made.",
+            )
+        _wait(engine, pause(waited))
+
+
+def _wait(engine: Engine, seconds: float) -> None:
+    """Wait, and stop waiting when the run is halted."""
+    while seconds > 0:
+        _check_halt(engine)
+        engine.clock.sleep(min(seconds, GLANCE))
+        seconds -= GLANCE
+    _check_halt(engine)
+
+
+def _check_open(state: State) -> None:
+    if not state.accepted:
+        raise RefusedError("This run has no accepted plan, so nothing may be changed.", "Start it with dr.")
+    if state.over:
+        raise RefusedError(f"This run is over: {state.over}")
+
+
+def _check_halt(engine: Engine) -> None:
+    because = engine.run.halted() or engine.orphaned()
+    if because:
+        raise HaltedError(f"The run was stopped: {because}.", "'dr cleanup' undoes what it made.")
+
+
+def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[str, ...]:
+    """Undo what the ledger shows as open, newest first. Returns what is left, a sentence each.
+
+    ``keep`` spares restorations, never faults. An undo that fails is noted, told, and does not stop the others.
+    """
+    planned = {call.id: call for call in calls}
+    state = engine.ledger.state()
+    leftovers = []
+    for name in state.open:
+        call = planned.get(name)
+        if call is None or call.undo is None or (keep and call.verb.endswith("-restore") and not call.fault):
+            continue
+        try:
+            _undo(engine, call, call.undo, state)
+        except Exception as error:  # whatever it is: the other undos must still be done, and this one told
+            engine.ledger.append("event", name, {"text": f"undo failed: {_sentence(error)}"})
+            leftovers.append(f"{name} could not be undone: {_sentence(error)}")
+    return tuple(leftovers)
+
+
+def renew(engine: Engine, calls: Iterable[Call]) -> None:
+    """Before a run is resumed: undo what died with the session that made it, so that it is made again."""
+    unwind(engine, [call for call in calls if call.volatile])
+
+
+def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
+    provider = engine.providers[undo.driver]
+    provider.confirm_identity()
+    began = engine.ledger.append("undoing", call.id).stamp.at
+    engine.tell(undo, "")
+    result = provider.apply(undo, fill(undo.args, state.effects))
+    while not (progress := provider.poll(undo, result)).done:
+        waited = engine.clock.now().at - began
+        engine.tell(undo, progress.note)
+        if waited > undo.deadline:
+            raise ProviderError(f"{undo.id} is not done after {undo.deadline:.0f} s ({progress.note}).")
+        engine.clock.sleep(pause(waited))
+    engine.ledger.append("undone", call.id, progress.result)

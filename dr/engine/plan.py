@@ -1,0 +1,72 @@
+"""From a request and what was seen to a plan: pure.
+
+Called by: ``dr.app.session``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dr.config.model import Objectives
+from dr.domain.errors import UsageError
+from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Verb
+from dr.ports import Provider
+
+UNNUMBERED = frozenset(
+    {"exact-point", "schema", "data", "foreign-keys", "indexes", "model", "golden", "logins", "configuration"}
+)
+
+
+def label(position: int, verb: Verb) -> str:
+    """What a call's ``verb`` says: the verb's place in the request, too, since a run may hold a verb twice."""
+    return f"{position + 1}-{verb.name}"
+
+
+def restores_a_time(request: Request) -> bool:
+    """Whether the run restores a point in time, and not a snapshot."""
+    return any(verb.name == "restore" and "time" in verb.args["to"] for verb in request.verbs)
+
+
+def demands(request: Request, asked: Mapping[str, str], limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
+    """Freeze the limits of what is ``asked`` (objective to path). Indexes are asked only where they can be checked.
+
+    Raises UsageError for an objective that does not exist.
+    """
+    numbered = {
+        "time-to-copy": (limits.time_to_copy, "s"),
+        "exposure": (limits.exposure_time if restores_a_time(request) else limits.exposure_snapshot, "s"),
+        "loss": (limits.loss, "markers"),
+        "latency": (limits.latency_p95, "s"),
+        "model-latency": (limits.model_latency_p95, "s"),
+        "database-latency": (limits.database_latency_p95, "s"),
+        "errors": (limits.error_rate, "share"),
+    }
+    unknown = sorted(set(asked) - set(numbered) - UNNUMBERED)
+    if unknown:
+        raise UsageError(f"There is no objective {', '.join(unknown)}.", "docs/design.md lists the objectives.")
+    return tuple(
+        Demand(objective, path, *numbered.get(objective, (None, "")))
+        for objective, path in asked.items()
+        if objective != "indexes" or checks_indexes
+    )
+
+
+def plan(
+    request: Request, run: RunIdentity, facts: Facts, providers: Mapping[str, Provider], asked: tuple[Demand, ...]
+) -> Plan:
+    """Every call of every verb, in order. ``providers``: a verb's name to the driver that proposes it.
+
+    Raises UsageError for a verb that nobody proposes and for two verbs that come down to the same call.
+    """
+    calls: list[Call] = []
+    for position, verb in enumerate(request.verbs):
+        if verb.name not in providers:
+            raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(sorted(providers))}.")
+        proposed = providers[verb.name].propose(verb, facts, run)
+        calls.extend(replace(call, verb=label(position, verb)) for call in proposed)
+    ids = [call.id for call in calls]
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise UsageError(f"The plan holds {', '.join(twice)} twice.", "Give each verb a path of its own.")
+    return Plan(request, run, tuple(calls), asked)

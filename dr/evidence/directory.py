@@ -1,0 +1,194 @@
+"""A run's directory: made before the first effect, sealed after the verdict, loaded by whoever judges or reports.
+
+Called by: ``dr.app`` (creates, seals), the engine (observations, halt), ``dr.judge`` through ``load``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dr.domain.errors import EvidenceError, UsageError
+from dr.domain.model import Observation, Stamp
+from dr.evidence.files import write_atomically
+from dr.evidence.ledger import Ledger
+from dr.evidence.model import Evidence, RunRecord
+from dr.evidence.samples import load_markers, load_samples
+from dr.ports import Clock
+
+SEALED = ("run.json", "observations.jsonl", "markers.jsonl", "journal.json", "baseline.json", "verdict.json")
+
+
+def runs(home: Path) -> tuple[RunDirectory, ...]:
+    """Every run of this DR_HOME, oldest first; a directory without a run.json was killed before it became a run."""
+    return tuple(RunDirectory(path.parent) for path in sorted((home / "runs").glob("*/run.json")))
+
+
+def find_run(home: Path, name: str) -> RunDirectory:
+    """The run called ``name``, an unambiguous part of its name, or "latest". Raises UsageError."""
+    known = runs(home)
+    found = known[-1:] if name == "latest" else tuple(run for run in known if name in run.path.name)
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} runs are called like {name!r}" if found else f"There is no run {name!r}"
+    raise UsageError(f"{what} under {home / 'runs'}.", "'dr history' lists the runs.")
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def create(self, record: RunRecord) -> str:
+        """Make the directory and write run.json: from here on the run exists. Returns the file's digest."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = msgspec.json.format(msgspec.json.encode(record), indent=2)
+        write_atomically(self.path / "run.json", content)
+        return _digest(content)
+
+    def record(self) -> RunRecord:
+        """run.json. Raises EvidenceError where it cannot be read."""
+        try:
+            return msgspec.json.decode((self.path / "run.json").read_bytes(), type=RunRecord)
+        except (OSError, msgspec.DecodeError) as error:
+            raise EvidenceError(f"{self.path / 'run.json'} cannot be read: {error}.") from None
+
+    def ledger(self, clock: Clock) -> Ledger:
+        return Ledger(self.path / "ledger.jsonl", clock)
+
+    def observe(self, observations: Iterable[Observation], at: float) -> None:
+        """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
+        lines = [msgspec.json.encode(_stamped(o, at)) for o in observations]
+        if not lines:
+            return
+        with (self.path / "observations.jsonl").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.tell() and not _ends_whole(self.path / "observations.jsonl"):
+                file.write(b"\n")  # a line torn by a kill stays a line of its own, which loading leaves out
+            file.write(b"\n".join(lines) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def halt(self, because: str) -> None:
+        """Tell the run to stop; every poll looks."""
+        write_atomically(self.path / "halt", because.encode())
+
+    def halted(self) -> str:
+        """Why the run was told to stop, or ""."""
+        path = self.path / "halt"
+        return (path.read_text() or "told to stop") if path.exists() else ""
+
+    def resume(self) -> None:
+        """Take the halt away."""
+        (self.path / "halt").unlink(missing_ok=True)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the run: whoever performs or unwinds waits here for whoever still does."""
+        with (self.path / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def sealed(self) -> bool:
+        return (self.path / "seal.json").exists()
+
+    def write_verdict(self, document: Mapping[str, Any]) -> None:
+        """Write verdict.json; a verdict before the seal may be replaced by a later one."""
+        write_atomically(self.path / "verdict.json", json.dumps(document, indent=2).encode())
+
+    def verdict_document(self) -> dict[str, Any] | None:
+        """verdict.json as it stands, or None before there is one."""
+        path = self.path / "verdict.json"
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def seal(self, at: Stamp) -> None:
+        """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
+        ledger = (self.path / "ledger.jsonl").read_bytes()
+        document = {
+            "at": at.at,
+            "files": {name: _digest(path.read_bytes()) for name, path in self._sealable()},
+            "ledger": {"length": len(ledger), "digest": _digest(ledger)},
+        }
+        write_atomically(self.path / "seal.json", json.dumps(document, indent=2).encode())
+
+    def seal_digest(self) -> str:
+        path = self.path / "seal.json"
+        return _digest(path.read_bytes()) if path.exists() else ""
+
+    def load(self, clock: Clock) -> Evidence:
+        """All evidence, with what is wrong with it in ``problems``. Raises EvidenceError without a run.json."""
+        ledger = self.ledger(clock)
+        problems = list(self._broken_seals())
+        if not ledger.intact():
+            problems.append("ledger.jsonl was altered: its chain of hashes is broken")
+        entries = ledger.entries()
+        accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
+        if accepted != _digest((self.path / "run.json").read_bytes()):
+            problems.append("run.json is not what was accepted in the ledger")
+        return Evidence(
+            record=self.record(),
+            entries=entries,
+            observations=self._observations(),
+            samples={s.path: s for s in map(load_samples, sorted(self.path.glob("samples-*.jsonl"))) if s is not None},
+            markers=load_markers(self.path / "markers.jsonl"),
+            problems=tuple(problems),
+        )
+
+    def _sealable(self) -> list[tuple[str, Path]]:
+        named = [self.path / name for name in SEALED] + sorted(self.path.glob("samples-*.jsonl"))
+        return [(path.name, path) for path in named if path.exists()]
+
+    def _broken_seals(self) -> Iterator[str]:
+        if not self.sealed():
+            return
+        try:
+            seal = json.loads((self.path / "seal.json").read_bytes())
+            files, length, digest = seal["files"], seal["ledger"]["length"], seal["ledger"]["digest"]
+        except (ValueError, KeyError, TypeError):
+            yield "seal.json was altered: it cannot be read"
+            return
+        present = dict(self._sealable())
+        for name in sorted({*files, *present}):
+            if name not in present:
+                yield f"{name} is missing since the seal"
+            elif name not in files or _digest(present[name].read_bytes()) != files[name]:
+                yield f"{name} was altered after the seal"
+        ledger = self.path / "ledger.jsonl"
+        if not ledger.exists() or _digest(ledger.read_bytes()[:length]) != digest:
+            yield "ledger.jsonl was altered after the seal"
+
+    def _observations(self) -> tuple[Observation, ...]:
+        """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""
+        path = self.path / "observations.jsonl"
+        found = []
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with suppress(msgspec.DecodeError):
+                found.append(msgspec.json.decode(line, type=Observation))
+        return tuple(found)
+
+
+def _stamped(observation: Observation, at: float) -> Observation:
+    return observation if observation.at else Observation(observation.what, observation.path, observation.value, at)
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,146 @@
+"""The ledger: what a run intended, did and undid, appended, fsynced and hash-chained.
+
+Called by: the engine (appends), ``dr.evidence.directory`` (loads), ``dr.app`` (reads its state).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dr.domain.errors import EvidenceError
+from dr.domain.model import Stamp
+from dr.evidence.model import Entry
+from dr.ports import Clock
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the entries add up to.
+
+    ``effects``: results of calls that stand (not undone). ``open``: calls whose intent was never undone, newest first.
+    ``began``: wall time of a call's first intent that stands. ``over``: why no further verb may run, or "".
+    """
+
+    effects: Mapping[str, Mapping[str, Any]]
+    open: tuple[str, ...]
+    began: Mapping[str, float]
+    over: str
+    accepted: bool
+
+
+def fold(entries: Iterable[Entry]) -> State:
+    """The present state, from the entries alone."""
+    effects: dict[str, Mapping[str, Any]] = {}
+    began: dict[str, float] = {}
+    over, accepted = "", False
+    for entry in entries:
+        match entry.kind:
+            case "accepted":
+                accepted = True
+            case "intent":
+                began.setdefault(entry.call, entry.stamp.at)
+            case "effect":
+                effects[entry.call] = entry.data
+            case "undone":
+                effects.pop(entry.call, None)
+                began.pop(entry.call, None)
+            case "failed" | "halted":
+                over = str(entry.data.get("because", entry.kind))
+            case "resumed":
+                over = ""
+            case _:  # undoing, event: told, not counted
+                pass
+    return State(effects, tuple(reversed(began)), began, over, accepted)
+
+
+def _digest(prev: str, body: Mapping[str, Any]) -> str:
+    return hashlib.sha256((prev + json.dumps(body, sort_keys=True)).encode()).hexdigest()
+
+
+def parse(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """Entries in order, as far as the chain holds: the first line that is torn or altered ends it."""
+    prev, seq = GENESIS, 0
+    for line in lines:
+        try:
+            raw = json.loads(line)
+            claimed = raw.pop("hash")
+            if raw["prev"] != prev or raw["seq"] != seq or _digest(prev, raw) != claimed:
+                return
+            stamp = Stamp(**raw["stamp"])
+            entry = Entry(seq, stamp, raw["kind"], raw["call"], raw["data"], prev, claimed)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        yield entry
+        prev, seq = claimed, seq + 1
+
+
+class Ledger:
+    """One run's ledger file. Several processes may append; a lock orders them."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def append(self, kind: str, call: str = "", data: Mapping[str, Any] | None = None) -> Entry:
+        """Add an entry and return it once it is on disk. A torn last line, left by a kill, is cut off first.
+
+        Raises EvidenceError where the ledger was altered: nothing may be built on it.
+        """
+        with self._locked() as file:
+            content = os.pread(file, os.fstat(file).st_size, 0)
+            entries, good = self._read(content)
+            if good < content.rfind(b"\n") + 1:
+                raise EvidenceError(f"{self._path} was altered after entry {len(entries)}.", "Start a new run.")
+            prev = entries[-1].hash if entries else GENESIS
+            stamp = self._clock.now()
+            body = {
+                "seq": len(entries),
+                "stamp": {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot},
+                "kind": kind,
+                "call": call,
+                "data": dict(data or {}),
+                "prev": prev,
+            }
+            digest = _digest(prev, body)
+            os.ftruncate(file, good)
+            os.pwrite(file, (json.dumps({**body, "hash": digest}) + "\n").encode(), good)
+            os.fsync(file)
+        return Entry(len(entries), stamp, kind, call, dict(data or {}), prev, digest)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries up to the first that is torn or altered."""
+        return self._read(self._path.read_bytes())[0] if self._path.exists() else ()
+
+    def intact(self, length: int | None = None) -> bool:
+        """Whether every whole line (of the first ``length`` bytes) belongs to the chain."""
+        content = self._path.read_bytes()[:length] if self._path.exists() else b""
+        return self._read(content)[1] >= content.rfind(b"\n") + 1
+
+    def state(self) -> State:
+        return fold(self.entries())
+
+    @staticmethod
+    def _read(content: bytes) -> tuple[tuple[Entry, ...], int]:
+        lines = content.splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith(b"\n")]
+        entries = tuple(parse(whole))
+        return entries, sum(len(line) for line in whole[: len(entries)])
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.close(file)

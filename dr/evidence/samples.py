@@ -1,0 +1,205 @@
+"""Probes and writes on disk: the formats of samples-PATH.jsonl and markers.jsonl, written and read here alone.
+
+Called by: ``dr.meter`` (writes), ``dr.evidence.directory`` (loads), ``dr.drivers.measuring`` (how far it is).
+
+Each start of a meter appends a header, its lines and, when it ends by itself, a footer ``{"end", "last", ...}``. A
+start that follows another in the same file is a further segment: its numbers go on, and where the machine was booted
+in between, its monotonic times are moved onto the first header's clock by way of wall time. A line torn by a kill is
+left out. A write stands as indeterminate from before it is sent, so that a kill leaves no write unaccounted for; the
+newest line of a number holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dr.domain.model import Stamp
+from dr.evidence.model import Marker, Markers, Sample, Samples
+
+ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
+TAIL = 65_536
+"""Bytes read from the end of a file to learn how far it is."""
+
+Line = TypeVar("Line", Sample, Marker)
+
+
+def samples_file(run: Path, path: str) -> Path:
+    return run / f"samples-{path}.jsonl"
+
+
+def markers_file(run: Path) -> Path:
+    return run / "markers.jsonl"
+
+
+def header(
+    path: str, rate: float, timeout: float, stamp: Stamp, offset: float | None = None, uncertainty: float | None = None
+) -> bytes:
+    """A segment's first line; with the database clock's ``offset`` and ``uncertainty``, in seconds, for markers."""
+    document: dict[str, Any] = {"path": path, "rate": rate, "timeout": timeout}
+    if offset is not None:
+        document |= {"offset": offset, "uncertainty": uncertainty}
+    document["stamp"] = {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot}
+    return json.dumps(document).encode() + b"\n"
+
+
+def sample_line(n: int, due: int, sent: int, done: int, status: int, error: str, late: int) -> bytes:
+    """One probe. ``error`` is a word of the prober's own, so that it needs no escaping."""
+    return b'{"n": %d, "due": %d, "sent": %d, "done": %d, "status": %d, "error": "%b", "late": %d}\n' % (
+        n,
+        due,
+        sent,
+        done,
+        status,
+        error.encode(),
+        late,
+    )
+
+
+def marker_line(n: int, due: int, sent: int, done: int, outcome: str) -> bytes:
+    """One write, or its being attempted: then ``done`` is 0 and the outcome indeterminate."""
+    return b'{"n": %d, "due": %d, "sent": %d, "done": %d, "outcome": "%b"}\n' % (n, due, sent, done, outcome.encode())
+
+
+def footer(why: str, last: int, **own: object) -> bytes:
+    """A segment's last line: why the meter ended, the last number it took up, and what it says of itself."""
+    return json.dumps({"end": why, "last": last, **own}).encode() + b"\n"
+
+
+def load_samples(path: Path) -> Samples | None:
+    """A path's probes, by number, or None where there is no file or no whole header in it."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        return None
+    start = _stamp(first["stamp"])
+    samples = {s.n: s for s in _moved(lines, start, _sample)}
+    return Samples(
+        str(first["path"]),
+        float(first["rate"]),
+        float(first["timeout"]),
+        start,
+        tuple(samples[n] for n in sorted(samples)),
+    )
+
+
+def load_markers(path: Path) -> Markers | None:
+    """Every write, by number, or None where there is no file or no whole header in it."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        return None
+    start = _stamp(first["stamp"])
+    markers = {m.n: m for m in _moved(lines, start, _marker)}
+    return Markers(
+        float(first["rate"]),
+        start,
+        float(first.get("offset", 0.0)),
+        float(first.get("uncertainty", 0.0)),
+        tuple(markers[n] for n in sorted(markers)),
+    )
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The newest whole line that is a probe or a write, or None. Reads the end of the file alone."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - TAIL))
+        tail = file.read().splitlines(keepends=True)
+    return next((found for line in reversed(tail) if (found := _parsed(line)) is not None and "due" in found), None)
+
+
+def next_number(path: Path) -> int:
+    """The number that a further segment begins with: one past the greatest so far."""
+    numbers = [line["n"] for line in _lines(path) if "n" in line] if path.exists() else []
+    return max(numbers, default=-1) + 1
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether the file ends with a whole line (or does not exist), so that a line can be appended as it is."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The line's object, or None where it is torn or none."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Whole lines, beginning with the first header. Lines are read one at a time: files may be large."""
+    if not path.exists():
+        return
+    headed = False
+    with path.open("rb") as file:
+        for line in file:
+            found = _parsed(line)
+            headed = headed or (found is not None and _heads(found))
+            if found is not None and headed:
+                yield found
+
+
+def _heads(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("stamp"), dict) and {"at", "mono_ns", "boot"} <= line["stamp"].keys()
+
+
+def _stamp(found: dict[str, Any]) -> Stamp:
+    return Stamp(float(found["at"]), int(found["mono_ns"]), str(found["boot"]))
+
+
+def _moved(
+    lines: Iterator[dict[str, Any]], start: Stamp, make: Callable[[dict[str, Any], int], Line]
+) -> Iterator[Line]:
+    """Every line as ``make`` has it, with its times on the clock of ``start``."""
+    shift = 0
+    for line in lines:
+        if _heads(line):
+            own = _stamp(line["stamp"])
+            aside = start.mono_ns + round((own.at - start.at) * 1e9) - own.mono_ns
+            shift = 0 if own.boot == start.boot else aside
+        elif "due" in line:
+            try:
+                made = make(line, shift)
+            except (KeyError, TypeError, ValueError):
+                continue  # a line that is no probe counts as not measured, which never helps a verdict
+            yield made
+
+
+def _at(value: Any, shift: int) -> int:
+    """A time on the first clock; 0 stays "never"."""
+    return int(value) + shift if value else 0
+
+
+def _sample(line: dict[str, Any], shift: int) -> Sample:
+    return Sample(
+        n=int(line["n"]),
+        due=_at(line["due"], shift),
+        sent=_at(line["sent"], shift),
+        done=_at(line["done"], shift),
+        status=int(line["status"]),
+        error=str(line["error"]),
+        late=int(line["late"]),
+    )
+
+
+def _marker(line: dict[str, Any], shift: int) -> Marker:
+    return Marker(
+        n=int(line["n"]),
+        due=_at(line["due"], shift),
+        sent=_at(line["sent"], shift),
+        done=_at(line["done"], shift),
+        outcome=str(line["outcome"]),
+    )

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dr.config.load import find_target, load, secret
+from dr.domain.errors import RefusedError, UsageError
+
+
+def test_a_misspelt_field_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text("objectives: {time-to-cpy: 3}")
+    with pytest.raises(UsageError, match=r"dr\.yaml is not a valid configuration.*time-to-cpy"):
+        load(tmp_path / "dr.yaml")
+
+
+def test_what_is_not_yaml_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text("targets: [")
+    with pytest.raises(UsageError, match="is not YAML"):
+        load(tmp_path / "dr.yaml")
+
+
+def test_an_unknown_grant_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text(
+        "targets: {p: {account: '1', region: r, instance: i, grants: [everything],"
+        " database: {name: d, harness: {user: u, secret: 'env:X'}}}}"
+    )
+    with pytest.raises(UsageError, match="everything"):
+        load(tmp_path / "dr.yaml")
+
+
+def test_without_a_lab_the_default_target_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    with pytest.raises(RefusedError, match="'dr lab up'"):
+        find_target(load(), "lab")
+
+
+def test_an_unknown_target_names_the_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"no target 'prod'.*Known targets: lab"):
+        find_target(load(), "prod")
+
+
+def test_secrets_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_SECRET", "one")
+    (tmp_path / "secret").write_text("two\n")
+    assert secret("env:SOME_SECRET") == "one"
+    assert secret(f"file:{tmp_path / 'secret'}") == "two"
+
+
+@pytest.mark.parametrize("reference", ["env:NOT_THERE", "file:/not/there"])
+def test_a_missing_secret_is_named_by_its_reference(reference: str) -> None:
+    with pytest.raises(RefusedError, match=reference):
+        secret(reference)
+
+
+def test_a_secret_itself_in_the_configuration_is_refused_as_a_reference() -> None:
+    with pytest.raises(UsageError, match="env:NAME or file:PATH"):
+        secret("hunter2")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dr.domain.errors import EvidenceError
+from dr.evidence.ledger import Ledger, parse
+from tests.virtual import VirtualClock
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl", VirtualClock())
+
+
+def test_what_was_appended_is_read_back_in_order(ledger: Ledger) -> None:
+    ledger.append("accepted")
+    ledger.append("intent", "restore", {"args": {"n": 1}})
+    assert [(e.seq, e.kind, e.call) for e in ledger.entries()] == [(0, "accepted", ""), (1, "intent", "restore")]
+    assert ledger.entries()[1].data == {"args": {"n": 1}}
+    assert ledger.intact()
+
+
+def test_a_torn_last_line_is_cut_off_by_the_next_append(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.append("accepted")
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"seq": 1, "kind": "int')
+    assert [e.kind for e in ledger.entries()] == ["accepted"]
+    ledger.append("intent", "restore")
+    assert [e.kind for e in ledger.entries()] == ["accepted", "intent"]
+    assert ledger.intact()
+
+
+def test_an_altered_entry_breaks_the_chain_and_refuses_more(ledger: Ledger, tmp_path: Path) -> None:
+    for kind in ("accepted", "intent", "effect"):
+        ledger.append(kind, "restore")
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"intent"', b'"effect"'))
+    assert not ledger.intact()
+    assert [e.kind for e in ledger.entries()] == ["accepted"]
+    with pytest.raises(EvidenceError, match="altered after entry 1"):
+        ledger.append("effect", "restore")
+
+
+def test_a_removed_entry_breaks_the_chain(ledger: Ledger, tmp_path: Path) -> None:
+    for kind in ("accepted", "intent", "effect"):
+        ledger.append(kind, "restore")
+    lines = (tmp_path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "ledger.jsonl").write_bytes(lines[0] + lines[2])
+    assert not ledger.intact()
+
+
+def test_state_knows_what_is_open_newest_first_and_what_was_undone(ledger: Ledger) -> None:
+    ledger.append("accepted")
+    for call in ("a", "b", "c"):
+        ledger.append("intent", call)
+        ledger.append("effect", call, {"of": call})
+    ledger.append("undoing", "b")
+    ledger.append("undone", "b")
+    state = ledger.state()
+    assert state.open == ("c", "a")
+    assert dict(state.effects) == {"a": {"of": "a"}, "c": {"of": "c"}}
+
+
+def test_a_failure_ends_the_run_until_it_is_resumed(ledger: Ledger) -> None:
+    ledger.append("accepted")
+    ledger.append("failed", "a", {"because": "storage-full"})
+    assert ledger.state().over == "storage-full"
+    ledger.append("resumed")
+    assert ledger.state().over == ""
+
+
+@given(cut=st.integers(min_value=0, max_value=2000))
+def test_a_ledger_cut_anywhere_yields_a_prefix_of_its_entries(
+    cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
+    ledger = Ledger(path, VirtualClock())
+    whole = [ledger.append("intent", f"call-{n}") for n in range(5)]
+    path.write_bytes(path.read_bytes()[:cut])
+    found = ledger.entries()
+    assert list(found) == whole[: len(found)]
+    assert list(parse(path.read_bytes().splitlines()))[: len(found)] == list(found)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from dr.config.model import Objectives
+from dr.domain.errors import UsageError
+from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
+from dr.engine.plan import demands, plan
+from tests.virtual import Scripted
+
+FACTS = Facts(0.0, "123456789012", "eu-central-1")
+RUN = RunIdentity("run", "lab", Purpose.DRILL, "digest")
+
+
+def request(*verbs: Verb) -> Request:
+    return Request("lab", verbs, Purpose.DRILL)
+
+
+def test_calls_stand_in_the_order_of_their_verbs_and_bear_their_places() -> None:
+    driver = Scripted()
+    made = plan(request(Verb("a"), Verb("b")), RUN, FACTS, {"a": driver, "b": driver}, ())
+    assert [(c.id, c.verb) for c in made.calls] == [("a", "1-a"), ("b", "2-b")]
+
+
+def test_planning_changes_nothing_and_gives_the_same_plan_twice() -> None:
+    driver = Scripted()
+    first, second = (plan(request(Verb("a")), RUN, FACTS, {"a": driver}, ()) for _ in range(2))
+    assert first == second
+    assert driver.log == []
+
+
+def test_an_unknown_verb_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="no verb 'explode'.*Known verbs: a"):
+        plan(request(Verb("explode")), RUN, FACTS, {"a": Scripted()}, ())
+
+
+def test_two_verbs_that_come_down_to_the_same_call_are_refused() -> None:
+    with pytest.raises(UsageError, match="holds a twice"):
+        plan(request(Verb("a"), Verb("a")), RUN, FACTS, {"a": Scripted()}, ())
+
+
+@pytest.mark.parametrize(
+    ("to", "limit"), [({"snapshot": "latest"}, 93_600.0), ({"time": "latest"}, 600.0), ({"time": 1.0}, 600.0)]
+)
+def test_a_snapshots_exposure_is_not_a_point_in_time_restores(to: dict[str, object], limit: float) -> None:
+    wanted = request(Verb("restore", {"to": to}))
+    assert demands(wanted, {"exposure": "restored"}, Objectives(), False) == (
+        Demand("exposure", "restored", limit, "s"),
+    )
+
+
+def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
+    asked = {"schema": "restored", "indexes": "restored"}
+    assert [d.objective for d in demands(request(), asked, Objectives(), False)] == ["schema"]
+    assert [d.objective for d in demands(request(), asked, Objectives(), True)] == ["schema", "indexes"]
+
+
+def test_an_unknown_objective_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="no objective speed"):
+        demands(request(), {"speed": "restored"}, Objectives(), True)
