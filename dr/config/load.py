@@ -75,6 +75,6 @@ def secret(reference: str) -> str:
         lines = Path(rest).read_text().splitlines()
         if lines:
             return lines[0]
-    if scheme not in ("env", "file"):
-        raise UsageError(f"The secret reference {reference!r} is not understood.", "Use env:NAME or file:PATH.")
+    if scheme not in ("env", "file"):  # what stands there may be a secret itself, so it is not repeated
+        raise UsageError("A secret in the configuration is no reference.", "Use env:NAME or file:PATH.")
     raise RefusedError(f"The secret {reference!r} is not there.", "Set it where the reference points.")

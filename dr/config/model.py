@@ -45,6 +45,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bodies of /predict for synthetic patients: probes send them in turn; their answers are the golden ones."""
     artifacts: str = ""
     """Directory of model artifacts; passed on as MODEL_DIR, and digested against model_versions."""
+    expected: tuple[str, ...] = ()
+    """Fields that a good answer has; empty: any JSON object is one."""
     volatile: tuple[str, ...] = ("prediction_id", "created_at")
     """Fields of an answer that differ every time and are left out when answers are compared."""
 
