@@ -1,0 +1,90 @@
+"""What an archive of WAL truly covers, read from the archive itself.
+
+Called by: the lab's RDS (LatestRestorableTime) and ``dr.lab.backup``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dr.domain.errors import ProviderError
+from dr.lab.binaries import Binaries
+from dr.lab.settings import SEGMENT_BYTES
+
+_PER_FILE_ID = 0x1_0000_0000 // SEGMENT_BYTES
+_COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED \d+:)? (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
+_NAME = re.compile(r"[0-9A-F]{24}")
+
+
+def position(lsn: str) -> int:
+    """A place in the WAL as a number, from PostgreSQL's "X/Y"."""
+    high, _, low = lsn.partition("/")
+    return (int(high, 16) << 32) | int(low, 16)
+
+
+def segment_name(timeline: int, place: int) -> str:
+    """The name of the segment file that holds ``place``."""
+    number = place // SEGMENT_BYTES
+    return f"{timeline:08X}{number // _PER_FILE_ID:08X}{number % _PER_FILE_ID:08X}"
+
+
+def next_segment(name: str) -> str:
+    """The name of the segment after ``name``."""
+    number = int(name[8:16], 16) * _PER_FILE_ID + int(name[16:24], 16) + 1
+    return segment_name(int(name[:8], 16), number * SEGMENT_BYTES)
+
+
+def unbroken(names: set[str], first: str) -> list[str]:
+    """The segments from ``first`` on without a hole: what recovery can replay. Pure."""
+    found = []
+    while first in names:
+        found.append(first)
+        first = next_segment(first)
+    return found
+
+
+def segments(archive: Path) -> set[str]:
+    """Names of the whole segments in an archive; an archive that cannot be read covers nothing."""
+    try:
+        return {path.name for path in archive.iterdir() if _NAME.fullmatch(path.name)}
+    except OSError:
+        return set()
+
+
+def commit_times(binaries: Binaries, directory: Path, arguments: list[str]) -> list[float]:
+    """Commit times (epoch seconds) in a stretch of WAL that pg_waldump's ``arguments`` name.
+
+    A record that goes on in a segment which is not there is not counted: pg_waldump stops before it.
+    """
+    answer = binaries.run("pg_waldump", ["--path", str(directory), "--rmgr", "Transaction", *arguments])
+    return [
+        datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp() for match in _COMMIT.finditer(answer.stdout)
+    ]
+
+
+class Coverage:
+    """How far an archive reaches. Remembers what it read, since a finished segment never changes."""
+
+    def __init__(self, binaries: Binaries, archive: Path) -> None:
+        self._binaries = binaries
+        self._archive = archive
+        self._newest: dict[str, float | None] = {}
+
+    def until(self, first: str) -> float | None:
+        """The newest commit that recovery reaches from segment ``first`` on; None where it reaches none.
+
+        A target time at or before it, and after the base backup, can be restored.
+        """
+        for name in reversed(unbroken(segments(self._archive), first)):
+            if name not in self._newest:
+                try:
+                    times = commit_times(self._binaries, self._archive, [name])
+                except ProviderError:
+                    return None
+                self._newest[name] = max(times, default=None)
+            newest = self._newest[name]
+            if newest is not None:
+                return newest
+        return None

@@ -1,0 +1,232 @@
+"""Everything the lab consists of, made in order: site, account, source instance, platform, service, API, target.
+
+Called by: ``dr.lab.daemon``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dr.domain.errors import ProviderError, RefusedError
+from dr.lab.access import Access
+from dr.lab.platform import dump, install
+from dr.lab.rds import account as accounts
+from dr.lab.rds import building, names
+from dr.lab.rds.actions_instances import enter, find
+from dr.lab.rds.faults import Failing, Faults
+from dr.lab.rds.postgres import PostgresServers
+from dr.lab.rds.protocol import Api, known_code
+from dr.lab.rds.records import Instance, Snapshot, Store
+from dr.lab.rds.service import Lab as RdsLab
+from dr.lab.rds.work import Work
+from dr.lab.served import Served
+from dr.lab.site import free_port, open_site, write_closed
+from dr.lab.target import DATABASE, MASTER, PROFILE, SOURCE, render
+from dr.ports import Clock
+
+SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
+FOREIGN_ACCOUNT = "210987654321"
+"""Another account, whose snapshots can be shared with the lab's."""
+
+
+class Lab:
+    """A context: what it made is stopped at its end. ``prepare`` first, ``publish`` last."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._site = open_site(directory, clock)
+        self._servers = PostgresServers(self._site)
+        self.account = accounts.new_account()
+        state = accounts.initial_state(self._servers.version)
+        self._store = Store(directory / "rds.json", self.account, state)
+        self._faults = Faults()
+        self._work = Work(self._store, self._servers, clock, self._faults)
+        self._api = Api(RdsLab(self._store, self._work, clock))
+        self._served: Served | None = None
+        self._password = secrets.token_urlsafe(24)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._api.close()
+        if self._served is not None:
+            self._served.stop()
+        self._work.close(5.0)
+        self._servers.close()
+
+    @property
+    def api_url(self) -> str:
+        return self._api.url
+
+    @property
+    def service_url(self) -> str:
+        return self._running_service().url
+
+    @property
+    def service_process(self) -> tuple[int, float]:
+        """The service's pid and start time."""
+        return self._running_service().process
+
+    def _running_service(self) -> Served:
+        if self._served is None:
+            raise ProviderError("The prediction service was not started.")
+        return self._served
+
+    # Bringing up
+
+    def prepare(self, patients: int, load: Path | None) -> Iterator[str]:
+        """Make everything, naming each phase before it begins. Raises DrError."""
+        yield "making the source's server"
+        source = self._make_source()
+        server = self._servers.server(source.resource_id)
+        access = Access(str(server.socket_directory), source.port, MASTER, self._password, DATABASE)
+        artifacts, closed = self._directory / "models", self._directory / "secrets"
+        if load is None:
+            yield f"installing the platform with {patients} patients"
+            install.install(access, patients, artifacts, closed)
+        else:
+            yield f"loading {load.name}"
+            dump.load(access, self._site.binaries, load)
+            yield "adding what the service needs"
+            for sentence in install.complete(access, artifacts, closed).added:
+                yield f"the dump lacked {sentence}: added"
+        write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
+        yield "starting the prediction service"
+        self._served = Served(self._directory, source.port, free_port())
+        self._served.start()
+        self._api.start()
+
+    def _make_source(self) -> Instance:
+        asked = {
+            "DBInstanceClass": "db.r6g.large",
+            "Engine": "postgres",
+            "AllocatedStorage": 100,
+            "DBName": DATABASE,
+            "MasterUsername": MASTER,
+            "BackupRetentionPeriod": 7,
+            "DBSubnetGroupName": accounts.SUBNET_GROUP,
+            "VpcSecurityGroupIds": [accounts.SECURITY_GROUP],
+            "DBParameterGroupName": accounts.PARAMETER_GROUP,
+            "DeletionProtection": True,
+            "CopyTagsToSnapshot": True,
+            "StorageEncrypted": True,
+            "EnableCloudwatchLogsExports": ["postgresql"],
+        }
+        with self._store.changing() as state:
+            attributes = building.created(asked, state, self.account.region)
+            one = enter(state, names.identifier(SOURCE, "DBInstanceIdentifier"), attributes, dict(SOURCE_TAGS), None)
+        # Its first backup is last night's: taken when the platform is in it.
+        self._work.create(one, self._password, first_backup=False)
+        if one.status != "available":
+            with self._store.reading() as state:
+                raise ProviderError(f"{SOURCE} could not be made. {state.events[-1].message}")
+        return one
+
+    def publish(self) -> None:
+        """Write the credentials, the password file and the target: from here on the lab is to be used."""
+        keys = f"aws_access_key_id = {self.account.access_key}\naws_secret_access_key = {self.account.secret_key}\n"
+        credentials = f"[{PROFILE}]\n{keys}region = {self.account.region}\n"
+        write_closed(self._directory / "aws-credentials", credentials)
+        write_closed(self._directory / "pgpass", f"127.0.0.1:*:*:{MASTER}:{self._password}\n")
+        target = render(self._directory, self.account, self.api_url, self.service_url, self._site.ca)
+        write_closed(self._directory / "target.yaml", target)
+
+    # Keeping
+
+    def watch(self) -> None:
+        """One look at everything that may have died."""
+        self._work.watch()
+        self._work.survey()
+        self._running_service().keep()
+
+    # What ``dr.lab.control`` asks for
+
+    def commands(self) -> Mapping[str, Callable[..., Any]]:
+        return {
+            "automated_backup": self.automated_backup,
+            "fail_calls": self.fail_calls,
+            "delay_restores": self._faults.delay_restores,
+            "delay_backups": self._faults.delay_backups,
+            "force_status": self.force_status,
+            "cut_archive": self.cut_archive,
+            "share_foreign_snapshot": self.share_foreign_snapshot,
+            "set_quota": self.set_quota,
+            "kill_server": self.kill_server,
+            "instances": self.instances,
+        }
+
+    def automated_backup(self, instance: str) -> str:
+        with self._store.reading() as state:
+            one = find(state, instance)
+            if one.status != "available":
+                raise RefusedError(f"{one.identifier} is {one.status}.", "Wait until it is available.")
+        return self._work.automated_backup(one)
+
+    def fail_calls(self, code: str, calls: int = 1, action: str = "") -> None:
+        if not known_code(code):
+            raise RefusedError(f"The lab knows no error code {code!r}.")
+        self._faults.fail(Failing(code, calls, action))
+
+    def force_status(self, instance: str, status: str) -> None:
+        """Show ``status`` instead of the true one; "" shows the true one again."""
+        with self._store.changing() as state:
+            one = find(state, instance)
+            one.forced = status
+            if status == "storage-full":
+                self._work.say(state, "storage-full", one)
+
+    def cut_archive(self, instance: str, cut: bool = True) -> None:
+        """Let no more WAL reach the archive of ``instance``; ``cut=False`` ends that."""
+        with self._store.reading() as state:
+            key = find(state, instance).resource_id
+        self._servers.archive(key).chmod(0o500 if cut else 0o700)
+
+    def share_foreign_snapshot(self, snapshot: str, encrypted: bool) -> str:
+        """Let another account's copy of ``snapshot`` be shared with the lab's. Returns its ARN."""
+        with self._store.changing() as state:
+            source = state.snapshots[snapshot]
+            arn = f"arn:aws:rds:{self.account.region}:{FOREIGN_ACCOUNT}:snapshot:shared-{secrets.token_hex(4)}"
+            attributes = {**source.attributes, "Encrypted": encrypted}
+            state.snapshots[arn] = _shared(source, arn, attributes)
+        return arn
+
+    def set_quota(self, instances: int) -> None:
+        with self._store.changing() as state:
+            state.quota = instances
+
+    def kill_server(self, instance: str) -> None:
+        """End an instance's server as a power failure would."""
+        with self._store.reading() as state:
+            key = find(state, instance).resource_id
+        self._servers.server(key).kill()
+
+    def instances(self) -> list[dict[str, Any]]:
+        """What there is, for ``dr lab status``."""
+        with self._store.reading() as state:
+            return [
+                {"identifier": one.identifier, "status": one.forced or one.status, "port": one.port}
+                for one in state.instances.values()
+            ]
+
+
+def _shared(source: Snapshot, arn: str, attributes: dict[str, Any]) -> Snapshot:
+    return Snapshot(
+        identifier=arn,
+        kind="manual",
+        status="available",
+        progress=100,
+        source=source.source,
+        resource_id=f"{source.resource_id}-foreign",
+        attributes=attributes,
+        tags={},
+        backup=source.backup,
+        asked=source.asked,
+        created=source.created,
+        original=source.original,
+        database_time=source.database_time,
+    )

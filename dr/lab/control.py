@@ -1,0 +1,273 @@
+"""Bring the lab up and down, ask how it is, and put faults into it.
+
+Called by: ``dr.cli.lab``, ``dr.app`` (nothing but ``up``'s baseline comes from there) and tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import dr
+from dr.config.load import home
+from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.lab import presence
+from dr.lab.presence import PREPARED, READY, Presence
+from dr.lab.rds.remote import call
+
+UP_LIMIT = 180.0
+"""Seconds the daemon may take: a loaded dump may be large."""
+DOWN_LIMIT = 60.0
+UNUSABLE = '"$`\\\n'
+"""pg_ctl hands its log's path to a shell, inside double quotes."""
+SOURCE = "readmission-db"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What ``up`` found or made."""
+
+    found: bool
+    presence: Presence
+
+
+def directory() -> Path:
+    return home() / "lab"
+
+
+SPACING = 1.2
+"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
+only what surely lies between itself and the next."""
+
+
+SPACING = 1.2
+"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
+only what surely lies between itself and the next."""
+
+
+def up(
+    patients: int = 2000,
+    load: Path | None = None,
+    baseline: Callable[[], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Bring the lab up, or find it up. ``baseline``: records what the source holds, before and after its backup.
+
+    ``say`` is told each phase. Raises RefusedError, UsageError, ProviderError; then nothing is left running.
+    """
+    if load is not None and not load.is_file():
+        raise UsageError(f"{load} is not a file.", "Name a dump made by pg_dump.")
+    place = directory()
+    if any(bad in str(place) for bad in UNUSABLE):
+        raise RefusedError(
+            f"PostgreSQL's pg_ctl cannot work in {place}.", 'Set DR_HOME to a place without " $ ` or \\.'
+        )
+    try:
+        with presence.holding(place / "up.lock", UP_LIMIT):
+            return _up(place, patients, load.absolute() if load else None, baseline, say)
+    except OSError as error:
+        raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
+
+
+def _up(
+    place: Path, patients: int, load: Path | None, baseline: Callable[[], None] | None, say: Callable[[str], None]
+) -> Outcome:
+    now = presence.read(place)
+    if now is not None and presence.daemon(now) is not None and now.phase == READY:
+        return Outcome(True, now)
+    try:
+        if now is None or presence.daemon(now) is None or now.phase != PREPARED:
+            now = _start(place, patients, load, say)
+        say("taking last night's snapshot and its baseline")
+        if baseline is not None:
+            baseline()
+            time.sleep(SPACING)
+        automated_backup(SOURCE)
+        if baseline is not None:
+            time.sleep(SPACING)
+            baseline()
+        call(place, now.control, "ready")
+    except BaseException:
+        down()
+        raise
+    return Outcome(False, presence.read(place) or now)
+
+
+def _start(place: Path, patients: int, load: Path | None, say: Callable[[str], None]) -> Presence:
+    """Start the daemon and wait until it has prepared everything."""
+    _end(place)
+    command = [sys.executable, "-m", "dr.lab.daemon", "--patients", str(patients)]
+    command += ["--load", str(load)] if load is not None else []
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))}
+    environment = {**kept, "DR_HOME": str(home()), "PYTHONPATH": str(Path(dr.__file__).parent.parent)}
+    with (place / "daemon.log").open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    limit, phase = time.monotonic() + UP_LIMIT, ""
+    while time.monotonic() < limit:
+        now = presence.read(place)
+        if now is not None and now.pid == child.pid:
+            if now.problem:
+                child.wait(timeout=DOWN_LIMIT)
+                raise _as_error(now)
+            if now.phase != phase:
+                phase = now.phase
+                say(phase)
+            if phase == PREPARED:
+                return now
+        if child.poll() is not None:
+            raise ProviderError("The lab's daemon ended while it was brought up.", _last_words(place))
+        time.sleep(0.03)
+    child.terminate()
+    raise ProviderError(f"The lab was not up within {UP_LIMIT:.0f} s.", _last_words(place))
+
+
+def _as_error(now: Presence) -> DrError:
+    kinds: dict[int, type[DrError]] = {2: UsageError, 3: RefusedError}
+    return kinds.get(now.exit_code, ProviderError)(now.problem)
+
+
+def _last_words(place: Path) -> str:
+    """The log is about to be removed: its last line is the hint."""
+    try:
+        lines = (place / "daemon.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f"It said: {lines[-1]}" if lines else ""
+
+
+def _end(place: Path) -> bool:
+    """End the daemon if it runs. Returns whether it did."""
+    now = presence.read(place)
+    running = presence.daemon(now)
+    if running is None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        running.terminate()
+        try:
+            running.wait(timeout=DOWN_LIMIT)
+        except psutil.TimeoutExpired:
+            running.kill()
+            running.wait(timeout=10)
+    return True
+
+
+def down() -> bool:
+    """End everything of this lab and remove its state. Returns whether there was anything. Raises DrError."""
+    place = directory()
+    if not place.exists():
+        return False
+    ended = _end(place)
+    left = presence.read(place)
+    # A daemon that was killed left its servers and its service; they are ended as the next daemon would.
+    from dr.lab.daemon import clean
+
+    clean(place, left)
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        raise ProviderError(f"{place} could not be removed whole.", "Remove it by hand.")
+    return ended or left is not None
+
+
+def running() -> Presence:
+    """The lab that runs. Raises RefusedError where none does."""
+    now = presence.read(directory())
+    if now is None or presence.daemon(now) is None:
+        raise RefusedError("The lab is not running.", "Start it with 'dr lab up'.")
+    return now
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What ``dr lab status`` shows."""
+
+    presence: Presence
+    instances: tuple[dict[str, Any], ...]
+
+
+def status() -> Condition:
+    """Raises RefusedError where the lab does not run."""
+    now = running()
+    found = call(directory(), now.control, "instances") if now.phase in (PREPARED, READY) else []
+    return Condition(now, tuple(found))
+
+
+def env() -> dict[str, str]:
+    """Variables under which stock clients work against the lab. Raises RefusedError where it does not run.
+
+    The password stands in PGPASSFILE's file, not in DATABASE_URL: psql shows its arguments to everybody.
+    """
+    now, place = running(), directory()
+    if now.phase not in (PREPARED, READY):
+        raise RefusedError(f"The lab is still {now.phase}.", "Wait until 'dr lab up' has ended.")
+    source = next(one for one in call(place, now.control, "instances") if one["identifier"] == SOURCE)
+    keys = dict(line.split(" = ", 1) for line in (place / "aws-credentials").read_text().splitlines() if " = " in line)
+    return {
+        "AWS_ENDPOINT_URL": now.api,
+        "AWS_ACCESS_KEY_ID": keys["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": keys["aws_secret_access_key"],
+        "AWS_DEFAULT_REGION": now.region,
+        "AWS_REGION": now.region,
+        "DATABASE_URL": f"postgresql://readmission_admin@127.0.0.1:{source['port']}/readmission",
+        "PGPASSFILE": str(place / "pgpass"),
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": str(place / "ca.pem"),
+    }
+
+
+UNSET = (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL_RDS",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
+"""Each of these would lead a stock client elsewhere."""
+
+
+def exports() -> str:
+    """``env`` as a shell reads it with eval; quoted for any value."""
+    lines = [f"unset {' '.join(UNSET)}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in env().items()]
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+    return "\n".join(lines)
+
+
+# ---- what tests and ``up`` put into a running lab
+
+
+def automated_backup(instance: str) -> str:
+    """Take an automated backup now, and wait for it. Returns the snapshot's identifier. Raises DrError."""
+    return str(call(directory(), running().control, "automated_backup", instance=instance))
+
+
+def inject(fault: str, **arguments: Any) -> Any:
+    """Put a fault into the lab; each is undone by its neutral value. Raises DrError.
+
+    - ``fail_calls(code, calls=1, action="")``: the next calls fail with an error code (Throttling, InternalFailure,
+      ExpiredToken, ...); "dropped-connection" lets the call take effect and loses its answer.
+    - ``delay_restores(seconds)``, ``delay_backups(seconds)``: every one takes that much longer.
+    - ``force_status(instance, status)``: show a status such as storage-full; "" shows the true one again.
+    - ``cut_archive(instance, cut=True)``: no more WAL reaches the archive.
+    - ``share_foreign_snapshot(snapshot, encrypted)``: another account shares a copy; returns its ARN.
+    - ``set_quota(instances)``; ``kill_server(instance)``.
+    """
+    return call(directory(), running().control, fault, **arguments)

@@ -1,0 +1,96 @@
+"""Whether this DR_HOME's lab runs, and how to reach it: the files its daemon writes for ``dr.lab.control`` to read.
+
+Called by: ``dr.lab.daemon`` (writes), ``dr.lab.control`` (reads).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from dr.domain.errors import RefusedError
+from dr.lab.site import write_closed
+
+READY = "ready"
+"""The last phase: everything is there, last night's snapshot and its baseline, too."""
+PREPARED = "prepared"
+"""The daemon's own last phase: the target is published; the snapshot and its baseline may be missing."""
+
+
+class Presence(msgspec.Struct):
+    """The daemon and where it is reached. ``started``: its process's start, which tells a pid given anew apart."""
+
+    pid: int
+    started: float
+    phase: str
+    problem: str = ""
+    """Why it could not be brought up; ``exit_code`` is that error's."""
+    exit_code: int = 0
+    api: str = ""
+    control: int = 0
+    """Loopback port that ``dr.lab.control`` speaks to."""
+    service: str = ""
+    service_pid: int = 0
+    service_started: float = 0.0
+    account: str = ""
+    region: str = ""
+    patients: int = 0
+
+
+def read(directory: Path) -> Presence | None:
+    """What the daemon wrote last; None where there is nothing, or nothing whole."""
+    try:
+        return msgspec.json.decode((directory / "daemon.json").read_bytes(), type=Presence)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def write(directory: Path, presence: Presence) -> None:
+    write_closed(directory / "daemon.json", msgspec.json.encode(presence).decode())
+
+
+def process(pid: int, started: float) -> psutil.Process | None:
+    """The process with this pid and start time, if it lives."""
+    try:
+        found = psutil.Process(pid)
+        if abs(found.create_time() - started) > 0.5 or found.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return found
+    except psutil.Error:
+        return None
+
+
+def daemon(presence: Presence | None) -> psutil.Process | None:
+    """The daemon's process, if it lives."""
+    return process(presence.pid, presence.started) if presence is not None else None
+
+
+@contextmanager
+def holding(path: Path, patience: float) -> Iterator[None]:
+    """Hold the lock file ``path``; raises RefusedError where somebody still has it after ``patience`` seconds."""
+    limit = time.monotonic() + patience
+    while True:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # 'dr lab down' removes the directory: a lock on a file that is gone is worth nothing.
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                break
+        except BlockingIOError:
+            pass
+        os.close(descriptor)
+        if time.monotonic() > limit:
+            raise RefusedError(f"Another process is bringing up or running the lab of {path.parent}.", "Wait for it.")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

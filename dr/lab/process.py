@@ -1,0 +1,64 @@
+"""Find and end a server's processes, and no others: a recorded pid is believed only where its command line agrees.
+
+Called by: ``dr.lab.postgres`` and ``dr.lab.front``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import psutil
+from psutil import Process
+
+__all__ = ["Process", "alive", "ended", "kill_tree", "recorded"]
+
+
+def alive(pid: int, marker: str) -> Process | None:
+    """The process ``pid`` if it lives and ``marker`` stands in its command line; a pid given anew is not it."""
+    try:
+        process = Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process if any(marker in part for part in process.cmdline()) else None
+    except psutil.Error:
+        return None
+
+
+def recorded(path: Path) -> int | None:
+    """The pid on a file's first line; None where there is none."""
+    try:
+        return int(path.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def kill_tree(process: Process, limit: float = 10.0) -> None:
+    """SIGKILL a process and its children, and wait until they are gone."""
+    family: list[Process] = [process]
+    with contextlib.suppress(psutil.Error):
+        family += process.children(recursive=True)
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    for member in family:
+        ended(member, limit)
+
+
+def ended(found: Process, limit: float) -> bool:
+    """Whether a process is dead within ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    while not _is_dead(found):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _is_dead(found: Process) -> bool:
+    """Dead, whether or not its parent has noticed."""
+    try:
+        return not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True

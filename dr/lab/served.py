@@ -1,0 +1,103 @@
+"""The prediction service on the source: started with the lab, and again when it dies.
+
+Called by: ``dr.lab.bringup``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+import dr
+from dr.domain.errors import ProviderError
+from dr.lab.platform.roles import API, password
+from dr.lab.target import DATABASE
+
+log = logging.getLogger(__name__)
+READY_LIMIT = 30.0
+"""Seconds a first start may take."""
+PAUSE = 1.0
+"""Seconds between two starts of a service that keeps dying."""
+
+
+class Served:
+    """The service's process. ``url`` stays the same over restarts."""
+
+    def __init__(self, directory: Path, database_port: int, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._directory = directory
+        self._port = port
+        self._database_port = database_port
+        self._child: subprocess.Popen[bytes] | None = None
+        self._again = 0.0
+        self.process = (0, 0.0)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready. Raises ProviderError."""
+        self._spawn()
+        limit = time.monotonic() + READY_LIMIT
+        while not self._ready():
+            if self._child is None or self._child.poll() is not None or time.monotonic() > limit:
+                self.stop()
+                raise ProviderError(
+                    "The prediction service did not become ready.", f"See {self._directory / 'service.log'}."
+                )
+            time.sleep(0.05)
+
+    def keep(self) -> None:
+        """Start it again if it died."""
+        if self._child is not None and self._child.poll() is not None and time.monotonic() >= self._again:
+            log.warning("the prediction service ended with %s; it is started again", self._child.returncode)
+            self._again = time.monotonic() + PAUSE
+            self._spawn()
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            try:
+                self._child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+            self._child = None
+
+    def _spawn(self) -> None:
+        secret = quote(password(self._directory / "secrets", API), safe="")
+        ca = quote(str(self._directory / "ca.pem"), safe="")
+        url = f"postgresql://{API}:{secret}@127.0.0.1:{self._database_port}/{DATABASE}"
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("PG")},
+            "DATABASE_URL": f"{url}?sslmode=verify-full&sslrootcert={ca}",
+            "HOST": "127.0.0.1",
+            "PORT": str(self._port),
+            "MODEL_DIR": str(self._directory / "models"),
+            "PYTHONPATH": str(Path(dr.__file__).parent.parent),
+        }
+        with (self._directory / "service.log").open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "dr.lab.service"],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.process = (self._child.pid, psutil.Process(self._child.pid).create_time())
+
+    def _ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,109 @@
+"""The text of a server's configuration files. Pure.
+
+Called by: ``dr.lab.postgres``. The files stand outside the data directory, so that a physical backup carries none of
+them and a restored server gets its own port, socket, archive and certificate.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ADMIN = "rdsadmin"
+"""The superuser, named as RDS names it: it is reached through the socket alone."""
+
+SEGMENT_BYTES = 1 << 20
+"""One WAL segment: small, since one is archived every few seconds."""
+
+DEFAULTS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_permissions": "0700",
+    "password_encryption": "scram-sha-256",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "huge_pages": "off",
+    "jit": "off",
+    "wal_level": "replica",
+    "max_wal_senders": "6",
+    "min_wal_size": "8MB",
+    "max_wal_size": "256MB",
+    "archive_mode": "on",
+    "archive_timeout": "2s",
+    "ssl_min_protocol_version": "TLSv1.3",
+    # A copy is synced as a whole before its server starts; walking every file again would only take time.
+    "recovery_init_sync_method": "syncfs" if sys.platform == "linux" else "fsync",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    # Statements hold password verifiers, and DETAIL lines hold patients' rows: neither belongs into a log.
+    "log_statement": "none",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+
+
+def quoted(value: str) -> str:
+    """A value as postgresql.conf wants it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def render(settings: Mapping[str, str]) -> str:
+    """A postgresql.conf."""
+    return "".join(f"{name} = {quoted(value)}\n" for name, value in settings.items())
+
+
+def access_rules() -> str:
+    """pg_hba.conf: passwords everywhere; over TCP only with TLS, and never as the superuser."""
+    return (
+        f"local all all scram-sha-256\n"
+        f"local replication {ADMIN} scram-sha-256\n"
+        f"hostssl all {ADMIN} all reject\n"
+        f"hostssl all all 127.0.0.1/32 scram-sha-256\n"
+    )
+
+
+def _placed(path: Path) -> str:
+    """A path inside a command that PostgreSQL expands: for the shell, and with its percent signs doubled."""
+    return shlex.quote(str(path)).replace("%", "%%")
+
+
+def archive_command(archive: Path) -> str:
+    """Copy one finished segment: whole or not at all, and again after a crash without harm.
+
+    Segments are mostly zeros after a switch; on Linux they are stored as holes.
+    """
+    sparse = "--sparse=always " if sys.platform == "linux" else ""
+    place = _placed(archive)
+    return (
+        f'if test -f {place}/%f; then cmp -s "%p" {place}/%f; '
+        f'else cp {sparse}"%p" {place}/.%f.half && mv {place}/.%f.half {place}/%f; fi'
+    )
+
+
+def fetch_command(archive: Path) -> str:
+    """Bring one segment back from an archive."""
+    return f'cp {_placed(archive)}/%f "%p"'
+
+
+def recover_to_end_of_backup() -> dict[str, str]:
+    """Replay exactly what a backup contains. It holds all its WAL, so nothing is fetched."""
+    return {
+        "restore_command": "false",
+        "recovery_target": "immediate",
+        "recovery_target_action": "promote",
+        "hot_standby": "off",
+    }
+
+
+def recover_to_time(archive: Path, when: str) -> dict[str, str]:
+    """Replay every commit up to ``when`` (ISO 8601 with a zone), that moment included."""
+    return {
+        "restore_command": fetch_command(archive),
+        "recovery_target_time": when,
+        "recovery_target_inclusive": "on",
+        "recovery_target_action": "promote",
+        "hot_standby": "off",
+    }

@@ -1,0 +1,242 @@
+"""What the lab puts into its database: the population, the roles, or somebody's own dump."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.lab.access import Access
+from dr.lab.binaries import environment
+from dr.lab.platform import dump, model, roles
+from dr.lab.platform.install import complete, install
+from dr.lab.platform.population import PROBE_REQUESTS
+from dr.lab.postgres import Server
+from tests.labs import MASTER, PASSWORD, lab_site, log_in, make_server
+
+FOREIGN = """
+SET transaction_timeout = 0;
+CREATE TABLE public.wards (id int PRIMARY KEY, name text NOT NULL);
+ALTER TABLE public.wards OWNER TO somebody_elsewhere;
+CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$
+SELECT $q$
+GRANT SELECT ON x TO y;
+$q$::text;
+$$;
+COPY public.wards (id, name) FROM stdin;
+1\tGRANT SELECT ON x TO y;
+2\tnorth
+\\.
+GRANT SELECT ON TABLE public.wards TO auditor;
+"""
+
+
+@pytest.fixture(scope="module", params=["system", "wheel"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with lab_site(request.param) as site:
+        yield make_server(site, "primary")
+
+
+@pytest.fixture
+def database(server: Server, request: pytest.FixtureRequest) -> str:
+    """An empty database of the master's."""
+    name = f"db_{abs(hash(request.node.name)) % 10**8}"
+    with log_in(server) as session:
+        session.execute(f"CREATE DATABASE {name}")
+    return name
+
+
+def access(server: Server, database: str) -> Access:
+    return Access("localhost", server.port, MASTER, PASSWORD, database, str(server.site.ca))
+
+
+def by_socket(server: Server, database: str) -> Access:
+    return Access(str(server.socket_directory), server.port, MASTER, PASSWORD, database)
+
+
+def rows(server: Server, database: str, query: str) -> list[tuple[object, ...]]:
+    with log_in(server, dbname=database) as session:
+        return session.execute(query).fetchall()
+
+
+def write(server: Server, name: str, content: str | bytes) -> Path:
+    path = server.site.directory / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_two_thousand_patients_are_installed_in_seconds_with_roles_and_a_model(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    installed = install(access(server, database), 2000, tmp_path / "models", tmp_path / "secrets")
+    assert time.monotonic() - started < 5
+    counts = {table: rows(server, database, f"SELECT count(*) FROM {table}")[0][0] for table in (
+        "patients", "admissions", "predictions", "model_versions"
+    )}  # fmt: skip
+    assert counts["patients"] == installed.patients == 2005
+    assert counts["admissions"] == installed.admissions > 2500
+    assert counts["predictions"] > 100
+    active = rows(server, database, "SELECT performance_metrics FROM model_versions WHERE active")
+    assert len(active) == 1
+    artifact = tmp_path / "models" / active[0][0]["artifact"]
+    assert model.digest(artifact.read_bytes()) == active[0][0]["sha256"]
+    for role in roles.ROLES:
+        path = roles.secret_file(tmp_path / "secrets", role)
+        assert path.stat().st_mode & 0o777 == 0o600
+        log_in(server, role, path.read_text().strip(), dbname=database).close()
+
+
+def test_the_same_seed_gives_the_same_rows(server: Server, database: str, tmp_path: Path) -> None:
+    sums = []
+    tables = ("patients", "admissions", "predictions")
+    query = " UNION ALL ".join(f"(SELECT md5(string_agg(t::text, '' ORDER BY 1)) FROM {name} t)" for name in tables)
+    for again in (f"{database}_a", f"{database}_b"):
+        with log_in(server) as session:
+            session.execute(f"CREATE DATABASE {again}")
+        install(access(server, again), 40, tmp_path / "models", tmp_path / "secrets", seed=3)
+        sums.append(rows(server, again, query.replace("ORDER BY 1", "ORDER BY t::text")))
+    assert sums[0] == sums[1]
+
+
+def test_the_harness_reads_everything_makes_its_own_schema_and_writes_nothing_else(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    install(access(server, database), 10, tmp_path / "models", tmp_path / "secrets")
+    with log_in(server, roles.HARNESS, roles.password(tmp_path / "secrets", roles.HARNESS), dbname=database) as session:
+        assert session.execute("SELECT count(*) FROM patients").fetchone() == (15,)
+        session.execute("CREATE SCHEMA dr")
+        session.execute("CREATE TABLE dr.marker (n int)")
+        if server.site.binaries.origin == "system":
+            session.execute("SELECT bt_index_check('public.patients_pkey', true)")
+        for forbidden in ("DELETE FROM patients", "CREATE TABLE public.mine (n int)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(forbidden)
+    with log_in(server, roles.ANALYST, roles.password(tmp_path / "secrets", roles.ANALYST), dbname=database) as session:
+        session.execute("SELECT count(*) FROM predictions")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("DELETE FROM predictions")
+
+
+def test_a_failed_installation_leaves_the_database_as_it_was(server: Server, database: str, tmp_path: Path) -> None:
+    with log_in(server, dbname=database) as session:
+        session.execute("CREATE TABLE predictions (something_else int)")
+    with pytest.raises(ProviderError):
+        install(access(server, database), 10, tmp_path / "models", tmp_path / "secrets")
+    assert rows(server, database, "SELECT to_regclass('patients')") == [(None,)]
+
+
+@pytest.mark.parametrize("form", ["plain", "custom", "tar"])
+def test_a_dump_of_the_lab_itself_comes_back_whole(server: Server, database: str, tmp_path: Path, form: str) -> None:
+    install(access(server, database), 30, tmp_path / "models", tmp_path / "secrets")
+    command = [str(server.site.binaries.tool("pg_dump")), f"--format={form}"]
+    variables = environment(by_socket(server, database).environment())
+    content = subprocess.run(command, env=variables, capture_output=True, check=True).stdout
+    copy = f"{database}_copy"
+    with log_in(server) as session:
+        session.execute(f"CREATE DATABASE {copy}")
+    dump.load(by_socket(server, copy), server.site.binaries, write(server, f"{database}.dump", content))
+    installed = complete(access(server, copy), tmp_path / "models", tmp_path / "secrets")
+    assert installed.added == ()
+    for table in ("patients", "admissions", "predictions", "model_versions"):
+        query = f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t"
+        assert rows(server, copy, query) == rows(server, database, query)
+
+
+def test_a_foreign_dump_is_loaded_and_completed_for_the_service(server: Server, database: str, tmp_path: Path) -> None:
+    dump.load(by_socket(server, database), server.site.binaries, write(server, "foreign.sql", FOREIGN))
+    installed = complete(access(server, database), tmp_path / "models", tmp_path / "secrets")
+    assert rows(server, database, "SELECT name FROM wards ORDER BY id") == [("GRANT SELECT ON x TO y;",), ("north",)]
+    assert "GRANT SELECT ON x TO y;" in str(rows(server, database, "SELECT prosrc FROM pg_proc WHERE proname = 'f'"))
+    assert "the table patients" in installed.added
+    assert any("model version 2.3.0" in sentence for sentence in installed.added)
+    known = rows(server, database, "SELECT admission_id FROM admissions")
+    assert {request["admission_id"] for request in PROBE_REQUESTS} <= {str(row[0]) for row in known}
+    assert complete(access(server, database), tmp_path / "models", tmp_path / "secrets").added == ()
+
+
+def test_a_dump_whose_active_model_has_no_artifact_here_gets_one_that_has(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    install(access(server, database), 5, tmp_path / "elsewhere", tmp_path / "secrets")
+    with log_in(server, dbname=database) as session:
+        session.execute("UPDATE model_versions SET model_version = '7.1', performance_metrics = '{\"auc\": 0.7}'")
+    installed = complete(access(server, database), tmp_path / "models", tmp_path / "secrets")
+    assert installed.model_version == model.VERSION
+    assert rows(server, database, "SELECT model_version FROM model_versions WHERE active") == [(model.VERSION,)]
+    assert any("whose artifact is here" in sentence for sentence in installed.added)
+
+
+def test_a_dump_with_tables_of_another_shape_is_refused_and_named(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    file = write(server, "shape.sql", "CREATE TABLE public.patients (patient_id varchar(50) PRIMARY KEY, name text);\n")
+    dump.load(by_socket(server, database), server.site.binaries, file)
+    with pytest.raises(RefusedError, match=r"table patients lacks .*: demographics"):
+        complete(access(server, database), tmp_path / "models", tmp_path / "secrets")
+    assert rows(server, database, "SELECT to_regclass('admissions')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("CREATE TABLE half (id int);\nSELECT broken FROM nowhere;\n", 'relation "nowhere" does not exist'),
+        ("CREATE TABLE half (id int);\nCREATE EXTENSION imaginary;\n", "imaginary"),
+        ("CREATE TABLE half (id int);\nCOPY half (id) FROM stdin;\nseven\n\\.\n", "invalid input syntax"),
+        (b"PGDMP broken", "pg_restore|archive|end of file|version"),
+    ],
+)
+def test_a_broken_dump_ends_in_one_sentence_and_leaves_nothing(
+    server: Server, database: str, content: str | bytes, why: str
+) -> None:
+    file = write(server, "broken.dump", content)
+    with pytest.raises(ProviderError, match=why) as caught:
+        dump.load(by_socket(server, database), server.site.binaries, file)
+    assert "\n" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert rows(server, database, "SELECT to_regclass('half')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x1f\x8b\x08stuff", "compressed with gzip"),
+        (b"", "not a dump"),
+        (b"\0\1\2\3", "not a dump"),
+        (b"--\n-- PostgreSQL database cluster dump\n--\n", "whole cluster"),
+    ],
+)
+def test_what_is_no_dump_is_refused_before_anything_is_done(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=why):
+        dump.is_archive(path)
+
+
+def test_a_dump_that_is_not_there_or_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        dump.is_archive(tmp_path / "missing")
+    with pytest.raises(UsageError, match="is a directory"):
+        dump.is_archive(tmp_path)
+
+
+def test_a_dump_only_its_owner_reads_can_be_loaded(server: Server, database: str) -> None:
+    file = write(server, "closed.sql", "CREATE TABLE closed (id int);\n")
+    file.chmod(0o600)
+    os.chown(file, os.geteuid(), os.getegid())
+    dump.load(by_socket(server, database), server.site.binaries, file)
+    assert rows(server, database, "SELECT count(*) FROM closed") == [(0,)]
+
+
+def test_a_directory_that_cannot_be_written_is_refused(server: Server, database: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RefusedError, match="model cannot be placed"):
+        install(access(server, database), 5, tmp_path / "file" / "models", tmp_path / "secrets")
+    with pytest.raises(RefusedError, match="cannot be made"):
+        install(access(server, database), 5, tmp_path / "models", tmp_path / "file" / "secrets")

@@ -1,0 +1,90 @@
+"""The prediction service's pure parts: HTTP's head, the request's body, metrics, masking."""
+
+from __future__ import annotations
+
+import pytest
+
+from dr.lab.service.app import Rejected, wanted
+from dr.lab.service.http import Malformed, answer, parse_head, render
+from dr.lab.service.log import masked
+from dr.lab.service.metrics import BUCKETS, Counter, Histogram, Metrics
+
+
+def test_a_head_is_read_and_its_query_dropped() -> None:
+    head = b"POST /predict?x=1 HTTP/1.1\r\nContent-Length: 3\r\nX-Odd:  a:b \r\n\r\n"
+    assert parse_head(head) == ("POST", "/predict", {"content-length": "3", "x-odd": "a:b"})
+
+
+def test_http_1_0_closes_unless_it_says_otherwise() -> None:
+    assert parse_head(b"GET / HTTP/1.0\r\n\r\n")[2] == {"connection": "close"}
+    assert parse_head(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")[2] == {"connection": "keep-alive"}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/2\r\n\r\n",
+        b"GET http://elsewhere/ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nName : value\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: value\r\n\r\n",
+    ],
+)
+def test_a_malformed_head_is_a_bad_request(head: bytes) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse_head(head)
+    assert caught.value.status == 400
+
+
+def test_a_response_says_its_length_and_whether_it_closes() -> None:
+    said = render(answer(405, {"error": "ä"}, ("Allow", "GET")), keep=False)
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"Allow: GET" in head
+    assert b"Connection: close" in head
+    assert b"Connection" not in render(answer(200, {}), keep=True)
+
+
+@pytest.mark.parametrize("body", [b"{", b"null", b'{"admission_id": null}', b'{"admission_id": "a\\nb"}'])
+def test_a_body_that_names_no_admission_is_rejected(body: bytes) -> None:
+    with pytest.raises(Rejected) as caught:
+        wanted(body)
+    assert caught.value.status == 400
+
+
+def test_the_admission_is_taken_from_the_body() -> None:
+    assert wanted(b'{"admission_id": "SYN-0001-1", "other": 1}') == "SYN-0001-1"
+
+
+def test_a_histogram_counts_cumulatively_and_its_bounds_include_the_platforms_thresholds() -> None:
+    histogram = Histogram("h", "about")
+    for seconds in (0.0005, 0.5, 0.51, 100.0):
+        histogram.observe(seconds)
+    lines = dict(line.rsplit(" ", 1) for line in histogram.render() if not line.startswith("#"))
+    assert lines['h_bucket{le="0.001"}'] == "1"
+    assert lines['h_bucket{le="0.5"}'] == "2"
+    assert lines['h_bucket{le="1.0"}'] == "3"
+    assert lines['h_bucket{le="+Inf"}'] == lines["h_count"] == "4"
+    assert {0.5, 1.0, 2.0} <= set(BUCKETS)
+
+
+def test_a_counter_without_labels_is_there_before_it_counts() -> None:
+    assert Counter("c", "about").render()[-1] == "c 0"
+    counter = Counter("c", "about", ("path",))
+    counter.add("/x")
+    counter.add("/x")
+    assert counter.render()[-1] == 'c{path="/x"} 2'
+
+
+def test_every_metric_of_the_platform_is_there_from_the_start() -> None:
+    text = Metrics().render()
+    for name in ("api_request_errors_total", "model_prediction_errors_total"):
+        assert f"\nreadmission_{name} 0\n" in text
+
+
+@pytest.mark.parametrize(("patient", "shown"), [("SYN-0001", "SYN-0001"), ("P0000001", "masked"), (None, None)])
+def test_only_synthetic_patients_are_named_in_logs(patient: str | None, shown: str | None) -> None:
+    assert masked(patient) == shown
