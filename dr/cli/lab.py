@@ -1,0 +1,68 @@
+"""``dr lab``: up, status, env, down.
+
+Called by: ``dr.cli``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dr.domain.errors import RefusedError
+
+
+@click.group()
+def lab() -> None:
+    """The embedded environment: real PostgreSQL behind an RDS endpoint, all on loopback."""
+
+
+@lab.command()
+@click.option("--patients", type=click.IntRange(1), default=2000, show_default=True, help="Synthetic patients.")
+@click.option("--load", type=click.Path(path_type=Path), help="A dump of your own (pg_dump, plain or custom) instead.")
+def up(patients: int, load: Path | None) -> None:
+    """Start the lab, or find it running."""
+    from dr.app.baseline import take
+    from dr.config.load import LAB
+    from dr.lab import control
+
+    def baseline() -> None:
+        take(LAB)
+
+    outcome = control.up(patients, load, baseline, say=lambda phase: click.echo(f"{phase} ...", err=True))
+    words = "is running already" if outcome.found else "is up"
+    click.echo(f"The lab {words}: RDS at {outcome.presence.api}, predictions at {outcome.presence.service}.")
+    click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
+
+
+@lab.command()
+def status() -> None:
+    """What runs, and where. Exit code 3 if the lab is not up."""
+    from dr.lab import control
+
+    condition = control.status()
+    now = condition.presence
+    click.echo(f"phase    {now.phase}")
+    click.echo(f"daemon   pid {now.pid}")
+    click.echo(f"rds      {now.api}  account {now.account}  region {now.region}")
+    click.echo(f"service  {now.service}")
+    for one in condition.instances:
+        click.echo(f"instance {one['identifier']}  {one['status']}  127.0.0.1:{one['port']}")
+    if now.phase != "ready":
+        raise RefusedError("The lab is not up yet.", "Wait for 'dr lab up', or repeat it.")
+
+
+@lab.command()
+def env() -> None:
+    """Print shell exports for stock aws, psql and chaos: eval "$(dr lab env)"."""
+    from dr.lab import control
+
+    click.echo(control.exports())
+
+
+@lab.command()
+def down() -> None:
+    """Stop everything of the lab and remove its state."""
+    from dr.lab import control
+
+    click.echo("The lab is down." if control.down() else "The lab was not running.")

@@ -1,0 +1,260 @@
+"""The actions on DBInstances: checked and recorded here, carried out by ``work``.
+
+Called by: ``dr.lab.rds.actions``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dr.lab.rds import building, names, views
+from dr.lab.rds.errors import AwsError, combination, instance_state, invalid, no_instance
+from dr.lab.rds.records import Instance, State
+from dr.lab.rds.service import Answer, Asked, Lab, page
+from dr.lab.rds.work import new_snapshot
+from dr.lab.site import free_port
+
+LATER = ("DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "MultiAZ", "EngineVersion")
+"""Wait for the maintenance window unless ApplyImmediately."""
+AT_ONCE = (
+    "DeletionProtection",
+    "CopyTagsToSnapshot",
+    "PubliclyAccessible",
+    "AutoMinorVersionUpgrade",
+    "PreferredBackupWindow",
+    "PreferredMaintenanceWindow",
+    "MaxAllocatedStorage",
+    "MonitoringInterval",
+)
+"""Applied as soon as possible whatever ApplyImmediately says."""
+MODIFIABLE = ("available", "storage-full", "incompatible-network", "incompatible-parameters")
+BROKEN = ("failed", "incompatible-restore", "incompatible-network", "incompatible-parameters", "restore-error")
+
+
+def new_resource_id() -> str:
+    return "db-" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(26))
+
+
+def find(state: State, identifier: str) -> Instance:
+    """The instance called ``identifier``, or whose ARN or resource id it is. Raises AwsError."""
+    arn = names.arn_name(identifier)
+    name = (arn[2] if arn else identifier).lower()
+    one = state.instances.get(name)
+    if one is None:
+        raise no_instance(name)
+    return one
+
+
+def need(one: Instance, *statuses: str) -> None:
+    if views.status(one) not in statuses:
+        raise instance_state(one.identifier, " or ".join(statuses))
+
+
+def shown(lab: Lab, state: State, one: Instance) -> dict[str, Any]:
+    return views.instance(lab.store, state, one, lab.work.latest(one.resource_id))
+
+
+def admit(state: State, identifier: str, parameter: str) -> str:
+    """A name for a new instance, in RDS's own form, if it is free and the quota allows one more. Raises AwsError."""
+    name = names.identifier(identifier, parameter)
+    if name in state.instances:
+        raise AwsError("DBInstanceAlreadyExists", "DB instance already exists")
+    if len(state.instances) >= state.quota:
+        raise AwsError("InstanceQuotaExceeded", "DB Instance quota exceeded")
+    return name
+
+
+def enter(state: State, name: str, attributes: dict[str, Any], tags: dict[str, str], port: int | None) -> Instance:
+    one = Instance(name, new_resource_id(), "creating", port or free_port(), attributes, tags)
+    state.instances[name] = one
+    return one
+
+
+def create(lab: Lab, asked: Asked) -> Answer:
+    with lab.store.changing() as state:
+        name = admit(state, asked["DBInstanceIdentifier"], "DBInstanceIdentifier")
+        attributes = building.created(asked, state, lab.store.account.region)
+        password = names.password(asked.get("MasterUserPassword"))
+        one = enter(state, name, attributes, names.tags(asked.get("Tags")), asked.get("Port"))
+        answer = {"DBInstance": shown(lab, state, one)}
+    lab.work.begin(lambda: lab.work.create(one, password))
+    return answer
+
+
+def describe(lab: Lab, asked: Asked) -> Answer:
+    allowed = ("db-cluster-id", "db-instance-id", "dbi-resource-id", "domain", "engine")
+    chosen = names.filters(asked.get("Filters"), allowed)
+    with lab.store.reading() as state:
+        if asked.get("DBInstanceIdentifier"):
+            found = [find(state, asked["DBInstanceIdentifier"])]
+        else:
+            found = [state.instances[name] for name in sorted(state.instances)]
+        found = [one for one in found if _selected(one, chosen)]
+        answer = page(found, asked, "DBInstances")
+        answer["DBInstances"] = [shown(lab, state, one) for one in answer["DBInstances"]]
+    return answer
+
+
+def _selected(one: Instance, chosen: Mapping[str, list[str]]) -> bool:
+    has = {
+        "db-instance-id": {one.identifier},
+        "dbi-resource-id": {one.resource_id},
+        "engine": {one.attributes["Engine"]},
+    }
+    for name, values in chosen.items():
+        plain = [parsed[2] if (parsed := names.arn_name(value)) else value for value in values]
+        folded = {value if name == "dbi-resource-id" else value.lower() for value in plain}
+        if not folded & has.get(name, set()):
+            return False
+    return True
+
+
+def modify(lab: Lab, asked: Asked) -> Answer:
+    with lab.store.changing() as state:
+        one = find(state, asked["DBInstanceIdentifier"])
+        need(one, *MODIFIABLE)
+        password = names.password(asked["MasterUserPassword"]) if "MasterUserPassword" in asked else None
+        if password is not None and one.status != "available":
+            raise instance_state(one.identifier, "available")
+        now, later = _changes(asked, one, state)
+        renamed = _renaming(asked, state)
+        at_once = bool(asked.get("ApplyImmediately", False))
+        one.attributes |= now | (later | {k: v for k, v in one.pending.items() if k in LATER} if at_once else {})
+        one.pending = {} if at_once else one.pending | later
+        if password is not None:
+            one.pending["MasterUserPassword"] = "****"
+        if renamed is not None:
+            one.pending["DBInstanceIdentifier"] = renamed
+        if one.status == "available":
+            one.status = "modifying"
+        answer = {"DBInstance": shown(lab, state, one)}
+    lab.work.begin(lambda: lab.work.modify(one, password, renamed if at_once else None))
+    return answer
+
+
+def _renaming(asked: Asked, state: State) -> str | None:
+    if "NewDBInstanceIdentifier" not in asked:
+        return None
+    name = names.identifier(asked["NewDBInstanceIdentifier"], "NewDBInstanceIdentifier")
+    if name in state.instances:
+        raise AwsError("DBInstanceAlreadyExists", "DB instance already exists")
+    return name
+
+
+def _changes(asked: Asked, one: Instance, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What changes at once, and what may wait. Raises AwsError."""
+    a = one.attributes
+    now: dict[str, Any] = {key: asked[key] for key in AT_ONCE if key in asked}
+    if "DBSubnetGroupName" in asked or "VpcSecurityGroupIds" in asked:
+        group = asked.get("DBSubnetGroupName", a["DBSubnetGroupName"])
+        now |= building.network(group, asked.get("VpcSecurityGroupIds") or a["VpcSecurityGroupIds"], state)
+    if "DBParameterGroupName" in asked:
+        now["DBParameterGroupName"] = building.parameter_group(asked["DBParameterGroupName"], state)
+    if "OptionGroupName" in asked:
+        now["OptionGroupName"] = building.option_group(asked["OptionGroupName"], state)
+    if "EnableIAMDatabaseAuthentication" in asked:
+        now["IAMDatabaseAuthenticationEnabled"] = asked["EnableIAMDatabaseAuthentication"]
+    if "CloudwatchLogsExportConfiguration" in asked:
+        now["EnabledCloudwatchLogsExports"] = _exports(asked["CloudwatchLogsExportConfiguration"], a)
+    later: dict[str, Any] = {key: asked[key] for key in LATER if key in asked and asked[key] != a.get(key)}
+    _check_later(later, a)
+    retention = asked.get("BackupRetentionPeriod")
+    names.between(retention, "BackupRetentionPeriod", 0, 35)
+    if retention is not None and retention != a["BackupRetentionPeriod"]:
+        # Between two non-zero values the change is applied at once; turning backups on or off waits.
+        (now if retention and a["BackupRetentionPeriod"] else later)["BackupRetentionPeriod"] = retention
+    return now, later
+
+
+def _check_later(later: Mapping[str, Any], a: Mapping[str, Any]) -> None:
+    if "DBInstanceClass" in later:
+        names.instance_class(later["DBInstanceClass"])
+    if "AllocatedStorage" in later and later["AllocatedStorage"] < a["AllocatedStorage"]:
+        raise combination("The allocated storage of a DB instance cannot be reduced.")
+    if "StorageType" in later:
+        names.storage(later["StorageType"], later.get("Iops", a.get("Iops")))
+    if "EngineVersion" in later:
+        raise combination(f"Cannot upgrade postgres from {a['EngineVersion']} to {later['EngineVersion']}")
+
+
+def _exports(wanted: Mapping[str, list[str]], a: Mapping[str, Any]) -> list[str] | None:
+    present = set(a.get("EnabledCloudwatchLogsExports") or ())
+    return sorted((present | set(wanted.get("EnableLogTypes", ()))) - set(wanted.get("DisableLogTypes", ()))) or None
+
+
+def delete(lab: Lab, asked: Asked) -> Answer:
+    skip, final_name = bool(asked.get("SkipFinalSnapshot", False)), asked.get("FinalDBSnapshotIdentifier")
+    if skip and final_name:
+        raise combination("You cannot specify both FinalDBSnapshotIdentifier and SkipFinalSnapshot")
+    with lab.store.changing() as state:
+        one = find(state, asked["DBInstanceIdentifier"])
+        if one.attributes["DeletionProtection"]:
+            raise combination("Cannot delete protected DB Instance, please disable deletion protection and try again.")
+        if not skip and not final_name:
+            raise combination("FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
+        if one.status == "deleting":
+            raise AwsError("InvalidDBInstanceState", f"Instance {one.identifier} is already being deleted.")
+        if views.status(one) in BROKEN and not skip:
+            raise AwsError(
+                "InvalidDBInstanceState",
+                f"Instance {one.identifier} is {views.status(one)}: it can only be deleted with SkipFinalSnapshot.",
+            )
+        final = None
+        if final_name:
+            need(one, "available", "storage-full")
+            name = names.snapshot_identifier(final_name, "FinalDBSnapshotIdentifier")
+            if name in state.snapshots:
+                raise AwsError("DBSnapshotAlreadyExists", f"Cannot create the snapshot because {name} already exists.")
+            final = new_snapshot(name, "manual", one, datetime.fromtimestamp(lab.now(), UTC))
+            state.snapshots[name] = final
+        one.status, one.forced = "deleting", ""
+        answer = {"DBInstance": shown(lab, state, one)}
+    keep = not asked.get("DeleteAutomatedBackups", True)
+    lab.work.begin(lambda: lab.work.delete(one, final, keep_backups=keep))
+    return answer
+
+
+def stop(lab: Lab, asked: Asked) -> Answer:
+    with lab.store.changing() as state:
+        one = find(state, asked["DBInstanceIdentifier"])
+        need(one, "available")
+        name = asked.get("DBSnapshotIdentifier")
+        snapshot = None
+        if name:
+            name = names.snapshot_identifier(name, "DBSnapshotIdentifier")
+            if name in state.snapshots:
+                raise AwsError("DBSnapshotAlreadyExists", f"Cannot create the snapshot because {name} already exists.")
+            snapshot = new_snapshot(name, "manual", one, datetime.fromtimestamp(lab.now(), UTC))
+            state.snapshots[name] = snapshot
+        one.status = "stopping"
+        answer = {"DBInstance": shown(lab, state, one)}
+    lab.work.begin(lambda: lab.work.stop(one, snapshot))
+    return answer
+
+
+def start(lab: Lab, asked: Asked) -> Answer:
+    with lab.store.changing() as state:
+        one = find(state, asked["DBInstanceIdentifier"])
+        need(one, "stopped")
+        one.status = "starting"
+        answer = {"DBInstance": shown(lab, state, one)}
+    lab.work.begin(lambda: lab.work.start(one))
+    return answer
+
+
+def reboot(lab: Lab, asked: Asked) -> Answer:
+    with lab.store.changing() as state:
+        one = find(state, asked["DBInstanceIdentifier"])
+        need(one, "available")
+        if asked.get("ForceFailover") and not one.attributes["MultiAZ"]:
+            raise combination("Cannot force failover: the DB instance is not a Multi-AZ deployment.")
+        if asked.get("ForceFailover"):
+            raise invalid("The lab has no standby: ForceFailover is not emulated.")
+        one.status = "rebooting"
+        answer = {"DBInstance": shown(lab, state, one)}
+    lab.work.begin(lambda: lab.work.reboot(one))
+    return answer

@@ -1,0 +1,63 @@
+"""What the API needs of the PostgreSQL servers behind it.
+
+Called by: ``dr.lab.rds.work``; implemented over ``dr.lab.postgres`` by ``dr.lab.rds.postgres``, and by a fake in unit
+tests. ``key`` is an instance's DbiResourceId. Every method blocks until it is done and raises DrError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A server's log: name as the API shows it, size in bytes, last write in epoch seconds."""
+
+    name: str
+    size: int
+    written: float
+
+
+class Servers(Protocol):
+    """Servers by key."""
+
+    @property
+    def version(self) -> str:
+        """The PostgreSQL version they run, "15.8"."""
+
+    def create(self, key: str, port: int, master: str, password: str, database: str | None) -> None:
+        """A new, empty server; started."""
+
+    def restore(self, key: str, port: int, backup: str) -> None:
+        """A server from a backup, as it was at the backup's end; started."""
+
+    def restore_to(self, key: str, port: int, backup: str, source: str, at: float) -> None:
+        """A server from a backup of ``source`` and ``source``'s archive, replayed up to ``at``; started."""
+
+    def start(self, key: str) -> None: ...
+
+    def stop(self, key: str) -> None: ...
+
+    def running(self, key: str) -> bool: ...
+
+    def delete(self, key: str) -> None:
+        """Stop it and remove its files; its archive stays."""
+
+    def delete_archive(self, key: str) -> None: ...
+
+    def set_password(self, key: str, user: str, password: str) -> None: ...
+
+    def backup(self, key: str, name: str) -> float:
+        """A physical backup of a running server. Returns the time of the last transaction in it."""
+
+    def delete_backup(self, name: str) -> None: ...
+
+    def restorable(self, key: str, backup: str) -> float | None:
+        """The last whole second that a backup of ``key`` and its archive truly cover; None: none. May take a while."""
+
+    def logs(self, key: str) -> Sequence[LogFile]: ...
+
+    def read_log(self, key: str, name: str, offset: int) -> bytes:
+        """A log file's content from ``offset``. Raises FileNotFoundError."""

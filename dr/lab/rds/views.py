@@ -1,0 +1,169 @@
+"""Records as the API shows them. Pure: what AWS derives is derived here.
+
+Called by: the ``actions_*`` modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dr.lab.rds.records import Event, Instance, ParameterGroup, Retained, Snapshot, State, Store, SubnetGroup
+
+HOST = "127.0.0.1"
+WITHOUT_ENDPOINT = ("creating", "failed", "restore-error", "incompatible-restore")
+_GROUP_NAMES = ("DBSubnetGroupName", "VpcSecurityGroupIds", "DBParameterGroupName", "OptionGroupName")
+
+
+def status(instance: Instance) -> str:
+    return instance.forced or instance.status
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+def earliest(state: State, resource_id: str) -> float | None:
+    """From when on a point in time can be restored: the end of the first automated backup that is left."""
+    ends = [
+        one.database_time
+        for one in state.snapshots.values()
+        if one.resource_id == resource_id
+        and one.kind == "automated"
+        and one.status == "available"
+        and one.database_time is not None
+    ]
+    return float(math.ceil(min(ends))) if ends else None
+
+
+def instance(store: Store, state: State, one: Instance, latest: float | None) -> dict[str, Any]:
+    """``latest``: how far the archive covers, None where there is none."""
+    a = one.attributes
+    shown: dict[str, Any] = {key: value for key, value in a.items() if key not in _GROUP_NAMES}
+    covered = latest if a["BackupRetentionPeriod"] and earliest(state, one.resource_id) is not None else None
+    shown |= {
+        "DBInstanceIdentifier": one.identifier,
+        "DBInstanceStatus": status(one),
+        "DbiResourceId": one.resource_id,
+        "DBInstanceArn": store.arn("db", one.identifier),
+        "DbInstancePort": 0,
+        "InstanceCreateTime": one.created,
+        "LatestRestorableTime": covered,
+        "PendingModifiedValues": pending(one),
+        "TagList": tag_list(one.tags),
+        "DBSecurityGroups": [],
+        "VpcSecurityGroups": [{"VpcSecurityGroupId": g, "Status": "active"} for g in a["VpcSecurityGroupIds"]],
+        "DBParameterGroups": [{"DBParameterGroupName": a["DBParameterGroupName"], "ParameterApplyStatus": "in-sync"}],
+        "OptionGroupMemberships": [{"OptionGroupName": a["OptionGroupName"], "Status": "in-sync"}],
+        "DBSubnetGroup": subnet_group(store, state.subnet_groups[a["DBSubnetGroupName"]]),
+        "ReadReplicaDBInstanceIdentifiers": [],
+        "DomainMemberships": [],
+        "AssociatedRoles": [],
+        "CustomerOwnedIpEnabled": False,
+        "BackupTarget": "region",
+        "ActivityStreamStatus": "stopped",
+    }
+    if one.created is not None and status(one) not in WITHOUT_ENDPOINT:
+        shown["Endpoint"] = {"Address": HOST, "Port": one.port, "HostedZoneId": "ZLAB00000000"}
+    return shown
+
+
+def pending(one: Instance) -> dict[str, Any]:
+    shown = dict(one.pending)
+    if "MasterUserPassword" in shown:
+        shown["MasterUserPassword"] = "****"
+    return shown
+
+
+def snapshot(store: Store, one: Snapshot) -> dict[str, Any]:
+    name = one.identifier
+    return {
+        **one.attributes,
+        "DBSnapshotIdentifier": name,
+        "DBSnapshotArn": name if name.startswith("arn:") else store.arn("snapshot", name),
+        "DBInstanceIdentifier": one.source,
+        "DbiResourceId": one.resource_id,
+        "SnapshotType": "shared" if name.startswith("arn:") else one.kind,
+        "Status": one.status,
+        "PercentProgress": one.progress,
+        "SnapshotCreateTime": one.created,
+        "OriginalSnapshotCreateTime": one.original,
+        "SnapshotDatabaseTime": one.database_time,
+        "SnapshotTarget": "region",
+        "TagList": tag_list(one.tags),
+    }
+
+
+def automated_backup(store: Store, state: State, kept: Retained, *, gone: bool) -> dict[str, Any]:
+    one, a = kept.instance, kept.instance.attributes
+    begin, end = earliest(state, one.resource_id), kept.latest
+    window = {"EarliestTime": begin, "LatestTime": end} if begin is not None and end is not None else {}
+    same = ("AllocatedStorage", "AvailabilityZone", "MasterUsername", "Engine", "EngineVersion", "LicenseModel", "Iops")
+    return {
+        **{key: a.get(key) for key in same},
+        "DBInstanceArn": store.arn("db", one.identifier),
+        "DBInstanceAutomatedBackupsArn": store.arn("auto-backup", backup_name(one.resource_id)),
+        "DbiResourceId": one.resource_id,
+        "DBInstanceIdentifier": one.identifier,
+        "Region": store.account.region,
+        "RestoreWindow": window,
+        "Status": "retained" if gone else "active" if window else "creating",
+        "Port": one.port,
+        "VpcId": state.subnet_groups[a["DBSubnetGroupName"]].vpc,
+        "InstanceCreateTime": one.created,
+        "OptionGroupName": a["OptionGroupName"],
+        "Encrypted": a["StorageEncrypted"],
+        "KmsKeyId": a.get("KmsKeyId"),
+        "StorageType": a["StorageType"],
+        "IAMDatabaseAuthenticationEnabled": a["IAMDatabaseAuthenticationEnabled"],
+        "BackupRetentionPeriod": a["BackupRetentionPeriod"],
+        "PreferredBackupWindow": a["PreferredBackupWindow"],
+        "BackupTarget": "region",
+        "TagList": tag_list(one.tags),
+    }
+
+
+def backup_name(resource_id: str) -> str:
+    return "ab-" + resource_id.removeprefix("db-").lower()
+
+
+def subnet_group(store: Store, one: SubnetGroup) -> dict[str, Any]:
+    zones = [f"{store.account.region}{letter}" for letter in "abc"]
+    return {
+        "DBSubnetGroupName": one.name,
+        "DBSubnetGroupDescription": one.description,
+        "VpcId": one.vpc,
+        "SubnetGroupStatus": "Complete",
+        "Subnets": [
+            {
+                "SubnetIdentifier": name,
+                "SubnetAvailabilityZone": {"Name": zones[n % len(zones)]},
+                "SubnetOutpost": {},
+                "SubnetStatus": "Active",
+            }
+            for n, name in enumerate(one.subnets)
+        ],
+        "DBSubnetGroupArn": store.arn("subgrp", one.name),
+        "SupportedNetworkTypes": ["IPV4"],
+    }
+
+
+def parameter_group(store: Store, one: ParameterGroup) -> dict[str, Any]:
+    return {
+        "DBParameterGroupName": one.name,
+        "DBParameterGroupFamily": one.family,
+        "Description": one.description,
+        "DBParameterGroupArn": store.arn("pg", one.name),
+    }
+
+
+def event(one: Event) -> dict[str, Any]:
+    return {
+        "SourceIdentifier": one.source,
+        "SourceType": one.source_type,
+        "Message": one.message,
+        "EventCategories": one.categories,
+        "Date": one.at,
+        "SourceArn": one.arn,
+    }

@@ -1,0 +1,375 @@
+"""What takes its time: servers made, backed up, restored, stopped; each job in a thread of its own.
+
+Called by: the ``actions_*`` modules (begin a job), ``dr.lab.daemon`` (watch, first backup, stop).
+An action puts the resource into its transitional state; the job brings it to the next. Jobs of one instance follow one
+another (a lock each), and a job that finds its instance gone or deleted leaves it alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from dr.domain.errors import DrError
+from dr.lab.rds import events, views
+from dr.lab.rds.faults import Faults
+from dr.lab.rds.records import Instance, Retained, Snapshot, State, Store
+from dr.lab.rds.servers import Servers
+from dr.ports import Clock
+
+log = logging.getLogger(__name__)
+RESTARTS = 3
+"""Times a dead server is started again before its instance has failed."""
+
+
+class _Locks:
+    """A lock each for whatever has a key."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.RLock] = {}
+
+    def of(self, key: str) -> threading.RLock:
+        return self._locks.setdefault(key, threading.RLock())
+
+
+class Work:
+    """Jobs on servers. Thread-safe."""
+
+    def __init__(self, store: Store, servers: Servers, clock: Clock, faults: Faults) -> None:
+        self.servers = servers
+        self.faults = faults
+        self._store = store
+        self._clock = clock
+        self._locks = _Locks()
+        self._latest: dict[str, float | None] = {}
+        self._jobs: set[threading.Thread] = set()
+        self._closing = False
+
+    # Beginning and ending jobs
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Run ``job`` in a thread of its own."""
+        thread = threading.Thread(target=self._run, args=(job,), daemon=True)
+        self._jobs.add(thread)
+        thread.start()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            self._jobs.discard(threading.current_thread())
+
+    def close(self, seconds: float) -> None:
+        """Begin nothing more and wait up to ``seconds`` for what runs."""
+        self._closing = True
+        for thread in list(self._jobs):
+            thread.join(seconds)
+
+    # Events
+
+    def say(self, state: State, name: str, one: Instance | Snapshot, **words: str) -> None:
+        kind, part = ("db-instance", "db") if isinstance(one, Instance) else ("db-snapshot", "snapshot")
+        now = self._clock.now().at
+        state.events = [e for e in state.events if e.at >= now - events.KEPT]
+        arn = self._store.arn(part, one.identifier)
+        state.events.append(events.event(name, now, kind, one.identifier, arn, **words))
+
+    # Instances
+
+    def create(self, one: Instance, password: str, first_backup: bool = True) -> None:
+        """Make ``one``'s server; then its first backup, where it keeps any."""
+        a = one.attributes
+
+        def make() -> None:
+            self.servers.create(one.resource_id, one.port, a["MasterUsername"], password, a["DBName"])
+
+        self._bring_up(one, make, "created", {}, first_backup)
+
+    def restore(self, one: Instance, make: Callable[[], None], what: str) -> None:
+        """Make ``one``'s server by ``make``, a restore; ``what``: from where, for the event."""
+
+        def slowly() -> None:
+            self._clock.sleep(self.faults.take_delay())
+            make()
+
+        self._bring_up(one, slowly, "restored", {"what": what}, True)
+
+    def _bring_up(
+        self, one: Instance, make: Callable[[], None], said: str, words: dict[str, str], first_backup: bool
+    ) -> None:
+        with self._locks.of(one.resource_id):
+            try:
+                make()
+            except DrError as error:
+                self._fail(one, "incompatible-restore" if said == "restored" else "failed", str(error))
+                return
+            with self._store.changing() as state:
+                if not self._present(state, one):
+                    return
+                one.created = self._clock.now().at
+                backs_up = first_backup and bool(one.attributes["BackupRetentionPeriod"])
+                one.status = "backing-up" if backs_up else "available"
+                self.say(state, said, one, **words)
+            if backs_up:
+                self._back_up(one, self._automated(one))
+
+    def _fail(self, one: Instance, status: str, why: str) -> None:
+        log.error("instance %s: %s: %s", one.identifier, status, why)
+        with self._store.changing() as state:
+            if self._present(state, one):
+                one.status = status
+                self.say(state, "failed", one, what=why)
+
+    @staticmethod
+    def _present(state: State, one: Instance) -> bool:
+        """Whether ``one`` is still there and nobody deletes it."""
+        return state.instances.get(one.identifier) is one and one.status != "deleting"
+
+    def _act(self, one: Instance, act: Callable[[], None], status: str, *said: str) -> None:
+        """Do ``act`` on ``one``'s server, then give it ``status``."""
+        with self._locks.of(one.resource_id):
+            try:
+                act()
+            except DrError as error:
+                self._fail(one, "failed", str(error))
+                return
+            with self._store.changing() as state:
+                if self._present(state, one):
+                    one.status = status
+                    for name in said:
+                        self.say(state, name, one)
+
+    def stop(self, one: Instance, snapshot: Snapshot | None) -> None:
+        """Shut ``one`` down, after a snapshot where one was asked for."""
+        if snapshot is not None:
+            with self._locks.of(one.resource_id):
+                self._take(one, snapshot)
+        self._act(one, lambda: self.servers.stop(one.resource_id), "stopped", "shutdown", "stopped")
+
+    def start(self, one: Instance) -> None:
+        self._act(one, lambda: self.servers.start(one.resource_id), "available", "restarted", "started")
+
+    def reboot(self, one: Instance) -> None:
+        def again() -> None:
+            self.servers.stop(one.resource_id)
+            self.servers.start(one.resource_id)
+
+        self._act(one, again, "available", "shutdown", "restarted")
+
+    def modify(self, one: Instance, password: str | None, identifier: str | None) -> None:
+        """What a modification needs beyond the record: the server's password, a new name, a first backup."""
+        with self._locks.of(one.resource_id):
+            if password is not None:
+                user = one.attributes["MasterUsername"]
+                self._act(
+                    one, lambda: self.servers.set_password(one.resource_id, user, password), "modifying", "password"
+                )
+            with self._store.changing() as state:
+                if not self._present(state, one) or one.status != "modifying":
+                    return
+                one.pending.pop("MasterUserPassword", None)
+                if identifier is not None:
+                    del state.instances[one.identifier]
+                    one.identifier = identifier
+                    one.pending.pop("DBInstanceIdentifier", None)
+                    state.instances[identifier] = one
+                first = bool(one.attributes["BackupRetentionPeriod"]) and views.earliest(state, one.resource_id) is None
+                one.status = "backing-up" if first else "available"
+                self.say(state, "modified", one, what="DB instance")
+            if first:
+                self._back_up(one, self._automated(one))
+
+    def delete(self, one: Instance, final: Snapshot | None, *, keep_backups: bool) -> None:
+        key = one.resource_id
+        with self._locks.of(key):
+            if final is not None and not self._take(one, final):
+                with self._store.changing() as state:
+                    one.status = "available"
+                    self.say(state, "failed", one, what="the final snapshot could not be made")
+                return
+            try:
+                self.servers.delete(key)
+            except DrError as error:
+                log.error("instance %s: its server could not be removed: %s", one.identifier, error)
+            self.survey()
+            with self._store.changing() as state:
+                latest = self.latest(key)
+                state.instances.pop(one.identifier, None)
+                self.say(state, "deleted", one)
+                gone = [] if keep_backups else self._forget_backups(state, key)
+                if keep_backups and one.attributes["BackupRetentionPeriod"]:
+                    state.retained[key] = Retained(one, latest)
+            self._drop(key, gone, keep_archive=keep_backups)
+
+    # Backups
+
+    def _automated(self, one: Instance) -> Snapshot:
+        """Enter an automated snapshot; its name has the minute, and the second where that minute is taken."""
+        with self._store.changing() as state:
+            at = datetime.fromtimestamp(self._clock.now().at, UTC)
+            name = f"rds:{one.identifier}-{at:%Y-%m-%d-%H-%M}"
+            snapshot = new_snapshot(name if name not in state.snapshots else f"{name}-{at:%S}", "automated", one, at)
+            state.snapshots[snapshot.identifier] = snapshot
+            return snapshot
+
+    def automated_backup(self, one: Instance) -> str:
+        """Last night's backup, now: blocks until it is there. Returns the snapshot's identifier."""
+        with self._store.changing():
+            one.status = "backing-up"
+        snapshot = self._automated(one)
+        self._back_up(one, snapshot)
+        return snapshot.identifier
+
+    def snapshot(self, one: Instance, snapshot: Snapshot) -> None:
+        self._back_up(one, snapshot)
+
+    def _back_up(self, one: Instance, snapshot: Snapshot) -> None:
+        with self._locks.of(one.resource_id):
+            with self._store.changing() as state:
+                self.say(state, "backup-started", one)
+            made = self._take(one, snapshot)
+            with self._store.changing() as state:
+                if self._present(state, one):
+                    one.status = "available"
+                    if made:
+                        self.say(state, "backup-finished", one)
+
+    def _take(self, one: Instance, snapshot: Snapshot) -> bool:
+        """The physical backup itself. False where it failed; the snapshot says so."""
+        with self._store.changing() as state:
+            self.say(state, f"{snapshot.kind}-started", snapshot)
+        try:
+            self._clock.sleep(self.faults.take_backup_delay())
+            covers = self.servers.backup(one.resource_id, snapshot.backup)
+        except DrError as error:
+            log.error("snapshot %s: %s", snapshot.identifier, error)
+            with self._store.changing() as state:
+                snapshot.status = "failed"
+                self.say(state, "snapshot-failed", snapshot)
+            return False
+        with self._store.changing() as state:
+            snapshot.status, snapshot.progress = "available", 100
+            snapshot.created = snapshot.original = self._clock.now().at
+            snapshot.database_time = covers
+            self.say(state, f"{snapshot.kind}-finished", snapshot)
+        return True
+
+    def copy(self, source: Snapshot, copied: Snapshot) -> None:
+        with self._store.changing() as state:
+            copied.status, copied.progress = "available", 100
+            copied.created, copied.original = self._clock.now().at, source.original
+            copied.database_time = source.database_time
+            self.say(state, "copied", copied, what=source.identifier)
+
+    def forget_backups(self, key: str) -> None:
+        """Remove the retained automated backups of an instance that is gone."""
+        with self._store.changing() as state:
+            state.retained.pop(key, None)
+            gone = self._forget_backups(state, key)
+        self._drop(key, gone, keep_archive=False)
+
+    @staticmethod
+    def _forget_backups(state: State, key: str) -> list[str]:
+        mine = [s for s in state.snapshots.values() if s.resource_id == key and s.kind == "automated"]
+        for one in mine:
+            del state.snapshots[one.identifier]
+        used = {s.backup for s in state.snapshots.values()}
+        return [one.backup for one in mine if one.backup not in used]
+
+    def _drop(self, key: str, backups: list[str], *, keep_archive: bool) -> None:
+        with suppress(DrError):
+            for name in backups:
+                self.servers.delete_backup(name)
+            if not keep_archive:
+                self.servers.delete_archive(key)
+
+    def drop_backup(self, name: str) -> None:
+        self.servers.delete_backup(name)
+
+    # How far archives reach
+
+    def latest(self, key: str) -> float | None:
+        """LatestRestorableTime as last surveyed; None: there is none. Never blocks."""
+        return self._latest.get(key)
+
+    def survey(self) -> None:
+        """Read from the archives themselves how far each covers."""
+        with self._store.reading() as state:
+            newest: dict[str, Snapshot] = {}
+            for snapshot in state.snapshots.values():
+                if snapshot.kind == "automated" and snapshot.status == "available":
+                    best = newest.get(snapshot.resource_id)
+                    if best is None or (snapshot.database_time or 0) > (best.database_time or 0):
+                        newest[snapshot.resource_id] = snapshot
+            keys = {one.resource_id for one in state.instances.values()}
+        for key in keys & set(newest):
+            try:
+                self._latest[key] = self.servers.restorable(key, newest[key].backup)
+            except DrError as error:
+                log.warning("how far the archive of %s reaches is unknown: %s", key, error)
+
+    # Servers that die
+
+    def watch(self) -> None:
+        """Start each server again that should run and does not, as RDS does."""
+        with self._store.reading() as state:
+            should = [one for one in state.instances.values() if one.status == "available"]
+        for one in should:
+            lock = self._locks.of(one.resource_id)
+            if self._closing or not lock.acquire(blocking=False):
+                continue
+            try:
+                if one.status == "available" and not self.servers.running(one.resource_id):
+                    self._recover(one)
+            finally:
+                lock.release()
+
+    def _recover(self, one: Instance) -> None:
+        with self._store.changing() as state:
+            self.say(state, "recovery-started", one)
+        for attempt in range(RESTARTS):
+            try:
+                self.servers.start(one.resource_id)
+                break
+            except DrError as error:
+                log.error("instance %s: start %d: %s", one.identifier, attempt + 1, error)
+                if attempt + 1 == RESTARTS:
+                    self._fail(one, "failed", "its database does not start")
+                    return
+        with self._store.changing() as state:
+            self.say(state, "restarted", one)
+            self.say(state, "recovery-complete", one)
+
+
+def new_snapshot(name: str, kind: str, one: Instance, at: datetime) -> Snapshot:
+    """A snapshot of ``one`` that is being made."""
+    a = one.attributes
+    same = ("Engine", "AllocatedStorage", "AvailabilityZone", "MasterUsername", "EngineVersion", "LicenseModel", "Iops")
+    attributes = {
+        **{key: a.get(key) for key in (*same, "StorageType", "StorageThroughput", "KmsKeyId", "OptionGroupName")},
+        "Encrypted": a["StorageEncrypted"],
+        "Port": one.port,
+        "InstanceCreateTime": one.created,
+        "IAMDatabaseAuthenticationEnabled": a["IAMDatabaseAuthenticationEnabled"],
+        "BackupRetentionPeriod": a["BackupRetentionPeriod"],
+        "PreferredBackupWindow": a["PreferredBackupWindow"],
+        "DBInstanceClass": a["DBInstanceClass"],
+        "DBName": a["DBName"],
+    }
+    tags = dict(one.tags) if a["CopyTagsToSnapshot"] else {}
+    return Snapshot(
+        identifier=name,
+        kind=kind,
+        status="creating",
+        progress=0,
+        source=one.identifier,
+        resource_id=one.resource_id,
+        attributes=attributes,
+        tags=tags,
+        backup=f"{one.resource_id.lower()}-{secrets.token_hex(6)}",
+        asked=at.timestamp(),
+    )

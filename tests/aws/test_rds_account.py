@@ -1,0 +1,54 @@
+"""The lab's contract suite against a real account, named by DR_TEST_AWS_TARGET: a target of dr.yaml (DR_CONFIG).
+
+The account is charged for a few small instances for about an hour. The target's ``restored`` says where they are
+placed; the machine that runs the tests must reach them. Without a target one test says that nothing was run.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.contract.rds_suite import Cloud, RdsSuite
+
+NAMED = os.environ.get("DR_TEST_AWS_TARGET", "")
+
+if NAMED:
+
+    @pytest.mark.aws
+    @pytest.mark.timeout(3 * 3600)
+    class TestRealAccount(RdsSuite):
+        @pytest.fixture(scope="class")
+        @classmethod
+        def cloud(cls) -> Cloud:
+            import boto3
+
+            from dr.config.load import find_target, load
+
+            target = find_target(load(), NAMED)
+            files = {"AWS_SHARED_CREDENTIALS_FILE": target.credentials.file} if target.credentials.file else {}
+            profile = {"AWS_PROFILE": target.credentials.profile} if target.credentials.profile else {}
+            os.environ.update(files)
+            session = boto3.Session(region_name=target.region, profile_name=target.credentials.profile or None)
+            account = session.client("sts").get_caller_identity()["Account"]
+            assert account == target.account, f"The credentials are of account {account}, not of {target.account}."
+            return Cloud(
+                rds=session.client("rds"),
+                sts=session.client("sts"),
+                account=account,
+                region=target.region,
+                environment={**os.environ, **files, **profile, "AWS_DEFAULT_REGION": target.region},
+                ca=target.database.ca,
+                poll=15.0,
+                patience=3600.0,
+                placement={**target.restored, "PubliclyAccessible": True},
+            )
+
+else:
+
+    @pytest.mark.aws
+    def test_the_contract_suite_against_a_real_account() -> None:
+        pytest.skip(
+            "no real AWS account was named: set DR_TEST_AWS_TARGET to a target of dr.yaml to run the suite on it"
+        )

@@ -1,0 +1,314 @@
+"""``dr lab`` up, status, env and down: one lab at a time, found again, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+from dr.cli.lab import lab as command
+from dr.config.load import Settings, find_target
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.lab import control, presence
+from tests.contract.lab import lab_home
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with lab_home() as place:
+        yield place
+
+
+def dr_lab(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def processes(home: Path) -> list[psutil.Process]:
+    """Every process that has this lab's directory, or its daemon, in its command line or environment."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            words, variables = one.cmdline(), one.environ()
+        except psutil.Error:
+            continue
+        of_lab = variables.get("DR_HOME") == str(home) and "dr.lab" in " ".join(words)
+        if one.pid != os.getpid() and (str(home) in " ".join(words) or of_lab):
+            found.append(one)
+    return found
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(look: Callable[[], object], seconds: float = 20.0) -> None:
+    limit = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < limit, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def spawn_up() -> subprocess.Popen[bytes]:
+    program = "from dr.cli.lab import lab; lab()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "up", "--patients", "20"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> None:
+    asked: list[str] = []
+    outcome = control.up(patients=20, baseline=lambda: asked.append(control.running().phase))
+    assert not outcome.found
+    assert asked == ["prepared", "prepared"]
+    again = control.up(patients=20)
+    assert again.found
+    assert again.presence.pid == outcome.presence.pid
+    shown = dr_lab("status")
+    assert shown.exit_code == 0
+    assert "readmission-db  available" in shown.output
+
+    target = find_target(Settings(), "lab")
+    assert target.endpoint == outcome.presence.api
+    assert target.emulated == "RDS emulated"
+    assert {grant.value for grant in target.grants} == {"markers", "faults", "disposable"}
+
+    ports = [port_of(outcome.presence.api), port_of(outcome.presence.service), outcome.presence.control]
+    ports.append(int(control.status().instances[0]["port"]))
+    assert all(map(listening, ports))
+    assert control.down() is True
+    until(lambda: not processes(home))
+    assert not any(map(listening, ports))
+    assert list(home.iterdir()) == []
+    assert control.down() is False
+    assert dr_lab("down").exit_code == 0
+
+
+def test_status_and_env_refuse_where_no_lab_runs(home: Path) -> None:
+    for name in ("status", "env"):
+        result = dr_lab(name)
+        assert isinstance(result.exception, RefusedError)
+        assert result.exception.exit_code == 3
+
+
+def test_of_two_ups_at_once_one_makes_the_lab_and_the_other_finds_it(home: Path) -> None:
+    both = [spawn_up(), spawn_up()]
+    said = sorted((one.communicate(timeout=120)[0].decode(), one.returncode) for one in both)
+    assert [code for _, code in said] == [0, 0]
+    assert sum("is running already" in words for words, _ in said) == 1
+    assert len([one for one in processes(home) if "dr.lab.daemon" in one.cmdline()]) == 1
+
+
+def test_an_up_after_the_daemon_was_killed_starts_afresh_without_strays(home: Path) -> None:
+    first = control.up(patients=20).presence
+    old = processes(home)
+    assert len(old) >= 3
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises(RefusedError):
+        control.running()
+    second = control.up(patients=20)
+    assert not second.found
+    assert second.presence.pid != first.pid
+    assert not [one for one in old if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_down_after_the_daemon_was_killed_ends_what_it_left(home: Path) -> None:
+    os.kill(control.up(patients=20).presence.pid, signal.SIGKILL)
+    assert control.down() is True
+    until(lambda: not processes(home))
+    assert list(home.iterdir()) == []
+
+
+def test_an_up_that_is_interrupted_leaves_nothing(home: Path) -> None:
+    child = spawn_up()
+    until(lambda: (home / "lab" / "instances").exists())
+    child.send_signal(signal.SIGINT)
+    child.wait(timeout=60)
+    assert child.returncode != 0
+    until(lambda: not processes(home))
+    assert not (home / "lab").exists()
+
+
+def test_an_up_whose_baseline_fails_says_so_and_leaves_nothing(home: Path) -> None:
+    def broken() -> None:
+        raise ProviderError("The baseline could not be taken.")
+
+    with pytest.raises(ProviderError, match="baseline"):
+        control.up(patients=20, baseline=broken)
+    until(lambda: not processes(home))
+    assert not (home / "lab").exists()
+
+
+def test_the_daemon_ends_when_its_directory_is_gone(home: Path) -> None:
+    control.up(patients=20)
+    os.rename(home / "lab", home / "moved")
+    until(lambda: not [one for one in processes(home) if "dr.lab.daemon" in one.cmdline()], 60)
+    os.rename(home / "moved", home / "lab")
+
+
+def test_the_prediction_service_is_started_again_at_the_same_place(home: Path) -> None:
+    now = control.up(patients=20).presence
+    os.kill(now.service_pid, signal.SIGKILL)
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"{now.service}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    until(lambda: control.running().service_pid != now.service_pid)
+    until(ready)
+
+
+def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name() -> None:
+    place = Path(tempfile.mkdtemp(prefix="dr-lab-", dir="/tmp"))
+    place.chmod(0o755)
+    home = place / "it's; a %f name"
+    home.mkdir(mode=0o755)
+    script = (
+        'eval "$EXPORTS" && aws sts get-caller-identity --query Account --output text && '
+        'psql -d "$DATABASE_URL" -Atc "SELECT count(*) > 0, ssl FROM patients, pg_stat_ssl '
+        'WHERE pid = pg_backend_pid() GROUP BY ssl"'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_HOME", str(home))
+        patch.setenv("AWS_SESSION_TOKEN", "of another account")
+        patch.setenv("AWS_PROFILE", "no-such-profile")
+        patch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+        try:
+            account = control.up(patients=20).presence.account
+            exports = dr_lab("env").output
+            ran = subprocess.run(
+                ["bash", "-c", script],
+                env={**os.environ, "EXPORTS": exports},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            control.down()
+            shutil.rmtree(place)
+    assert ran.stdout.split() == [account, "t|t"], ran.stderr
+
+
+def test_the_platforms_recovery_commands_work_as_they_are_typed(home: Path) -> None:
+    control.up(patients=20)
+    script = """
+    set -e
+    eval "$EXPORTS"
+    X=$(aws rds describe-db-snapshots --query 'DBSnapshots[0].DBSnapshotIdentifier' --output text)
+    aws rds restore-db-instance-from-db-snapshot \
+      --db-instance-identifier readmission-db-restored \
+      --db-snapshot-identifier "$X" > /dev/null
+    port() { aws rds describe-db-instances --db-instance-identifier readmission-db-restored \
+      --query 'DBInstances[0].Endpoint.Port' --output text; }
+    until [ "$(port)" != None ]; do sleep 0.2; done
+    psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM patients'
+    aws rds delete-db-instance --db-instance-identifier readmission-db-restored --skip-final-snapshot > /dev/null
+    while port > /dev/null 2>&1; do sleep 0.2; done
+    T=$(aws rds describe-db-instances --db-instance-identifier readmission-db \
+      --query 'DBInstances[0].LatestRestorableTime' --output text)
+    aws rds restore-db-instance-to-point-in-time \
+      --source-db-instance-identifier readmission-db \
+      --target-db-instance-identifier readmission-db-restored \
+      --restore-time "$T" > /dev/null
+    until [ "$(port)" != None ]; do sleep 0.2; done
+    psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM admissions'
+    """
+    until(lambda: "latest" in _restorable(), 30)
+    exports = dr_lab("env").output
+    environment = {**os.environ, "EXPORTS": exports}
+    ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["t", "t"], ran.stderr
+
+
+def _restorable() -> dict[str, object]:
+    from tests.contract.lab import client
+
+    one = client("rds").describe_db_instances(DBInstanceIdentifier=control.SOURCE)["DBInstances"][0]
+    return {"latest": one["LatestRestorableTime"]} if "LatestRestorableTime" in one else {}
+
+
+def test_a_home_that_the_servers_account_cannot_enter_is_refused() -> None:
+    if os.geteuid() != 0:
+        # Only root runs servers under another account.
+        assert os.geteuid() != 0
+        return
+    closed = Path(tempfile.mkdtemp(prefix="dr-lab-", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_HOME", str(closed))
+        with pytest.raises(RefusedError, match="DR_HOME"):
+            control.up(patients=20)
+        assert not (closed / "lab").exists()
+    shutil.rmtree(closed)
+
+
+@pytest.mark.parametrize("name", ["$HOME", 'a"b', "`id`", "a\\b"])
+def test_a_home_that_pg_ctl_would_misread_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DR_HOME", str(home / name))
+        with pytest.raises(RefusedError, match="DR_HOME"):
+            control.up(patients=20)
+    assert list(home.iterdir()) == []
+
+
+def test_a_dump_that_is_not_there_is_a_usage_error(home: Path) -> None:
+    with pytest.raises(UsageError):
+        control.up(load=home / "nothing.dump")
+    assert not (home / "lab").exists()
+
+
+def test_a_file_that_is_no_dump_is_refused_and_leaves_nothing(home: Path) -> None:
+    wrong = home / "picture.gz"
+    wrong.write_bytes(b"\x1f\x8b" + bytes(100))
+    with pytest.raises(UsageError):
+        control.up(load=wrong)
+    assert not (home / "lab").exists()
+
+
+def test_a_dump_is_loaded_instead_of_the_population(home: Path) -> None:
+    dump = home / "own.sql"
+    dump.write_text(
+        "CREATE TABLE wards (ward_id int PRIMARY KEY, name text);\nINSERT INTO wards VALUES (1, 'north');\n"
+    )
+    said: list[str] = []
+    control.up(load=dump, say=said.append)
+    assert any("the table patients" in phase for phase in said)
+    env = {**os.environ, **control.env()}
+    query = ["psql", "-d", env["DATABASE_URL"], "-Atc", "SELECT name FROM wards"]
+    assert subprocess.run(query, env=env, capture_output=True, text=True, check=True).stdout.strip() == "north"
+
+
+def test_a_lock_is_given_to_one_holder_at_a_time(home: Path) -> None:
+    path = home / "some.lock"
+    with presence.holding(path, 0.0):
+        with pytest.raises(RefusedError), presence.holding(path, 0.1):
+            pass
+        path.unlink()
+        # The file is another one now: whoever made it holds it.
+        with presence.holding(path, 0.1):
+            pass
