@@ -1,0 +1,109 @@
+"""Asking a prediction service over HTTP: its answers as digests, its readiness, its histograms.
+
+Called by: ``dr.drivers.serving`` and ``dr.drivers.measuring``; ``ask_golden`` also by the baseline. Proxies of the
+environment are not used: what answers must be the service itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from dr.domain.errors import ProviderError, UsageError
+
+PATIENCE = 10.0
+"""Seconds for one answer; the first of a cold service takes longer than any later one."""
+SAMPLE = re.compile(r"^(?P<name>\w+?)_(?P<part>bucket|count)(?:\{(?P<labels>.*)\})?\s+(?P<value>[0-9.eE+-]+)", re.ASCII)
+BOUND = re.compile(r'(?:^|,)\s*le="([^"]+)"')
+
+Histograms = dict[str, dict[str, Any]]
+"""A metric's name to {count, buckets: {upper bound: cumulative count}}, all label sets added up."""
+
+
+def get(url: str, path: str, body: object = None, patience: float = PATIENCE) -> tuple[int, bytes]:
+    """GET ``url`` + ``path``, or POST ``body`` as JSON. Returns status and body. Raises ProviderError, UsageError."""
+    parts = urlsplit(url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    if parts.scheme not in kinds or not parts.hostname:
+        raise UsageError(f"{url!r} is not the URL of a service.", "Correct the target's service.url.")
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=patience)
+    try:
+        if body is None:
+            connection.request("GET", parts.path.rstrip("/") + path)
+        else:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", parts.path.rstrip("/") + path, json.dumps(body).encode(), headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ProviderError(f"The service at {url} does not answer: {reason}.", transient=True) from None
+    finally:
+        connection.close()
+
+
+def canonical(document: object) -> bytes:
+    """The one form of a JSON document that digests are made of."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def name_of(request: object) -> str:
+    """What a synthetic request is called: an abbreviated digest, so that no content stands in the evidence."""
+    return hashlib.sha256(canonical(request)).hexdigest()[:12]
+
+
+def answer_digest(url: str, request: object, volatile: Sequence[str]) -> str:
+    """The digest of the answer to ``request``, without ``volatile`` fields. Raises ProviderError without an answer."""
+    status, body = get(url, "/predict", request)
+    if status != 200:
+        raise ProviderError(f"The service at {url} answered request {name_of(request)} with status {status}.")
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ProviderError(f"The service at {url} answered request {name_of(request)} with something else than JSON.")
+    return hashlib.sha256(canonical({k: v for k, v in answer.items() if k not in volatile})).hexdigest()
+
+
+def ask_golden(url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str]) -> dict[str, str]:
+    """Each request's name to the digest of its answer. Raises ProviderError where one is not answered."""
+    return {name_of(request): answer_digest(url, request, volatile) for request in requests}
+
+
+def histograms(url: str, names: Sequence[str]) -> Histograms:
+    """The service's histograms called ``names``, as far as its /metrics shows them. Raises ProviderError."""
+    status, body = get(url, "/metrics")
+    return parse_histograms(body.decode(errors="replace"), names) if status == 200 else {}
+
+
+def parse_histograms(text: str, names: Sequence[str]) -> Histograms:
+    """Histograms out of Prometheus' text format. Pure."""
+    found: Histograms = {}
+    for line in text.splitlines():
+        match = SAMPLE.match(line)
+        if match is None or match["name"] not in names:
+            continue
+        metric = found.setdefault(match["name"], {"count": 0, "buckets": {}})
+        value = round(float(match["value"]))
+        if match["part"] == "count":
+            metric["count"] += value
+        elif bound := BOUND.search(match["labels"] or ""):
+            metric["buckets"][bound[1]] = metric["buckets"].get(bound[1], 0) + value
+    return found
+
+
+def between(before: Histograms, after: Histograms) -> Histograms:
+    """What was counted between two readings; a metric whose service was started anew in between is left out. Pure."""
+    grown: Histograms = {}
+    for name, late in after.items():
+        early = before.get(name, {"count": 0, "buckets": {}})
+        if late["count"] >= early["count"]:
+            buckets = {bound: count - early["buckets"].get(bound, 0) for bound, count in late["buckets"].items()}
+            grown[name] = {"count": late["count"] - early["count"], "buckets": buckets}
+    return grown

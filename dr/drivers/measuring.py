@@ -1,0 +1,265 @@
+"""Measure a path: the verb ``measure``, which starts the prober and the marker writer.
+
+Called by: the engine, through ``dr.wiring``. Each is a process of its own (``dr.meter``), found again by its pid file
+and stopped by unwinding. The markers' table is a call of its own, made once and dropped at the end, so that
+restarting the writer loses no marker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dr.config.context import Context
+from dr.config.model import ServiceConfig
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.drivers import process
+from dr.drivers.asking import Histograms, between, histograms
+from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
+from dr.judge.histogram import METRICS
+from dr.meter.http import endpoint
+
+SOURCE, RESTORED = "source", "restored"
+START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
+
+
+class MeasuringProvider:
+    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH`` and ``settle-PATH``, each where it is asked for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
+        target = self._context.target
+        return Facts(self._context.clock.now().at, target.account, target.region)
+
+    def confirm_identity(self) -> None:
+        """Nothing to compare: markers go to the endpoint that the pinned account named, over verified TLS."""
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """Raises RefusedError without a service, or the grant markers for the source; UsageError for bad arguments."""
+        path, markers, seconds, url = _arguments(verb)
+        service = self._service()
+        if path == SOURCE:
+            self._check_grant()
+        if path not in (SOURCE, RESTORED) and not url:
+            raise UsageError(f"Where path {path!r} is served is not known.", "Give measure a url.")
+        url = url or (service.url if path == SOURCE else "${serve.url}")
+        if not url.startswith("${"):
+            endpoint(url)  # refused now, and not when the run is under way
+        calls = [*self._marking(verb, facts, run)] if markers else []
+        calls.append(self._probing(verb, path, url))
+        if seconds:
+            calls.append(_settling(verb, path, url, seconds))
+        return tuple(calls)
+
+    def _check_grant(self) -> None:
+        if Grant.MARKERS not in self._context.target.grants:
+            raise RefusedError(
+                f"Measuring the source of {self._context.name} writes predictions and markers of synthetic patients"
+                " to it, and the target does not grant markers.",
+                "Grant markers in dr.yaml, or leave the source out of the measurement.",
+            )
+
+    def _service(self) -> ServiceConfig:
+        service = self._context.target.service
+        if service is None or not service.requests:
+            raise RefusedError(
+                f"Target {self._context.name} names no service with requests, so there is nothing to measure.",
+                "Add service.url and service.requests to the target.",
+            )
+        return service
+
+    def _marking(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
+        host, port = self._source_endpoint(facts)
+        database = self._context.target.database
+        login = {
+            "host": host,
+            "port": port,
+            "database": database.name,
+            "user": database.harness.user,
+            "password": database.harness.secret,
+            "ca": database.ca,
+        }
+        args = {"login": login, "run_id": run.id}
+        drop = Call("drop-marker-table", verb.name, "unwind", "measuring", "drop", args, deadline=TABLE_DEADLINE)
+        table = Call(
+            "marker-table", verb.name, "prepare", "measuring", "create", args, undo=drop, deadline=TABLE_DEADLINE
+        )
+        stop = self._stopping(verb, f"mark-{SOURCE}")
+        meter = self._context.settings.meter
+        mark = Call(
+            id=f"mark-{SOURCE}",
+            verb=verb.name,
+            phase="measure",
+            driver="measuring",
+            operation="mark",
+            args={**args, "path": SOURCE, "rate": meter.markers, "timeout": meter.timeout},
+            undo=stop,
+            until="the first marker acknowledged",
+            deadline=START_DEADLINE,
+            volatile=True,
+        )
+        return table, mark
+
+    def _source_endpoint(self, facts: Facts) -> tuple[str, int]:
+        name = self._context.target.instance
+        for resource in facts.resources:
+            endpoint = resource.attributes.get("Endpoint") or {}
+            if resource.kind == "instance" and resource.identifier == name and endpoint.get("Address"):
+                return str(endpoint["Address"]), int(endpoint["Port"])
+        raise RefusedError(
+            f"Markers cannot be written: the source {name} has no endpoint.", "Leave markers out, or wait until it has."
+        )
+
+    def _probing(self, verb: Verb, path: str, url: str) -> Call:
+        meter = self._context.settings.meter
+        return Call(
+            id=f"measure-{path}",
+            verb=verb.name,
+            phase="warm-up" if path == RESTORED else "measure",
+            driver="measuring",
+            operation="probe",
+            args={"path": path, "url": url, "rate": meter.rate, "timeout": meter.timeout},
+            undo=self._stopping(verb, f"measure-{path}"),
+            until="the first probe answered or given up",
+            deadline=START_DEADLINE,
+            volatile=True,
+        )
+
+    def _stopping(self, verb: Verb, of: str) -> Call:
+        return Call(f"stop-{of}", verb.name, "unwind", "measuring", "stop", {"of": of}, deadline=STOP_DEADLINE)
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        match call.operation:
+            case "create" | "drop":
+                return self._change_table(call.operation, args)
+            case "probe" | "mark":
+                return self._start(call.operation, call.id, args)
+            case "settle":
+                return self._begin_settling(args)
+            case _:
+                process.stop(self._pidfile(str(args["of"])), grace=self._context.settings.meter.timeout + 3.0)
+                return dict(args)
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        match call.operation:
+            case "probe":
+                return self._probed(call.id, result)
+            case "mark":
+                return self._marked(call.id, result)
+            case "settle":
+                return self._settled(call, result)
+            case _:
+                return Progress(done=True, result={})
+
+    def _pidfile(self, name: str) -> Path:
+        return self._context.run / f"meter-{name}.pid"
+
+    def _log(self, name: str) -> Path:
+        return self._context.run / f"meter-{name}.log"
+
+    def _change_table(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        from dr.meter.mark import Login, create_table, drop_table, marker_table  # psycopg is slow to import
+
+        change = create_table if operation == "create" else drop_table
+        change(Login(**args["login"]), str(args["run_id"]))
+        return {"table": marker_table(str(args["run_id"]))}
+
+    def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
+        pidfile, owner = self._pidfile(name), self._context.owner
+        held = process.running(pidfile)
+        if held is None or held.owner != owner:
+            process.stop(pidfile)
+            document = {**args, "run": str(self._context.run), "owner": owner, "pidfile": str(pidfile)}
+            if job == "probe":
+                service = self._service()
+                document["url"] = f"{str(args['url']).rstrip('/')}/predict"
+                document |= {"bodies": list(service.requests), "fields": list(service.expected)}
+            held = process.spawn([sys.executable, "-m", "dr.meter", job], pidfile, self._log(name), document)
+        return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2]}
+
+    def _alive(self, name: str) -> None:
+        """Raises ProviderError that says why the process ended."""
+        if process.running(self._pidfile(name)) is not None:
+            return
+        held = process.held(self._pidfile(name))
+        why = held.ended if held is not None and held.ended else process.last_words(self._log(name))
+        raise ProviderError(f"{name} ended early: {why}", f"See meter-{name}.log in the run directory.")
+
+    def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
+        self._alive(name)
+        done = last_line(samples_file(self._context.run, str(result["path"]))) is not None
+        return Progress(done=done, result=dict(result), note="" if done else "no probe is over yet")
+
+    def _marked(self, name: str, result: Mapping[str, Any]) -> Progress:
+        """Done at the first acknowledged marker; then the database clock's offset is known, too."""
+        self._alive(name)
+        markers = load_markers(markers_file(self._context.run))
+        if markers is None or not any(m.outcome == ACKNOWLEDGED for m in markers.markers):
+            return Progress(done=False, note="no marker is acknowledged yet")
+        clock = {"offset": markers.offset, "uncertainty": markers.uncertainty}
+        seen = Observation("clock", SOURCE, clock, self._context.clock.now().at)
+        return Progress(done=True, result=dict(result), observations=(seen,))
+
+    def _begin_settling(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        path, url = str(args["path"]), str(args["url"])
+        line = last_line(samples_file(self._context.run, path))
+        first = line["n"] + 1 if line is not None else 0
+        begun = self._context.clock.now().at
+        return {"path": path, "url": url, "first": first, "begun": begun, "metrics": _counts(url)}
+
+    def _settled(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        path, seconds = str(result["path"]), float(call.args["seconds"])
+        self._alive(f"measure-{path}")
+        line = last_line(samples_file(self._context.run, path))
+        measured = 0.0
+        if line is not None:
+            measured = (int(line["n"]) - int(result["first"]) + 1) / self._context.settings.meter.rate
+        if line is None or measured < seconds:
+            return Progress(done=False, note=f"{max(0.0, measured):.0f} of {seconds:.0f} s measured")
+        kept = {"path": path, "first": result["first"], "last": line["n"], "begun": result["begun"]}
+        before, after = result["metrics"], _counts(str(result["url"]))
+        if before is None or after is None:
+            return Progress(done=True, result=kept)
+        seen = Observation("metrics", path, between(before, after), self._context.clock.now().at)
+        return Progress(done=True, result=kept, observations=(seen,))
+
+
+def _counts(url: str) -> Histograms | None:
+    """The service's own counts; None where it shows none: then none are observed, and their demands inconclusive."""
+    try:
+        return histograms(url, tuple(METRICS.values()))
+    except ProviderError:
+        return None
+
+
+def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
+    """The verb's own arguments. Raises UsageError."""
+    unknown = set(verb.args) - {"path", "markers", "seconds", "url"}
+    path, seconds = verb.args.get("path"), verb.args.get("seconds") or 0.0
+    if unknown or not isinstance(path, str) or not path.replace("-", "").isalnum():
+        raise UsageError(f"measure takes path, markers, seconds and url, not {dict(verb.args)!r}.")
+    if not isinstance(seconds, int | float) or seconds < 0:
+        raise UsageError(f"measure takes seconds as a number from 0 on, not {seconds!r}.")
+    markers = bool(verb.args.get("markers", False))
+    if markers and path != SOURCE:
+        raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")
+    return path, markers, float(seconds), str(verb.args.get("url") or "")
+
+
+def _settling(verb: Verb, path: str, url: str, seconds: float) -> Call:
+    return Call(
+        id=f"settle-{path}",
+        verb=verb.name,
+        phase="verify" if path == RESTORED else "measure",
+        driver="measuring",
+        operation="settle",
+        args={"path": path, "url": url, "seconds": seconds},
+        until=f"{seconds:g} s measured",
+        deadline=seconds * 2 + START_DEADLINE,
+    )

@@ -1,0 +1,1 @@
+"""One path's prober, or marker writer, as a process of its own."""

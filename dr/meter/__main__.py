@@ -1,0 +1,136 @@
+"""``python -m dr.meter probe`` and ``python -m dr.meter mark``: one JSON document on stdin, no secret in it.
+
+Called by: ``dr.drivers.measuring``, through ``dr.drivers.process.spawn``. The process holds its pid file, ends when
+its owner is gone or SIGTERM comes, and notes there why it ended, in room that a full disk cannot take from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dr.domain.errors import DrError, ProviderError, UsageError
+from dr.drivers.process import PidFile, alive
+from dr.evidence.clock import SystemClock
+from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
+from dr.meter.http import endpoint, request
+from dr.meter.pace import percentile
+from dr.meter.probe import Prober, Settings
+
+PRIORITY = -10
+"""The prober goes before what it measures, where it may: else it measures its own waiting for the processor."""
+
+
+class Journal:
+    """An append-only file of whole lines, each on its way to the disk when ``write`` returns."""
+
+    def __init__(self, path: Path) -> None:
+        whole = ends_whole(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if not whole:
+            self.write(b"\n")  # what a kill tore stays a line of its own, which loading leaves out
+
+    def write(self, lines: bytes) -> None:
+        """Raises ProviderError where the disk takes no more: measuring must end then, and not go on unseen."""
+        try:
+            while lines:
+                lines = lines[os.write(self._fd, lines) :]
+        except OSError as error:
+            raise ProviderError(
+                f"Measurements cannot be written: {error.strerror}.", "Free space on its disk."
+            ) from None
+
+
+def until_told(owner: str) -> Callable[[], str]:
+    """A function that says why to end: SIGTERM or SIGINT came, or the owner is gone; "" to go on."""
+    told: list[int] = []
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        told.append(signum)
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+
+    def why() -> str:
+        if told:
+            return "stopped"
+        return "" if alive(owner) else "its owner is gone"
+
+    return why
+
+
+def be_punctual() -> None:
+    """Ask the system for exact wake-ups and a core; each request may be refused, and lateness is measured anyway."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/timerslack_ns").write_text("1")
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # nothing the prober makes is cyclic for long: a probe and its connection part when it is over
+
+
+def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    """Measure one path until told otherwise. Returns why it ended."""
+    to = endpoint(config["url"])
+    settings = Settings(
+        to, [request(to, body) for body in config["bodies"]], config["fields"], config["rate"], config["timeout"]
+    )
+    file = samples_file(Path(config["run"]), config["path"])
+    first = next_number(file)
+    journal = Journal(file)
+    prober = Prober(settings, first, journal.write, ended)
+    be_punctual()
+    journal.write(header(config["path"], config["rate"], config["timeout"], SystemClock().now()))
+    why = prober.run()
+    ordered = sorted(prober.lateness)
+    own = {f"p{round(share * 100)}": percentile(ordered, share) / 1e9 for share in (0.5, 0.95, 0.99)}
+    journal.write(footer(why, prober.taken - 1, lateness=own))
+    return why
+
+
+def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    """Write markers until told otherwise. Returns why it ended."""
+    from dr.meter.mark import write_markers
+
+    return write_markers(config, Journal, ended)
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit code; the pid file and stderr say why."""
+    jobs = {"probe": probe, "mark": mark}
+    try:
+        if len(argv) != 1 or argv[0] not in jobs:
+            raise UsageError("Say 'probe' or 'mark', with the configuration as JSON on stdin.")
+        config = json.load(sys.stdin)
+        ended = until_told(config["owner"])
+        pidfile = PidFile(Path(config["pidfile"]), config["owner"])
+    except (DrError, ValueError, KeyError) as error:
+        sys.stderr.write(f"{error if isinstance(error, DrError) else 'The configuration is not understood.'}\n")
+        return error.exit_code if isinstance(error, DrError) else UsageError.exit_code
+    try:
+        pidfile.conclude(jobs[argv[0]](config, ended))
+    except DrError as error:
+        pidfile.conclude(str(error), error.exit_code)
+        with contextlib.suppress(OSError):  # the log may lie on the very disk that is full
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

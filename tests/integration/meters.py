@@ -1,0 +1,132 @@
+"""What the meter tests share: a context over a directory, owners, and a small server that misbehaves on call."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dr.config.context import Context
+from dr.config.model import DatabaseConfig, Login, Meter, ServiceConfig, Settings, Target
+from dr.domain.model import Call, Grant, Progress
+from dr.drivers import process
+from dr.evidence.clock import SystemClock
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"prediction_id": 1, "created_at": 2}'
+STUB = str(Path(__file__).with_name("stub_service.py"))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Poll until ``condition`` holds; fails after ``seconds``."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it did not come about in time"
+        time.sleep(0.02)
+    return found
+
+
+class Server:
+    """A raw HTTP server on loopback. ``mode``: answer, silent (accepts, says nothing), closing (after each answer)."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.mode = "answer"
+        self.pause = 0.0
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._open.append(connection)
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with suppress(OSError):
+            while connection.recv(65536):
+                while self.mode == "silent":
+                    time.sleep(0.02)
+                if self.pause > time.monotonic():
+                    time.sleep(max(0.0, self.pause - time.monotonic()))
+                connection.sendall(ANSWER)
+                if self.mode == "closing":
+                    time.sleep(0.001)
+                    connection.close()
+                    return
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def context(
+    run: Path,
+    url: str = "http://127.0.0.1:9",
+    database: DatabaseConfig | None = None,
+    owner: str = "",
+    meter: Meter | None = None,
+    service: bool = True,
+    **of_service: Any,
+) -> Context:
+    """A target on loopback whose every grant is given."""
+    secret = run / "secret"
+    secret.write_text("hush hush\n")
+    login = Login("app", f"file:{secret}")
+    requests = of_service.pop("requests", ({"patient": "a"}, {"patient": "b"}))
+    config = ServiceConfig(url, (sys.executable, STUB), "app", requests, **of_service)
+    target = Target(
+        account="000000000000",
+        region="eu-central-1",
+        instance="source-db",
+        database=database or DatabaseConfig("clinic", login, (login,)),
+        service=config if service else None,
+        grants=(Grant.MARKERS,),
+    )
+    settings = Settings(meter=meter or Meter(rate=100.0, timeout=0.5, markers=50.0))
+    return Context("lab", target, settings, run, run, SystemClock(), owner or process.identity(os.getpid()))
+
+
+def drive(provider: Any, call: Call, seconds: float = 20.0, **filled: Any) -> Progress:
+    """Apply and poll to the end, as the engine does."""
+    result = provider.apply(call, {**call.args, **filled})
+    until = time.monotonic() + seconds
+    while not (progress := provider.poll(call, result)).done:
+        assert time.monotonic() < until, progress.note
+        time.sleep(0.02)
+    assert isinstance(progress, Progress)
+    return progress
+
+
+@contextmanager
+def somebody() -> Iterator[subprocess.Popen[bytes]]:
+    """A process to be the owner of others."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        yield sleeper
+    finally:
+        sleeper.kill()
+        sleeper.wait()

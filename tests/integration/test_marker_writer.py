@@ -1,0 +1,240 @@
+"""Markers against a real server: what is acknowledged is there, and doubt is called doubt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dr.config.context import Context
+from dr.config.model import Meter
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.drivers import process
+from dr.drivers.measuring import MeasuringProvider
+from dr.evidence.model import Markers
+from dr.evidence.samples import load_markers, markers_file
+from dr.meter.mark import Login, clock_offset, create_table, drop_table, insert, marker_table
+from tests.integration.meters import context, drive, wait_for
+from tests.servers import LocalServer, local_server
+
+RUN = RunIdentity("drill-1", "lab", Purpose.DRILL, "")
+TABLE = f"dr.{marker_table(RUN.id)}"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with local_server() as one:
+        yield one
+
+
+@pytest.fixture
+def made(tmp_path: Path, server: LocalServer) -> Iterator[Context]:
+    yield context(tmp_path, database=server.database(), meter=Meter(rate=100.0, timeout=0.5, markers=50.0))
+    process.stop(tmp_path / "meter-mark-source.pid")
+    with server.superuser() as connection:
+        connection.execute(f"drop table if exists {TABLE}")
+
+
+def calls(made: Context, server: LocalServer) -> dict[str, Call]:
+    endpoint = {"Endpoint": {"Address": server.address.host, "Port": server.port}}
+    facts = Facts(0.0, "", "", (Resource("instance", "source-db", "available", {}, endpoint),))
+    planned = MeasuringProvider(made).propose(Verb("measure", {"path": "source", "markers": True}), facts, RUN)
+    return {c.id: c for c in planned}
+
+
+def start(made: Context, server: LocalServer) -> int:
+    provider, planned = MeasuringProvider(made), calls(made, server)
+    drive(provider, planned["marker-table"])
+    return int(drive(provider, planned["mark-source"]).result["pid"])
+
+
+def stop(made: Context, server: LocalServer) -> Markers:
+    undo = calls(made, server)["mark-source"].undo
+    assert undo is not None
+    drive(MeasuringProvider(made), undo)
+    return written(made)
+
+
+def written(made: Context) -> Markers:
+    found = load_markers(markers_file(made.run))
+    assert found is not None
+    return found
+
+
+def login(made: Context, server: LocalServer) -> Login:
+    return Login(**calls(made, server)["mark-source"].args["login"])
+
+
+def present(server: LocalServer) -> dict[int, float]:
+    with server.superuser() as connection:
+        return dict(connection.execute(f"select n, extract(epoch from sent_at)::float8 from {TABLE}").fetchall())
+
+
+def test_what_is_acknowledged_is_there(made: Context, server: LocalServer) -> None:
+    start(made, server)
+    time.sleep(1.0)
+    found = stop(made, server)
+    assert {m.outcome for m in found.markers} == {"acknowledged"}
+    assert [m.n for m in found.markers] == list(range(len(found.markers)))
+    assert len(found.markers) >= 40
+    rows = present(server)
+    assert set(rows) == {m.n for m in found.markers}
+    assert all(m.due <= m.sent < m.done for m in found.markers)
+    assert max(abs(rows[m.n] - found.wall(m.sent)) for m in found.markers) < 0.05
+    assert abs(found.offset) <= found.uncertainty + 0.001
+    assert 0 < found.uncertainty < 0.05
+
+
+def test_the_clock_is_observed(made: Context, server: LocalServer) -> None:
+    provider, planned = MeasuringProvider(made), calls(made, server)
+    drive(provider, planned["marker-table"])
+    (seen,) = drive(provider, planned["mark-source"]).observations
+    assert (seen.what, seen.path) == ("clock", "source")
+    assert set(seen.value) == {"offset", "uncertainty"}
+
+
+def test_a_restarted_server_leaves_no_acknowledged_write_unheld_and_none_unaccounted(
+    made: Context, server: LocalServer
+) -> None:
+    start(made, server)
+    time.sleep(0.4)
+    server.stop("immediate")
+    time.sleep(0.5)
+    server.start()
+    before = len(written(made).markers)
+    wait_for(lambda: [m.outcome for m in written(made).markers[before:]].count("acknowledged") > 10)
+    found = stop(made, server)
+    assert [m.n for m in found.markers] == list(range(len(found.markers)))
+    outcomes = {name: {m.n for m in found.markers if m.outcome == name} for name in ("acknowledged", "failed")}
+    assert outcomes["failed"]
+    rows = set(present(server))
+    assert outcomes["acknowledged"] <= rows
+    assert not outcomes["failed"] & rows
+
+
+def postmaster_children(server: LocalServer) -> list[int]:
+    with server.superuser() as connection:
+        query = "select pid from pg_stat_activity where application_name = 'dr-markers'"
+        return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def test_a_server_that_does_not_answer_leaves_writes_indeterminate(made: Context, server: LocalServer) -> None:
+    start(made, server)
+    wait_for(lambda: len(postmaster_children(server)) >= 1)
+    stopped = postmaster_children(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: any(m.outcome == "indeterminate" and m.done for m in written(made).markers))
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    found = stop(made, server)
+    doubtful = [m for m in found.markers if m.outcome == "indeterminate"]
+    assert all(m.done - m.sent >= 0.4e9 for m in doubtful)
+    assert {m.n for m in found.markers if m.outcome == "acknowledged"} <= set(present(server))
+
+
+def test_a_commit_whose_wait_for_the_standby_was_cancelled_is_indeterminate(made: Context, server: LocalServer) -> None:
+    create_table(login(made, server), RUN.id)
+    connection = login(made, server).connect(0.5)
+    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
+    with server.superuser() as superuser:
+        superuser.execute("alter system set synchronous_standby_names = 'nobody'")
+        superuser.execute("select pg_reload_conf()")
+        try:
+            time.sleep(0.3)
+            outcome = insert(connection.pgconn, statement, 1, time.time(), 5.0)
+        finally:
+            superuser.execute("alter system reset synchronous_standby_names")
+            superuser.execute("select pg_reload_conf()")
+    connection.close()
+    assert outcome == "indeterminate"
+    assert 1 in present(server), "it was committed all the same, which is why it counts as neither"
+
+
+def test_a_rejected_write_has_failed_and_its_connection_goes_on(made: Context, server: LocalServer) -> None:
+    create_table(login(made, server), RUN.id)
+    connection = login(made, server).connect(0.5)
+    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
+    outcomes = [insert(connection.pgconn, statement, n, 1_700_000_000.25, 5.0) for n in (1, 1, 2)]
+    assert outcomes == ["acknowledged", "failed", "acknowledged"]
+    assert present(server)[1] == 1_700_000_000.25
+    connection.close()
+
+
+def test_a_broken_connection_is_indeterminate(made: Context, server: LocalServer) -> None:
+    create_table(login(made, server), RUN.id)
+    connection = login(made, server).connect(0.5)
+    with server.superuser() as superuser:
+        superuser.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+    time.sleep(0.1)
+    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
+    assert insert(connection.pgconn, statement, 1, time.time(), 5.0) == "indeterminate"
+    connection.close()
+
+
+def test_a_killed_writer_leaves_every_attempt_on_disk_and_the_next_goes_on(made: Context, server: LocalServer) -> None:
+    pid = start(made, server)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not process.started(pid))
+    before = written(made)
+    assert set(present(server)) <= {m.n for m in before.markers}, "nothing is there that was not attempted"
+    assert start(made, server) != pid
+    wait_for(lambda: len(written(made).markers) > len(before.markers) + 5)
+    found = stop(made, server)
+    assert [m.n for m in found.markers] == list(range(len(found.markers)))
+    assert {m.n for m in found.markers if m.outcome == "acknowledged"} <= set(present(server))
+    assert not [m for m in found.markers if m.outcome == "failed"]
+
+
+def test_the_table_is_dropped_by_its_undo_and_again_does_no_harm(made: Context, server: LocalServer) -> None:
+    provider, table = MeasuringProvider(made), calls(made, server)["marker-table"]
+    for _ in range(2):
+        drive(provider, table)
+    assert present(server) == {}
+    assert table.undo is not None
+    for _ in range(2):
+        drive(provider, table.undo)
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        present(server)
+
+
+def test_schema_dr_is_made_where_it_is_missing(server: LocalServer, tmp_path: Path) -> None:
+    with server.superuser("postgres") as superuser:
+        superuser.execute("create database bare")
+        superuser.execute("grant create on database bare to dr_harness")
+    harness, ca = server.database().harness, server.database().ca
+    here = Login(server.address.host, server.port, "bare", harness.user, harness.secret, ca)
+    create_table(here, "x")
+    drop_table(here, "x")
+    connection = here.connect(2.0)
+    assert clock_offset(connection)[1] > 0
+    connection.close()
+
+
+def test_a_stale_secret_is_one_sentence_without_it(made: Context, server: LocalServer, tmp_path: Path) -> None:
+    secret = tmp_path / "stale"
+    secret.write_text("stale word\n")
+    here = login(made, server)
+    stale = Login(here.host, here.port, here.database, here.user, f"file:{secret}", here.ca)
+    with pytest.raises(ProviderError, match="password authentication failed") as caught:
+        create_table(stale, "x")
+    assert "stale word" not in str(caught.value)
+    absent = Login(here.host, here.port, here.database, here.user, "file:/nowhere", here.ca)
+    with pytest.raises(RefusedError, match="file:/nowhere"):
+        create_table(absent, "x")
+
+
+def test_a_writer_that_cannot_connect_says_why(made: Context, server: LocalServer) -> None:
+    provider, planned = MeasuringProvider(made), calls(made, server)
+    login = {**planned["mark-source"].args["login"], "port": 9}
+    with pytest.raises(ProviderError, match="cannot be reached"):
+        drive(provider, planned["mark-source"], login=login)

@@ -1,0 +1,244 @@
+"""The prober as a process: what it sees, what it survives, and what it says of itself."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dr.config.model import Meter
+from dr.domain.errors import ProviderError
+from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
+from dr.drivers import process
+from dr.drivers.measuring import MeasuringProvider
+from dr.evidence.model import Sample
+from dr.evidence.samples import last_line, load_samples, samples_file
+from dr.judge.windows import latency, windows
+from tests.integration.meters import Server, context, drive, serving, somebody, wait_for
+
+FACTS = Facts(0.0, "000000000000", "eu-central-1")
+RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as one:
+        yield one
+
+
+@pytest.fixture
+def provider(tmp_path: Path, server: Server) -> Iterator[MeasuringProvider]:
+    yield MeasuringProvider(context(tmp_path, server.url))
+    process.stop(tmp_path / "meter-measure-source.pid")
+
+
+def calls(provider: MeasuringProvider, **args: object) -> dict[str, Call]:
+    return {c.id: c for c in provider.propose(Verb("measure", {"path": "source", **args}), FACTS, RUN)}
+
+
+def measure(provider: MeasuringProvider) -> int:
+    return int(drive(provider, calls(provider)["measure-source"]).result["pid"])
+
+
+def stop(provider: MeasuringProvider) -> None:
+    undo = calls(provider)["measure-source"].undo
+    assert undo is not None
+    drive(provider, undo)
+
+
+def seen(run: Path) -> tuple[Sample, ...]:
+    found = load_samples(samples_file(run, "source"))
+    assert found is not None
+    return found.samples
+
+
+def test_every_probe_is_written_with_due_sent_and_done(tmp_path: Path, provider: MeasuringProvider) -> None:
+    measure(provider)
+    time.sleep(1.0)
+    stop(provider)
+    found = seen(tmp_path)
+    assert 80 <= len(found) <= 200
+    assert [s.n for s in found] == list(range(len(found)))
+    assert all(s.due <= s.sent <= s.done and s.status == 200 and not s.error for s in found)
+    assert {round((b.due - a.due) / 1e6) for a, b in itertools.pairwise(found)} == {10}
+    assert b'"end": "stopped"' in samples_file(tmp_path, "source").read_bytes().splitlines()[-1]
+
+
+def test_a_second_start_finds_the_first(provider: MeasuringProvider) -> None:
+    assert measure(provider) == measure(provider)
+
+
+def test_a_prober_of_another_owner_is_replaced(tmp_path: Path, server: Server, provider: MeasuringProvider) -> None:
+    with somebody() as owner:
+        other = MeasuringProvider(context(tmp_path, server.url, owner=process.identity(owner.pid)))
+        first = measure(other)
+        assert measure(provider) != first
+
+
+def test_a_kill_leaves_a_file_that_loads_and_a_further_start_goes_on(
+    tmp_path: Path, provider: MeasuringProvider
+) -> None:
+    pid = measure(provider)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not process.started(pid))
+    with samples_file(tmp_path, "source").open("ab") as file:
+        file.write(b'{"n": 99, "du')
+    before = seen(tmp_path)
+    assert before
+    assert measure(provider) != pid
+    wait_for(lambda: len(seen(tmp_path)) > len(before) + 5)
+    stop(provider)
+    after = seen(tmp_path)
+    assert [s.n for s in after] == list(range(len(after)))
+    assert after[: len(before)] == before
+
+
+def test_it_ends_when_its_owner_is_gone(tmp_path: Path, server: Server) -> None:
+    with somebody() as owner:
+        provider = MeasuringProvider(context(tmp_path, server.url, owner=process.identity(owner.pid)))
+        pid = measure(provider)
+        owner.kill()
+        owner.wait()
+        wait_for(lambda: not process.started(pid), 5.0)
+    held = process.held(tmp_path / "meter-measure-source.pid")
+    assert held is not None
+    assert held.ended == "its owner is gone"
+
+
+def test_a_stalled_target_shows_from_the_due_time_on(
+    tmp_path: Path, server: Server, provider: MeasuringProvider
+) -> None:
+    measure(provider)
+    server.pause = time.monotonic() + 0.4
+    time.sleep(1.0)
+    stop(provider)
+    found = seen(tmp_path)
+    slow = [s for s in found if s.done - s.due > 100e6]
+    assert 25 <= len(slow) <= 45, "each probe due during the stall waits for its end"
+    assert all(not s.error for s in found)
+    assert [s.n for s in found] == list(range(len(found)))
+
+
+def test_a_silent_target_is_an_error_and_a_latency_of_the_timeout(
+    tmp_path: Path, server: Server, provider: MeasuringProvider
+) -> None:
+    server.mode = "silent"
+    measure(provider)
+    time.sleep(1.0)
+    stop(provider)
+    found = seen(tmp_path)
+    assert {s.error for s in found} == {"timeout"}
+    assert all(latency(s, 0.5) >= 0.5 for s in found)
+    assert [s.n for s in found] == list(range(len(found)))
+
+
+def test_probes_beyond_the_pool_wait_and_are_not_dropped(tmp_path: Path, server: Server) -> None:
+    """400 a second against a target that answers none of them: more are under way than the pool holds."""
+    provider = MeasuringProvider(context(tmp_path, server.url, meter=Meter(rate=400.0, timeout=1.0)))
+    measure(provider)
+    server.pause = time.monotonic() + 0.9
+    time.sleep(1.2)
+    stop(provider)
+    found = seen(tmp_path)
+    assert [s.n for s in found] == list(range(len(found)))
+    waited = [s for s in found if s.sent - s.due > 200e6]
+    assert waited
+    assert sorted(s.late for s in waited)[len(waited) // 2] < 50e6, (
+        "waiting for a connection is not the prober's lateness"
+    )
+
+
+def test_a_dead_target_is_refused_and_its_return_is_seen(
+    tmp_path: Path, server: Server, provider: MeasuringProvider
+) -> None:
+    measure(provider)
+    server.close()
+    wait_for(lambda: (last_line(samples_file(tmp_path, "source")) or {}).get("error") == "refused")
+    again = Server(server.port)
+    wait_for(lambda: (last_line(samples_file(tmp_path, "source")) or {}).get("status") == 200)
+    stop(provider)
+    again.close()
+    found = seen(tmp_path)
+    assert {s.error for s in found} >= {"", "refused"}
+    assert [s.n for s in found] == list(range(len(found)))
+
+
+def test_a_connection_closed_while_idle_is_no_error(
+    tmp_path: Path, server: Server, provider: MeasuringProvider
+) -> None:
+    server.mode = "closing"
+    measure(provider)
+    time.sleep(1.0)
+    stop(provider)
+    assert {s.error for s in seen(tmp_path)} == {""}
+
+
+def test_a_stopped_prober_says_so_by_its_lateness(tmp_path: Path, provider: MeasuringProvider) -> None:
+    pid = measure(provider)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGCONT)
+    time.sleep(1.0)
+    stop(provider)
+    found = load_samples(samples_file(tmp_path, "source"))
+    assert found is not None
+    assert [s.n for s in found.samples] == list(range(len(found.samples)))
+    assert max(s.late for s in found.samples) > 1.2e9
+    assert any(window.void for window in windows(found, 0.5))
+
+
+def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Server) -> None:
+    pidfile, log = tmp_path / "meter-x.pid", tmp_path / "x.log"
+    document = {
+        "run": str(tmp_path), "path": "source", "url": server.url, "bodies": [{}], "fields": [], "rate": 200.0,
+        "timeout": 0.5, "owner": process.identity(os.getpid()), "pidfile": str(pidfile),
+    }  # fmt: skip
+    process.spawn(["sh", "-c", f"ulimit -f 16; exec {sys.executable} -m dr.meter probe"], pidfile, log, document)
+    wait_for(lambda: process.running(pidfile) is None)
+    held = process.held(pidfile)
+    assert held is not None
+    assert held.code == ProviderError.exit_code
+    assert "cannot be written" in held.ended
+    assert seen(tmp_path)
+
+
+def test_settling_waits_for_its_seconds_and_names_its_samples(tmp_path: Path, provider: MeasuringProvider) -> None:
+    measure(provider)
+    settled = drive(provider, calls(provider, seconds=0.5)["settle-source"])
+    first, last = settled.result["first"], settled.result["last"]
+    assert last - first + 1 >= 50
+    stop(provider)
+    assert {s.n for s in seen(tmp_path)} >= set(range(first, last + 1))
+
+
+def test_a_prober_that_died_fails_the_settling(provider: MeasuringProvider) -> None:
+    pid = measure(provider)
+    settle = calls(provider, seconds=60.0)["settle-source"]
+    result = provider.apply(settle, settle.args)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not process.started(pid))
+    with pytest.raises(ProviderError, match="ended early"):
+        provider.poll(settle, result)
+
+
+def test_an_unknown_host_is_one_sentence(tmp_path: Path) -> None:
+    provider = MeasuringProvider(context(tmp_path, "http://no-such-host.invalid"))
+    with pytest.raises(ProviderError, match="cannot be resolved"):
+        measure(provider)
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin"), [(["walk"], b"{}"), (["probe"], b"nonsense"), (["probe"], b"{}"), ([], b"")]
+)
+def test_a_wrong_start_is_a_usage_error_without_traceback(argv: list[str], stdin: bytes) -> None:
+    done = subprocess.run([sys.executable, "-m", "dr.meter", *argv], input=stdin, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1

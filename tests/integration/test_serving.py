@@ -1,0 +1,194 @@
+"""A service put on a restored database: started, ready, asked, and gone with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
+from dr.drivers import process
+from dr.drivers.asking import ask_golden, get, name_of
+from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.serving import ServingProvider
+from tests.integration.meters import context, drive, somebody, wait_for
+
+FACTS = Facts(0.0, "000000000000", "eu-central-1")
+RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
+RESTORED = {"host": "localhost", "port": 5432}
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[ServingProvider]:
+    yield ServingProvider(context(tmp_path))
+    process.stop(tmp_path / "serve.pid")
+
+
+def call(provider: ServingProvider, name: str) -> Call:
+    return next(c for c in provider.propose(Verb("serve"), FACTS, RUN) if c.id == name)
+
+
+def serve(provider: ServingProvider) -> dict[str, Any]:
+    return dict(drive(provider, call(provider, "serve"), **RESTORED).result)
+
+
+def the_service(run: Path) -> psutil.Process:
+    held = process.held(run / "serve.pid")
+    assert held is not None
+    return psutil.Process(held.pid).children()[0]
+
+
+def test_the_service_gets_the_copys_address_and_its_password_in_the_environment_alone(
+    tmp_path: Path, provider: ServingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_READY_AFTER", "0.5")
+    result = serve(provider)
+    assert result["started_at"] + 0.5 <= result["ready_at"]
+    service = the_service(tmp_path)
+    environment = service.environ()
+    assert environment["DATABASE_URL"] == "postgresql://app@localhost:5432/clinic"
+    assert (environment["PGPASSWORD"], environment["PGSSLMODE"]) == ("hush hush", "verify-full")
+    assert "hush" not in " ".join(service.cmdline() + psutil.Process(result["pid"]).cmdline())
+    assert "hush" not in str(result)
+    assert get(result["url"], "/healthz")[0] == 200
+
+
+def test_stopping_it_leaves_no_process(tmp_path: Path, provider: ServingProvider) -> None:
+    serve(provider)
+    service = the_service(tmp_path)
+    undo = call(provider, "serve").undo
+    assert undo is not None
+    drive(provider, undo)
+    drive(provider, undo)
+    assert not service.is_running()
+    assert process.running(tmp_path / "serve.pid") is None
+
+
+def test_a_repeated_start_leaves_one_service(tmp_path: Path, provider: ServingProvider) -> None:
+    serve(provider)
+    first = the_service(tmp_path)
+    serve(provider)
+    assert not first.is_running()
+    assert the_service(tmp_path).is_running()
+
+
+def test_it_ends_when_its_owner_was_killed(tmp_path: Path) -> None:
+    with somebody() as owner:
+        provider = ServingProvider(context(tmp_path, owner=process.identity(owner.pid)))
+        serve(provider)
+        service = the_service(tmp_path)
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        wait_for(lambda: not service.is_running(), 5.0)
+
+
+def test_it_ends_when_its_guardian_was_killed(tmp_path: Path, provider: ServingProvider) -> None:
+    result = serve(provider)
+    service = the_service(tmp_path)
+    os.kill(result["pid"], signal.SIGKILL)
+    wait_for(lambda: not service.is_running(), 5.0)
+
+
+def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    ignoring = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
+    )
+    pidfile, log = tmp_path / "deaf.pid", tmp_path / "deaf.log"
+    document = {
+        "argv": [sys.executable, "-c", ignoring],
+        "pidfile": str(pidfile),
+        "owner": process.identity(os.getpid()),
+    }
+    held = process.spawn([sys.executable, "-m", "dr.drivers.guardian"], pidfile, log, document)
+    wait_for(lambda: "deaf" in log.read_text())
+    service = psutil.Process(held.pid).children()[0]
+    process.stop(pidfile)
+    wait_for(lambda: not service.is_running(), 2.0)
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_service_that_dies_early_says_why_without_its_secret(
+    provider: ServingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_DIE", "1")
+    with pytest.raises(ProviderError) as caught:
+        serve(provider)
+    assert "exit code 7" in str(caught.value)
+    assert "the database schema is too old" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_command_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    pidfile = tmp_path / "x.pid"
+    document = {"argv": ["/nowhere/service"], "pidfile": str(pidfile), "owner": made.owner}
+    process.spawn([sys.executable, "-m", "dr.drivers.guardian"], pidfile, tmp_path / "x.log", document)
+    held = wait_for(lambda: process.running(pidfile) is None and process.held(pidfile))
+    assert held.ended == "/nowhere/service cannot be started: No such file or directory"
+
+
+def test_golden_answers_differ_where_the_prediction_does_and_not_by_volatile_fields(provider: ServingProvider) -> None:
+    url = serve(provider)["url"]
+    requests = ({"patient": "a"}, {"patient": "b"})
+    first = ask_golden(url, requests, ("prediction_id", "created_at"))
+    assert first == ask_golden(url, requests, ("prediction_id", "created_at"))
+    assert len(set(first.values())) == 2
+    assert first != ask_golden(url, requests, ("created_at",))
+
+
+def golden(provider: ServingProvider, url: str) -> Observation:
+    (observation,) = drive(provider, call(provider, "golden"), url=url).observations
+    return observation
+
+
+def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path) -> None:
+    provider = ServingProvider(context(tmp_path, requests=({"patient": "a"}, {"fail": True})))
+    url = serve(provider)["url"]
+    seen = golden(provider, url)
+    assert (seen.what, seen.path) == ("golden", "restored")
+    assert seen.value[name_of({"fail": True})].startswith("no answer")
+    assert len(seen.value[name_of({"patient": "a"})]) == 64
+    with pytest.raises(ProviderError, match="status 500"):
+        ask_golden(url, [{"fail": True}], ())
+    process.stop(tmp_path / "serve.pid")
+
+
+def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, provider: ServingProvider) -> None:
+    url = serve(provider)["url"]
+    ask_golden(url, ({"patient": "a"},), ())
+    measuring = MeasuringProvider(context(tmp_path, url))
+    calls = {c.id: c for c in measuring.propose(Verb("measure", {"path": "restored", "seconds": 0.5}), FACTS, RUN)}
+    drive(measuring, calls["measure-restored"], url=url)
+    time.sleep(0.3)
+    settled = drive(measuring, calls["settle-restored"], url=url)
+    process.stop(tmp_path / "meter-measure-restored.pid")
+    (seen,) = settled.observations
+    counted = seen.value["readmission_model_prediction_duration_seconds"]
+    assert (seen.what, seen.path) == ("metrics", "restored")
+    assert 40 <= counted["count"] <= 120
+    assert counted["buckets"]["0.1"] == counted["count"]
+
+
+def test_without_a_service_nothing_is_served(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError):
+        ServingProvider(context(tmp_path, service=False)).propose(Verb("serve"), FACTS, RUN)
+
+
+def test_an_unknown_role_of_the_service_is_a_usage_error(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    assert made.target.service is not None
+    import msgspec
+
+    service = msgspec.structs.replace(made.target.service, login="nobody")
+    other = context(tmp_path)
+    object.__setattr__(other, "target", msgspec.structs.replace(made.target, service=service))
+    with pytest.raises(UsageError):
+        ServingProvider(other).propose(Verb("serve"), FACTS, RUN)

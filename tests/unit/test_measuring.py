@@ -1,0 +1,100 @@
+"""What the verb measure comes down to, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.config.context import Context
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Verb
+from dr.drivers.measuring import MeasuringProvider
+from dr.meter.mark import marker_table
+from tests.integration.meters import context
+
+RUN = RunIdentity("20250101T000000-rds-pitr-ab12", "lab", Purpose.DRILL, "")
+SOURCE = Resource("instance", "source-db", "available", {}, {"Endpoint": {"Address": "db.local", "Port": 5433}})
+FACTS = Facts(0.0, "000000000000", "eu-central-1", (SOURCE,))
+
+
+def propose(made: Context, facts: Facts = FACTS, **args: Any) -> dict[str, Any]:
+    return {c.id: c for c in MeasuringProvider(made).propose(Verb("measure", args), facts, RUN)}
+
+
+def test_measuring_the_restored_path_asks_the_service_that_serve_started(tmp_path: Path) -> None:
+    calls = propose(context(tmp_path), path="restored", seconds=12)
+    assert list(calls) == ["measure-restored", "settle-restored"]
+    assert calls["measure-restored"].args["url"] == "${serve.url}"
+    assert calls["measure-restored"].volatile
+    assert calls["measure-restored"].undo is not None
+
+
+def test_markers_are_written_before_the_path_is_measured_and_their_table_outlives_the_writer(tmp_path: Path) -> None:
+    calls = propose(context(tmp_path), path="source", markers=True)
+    assert list(calls) == ["marker-table", "mark-source", "measure-source"]
+    assert not calls["marker-table"].volatile
+    assert calls["marker-table"].undo.operation == "drop"
+    assert calls["mark-source"].volatile
+    assert calls["mark-source"].args["login"]["host"] == "db.local"
+
+
+def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
+    calls = propose(context(tmp_path), path="source", markers=True, seconds=3)
+    assert "hush" not in str(calls)
+
+
+def test_measuring_the_source_needs_the_grant_markers(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    object.__setattr__(made, "target", msgspec.structs.replace(made.target, grants=()))
+    for markers in (True, False):
+        with pytest.raises(RefusedError, match="markers"):
+            propose(made, path="source", markers=markers)
+    assert propose(made, path="restored")
+
+
+def test_without_a_service_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError):
+        propose(context(tmp_path, service=False), path="source")
+
+
+def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError):
+        propose(context(tmp_path), Facts(0.0, "", ""), path="source", markers=True)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"path": 1},
+        {"path": "../x"},
+        {"path": "source", "typo": 1},
+        {"path": "source", "seconds": "12"},
+        {"path": "source", "seconds": -1},
+        {"path": "restored", "markers": True},
+        {"path": "replica"},
+    ],
+)
+def test_wrong_arguments_are_usage_errors(tmp_path: Path, args: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        propose(context(tmp_path), **args)
+
+
+def test_a_url_that_cannot_be_probed_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="plain http"):
+        propose(context(tmp_path, "https://api.example.org"), path="source")
+
+
+def test_proposing_is_pure(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert propose(made, path="source", markers=True) == propose(made, path="source", markers=True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_markers_table_is_named_after_its_run() -> None:
+    assert marker_table("2025-01-01T00.00-Drill") == "markers_2025_01_01t00_00_drill"
+    assert len(marker_table("x" * 99)) == 63
