@@ -1,0 +1,100 @@
+"""What a source holds, taken now and taken again later: the only proof of what a restoration should hold.
+
+Called by: ``dr.drivers.postgres`` (a drill's own baseline), ``dr baseline`` (nightly, beside the backup).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import msgspec
+
+from dr.config.context import Context
+from dr.domain.errors import DrError, RefusedError
+from dr.domain.model import Baseline, Fingerprint, Grant, Repeat
+from dr.drivers.asking import ask_golden
+from dr.drivers.examine import active_model
+from dr.drivers.fingerprint import differences, take_fingerprint
+from dr.drivers.postgres_connection import Connection, connect
+from dr.drivers.postgres_source import Source, artifacts_of, locate
+from dr.evidence.baselines import BaselineStore
+
+AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str]], Mapping[str, str]]
+"""As ``dr.drivers.asking.ask_golden``: (service's URL, requests, volatile fields) to name and digest of each answer."""
+
+
+def take_baseline(
+    connection: Connection,
+    target: str,
+    source: Source,
+    artifacts: str,
+    include: Iterable[str] = (),
+    golden: Mapping[str, str] | None = None,
+) -> Baseline:
+    """Sum the source and read its active model. Raises what ``take_fingerprint`` raises."""
+    fingerprint = take_fingerprint(connection, None, include)
+    model = active_model(connection, artifacts)
+    return Baseline(_name(fingerprint), target, source.identifier, source.resource_id, fingerprint, golden or {}, model)
+
+
+def _name(fingerprint: Fingerprint) -> str:
+    """The time, so that names sort, and a digest, so that two of one second differ."""
+    content = hashlib.sha256(msgspec.json.encode(fingerprint)).hexdigest()[:8]
+    return f"{datetime.fromtimestamp(fingerprint.at, UTC):%Y%m%dT%H%M%SZ}-{content}"
+
+
+def repeat_baseline(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Baseline:
+    """``baseline`` with one more repeat: its tables summed again under its own filter, its objects read again.
+
+    Raises RefusedError where too many transactions have passed to filter by it.
+    """
+    again = take_fingerprint(connection, baseline.fingerprint.snapshot, include)
+    repeat = Repeat(again.at, differences(baseline.fingerprint, again))
+    return replace(baseline, repeats=(*baseline.repeats, repeat))
+
+
+def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
+    """The source's own answers, or none and why. Asking makes the service write rows: that needs the grant markers."""
+    service = context.target.service
+    if service is None or not service.requests:
+        return {}, "no service with requests is configured"
+    if Grant.MARKERS not in context.target.grants:
+        return {}, "asking makes the service write, and the target does not grant markers"
+    try:
+        return dict(ask(service.url, service.requests, service.volatile)), ""
+    except DrError as error:
+        return {}, str(error).rstrip(".")
+
+
+def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
+    """Repeat the source's earlier baselines that have no repeat yet, then take a new one; all are stored.
+
+    Returns what was done, and what could not be, in sentences. Raises ProviderError or RefusedError where the source
+    cannot be read or a baseline not be stored.
+    """
+    source = locate(context)
+    if source is None:
+        raise RefusedError(f"The source {context.target.instance} has no endpoint to connect to.")
+    store = BaselineStore(context.home, context.name)
+    earlier, problems = store.load(source.identifier)
+    notes, repeated = list(problems), 0
+    golden, silence = golden_answers(context, ask)
+    with connect(source.server, context.target.database) as connection:
+        for baseline in earlier:
+            if baseline.repeats or baseline.resource_id != source.resource_id:
+                continue
+            try:
+                store.save(repeat_baseline(connection, baseline))
+                repeated += 1
+            except RefusedError as error:
+                notes.append(f"Baseline {baseline.id} was not repeated: {error}")
+        taken = take_baseline(connection, context.name, source, artifacts_of(context), golden=golden)
+    store.save(taken)
+    tables, rows = len(taken.fingerprint.tables), sum(t.rows for t in taken.fingerprint.tables.values())
+    done = (
+        f"Took baseline {taken.id} of {source.identifier}: {tables} tables, {rows} rows; repeated {repeated} earlier."
+    )
+    return " ".join((done, *notes, *([f"No golden answers: {silence}."] if silence else [])))

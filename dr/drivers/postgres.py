@@ -1,0 +1,248 @@
+"""PostgreSQL as a provider: baselines of the source, the rows that vanish, and the examination of what was restored.
+
+Called by: ``dr.wiring``, which makes one for each target, and the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dr.config.context import Context
+from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.drivers import postgres_victims
+from dr.drivers.asking import ask_golden
+from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
+from dr.drivers.examination import Examination
+from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers.postgres_connection import Connection, connect, translated
+from dr.drivers.postgres_source import Source, artifacts_of, last_seen, require_source, source_among
+from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
+
+__all__ = ["PostgresProvider", "nightly"]
+
+LOOK_SECONDS = 3
+"""How long a look waits for a source that may be what was lost."""
+READ_SECONDS = 14_400.0
+"""The most that reading a whole database may take."""
+CLOCK_READINGS = 7
+RUN_BASELINE = "baseline.json"
+
+
+def clock_offset(connection: Connection, now: Callable[[], float]) -> dict[str, float]:
+    """Database clock minus the harness's, within ``uncertainty``: half the shortest of several round trips; seconds."""
+    best = (float("inf"), 0.0)
+    for _ in range(CLOCK_READINGS):
+        before = now()
+        database = database_clock(connection)
+        after = now()
+        best = min(best, (after - before, database - (before + after) / 2))
+    return {"offset": best[1], "uncertainty": best[0] / 2}
+
+
+def database_clock(connection: Connection) -> float:
+    with translated("reading the server's clock"):
+        row = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
+    return float(row[0]) if row else 0.0
+
+
+class PostgresProvider:
+    """The verbs baseline, declare, disaster and examine (docs/design.md)."""
+
+    def __init__(self, context: Context, ask: AskGolden = ask_golden) -> None:
+        self._context = context
+        self._target = context.target
+        self._ask_golden = ask
+        self._steps: dict[str, Iterator[Progress]] = {}
+
+    # -- reading
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
+        """Whether the source answers, its clock, whether amcheck is there. A source that is gone is no error.
+
+        ``extra``: {"amcheck": bool, "database": {"reachable", "because", "offset", "uncertainty"}}.
+        """
+        amcheck, database = self._look()
+        return Facts(self._now(), "", "", extra={"amcheck": amcheck, "database": database})
+
+    def _look(self) -> tuple[bool, dict[str, Any]]:
+        because = "the source has no known endpoint"
+        try:
+            source = last_seen(self._context)
+            if source is not None:
+                with connect(source.server, self._target.database, seconds=LOOK_SECONDS) as connection:
+                    return _has_amcheck(connection), {"reachable": True, **clock_offset(connection, self._now)}
+        except DrError as error:
+            because = str(error)
+        known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.instance)
+        remembered = any("extension amcheck" in baseline.fingerprint.schema for baseline in known[-1:])
+        return remembered, {"reachable": False, "because": because}
+
+    def confirm_identity(self) -> None:
+        """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
+
+    # -- planning
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        match verb.name:
+            case "baseline":
+                return self._propose_baseline(verb, facts, run)
+            case "declare":
+                return (Call("declare", verb.name, "disaster", "postgres", "declare"),)
+            case "disaster":
+                return self._propose_disaster(verb, facts, run)
+            case "examine":
+                return self._propose_examine(verb, facts, run)
+        raise UsageError(f"PostgreSQL's driver knows no verb {verb.name!r}.")
+
+    def _propose_baseline(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        args = {**self._granted(verb, facts).to_args(), "run": run.id}
+        table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
+        undo = _drop_call("plant-victims-undo", args, table)
+        return (
+            Call("plant-victims", verb.name, "prepare", "postgres", "plant-victims", args, (table,), undo),
+            Call(
+                "take-baseline",
+                verb.name,
+                "prepare",
+                "postgres",
+                "take-baseline",
+                args,
+                until="every table is summed",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.args.get("kind", "rows") != "rows":
+            raise UsageError(f"There is no disaster of kind {verb.args['kind']!r}.", "The kind is rows.")
+        args = {**self._granted(verb, facts).to_args(), "run": run.id}
+        table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
+        vanish = Call("vanish", verb.name, "disaster", "postgres", "vanish", args, (table,), fault=True)
+        undo = _drop_call("vanish-undo", args, table)
+        return (replace(vanish, undo=undo, until="the victims are deleted", deadline=READ_SECONDS),)
+
+    def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        source = source_among(facts.resources, self._target.instance)
+        results = ("host", "port", "identifier", "recovery_point", "resolution", "kind")
+        args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in results}
+        args |= {"run": run.id, "source": source.to_args() if source else None}
+        return (
+            Call(
+                "examine",
+                verb.name,
+                "verify",
+                "postgres",
+                "examine",
+                args,
+                until="every examination is done",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _granted(self, verb: Verb, facts: Facts) -> Source:
+        if Grant.MARKERS not in self._target.grants:
+            raise RefusedError(
+                f"The verb {verb.name} writes rows of its own to {self._target.instance}, which is not granted.",
+                "Add markers to the target's grants.",
+            )
+        return require_source(facts.resources, self._target.instance)
+
+    # -- doing
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Begin; every step is done by a poll, so that a halt is heard between two."""
+        self._steps[call.id] = self._begin(call, args)
+        return {}
+
+    def _begin(self, call: Call, args: Mapping[str, Any]) -> Iterator[Progress]:
+        match call.operation:
+            case "plant-victims":
+                return self._plant(args)
+            case "drop-victims":
+                return self._drop(args)
+            case "take-baseline":
+                return self._take(args)
+            case "declare":
+                return iter((Progress(True, {"at": self._now()}),))
+            case "vanish":
+                return self._vanish(args)
+            case "examine":
+                return self._examine(args)
+        raise UsageError(f"PostgreSQL's driver knows no operation {call.operation!r}.")
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:  # noqa: ARG002 - the steps hold it
+        """Do the next step."""
+        return next(self._steps[call.id])
+
+    def _plant(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+        table = postgres_victims.victim_table(args["run"])
+        with connect(Source.from_args(args).server, self._target.database) as connection:
+            rows = postgres_victims.plant(connection, table, args["run"])
+        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}", "rows": rows})
+
+    def _drop(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+        table = postgres_victims.victim_table(args["run"])
+        with connect(Source.from_args(args).server, self._target.database) as connection:
+            postgres_victims.drop(connection, table, args["run"])
+        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}"})
+
+    def _take(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+        source = Source.from_args(args)
+        include = (f"{OWN_SCHEMA}.{postgres_victims.victim_table(args['run'])}",)
+        golden, silence = golden_answers(self._context, self._ask_golden)
+        with connect(source.server, self._target.database) as connection:
+            clock = clock_offset(connection, self._now)
+            taken = take_baseline(connection, self._context.name, source, artifacts_of(self._context), include, golden)
+        digest = write_baseline(self._context.run / RUN_BASELINE, taken)
+        result = {"baseline": taken.id, "file": RUN_BASELINE, "digest": digest, "golden": len(golden)}
+        result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}
+        yield Progress(True, result, observations=(Observation("clock", "source", clock),))
+
+    def _vanish(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+        """Choose a whole second after all victims were committed, let it and the next one pass, repeat, delete.
+
+        Everything up to that second is in the baseline, and nothing of the disaster within a second of it: RDS
+        restores to whole seconds.
+        """
+        source, table = Source.from_args(args), postgres_victims.victim_table(args["run"])
+        path = self._context.run / RUN_BASELINE
+        with connect(source.server, self._target.database) as connection:
+            earlier = postgres_victims.vanished(connection, table)
+            if earlier is not None:
+                yield Progress(True, earlier)
+                return
+            baseline = read_baseline(path)
+            point = float(int(database_clock(connection)) + 1)
+            while database_clock(connection) < point + 1.0:
+                yield Progress(False, note="waiting for a whole second to pass on the server's clock")
+            clock = clock_offset(connection, self._now)
+            digest = write_baseline(path, repeat_baseline(connection, baseline, (f"{OWN_SCHEMA}.{table}",)))
+            note = {"recovery_point": point, "at": self._now(), "table": f"{OWN_SCHEMA}.{table}", "digest": digest}
+            done = postgres_victims.vanish(connection, table, note)
+        yield Progress(True, done, observations=(Observation("clock", "source", clock),))
+
+    def _examine(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+        examination = Examination(self._context, args)
+        while True:
+            try:
+                yield from examination.steps()
+                return
+            except ProviderError as error:
+                if not error.transient:
+                    raise
+                yield Progress(False, note=str(error))
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def _has_amcheck(connection: Connection) -> bool:
+    with translated("looking for amcheck"):
+        return connection.execute("select from pg_extension where extname = 'amcheck'").fetchone() is not None
+
+
+def _drop_call(name: str, args: Mapping[str, Any], table: str) -> Call:
+    return Call(name, "undo", "unwind", "postgres", "drop-victims", args, (table,))

@@ -1,0 +1,153 @@
+"""Connections to PostgreSQL, and its client library's errors as the harness's own.
+
+Called by: the drivers that read or write a database. Every connection is verified TLS; the password goes to the client
+library as an argument, never into a URL, a command line or a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import TupleRow
+
+from dr.config.load import secret
+from dr.config.model import DatabaseConfig, Login
+from dr.domain.errors import DrError, ProviderError, RefusedError
+
+Connection = psycopg.Connection[TupleRow]
+
+CONNECT_SECONDS = 10
+LEAST_SECONDS = 2
+"""The client library waits for a connection no shorter."""
+STATEMENT_SECONDS = 3600.0
+"""A table of a terabyte is read in one statement; a statement that takes longer hangs."""
+
+_SESSION = {
+    "search_path": "pg_catalog",  # catalog functions then print every name qualified, whoever asks
+    "row_security": "off",  # a policy that hides rows from the harness is an error, not a smaller sum
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "jit": "off",  # compiling costs more than it saves here, and makes times jump
+    "lock_timeout": "30s",
+}
+
+_REFUSALS = (
+    ("password authentication failed", "The secret is stale or wrong: compare it with the one the role really has."),
+    ("no pg_hba.conf entry", "Let this role and address log in."),
+    ("is not permitted to log in", "Give the role LOGIN."),
+    ("does not exist", "Correct the target's database or role."),
+    ("no password supplied", "Put the password where the secret's reference points."),
+)
+_TLS = ("certificate", "ssl", "tls")
+_PASSING = (
+    "refused",
+    "timeout",
+    "timed out",
+    "starting up",
+    "shutting down",
+    "in recovery",
+    "too many",
+    "reset by peer",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a database server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def reason(error: psycopg.Error) -> str:
+    """The server's, or else the client library's, own first line; neither ever holds a password."""
+    text = error.diag.message_primary or str(error)
+    line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return line.rsplit("failed: ", 1)[-1].rstrip(".")
+
+
+def _connect_error(error: psycopg.Error, server: Server, login: Login, database: str) -> DrError:
+    said, because = str(error).lower(), reason(error)
+    where = f"database {database} at {server} as {login.user}"
+    for sign, hint in _REFUSALS:
+        if sign in said:
+            return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
+    if any(sign in said for sign in _TLS):
+        return RefusedError(
+            f"The server at {server} could not be verified by TLS: {because}.",
+            "Give the CA that signed its certificate as the target's database.ca.",
+        )
+    return ProviderError(
+        f"The {where} cannot be reached: {because}.",
+        "See whether the server runs and this machine may connect to it.",
+        transient=any(sign in said for sign in _PASSING),
+    )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the client library's errors inside the block into ``DrError`` that name ``what`` was being done."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise RefusedError(
+            f"The database refused {what}: {reason(error)}.",
+            "Give the harness's role pg_read_all_data and ownership of schema dr.",
+        ) from None
+    except errors.QueryCanceled:
+        raise ProviderError(f"The database took too long: {what}.", "Look for locks, or a server out of I/O.") from None
+    except psycopg.Error as error:
+        lost = isinstance(error, psycopg.OperationalError)
+        raise ProviderError(
+            f"The database failed {what}: {reason(error)}.", code=error.sqlstate or "", transient=lost
+        ) from None
+
+
+@contextmanager
+def connect(
+    server: Server, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
+) -> Iterator[Connection]:
+    """An autocommitting connection as ``login`` (absent: the harness's own role); closed at the end of the block.
+
+    ``seconds`` bounds every statement, and the waiting for the connection where it is less than that.
+
+    Raises RefusedError where the login, the database or the certificate is not accepted, or the secret is missing, and
+    ProviderError where the server cannot be reached.
+    """
+    role = login or database.harness
+    arguments: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "dbname": database.name,
+        "user": role.user,
+        "password": secret(role.secret),
+        "sslmode": "verify-full",
+        "sslrootcert": database.ca or "system",
+        "connect_timeout": min(CONNECT_SECONDS, max(LEAST_SECONDS, round(seconds))),
+        "application_name": "dr",
+        "hostaddr": "",  # set, so that PGHOSTADDR and PGOPTIONS of this machine's user are not looked at
+        "options": "",
+    }
+    try:
+        connection = psycopg.connect(autocommit=True, **arguments)
+    except psycopg.Error as error:
+        raise _connect_error(error, server, role, database.name) from None
+    with connection:
+        with translated("the session's settings"):
+            settings = {**_SESSION, "statement_timeout": f"{round(seconds * 1000)}"}
+            connection.execute(
+                "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as s(name, value)",
+                (list(settings), list(settings.values())),
+            )
+        yield connection

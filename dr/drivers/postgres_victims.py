@@ -1,0 +1,95 @@
+"""The drill's own rows: planted before, made to vanish at a known time, dropped at the end.
+
+Called by: ``dr.drivers.postgres``. Everything happens in schema ``dr``, in a table named after the run. What a crash
+could forget stands in the comments of what it concerns, written in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import sql
+
+from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers.postgres_connection import Connection, translated
+
+ROWS = 200
+_NAME_LENGTH = 63
+
+
+def victim_table(run: str) -> str:
+    """The name, within schema dr, of a run's victims: what SQL takes unquoted, no longer than PostgreSQL keeps."""
+    return f"victims_{re.sub(r'[^a-z0-9]+', '_', run.lower())}"[:_NAME_LENGTH]
+
+
+def _identifier(table: str) -> sql.Identifier:
+    return sql.Identifier(OWN_SCHEMA, table)
+
+
+def plant(connection: Connection, table: str, run: str) -> int:
+    """Make the table with its rows, and schema ``dr`` where it is missing; again, it finds them. Returns the rows.
+
+    Raises RefusedError where the harness's role may not.
+    """
+    with translated("planting the drill's victims"), connection.transaction():
+        if connection.execute("select to_regnamespace(%s)", (OWN_SCHEMA,)).fetchone() == (None,):
+            connection.execute(sql.SQL("create schema {}").format(sql.Identifier(OWN_SCHEMA)))
+            mark = sql.Literal(_made_by(run))
+            connection.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(OWN_SCHEMA), mark))
+        connection.execute(
+            sql.SQL(
+                "create table if not exists {} (n bigint primary key, note text not null,"
+                " planted_at timestamptz not null default clock_timestamp())"
+            ).format(_identifier(table))
+        )
+        connection.execute(
+            sql.SQL(
+                "insert into {} (n, note) select n, 'synthetic row ' || n from generate_series(1, %s) as n"
+                " on conflict do nothing"
+            ).format(_identifier(table)),
+            (ROWS,),
+        )
+    return ROWS
+
+
+def _made_by(run: str) -> str:
+    return f"made by dr run {run}"
+
+
+def drop(connection: Connection, table: str, run: str) -> None:
+    """Remove the table, and the schema where this run made it and nothing else is in it."""
+    with translated("dropping the drill's victims"):
+        connection.execute(sql.SQL("drop table if exists {}").format(_identifier(table)))
+        ours = connection.execute(
+            "select from pg_namespace n where n.nspname = %s and obj_description(n.oid, 'pg_namespace') = %s"
+            " and not exists (select from pg_class c where c.relnamespace = n.oid)",
+            (OWN_SCHEMA, _made_by(run)),
+        ).fetchone()
+        if ours is not None:
+            connection.execute(sql.SQL("drop schema {}").format(sql.Identifier(OWN_SCHEMA)))
+
+
+def vanished(connection: Connection, table: str) -> dict[str, Any] | None:
+    """What an earlier ``vanish`` noted, or None where the rows are still there."""
+    with translated("looking for the drill's victims"):
+        row = connection.execute(
+            "select obj_description(to_regclass(%s), 'pg_class')", (f"{OWN_SCHEMA}.{table}",)
+        ).fetchone()
+    return dict(json.loads(row[0])) if row and row[0] else None
+
+
+def vanish(connection: Connection, table: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Delete the victims in one transaction that also notes ``note`` on the table, so that a crash cannot part them.
+
+    Returns ``note`` with what was deleted, and when by the server's clock.
+    """
+    with translated("deleting the drill's victims"), connection.transaction():
+        deleted = connection.execute(sql.SQL("delete from {}").format(_identifier(table))).rowcount
+        clock = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
+        done = {**note, "rows": deleted, "database_at": clock[0] if clock else None}
+        comment = sql.SQL("comment on table {} is {}").format(_identifier(table), sql.Literal(json.dumps(done)))
+        connection.execute(comment)
+    return done

@@ -1,0 +1,216 @@
+"""The examinations against real servers: each finds what it is for, and says why where it cannot look."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dr.config.model import Login
+from dr.drivers import examine
+from dr.drivers.postgres_connection import Connection, connect
+from tests.servers import PASSWORD, LocalServer, local_server
+
+KEYS = """
+    create schema "Odd ""one";
+    create extension citext;
+    create table "Odd ""one"."select" (a int, b int, primary key (a, b));
+    create table lines (id int primary key, a int, b int,
+        constraint simple foreign key (a, b) references "Odd ""one"."select");
+    create table strict_lines (a int, b int,
+        constraint whole foreign key (a, b) references "Odd ""one"."select" match full);
+    create table codes (code citext primary key);
+    create table uses (code citext references codes);
+    create table years (y int primary key) partition by range (y);
+    create table years_2 partition of years for values from (2000) to (3000);
+    create table facts (y bigint references years) partition by range (y);
+    create table facts_2 partition of facts for values from (2000) to (3000);
+    create table untrusted (id int);
+    insert into untrusted values (404);
+    alter table untrusted add constraint loose foreign key (id) references lines not valid;
+    insert into "Odd ""one"."select" values (1, 1);
+    insert into lines values (1, 1, 1), (2, null, 7), (3, null, null);
+    insert into strict_lines values (1, 1), (null, null);
+    insert into codes values ('I50');
+    insert into uses values ('i50'), (null);
+    insert into years values (2026);
+    insert into facts values (2026);
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with local_server(allow_system_table_mods="on") as running:
+        with running.superuser() as connection:
+            connection.execute(KEYS)
+        yield running
+
+
+@pytest.fixture
+def saboteur(server: LocalServer) -> Iterator[psycopg.Connection]:
+    with server.superuser() as connection:
+        connection.execute("set session_replication_role = replica")
+        yield connection
+
+
+@pytest.fixture
+def harness(server: LocalServer) -> Iterator[Connection]:
+    with connect(server.address, server.database()) as connection:
+        yield connection
+
+
+def orphans(connection: Connection) -> dict[str, int | None]:
+    return {key["name"]: key["orphans"] for key in examine.foreign_keys(connection)}
+
+
+WHOLE = {"facts_y_fkey": 0, "simple": 0, "whole": 0, "uses_code_fkey": 0}
+
+
+def test_keys_that_hold_have_no_orphans_whatever_their_shape(harness: Connection) -> None:
+    assert orphans(harness) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("statement", "undo", "name"),
+    [
+        ("insert into lines values (9, 1, 2)", "delete from lines where id = 9", "simple"),
+        ("insert into strict_lines values (1, null)", "delete from strict_lines where b is null and a = 1", "whole"),
+        ("insert into uses values ('J18')", "delete from uses where code = 'J18'", "uses_code_fkey"),
+        ("insert into facts values (2027)", "delete from facts where y = 2027", "facts_y_fkey"),
+    ],
+)
+def test_an_orphan_is_found_in_every_shape_of_key(
+    saboteur: psycopg.Connection, harness: Connection, statement: str, undo: str, name: str
+) -> None:
+    saboteur.execute(statement)
+    try:
+        assert orphans(harness) == {**WHOLE, name: 1}
+    finally:
+        saboteur.execute(undo)
+
+
+def test_a_key_that_cannot_be_read_says_why_and_stops_no_other(
+    saboteur: psycopg.Connection, harness: Connection
+) -> None:
+    saboteur.execute("alter table uses enable row level security")
+    try:
+        keys = {key["name"]: key for key in examine.foreign_keys(harness)}
+    finally:
+        saboteur.execute("alter table uses disable row level security")
+    assert keys["uses_code_fkey"]["orphans"] is None
+    assert "row-level security" in keys["uses_code_fkey"]["because"]
+    assert keys["simple"]["orphans"] == 0
+
+
+def test_indexes_are_not_examined_without_amcheck_or_its_privilege(
+    saboteur: psycopg.Connection, harness: Connection
+) -> None:
+    assert "not installed" in examine.indexes(harness)["because"]
+    saboteur.execute("create schema tools; create extension amcheck schema tools")
+    try:
+        assert "may not execute" in examine.indexes(harness)["because"]
+    finally:
+        saboteur.execute("drop extension amcheck; drop schema tools")
+
+
+def test_amcheck_finds_a_row_that_an_index_lost(saboteur: psycopg.Connection, harness: Connection) -> None:
+    saboteur.execute("create extension amcheck; create table rows (id int); create index rows_id on rows (id)")
+    saboteur.execute("grant execute on all functions in schema public to dr_harness")
+    try:
+        whole = examine.indexes(harness)
+        assert whole["available"]
+        assert whole["checked"] == 5
+        assert whole["failed"] == []
+        flags = "update pg_index set indisready = {0}, indisvalid = {0} where indexrelid = 'rows_id'::regclass"
+        saboteur.execute(flags.format("false"))
+        saboteur.execute("insert into rows values (7)")
+        saboteur.execute(flags.format("true"))
+        (failed,) = examine.indexes(harness)["failed"]
+    finally:
+        saboteur.execute("drop table rows; drop extension amcheck")
+    assert failed["index"] == "public.rows_id"
+    assert "lacks matching index tuple" in failed["error"]
+
+
+# -- the active model
+
+
+@pytest.fixture
+def models(saboteur: psycopg.Connection, tmp_path: Path) -> Iterator[psycopg.Connection]:
+    (tmp_path / "m.json").write_bytes(b"{}")
+    saboteur.execute(
+        "create schema app; create table app.model_versions"
+        " (model_version varchar(20) primary key, performance_metrics jsonb, active boolean default false)"
+    )
+    yield saboteur
+    saboteur.execute("drop schema app cascade")
+
+
+DIGEST = hashlib.sha256(b"{}").hexdigest()
+
+
+def add(connection: psycopg.Connection, version: str, artifact: str = "m.json", active: bool = True) -> None:
+    metrics = f'{{"artifact": "{artifact}", "sha256": "{DIGEST}"}}'
+    connection.execute("insert into app.model_versions values (%s, %s, %s)", (version, metrics, active))
+
+
+def test_the_active_model_is_found_in_any_schema(
+    models: psycopg.Connection, harness: Connection, tmp_path: Path
+) -> None:
+    add(models, "2.3.0")
+    add(models, "2.2.0", active=False)
+    found = examine.active_model(harness, str(tmp_path))
+    assert found == {"active": 1, "version": "2.3.0", "digest": DIGEST, "artifact_digest": DIGEST}
+
+
+@pytest.mark.parametrize("active", [0, 2])
+def test_another_number_of_active_models_is_told(
+    models: psycopg.Connection, harness: Connection, tmp_path: Path, active: int
+) -> None:
+    for n in range(active):
+        add(models, f"3.{n}")
+    assert examine.active_model(harness, str(tmp_path))["active"] == active
+
+
+@pytest.mark.parametrize("artifact", ["gone.json", "../m.json"])
+def test_an_artifact_that_is_not_there_says_so(
+    models: psycopg.Connection, harness: Connection, tmp_path: Path, artifact: str
+) -> None:
+    add(models, "2.3.0", artifact)
+    (tmp_path / "artifacts").mkdir()
+    found = examine.active_model(harness, str(tmp_path / "artifacts"))
+    assert found["artifact_digest"] is None
+    assert "cannot be read" in found["because"]
+
+
+def test_no_table_of_models_is_told(harness: Connection) -> None:
+    assert examine.active_model(harness, "")["active"] is None
+
+
+# -- logins and answers
+
+
+def test_every_role_is_tried_with_its_own_secret(
+    server: LocalServer, saboteur: psycopg.Connection, tmp_path: Path
+) -> None:
+    saboteur.execute(f"create role fresh login password '{PASSWORD}'; create role stale login password 'other'")
+    (tmp_path / "secret").write_text(PASSWORD + "\n")
+    reference = f"file:{tmp_path / 'secret'}"
+    roles = (Login("fresh", reference), Login("stale", reference), Login("nobody", "env:DR_NOT_SET"))
+    try:
+        found = {login["user"]: login for login in examine.logins(server.address, server.database(roles=roles))}
+    finally:
+        saboteur.execute("drop role fresh, stale")
+    assert {user: login["ok"] for user, login in found.items()} == {"fresh": True, "stale": False, "nobody": False}
+    assert "password authentication failed" in found["stale"]["because"]
+    assert "env:DR_NOT_SET" in found["nobody"]["because"]
+    assert PASSWORD not in str(found)
+
+
+def test_the_first_answer_may_come_from_any_table_that_should_hold_rows(harness: Connection) -> None:
+    assert examine.answers(harness, {"public.gone": 5, "public.codes": 1})
+    assert not examine.answers(harness, {"public.gone": 5, "public.untrusted": 0})
+    assert examine.answers(harness, {})

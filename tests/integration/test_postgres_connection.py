@@ -1,0 +1,125 @@
+"""Connections to real servers: what is wrong is said in one sentence, and no password in it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import trustme
+
+from dr.config.model import DatabaseConfig, Login
+from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.drivers.postgres_connection import Server, connect, translated
+from tests.servers import LocalServer, free_port, local_server
+
+WRONG = "s3cret-but-wrong"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with local_server() as running:
+        with running.superuser() as connection:
+            connection.execute(f"create role locked nologin password '{WRONG}'")
+        yield running
+
+
+def failure(address: Server, database: DatabaseConfig) -> DrError:
+    with pytest.raises(DrError) as caught, connect(address, database):
+        pass
+    said = "".join(traceback.format_exception(caught.value))
+    assert WRONG not in said
+    assert "psycopg" not in said.replace("postgres_connection", "")
+    return caught.value
+
+
+def test_a_session_is_the_harness_own_and_verified(server: LocalServer) -> None:
+    with connect(server.address, server.database(), seconds=7) as connection:
+        row = connection.execute(
+            "select current_user, ssl, current_setting('application_name'), current_setting('search_path'),"
+            " current_setting('statement_timeout') from pg_stat_ssl where pid = pg_backend_pid()"
+        ).fetchone()
+    assert row == ("dr_harness", True, "dr", "pg_catalog", "7s")
+    assert connection.closed
+
+
+def test_a_stale_password_is_refused_by_name(server: LocalServer) -> None:
+    error = failure(server.address, server.database(WRONG))
+    assert isinstance(error, RefusedError)
+    assert "as dr_harness was refused: FATAL:  password authentication failed" in str(error)
+
+
+def test_a_missing_database_is_refused_by_name(server: LocalServer) -> None:
+    error = failure(server.address, msgspec.structs.replace(server.database(), name="nowhere"))
+    assert isinstance(error, RefusedError)
+    assert '"nowhere" does not exist' in str(error)
+
+
+def test_a_role_that_may_not_log_in_is_refused(server: LocalServer) -> None:
+    error = failure(server.address, server.database(WRONG, user="locked"))
+    assert isinstance(error, RefusedError)
+    assert "not permitted to log in" in str(error)
+
+
+def test_a_missing_secret_is_refused_by_its_reference(server: LocalServer) -> None:
+    database = msgspec.structs.replace(server.database(), harness=Login("dr_harness", "env:DR_NOT_SET"))
+    error = failure(server.address, database)
+    assert isinstance(error, RefusedError)
+    assert "env:DR_NOT_SET" in str(error)
+
+
+def test_a_certificate_of_another_authority_is_refused(server: LocalServer, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    error = failure(server.address, msgspec.structs.replace(server.database(), ca=str(tmp_path / "other.pem")))
+    assert isinstance(error, RefusedError)
+    assert "could not be verified by TLS" in str(error)
+    assert "database.ca" in str(error)
+
+
+def test_a_certificate_of_another_name_is_refused(server: LocalServer) -> None:
+    error = failure(Server("127.0.0.1", server.port), server.database())
+    assert isinstance(error, RefusedError)
+    assert "could not be verified by TLS" in str(error)
+
+
+def test_without_a_ca_the_systems_authorities_decide(server: LocalServer) -> None:
+    error = failure(server.address, msgspec.structs.replace(server.database(), ca=""))
+    assert isinstance(error, RefusedError)
+
+
+def test_a_server_that_is_down_may_be_tried_again(server: LocalServer) -> None:
+    error = failure(Server("localhost", free_port()), server.database())
+    assert isinstance(error, ProviderError)
+    assert error.transient
+    assert "cannot be reached: Connection refused" in str(error)
+
+
+def test_the_users_environment_redirects_nothing(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    ambient = {"PGHOSTADDR": "127.0.0.9", "PGPORT": "1", "PGOPTIONS": "-c jit=on", "PGSSLMODE": "disable"}
+    for name, value in ambient.items():
+        monkeypatch.setenv(name, value)
+    with connect(server.address, server.database()) as connection:
+        assert connection.execute("select current_setting('jit')").fetchone() == ("off",)
+
+
+def test_a_server_that_dies_is_a_passing_failure() -> None:
+    with local_server() as server, connect(server.address, server.database()) as connection:
+        server.stop("immediate")
+        with pytest.raises(ProviderError, match="failed the test") as caught, translated("the test"):
+            connection.execute("select 1")
+        server.start()
+    assert caught.value.transient
+
+
+def test_a_statement_over_its_time_is_named(server: LocalServer) -> None:
+    impatient = connect(server.address, server.database(), seconds=0.1)
+    with pytest.raises(ProviderError, match="took too long: the test"), impatient as connection, translated("the test"):
+        connection.execute("select pg_sleep(5)")
+
+
+def test_a_missing_privilege_says_what_to_grant(server: LocalServer) -> None:
+    session = connect(server.address, server.database())
+    with pytest.raises(RefusedError, match="pg_read_all_data"), session as connection, translated("the test"):
+        connection.execute("create schema other")
