@@ -1,0 +1,392 @@
+"""RDS as a provider of restorations: looks, proposes, applies and polls.
+
+Called by: ``dr.wiring``, which makes one for each target at RDS, and the engine. What is decided stands in
+``rds_points``, ``rds_settings`` and ``rds_restore``; here is what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from dr.config.context import Context
+from dr.config.load import secret
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
+from dr.drivers import rds_look, rds_restore
+from dr.drivers import rds_settings as settings
+from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds_log import replay_seconds
+from dr.drivers.rds_points import iso
+from dr.drivers.rds_states import State, classify, remedy
+from dr.evidence import profiles
+
+T = TypeVar("T")
+
+IDENTITY_SECONDS = 5.0
+"""How long a confirmed identity counts: STS is not asked for every call of a burst."""
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Before a step that failed for a passing reason is repeated."""
+LISTED_SECONDS = 120.0
+"""RDS may list an instance only some time after it accepted to make it."""
+SETTLED_SECONDS = 60.0
+"""A change may take a moment to show; what has not arrived by then is reported as a difference."""
+LOG_FILES = 4
+LOG_PORTIONS = 20
+
+_GONE = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
+
+
+class RdsProvider:
+    """The restore verb on Amazon RDS, or on whatever speaks its API at the target's endpoint."""
+
+    def __init__(self, context: Context, client: RdsClient | None = None) -> None:
+        self._context = context
+        self._target = context.target
+        self._client = client or RdsClient(context.target)
+        self._confirmed: float | None = None
+
+    # -- reading
+
+    def look(self, request: Request) -> Facts:
+        """Read instances, snapshots and windows; keep the source's profile outside AWS for the day it is gone."""
+        self.confirm_identity()
+        return self._look(request)
+
+    def confirm_identity(self) -> None:
+        """Compare the account of the credentials with the target's. Endpoint and region are pinned by the client."""
+        now = self._now()
+        if self._confirmed is not None and 0 <= now - self._confirmed < IDENTITY_SECONDS:
+            return
+        first = self._confirmed is None  # whoever has just typed a command is told at once
+        account = self._client.account() if first else self._patiently(self._client.account)
+        if account != self._target.account:
+            raise RefusedError(
+                f"The credentials belong to account {account}, not to {self._target.account} of target "
+                f"{self._context.name!r} ({self._client.where}).",
+                "Use credentials of the target's account, or name another --target.",
+            )
+        self._confirmed = now
+
+    def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
+        """The deletions of drills' copies of this source that have expired and whose run is not ``known``."""
+        self.confirm_identity()
+        return rds_restore.expired(rds_look.instances(self._client, self._target), self._target.instance, now, known)
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """The calls of one restoration; see ``rds_restore``."""
+        objective = self._context.objectives.time_to_copy
+        return rds_restore.propose(self._context.name, self._target, objective, verb, facts, run)
+
+    # -- doing
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do ``call``; repeated, it finds what it did before by the tags it gave."""
+        if call.operation == rds_restore.AWAIT:
+            return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
+        self.confirm_identity()
+        if call.operation == rds_restore.MODIFY:
+            return self._patiently(lambda: self._configure(args))
+        if call.operation == rds_restore.DELETE:
+            return self._patiently(lambda: self._delete(str(args["identifier"]), str(args["run"])))
+        return self._patiently(lambda: self._restore(call.operation, args))
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        """How far ``call`` is. A passing failure to ask is noted, and the deadline decides."""
+        try:
+            if call.operation == rds_restore.AWAIT:
+                return self._poll_await(result)
+            if call.operation == rds_restore.MODIFY:
+                return self._poll_configure(call, result)
+            if call.operation == rds_restore.DELETE:
+                return self._poll_delete(result)
+            return self._poll_restore(result)
+        except ProviderError as error:
+            if not error.transient:
+                raise
+            return Progress(done=False, note=str(error))
+
+    def adopt(self, identifier: str, run: str) -> None:
+        """Take the harness's tags off a restoration of ``run``, at cut-over. Raises RefusedError if it is another's."""
+        self.confirm_identity()
+        found = self._require(identifier)
+        if found.tags.get("dr:run") != run:
+            raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
+        keys = sorted(key for key in found.tags if key.startswith("dr:"))
+        self._client.call(
+            "RemoveTagsFromResource", {"ResourceName": found.attributes["DBInstanceArn"], "TagKeys": keys}
+        )
+
+    def seal_tag(self, identifier: str, verdict: str) -> None:
+        """Mark a restoration's run as over: from then on it hinders no other restore of the source."""
+        self.confirm_identity()
+        self._tag(self._require(identifier), {"dr:sealed": verdict})
+
+    # -- steps
+
+    def _look(self, request: Request) -> Facts:
+        found = rds_look.instances(self._client, self._target)
+        name = self._target.instance
+        source = next((one for one in found if one.identifier.lower() == name.lower()), None)
+        points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
+        at = self._now()
+        if source is not None and classify(source.status) is not State.FAILED:
+            profiles.store(
+                self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
+            )
+        extra = {} if source is not None else {"profile": self._profile()}
+        return Facts(at, self._target.account, self._target.region, found, points, extra)
+
+    def _pins(self) -> dict[str, str]:
+        return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}
+
+    def _profile(self) -> Any:
+        """The stored description, if it is of this very source: a target may have been pointed elsewhere since."""
+        stored = profiles.load(self._context.home, self._context.name)
+        if stored is None or any(stored.get(key) != value for key, value in self._pins().items()):
+            return None
+        return stored.get("source")
+
+    def _restore(self, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._describe(str(args["identifier"]))
+        if found is not None:
+            return self._take_over(found, args)
+        latest = args["recovery_point"] is None and args["kind"] == "time"
+        covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
+        covers = None if covers is None else float(covers)
+        parameters = dict(args["parameters"])
+        if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):
+            parameters["RestoreTime"] = iso(covers or 0.0)
+        tags = {**args["tags"], "dr:point-id": str(args["point_id"]), "dr:point": "" if covers is None else str(covers)}
+        parameters["Tags"] = _pairs(tags)
+        asked_at = self._now()
+        if self._client.call(operation, parameters, ("DBInstanceAlreadyExists",)) is None:
+            return self._take_over(self._made_before(str(args["identifier"])), args)
+        reached = self._restorable(str(args["source"])) if latest else covers
+        moved = (reached or 0.0) - (covers or 0.0)
+        return {**_begun(args, covers, str(args["point_id"])), "asked_at": asked_at, "resolution": 1.0 + moved}
+
+    def _made_before(self, identifier: str) -> Resource:
+        """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's."""
+        found = self._describe(identifier)
+        if found is None:
+            raise ProviderError(
+                f"RDS says that {identifier} exists, and does not list it.", "Repeat the command.", transient=True
+            )
+        return found
+
+    def _take_over(self, found: Resource, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue what an earlier attempt made. What it took as its recovery point stands in its tags."""
+        run, digest = str(args["tags"]["dr:run"]), str(args["tags"]["dr:request"])
+        drill = args["tags"]["dr:purpose"] == Purpose.DRILL
+        if not rds_restore.ours(found.tags, run, "" if drill else digest):
+            raise RefusedError(
+                f"An instance {found.identifier} exists already, and somebody else made it "
+                f"(run {found.tags.get('dr:run', 'none')}).",
+                "Choose another name: --as NAME.",
+            )
+        if found.tags.get("dr:run") != run:
+            self._tag(found, {"dr:run": run})
+        kept = found.tags.get("dr:point")
+        covers = float(kept) if kept else None
+        created = found.attributes.get("InstanceCreateTime")
+        open_end = args["recovery_point"] is None and args["kind"] == "time"
+        width = max(1.0, created - covers) if open_end and created and covers else 1.0
+        begun = _begun(args, covers, found.tags.get("dr:point-id", str(args["point_id"])))
+        return {**begun, "asked_at": created or self._now(), "resolution": width}
+
+    def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._require(str(args["identifier"]))
+        have = settings.comparable(found.attributes)
+        changes = settings.missing(args["parameters"], have)
+        if args["master_secret"]:
+            changes["MasterUserPassword"] = secret(args["master_secret"])
+        if changes:
+            self._client.call(
+                rds_restore.MODIFY, {"DBInstanceIdentifier": found.identifier, **changes, "ApplyImmediately": True}
+            )
+        for role in args["roles"]:
+            if role not in have.get("AssociatedRoles", []):
+                self._client.call(
+                    "AddRoleToDBInstance",
+                    {"DBInstanceIdentifier": found.identifier, **role},
+                    ("DBInstanceRoleAlreadyExists",),
+                )
+        return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
+
+    def _delete(self, identifier: str, run: str) -> dict[str, Any]:
+        found = self._describe(identifier)
+        result = {"identifier": identifier, "run": run, "asked_at": self._now()}
+        if found is None or found.status == "deleting":
+            return result
+        if (found.tags.get("dr:run"), found.tags.get("dr:purpose")) != (run, Purpose.DRILL.value):
+            raise RefusedError(
+                f"{identifier} is not a drill's copy of run {run}, so it is not deleted.",
+                "Look at its tags; 'dr adopt' keeps what an on-call restore made.",
+            )
+        if found.attributes.get("DeletionProtection"):
+            named = {"DBInstanceIdentifier": identifier, "DeletionProtection": False, "ApplyImmediately": True}
+            self._client.call(rds_restore.MODIFY, named, _GONE)
+        # An instance that is being created is not deletable yet: the next poll tries again.
+        wanted = {"DBInstanceIdentifier": identifier, "SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
+        self._client.call(rds_restore.DELETE, wanted, (*_GONE, "InvalidDBInstanceState"))
+        return result
+
+    # -- polling
+
+    def _poll_await(self, result: Mapping[str, Any]) -> Progress:
+        latest, wanted = self._restorable(str(result["source"])), float(result["time"])
+        if latest is not None and latest > wanted:
+            return Progress(done=True, result={**result, "latest_restorable": latest})
+        reached = iso(latest) if latest is not None else "no time yet"
+        return Progress(done=False, note=f"{iso(wanted)} is not restorable yet: the logs reach {reached}")
+
+    def _poll_restore(self, result: Mapping[str, Any]) -> Progress:
+        found = self._listed(result)
+        if found is None:
+            return Progress(done=False, note=f"{result['identifier']}: not listed yet")
+        endpoint = found.attributes.get("Endpoint") or {}
+        if self._state(found) is not State.USABLE or not endpoint.get("Address"):
+            return Progress(done=False, note=self._note(found, result))
+        now = self._now()
+        replay = self._replay(found.identifier)
+        done = {
+            **result,
+            "arn": found.attributes.get("DBInstanceArn", ""),
+            "host": endpoint["Address"],
+            "port": int(endpoint["Port"]),
+            "resource_id": found.attributes.get("DbiResourceId", ""),
+            "created_at": found.attributes.get("InstanceCreateTime"),
+            "available_at": now,
+            **replay,
+        }
+        point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
+        point |= {"resolution": done["resolution"], "covers_by": done["covers_by"]}
+        seen = Observation("recovery-point", "restored", point, now)
+        return Progress(done=True, result=done, note=self._note(found, result), observations=(seen,))
+
+    def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        found = self._require(str(result["identifier"]))
+        have = settings.comparable(found.attributes)
+        late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
+        pending = sorted(found.attributes.get("PendingModifiedValues") or {})
+        waited = self._now() - float(result["asked_at"])
+        if self._state(found) is not State.USABLE or pending or (late and waited < SETTLED_SECONDS):
+            missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
+            return Progress(done=False, note=self._note(found, result) + missing)
+        rows = self._differences(call.args, found, have)
+        seen = Observation("configuration", "restored", rows, self._now())
+        unexpected = sum(not row["expected"] for row in rows)
+        return Progress(done=True, result={**result, "unexpected": unexpected}, observations=(seen,))
+
+    def _poll_delete(self, result: Mapping[str, Any]) -> Progress:
+        found = self._describe(str(result["identifier"]))
+        if found is None:
+            return Progress(done=True, result=dict(result))
+        if found.status != "deleting":
+            self.confirm_identity()
+            self._delete(str(result["identifier"]), str(result["run"]))
+        return Progress(done=False, note=self._note(found, result))
+
+    # -- parts of these
+
+    def _differences(self, args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if args["source"] is None:
+            because = "neither the source nor a profile of it is there to compare with"
+            return [{"name": "source", "source": None, "restored": None, "expected": False, "because": because}]
+        address = (found.attributes.get("Endpoint") or {}).get("Address", "")
+        same_host = bool(address) and address == args["source_host"]
+        return settings.differences(args["source"], have, args["asked"], args["because"], same_host)
+
+    def _state(self, found: Resource) -> State:
+        state = classify(found.status)
+        if state is State.FAILED:
+            raise ProviderError(f"{found.identifier} is {found.status}.", remedy(found.status), code=found.status)
+        return state
+
+    def _note(self, found: Resource, result: Mapping[str, Any]) -> str:
+        percent = found.attributes.get("PercentProgress")
+        unknown = ", a status that is not known here" if classify(found.status) is State.UNKNOWN else ""
+        progress = f", {percent}%" if percent else ""
+        return f"{found.identifier}: {found.status}{unknown}{progress}, {self._now() - float(result['asked_at']):.0f} s"
+
+    def _listed(self, result: Mapping[str, Any]) -> Resource | None:
+        found = self._describe(str(result["identifier"]))
+        if found is None and self._now() - float(result["asked_at"]) > LISTED_SECONDS:
+            raise ProviderError(
+                f"{result['identifier']} is gone while it was being restored.",
+                "Find out who deleted it, then restore anew.",
+            )
+        return found
+
+    def _replay(self, identifier: str) -> dict[str, Any]:
+        """Seconds of replay, where the log tells. It only explains the time taken, so that failing here is noted."""
+        try:
+            named = {"DBInstanceIdentifier": identifier, "FilenameContains": "postgres"}
+            files = self._client.pages("DescribeDBLogFiles", "DescribeDBLogFiles", named)
+            newest = sorted(files, key=lambda file: file.get("LastWritten", 0))[-LOG_FILES:]
+            seconds = replay_seconds("\n".join(self._log(identifier, str(file["LogFileName"])) for file in newest))
+        except (ProviderError, RefusedError) as error:
+            return {"replay_note": str(error)}
+        return {} if seconds is None else {"replay_seconds": seconds}
+
+    def _log(self, identifier: str, name: str) -> str:
+        text, marker = "", "0"
+        for _ in range(LOG_PORTIONS):
+            asked = {"DBInstanceIdentifier": identifier, "LogFileName": name, "Marker": marker}
+            answer = self._client.call("DownloadDBLogFilePortion", asked) or {}
+            text += answer.get("LogFileData", "")
+            marker = str(answer.get("Marker", ""))
+            if not answer.get("AdditionalDataPending"):
+                break
+        return text
+
+    def _restorable(self, source: str) -> float | None:
+        value = self._require(source).attributes.get("LatestRestorableTime")
+        return None if value is None else float(value)
+
+    def _describe(self, identifier: str) -> Resource | None:
+        answer = self._client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, _GONE)
+        rows = (answer or {}).get("DBInstances", [])
+        return rds_look.resource(rows[0]) if rows else None
+
+    def _require(self, identifier: str) -> Resource:
+        found = self._describe(identifier)
+        if found is None:
+            raise RefusedError(
+                f"There is no instance {identifier} in {self._target.region}.", "Was it deleted meanwhile?"
+            )
+        return found
+
+    def _tag(self, found: Resource, tags: Mapping[str, str]) -> None:
+        self._client.call(
+            "AddTagsToResource", {"ResourceName": found.attributes["DBInstanceArn"], "Tags": _pairs(tags)}
+        )
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice."""
+        for pause in PAUSES:
+            try:
+                return step()
+            except ProviderError as error:
+                if not error.transient:
+                    raise
+                self._context.clock.sleep(pause)
+        return step()
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict[str, Any]:
+    return {
+        "identifier": args["identifier"],
+        "kind": args["kind"],
+        "recovery_point": covers,
+        "point_id": point_id,
+        "covers_by": args["covers_by"],
+    }

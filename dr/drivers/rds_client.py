@@ -1,0 +1,188 @@
+"""The one door to AWS: a client that is pinned to its target, and whose errors are ``DrError``.
+
+Called by: ``dr.drivers.rds``. The only module that imports boto3 and botocore. Answers hold plain JSON values: a time
+is seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3.session
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSLError,
+    SSOError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from dr.config.model import Credentials, Target
+from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.drivers.rds_errors import from_code
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+ATTEMPTS = 3
+"""botocore's own, within one call; ``dr.drivers.rds`` repeats a whole step where that was not enough."""
+
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
+_UNREACHABLE = (HTTPClientError, NoConnectionError)
+
+
+class RdsClient:
+    """RDS and STS of one target. Ambient endpoints are ignored, and ambient profiles where the target names its own."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._clients: dict[str, Any] = {}
+
+    @property
+    def where(self) -> str:
+        """What is talked to, for people."""
+        return self._target.endpoint or f"AWS in {self._target.region}"
+
+    def account(self) -> str:
+        """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
+        answer = self._call("sts", "GetCallerIdentity", {}, ())
+        return str((answer or {}).get("Account", ""))
+
+    def call(
+        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+    ) -> dict[str, Any] | None:
+        """RDS's answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError."""
+        return self._call("rds", operation, parameters, absent)
+
+    def pages(
+        self, operation: str, key: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+    ) -> tuple[dict[str, Any], ...]:
+        """Everything under ``key`` from all pages of a listing."""
+        rows: list[dict[str, Any]] = []
+        marker: dict[str, str] = {}
+        while True:
+            answer = self.call(operation, {**parameters, **marker}, absent) or {}
+            rows += answer.get(key, [])
+            if not answer.get("Marker"):
+                return tuple(rows)
+            marker = {"Marker": answer["Marker"]}
+
+    def _call(
+        self, service: str, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...]
+    ) -> dict[str, Any] | None:
+        try:
+            client = self._client(service)
+            answer = getattr(client, boto3_name(operation))(**parameters)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "Unknown")
+            if code in absent:
+                return None
+            raise self._from_client(error, code, operation, parameters) from None
+        except BotoCoreError as error:
+            raise self._from_botocore(error, operation, parameters) from None
+        answer.pop("ResponseMetadata", None)
+        return dict(_plain(answer))
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            session = _session(self._target.credentials, self._target.region)
+            endpoint = self._target.endpoint
+            try:
+                client = session.client(service, endpoint_url=endpoint or None, config=_config(endpoint))
+            except ValueError:
+                raise UsageError(f"The endpoint {endpoint!r} is not a URL.", "Correct the target's endpoint.") from None
+            self._clients[service] = client
+        return self._clients[service]
+
+    def _from_client(self, error: ClientError, code: str, operation: str, parameters: Mapping[str, Any]) -> DrError:
+        message = _without_secrets(str(error.response.get("Error", {}).get("Message", "")), parameters)
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+        return from_code(code, message, operation, status)
+
+    def _from_botocore(self, error: BotoCoreError, operation: str, parameters: Mapping[str, Any]) -> DrError:
+        text = _without_secrets(" ".join(str(error).split()), parameters).rstrip(".")
+        if isinstance(error, ProfileNotFound):
+            return RefusedError(
+                f"{text}.", "Name an existing profile in the target's credentials, or unset AWS_PROFILE."
+            )
+        if isinstance(error, _NO_CREDENTIALS):
+            return RefusedError(f"No AWS credentials can be used: {text}.", "Set the target's credentials, or sign in.")
+        if isinstance(error, SSLError):
+            return ProviderError(
+                f"{self.where} has no certificate that is trusted here: {text}.", "Check its endpoint."
+            )
+        if isinstance(error, _UNREACHABLE):
+            return ProviderError(
+                f"{self.where} cannot be reached ({operation}: {text}).",
+                "Check the network and the target's endpoint and region.",
+                code=type(error).__name__,
+                transient=True,
+            )
+        if isinstance(error, ParamValidationError):
+            return RefusedError(f"RDS has no such setting ({operation}: {text}).", "Correct 'restored:' of the target.")
+        return ProviderError(f"The AWS client failed ({operation}: {text}).", "Check the target's settings.")
+
+
+def boto3_name(operation: str) -> str:
+    """The method of a boto3 client for an operation as the API spells it."""
+    return str(botocore.xform_name(operation))
+
+
+def _session(credentials: Credentials, region: str) -> boto3.session.Session:
+    """With credentials of the target's own, nothing ambient is looked at: neither AWS_PROFILE nor AWS_ACCESS_KEY_ID."""
+    profile = credentials.profile or ("default" if credentials.file else None)
+    core = botocore.session.Session(profile=profile)
+    if credentials.file:
+        path = Path(credentials.file).expanduser()
+        if not os.access(path, os.R_OK):
+            raise RefusedError(f"The credentials file {path} cannot be read.", "Correct the target's credentials.")
+        core.set_config_variable("credentials_file", str(path))
+        core.set_config_variable("config_file", os.devnull)
+    return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+def _config(endpoint: str) -> Config:
+    proxies: dict[str, Any] = {"proxies": {}} if _on_loopback(endpoint) else {}
+    return Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        ignore_configured_endpoint_urls=True,
+        **proxies,
+    )
+
+
+def _on_loopback(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_secrets(text: str, parameters: Mapping[str, Any]) -> str:
+    secret = parameters.get("MasterUserPassword")
+    return text.replace(secret, "***") if secret else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime.datetime):
+        return value.timestamp()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,155 @@
+"""Which recovery point a restore takes, and whether it can: decided from facts, purely.
+
+Called by: ``dr.drivers.rds_restore``. The rules are RDS's own: a snapshot restores once ``available``; an encrypted one
+of another account only after it was copied; a time has to lie inside a window of automated backups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Facts, Purpose, RecoveryPoint
+
+BEFORE_DISASTER = "${vanish.recovery_point}"
+"""Filled from the ledger once the disaster has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be restored. ``parameters`` name it to RDS.
+
+    ``covers``: seconds since the epoch, a reference to the ledger, or None: fixed when the restore is applied.
+    ``waits``: the time has passed but is not restorable yet.
+    """
+
+    kind: str
+    """"snapshot", "time" or "latest"."""
+    point: RecoveryPoint
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    covers: float | str | None = None
+    waits: bool = False
+
+
+def choose(to: Any, source: str, facts: Facts, purpose: Purpose) -> Choice:
+    """The recovery point that ``to`` asks for. Raises UsageError where it is malformed, RefusedError."""
+    if not isinstance(to, Mapping) or ("snapshot" in to) == ("time" in to):
+        raise UsageError("A restore needs either a snapshot or a time.", "Use to: {snapshot: ID} or to: {time: T}.")
+    if "snapshot" in to:
+        return _snapshot(str(to["snapshot"]), str(to.get("of", source)), source, facts, purpose)
+    return _time(to["time"], source, facts)
+
+
+def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) -> Choice:
+    snapshots = [point for point in facts.points if point.kind == "snapshot"]
+    point = _latest(snapshots, source, facts, purpose) if asked == "latest" else _named(snapshots, asked, facts)
+    if point.source.lower() != of.lower():
+        raise RefusedError(
+            f"Snapshot {point.identifier} is one of {point.source}, not of {of}.",
+            f"Name a target whose instance is {point.source}.",
+        )
+    shared = _is_shared(point, facts.account)
+    if shared and point.attributes.get("Encrypted"):
+        raise RefusedError(
+            f"Snapshot {point.identifier} is shared and encrypted, and RDS does not restore such a one.",
+            "Copy it first: aws rds copy-db-snapshot --source-db-snapshot-identifier "
+            f"{point.attributes.get('DBSnapshotArn')} --target-db-snapshot-identifier NAME --kms-key-id KEY.",
+        )
+    if point.status != "available":
+        percent = point.attributes.get("PercentProgress")
+        progress = f" ({percent}% done)" if point.status == "creating" and percent is not None else ""
+        raise RefusedError(
+            f"Snapshot {point.identifier} is {point.status}{progress}, not available.",
+            "Wait until it is, or restore an earlier one: --latest-snapshot.",
+        )
+    name = str(point.attributes.get("DBSnapshotArn", point.identifier)) if shared else point.identifier
+    return Choice("snapshot", point, {"DBSnapshotIdentifier": name}, point.covers)
+
+
+def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
+    """A drill rehearses last night's automated snapshot; somebody on call wants the newest data there is."""
+    own = [p for p in snapshots if p.source.lower() == source.lower() and p.status == "available"]
+    if not own:
+        raise RefusedError(
+            f"There is no available snapshot of {source} in {facts.region} (account {facts.account}).",
+            "Check the target's instance and region, or restore a time: --latest.",
+        )
+    automated_first = purpose is Purpose.DRILL
+    return max(own, key=lambda p: (automated_first and p.automated, p.covers or 0.0, p.automated, p.identifier))
+
+
+def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> RecoveryPoint:
+    wanted = asked.lower()
+    for point in snapshots:
+        if wanted in (point.identifier.lower(), str(point.attributes.get("DBSnapshotArn", "")).lower()):
+            return point
+    raise RefusedError(
+        f"There is no snapshot {asked!r} in {facts.region} (account {facts.account}).",
+        "'dr backups' lists what can be restored; a shared snapshot is named by its ARN.",
+    )
+
+
+def _is_shared(point: RecoveryPoint, account: str) -> bool:
+    arn = str(point.attributes.get("DBSnapshotArn", "")).split(":")
+    return point.attributes.get("SnapshotType") in ("shared", "public") or (len(arn) > 5 and arn[4] != account)
+
+
+def _time(asked: Any, source: str, facts: Facts) -> Choice:
+    windows = [p for p in facts.points if p.kind == "window" and (p.earliest or 0.0) <= (p.covers or -1.0)]
+    if not windows:
+        raise RefusedError(
+            f"{source} has no automated backups in {facts.region} (account {facts.account}): no time can be restored.",
+            "Check the target's instance and region, or restore a snapshot: --latest-snapshot.",
+        )
+    live = next((p for p in windows if p.status == "active"), None)
+    newest = live or max(windows, key=lambda p: p.covers or 0.0)
+    if asked == "latest":
+        fixed = None if newest is live else newest.covers
+        return Choice("latest", newest, {**_origin(newest), "UseLatestRestorableTime": True}, fixed)
+    if asked == "before-disaster":
+        if live is None:
+            raise RefusedError(f"{source} is gone, so nothing can befall it.", "Restore a time, or --latest, instead.")
+        return Choice("time", live, _origin(live), BEFORE_DISASTER, waits=True)
+    return _second(_epoch(asked), windows, live, facts)
+
+
+def _second(at: float, windows: list[RecoveryPoint], live: RecoveryPoint | None, facts: Facts) -> Choice:
+    """RDS restores times strictly before the latest restorable one; a live source's moves on: recent times wait."""
+    if at > facts.at:
+        raise RefusedError(f"{iso(at)} is in the future.", "Name a time that has passed, or use --latest.")
+    for point in windows:
+        if (point.earliest is None or point.earliest <= at) and at < (point.covers or 0.0):
+            return Choice("time", point, _origin(point), at)
+    if live is not None and at >= (live.covers or 0.0):
+        return Choice("time", live, _origin(live), at, waits=True)
+    spans = ", ".join(
+        f"{iso(p.earliest) if p.earliest else 'an unknown time'} to {iso(p.covers or 0)}" for p in windows
+    )
+    raise RefusedError(
+        f"{iso(at)} cannot be restored: the automated backups reach from {spans}.",
+        "Name a time in between, use --latest, or restore a snapshot.",
+    )
+
+
+def _origin(point: RecoveryPoint) -> dict[str, str]:
+    """How RDS is told whose logs to replay: a live source by its name, one that is gone by what is retained of it."""
+    if point.status == "active":
+        return {"SourceDBInstanceIdentifier": point.source}
+    arn = point.attributes.get("DBInstanceAutomatedBackupsArn")
+    if arn:
+        return {"SourceDBInstanceAutomatedBackupsArn": str(arn)}
+    return {"SourceDbiResourceId": str(point.attributes.get("DbiResourceId", ""))}
+
+
+def _epoch(asked: Any) -> float:
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        raise UsageError(f"{asked!r} is not a time.", "A time is in seconds since the epoch, UTC.")
+    return float(int(asked))
+
+
+def iso(at: float) -> str:
+    """``at`` as people and tags read it, to the second, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

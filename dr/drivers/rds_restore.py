@@ -1,0 +1,319 @@
+"""What the verb ``restore`` comes down to on RDS: which calls, with which settings, under which name and tags. Pure.
+
+Called by: ``dr.drivers.rds``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dr.config.model import Target
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Call, Facts, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
+from dr.drivers import rds_settings as settings
+from dr.drivers.rds_points import Choice, choose, iso
+
+DRIVER = "rds"
+AWAIT = "DescribeDBInstances"
+FROM_SNAPSHOT = "RestoreDBInstanceFromDBSnapshot"
+TO_TIME = "RestoreDBInstanceToPointInTime"
+MODIFY = "ModifyDBInstance"
+DELETE = "DeleteDBInstance"
+
+_NAME_LIMIT = 63
+_NEVER = "9999"
+"""Later than every expiry, as text."""
+_SUFFIX_LIMIT = 20
+_EXPIRY_SECONDS = 86_400
+_AWAIT_DEADLINE = 1_800.0
+"""RDS uploads logs every five minutes; six times that, or the objective, which is missed by then, if it is less."""
+_RESTORE_DEADLINE = 14_400.0
+"""The least that a restoration may take; four times the objective where that is more."""
+_CONFIGURE_DEADLINE = 3_600.0
+_DELETE_DEADLINE = 3_600.0
+_APART = {"BackupRetentionPeriod": 0, "DeletionProtection": False, "MultiAZ": False}
+"""What a drill's copy gets unless the target says otherwise: it is thrown away, so nothing is kept or protected."""
+
+
+def propose(
+    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+) -> tuple[Call, ...]:
+    """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError."""
+    if verb.name != "restore":
+        raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
+    _refuse_second(target.instance, facts, run)
+    choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
+    identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)
+    known = _known(target.instance, facts)
+    asked = _asked(target, run.purpose)
+    wanted = _wanted(target, known, asked, choice.point, run.purpose)
+    tags = _tags(name, target.instance, known, choice.point, facts, run)
+    calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
+    if choice.waits:
+        calls.insert(0, _await(target.instance, choice, objective))
+    secret = _master_secret(target, known) if verb.args.get("reset_master") else ""
+    return (*calls, _configure(identifier, known, wanted, asked, tags, secret, run))
+
+
+def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:
+    """Whether a restoration belongs to ``run``: by its tag, or as an on-call one of the same request, not yet sealed,
+    which the same command again continues, also from another machine."""
+    if tags.get("dr:run") == run:
+        return True
+    continued = tags.get("dr:purpose") == Purpose.RESTORE and "dr:sealed" not in tags
+    return continued and bool(digest) and tags.get("dr:request") == digest
+
+
+def deletion(identifier: str, run: str) -> Call:
+    """The call that removes a drill's copy; the driver compares the tags once more before it deletes."""
+    return Call(
+        id="delete-restored",
+        verb="restore",
+        phase="unwind",
+        driver=DRIVER,
+        operation=DELETE,
+        args={"identifier": identifier, "run": run},
+        touches=(identifier,),
+        until="gone",
+        deadline=_DELETE_DEADLINE,
+    )
+
+
+def expired(instances: Iterable[Resource], source: str, now: float, known: frozenset[str]) -> tuple[Call, ...]:
+    """The deletions of drills' copies of ``source`` whose expiry lies before ``now`` and whose run is not ``known``."""
+    return tuple(
+        deletion(one.identifier, one.tags["dr:run"])
+        for one in instances
+        if one.tags.get("dr:purpose") == Purpose.DRILL
+        and one.tags.get("dr:source", "").lower() == source.lower()
+        and one.tags.get("dr:run", "") not in {"", *known}
+        and one.tags.get("dr:expires", _NEVER) < iso(now)
+    )
+
+
+def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
+    for resource in facts.resources:
+        tags = resource.tags
+        if tags.get("dr:source", "").lower() != source.lower() or "dr:run" not in tags or _mine(tags, run):
+            continue
+        if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at):
+            continue
+        other = tags["dr:run"]
+        drill = tags.get("dr:purpose") == Purpose.DRILL
+        hint = f"'dr cleanup {other}' removes it." if drill else f"Finish it with 'dr restore --resume {other}'."
+        raise RefusedError(
+            f"Another restoration of {source} is under way: {resource.identifier} ({resource.status}) of run {other}.",
+            f"Wait for it. {hint}",
+        )
+
+
+def _mine(tags: Mapping[str, str], run: RunIdentity) -> bool:
+    return ours(tags, run.id, run.digest if run.purpose is Purpose.RESTORE else "")
+
+
+def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> str:
+    """A name of the caller's, the one that an earlier attempt took, or the source's with the end of the run's."""
+    mine = [r for r in facts.resources if _mine(r.tags, run) and r.tags.get("dr:source", "").lower() == source.lower()]
+    if as_name and not _valid(as_name):
+        raise UsageError(
+            f"{as_name!r} cannot be an instance's name.",
+            "Use up to 63 letters, digits and single hyphens; begin with a letter and do not end with a hyphen.",
+        )
+    if not as_name and mine:
+        return mine[0].identifier
+    identifier = as_name or _made_up(source, run.id)
+    for resource in facts.resources:
+        if resource.identifier.lower() == identifier.lower() and resource not in mine:
+            raise RefusedError(
+                f"An instance {resource.identifier} exists already and is not this run's.",
+                "Choose another name: --as NAME.",
+            )
+    return identifier
+
+
+def _made_up(source: str, run: str) -> str:
+    suffix = re.sub(r"[^a-z0-9]+", "-", run.lower())[-_SUFFIX_LIMIT:].strip("-")
+    head = source[: _NAME_LIMIT - len("-restored-") - len(suffix)].rstrip("-")
+    return f"{head}-restored-{suffix}"
+
+
+def _valid(name: str) -> bool:
+    return len(name) <= _NAME_LIMIT and re.fullmatch(r"[A-Za-z](-?[A-Za-z0-9])*", name) is not None
+
+
+def _find(source: str, facts: Facts) -> Resource | None:
+    return next((r for r in facts.resources if r.identifier.lower() == source.lower()), None)
+
+
+def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:
+    """The source's own description, or the profile stored of it; None where there is neither."""
+    resource = _find(source, facts)
+    if resource is not None:
+        return resource.attributes
+    profile: Mapping[str, Any] | None = facts.extra.get("profile")
+    return profile
+
+
+def _asked(target: Target, purpose: Purpose) -> dict[str, Any]:
+    """What the target wants different, by the attribute that shows it."""
+    names = {**settings.RESTORE, **settings.MODIFY}
+    strange = sorted(set(target.restored) - set(names))
+    if strange:
+        raise UsageError(
+            f"The target's 'restored' names no settings of RDS: {', '.join(strange)}.", f"Known: {', '.join(names)}."
+        )
+    chosen = {names[parameter]: value for parameter, value in target.restored.items()}
+    for name in ("VpcSecurityGroups", "EnabledCloudwatchLogsExports"):
+        value = chosen.get(name)
+        if isinstance(value, list):
+            chosen[name] = sorted(map(str, value))
+    return {**_APART, **chosen} if purpose is Purpose.DRILL else chosen
+
+
+def _wanted(
+    target: Target, known: Mapping[str, Any] | None, asked: Mapping[str, Any], point: RecoveryPoint, purpose: Purpose
+) -> dict[str, Any]:
+    """Every setting the restoration is to have. Raises RefusedError that lists what nobody knows."""
+    have = settings.comparable(known) if known is not None else {}
+    unknown = set(settings.REQUIRED) if known is None else _outgrown(have, point)
+    have = {name: value for name, value in have.items() if name not in {settings.RESTORE[key] for key in unknown}}
+    silent = sorted(parameter for parameter in unknown if settings.RESTORE[parameter] not in asked)
+    if silent:
+        reason = (
+            f"{target.instance} is gone and no profile of it is stored"
+            if known is None
+            else f"{point.identifier} is of version {point.attributes.get('EngineVersion')}, the source of another one"
+        )
+        raise RefusedError(
+            f"{reason}, so nothing says what the restoration is to have as: {', '.join(silent)}.",
+            "Set them under 'restored:' of the target in dr.yaml; an empty value leaves one to RDS.",
+        )
+    keep_apart = purpose is Purpose.DRILL
+    answers = {name: value for name, value in asked.items() if keep_apart or name not in have}
+    return {name: value for name, value in {**have, **answers}.items() if value not in (None, "", [])}
+
+
+def _outgrown(have: Mapping[str, Any], point: RecoveryPoint) -> set[str]:
+    """Parameter and option groups belong to one major version: the source's do not fit a point before an upgrade."""
+    then = str(point.attributes.get("EngineVersion", ""))
+    now = str(have.get("EngineVersion", ""))
+    if not then or not now or then.split(".")[0] == now.split(".")[0]:
+        return set()
+    return {"DBParameterGroupName", "OptionGroupName"}
+
+
+def _tags(
+    name: str, source: str, known: Mapping[str, Any] | None, point: RecoveryPoint, facts: Facts, run: RunIdentity
+) -> dict[str, str]:
+    """A copy with the source's tags would join the source's automation, so a drill's has the harness's own alone."""
+    own = {
+        "dr:run": run.id,
+        "dr:purpose": run.purpose.value,
+        "dr:target": name,
+        "dr:source": source,
+        "dr:request": run.digest,
+    }
+    if run.purpose is Purpose.DRILL:
+        return {**_clean(own), "dr:expires": iso(facts.at + _EXPIRY_SECONDS)}
+    inherited = settings.tags(known if known is not None else point.attributes)
+    kept = {key: value for key, value in inherited.items() if not key.startswith(("aws:", "dr:"))}
+    return {**kept, **_clean(own)}
+
+
+def _clean(tags: Mapping[str, str]) -> dict[str, str]:
+    """RDS takes letters, digits, spaces and ``_.:/=+-@`` in a tag's value."""
+    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:256] for key, value in tags.items()}
+
+
+def _master_secret(target: Target, known: Mapping[str, Any] | None) -> str:
+    master = target.database.master
+    if master is None:
+        raise RefusedError("The target names no database.master whose secret could be set.", "Add it to dr.yaml.")
+    user = (known or {}).get("MasterUsername", master.user)
+    if user != master.user:
+        raise RefusedError(f"The source's master user is {user}, not {master.user}.", "Correct database.master.")
+    return master.secret
+
+
+def _await(source: str, choice: Choice, objective: float) -> Call:
+    return Call(
+        id="await-restorable",
+        verb="restore",
+        phase="restore",
+        driver=DRIVER,
+        operation=AWAIT,
+        args={"source": source, "time": choice.covers},
+        until="the time is restorable",
+        deadline=min(_AWAIT_DEADLINE, objective),
+    )
+
+
+def _restore(
+    identifier: str,
+    target: Target,
+    choice: Choice,
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, str],
+    objective: float,
+    run: RunIdentity,
+) -> Call:
+    snapshot = choice.kind == "snapshot"
+    named = "DBInstanceIdentifier" if snapshot else "TargetDBInstanceIdentifier"
+    return Call(
+        id="restore",
+        verb="restore",
+        phase="restore",
+        driver=DRIVER,
+        operation=FROM_SNAPSHOT if snapshot else TO_TIME,
+        args={
+            "identifier": identifier,
+            "source": target.instance,
+            "database": target.database.name,
+            "kind": "snapshot" if snapshot else "time",
+            "point_id": choice.point.identifier,
+            "recovery_point": choice.covers,
+            "covers_by": choice.point.attributes.get("covers_by", ""),
+            "parameters": {named: identifier, **choice.parameters, **parameters},
+            "tags": tags,
+        },
+        touches=(identifier,),
+        undo=deletion(identifier, run.id) if run.purpose is Purpose.DRILL else None,
+        until="available",
+        deadline=max(_RESTORE_DEADLINE, 4 * objective),
+    )
+
+
+def _configure(
+    identifier: str,
+    known: Mapping[str, Any] | None,
+    wanted: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    tags: Mapping[str, str],
+    secret: str,
+    run: RunIdentity,
+) -> Call:
+    drill = run.purpose is Purpose.DRILL
+    own_tags = {key: value for key, value in tags.items() if not key.startswith("dr:")}
+    return Call(
+        id="configure",
+        verb="restore",
+        phase="reconfigure",
+        driver=DRIVER,
+        operation=MODIFY,
+        args={
+            "identifier": identifier,
+            "tags": tags,
+            "parameters": settings.modify_parameters(wanted),
+            "roles": wanted.get("AssociatedRoles", []),
+            "master_secret": secret,
+            "source": settings.comparable(known) if known is not None else None,
+            "source_host": (known or {}).get("Endpoint", {}).get("Address", ""),
+            "asked": {**asked, "Tags": own_tags} if drill else {},
+            "because": "a drill's copy stands apart from its source" if drill else "",
+        },
+        touches=(identifier,),
+        until="available, with nothing pending",
+        deadline=_CONFIGURE_DEADLINE,
+    )

@@ -1,0 +1,57 @@
+"""What a target's source was set to when it was last seen, kept outside the provider: DR_HOME/profiles/TARGET.json.
+
+Called by: the drivers, which write it at every look that finds the source, and read it once the source is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dr.domain.errors import EvidenceError, ProviderError
+
+
+def path_of(home: Path, target: str) -> Path:
+    """Where the profile of ``target`` lies."""
+    return home / "profiles" / f"{quote(target, safe='')}.json"
+
+
+def store(home: Path, target: str, profile: Mapping[str, Any]) -> None:
+    """Replace the profile as one step: a reader finds the old one or the new. Raises ProviderError on a full disk."""
+    path = path_of(home, target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
+            try:
+                json.dump(profile, draft, indent=1, sort_keys=True)
+                draft.flush()
+                os.fsync(draft.fileno())
+                Path(draft.name).replace(path)
+            except BaseException:
+                Path(draft.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise ProviderError(
+            f"The profile {path} cannot be written: {error.strerror}.", "Make DR_HOME writable, with space left."
+        ) from None
+
+
+def load(home: Path, target: str) -> dict[str, Any] | None:
+    """The stored profile, or None where there never was one. Raises EvidenceError where it cannot be read."""
+    path = path_of(home, target)
+    try:
+        profile = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise EvidenceError(
+            f"The profile {path} cannot be read: {error}.", "Put a whole one back, or delete it."
+        ) from None
+    if not isinstance(profile, dict):
+        raise EvidenceError(f"The profile {path} is not a profile.", "Put a whole one back, or delete it.")
+    return profile

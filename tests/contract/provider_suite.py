@@ -1,0 +1,146 @@
+"""What every ``dr.ports.Provider`` keeps to, whatever is behind it.
+
+Used by: ``test_provider``, which runs it against each driver of its table. A driver gives a ``Subject``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dr.domain.errors import DrError
+from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Verb
+from dr.ports import Provider
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One driver with a verb it can carry out.
+
+    ``things``: what exists of what the verb makes, by name, empty before. ``broken``: a driver of the same kind whose
+    other side cannot be reached. ``secrets``: texts that may appear nowhere. ``effects``: results of earlier calls, by
+    call, that the verb's arguments refer to.
+    """
+
+    provider: Provider
+    broken: Provider
+    request: Request
+    run: RunIdentity
+    things: Callable[[], Collection[str]]
+    secrets: tuple[str, ...] = ()
+    effects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def verb(self) -> Verb:
+        return self.request.verbs[0]
+
+    def look(self) -> Facts:
+        return self.provider.look(self.request)
+
+    def propose(self, facts: Facts | None = None) -> tuple[Call, ...]:
+        return self.provider.propose(self.verb, facts or self.look(), self.run)
+
+    def filled(self, call: Call) -> dict[str, Any]:
+        known = {f"${{{name}.{key}}}": value for name, result in self.effects.items() for key, value in result.items()}
+        return {key: known.get(value, value) if isinstance(value, str) else value for key, value in call.args.items()}
+
+    def perform(self, call: Call) -> Progress:
+        result = self.provider.apply(call, self.filled(call))
+        until = time.monotonic() + min(call.deadline, 120.0)
+        while not (progress := self.provider.poll(call, result)).done:
+            assert time.monotonic() < until, progress.note
+            time.sleep(0.1)
+        return progress
+
+    def undo(self, calls: tuple[Call, ...]) -> None:
+        for call in reversed(calls):
+            if call.undo is not None:
+                self.perform(call.undo)
+
+
+class ProviderContract:
+    """The suite. A subclass, or a fixture, gives ``subject``."""
+
+    def test_looking_changes_nothing(self, subject: Subject) -> None:
+        before = set(subject.things())
+        subject.look()
+        assert set(subject.things()) == before
+
+    def test_proposing_is_pure(self, subject: Subject) -> None:
+        facts = subject.look()
+        kept = copy.deepcopy(facts)
+        first = subject.propose(facts)
+        assert first
+        assert subject.propose(facts) == first
+        assert facts == kept
+        assert not subject.things()
+
+    def test_calls_can_be_printed_recorded_and_told_apart(self, subject: Subject) -> None:
+        calls = subject.propose()
+        for call in [*calls, *(call.undo for call in calls if call.undo is not None)]:
+            assert json.loads(json.dumps(call.args)) == call.args
+            assert all((call.phase, call.driver, call.operation))
+            assert call.deadline > 0
+        assert len({call.id for call in calls}) == len(calls)
+
+    def test_a_verb_that_is_not_the_drivers_is_refused(self, subject: Subject) -> None:
+        with pytest.raises(DrError):
+            subject.provider.propose(Verb("no-such-verb"), subject.look(), subject.run)
+
+    def test_repeated_apply_makes_one_thing_and_undo_leaves_nothing(self, subject: Subject) -> None:
+        calls = subject.propose()
+        made = set()
+        for call in calls:
+            subject.provider.apply(call, subject.filled(call))
+            progress = subject.perform(call)
+            made |= set(subject.things())
+            assert json.loads(json.dumps(dict(progress.result))) == progress.result
+        assert len(made) <= 1
+        subject.undo(calls)
+        assert not subject.things()
+        subject.undo(calls)
+
+    def test_undo_of_what_was_never_applied_is_no_error(self, subject: Subject) -> None:
+        subject.undo(subject.propose())
+        assert not subject.things()
+
+    def test_no_secret_appears_anywhere(self, subject: Subject) -> None:
+        calls = subject.propose()
+        said = [repr(calls)]
+        for call in calls:
+            progress = subject.perform(call)
+            said.append(repr(progress))
+        subject.undo(calls)
+        for secret in subject.secrets:
+            assert all(secret not in text for text in said)
+
+    def test_an_identity_that_fits_is_confirmed(self, subject: Subject) -> None:
+        subject.provider.confirm_identity()
+
+    def test_whatever_is_broken_is_told_as_an_error_of_ours_without_a_secret(self, subject: Subject) -> None:
+        calls = subject.propose()
+        attempts: list[Callable[[], object]] = [
+            subject.broken.confirm_identity,
+            lambda: subject.broken.look(subject.request),
+            *(lambda call=call: subject.broken.apply(call, subject.filled(call)) for call in calls),
+        ]
+        told = [sentence for attempt in attempts if (sentence := _told(attempt))]
+        assert told, "nothing notices that the other side is gone"
+        for sentence in told:
+            assert sentence.endswith(".")
+            assert all(secret not in sentence for secret in subject.secrets)
+
+
+def _told(attempt: Callable[[], object]) -> str:
+    """What a person is told when ``attempt`` fails; "" where it works. Any other error than ours goes through."""
+    try:
+        attempt()
+    except DrError as error:
+        return str(error)
+    return ""

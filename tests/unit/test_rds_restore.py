@@ -1,0 +1,230 @@
+"""Which calls a restoration comes down to."""
+
+from typing import Any
+
+import pytest
+
+from dr.config.model import DatabaseConfig, Login
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
+from dr.drivers.rds_restore import propose
+from tests.unit.rds_support import NOW, SOURCE, description, facts, run, snapshot, target, window
+
+NIGHT = snapshot("night", NOW - 20_000, SnapshotType="automated")
+REACH = window(NOW - 1e6, NOW - 120)
+LATEST = Verb("restore", {"to": {"snapshot": "latest"}})
+
+
+def planned(
+    given: Facts | None = None, who: RunIdentity | None = None, verb: Verb = LATEST, **changes: Any
+) -> tuple[Call, ...]:
+    return propose("prod", target(**changes), 14_400.0, verb, given or facts(NIGHT, REACH), who or run())
+
+
+def copy(name: str, **tags: str) -> dict[str, Any]:
+    return description(name, TagList=[{"Key": f"dr:{key}", "Value": value} for key, value in tags.items()])
+
+
+def test_an_on_call_restore_passes_everything_that_rds_does_not_inherit() -> None:
+    restore, configure = planned(who=run(Purpose.RESTORE))
+    assert restore.args["parameters"] == {
+        "DBInstanceIdentifier": restore.args["identifier"],
+        "DBSnapshotIdentifier": "night",
+        "DBInstanceClass": "db.r6g.large",
+        "DBSubnetGroupName": "private",
+        "VpcSecurityGroupIds": ["sg-app"],
+        "DBParameterGroupName": "readmission15",
+        "OptionGroupName": "default:postgres-15",
+        "MultiAZ": True,
+        "DeletionProtection": True,
+        "EnableIAMDatabaseAuthentication": True,
+        "EnableCloudwatchLogsExports": ["postgresql", "upgrade"],
+        "CopyTagsToSnapshot": True,
+        "StorageType": "io1",
+        "Iops": 3000,
+        "BackupRetentionPeriod": 30,
+        "PreferredBackupWindow": "02:00-02:30",
+    }
+    assert configure.args["parameters"] == {
+        "PreferredMaintenanceWindow": "sun:04:00-sun:04:30",
+        "MonitoringInterval": 60,
+        "MonitoringRoleArn": "arn:aws:iam::123456789012:role/monitoring",
+        "EnablePerformanceInsights": True,
+        "PerformanceInsightsRetentionPeriod": 7,
+    }
+    assert configure.args["roles"] == [{"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Import"}]
+
+
+def test_an_on_call_restore_has_the_sources_tags_no_expiry_and_no_undo() -> None:
+    restore = planned(who=run(Purpose.RESTORE))[0]
+    assert restore.args["tags"] == {
+        "env": "prod",
+        "dr:run": "20261123-070000-ab12",
+        "dr:purpose": "restore",
+        "dr:target": "prod",
+        "dr:source": SOURCE,
+        "dr:request": "d1",
+    }
+    assert restore.undo is None
+
+
+def test_a_drills_copy_stands_apart_and_is_undone() -> None:
+    restore = planned(restored={"VpcSecurityGroupIds": ["sg-drill"], "DBInstanceClass": "db.t4g.small"})[0]
+    parameters, tags = restore.args["parameters"], restore.args["tags"]
+    assert parameters["VpcSecurityGroupIds"] == ["sg-drill"]
+    assert parameters["DBInstanceClass"] == "db.t4g.small"
+    assert (parameters["BackupRetentionPeriod"], parameters["DeletionProtection"], parameters["MultiAZ"]) == (
+        0,
+        False,
+        False,
+    )
+    assert not any(key for key in tags if not key.startswith("dr:"))
+    assert tags["dr:expires"] == "2025-10-10T08:53:20Z"
+    assert restore.undo is not None
+    assert restore.undo.args == {"identifier": restore.args["identifier"], "run": "20261123-070000-ab12"}
+    assert restore.undo.touches == restore.touches == (restore.args["identifier"],)
+
+
+def test_the_name_is_the_sources_with_the_runs_end_and_always_valid() -> None:
+    assert planned()[0].args["identifier"] == "readmission-db-restored-20261123-070000-ab12"
+    long = "a" * 60
+    given = facts(snapshot("night", NOW, source=long), instances=(description(long),))
+    name = planned(given, run(name="2026.11.23T07:00:00__ab12--"), instance=long)[0].args["identifier"]
+    assert len(name) <= 63
+    assert "--" not in name
+    assert not name.endswith("-")
+
+
+def test_the_same_facts_give_the_same_calls() -> None:
+    assert planned() == planned()
+
+
+@pytest.mark.parametrize("name", ["1db", "db--x", "db-", "a" * 64, "db_x", "dä"])
+def test_an_impossible_name_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be an instance's name"):
+        planned(verb=Verb("restore", {"to": {"snapshot": "latest"}, "as_name": name}))
+
+
+def test_a_name_that_is_taken_is_refused_even_in_another_case() -> None:
+    with pytest.raises(RefusedError, match="exists already"):
+        planned(verb=Verb("restore", {"to": {"snapshot": "latest"}, "as_name": "Readmission-DB"}))
+
+
+def test_an_on_call_restoration_of_the_same_request_is_continued_under_its_name() -> None:
+    begun = copy("half-way", run="other", purpose="restore", source=SOURCE, request="d1")
+    given = facts(NIGHT, instances=(description(), begun))
+    assert planned(given, run(Purpose.RESTORE))[0].args["identifier"] == "half-way"
+
+
+def test_a_sealed_restoration_is_over_and_hinders_nothing() -> None:
+    over = copy("over", run="other", purpose="restore", source=SOURCE, request="d1", sealed="met")
+    given = facts(NIGHT, instances=(description(), over))
+    assert planned(given, run(Purpose.RESTORE))[0].args["identifier"] != "over"
+
+
+def test_a_second_restoration_of_the_same_source_is_refused_naming_the_first() -> None:
+    first = copy("first", run="r1", purpose="restore", source=SOURCE, request="d0")
+    with pytest.raises(RefusedError, match=r"first \(available\) of run r1.*--resume r1"):
+        planned(facts(NIGHT, instances=(description(), first)), run(Purpose.RESTORE))
+
+
+def test_another_drills_copy_hinders_until_it_has_expired() -> None:
+    fresh = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2999-01-01T00:00:00Z")
+    with pytest.raises(RefusedError, match="'dr cleanup r1' removes it"):
+        planned(facts(NIGHT, instances=(description(), fresh)))
+    stale = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2020-01-01T00:00:00Z")
+    assert planned(facts(NIGHT, instances=(description(), stale)))
+
+
+def test_a_restoration_of_another_source_hinders_nothing() -> None:
+    other = copy("elsewhere", run="r1", purpose="restore", source="other-db", request="d0")
+    assert planned(facts(NIGHT, instances=(description(), other)))
+
+
+def test_a_source_that_is_gone_is_rebuilt_from_its_profile() -> None:
+    given = facts(NIGHT, instances=(), profile=description())
+    assert planned(given, run(Purpose.RESTORE)) == planned(facts(NIGHT), run(Purpose.RESTORE))
+
+
+def test_what_neither_source_nor_profile_knows_is_asked_for_by_name() -> None:
+    with pytest.raises(RefusedError) as caught:
+        planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), restored={"MultiAZ": False, "StorageType": "gp3"})
+    assert "CopyTagsToSnapshot, DBParameterGroupName, DBSubnetGroupName, DeletionProtection, EnableCloudwatch" in str(
+        caught.value
+    )
+    assert "MultiAZ" not in str(caught.value)
+    assert "restored:" in caught.value.hint
+
+
+def test_answers_in_the_target_replace_what_nobody_knows() -> None:
+    answers: dict[str, object] = {
+        "DBSubnetGroupName": "private",
+        "VpcSecurityGroupIds": ["sg-b", "sg-a"],
+        "DBParameterGroupName": "readmission15",
+        "OptionGroupName": "",
+        "MultiAZ": False,
+        "DeletionProtection": True,
+        "EnableIAMDatabaseAuthentication": False,
+        "EnableCloudwatchLogsExports": [],
+        "CopyTagsToSnapshot": True,
+        "StorageType": "gp3",
+    }
+    restore, configure = planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), restored=answers)
+    assert restore.args["parameters"]["VpcSecurityGroupIds"] == ["sg-a", "sg-b"]
+    assert restore.args["parameters"]["MultiAZ"] is False
+    assert "OptionGroupName" not in restore.args["parameters"]
+    assert configure.args["source"] is None
+
+
+def test_a_known_sources_settings_win_over_the_targets_on_call() -> None:
+    restore = planned(who=run(Purpose.RESTORE), restored={"MultiAZ": False, "DBSubnetGroupName": "drills"})[0]
+    assert restore.args["parameters"]["MultiAZ"] is True
+    assert restore.args["parameters"]["DBSubnetGroupName"] == "private"
+
+
+def test_a_snapshot_from_before_a_major_upgrade_needs_groups_that_fit_it() -> None:
+    old = snapshot("old", NOW - 9e6, EngineVersion="14.11")
+    with pytest.raises(RefusedError, match=r"version 14\.11.*DBParameterGroupName, OptionGroupName"):
+        planned(facts(old), run(Purpose.RESTORE))
+    fits = planned(facts(old), run(Purpose.RESTORE), restored={"DBParameterGroupName": "pg14", "OptionGroupName": ""})
+    assert fits[0].args["parameters"]["DBParameterGroupName"] == "pg14"
+
+
+def test_a_misspelt_setting_of_the_target_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"no settings of RDS: DBSubnetGroup\."):
+        planned(restored={"DBSubnetGroup": "x"})
+
+
+@pytest.mark.parametrize(("storage", "size", "passed"), [("gp2", 500, False), ("gp3", 399, False), ("gp3", 400, True)])
+def test_iops_are_passed_only_where_rds_takes_them(storage: str, size: int, passed: bool) -> None:
+    row = description(StorageType=storage, AllocatedStorage=size, StorageThroughput=125)
+    parameters = planned(facts(NIGHT, instances=(row,)))[0].args["parameters"]
+    assert ("Iops" in parameters, "StorageThroughput" in parameters) == (passed, passed)
+
+
+def test_a_time_waits_restores_and_configures() -> None:
+    calls = planned(verb=Verb("restore", {"to": {"time": "before-disaster"}}))
+    assert [call.id for call in calls] == ["await-restorable", "restore", "configure"]
+    assert calls[0].args["time"] == calls[1].args["recovery_point"] == "${vanish.recovery_point}"
+    assert calls[1].args["parameters"]["TargetDBInstanceIdentifier"] == calls[1].args["identifier"]
+    assert "RestoreTime" not in calls[1].args["parameters"]
+
+
+def test_a_time_that_is_restorable_already_does_not_wait() -> None:
+    calls = planned(verb=Verb("restore", {"to": {"time": NOW - 3600}}))
+    assert [call.id for call in calls] == ["restore", "configure"]
+
+
+def test_the_master_secret_is_a_reference() -> None:
+    verb = Verb("restore", {"to": {"snapshot": "latest"}, "reset_master": True})
+    assert planned(verb=verb)[1].args["master_secret"] == "env:MASTER_SECRET"
+    database = DatabaseConfig("readmission", Login("dr", "env:DR_SECRET"))
+    with pytest.raises(RefusedError, match=r"no database\.master"):
+        planned(verb=verb, database=database)
+    with pytest.raises(RefusedError, match="master user is admin"):
+        planned(facts(NIGHT, instances=(description(MasterUsername="admin"),)), verb=verb)
+
+
+def test_another_verb_is_a_usage_error() -> None:
+    with pytest.raises(UsageError):
+        planned(verb=Verb("dance"))

@@ -1,0 +1,37 @@
+"""What the driver makes of an instance's status."""
+
+import pytest
+
+from dr.drivers.rds_states import State, classify, remedy
+
+WAITER_SPINS_ON = [
+    "incompatible-network",
+    "insufficient-capacity",
+    "inaccessible-encryption-credentials",
+    "inaccessible-encryption-credentials-recoverable",
+    "restore-error",
+    "storage-full",
+    "stopped",
+]
+WAITER_FAILS_ON = ["deleted", "deleting", "failed", "incompatible-restore", "incompatible-parameters"]
+
+
+@pytest.mark.parametrize("status", WAITER_SPINS_ON + WAITER_FAILS_ON + ["incompatible-something-new"])
+def test_a_status_that_cannot_become_available_fails_with_a_remedy(status: str) -> None:
+    assert classify(status) is State.FAILED
+    assert remedy(status).endswith(".")
+
+
+@pytest.mark.parametrize("status", ["creating", "backing-up", "modifying", "rebooting", "upgrading"])
+def test_a_status_on_the_way_is_waited_for(status: str) -> None:
+    assert classify(status) is State.PROGRESS
+
+
+@pytest.mark.parametrize("status", ["available", "storage-optimization", "storage-initialization"])
+def test_a_fully_operational_status_is_usable(status: str) -> None:
+    assert classify(status) is State.USABLE
+
+
+@pytest.mark.parametrize("status", ["", "quantum-entangling", "Available "])
+def test_an_unknown_status_is_never_success(status: str) -> None:
+    assert classify(status) is State.UNKNOWN
