@@ -1,0 +1,70 @@
+"""What few samples prove: exact bounds, each at 95% confidence on its side. Pure.
+
+Called by: ``dr.judge.outage`` and ``dr.judge.histogram``. Ranks of order statistics and Clopper-Pearson limits come
+from the binomial distribution alone, so that nothing is assumed of how latencies are distributed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+CONFIDENCE = 0.95
+QUANTILE = 0.95
+ENOUGH = 59
+"""The fewest samples whose maximum bounds their p95: 0.95 ** 59 is below 0.05."""
+
+
+def at_most(k: int, n: int, p: float) -> float:
+    """The chance of ``k`` or fewer among ``n``, each of chance ``p``."""
+    if k >= n or p <= 0:
+        return 1.0
+    if k < 0 or p >= 1:
+        return 0.0
+    if k > n * p and k > n - k:  # the shorter tail has fewer terms
+        return 1.0 - at_most(n - k - 1, n, 1 - p)
+    log_p, log_q, whole = math.log(p), math.log1p(-p), math.lgamma(n + 1)
+    logs = (whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q for i in range(k + 1))
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+def first(least: int, most: int, holds: Callable[[int], bool]) -> int:
+    """The smallest number from ``least`` to ``most`` that ``holds``, which all after it do; ``most`` if none does."""
+    while least < most:
+        middle = (least + most) // 2
+        if holds(middle):
+            most = middle
+        else:
+            least = middle + 1
+    return least
+
+
+def p95_ranks(n: int) -> tuple[int, int] | None:
+    """The ranks, from 1, between which the p95 lies: at or above the first, at or below the second. None of too few."""
+    if n < ENOUGH:
+        return None
+    upper = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) >= CONFIDENCE)
+    lower = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) > 1 - CONFIDENCE) - 1
+    return max(1, lower), upper
+
+
+def share(k: int, n: int) -> tuple[float, float]:
+    """Clopper-Pearson: the shares between which the true one lies when ``k`` of ``n`` were seen."""
+    lower = 0.0 if k == 0 else _solve(lambda p: 1 - at_most(k - 1, n, p) >= 1 - CONFIDENCE)
+    upper = 1.0 if k >= n else _solve(lambda p: at_most(k, n, p) <= 1 - CONFIDENCE)
+    return lower, upper
+
+
+def needed(k: int, limit: float) -> int:
+    """How many samples with ``k`` among them prove a share below ``limit``; 299 where none is and the limit is 1%."""
+    most = math.ceil((k + 10) * 10 / limit)
+    return first(k + 1, most, lambda n: at_most(k, n, limit) < 1 - CONFIDENCE)
+
+
+def _solve(holds: Callable[[float], bool]) -> float:
+    """Where, between 0 and 1, ``holds`` begins to."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

@@ -1,0 +1,153 @@
+"""One verdict from a run's evidence: every demand judged, the worst finding wins.
+
+Called by: ``dr.app`` at the end of a run, ``dr verify`` and ``dr report`` offline. Pure.
+
+The rule of combination is Jepsen's: missed beats inconclusive beats met, and a judge that crashes does not know. What
+was not proven is never met: an empty list of demands, a run that did not finish and altered evidence are inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from dr.domain.errors import DeadlineError, ProviderError
+from dr.domain.model import Call, Demand, Finding, Phase, Restored, Status, Verdict
+from dr.evidence.model import Entry, Evidence
+from dr.judge import equality, loss, outage
+
+Judge = Callable[[Evidence, Demand], Finding]
+
+JUDGES: Mapping[str, Judge] = {**equality.JUDGES, **outage.JUDGES, **loss.JUDGES}
+
+RESTORE = "restore"
+"""The id of the planned call that makes the restoration (docs/design.md)."""
+
+_PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
+_WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
+_EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
+
+
+def combine(statuses: Iterable[Status]) -> Status:
+    """The worst of ``statuses``; of none: inconclusive, since nothing was proven."""
+    seen = set(statuses)
+    return next((status for status in _WORST_FIRST if status in seen), Status.INCONCLUSIVE)
+
+
+def exit_code(verdict: Verdict) -> int:
+    """The process's exit code for ``verdict``: met 0, missed 1, inconclusive 4 (DESIGN.md, command line)."""
+    return _EXIT_CODES[verdict.status]
+
+
+def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
+    """Judge every demand that was frozen with the plan. Never raises because of what the evidence holds."""
+    plan = evidence.record.plan
+    findings = [_find(evidence, demand, judges) for demand in plan.demands]
+    failed = _failed(evidence)
+    if _provider_failed(failed):
+        findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
+    findings = [*_completed(evidence, failed), *findings]
+    phases, crash = _phases(evidence)
+    findings.extend(crash)
+    findings = [_distrusted(finding, evidence.problems) for finding in findings]
+    return Verdict(
+        run=plan.run.id,
+        target=plan.request.target,
+        drill=plan.request.drill,
+        status=combine(finding.status for finding in findings),
+        findings=tuple(findings),
+        phases=phases,
+        restored=_restored(evidence),
+    )
+
+
+def _find(evidence: Evidence, demand: Demand, judges: Mapping[str, Judge]) -> Finding:
+    judge_demand = judges.get(demand.objective)
+    if judge_demand is None:
+        return _unknown(demand, f"No judge knows the objective {demand.objective!r}.")
+    try:
+        return judge_demand(evidence, demand)
+    except Exception as error:
+        return _unknown(demand, f"The judge itself failed with {type(error).__name__}, so nothing is known.")
+
+
+def _unknown(demand: Demand, because: str) -> Finding:
+    return Finding(demand.objective, demand.path, Status.INCONCLUSIVE, because, unit=demand.unit, limit=demand.limit)
+
+
+def _failed(evidence: Evidence) -> dict[str, Entry]:
+    """The calls that failed and did not take effect when tried again, each with its last failure."""
+    failed: dict[str, Entry] = {}
+    for entry in evidence.entries:
+        if entry.kind == "failed":
+            failed[entry.call] = entry
+        elif entry.kind == "effect":
+            failed.pop(entry.call, None)
+    return failed
+
+
+def _provider_failed(failed: Mapping[str, Entry]) -> bool:
+    """Whether the restoration is known not to have come. Where the harness itself failed, nothing is known."""
+    return RESTORE in failed and failed[RESTORE].data.get("error") in _PROVIDERS_OWN
+
+
+def _never_recovered(finding: Finding, failure: Entry) -> Finding:
+    """A restoration that the provider failed is known not to have come: that is missed, not unknown."""
+    if finding.objective != "time-to-copy":
+        return finding
+    because = f"The restore failed, so no copy came: {_sentence(failure)}"
+    return replace(finding, status=Status.MISSED, because=because, measured=None, interval=None)
+
+
+def _completed(evidence: Evidence, failed: Mapping[str, Entry]) -> Iterable[Finding]:
+    """One finding, ``completed``, where the run did not do all it had planned; none where it did.
+
+    It comes before the demands, most of which it explains.
+    """
+    if failed:
+        call, entry = next(iter(failed.items()))
+        status = Status.MISSED if _provider_failed(failed) else Status.INCONCLUSIVE
+        yield Finding("completed", "", status, f"The call {call!r} failed: {_sentence(entry)}")
+        return
+    undone = [call.id for call in _planned(evidence) if evidence.effect(call.id) is None]
+    if undone:
+        halted = [_sentence(entry) for entry in evidence.entries if entry.kind == "halted"][-1:]
+        because = f"The run ended before {len(undone)} of its planned calls took effect, the first {undone[0]!r}."
+        yield Finding("completed", "", Status.INCONCLUSIVE, " ".join([because, *halted]))
+
+
+def _planned(evidence: Evidence) -> tuple[Call, ...]:
+    return evidence.record.plan.calls
+
+
+def _sentence(entry: Entry) -> str:
+    return str(entry.data.get("because") or "no reason was recorded.")
+
+
+def _phases(evidence: Evidence) -> tuple[tuple[Phase, ...], list[Finding]]:
+    try:
+        return outage.phases(evidence), []
+    except Exception as error:
+        because = f"The phases could not be derived: {type(error).__name__}."
+        return (), [Finding("phases", "", Status.INCONCLUSIVE, because)]
+
+
+def _distrusted(finding: Finding, problems: tuple[str, ...]) -> Finding:
+    """Evidence that is torn, altered or incomplete proves nothing; what it shows as missed stays missed."""
+    if not problems or finding.status is not Status.MET:
+        return finding
+    because = f"The evidence cannot be trusted: {problems[0].rstrip('.')}. Otherwise: {finding.because}"
+    return replace(finding, status=Status.INCONCLUSIVE, because=because)
+
+
+def _restored(evidence: Evidence) -> Restored | None:
+    """What was made, from the effect of the call ``restore``; the database's name may stand in the call's plan."""
+    effect = evidence.effect(RESTORE)
+    if effect is None:
+        return None
+    planned = next((call.args for call in _planned(evidence) if call.id == RESTORE), {})
+    database = effect.get("database") or planned.get("database") or ""
+    try:
+        return Restored(str(effect["identifier"]), str(effect["host"]), int(effect["port"]), str(database))
+    except (KeyError, TypeError, ValueError):
+        return None

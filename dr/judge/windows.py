@@ -1,0 +1,121 @@
+"""A path's samples as windows, each within the SLO, outside it, or void. Pure.
+
+Called by: ``dr.judge.outage``, and ``dr.report`` to draw them. A window holds the probes due in it. It is void where
+the prober itself was late (p99 over 5 ms), missed more than 0.1% of its probes, or slept while answers were under
+way: then it says nothing of the target, neither good nor bad.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dr.evidence.model import Evidence, Sample, Samples
+
+LATE = 5_000_000
+"""Nanoseconds of own lateness (p95) beyond which a window is void."""
+STALL = 50_000_000
+"""Nanoseconds by which one late probe shows that the prober was stopped, not merely waiting for a processor."""
+MISSED = 0.001
+"""Share of a window's probes that may be absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """The limits a window is held against, as frozen with the plan; None: not demanded."""
+
+    latency: float | None
+    errors: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Probes due from ``start`` (wall) for ``seconds``. ``p95`` in seconds. ``void`` says why it counts for nothing."""
+
+    start: float
+    seconds: float
+    samples: tuple[Sample, ...]
+    errors: int
+    p95: float
+    void: str
+
+    def within(self, slo: Slo) -> bool:
+        """Whether the target kept ``slo`` in this window; never so in a void one."""
+        if self.void:
+            return False
+        slow = slo.latency is not None and self.p95 > slo.latency
+        failing = slo.errors is not None and self.errors > slo.errors * len(self.samples)
+        return not slow and not failing
+
+    def outside(self, slo: Slo) -> bool:
+        """Whether the target broke ``slo`` in this window; never so in a void one."""
+        return not self.void and not self.within(slo)
+
+
+def slo_of(evidence: Evidence, path: str) -> Slo:
+    """The latency and errors that were demanded of ``path``."""
+    limits = {d.objective: d.limit for d in evidence.record.plan.demands if d.path == path}
+    return Slo(limits.get("latency"), limits.get("errors"))
+
+
+def good(sample: Sample) -> bool:
+    return sample.status == 200 and not sample.error
+
+
+def latency(sample: Sample, timeout: float) -> float:
+    """Seconds from the due time to the answer; without a good answer at least the time-out."""
+    seconds = max(0.0, (sample.done - sample.due) / 1e9) if sample.done else timeout
+    return seconds if good(sample) else max(seconds, timeout)
+
+
+def p95(values: Sequence[float]) -> float:
+    """The nearest-rank p95 of at least one value."""
+    return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)]
+
+
+def windows(measured: Samples, seconds: float) -> tuple[Window, ...]:
+    """Whole windows from the first due time on; one without a probe is void. A last one cut short is left out."""
+    if not measured.samples:
+        return ()
+    width = round(seconds * 1e9)
+    ordered = sorted(measured.samples, key=lambda s: s.due)
+    began, asleep = ordered[0].due, _stalls(ordered)
+    count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
+    members: list[list[Sample]] = [[] for _ in range(count)]
+    for sample in ordered:
+        index = (sample.due - began) // width
+        if index < count:
+            members[index].append(sample)
+    return tuple(
+        _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep)
+        for index, of in enumerate(members)
+    )
+
+
+def _stalls(ordered: Sequence[Sample]) -> tuple[int, ...]:
+    """When the prober itself fell asleep: the due time of each late probe that follows a punctual one."""
+    late = [s.late > STALL for s in ordered]
+    return tuple(s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was)
+
+
+def _window(measured: Samples, start: float, seconds: float, of: tuple[Sample, ...], asleep: tuple[int, ...]) -> Window:
+    if not of:
+        return Window(start, seconds, (), 0, 0.0, "no probe was taken up")
+    errors = sum(not good(s) for s in of)
+    slow = p95([latency(s, measured.timeout) for s in of])
+    return Window(start, seconds, of, errors, slow, _void(of, math.floor(measured.rate * seconds), asleep))
+
+
+def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...]) -> str:
+    lateness = sorted(s.late for s in of)
+    if lateness[-1] > STALL:
+        return f"the prober was stalled for {lateness[-1] / 1e6:.0f} ms"
+    usual = lateness[max(0, math.ceil(0.95 * len(of)) - 1)]
+    if usual > LATE:
+        return f"the prober was {usual / 1e6:.0f} ms late"
+    if expected - len(of) > MISSED * expected:
+        return f"{expected - len(of)} of {expected} probes are missing"
+    if any(s.due < moment < s.done for s in of for moment in asleep):
+        return "the prober slept while answers were under way"
+    return ""

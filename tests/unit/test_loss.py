@@ -1,0 +1,176 @@
+"""Exposure, loss and the exact point: what is judged met, missed and inconclusive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Marker
+from dr.judge.loss import JUDGES, holes
+from tests.unit.recovery import WALL, demand, evidence, marker
+
+POINT = WALL - 30
+"""What the recovery point covers."""
+DISASTER = WALL - 20
+WRITTEN = tuple(marker(n, WALL - 60 + n) for n in range(50))
+"""One marker a second from 60 to 11 seconds before WALL; 0 to 28 are certainly before the point, 32 and up after it."""
+
+
+def judge(
+    objective: str, present: Sequence[tuple[int, int]] | None, markers: Sequence[Marker] | None = WRITTEN, **point: Any
+) -> Finding:
+    seen: dict[str, Any] = {
+        "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0} | point
+    }
+    if present is not None:
+        seen["markers"] = {"table": True, "present": [list(r) for r in present]}
+    return JUDGES[objective](evidence(None, markers, seen, disaster=DISASTER), demand(objective))
+
+
+def test_everything_before_the_point_and_nothing_after_it_is_met() -> None:
+    for objective in ("loss", "exact-point"):
+        assert judge(objective, [(0, 29)]).status is Status.MET, judge(objective, [(0, 29)]).because
+
+
+def test_markers_near_the_point_count_as_neither() -> None:
+    for last in (28, 29, 30, 31):
+        assert judge("exact-point", [(0, last)]).status is Status.MET
+
+
+def test_a_missing_marker_before_the_point_is_a_loss_with_its_hole_named() -> None:
+    found = judge("loss", [(0, 9), (12, 29)])
+    assert (found.status, found.measured) == (Status.MISSED, 2.0)
+    assert "(10 to 11)" in found.because
+    assert "31.0 s lost" in found.because  # from marker 9, acknowledged at WALL - 50.99, to the disaster
+
+
+def test_a_restore_that_holds_less_than_its_second_is_missed() -> None:
+    assert "less: markers 28" in judge("exact-point", [(0, 27)]).because
+
+
+def test_a_restore_that_holds_more_than_its_second_is_missed() -> None:
+    found = judge("exact-point", [(0, 34)])
+    assert found.status is Status.MISSED
+    assert "more: markers 32 to 34" in found.because
+
+
+def test_loss_is_inconclusive_when_no_marker_was_acknowledged_before_the_disaster() -> None:
+    later = [replace(m, due=m.due + 50 * 10**9, sent=m.sent + 50 * 10**9, done=m.done + 50 * 10**9) for m in WRITTEN]
+    assert judge("loss", [(0, 49)], later).status is Status.INCONCLUSIVE
+
+
+def test_loss_is_inconclusive_when_the_point_is_older_than_every_marker() -> None:
+    assert judge("loss", [], covers=WALL - 90_000).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("markers", [None, ()])
+def test_without_markers_nothing_is_concluded(markers: tuple[Marker, ...] | None) -> None:
+    for objective in ("loss", "exact-point"):
+        assert judge(objective, [(0, 29)], markers).status is Status.INCONCLUSIVE
+
+
+def test_without_a_look_at_the_copys_markers_nothing_is_concluded() -> None:
+    assert judge("loss", None).status is Status.INCONCLUSIVE
+
+
+def test_a_copy_without_the_markers_table_has_lost_them_all() -> None:
+    assert judge("loss", []).measured == 29.0
+
+
+def test_indeterminate_writes_count_neither_as_lost_nor_as_unexpected() -> None:
+    doubtful = [replace(m, outcome="indeterminate") if m.n in (5, 6) else m for m in WRITTEN]
+    assert judge("loss", [(0, 5), (7, 29)], doubtful).status is Status.MET
+
+
+def test_a_marker_nobody_attempted_is_missed() -> None:
+    gapped = [m for m in WRITTEN if m.n != 5]
+    found = judge("loss", [(0, 29)], gapped)
+    assert found.status is Status.MISSED
+    assert "never attempted (5)" in found.because
+
+
+def test_a_failed_write_may_be_absent_and_must_be() -> None:
+    failed = [replace(m, outcome="failed") if m.n == 5 else m for m in WRITTEN]
+    assert judge("loss", [(0, 4), (6, 29)], failed).status is Status.MET
+    assert judge("loss", [(0, 29)], failed).status is Status.MISSED
+
+
+def test_a_record_of_writes_that_ends_before_the_point_proves_nothing() -> None:
+    assert judge("loss", [(0, 29)], WRITTEN[:25]).status is Status.INCONCLUSIVE
+    assert judge("loss", [(0, 9)], WRITTEN[:10]).status is Status.INCONCLUSIVE
+
+
+def test_a_write_whose_outcome_was_never_noted_and_is_absent_proves_nothing() -> None:
+    killed = [replace(m, done=0, outcome="indeterminate") if m.n == 20 else m for m in WRITTEN]
+    assert judge("loss", [(0, 19), (21, 29)], killed).status is Status.INCONCLUSIVE
+    assert judge("loss", [(0, 29)], killed).status is Status.MET
+
+
+def test_the_exact_point_needs_markers_on_both_sides() -> None:
+    before = WRITTEN[:32]
+    assert judge("exact-point", [(0, 29)], before).status is Status.INCONCLUSIVE
+    after = WRITTEN[35:]
+    assert judge("exact-point", [], after).status is Status.INCONCLUSIVE
+
+
+def test_a_snapshot_has_no_exact_point() -> None:
+    assert judge("exact-point", [(0, 29)], kind="snapshot").status is Status.INCONCLUSIVE
+
+
+def test_the_databases_clock_moves_the_point() -> None:
+    """With the database 10 s ahead, its second lies 10 s earlier on our clock."""
+    seen = {
+        "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT + 10, "resolution": 1.0},
+        "markers": {"table": True, "present": [[0, 29]]},
+    }
+    found = evidence(None, WRITTEN, seen, disaster=DISASTER)
+    assert found.markers is not None
+    moved = replace(found, markers=replace(found.markers, offset=10.0))
+    assert JUDGES["exact-point"](moved, demand("exact-point")).status is Status.MET
+    assert JUDGES["exact-point"](found, demand("exact-point")).status is Status.MISSED
+
+
+def test_an_unsure_clock_makes_markers_count_as_neither() -> None:
+    seen = {
+        "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0},
+        "markers": {"table": True, "present": [[0, 20]]},
+    }
+    for uncertainty, counted in ((0.001, 29), (15.0, 14)):
+        found = evidence(None, WRITTEN, seen, disaster=DISASTER, uncertainty=uncertainty)
+        assert f"Of {counted} markers" in JUDGES["loss"](found, demand("loss")).because
+
+
+def test_exposure_is_the_disaster_minus_what_the_point_covers() -> None:
+    found = judge("exposure", None)
+    assert (found.status, found.measured) == (Status.MET, 10.0)
+    assert found.interval == pytest.approx((8.999, 11.001))
+    assert judge("exposure", None, covers=WALL - 3600).status is Status.MISSED
+    assert judge("exposure", None, covers=DISASTER - 600.5).status is Status.INCONCLUSIVE
+
+
+def test_exposure_says_when_the_databases_clock_was_not_read() -> None:
+    assert "was not measured" in judge("exposure", None, None).because
+
+
+@pytest.mark.parametrize("objective", ["exposure", "loss", "exact-point"])
+def test_an_unknown_recovery_point_is_inconclusive(objective: str) -> None:
+    assert judge(objective, [(0, 29)], covers=None).status is Status.INCONCLUSIVE
+    assert JUDGES[objective](evidence(None, WRITTEN), demand(objective)).status is Status.INCONCLUSIVE
+
+
+def test_holes_are_ranges_and_not_endless() -> None:
+    assert holes([1, 2, 3, 7]) == "1 to 3, 7"
+    assert holes(range(0, 20, 2)) == "0, 2, 4, 6, 8 and 5 more ranges"
+
+
+def test_some_loss_may_be_tolerated() -> None:
+    asked = Demand("loss", "restored", 5.0, "markers")
+    seen = {
+        "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0},
+        "markers": {"table": True, "present": [[0, 9], [12, 29]]},
+    }
+    assert JUDGES["loss"](evidence(None, WRITTEN, seen, disaster=DISASTER), asked).status is Status.MET

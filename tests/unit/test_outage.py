@@ -1,0 +1,239 @@
+"""Time, latency and errors: what is judged met, missed and inconclusive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dr.domain.model import Demand, Status
+from dr.judge import bounds
+from dr.judge.outage import JUDGES, error_rate, p95_latency, time_to_copy
+from dr.judge.phases import phases
+from dr.judge.windows import Slo, windows
+from tests.unit.recovery import DEMANDS, RATE, WALL, demand, entry, evidence, samples
+
+SLO = Slo(1.0, 0.01)
+BAD = {"status": 0, "error": "refused"}
+
+
+def test_time_to_copy_ends_at_the_start_of_the_first_three_good_windows() -> None:
+    measured = samples(600, change=lambda n: BAD if n < 100 else {})
+    found = time_to_copy(evidence(measured), demand("time-to-copy"))
+    assert (found.status, found.measured, found.interval) == (Status.MET, 22.0, (21.0, 22.0))
+    assert "available after 10.0 s, first correct query after 12.0 s, SLO met after 22.0 s" in found.because
+
+
+def test_two_good_windows_do_not_end_an_outage() -> None:
+    measured = samples(600, change=lambda n: BAD if n < 100 or 200 <= n < 250 else {})
+    assert time_to_copy(evidence(measured), demand("time-to-copy")).measured == 25.0
+
+
+def test_time_to_copy_is_not_before_the_examination() -> None:
+    found = time_to_copy(evidence(samples(600), examined=WALL + 4), demand("time-to-copy"))
+    assert (found.measured, found.interval) == (24.0, (24.0, 24.0))
+
+
+def test_a_copy_that_was_not_examined_is_inconclusive() -> None:
+    assert time_to_copy(evidence(samples(600), examined=None), demand("time-to-copy")).status is Status.INCONCLUSIVE
+
+
+def test_time_to_copy_beyond_its_limit_is_missed() -> None:
+    found = time_to_copy(evidence(samples(600), disaster=WALL - 100), demand("time-to-copy"))
+    assert found.status is Status.MISSED
+
+
+def test_a_limit_inside_the_interval_is_inconclusive() -> None:
+    asked = replace(demand("time-to-copy"), limit=21.5)
+    measured = samples(600, change=lambda n: BAD if n < 100 else {})
+    assert time_to_copy(evidence(measured), asked).status is Status.INCONCLUSIVE
+
+
+def test_a_service_that_never_answers_in_time_is_missed() -> None:
+    measured = samples(600, change=lambda _: {"seconds": 1.5})
+    for objective in ("time-to-copy", "latency"):
+        assert JUDGES[objective](evidence(measured), demand(objective)).status is Status.MISSED
+
+
+def test_a_stalled_prober_is_inconclusive_and_never_missed() -> None:
+    measured = samples(600, change=lambda _: {"late": 1.0, "seconds": 1.5})
+    for objective in ("time-to-copy", "latency", "errors"):
+        assert JUDGES[objective](evidence(measured), demand(objective)).status is Status.INCONCLUSIVE
+
+
+def test_waiting_for_a_connection_is_the_targets_doing_and_voids_nothing() -> None:
+    measured = samples(600)
+    waiting = tuple(replace(s, sent=s.due + 1_500_000_000, done=s.due + 1_600_000_000) for s in measured.samples)
+    assert p95_latency(evidence(replace(measured, samples=waiting)), demand("latency")).status is Status.MISSED
+
+
+def test_an_unmeasured_path_is_inconclusive() -> None:
+    for objective in ("time-to-copy", "latency", "errors"):
+        assert JUDGES[objective](evidence(), demand(objective)).status is Status.INCONCLUSIVE
+
+
+def test_measuring_that_ended_while_the_service_got_better_is_inconclusive() -> None:
+    measured = samples(300, change=lambda n: BAD if n < 250 else {})
+    assert time_to_copy(evidence(measured), demand("time-to-copy")).status is Status.INCONCLUSIVE
+
+
+def test_without_a_demanded_slo_there_is_nothing_to_meet() -> None:
+    asked = Demand("time-to-copy", "source", 60.0, "s")
+    found = evidence(samples(600))
+    assert time_to_copy(replace(found, samples={"source": samples(600)}), asked).status is Status.INCONCLUSIVE
+
+
+def test_the_time_is_said_to_count_from_the_commands_start_without_since() -> None:
+    found = time_to_copy(evidence(samples(600), disaster=None), demand("time-to-copy"))
+    assert found.measured == 30.0
+    assert found.because.startswith("From the command's start")
+
+
+def test_the_time_counts_from_since() -> None:
+    found = time_to_copy(evidence(samples(600), disaster=None, since=WALL - 50), demand("time-to-copy"))
+    assert found.measured == 50.0
+    assert found.because.startswith("From --since")
+
+
+def test_a_missing_probe_voids_its_window() -> None:
+    measured = samples(600)
+    cut = replace(measured, samples=tuple(s for s in measured.samples if s.n != 120))
+    assert [bool(w.void) for w in windows(cut, 1.0)] == [False, False, True] + [False] * 9
+
+
+def test_an_answer_under_way_while_the_prober_slept_voids_its_window() -> None:
+    """The stop falls between the last probe of one window, still unanswered, and the first of the next."""
+    measured = samples(100, change=lambda n: {"seconds": 1.2} if n == 49 else {"late": 1.0} if n == 50 else {})
+    assert "slept" in windows(measured, 1.0)[0].void
+
+
+def test_latency_counts_a_failed_probe_as_the_timeout() -> None:
+    measured = samples(
+        600, change=lambda n: {"status": 500, "error": "status", "seconds": 0.001} if n % 10 == 0 else {}
+    )
+    assert p95_latency(evidence(measured), demand("latency")).measured == 2.0
+
+
+def test_latency_is_met_by_its_upper_bound() -> None:
+    found = p95_latency(evidence(samples(600, change=lambda n: {"seconds": 0.01 + n / 1e5})), demand("latency"))
+    assert found.status is Status.MET
+    assert found.interval is not None
+    assert found.measured is not None
+    assert found.interval[0] < found.measured < found.interval[1]
+
+
+def test_latency_between_its_bounds_is_inconclusive() -> None:
+    slow = samples(600, change=lambda n: {"seconds": 1.5} if n % 21 == 0 else {})
+    assert p95_latency(evidence(slow), replace(demand("latency"))).status is Status.INCONCLUSIVE
+
+
+def test_fifty_eight_samples_prove_no_p95() -> None:
+    measured = samples(50)
+    assert "59" in p95_latency(evidence(measured), demand("latency")).because
+
+
+def test_warming_up_is_left_to_time_to_copy() -> None:
+    measured = samples(600, change=lambda n: BAD if n < 100 else {})
+    assert error_rate(evidence(measured), demand("errors")).status is Status.MET
+
+
+def test_no_error_in_too_few_requests_is_inconclusive_and_says_how_many_more() -> None:
+    found = error_rate(evidence(samples(250)), demand("errors"))
+    assert found.status is Status.INCONCLUSIVE
+    assert "49 more requests" in found.because
+
+
+def test_errors_above_the_limit_are_missed_even_where_few() -> None:
+    measured = samples(600, change=lambda n: BAD if n % 60 == 59 else {})
+    assert error_rate(evidence(measured), demand("errors")).status is Status.MISSED
+
+
+def test_a_few_errors_below_the_limit_are_inconclusive() -> None:
+    measured = samples(600, change=lambda n: BAD if n in (301, 302) else {})
+    assert error_rate(evidence(measured), demand("errors")).status is Status.INCONCLUSIVE
+
+
+def test_samples_cut_off_the_file_are_inconclusive() -> None:
+    whole = evidence(samples(600))
+    cut = replace(whole, samples={"restored": samples(400)})
+    assert error_rate(cut, demand("errors")).status is Status.INCONCLUSIVE
+
+
+def test_a_path_that_did_not_settle_is_inconclusive() -> None:
+    assert p95_latency(evidence(samples(600), settled=False), demand("latency")).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("buckets", "status"),
+    [
+        ({"0.1": 300, "2.0": 300, "+Inf": 300}, Status.MET),
+        ({"0.1": 200, "2.0": 240, "5.0": 300, "+Inf": 300}, Status.MISSED),
+        ({"0.1": 200, "2.0": 286, "5.0": 300, "+Inf": 300}, Status.INCONCLUSIVE),
+        ({"0.1": 200, "3.0": 300, "+Inf": 300}, Status.INCONCLUSIVE),
+        ({"0.1": 200, "+Inf": 300}, Status.INCONCLUSIVE),
+    ],
+)
+def test_a_histogram_is_judged_by_the_bucket_that_surely_holds_its_p95(buckets: dict[str, int], status: Status) -> None:
+    counted = {"readmission_model_prediction_duration_seconds": {"count": 300, "buckets": buckets}}
+    assert JUDGES["model-latency"](evidence(observed={"metrics": counted}), demand("model-latency")).status is status
+
+
+@pytest.mark.parametrize("observed", [{}, {"metrics": {}}])
+def test_a_service_without_the_metric_is_inconclusive(observed: dict[str, object]) -> None:
+    assert JUDGES["model-latency"](evidence(observed=observed), demand("model-latency")).status is Status.INCONCLUSIVE
+
+
+def test_few_observations_prove_no_p95() -> None:
+    counted = {"readmission_model_prediction_duration_seconds": {"count": 58, "buckets": {"0.1": 58, "+Inf": 58}}}
+    found = JUDGES["model-latency"](evidence(observed={"metrics": counted}), demand("model-latency"))
+    assert found.status is Status.INCONCLUSIVE
+
+
+def test_bounds_agree_with_published_figures() -> None:
+    assert bounds.p95_ranks(58) is None
+    assert bounds.p95_ranks(59) is not None
+    assert bounds.p95_ranks(59)[1] == 59  # type: ignore[index]
+    assert bounds.needed(0, 0.01) == 299
+    low, high = bounds.share(5, 100)
+    assert (round(low, 4), round(high, 4)) == (0.0199, 0.1023)  # Clopper-Pearson, 90% two-sided
+    assert bounds.share(0, 10)[0] == 0.0
+    assert bounds.share(10, 10)[1] == 1.0
+
+
+def test_phases_follow_the_ledger() -> None:
+    known = evidence(disaster=WALL - 50)
+    told = [
+        ("restore", WALL - 28, WALL - 10, {"replay_seconds": 3.0}),
+        ("configure", WALL - 10, WALL - 9, {}),
+        ("examine", WALL - 9, WALL - 5, {}),
+        ("serve", WALL - 5, WALL - 4, {}),
+    ]
+    entries = [entry(0, "effect", "vanish", WALL - 50, {"at": WALL - 50})]
+    for call, began, ended, data in told:
+        entries += [entry(0, "intent", call, began), entry(0, "effect", call, ended, data)]
+    found = phases(replace(known, entries=tuple(entries)))
+    assert [(p.name, p.seconds) for p in found] == [
+        ("detect", 20.0),
+        ("decide", 2.0),
+        ("restore", 15.0),
+        ("replay", 3.0),
+        ("reconfigure", 1.0),
+        ("verify", 4.0),
+        ("warm-up", 1.0),
+    ]
+
+
+def test_a_repeated_intent_counts_from_the_first() -> None:
+    entries = (
+        entry(0, "intent", "restore", WALL - 20),
+        entry(1, "intent", "restore", WALL - 12),
+        entry(2, "effect", "restore", WALL - 10, {}),
+    )
+    found = phases(replace(evidence(), entries=entries))
+    assert [(p.name, p.seconds) for p in found] == [("decide", 10.0), ("restore", 10.0)]
+
+
+def test_every_time_objective_has_a_judge() -> None:
+    assert set(JUDGES) == {"time-to-copy", "latency", "errors", "model-latency", "database-latency"}
+    assert {d.objective for d in DEMANDS} - set(JUDGES) == {"exposure", "loss", "exact-point"}
+    assert RATE * 12 >= 299

@@ -1,0 +1,189 @@
+"""The verdict: what was not proven is never met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Restored, Status
+from dr.evidence.model import Evidence
+from dr.judge import outage
+from dr.judge.verdict import Judge, combine, exit_code, judge
+from tests.unit.recoveries import drill, stamp, verdict
+
+
+def says(status: Status) -> Judge:
+    def answer(_: Evidence, demand: Demand) -> Finding:
+        return Finding(demand.objective, demand.path, status, "Told so.", 1.0, demand.unit, demand.limit, (0.9, 1.1))
+
+    return answer
+
+
+def all_met() -> dict[str, Judge]:
+    return {demand.objective: says(Status.MET) for demand in drill().record.plan.demands}
+
+
+def with_entry(evidence: Evidence, kind: str, call: str, data: Mapping[str, Any] | None = None) -> Evidence:
+    last = evidence.entries[-1]
+    added = replace(last, seq=last.seq + 1, stamp=stamp(last.stamp.at + 1), kind=kind, call=call, data=data or {})
+    return replace(evidence, entries=(*evidence.entries, added))
+
+
+def without_effect(evidence: Evidence, call: str) -> Evidence:
+    kept = tuple(e for e in evidence.entries if not (e.kind == "effect" and e.call == call))
+    return replace(evidence, entries=kept)
+
+
+def finding(evidence: Evidence, objective: str, judges: dict[str, Judge] | None = None) -> Finding:
+    return next(f for f in judge(evidence, judges or all_met()).findings if f.objective == objective)
+
+
+def test_verdict_is_met_when_every_demand_is_met() -> None:
+    result = judge(drill(), all_met())
+    assert result.status is Status.MET
+    assert [f.objective for f in result.findings] == [d.objective for d in drill().record.plan.demands]
+
+
+def test_verdict_names_run_target_and_drill() -> None:
+    result = judge(drill(), all_met())
+    assert (result.run, result.target, result.drill) == ("20261123-070000-7f3a", "lab", "rds-pitr")
+
+
+def test_one_missed_demand_misses_the_verdict() -> None:
+    assert judge(drill(), {**all_met(), "data": says(Status.MISSED)}).status is Status.MISSED
+
+
+def test_one_inconclusive_demand_keeps_the_verdict_from_met() -> None:
+    assert judge(drill(), {**all_met(), "data": says(Status.INCONCLUSIVE)}).status is Status.INCONCLUSIVE
+
+
+def test_verdict_is_inconclusive_when_nothing_was_demanded() -> None:
+    evidence = drill()
+    record = replace(evidence.record, plan=replace(evidence.record.plan, demands=()))
+    result = judge(replace(evidence, record=record), all_met())
+    assert (result.status, result.findings) == (Status.INCONCLUSIVE, ())
+
+
+def test_a_crashed_judge_is_inconclusive_and_names_the_exception() -> None:
+    def crash(_: Evidence, demand: Demand) -> Finding:
+        raise ZeroDivisionError(demand.objective)
+
+    found = finding(drill(), "latency", {**all_met(), "latency": crash})
+    assert found.status is Status.INCONCLUSIVE
+    assert "ZeroDivisionError" in found.because
+    assert (found.limit, found.unit) == (1.0, "s")
+
+
+def test_an_objective_without_a_judge_is_inconclusive() -> None:
+    judges = all_met()
+    del judges["exposure"]
+    found = finding(drill(), "exposure", judges)
+    assert found.status is Status.INCONCLUSIVE
+    assert "'exposure'" in found.because
+
+
+def test_altered_evidence_makes_every_met_finding_inconclusive_with_the_reason() -> None:
+    evidence = replace(drill(), problems=("Entry 4 of the ledger was altered.",))
+    result = judge(evidence, all_met())
+    assert {f.status for f in result.findings} == {Status.INCONCLUSIVE}
+    assert all("Entry 4 of the ledger was altered." in f.because for f in result.findings)
+
+
+def test_altered_evidence_does_not_excuse_what_was_missed() -> None:
+    evidence = replace(drill(), problems=("The seal is missing.",))
+    assert finding(evidence, "data", {**all_met(), "data": says(Status.MISSED)}).status is Status.MISSED
+
+
+def test_a_failed_call_keeps_the_verdict_from_met() -> None:
+    evidence = with_entry(
+        without_effect(drill(), "examine"),
+        "failed",
+        "examine",
+        {"because": "The copy went away.", "error": "ProviderError"},
+    )
+    result = judge(evidence, all_met())
+    assert result.status is Status.INCONCLUSIVE
+    assert finding(evidence, "completed").because == "The call 'examine' failed: The copy went away."
+
+
+def test_a_call_that_failed_and_then_took_effect_does_not_count_as_failed() -> None:
+    evidence = with_entry(drill(), "failed", "examine", {"because": "Connection reset."})
+    assert judge(with_entry(evidence, "effect", "examine"), all_met()).status is Status.MET
+
+
+@pytest.mark.parametrize("error", ["ProviderError", "DeadlineError"])
+def test_a_restore_that_the_provider_failed_misses_the_time_to_a_copy(error: str) -> None:
+    failure = {"because": "Quota exceeded.", "error": error}
+    evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
+    found = finding(evidence, "time-to-copy")
+    assert (found.status, found.measured, found.interval) == (Status.MISSED, None, None)
+    assert "Quota exceeded." in found.because
+    assert judge(evidence, all_met()).status is Status.MISSED
+
+
+def test_a_restore_during_which_the_harness_failed_is_inconclusive() -> None:
+    failure = {"because": "the harness itself failed (KeyError)", "error": "KeyError"}
+    evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
+    assert judge(evidence, all_met()).status is Status.INCONCLUSIVE
+
+
+def test_a_halted_run_is_inconclusive_and_says_who_stopped_it() -> None:
+    evidence = with_entry(without_effect(drill(), "examine"), "halted", "examine", {"because": "dr abort was called."})
+    found = finding(evidence, "completed")
+    assert found.status is Status.INCONCLUSIVE
+    assert "dr abort was called." in found.because
+
+
+def test_a_run_that_ended_early_is_inconclusive_and_names_the_first_call_without_effect() -> None:
+    found = finding(without_effect(drill(), "examine"), "completed")
+    assert found.status is Status.INCONCLUSIVE
+    assert "'examine'" in found.because
+
+
+def test_phases_that_cannot_be_derived_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_: Evidence) -> None:
+        raise KeyError("at")
+
+    monkeypatch.setattr(outage, "phases", crash)
+    found = finding(drill(), "phases")
+    assert found.status is Status.INCONCLUSIVE
+    assert "KeyError" in found.because
+
+
+def test_verdict_says_how_to_reach_what_was_restored() -> None:
+    restored = judge(drill(), all_met()).restored
+    assert restored == Restored("readmission-db-dr-7f3a", "127.0.0.1", 54123, "readmission")
+
+
+def test_the_database_name_of_a_restoration_may_stand_in_the_plan() -> None:
+    evidence = with_entry(drill(), "effect", "restore", {"identifier": "copy", "host": "h", "port": 5432})
+    assert judge(evidence, all_met()).restored == Restored("copy", "h", 5432, "readmission")
+
+
+@pytest.mark.parametrize("result", [None, {"identifier": "copy"}, {"identifier": "c", "host": "h", "port": "soon"}])
+def test_nothing_is_called_restored_without_an_address(result: dict[str, Any] | None) -> None:
+    evidence = without_effect(drill(), "restore")
+    if result is not None:
+        evidence = with_entry(evidence, "effect", "restore", result)
+    assert judge(evidence, all_met()).restored is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "worst"),
+    [
+        ([], Status.INCONCLUSIVE),
+        ([Status.MET], Status.MET),
+        ([Status.MET, Status.INCONCLUSIVE], Status.INCONCLUSIVE),
+        ([Status.INCONCLUSIVE, Status.MISSED, Status.MET], Status.MISSED),
+    ],
+)
+def test_the_worst_status_wins(statuses: list[Status], worst: Status) -> None:
+    assert combine(statuses) is worst
+
+
+@pytest.mark.parametrize(("status", "code"), [(Status.MET, 0), (Status.MISSED, 1), (Status.INCONCLUSIVE, 4)])
+def test_exit_code_follows_the_verdict(status: Status, code: int) -> None:
+    assert exit_code(verdict(status=status)) == code
