@@ -1,0 +1,274 @@
+"""The geometry of the page's charts: from evidence to rectangles and paths, in pixels. Pure; the template draws them.
+
+Called by: ``dr.report.page``. All charts of samples and markers share one axis of time, in seconds from ``origin``.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from dr.domain.model import Finding, Phase
+from dr.evidence.model import Marker, Markers, Samples
+from dr.report import words
+from dr.report.summary import totals
+
+WIDTH = 960.0
+LEFT = 70.0
+RIGHT = 16.0
+PLOT = WIDTH - LEFT - RIGHT
+LATENCY_HEIGHT = 170.0
+TOP = 26.0
+"""Room above a latency plot, for the failed probes and the labels of lines."""
+MOST_COLUMNS = 430
+PROBES_PER_COLUMN = 4
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+_BAR = 220.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A horizontal piece of a chart."""
+
+    x: float
+    width: float
+    label: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Wall-clock seconds to pixels. ``origin`` is what tick labels count from."""
+
+    low: float
+    high: float
+    origin: float
+
+    def x(self, at: float) -> float:
+        share = (at - self.low) / (self.high - self.low)
+        return round(LEFT + PLOT * min(1.0, max(0.0, share)), 1)
+
+    def holds(self, at: float | None) -> bool:
+        return at is not None and self.low <= at <= self.high
+
+    def span(self, begin: float, end: float, label: str = "", kind: str = "") -> Span:
+        """A piece from ``begin`` to ``end``, wide enough to be seen."""
+        left = self.x(begin)
+        return Span(left, max(1.5, round(self.x(end) - left, 1)), label, kind)
+
+    def ticks(self) -> tuple[Tick, ...]:
+        length = self.high - self.low
+        step = next((step for step in _STEPS if length / step <= 10), math.ceil(length / 10 / 86_400) * 86_400)
+        first = math.ceil((self.low - self.origin) / step)
+        last = math.floor((self.high - self.origin) / step)
+        return tuple(Tick(self.x(self.origin + n * step), _since(n * step)) for n in range(first, last + 1))
+
+
+def _since(seconds: float) -> str:
+    """A tick's label: seconds before or after the origin."""
+    if not seconds:
+        return "0"
+    return f"{'+' if seconds > 0 else '-'}{words.duration(round(abs(seconds), 1))}"
+
+
+def axis(moments: Iterable[float], wanted: Iterable[float | None], origin: float) -> Axis | None:
+    """The axis over ``moments``; ``wanted`` ones are taken in where they lie near enough not to dwarf the rest."""
+    known = sorted(moments)
+    if not known:
+        return None
+    low, high = known[0], max(known[-1], known[0] + 1.0)
+    room = high - low
+    near = [at for at in wanted if at is not None and low - room <= at <= high + room]
+    low, high = min(low, *near, low), max(high, *near, high)
+    margin = (high - low) * 0.01
+    return Axis(low - margin, high + margin, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One path's latency over time: ``band`` spans the fastest and slowest of each column, ``middle`` is the median.
+
+    A probe's latency counts from when it was due. Probes that failed are ``failures`` and in neither.
+    """
+
+    path: str
+    levels: tuple[Tick, ...]
+    band: str
+    middle: str
+    failures: tuple[Span, ...]
+    limit: Tick | None
+    count: int
+    failed: int
+    slowest: float | None
+
+
+def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
+    """The chart of one path, on a logarithmic scale of seconds."""
+    good = [
+        (samples.wall(s.due), max(s.done - s.due, 1000) / 1e9) for s in samples.samples if _answered(s.error, s.done)
+    ]
+    bad = [samples.wall(s.due) for s in samples.samples if not _answered(s.error, s.done)]
+    slowest = max((seconds for _, seconds in good), default=None)
+    columns = _columns(good)
+    drawn = [seconds for column in columns for seconds in column[1:]] or [(limit or 1.0) / 100]
+    low, high = _decades([*drawn, *([limit] if limit else [])])
+
+    def y(seconds: float) -> float:
+        share = (math.log10(seconds) - low) / (high - low)
+        return round(TOP + LATENCY_HEIGHT * (1 - share), 1)
+
+    upper = [f"{axis.x(at)},{y(most)}" for at, _, _, most in columns]
+    lower = [f"{axis.x(at)},{y(least)}" for at, least, _, _ in reversed(columns)]
+    return Latency(
+        path=samples.path,
+        levels=tuple(Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)),
+        band=" ".join(upper + lower),
+        middle=" ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
+        failures=_merged(bad, 1.5 / max(samples.rate, 0.001), axis),
+        limit=Tick(y(limit), words.duration(limit)) if limit else None,
+        count=len(samples.samples),
+        failed=len(bad),
+        slowest=slowest,
+    )
+
+
+def _answered(error: str, done: int) -> bool:
+    return not error and done > 0
+
+
+def _columns(good: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """Down to so many columns that each has several probes: middle of the time, least, median and most seconds."""
+    if not good:
+        return []
+    first, last = good[0][0], good[-1][0]
+    count = max(1, min(MOST_COLUMNS, len(good) // PROBES_PER_COLUMN))
+    width = max(last - first, 1e-9) / count
+    buckets: dict[int, list[float]] = {}
+    for at, seconds in good:
+        buckets.setdefault(min(count - 1, int((at - first) / width)), []).append(seconds)
+    return [(first + (n + 0.5) * width, min(of), median(of), max(of)) for n, of in sorted(buckets.items())]
+
+
+def _decades(values: Sequence[float]) -> tuple[int, int]:
+    """The powers of ten around ``values``: at least one apart."""
+    low = math.floor(math.log10(min(values)))
+    return low, max(low + 1, math.ceil(math.log10(max(values))))
+
+
+def _merged(moments: Sequence[float], gap: float, axis: Axis) -> tuple[Span, ...]:
+    """Moments that lie no more than ``gap`` seconds apart, as one span each."""
+    spans: list[list[float]] = []
+    for at in moments:
+        if spans and at - spans[-1][1] <= gap:
+            spans[-1][1] = at
+        else:
+            spans.append([at, at])
+    return tuple(axis.span(begin, end) for begin, end in spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Acknowledged markers, consecutive in number, that the restoration does not hold."""
+
+    first: int
+    last: int
+    count: int
+    sent: float
+    until: float
+
+
+def gaps(markers: Markers, present: Sequence[tuple[int, int]], split: float) -> tuple[Gap, ...]:
+    """What is missing in a restoration that holds the ranges ``present``; a gap across ``split`` is two."""
+    found: list[Gap] = []
+    ranges = sorted(present)
+    starts = [first for first, _ in ranges]
+    missing: list[Marker] = []
+    for marker in markers.markers:
+        if marker.outcome != "acknowledged":
+            continue
+        place = bisect_right(starts, marker.n) - 1
+        lost = place < 0 or ranges[place][1] < marker.n
+        crossed = missing and markers.wall(missing[-1].sent) < split <= markers.wall(marker.sent)
+        if missing and (crossed or not lost):
+            found.append(_gap(markers, missing))
+            missing = []
+        if lost:
+            missing.append(marker)
+    return (*found, _gap(markers, missing)) if missing else tuple(found)
+
+
+def _gap(markers: Markers, missing: Sequence[Marker]) -> Gap:
+    sent, until = markers.wall(missing[0].sent), markers.wall(missing[-1].done)
+    return Gap(missing[0].n, missing[-1].n, len(missing), sent, until)
+
+
+def acknowledged(markers: Markers, axis: Axis) -> tuple[Span, ...]:
+    """When markers were acknowledged, as spans."""
+    moments = [markers.wall(m.due) for m in markers.markers if m.outcome == "acknowledged"]
+    return _merged(moments, 1.5 / max(markers.rate, 0.001), axis)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRow:
+    """A phase: a bar for each time it came, and how long all of them took together."""
+
+    name: str
+    took: str
+    bars: tuple[Span, ...]
+
+
+def phases(of: Sequence[Phase]) -> tuple[tuple[PhaseRow, ...], tuple[Tick, ...]]:
+    """A row for each name in the order of its first, and the ticks beneath; times count from the start of the first."""
+    finite = [phase for phase in of if math.isfinite(phase.started) and math.isfinite(phase.seconds)]
+    ends = [at for phase in finite for at in (phase.started, phase.started + phase.seconds)]
+    over = axis(ends, (), min(ends, default=0.0))
+    if over is None:
+        return (), ()
+    bars: dict[str, list[Span]] = {}
+    for phase in finite:
+        bars.setdefault(phase.name, []).append(over.span(phase.started, phase.started + phase.seconds))
+    rows = (PhaseRow(name, words.duration(took), tuple(bars[name])) for name, took in totals(finite))
+    return tuple(rows), over.ticks()
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A finding's interval against its limit, from zero to a little beyond the greater of the two."""
+
+    low: float
+    width: float
+    measured: float | None
+    limit: float
+
+
+def bar(finding: Finding) -> Bar | None:
+    """None where nothing was measured, or there is no limit. A bound without end reaches the edge."""
+    if finding.limit is None:
+        return None
+    known = [*(finding.interval or ()), *(value for value in (finding.measured,) if value is not None)]
+    finite = [value for value in known if math.isfinite(value)]
+    if not finite:
+        return None
+    most = max(*finite, finding.limit, 0.0) * 1.12 or 1.0
+
+    def x(value: float) -> float:
+        return round(3 + (_BAR - 6) * min(1.0, max(0.0, value / most)), 1)
+
+    low, high = x(min(known)), x(max(known))
+    return Bar(
+        low=low,
+        width=max(2.0, round(high - low, 1)),
+        measured=None if finding.measured is None else x(finding.measured),
+        limit=x(finding.limit),
+    )

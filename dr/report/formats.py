@@ -1,0 +1,282 @@
+"""A verdict as text for a terminal, JSON, Markdown and JUnit XML. Pure: each is a function to a string.
+
+Called by: ``dr.cli`` (text, JSON, JUnit) and ``dr report``. JSON is the form of verdict.json in DESIGN.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+
+from dr.domain.model import Finding, Status, Verdict
+from dr.evidence.model import Evidence
+from dr.report import words
+from dr.report.summary import Difference, Summary, summarise, totals
+
+Style = Callable[[str, str], str]
+"""Text and its role (a status, "label" or "dim") to the text as a terminal shows it."""
+
+_CODES = {"met": "1;32", "missed": "1;31", "inconclusive": "1;33", "label": "1", "dim": "2"}
+_INDENT = 12
+
+
+def plain(text: str, _role: str) -> str:
+    """No colour."""
+    return text
+
+
+def coloured(text: str, role: str) -> str:
+    """ANSI colour."""
+    return f"\x1b[{_CODES[role]}m{text}\x1b[0m"
+
+
+def style_for(stream: TextIO, environ: Mapping[str, str]) -> Style:
+    """Colour for a terminal, none for a pipe, for NO_COLOR (https://no-color.org) and for a dumb terminal."""
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
+        return plain
+    return coloured
+
+
+def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = plain) -> str:
+    """The report for a terminal of ``width`` columns: the verdict first, and again in the last line.
+
+    Only the psql command may be longer than ``width``, since a command that is broken cannot be pasted.
+    """
+    summary = summarise(evidence, verdict)
+    label = evidence.record.emulated
+    status = style(verdict.status.upper(), verdict.status)
+    about = f"{summary.title}, run {verdict.run}{f' ({label})' if label else ''}"
+    lines = [f"{status}  {words.printable(about)}", *_wrapped(summary.headline, width, 2), ""]
+    for fact in summary.facts:
+        lines += _labelled(fact.name, fact.sentence, width, style)
+    if summary.findings:
+        lines += ["", *_table(summary.findings, width, style)]
+    lines += ["", *_next_steps(evidence, verdict, summary, width, style)]
+    lines += [
+        "",
+        f"{status}  {words.printable(summary.closing)}",
+        f"  Whole report: dr report {verdict.run} --format html",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(sentence: str, width: int, indent: int) -> list[str]:
+    """Lines of ``width``, broken at spaces only: identifiers and commands have hyphens."""
+    pad = " " * indent
+    said = words.printable(sentence)
+    return textwrap.wrap(
+        said, max(width, 40), initial_indent=pad, subsequent_indent=pad, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def _labelled(name: str, sentence: str, width: int, style: Style) -> list[str]:
+    first, *rest = _wrapped(sentence, width, _INDENT) or [" " * _INDENT]
+    return [f"  {style(name.ljust(_INDENT - 2), 'label')}{first[_INDENT:]}", *rest]
+
+
+def _table(findings: Sequence[Finding], width: int, style: Style) -> list[str]:
+    """One line a finding; what is not met gives its whole reason below, the others as much as fits."""
+    names = _names(findings)
+    cells = [(name, words.measured(f), f"limit {words.limit(f)}" if f.limit is not None else "") for name, f in names]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    lines = []
+    for row, (_, finding) in zip(cells, names, strict=True):
+        padded = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True) if size)
+        taken = 2 + 12 + 2 + len(padded)
+        line = f"  {style(finding.status.ljust(12), finding.status)}  {padded}"
+        because = words.printable(finding.because)
+        if finding.status is Status.MET:
+            lines.append((line + _fitted(because, width - taken - 2, style)).rstrip())
+        elif taken + 2 + len(because) <= width:
+            lines.append(f"{line}  {because}")
+        else:
+            lines += [line.rstrip(), *_wrapped(because, width, 16)]
+    return lines
+
+
+def _fitted(because: str, room: int, style: Style) -> str:
+    """As much of a reason as there is room for, none where that would be a mere stump."""
+    if room < 20:
+        return ""
+    return "  " + style(because if len(because) <= room else f"{because[: room - 3].rstrip()}...", "dim")
+
+
+def _names(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
+    """Each finding's name: its objective, and its path where the findings name several."""
+    several = len({finding.path for finding in findings if finding.path}) > 1
+    return [(words.printable(f"{f.objective} [{f.path}]" if several and f.path else f.objective), f) for f in findings]
+
+
+def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: int, style: Style) -> list[str]:
+    lines: list[str] = []
+    if verdict.phases:
+        phases = ", ".join(f"{name} {words.duration(seconds)}" for name, seconds in totals(verdict.phases))
+        lines += _labelled("Phases", phases, width, style)
+    if summary.differences:
+        lines += _labelled("Differs", "; ".join(_difference(d) for d in summary.differences), width, style)
+    if summary.connect:
+        lines.append(f"  {style('Connect'.ljust(_INDENT - 2), 'label')}{summary.connect}")
+    if summary.kept:
+        lines += _labelled("Copy", summary.kept, width, style)
+    for number, step in enumerate(summary.cut_over, 1):
+        lines += _labelled("Cut over" if number == 1 else "", f"{number}. {step}", width, style)
+    for problem in evidence.problems:
+        lines += _labelled("Evidence", problem, width, style)
+    return lines
+
+
+def _difference(difference: Difference) -> str:
+    mark = "" if difference.expected else " (not expected)"
+    return f"{difference.name} {difference.source} -> {difference.restored}{mark}"
+
+
+def document(verdict: Verdict) -> dict[str, Any]:
+    """verdict.json, as DESIGN.md has it. A bound without end is null, since JSON has no infinity."""
+    restored = verdict.restored
+    return {
+        "run": verdict.run,
+        "drill": verdict.drill,
+        "target": verdict.target,
+        "verdict": str(verdict.status),
+        "findings": [
+            {
+                "objective": finding.objective,
+                "path": finding.path,
+                "status": str(finding.status),
+                "measured": _finite(finding.measured),
+                "unit": finding.unit,
+                "limit": _finite(finding.limit),
+                "interval": None if finding.interval is None else [_finite(bound) for bound in finding.interval],
+                "because": finding.because,
+            }
+            for finding in verdict.findings
+        ],
+        "phases": [{"name": p.name, "started": p.started, "seconds": p.seconds} for p in verdict.phases],
+        "restored": None
+        if restored is None
+        else {
+            "identifier": restored.identifier,
+            "host": restored.host,
+            "port": restored.port,
+            "database": restored.database,
+        },
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def as_json(verdict: Verdict) -> str:
+    """``document`` as one JSON document."""
+    return json.dumps(document(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def markdown(evidence: Evidence, verdict: Verdict) -> str:
+    """The report as Markdown, for a ticket or a wiki."""
+    summary = summarise(evidence, verdict)
+    label = f" ({evidence.record.emulated})" if evidence.record.emulated else ""
+    lines = [f"# {verdict.status.upper()}: {_inline(summary.title)}{_inline(label)}", "", _inline(summary.headline), ""]
+    facts = (("Run", verdict.run), *((fact.name, fact.sentence) for fact in summary.facts), ("Copy", summary.kept))
+    lines += _grid(("", ""), [(f"**{name}**", _inline(value)) for name, value in facts if value])
+    rows = [
+        (f"**{f.status}**", _inline(name), words.measured(f), words.limit(f), _inline(f.because))
+        for name, f in _names(summary.findings)
+    ]
+    lines += ["## Findings", "", *_grid(("Status", "Demand", "Measured", "Limit", "Because"), rows)]
+    if verdict.phases:
+        phases = [(_inline(p.name), words.moment(p.started), words.duration(p.seconds)) for p in verdict.phases]
+        lines += ["## Phases", "", *_grid(("Phase", "Started", "Took"), phases)]
+    if summary.differences:
+        differences = [
+            (
+                _inline(d.name),
+                _inline(d.source),
+                _inline(d.restored),
+                "yes" if d.expected else "**no**",
+                _inline(d.because),
+            )
+            for d in summary.differences
+        ]
+        columns = ("Setting", "Source", "Restored", "Expected", "Because")
+        lines += ["## What differs from the source", "", *_grid(columns, differences)]
+    if summary.connect:
+        lines += ["## Connect", "", f"    {summary.connect}", ""]
+    if summary.cut_over:
+        steps = [f"{number}. {_inline(step)}" for number, step in enumerate(summary.cut_over, 1)]
+        lines += ["## Cut over", "", *steps, ""]
+    if evidence.problems:
+        lines += ["## Problems of the evidence", "", *(f"- {_inline(problem)}" for problem in evidence.problems), ""]
+    return "\n".join(lines)
+
+
+def _inline(value: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no end of a table's cell."""
+    escaped = words.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{c}" if c in "\\`*_[]|#~" else c for c in escaped)
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A drill that a guard refused before it had a run."""
+
+    drill: str
+    target: str
+    because: str
+
+
+def junit(runs: Sequence[tuple[Evidence, Verdict]], refused: Sequence[Refused] = ()) -> str:
+    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors."""
+    xml = JUnitXml("dr")
+    for evidence, verdict in runs:
+        xml.add_testsuite(_suite(evidence, verdict))
+    for refusal in refused:
+        suite = TestSuite(words.printable(refusal.drill))
+        suite.add_property("target", words.printable(refusal.target))
+        suite.add_testcase(_case(refusal.drill, "guard", Error(words.printable(refusal.because), "refused")))
+        xml.add_testsuite(suite)
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    return str(xml.tostring().decode())  # type: ignore[no-untyped-call]
+
+
+def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
+    name = verdict.drill or "restore"
+    suite = TestSuite(words.printable(f"{name} {verdict.run}"))
+    for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
+        suite.add_property(key, words.printable(value))
+    seen: dict[str, int] = {}
+    for finding in verdict.findings:
+        case = f"{finding.objective} [{finding.path}]" if finding.path else finding.objective
+        seen[case] = seen.get(case, 0) + 1
+        suite.add_testcase(_case(name, case if seen[case] == 1 else f"{case} #{seen[case]}", _result(finding)))
+    if not verdict.findings:
+        suite.add_testcase(_case(name, "demands", Error("Nothing was asked of this run.", "inconclusive")))
+    return suite
+
+
+def _result(finding: Finding) -> Failure | Error | None:
+    if finding.status is Status.MET:
+        return None
+    values = [f"measured {words.measured(finding)}"] if words.measured(finding) else []
+    values += [f"limit {words.limit(finding)}"] if finding.limit is not None else []
+    detail = f" ({', '.join(values)})" if values else ""
+    kind = Failure if finding.status is Status.MISSED else Error
+    return kind(words.printable(finding.because + detail), str(finding.status))
+
+
+def _case(drill: str, name: str, result: Failure | Error | None) -> TestCase:
+    case = TestCase(words.printable(name), classname=words.printable(drill))
+    if result is not None:
+        case.result = [result]
+    return case

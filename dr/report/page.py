@@ -1,0 +1,187 @@
+"""The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+
+Called by: ``dr report`` and ``dr.app``, which keeps it beside the evidence. Pure: evidence and verdict to a string.
+Everything that comes from a run is escaped by the template engine; the page's own policy forbids scripts besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from dr.domain.model import Status, Verdict
+from dr.evidence.model import Entry, Evidence
+from dr.report import chart, words
+from dr.report import summary as told
+
+MOST_GAPS = 20
+"""Rows of the table of marker gaps; the page says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of a planned call: the ledger in the words of the page."""
+
+    call: str
+    verb: str
+    operation: str
+    began: str
+    took: str
+    outcome: str
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("dr.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(duration=words.duration, moment=words.moment, printable=words.printable)
+    environment.globals.update(
+        chart=chart, Status=Status, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds
+    )
+    return environment.get_template("page.html")
+
+
+def html(evidence: Evidence, verdict: Verdict) -> str:
+    """The page."""
+    rows, ticks = chart.phases(verdict.phases)
+    return _template().render(
+        verdict=verdict,
+        summary=told.summarise(evidence, verdict),
+        record=evidence.record,
+        problems=evidence.problems,
+        clocks=told.clocks(evidence, verdict),
+        phase_rows=rows,
+        phase_ticks=ticks,
+        steps=_steps(evidence),
+        tables=_tables(evidence),
+        ledger=evidence.entries,
+        **_signals(evidence, verdict),
+    )
+
+
+def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """Latency and markers on one axis of time, which counts from the disaster."""
+    disaster = told.disaster(evidence)
+    covers = told.number((evidence.effect("restore") or {}).get("recovery_point"))
+    paths = [samples for samples in evidence.samples.values() if samples.samples]
+    markers = evidence.markers if evidence.markers and evidence.markers.markers else None
+    moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
+    if markers:
+        moments += [markers.wall(edge.due) for edge in (markers.markers[0], markers.markers[-1])]
+    origin = evidence.record.started.at if disaster is None else disaster
+    axis = chart.axis(moments, (disaster, covers), origin)
+    if axis is None:
+        return {"axis": None, "latencies": [], "outages": {}, "lines": [], "markers": None}
+    limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
+    lines = [(at, name) for at, name in ((disaster, "disaster"), (covers, "recovery point")) if axis.holds(at)]
+    return {
+        "axis": axis,
+        "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
+        "outages": _outages(verdict, axis, disaster),
+        "lines": [chart.Tick(axis.x(at), name) for at, name in lines if at is not None],
+        "markers": _markers(evidence, axis, covers) if markers else None,
+    }
+
+
+def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict[str, list[chart.Span]]:
+    """From the disaster to the recovery of each path, as judged; where it ended within the interval is uncertain.
+
+    A path that is known not to have recovered was out to the end of what was measured.
+    """
+    shaded: dict[str, list[chart.Span]] = {}
+    for finding in verdict.findings:
+        if finding.objective != "time-to-copy" or disaster is None:
+            continue
+        if finding.measured is not None:
+            low, high = finding.interval or (finding.measured, finding.measured)
+            certain = axis.span(disaster, disaster + low, kind="outage")
+            shaded[finding.path] = [certain, axis.span(disaster + low, disaster + high, kind="unsure")]
+        elif finding.status is Status.MISSED:
+            shaded[finding.path] = [axis.span(disaster, axis.high, kind="outage")]
+    return shaded
+
+
+def _markers(evidence: Evidence, axis: chart.Axis, covers: float | None) -> dict[str, Any] | None:
+    """The lanes. Which markers count as lost, with their uncertainty, is the judge's to say; this only shows them."""
+    markers = evidence.markers
+    observed, point = evidence.observed("markers", "restored"), evidence.observed("recovery-point", "restored")
+    resolution = (told.number(point.get("resolution")) if isinstance(point, Mapping) else None) or 0.0
+    present = observed.get("present") if isinstance(observed, Mapping) else None
+    if markers is None or not isinstance(present, list | tuple):
+        return None
+    ranges = [(pair[0], pair[1]) for pair in present if _is_range(pair)]
+    split = math.inf if covers is None else covers - resolution
+    missing = chart.gaps(markers, ranges, split)
+    origin = axis.origin
+    return {
+        "written": chart.acknowledged(markers, axis),
+        "gaps": [
+            (
+                axis.span(gap.sent, gap.until, kind="before" if gap.sent < split else "after"),
+                gap,
+                gap.sent - origin,
+                gap.until - origin,
+            )
+            for gap in missing
+        ],
+        "most": MOST_GAPS,
+        "acknowledged": sum(marker.outcome == "acknowledged" for marker in markers.markers),
+        "indeterminate": sum(marker.outcome == "indeterminate" for marker in markers.markers),
+        "missing": sum(gap.count for gap in missing),
+    }
+
+
+def _is_range(pair: object) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair)
+
+
+def _steps(evidence: Evidence) -> list[Step]:
+    origin = evidence.record.started.at
+    latest: dict[tuple[str, str], Entry] = {(entry.call, entry.kind): entry for entry in evidence.entries}
+    steps = []
+    for call in evidence.record.plan.calls:
+        begun = latest.get((call.id, "intent"))
+        ends = [latest[call.id, kind] for kind in ("effect", "failed") if (call.id, kind) in latest]
+        end = max(ends, key=lambda entry: entry.seq, default=None)
+        seconds = end.stamp.at - begun.stamp.at if begun and end else None
+        steps.append(
+            Step(
+                call.id,
+                call.verb,
+                f"{call.driver} {call.operation}",
+                f"+{words.duration(begun.stamp.at - origin)}" if begun else "",
+                words.duration(seconds) if seconds is not None else "",
+                end.kind if end else "no effect" if begun else "not begun",
+            )
+        )
+    return steps
+
+
+def _tables(evidence: Evidence) -> list[tuple[str, str, str, bool]]:
+    """Every table of the baseline or the restoration: rows before, rows after, and whether the checksums are equal."""
+    baseline = evidence.observed("baseline", "source")
+    before = _sums(baseline.get("fingerprint") if isinstance(baseline, Mapping) else None)
+    after = _sums(evidence.observed("fingerprint", "restored"))
+    names = sorted({*before, *after}) if before and after else []
+    return [
+        (name, _rows(before.get(name)), _rows(after.get(name)), before.get(name) == after.get(name)) for name in names
+    ]
+
+
+def _sums(fingerprint: object) -> dict[str, Mapping[str, Any]]:
+    tables = fingerprint.get("tables") if isinstance(fingerprint, Mapping) else None
+    if not isinstance(tables, Mapping):
+        return {}
+    return {str(name): table for name, table in tables.items() if isinstance(table, Mapping)}
+
+
+def _rows(table: Mapping[str, Any] | None) -> str:
+    count = table.get("rows") if table else None
+    return f"{count:,}" if isinstance(count, int) else "absent"

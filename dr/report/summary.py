@@ -1,0 +1,314 @@
+"""What a person wants to know of a run, as sentences: what came back, how long it took, what was lost, what to do next.
+
+Called by: ``dr.report.formats`` and ``dr.report.page``, which only lay it out. Pure; says nothing that the evidence and
+the verdict do not hold, and nothing that is secret: both hold identifiers and digests only.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
+from dr.evidence.model import Evidence
+from dr.report import words
+
+NOT_ASKED = "not asked"
+_NO_TIME_OR_COUNT = 1e15
+IN_SLO = "within the SLO"
+_KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
+WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The answer to one question: ``value`` is the answer in a few words, ``detail`` goes on from there."""
+
+    name: str
+    value: str
+    detail: str = ""
+    status: Status | None = None
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.value}{self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting in which the restoration differs from its source."""
+
+    name: str
+    source: str
+    restored: str
+    expected: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The sentences of a report. ``facts``: what was restored, how long it took, back to when, what was lost."""
+
+    title: str
+    headline: str
+    facts: tuple[Fact, ...]
+    closing: str
+    """The facts once more, as short as can be: what a small screen shows when the rest has scrolled away."""
+    findings: tuple[Finding, ...]
+    """Worst first, otherwise as demanded."""
+    connect: str
+    """A psql command without a password, or ""."""
+    kept: str
+    """What became of the restoration."""
+    cut_over: tuple[str, ...]
+    """Steps; empty where there is nothing to cut over to."""
+    differences: tuple[Difference, ...]
+    """Unexpected ones first."""
+
+
+def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
+    """The summary of a run."""
+    standing = None if _removed(evidence) else verdict.restored
+    ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
+    return Summary(
+        title=f"{verdict.drill or 'restore'} on {verdict.target}",
+        headline=_headline(verdict),
+        facts=(
+            _restored(evidence, verdict),
+            _took(evidence, verdict),
+            _point(evidence, verdict),
+            _lost(evidence, verdict),
+        ),
+        closing=_closing(verdict),
+        findings=tuple(ordered),
+        connect=_connect(evidence, standing) if standing else "",
+        kept=_kept(evidence, verdict),
+        cut_over=_cut_over(evidence, verdict, standing) if standing else (),
+        differences=_differences(evidence),
+    )
+
+
+def origin(evidence: Evidence) -> str:
+    """From when the time of a recovery counts: a run that was told nothing counts from its own start, and says so."""
+    if evidence.effect("vanish") is not None:
+        return "from the disaster"
+    if evidence.effect("declare") is not None:
+        return "from the declared disaster"
+    if evidence.record.plan.request.since is not None:
+        return "from the disaster (--since)"
+    return "from the command's start (no --since was given)"
+
+
+def find(verdict: Verdict, objective: str) -> Finding | None:
+    """The first finding of ``objective``, or None: not asked."""
+    return next((finding for finding in verdict.findings if finding.objective == objective), None)
+
+
+def disaster(evidence: Evidence) -> float | None:
+    """When it happened, wall clock; None also where the ledger's entry of it cannot be read."""
+    try:
+        return number(evidence.disaster())
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def number(value: object) -> float | None:
+    """``value`` where it is a number, else None: evidence that was altered may hold anything anywhere."""
+    return float(value) if isinstance(value, int | float) and abs(value) < _NO_TIME_OR_COUNT else None
+
+
+def rows(evidence: Evidence, what: str) -> list[Mapping[str, Any]]:
+    """The newest observation of ``what`` on the restored path, as far as it is a list of objects."""
+    observed = evidence.observed(what, "restored")
+    return [item for item in observed if isinstance(item, Mapping)] if isinstance(observed, list | tuple) else []
+
+
+def clocks(evidence: Evidence, verdict: Verdict) -> tuple[tuple[str, float], ...]:
+    """Seconds since the disaster at which the copy was available, first answered correctly, and was in its SLO."""
+    begin = disaster(evidence)
+    if begin is None:
+        return ()
+    moments = (
+        ("available", number((evidence.effect("restore") or {}).get("available_at"))),
+        ("first correct query", number((evidence.effect("examine") or {}).get("first_correct_at"))),
+    )
+    seen = [(name, at - begin) for name, at in moments if at is not None]
+    slo = find(verdict, "time-to-copy")
+    if slo is not None and slo.measured is not None:
+        seen.append((IN_SLO, slo.measured))
+    return tuple(seen)
+
+
+def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
+    """Seconds by the name of the phase, in the order of first appearance: a phase may come more than once."""
+    seconds: dict[str, float] = {}
+    for phase in phases:
+        seconds[phase.name] = seconds.get(phase.name, 0.0) + phase.seconds
+    return tuple(seconds.items())
+
+
+def _headline(verdict: Verdict) -> str:
+    """One sentence: is it good enough, and if not, why not."""
+    if not verdict.findings:
+        return "Nothing was asked of this run, so nothing is proven."
+    if verdict.status is Status.MET:
+        return f"All {len(verdict.findings)} demands are met."
+    incomplete = find(verdict, "completed")
+    if incomplete is not None:
+        return f"The run did not complete. {incomplete.because}"
+    counts = []
+    for status in (Status.MISSED, Status.INCONCLUSIVE):
+        names = [finding.objective for finding in verdict.findings if finding.status is status]
+        if names:
+            counts.append(f"{len(names)} of {len(verdict.findings)} {status} ({', '.join(dict.fromkeys(names))})")
+    return f"{'; '.join(counts)}."
+
+
+def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
+    if verdict.restored is None:
+        return Fact("Restored", "nothing")
+    point = _observed_point(evidence)
+    kind = _KINDS.get(str(point.get("kind")))
+    if kind is None:
+        return Fact("Restored", verdict.restored.identifier)
+    return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(point)}")
+
+
+def _source_name(point: Mapping[str, Any]) -> str:
+    """The recovery point's identifier; of an ARN, the last part, since the rest only repeats the target's pins."""
+    return str(point.get("identifier") or "unknown").split(":auto-backup:")[-1]
+
+
+def _took(evidence: Evidence, verdict: Verdict) -> Fact:
+    finding = find(verdict, "time-to-copy")
+    if finding is None:
+        return Fact("Took", NOT_ASKED)
+    if finding.measured is None:
+        return _unknown("Took", finding)
+    earlier = (clock for clock in clocks(evidence, verdict) if clock[0] != IN_SLO)
+    steps = "".join(f", {name} after {words.duration(seconds)}" for name, seconds in earlier)
+    detail = f"{_bounds(finding)} {origin(evidence)} to a verified copy{_limit(finding)}"
+    return Fact("Took", words.value(finding), f"{detail}{steps.replace(',', ';', 1)}", finding.status)
+
+
+def _point(evidence: Evidence, verdict: Verdict) -> Fact:
+    covers = number(_observed_point(evidence).get("covers") or (evidence.effect("restore") or {}).get("recovery_point"))
+    at = words.moment(covers) if covers is not None else "not known"
+    finding = find(verdict, "exposure")
+    if finding is None:
+        return Fact("Back to", at)
+    if finding.measured is None:
+        return Fact("Back to", at, f". {finding.because}", finding.status)
+    detail = f", exposure {words.value(finding)}{_bounds(finding)}{_limit(finding)}"
+    return Fact("Back to", at, detail, finding.status)
+
+
+def _lost(evidence: Evidence, verdict: Verdict) -> Fact:
+    finding = find(verdict, "loss")
+    if finding is None:
+        unmarked = "" if evidence.markers else ": no markers were written, so only the exposure is known"
+        return Fact("Lost", NOT_ASKED, unmarked)
+    if finding.measured is None:
+        return _unknown("Lost", finding)
+    return Fact("Lost", words.value(finding), f"{_bounds(finding)}{_limit(finding)}. {finding.because}", finding.status)
+
+
+def _unknown(name: str, finding: Finding) -> Fact:
+    said = "not recovered" if finding.status is Status.MISSED else "not known"
+    return Fact(name, said, f". {finding.because}", finding.status)
+
+
+def _bounds(finding: Finding) -> str:
+    bounds = words.bounds(finding)
+    return f" ({bounds})" if bounds else ""
+
+
+def _closing(verdict: Verdict) -> str:
+    parts = [verdict.restored.identifier if verdict.restored else "nothing restored"]
+    for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
+        finding = find(verdict, objective)
+        if finding is not None and finding.measured is not None:
+            parts.append(form.format(words.quantity(finding.measured, finding.unit)))
+    return ", ".join(parts)
+
+
+def _limit(finding: Finding) -> str:
+    return f", limit {words.limit(finding)}: {finding.status}" if finding.limit is not None else f": {finding.status}"
+
+
+def _observed_point(evidence: Evidence) -> Mapping[str, Any]:
+    point = evidence.observed("recovery-point", "restored")
+    return point if isinstance(point, Mapping) else {}
+
+
+def _removed(evidence: Evidence) -> bool:
+    return any((entry.kind, entry.call) == ("undone", "restore") for entry in evidence.entries)
+
+
+def _kept(evidence: Evidence, verdict: Verdict) -> str:
+    if verdict.restored is None:
+        return ""
+    if _removed(evidence):
+        return "The copy was removed when the run unwound; --keep would have kept it."
+    if evidence.record.plan.request.purpose is Purpose.DRILL:
+        return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
+    return "The restoration stands: no clean-up removes it."
+
+
+def _connect(evidence: Evidence, restored: Restored) -> str:
+    """A command to paste. psql asks for the password; a quote in a name cannot end the argument."""
+    known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
+    parts = {"host": restored.host, "port": restored.port, "dbname": restored.database}
+    if known:
+        parts["user"] = known[0]
+    conninfo = " ".join(f"{key}={_conninfo(value)}" for key, value in parts.items() if value != "")
+    return f"psql {shlex.quote(words.printable(f'{conninfo} sslmode=require'))}"
+
+
+def _conninfo(value: object) -> str:
+    text = str(value)
+    if text and not any(c.isspace() or c in "'\\" for c in text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple[str, ...]:
+    if evidence.record.plan.request.purpose is not Purpose.RESTORE:
+        return ()
+    steps = (
+        "Stop every writer of the old database.",
+        f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
+        f"dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
+    )
+    if verdict.status is Status.MET:
+        return steps
+    return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)
+
+
+def _differences(evidence: Evidence) -> tuple[Difference, ...]:
+    made = [
+        Difference(
+            str(item.get("name", "")),
+            _setting(item.get("source")),
+            _setting(item.get("restored")),
+            bool(item.get("expected")),
+            str(item.get("because", "")),
+        )
+        for item in rows(evidence, "configuration")
+    ]
+    return tuple(sorted(made, key=lambda difference: difference.expected))
+
+
+def _setting(value: object) -> str:
+    if value is None or value in ("", [], {}):
+        return "unset"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_setting(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_setting(item) for item in value)
+    return str(value)
