@@ -50,6 +50,19 @@ class Provider(Protocol):
         """How far it is. ``result`` is what ``apply`` returned. Raises ProviderError on a state that cannot recover."""
 
 
+class Restorer(Provider, Protocol):
+    """A provider of restorations: what happens to one after its run."""
+
+    def adopt(self, identifier: str, run: str) -> None:
+        """Take the run's tags off. Raises RefusedError where the restoration is not of ``run``."""
+
+    def seal_tag(self, identifier: str, verdict: str) -> None:
+        """Mark the restoration's run as over, where another machine sees it."""
+
+    def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
+        """The calls that delete drill copies whose expiry lies before ``now`` and whose run is not ``known``."""
+
+
 class Database(Protocol):
     """A database's content, as the examination reads it. Read-only."""
 

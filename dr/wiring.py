@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dr.config.context import Context
 
 if TYPE_CHECKING:
-    from dr.ports import Provider
+    from dr.ports import Provider, Restorer
 
 PROPOSED_BY = {
     "baseline": "postgres",
@@ -35,6 +35,13 @@ def drivers(context: Context) -> Mapping[str, Provider]:
         "measuring": MeasuringProvider(context),
         "serving": ServingProvider(context),
     }
+
+
+def restorer(context: Context) -> Restorer:
+    """The driver that makes a target's restorations."""
+    from dr.drivers.rds import RdsProvider
+
+    return RdsProvider(context)
 
 
 def proposers(by_name: Mapping[str, Provider]) -> Mapping[str, Provider]:

@@ -13,7 +13,7 @@ from dr.config.load import home
 from dr.config.model import Settings
 from dr.domain.model import Purpose
 from dr.evidence.directory import RunDirectory, runs
-from dr.wiring import drivers
+from dr.wiring import restorer
 
 
 def unsealed(target: str | None = None) -> Iterator[RunDirectory]:
@@ -49,11 +49,11 @@ def _clean(session: Session) -> Outcome:
 def clean_orphans(settings: Settings, target: str) -> list[str]:
     """Delete drill copies past their expiry that no run of this DR_HOME owns. Returns a sentence each."""
     context = context_of(settings, target, "orphans")
-    known = {directory.id for directory in runs(home())}
-    provider = drivers(context)["rds"]
+    known = frozenset(directory.id for directory in runs(home()))
+    provider = restorer(context)
     told = []
     with locked(target):
-        for call in provider.orphans(known, context.clock.now().at):  # type: ignore[attr-defined]
+        for call in provider.expired(context.clock.now().at, known):
             provider.confirm_identity()
             result = provider.apply(call, call.args)
             while not provider.poll(call, result).done:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 
-from dr import wiring
+from dr import __version__, wiring
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -35,7 +35,7 @@ from dr.ports import Provider
 from dr.report.formats import document
 
 Tell = Callable[[Call, str], None]
-PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "dr", "psycopg")
+PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "psycopg")
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def seal(session: Session, verdict: Verdict) -> None:
     restored = session.engine.ledger.state().effects.get("restore")
     if restored is not None:
         try:
-            session.providers["rds"].seal_tag(str(restored["identifier"]), verdict.status)  # type: ignore[attr-defined]
+            wiring.restorer(session.context).seal_tag(str(restored["identifier"]), verdict.status)
         except DrError as error:
             session.engine.ledger.append("event", data={"text": f"the restoration could not be tagged: {error}"})
     session.directory.seal(session.context.clock.now())
@@ -258,7 +258,7 @@ def _record(session: Session, began: Stamp) -> RunRecord:
         plan=session.plan,
         started=began,
         emulated=session.context.target.emulated,
-        versions={name: version(name) for name in PARTS},
+        versions={"dr": __version__, **{name: version(name) for name in PARTS}},
         window=session.context.settings.meter.window,
         previous_seal=sealed[-1].seal_digest() if sealed else "",
     )

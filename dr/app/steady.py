@@ -1,6 +1,55 @@
-"""The steady state before and after a drill's method: does the service answer within its objectives?
+"""The steady state of a drill: does the service on the source answer within its objectives, now?
 
-Called by: ``dr.activities``.
+Called by: ``dr.activities``, before and after a drill's method.
 """
 
 from __future__ import annotations
+
+import json
+from time import monotonic_ns
+
+from dr.app.session import Session
+from dr.config.model import ServiceConfig
+from dr.domain.errors import RefusedError
+from dr.domain.model import Observation
+from dr.meter.http import endpoint, request
+from dr.meter.pace import percentile
+from dr.meter.probe import Prober, Settings
+
+SECONDS = 2.0
+"""How long the state is looked at: enough for a p95, short enough to be asked twice in every drill."""
+
+
+def in_slo(session: Session, path: str) -> bool:
+    """Probe ``path`` for a moment and record what was seen. Raises RefusedError where there is no service to ask."""
+    service = session.context.target.service
+    if service is None:
+        raise RefusedError(
+            "The target names no prediction service.", "Set 'service' in dr.yaml, or drop the hypothesis."
+        )
+    objectives = session.context.objectives
+    latencies, errors = _burst(service, session.context.settings.meter.rate, session.context.settings.meter.timeout)
+    p95 = percentile(sorted(latencies), 0.95) / 1e9
+    share = errors / len(latencies)
+    steady = p95 <= objectives.latency_p95 and share <= objectives.error_rate
+    seen = {"p95": p95, "errors": errors, "probes": len(latencies), "in_slo": steady}
+    session.directory.observe([Observation("steady", path, seen)], session.context.clock.now().at)
+    return steady
+
+
+def _burst(service: ServiceConfig, rate: float, timeout: float) -> tuple[list[int], int]:
+    """Latencies from the due time, in nanoseconds, and how many of them were errors."""
+    to = endpoint(service.url.rstrip("/") + "/predict")
+    until = monotonic_ns() + round(SECONDS * 1e9)
+    written: list[bytes] = []
+    bodies = [request(to, body) for body in service.requests]
+    prober = Prober(
+        Settings(to, bodies, service.expected, rate, timeout),
+        first=0,
+        write=written.append,
+        ended=lambda: "done" if monotonic_ns() > until else "",
+    )
+    prober.run()
+    samples = [json.loads(line) for line in b"".join(written).splitlines()]
+    good = [sample for sample in samples if sample["status"] == 200 and not sample["error"]]
+    return [sample["done"] - sample["due"] for sample in samples], len(samples) - len(good)

@@ -6,7 +6,10 @@ Called by: the console script.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
+from pathlib import Path
 
 import click
 
@@ -56,6 +59,17 @@ def cli() -> None:
     """
 
 
+def _noted(error: Exception) -> Path:
+    """Append the trace of a defect to a file that its user alone can read."""
+    from dr.config.load import home
+
+    path = home() / "defects.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        traceback.print_exception(error, file=file)
+    return path
+
+
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
     try:
@@ -75,4 +89,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
+        click.echo(
+            f"dr: the harness itself failed ({type(error).__name__}). The trace is in {_noted(error)}.", err=True
+        )
+        code = 5
     sys.exit(code if isinstance(code, int) else 0)

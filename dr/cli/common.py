@@ -50,9 +50,10 @@ def settings() -> Settings:
 
 
 class Progress:
-    """Tells on stderr what is under way; on a terminal a waiting step rewrites its line."""
+    """Tells on stderr what is under way, against the objective; on a terminal a waiting step rewrites its line."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: float) -> None:
+        self._objective = objective
         self._began = time.monotonic()
         self._open = False
 
@@ -60,7 +61,8 @@ class Progress:
         terminal = sys.stderr.isatty()
         if note and not terminal:
             return
-        line = f"[{time.monotonic() - self._began:6.1f} s] {call.id}" + (f": {note}" if note else "")
+        passed = f"[{time.monotonic() - self._began:6.1f} of {self._objective:.0f} s]"
+        line = f"{passed} {call.id}" + (f": {note}" if note else "")
         click.echo(("\r\x1b[K" if self._open else "") + line, err=True, nl=not (terminal and note))
         self._open = terminal and bool(note)
 
@@ -109,14 +111,14 @@ def print_plan(prepared: Prepared, output: str) -> None:
 
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
-    """Print the verdict, the error and what was left; return the exit code."""
+    """Print the report (a JSON document is the caller's), the error and what was left; return the exit code."""
     from dr.app.outcome import exit_code
 
     evidence = outcome.run.load(session.context.clock)
-    click.echo(rendered(output, evidence, outcome.verdict), nl=False)
     page = outcome.run.path / "report.html"
     page.write_text(rendered("html", evidence, outcome.verdict))
     if output == "text":
+        click.echo(rendered(output, evidence, outcome.verdict), nl=False)
         click.echo(f"  Evidence  {outcome.run.path}\n  Report    {page}")
     if outcome.error is not None:
         click.echo(f"dr: {outcome.error}", err=True)

@@ -80,6 +80,8 @@ def run_drills(
         codes.add(_one(settings, name, options, ran, refused))
         if codes & {130, 143}:
             break
+    if options["output"] == "json" and not options["plan_only"]:
+        _print_json(ran, refused)
     if junit is not None and not options["plan_only"]:
         _write_junit(junit, ran, refused)
     ctx.exit(worst(codes))
@@ -112,7 +114,7 @@ def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple
     from dr.config.load import find_target
 
     experiment = drills.read(name)
-    progress = common.Progress()
+    progress = common.Progress(settings.objectives.time_to_copy)
     drills.check_foreign(experiment, find_target(settings, options["target"]))
     with locked(options["target"]):
         for killed in clean_drills(settings, options["target"], progress):
@@ -127,6 +129,15 @@ def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple
         outcome = drills.run(session, experiment)
     ran.append((session, outcome))
     return common.conclude(session, outcome, options["output"])
+
+
+def _print_json(ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
+    """One document whatever the number of drills: the verdict of one, or a list."""
+    from dr.report.formats import document
+
+    documents = [document(outcome.verdict) for _, outcome in ran]
+    documents += [{"drill": one.drill, "target": one.target, "refused": one.because} for one in refused]
+    click.echo(common.dumps(documents[0] if len(documents) == 1 else documents))
 
 
 def _write_junit(path: Path, ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:

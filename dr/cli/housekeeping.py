@@ -34,7 +34,8 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     from dr.config.load import home
     from dr.evidence.directory import find_run
 
-    settings, progress = common.settings(), common.Progress()
+    settings = common.settings()
+    progress = common.Progress(settings.objectives.time_to_copy)
     chosen = [find_run(home(), run)] if run else list(unsealed(None if everything else target))
     codes = {0}
     for directory in chosen:

@@ -32,8 +32,10 @@ def restore(
 
     The source is not touched. The restored instance stays until you adopt or delete it.
     """
+    from dr.app.cleanup import clean_drills
     from dr.app.restore import run
     from dr.app.session import accept, locked
+    from dr.report.formats import document
 
     settings = common.settings()
     prepared = _prepare(settings, target, options)
@@ -45,7 +47,12 @@ def restore(
         session = accept(prepared, agreed)
         click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(options)}", err=True)
         outcome = run(session)
-    ctx.exit(common.conclude(session, outcome, output))
+        code = common.conclude(session, outcome, output)
+        if output == "json":
+            click.echo(common.dumps(document(outcome.verdict)))
+        for killed in clean_drills(settings, session.context.name, session.tell):  # after what could not wait
+            click.echo(f"Drill {killed.run.id} had been killed; it is cleaned up and judged.", err=True)
+    ctx.exit(code)
 
 
 def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepared:
@@ -54,7 +61,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
     from dr.config.load import find_target, home
     from dr.evidence.directory import find_run
 
-    progress = common.Progress()
+    progress = common.Progress(settings.objectives.time_to_copy)
     if options["resume"]:
         return resume(settings, find_run(home(), options["resume"]), progress)
     since = common.moment(options["since"], "--since") if options["since"] else None

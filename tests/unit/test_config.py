@@ -56,6 +56,7 @@ def test_a_missing_secret_is_named_by_its_reference(reference: str) -> None:
         secret(reference)
 
 
-def test_a_secret_itself_in_the_configuration_is_refused_as_a_reference() -> None:
-    with pytest.raises(UsageError, match="env:NAME or file:PATH"):
+def test_a_secret_itself_in_the_configuration_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="env:NAME or file:PATH") as refused:
         secret("hunter2")
+    assert "hunter2" not in str(refused.value)

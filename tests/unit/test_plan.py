@@ -30,7 +30,7 @@ def test_planning_changes_nothing_and_gives_the_same_plan_twice() -> None:
 
 
 def test_an_unknown_verb_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="no verb 'explode'.*Known verbs: a"):
+    with pytest.raises(UsageError, match=r"no verb 'explode'.*Known verbs: a"):
         plan(request(Verb("explode")), RUN, FACTS, {"a": Scripted()}, ())
 
 
@@ -56,5 +56,5 @@ def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
 
 
 def test_an_unknown_objective_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="no objective speed"):
+    with pytest.raises(UsageError, match=r"no objective speed"):
         demands(request(), {"speed": "restored"}, Objectives(), True)

@@ -1,0 +1,262 @@
+"""``dr restore`` from argv to verdict, against the lab: what it restores, what it refuses, how it survives."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from tests.labs import Lab, eventually
+
+SOURCE = "readmission-db"
+
+
+def statuses(verdict: dict[str, Any]) -> dict[str, str]:
+    return {finding["objective"]: finding["status"] for finding in verdict["findings"]}
+
+
+def tags(instance: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance["TagList"]}
+
+
+def later(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_last_nights_snapshot_is_restored_and_proven(lab: Lab) -> None:
+    before = lab.instances()[SOURCE]
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert verdict["verdict"] == "met"
+    assert set(statuses(verdict).values()) == {"met"}
+    assert {
+        "time-to-copy",
+        "exposure",
+        "schema",
+        "data",
+        "foreign-keys",
+        "model",
+        "golden",
+        "logins",
+        "latency",
+    } <= set(statuses(verdict))
+    restored = lab.instances()[verdict["restored"]["identifier"]]
+    assert restored["DBInstanceStatus"] == "available"
+    assert restored["Endpoint"]["Port"] == verdict["restored"]["port"]
+    assert lab.instances()[SOURCE] == before
+
+
+def test_a_restoration_on_call_is_no_drill_copy(lab: Lab) -> None:
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", "--as", "readmission-db-tonight", code=0)
+    assert verdict["restored"]["identifier"] == "readmission-db-tonight"
+    source, restored = lab.instances()[SOURCE], lab.instances()["readmission-db-tonight"]
+    assert restored["DeletionProtection"] == source["DeletionProtection"]
+    assert restored["BackupRetentionPeriod"] == source["BackupRetentionPeriod"]
+    assert restored["DBSubnetGroup"] == source["DBSubnetGroup"]
+    assert restored["VpcSecurityGroups"] == source["VpcSecurityGroups"]
+    assert tags(source).items() <= tags(restored).items()
+    assert tags(restored)["dr:purpose"] == "restore"
+    assert "dr:expires" not in tags(restored)
+    left = lab.dr("cleanup", "--all", code=0)
+    assert "readmission-db-tonight" not in left.stdout
+    assert "readmission-db-tonight" in lab.instances()
+
+
+def test_adopting_takes_the_runs_tags_off_and_wants_the_identifier(lab: Lab) -> None:
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    identifier = verdict["restored"]["identifier"]
+    refused = lab.dr("adopt", verdict["run"], code=3)
+    assert identifier in refused.stderr
+    lab.dr("adopt", verdict["run"], "--confirm", identifier, code=0)
+    assert not [key for key in tags(lab.instances()[identifier]) if key.startswith("dr:")]
+    lab.rds.add_tags_to_resource(
+        ResourceName=lab.instances()[identifier]["DBInstanceArn"], Tags=[{"Key": "dr:purpose", "Value": "restore"}]
+    )  # so that the fixture removes it
+
+
+def test_a_second_is_waited_for_and_restored_with_all_it_holds_and_no_more(lab: Lab) -> None:
+    with lab.connect(SOURCE) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS dr")
+        connection.execute("CREATE TABLE dr.second_test (word text)")
+        connection.execute("INSERT INTO dr.second_test VALUES ('before')")
+    try:
+        time.sleep(1.2)  # the server's clock, which is real, must pass a whole second
+        at = later(0)
+        time.sleep(1.2)
+        with lab.connect(SOURCE) as connection:
+            connection.execute("INSERT INTO dr.second_test VALUES ('after')")
+        verdict = lab.verdict("restore", "--to-time", at, "--yes", code=None)
+        with lab.connect(verdict["restored"]["identifier"]) as connection:
+            assert connection.execute("SELECT word FROM dr.second_test").fetchall() == [("before",)]
+    finally:
+        with lab.connect(SOURCE) as connection:
+            connection.execute("DROP SCHEMA dr CASCADE")
+
+
+def test_without_consent_and_terminal_nothing_is_changed(lab: Lab) -> None:
+    refused = lab.dr("restore", "--latest-snapshot", code=3)
+    assert "--confirm readmission-db" in refused.stderr
+    assert list(lab.instances()) == [SOURCE]
+
+
+def test_the_plan_is_printed_and_nothing_is_changed(lab: Lab) -> None:
+    runs = lab.runs()
+    printed = lab.dr("restore", "--latest-snapshot", "--plan", code=0)
+    assert "RestoreDBInstanceFromDBSnapshot" in printed.stdout
+    plan = json.loads(lab.dr("restore", "--latest-snapshot", "--plan", "--output", "json", code=0).stdout)
+    assert plan["calls"][0]["id"] == "restore"
+    assert lab.runs() == runs
+    assert list(lab.instances()) == [SOURCE]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ((), 2, "No recovery points were named"),
+        (("--latest", "--latest-snapshot"), 2, "2 recovery points were named"),
+        (("--snapshot", "nothing-of-that-name"), 3, "nothing-of-that-name"),
+        (("--to-time", "2026-04-24T23:45:00"), 2, "has no zone"),
+        (("--to-time", "yesterday"), 2, "is not a time"),
+        (("--to-time", "2020-01-01T00:00:00Z"), 3, "2020-01-01"),
+        (("--to-time", "2099-01-01T00:00:00Z"), 3, "2099-01-01"),
+        (("--latest-snapshot", "--as", "Not_A_Name"), 2, "Not_A_Name"),
+        (("--latest-snapshot", "--as", SOURCE), 3, SOURCE),
+        (("--latest-snapshot", "--since", "tonight"), 2, "is not a time"),
+        (("--latest-snapshot", "--confirm", "another-db"), 3, "another-db"),
+    ],
+)
+def test_wrong_input_ends_in_one_clear_sentence(lab: Lab, args: tuple[str, ...], code: int, words: str) -> None:
+    consent = () if "--confirm" in args else ("--yes",)
+    ended = lab.dr("restore", *args, *consent, code=code)
+    assert words in ended.stderr
+    assert list(lab.instances()) == [SOURCE]
+
+
+def altered(lab: Lab, tmp_path: Path, **changes: object) -> dict[str, str]:
+    """A dr.yaml whose target "pinned" is the lab's with ``changes``."""
+    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, **changes))
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"pinned": target}}))
+    return {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_TARGET": "pinned"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"account": "999999999999"}, "999999999999"),
+        ({"region": "us-east-1"}, "us-east-1"),
+        ({"endpoint": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+        ({"instance": "another-db"}, "another-db"),
+    ],
+)
+def test_a_target_that_is_not_what_it_is_pinned_to_is_refused(
+    lab: Lab, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    ended = lab.dr("restore", "--latest-snapshot", "--yes", **altered(lab, tmp_path, **changes))
+    assert ended.returncode in (3, 5)
+    assert words in ended.stderr
+    assert list(lab.instances()) == [SOURCE]
+
+
+def test_wrong_credentials_are_said_to_be_wrong(lab: Lab, tmp_path: Path) -> None:
+    bad = tmp_path / "credentials"
+    bad.write_text("[lab]\naws_access_key_id = AKIAWRONG\naws_secret_access_key = wrong\n")
+    env = altered(lab, tmp_path, credentials={"file": str(bad), "profile": "lab"})
+    ended = lab.dr("restore", "--latest-snapshot", "--yes", **env)
+    assert ended.returncode in (3, 5)
+    assert "credentials" in ended.stderr.lower()
+    assert "wrong" not in ended.stderr.replace("wrong credentials", "")
+
+
+def test_an_interrupted_restore_is_finished_by_the_same_command(lab: Lab) -> None:
+    running = lab.begin("restore", "--latest-snapshot", "--yes")
+    eventually(lambda: len(lab.instances()) == 2)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    run = lab.runs()[-1].name
+    finished = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert finished["run"] == run
+    assert len(lab.instances()) == 2
+
+
+@pytest.mark.parametrize("call", ["restore", "configure", "examine", "serve", "golden", "measure-restored"])
+def test_a_restore_killed_at_any_step_is_finished_by_the_same_command(lab: Lab, call: str) -> None:
+    running = lab.begin("restore", "--latest-snapshot", "--yes")
+    eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
+    running.kill()
+    running.wait(10)
+    finished = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert finished["run"] == lab.runs()[-1].name
+    assert len(lab.instances()) == 2
+
+
+def intends(run: Path, call: str) -> bool:
+    """Whether the run's ledger holds an intent of ``call`` that has no effect yet, or had one."""
+    ledger = run / "ledger.jsonl"
+    lines = ledger.read_text().splitlines() if ledger.exists() and not (run / "seal.json").exists() else []
+    return any(f'"intent", "call": "{call}"' in line for line in lines)
+
+
+def test_another_machine_finds_the_restoration_by_its_tag(lab: Lab, tmp_path: Path) -> None:
+    running = lab.begin("restore", "--latest-snapshot", "--yes", **altered(lab, tmp_path))
+    eventually(lambda: len(lab.instances()) == 2)
+    running.kill()
+    running.wait(10)
+    run = lab.runs()[-1].name
+    elsewhere = Path(tmp_path / "elsewhere")
+    finished = lab.verdict(
+        "restore", "--latest-snapshot", "--yes", **{**altered(lab, tmp_path), "DR_HOME": str(elsewhere)}
+    )
+    assert finished["run"] == run
+    assert len(lab.instances()) == 2
+
+
+def test_a_second_restore_of_the_same_source_is_refused_while_one_is_under_way(lab: Lab) -> None:
+    running = lab.begin("restore", "--latest-snapshot", "--yes")
+    try:
+        eventually(lambda: len(lab.instances()) == 2)
+        refused = lab.dr("restore", "--latest", "--yes", code=3)
+        assert "under way" in refused.stderr
+    finally:
+        running.wait(120)
+    assert len(lab.instances()) == 2
+
+
+def test_a_source_that_is_gone_is_restored_from_what_was_known_of_it(own_lab: Lab) -> None:
+    lab = own_lab
+    lab.dr("backups", code=0)  # every look at the source stores its profile
+    before = lab.instances()[SOURCE]
+    lab.rds.modify_db_instance(DBInstanceIdentifier=SOURCE, DeletionProtection=False)
+    eventually(lambda: lab.instances()[SOURCE]["DBInstanceStatus"] == "available")
+    lab.rds.delete_db_instance(DBInstanceIdentifier=SOURCE, SkipFinalSnapshot=True, DeleteAutomatedBackups=False)
+    eventually(lambda: SOURCE not in lab.instances())
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes")
+    assert statuses(verdict)["data"] == "met"
+    assert statuses(verdict)["time-to-copy"] == "met"
+    restored = lab.instances()[verdict["restored"]["identifier"]]
+    for name in ("DBSubnetGroup", "VpcSecurityGroups", "DBParameterGroups", "BackupRetentionPeriod", "MultiAZ"):
+        assert restored[name] == before[name]
+
+
+def test_no_secret_stands_in_anything_a_run_leaves(lab: Lab) -> None:
+    lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    secrets = [path.read_text().strip() for path in (lab.home / "lab" / "secrets").iterdir()]
+    assert secrets
+    for file in lab.runs()[-1].rglob("*"):
+        content = file.read_text(errors="replace") if file.is_file() else ""
+        assert not [file for secret in secrets if secret in content]
+
+
+def test_a_verdict_is_repeated_offline_and_altered_evidence_is_not_believed(lab: Lab) -> None:
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert lab.verdict("verify", verdict["run"], code=0)["findings"] == verdict["findings"]
+    observations = lab.home / "runs" / verdict["run"] / "observations.jsonl"
+    observations.write_bytes(observations.read_bytes().replace(b'"ok":true', b'"ok":true '))
+    again = lab.verdict("verify", verdict["run"], code=4)
+    assert again["verdict"] == "inconclusive"
+    assert "altered" in json.dumps(again)

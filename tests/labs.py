@@ -1,0 +1,165 @@
+"""A lab of its own for tests: brought up and down through the command line, reached as a stock client reaches it.
+
+Used by: tests/integration and tests/sabotage, through the fixtures in tests/conftest.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+import psutil
+import psycopg
+import yaml
+
+from dr.config.load import secret
+from dr.config.model import Login, Target
+
+ROOT = Path(__file__).parent.parent
+
+
+class Lab:
+    """One lab under a DR_HOME of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DR_", "AWS_", "PG"))}
+        self.env = {**kept, "DR_HOME": str(home), "NO_COLOR": "1"}
+
+    def dr(self, *args: str, code: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``dr`` and, with ``code``, insist on its exit code."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "dr", *args],
+            capture_output=True,
+            text=True,
+            env={**self.env, **env},
+            cwd=ROOT,
+            timeout=240,
+            check=False,
+        )
+        assert "Traceback" not in ended.stderr, ended.stderr
+        if code is not None:
+            assert ended.returncode == code, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    def begin(self, *args: str, **env: str) -> subprocess.Popen[str]:
+        """Start ``dr`` in a session of its own and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "dr", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**self.env, **env},
+            cwd=ROOT,
+            start_new_session=True,
+        )
+
+    def verdict(self, *args: str, code: int | None = None, **env: str) -> dict[str, Any]:
+        """Run ``dr ... --output json`` and return its document."""
+        document: dict[str, Any] = json.loads(self.dr(*args, "--output", "json", code=code, **env).stdout)
+        return document
+
+    @property
+    def target(self) -> Target:
+        return msgspec.convert(yaml.safe_load((self.home / "lab" / "target.yaml").read_text()), Target)
+
+    @cached_property
+    def rds(self) -> Any:
+        session = _session(self.target)
+        return session.client("rds", endpoint_url=self.target.endpoint, region_name=self.target.region)
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """Every instance by identifier."""
+        found = self.rds.describe_db_instances()["DBInstances"]
+        return {instance["DBInstanceIdentifier"]: instance for instance in found}
+
+    @contextmanager
+    def connect(self, identifier: str, login: Login | None = None) -> Iterator[psycopg.Connection[Any]]:
+        """A connection to an instance, as the harness unless ``login`` says otherwise."""
+        endpoint = self.instances()[identifier]["Endpoint"]
+        login = login or self.target.database.harness
+        with psycopg.connect(
+            host=endpoint["Address"],
+            port=endpoint["Port"],
+            dbname=self.target.database.name,
+            user=login.user,
+            password=secret(login.secret),
+            sslmode="verify-full",
+            sslrootcert=self.target.database.ca,
+            autocommit=True,
+        ) as connection:
+            yield connection
+
+    def runs(self) -> list[Path]:
+        return sorted((self.home / "runs").glob("*-*")) if (self.home / "runs").exists() else []
+
+    def run_processes(self) -> list[str]:
+        """Command lines of processes that name a run of this lab: meters, guardians, Chaos Toolkit."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            environ = process.info["environ"] or {}
+            if environ.get("DR_HOME") == str(self.home) and environ.get("DR_RUN"):
+                found.append(" ".join(process.info["cmdline"] or []))
+        return found
+
+    def assert_whole(self) -> None:
+        """Only the source is there, available and untouched, and nothing of a run still works."""
+        self.remove_restorations()
+        assert list(self.instances()) == [self.target.instance]
+        assert self.instances()[self.target.instance]["DBInstanceStatus"] == "available"
+
+    def remove_restorations(self) -> None:
+        """Delete what dr restore made, which dr itself never deletes."""
+        for identifier, instance in self.instances().items():
+            tags = {tag["Key"]: tag["Value"] for tag in instance.get("TagList", [])}
+            if identifier != self.target.instance and tags.get("dr:purpose") == "restore":
+                self.rds.modify_db_instance(DBInstanceIdentifier=identifier, DeletionProtection=False)
+                eventually(lambda i=identifier: self.instances()[i]["DBInstanceStatus"] == "available")
+                self.rds.delete_db_instance(DBInstanceIdentifier=identifier, SkipFinalSnapshot=True)
+        eventually(lambda: all(i["DBInstanceStatus"] != "deleting" for i in self.instances().values()))
+
+
+def _session(target: Target) -> Any:
+    credentials = target.credentials
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = credentials.file
+    try:
+        session = boto3.Session(profile_name=credentials.profile)
+        session.get_credentials()
+    finally:
+        del os.environ["AWS_SHARED_CREDENTIALS_FILE"]
+    return session
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> Any:
+    """Wait until ``condition`` holds and return what it gave."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+@contextmanager
+def lab_up(*args: str) -> Iterator[Lab]:
+    """A lab of its own, gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="dr-", dir="/tmp"))
+    home.chmod(0o755)
+    lab = Lab(home)
+    try:
+        lab.dr("lab", "up", *args, code=0)
+        yield lab
+    finally:
+        lab.dr("lab", "down", code=0)
+        shutil.rmtree(home)

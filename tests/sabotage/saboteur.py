@@ -1,0 +1,43 @@
+"""What a sabotaged drill runs between its restore and its examination: one act against the copy.
+
+Called by: Chaos Toolkit, as a process action that tests/sabotage/test_sabotage.py puts into an experiment. ``ACT`` is
+SQL, executed as the copy's master user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import psycopg
+import yaml
+
+from dr.config.load import secret
+from dr.config.model import Target
+
+
+def main(act: str) -> None:
+    home = Path(os.environ["DR_HOME"])
+    target = msgspec.convert(yaml.safe_load((home / "lab" / "target.yaml").read_text()), Target)
+    master = target.database.master
+    assert master is not None
+    entries = map(json.loads, (home / "runs" / os.environ["DR_RUN"] / "ledger.jsonl").read_text().splitlines())
+    copy = next(e["data"] for e in entries if (e["kind"], e["call"]) == ("effect", "restore"))
+    with psycopg.connect(
+        host=copy["host"],
+        port=copy["port"],
+        dbname=target.database.name,
+        user=master.user,
+        password=secret(master.secret),
+        sslmode="verify-full",
+        sslrootcert=target.database.ca,
+        autocommit=True,
+    ) as connection:
+        connection.execute(act.replace("RUN", os.environ["DR_RUN"].replace("-", "_")).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,206 @@
+"""The judge judged: recoveries that are bad must be missed, measurements that are blind must be inconclusive.
+
+Each sabotage is done to a real copy, by an action put into the real experiment; what must be found is the finding that
+names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from tests.integration.test_restore import SOURCE, intends
+from tests.labs import ROOT, Lab, eventually
+
+SNAPSHOT, TIME = "rds-snapshot-restore", "rds-pitr"
+
+
+def sabotaged(drill: str, act: str, into: Path) -> str:
+    """The drill's experiment with ``act`` (SQL against the copy) after its restore. Returns the file's path."""
+    experiment = yaml.safe_load((ROOT / "experiments" / f"{drill}.yaml").read_text())
+    place = next(n for n, step in enumerate(experiment["method"]) if step["provider"]["func"] == "restore")
+    arguments = ["-m", "tests.sabotage.saboteur", act]
+    provider = {"type": "process", "path": sys.executable, "arguments": arguments}
+    experiment["method"].insert(place + 1, {"name": "sabotage", "type": "action", "provider": provider})
+    path = into / f"sabotaged-{drill}.yaml"
+    path.write_text(yaml.safe_dump(experiment, sort_keys=False))
+    return str(path)
+
+
+def finding(verdict: dict[str, Any], objective: str) -> dict[str, Any]:
+    return next(f for f in verdict["findings"] if f["objective"] == objective)
+
+
+def test_a_table_that_is_missing_in_the_copy_is_missed(lab: Lab, tmp_path: Path) -> None:
+    verdict = run(lab, SNAPSHOT, "DROP TABLE predictions", tmp_path)
+    for objective in ("schema", "data"):
+        assert finding(verdict, objective)["status"] == "missed"
+        assert "predictions" in finding(verdict, objective)["because"]
+
+
+ALTERED = "UPDATE admissions SET primary_diagnosis = 'Z00' WHERE admission_id = 'SYN-0001-1'"
+EMPTIED = "UPDATE patients SET demographics = '{}' WHERE patient_id = 'SYN-0001'"
+
+
+@pytest.mark.parametrize(("act", "table"), [(ALTERED, "admissions"), (EMPTIED, "patients")])
+def test_one_altered_row_in_the_copy_is_missed(lab: Lab, tmp_path: Path, act: str, table: str) -> None:
+    verdict = run(lab, SNAPSHOT, act, tmp_path)
+    assert verdict["verdict"] == "missed"
+    assert finding(verdict, "data")["status"] == "missed"
+    assert table in finding(verdict, "data")["because"]
+
+
+def test_a_copy_without_an_active_model_is_missed(lab: Lab, tmp_path: Path) -> None:
+    verdict = run(lab, SNAPSHOT, "UPDATE model_versions SET active = false", tmp_path)
+    assert finding(verdict, "model")["status"] == "missed"
+    assert verdict["verdict"] == "missed"
+
+
+def test_a_marker_that_is_gone_from_the_copy_is_lost(lab: Lab, tmp_path: Path) -> None:
+    act = "DELETE FROM dr.markers_RUN WHERE n = (SELECT min(n) + 3 FROM dr.markers_RUN)"
+    verdict = run(lab, TIME, act, tmp_path)
+    assert finding(verdict, "loss")["status"] == "missed"
+    assert finding(verdict, "loss")["measured"] == 1
+    assert finding(verdict, "exact-point")["status"] == "missed"
+
+
+def test_a_copy_that_holds_more_than_its_second_is_missed(lab: Lab, tmp_path: Path) -> None:
+    newest = "(SELECT max(n) FROM dr.markers_RUN)"
+    act = f"INSERT INTO dr.markers_RUN (n, sent_at) SELECT {newest} + k, now() FROM generate_series(1, 40) k"
+    verdict = run(lab, TIME, act, tmp_path)
+    assert finding(verdict, "exact-point")["status"] == "missed"
+
+
+def test_rows_that_did_not_come_back_are_missed(lab: Lab, tmp_path: Path) -> None:
+    verdict = run(lab, TIME, "DELETE FROM dr.victims_RUN", tmp_path)
+    assert finding(verdict, "data")["status"] == "missed"
+    assert "victims" in finding(verdict, "data")["because"]
+
+
+def test_a_service_that_is_too_slow_is_missed(lab: Lab) -> None:
+    verdict = lab.verdict("drill", "run", SNAPSHOT, "--yes", code=1, DR_SERVICE_DELAY_MS="1300")
+    assert finding(verdict, "latency")["status"] == "missed"
+    assert finding(verdict, "time-to-copy")["status"] == "missed"
+
+
+def test_a_stalled_prober_is_inconclusive(lab: Lab) -> None:
+    with beside(lab, "settle-restored", stall):
+        verdict = lab.verdict("drill", "run", SNAPSHOT, "--yes", code=4)
+    assert finding(verdict, "latency")["status"] == "inconclusive"
+    assert "void" in finding(verdict, "latency")["because"]
+
+
+def stall(run: Path) -> None:
+    """Stop the prober of the restored path for most of its time."""
+    pid = next(
+        entry["data"]["pid"]
+        for entry in map(json.loads, (run / "ledger.jsonl").read_text().splitlines())
+        if (entry["kind"], entry["call"]) == ("effect", "measure-restored")
+    )
+    for _ in range(10):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.7)  # a real process is stalled in real time
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.3)
+
+
+class beside:  # noqa: N801  (reads as a word)
+    """While inside, do ``act`` once the newest run intends ``call``."""
+
+    def __init__(self, lab: Lab, call: str, act: Callable[[Path], None]) -> None:
+        known = set(lab.runs())
+
+        def wait() -> None:
+            eventually(lambda: any(run not in known and intends(run, call) for run in lab.runs()), 120)
+            act(lab.runs()[-1])
+
+        self._thread = threading.Thread(target=wait, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(60)
+
+
+def test_a_copy_without_a_baseline_is_inconclusive(lab: Lab) -> None:
+    kept = lab.home / "baselines"
+    kept.rename(lab.home / "elsewhere")
+    try:
+        verdict = lab.verdict("drill", "run", SNAPSHOT, "--yes", code=4)
+    finally:
+        (lab.home / "elsewhere").rename(kept)
+    for objective in ("data", "schema", "golden"):
+        assert finding(verdict, objective)["status"] == "inconclusive"
+
+
+def test_markers_that_nobody_acknowledged_are_inconclusive(lab: Lab, tmp_path: Path) -> None:
+    act = "DROP TABLE dr.markers_RUN"
+    verdict = run(lab, TIME, act, tmp_path)
+    assert finding(verdict, "loss")["status"] in ("missed", "inconclusive")
+    assert verdict["verdict"] != "met"
+
+
+def test_a_stale_application_password_is_missed(own_lab: Lab) -> None:
+    lab = own_lab
+    role = next(login for login in lab.target.database.roles if login.user == "readmission_analyst")
+    fresh = secrets.token_urlsafe(16)
+    master = lab.target.database.master
+    with lab.connect(SOURCE, master) as connection:
+        encrypted = connection.pgconn.encrypt_password(fresh.encode(), role.user.encode(), b"scram-sha-256").decode()
+        connection.execute(
+            psycopg.sql.SQL("ALTER ROLE {} PASSWORD {}").format(psycopg.sql.Identifier(role.user), encrypted)
+        )
+    Path(role.secret.removeprefix("file:")).write_text(fresh)
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=1)
+    assert finding(verdict, "logins")["status"] == "missed"
+    assert role.user in finding(verdict, "logins")["because"]
+
+
+def test_an_archive_that_is_cut_off_is_never_met(own_lab: Lab, tmp_path: Path) -> None:
+    lab = own_lab
+    (tmp_path / "dr.yaml").write_text("objectives: {time-to-copy: 15}")
+    inject(lab, "cut_archive", instance=SOURCE)
+    verdict = lab.verdict("drill", "run", TIME, "--yes", DR_CONFIG=str(tmp_path / "dr.yaml"))
+    assert verdict["verdict"] in ("missed", "inconclusive")
+    assert "restorable" in json.dumps(verdict)
+    inject(lab, "cut_archive", instance=SOURCE, cut=False)
+    lab.assert_whole()
+
+
+def inject(lab: Lab, fault: str, **arguments: Any) -> None:
+    """Put a fault into ``lab``."""
+    from dr.lab import control
+
+    before = os.environ.get("DR_HOME")
+    os.environ["DR_HOME"] = str(lab.home)
+    try:
+        control.inject(fault, **arguments)
+    finally:
+        os.environ.pop("DR_HOME")
+        if before is not None:
+            os.environ["DR_HOME"] = before
+
+
+def run(lab: Lab, drill: str, act: str, into: Path) -> dict[str, Any]:
+    """Run the drill with ``act`` against its copy."""
+    verdict = lab.verdict("drill", "run", sabotaged(drill, act, into), "--yes")
+    journal = json.loads((lab.runs()[-1] / "journal.json").read_text())
+    done = next(step for step in journal["run"] if step["activity"]["name"] == "sabotage")
+    assert done["status"] == "succeeded", done
+    assert done["output"]["status"] == 0, done
+    return verdict

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("DR_TARGET", "DR_CONFIG", "DR_RUN", "DR_YES", "DR_CONFIRM"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def dr(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dr", *args], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("nonsense",), 2, "nonsense"),
+        (("restore", "--nonsense"), 2, "--nonsense"),
+        (("restore", "--snapshot", "x"), 3, "'dr lab up'"),
+        (("restore", "--snapshot", "x", "--target", "prod"), 2, "no target 'prod'"),
+        (("restore", "--resume", "zzz"), 2, "no run 'zzz'"),
+        (("drill", "run"), 2, "No drill was named"),
+        (("drill", "show", "zzz"), 2, "no drill 'zzz'"),
+        (("verify", "zzz"), 2, "no run 'zzz'"),
+        (("report", "zzz"), 2, "no run 'zzz'"),
+        (("adopt", "zzz"), 2, "no run 'zzz'"),
+        (("cleanup", "zzz"), 2, "no run 'zzz'"),
+        (("baseline",), 3, "'dr lab up'"),
+        (("backups",), 3, "'dr lab up'"),
+    ],
+)
+def test_a_mistake_ends_in_a_sentence_and_its_exit_code(
+    home: Path, args: tuple[str, ...], code: int, words: str
+) -> None:
+    ended = dr(*args)
+    assert ended.returncode == code
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_broken_configuration_is_named_and_nothing_is_done(home: Path) -> None:
+    (home / "dr.yaml").write_text("targets: 3")
+    ended = dr("restore", "--latest")
+    assert ended.returncode == 2
+    assert "dr.yaml is not a valid configuration" in ended.stderr
+    assert not (home / "runs").exists()
+
+
+def test_help_names_every_command_and_imports_no_heavy_library(home: Path) -> None:
+    code = "import sys; sys.argv=['dr','--help']; from dr.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code + "print(sorted({'boto3','psycopg','chaoslib','moto','jinja2'} & set(sys.modules)))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.splitlines()[-1] == "[]"
+    for command in ("restore", "drill", "verify", "report", "history", "adopt", "cleanup", "abort", "baseline", "lab"):
+        assert f"  {command} " in ended.stdout
+
+
+def test_an_empty_history_is_no_error(home: Path) -> None:
+    ended = dr("history", "--output", "json")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "[]")
+
+
+def test_nothing_to_clean_or_abort_is_no_error(home: Path) -> None:
+    assert dr("cleanup").returncode == 0
+    assert dr("abort").returncode == 0

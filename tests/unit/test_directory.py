@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dr.domain.errors import EvidenceError, UsageError
+from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
+from dr.evidence.directory import RunDirectory, find_run, runs
+from dr.evidence.model import RunRecord
+from tests.virtual import VirtualClock, call
+
+CLOCK = VirtualClock()
+PLAN = Plan(
+    Request("lab", (Verb("restore", {"to": {"snapshot": "latest"}}),), Purpose.RESTORE),
+    RunIdentity("run", "lab", Purpose.RESTORE, "digest"),
+    (call("restore"),),
+    (),
+)
+RECORD = RunRecord(PLAN, CLOCK.now(), "RDS emulated", {"dr": "0"}, 1.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "runs" / "20261123-101500-abcd")
+    digest = directory.create(RECORD)
+    directory.ledger(CLOCK).append("accepted", data={"run.json": digest})
+    directory.observe([Observation("model", "restored", {"active": 1})], 1.0)
+    return directory
+
+
+def sealed(run: RunDirectory) -> RunDirectory:
+    run.write_verdict({"verdict": "met"})
+    run.seal(CLOCK.now())
+    return run
+
+
+def test_a_plan_survives_the_way_to_the_disk_and_back(run: RunDirectory) -> None:
+    assert run.record() == RECORD
+
+
+def test_an_untouched_sealed_run_has_no_problems(run: RunDirectory) -> None:
+    assert sealed(run).load(CLOCK).problems == ()
+
+
+def test_clean_up_may_append_to_the_ledger_beyond_the_seal(run: RunDirectory) -> None:
+    sealed(run).ledger(CLOCK).append("undoing", "restore")
+    assert run.load(CLOCK).problems == ()
+
+
+@pytest.mark.parametrize("name", ["observations.jsonl", "verdict.json", "run.json"])
+def test_what_was_altered_after_the_seal_is_named(run: RunDirectory, name: str) -> None:
+    path = sealed(run).path / name
+    path.write_bytes(path.read_bytes().replace(b"1", b"2").replace(b"met", b"mot"))
+    assert any(name in problem and "altered" in problem for problem in run.load(CLOCK).problems)
+
+
+def test_what_went_missing_or_was_added_after_the_seal_is_named(run: RunDirectory) -> None:
+    (sealed(run).path / "observations.jsonl").unlink()
+    (run.path / "samples-restored.jsonl").write_text("")
+    problems = " ".join(run.load(CLOCK).problems)
+    assert "observations.jsonl is missing" in problems
+    assert "samples-restored.jsonl was altered" in problems
+
+
+def test_a_loosened_demand_is_noticed_even_without_a_seal(run: RunDirectory) -> None:
+    path = run.path / "run.json"
+    path.write_bytes(path.read_bytes().replace(b"latest", b"oldest"))
+    assert "run.json is not what was accepted in the ledger" in run.load(CLOCK).problems
+
+
+def test_a_ledger_shortened_after_the_seal_is_noticed(run: RunDirectory) -> None:
+    ledger = sealed(run).path / "ledger.jsonl"
+    ledger.write_bytes(b"")
+    assert "ledger.jsonl was altered after the seal" in run.load(CLOCK).problems
+
+
+def test_a_run_without_its_run_json_is_an_evidence_error(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match=r"run\.json cannot be read"):
+        RunDirectory(tmp_path).record()
+
+
+def test_a_directory_killed_before_it_became_a_run_is_none(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "half-made").mkdir()
+    assert [r.id for r in runs(tmp_path)] == [run.id]
+
+
+def test_a_run_is_found_by_a_part_of_its_name_or_as_the_latest(run: RunDirectory, tmp_path: Path) -> None:
+    assert find_run(tmp_path, "abcd").id == run.id
+    assert find_run(tmp_path, "latest").id == run.id
+
+
+@pytest.mark.parametrize("name", ["zzzz", ""])
+def test_an_unknown_or_ambiguous_run_is_refused(run: RunDirectory, tmp_path: Path, name: str) -> None:
+    RunDirectory(tmp_path / "runs" / "20261123-101501-beef").create(RECORD)
+    with pytest.raises(UsageError, match="'dr history' lists the runs"):
+        find_run(tmp_path, name)
+
+
+def test_the_halt_is_seen_with_its_reason_until_the_run_is_resumed(run: RunDirectory) -> None:
+    assert run.halted() == ""
+    run.halt("dr abort was called")
+    assert run.halted() == "dr abort was called"
+    run.resume()
+    assert run.halted() == ""
