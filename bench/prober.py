@@ -16,22 +16,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dr.drivers.process import identity
 from dr.evidence.samples import load_samples, samples_file
 from dr.meter.pace import Pace, percentile
 
-RATE, SECONDS, ROUNDS = 1000, 5.0, 3
-STALL_AT, STALL, STALLED_SECONDS = 2.0, 1.0, 6.0
+RATE, SECONDS, ROUNDS = 1000, 4.0, 3
+STALL_AT, STALL, STALLED_SECONDS = 0.8, 1.0, 2.6
 BODY = {"patient": "synthetic"}
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"risk": 0.5}'
 
 
 class Stub(asyncio.Protocol):
-    """Answers every request at once; a request for /stall/SECONDS stops the whole server for so long."""
+    """Answers every request at once; a request for /stall/SECONDS holds all answers back for so long."""
+
+    held: ClassVar[list[Callable[[], None]] | None] = None
+    """Answers held back while the server stalls; None while it does not."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -39,8 +45,19 @@ class Stub(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"POST /stall/"):
-            time.sleep(float(data.split(b" ", 2)[1].rpartition(b"/")[2]))
-        self.transport.write(ANSWER * max(1, data.count(b"POST ")))
+            Stub.held = []
+            seconds = float(data.split(b" ", 2)[1].rpartition(b"/")[2])
+            asyncio.get_running_loop().call_later(seconds, self.release)
+        answer = partial(self.transport.write, ANSWER * max(1, data.count(b"POST ")))
+        if Stub.held is None:
+            answer()
+        else:
+            Stub.held.append(answer)
+
+    def release(self) -> None:
+        held, Stub.held = Stub.held or [], None
+        for answer in held:
+            answer()
 
 
 def serve(ready: Connection) -> None:
@@ -107,8 +124,9 @@ def peer(port: int, seconds: float, answers: Connection) -> None:
         async with aiohttp.ClientSession(trace_configs=[trace]) as session:
 
             async def request(due: int) -> None:
-                async with session.post(f"http://127.0.0.1:{port}/", json=BODY, trace_request_ctx=due) as response:
-                    await response.read()
+                with suppress(aiohttp.ClientError):  # a busy machine breaks some; lateness was noted before
+                    async with session.post(f"http://127.0.0.1:{port}/", json=BODY, trace_request_ctx=due) as response:
+                        await response.read()
 
             def fire(due: int) -> None:
                 called.append(time.monotonic_ns() - due)
@@ -119,7 +137,9 @@ def peer(port: int, seconds: float, answers: Connection) -> None:
             pace = Pace(time.monotonic_ns() + 200_000_000, RATE)
             for n in range(round(RATE * seconds)):
                 loop.call_at(pace.due(n) / 1e9, fire, pace.due(n))
-            await asyncio.sleep(seconds + 1)
+            await asyncio.sleep(seconds + 0.5)
+            while tasks:
+                await asyncio.wait(tasks)
 
     asyncio.run(main())
     answers.send((called, sent))
@@ -145,7 +165,7 @@ def stalled_p99(port: int) -> tuple[float, float]:
     return STALL - len(samples) / 100 / RATE, measured
 
 
-def report(lates: list[list[int]], peers: list[tuple[list[int], list[int]]], stall: tuple[float, float]) -> bool:
+def report(lates: list[list[int]], peers: list[tuple[list[int], list[int]]], stalls: list[tuple[float, float]]) -> bool:
     """Print every figure and whether it suffices."""
 
     def median(rounds: list[list[int]], share: float) -> float:
@@ -155,11 +175,11 @@ def report(lates: list[list[int]], peers: list[tuple[list[int], list[int]]], sta
     for name, rounds in (("prober", lates), ("aiohttp, headers sent", sent), ("aiohttp, callback", called)):
         print(f"{name:24} lateness p50 {median(rounds, 0.5):.3f} ms, p95 {median(rounds, 0.95):.3f} ms")
     ratio = median(sent, 0.5) / median(lates, 0.5)
-    expected, measured = stall
+    off, expected, measured = sorted((abs(m - e) / e, e, m) for e, m in stalls)[len(stalls) // 2]
     results = [
         (median(lates, 0.95) <= 0.2, f"lateness p95 {median(lates, 0.95):.3f} ms (at most 0.2 ms, idle machine)"),
         (ratio >= 5, f"{ratio:.1f} times better than aiohttp in the median (at least 5)"),
-        (abs(measured - expected) <= 0.01 * expected, f"stall: p99 {measured:.4f} s for {expected:.4f} s (within 1%)"),
+        (off <= 0.01, f"stall: p99 {measured:.4f} s for {expected:.4f} s, {off:.2%} off (within 1%)"),
     ]
     for good, what in results:
         print(f"{'PASS' if good else 'FAIL'}  {what}")
@@ -171,11 +191,13 @@ def main() -> int:
     stub = multiprocessing.Process(target=serve, args=(sender,), daemon=True)
     stub.start()
     port = receiver.recv()
-    lates, peers = [], []
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: the figures are an idle machine's only near 0")
+    lates, peers, stalls = [], [], []
     for _ in range(ROUNDS):
         lates.append(sorted(s.sent - s.due for s in own(port, SECONDS) if s.sent))
         peers.append(lateness_of_peer(port))
-    good = report(lates, peers, stalled_p99(port))
+        stalls.append(stalled_p99(port))
+    good = report(lates, peers, stalls)
     stub.terminate()
     stub.join()
     return 0 if good else 1

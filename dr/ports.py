@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from dr.domain.model import Call, Facts, Fingerprint, Observation, Progress, Request, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Stamp, Verb
 
 
 class Clock(Protocol):
@@ -61,13 +61,3 @@ class Restorer(Provider, Protocol):
 
     def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
         """The calls that delete drill copies whose expiry lies before ``now`` and whose run is not ``known``."""
-
-
-class Database(Protocol):
-    """A database's content, as the examination reads it. Read-only."""
-
-    def fingerprint(self, snapshot: str | None, include: tuple[str, ...] = ()) -> Fingerprint:
-        """Sum every table under ``snapshot`` (None: the present one, recorded in the answer)."""
-
-    def examine(self) -> tuple[Observation, ...]:
-        """Foreign keys by anti-join, indexes, the active model version."""

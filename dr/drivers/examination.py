@@ -17,6 +17,7 @@ from dr.domain.model import Baseline, Observation, Progress
 from dr.drivers import examine
 from dr.drivers.baseline import repeat_baseline
 from dr.drivers.fingerprint import OWN_SCHEMA, major_version, take_fingerprint
+from dr.drivers.postgres_clock import clock_offset
 from dr.drivers.postgres_connection import Connection, Server, connect
 from dr.drivers.postgres_source import Source, artifacts_of
 from dr.drivers.postgres_victims import victim_table
@@ -24,6 +25,8 @@ from dr.evidence.baselines import BaselineStore, covering, read_baseline
 from dr.meter.mark import marker_table
 
 RUN_BASELINE = "baseline.json"
+LOOK_SECONDS = 3
+"""How long a source is waited for that may be what was lost."""
 PATH = "restored"
 
 
@@ -54,7 +57,20 @@ class Examination:
             yield self._saw("the indexes", **keys)
             yield self._saw("what is left", indexes=examine.indexes(connection))
             last = self._saw("", model=self._model(connection, baseline), **self._own(connection, baseline))
-        yield Progress(True, {"first_correct_at": first, "notes": notes}, observations=last.observations)
+        seen = (*last.observations, *self._clock(notes))
+        yield Progress(True, {"first_correct_at": first, "notes": notes}, observations=seen)
+
+    def _clock(self, notes: list[str]) -> tuple[Observation, ...]:
+        """The source's clock, where it is still up: what the exposure's uncertainty rests on."""
+        if self._source is None:
+            return ()
+        try:
+            with connect(self._source.server, self._database, seconds=LOOK_SECONDS) as connection:
+                offset = clock_offset(connection, lambda: self._context.clock.now().at)
+        except DrError as error:
+            notes.append(f"the source's clock could not be read: {error}")
+            return ()
+        return (Observation("clock", "source", offset),)
 
     def _saw(self, following: str, **observed: Any) -> Progress:
         seen = tuple(Observation(what, PATH, value) for what, value in observed.items())

@@ -124,7 +124,6 @@ _TYPED: dict[str, tuple[str, str, str]] = {
     "int4": _hashing("hashint4extended"),
     "float4": _hashing("hashfloat4extended"),
     "float8": _hashing("hashfloat8extended"),
-    "date": _hashing("timestamp_hash_extended", "{}::timestamp", "timestamp 'epoch'"),
     "timestamp": _hashing("timestamp_hash_extended", missing="timestamp 'epoch'"),
     "timestamptz": _hashing("timestamp_hash_extended", "{}::timestamp", "timestamp 'epoch'"),
     "uuid": _hashing("uuid_hash_extended", missing="uuid '00000000-0000-0000-0000-000000000000'"),

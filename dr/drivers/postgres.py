@@ -5,7 +5,7 @@ Called by: ``dr.wiring``, which makes one for each target, and the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,37 +15,17 @@ from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, 
 from dr.drivers import postgres_victims
 from dr.drivers.asking import ask_golden
 from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
-from dr.drivers.examination import Examination
+from dr.drivers.examination import LOOK_SECONDS, RUN_BASELINE, Examination
 from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers.postgres_clock import clock_offset, database_clock
 from dr.drivers.postgres_connection import Connection, connect, translated
 from dr.drivers.postgres_source import Source, artifacts_of, last_seen, require_source, source_among
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 
 __all__ = ["PostgresProvider", "nightly"]
 
-LOOK_SECONDS = 3
-"""How long a look waits for a source that may be what was lost."""
 READ_SECONDS = 14_400.0
 """The most that reading a whole database may take."""
-CLOCK_READINGS = 7
-RUN_BASELINE = "baseline.json"
-
-
-def clock_offset(connection: Connection, now: Callable[[], float]) -> dict[str, float]:
-    """Database clock minus the harness's, within ``uncertainty``: half the shortest of several round trips; seconds."""
-    best = (float("inf"), 0.0)
-    for _ in range(CLOCK_READINGS):
-        before = now()
-        database = database_clock(connection)
-        after = now()
-        best = min(best, (after - before, database - (before + after) / 2))
-    return {"offset": best[1], "uncertainty": best[0] / 2}
-
-
-def database_clock(connection: Connection) -> float:
-    with translated("reading the server's clock"):
-        row = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
-    return float(row[0]) if row else 0.0
 
 
 class PostgresProvider:

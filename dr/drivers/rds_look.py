@@ -98,7 +98,9 @@ def _window(row: Mapping[str, Any], name: str, status: str) -> RecoveryPoint:
     reach = row.get("RestoreWindow", {})
     return RecoveryPoint(
         kind="window",
-        identifier=str(row.get("DBInstanceAutomatedBackupsArn") or row.get("DbiResourceId") or name),
+        identifier=name
+        if status == "active"
+        else str(row.get("DBInstanceAutomatedBackupsArn") or row["DbiResourceId"]),
         source=name,
         status=status,
         covers=reach.get("LatestTime"),

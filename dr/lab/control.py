@@ -27,7 +27,9 @@ from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import call
 
 UP_LIMIT = 180.0
-"""Seconds the daemon may take: a loaded dump may be large."""
+"""Seconds the daemon may take."""
+LOAD_LIMIT = 3600.0
+"""Seconds it may take to load a dump."""
 DOWN_LIMIT = 60.0
 UNUSABLE = '"$`\\\n'
 """pg_ctl hands its log's path to a shell, inside double quotes."""
@@ -44,11 +46,6 @@ class Outcome:
 
 def directory() -> Path:
     return home() / "lab"
-
-
-SPACING = 1.2
-"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
-only what surely lies between itself and the next."""
 
 
 SPACING = 1.2
@@ -74,7 +71,7 @@ def up(
             f"PostgreSQL's pg_ctl cannot work in {place}.", 'Set DR_HOME to a place without " $ ` or \\.'
         )
     try:
-        with presence.holding(place / "up.lock", UP_LIMIT):
+        with presence.holding(place / "up.lock", LOAD_LIMIT if load else UP_LIMIT):
             return _up(place, patients, load.absolute() if load else None, baseline, say)
     except OSError as error:
         raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
@@ -121,7 +118,8 @@ def _start(place: Path, patients: int, load: Path | None, say: Callable[[str], N
             stderr=output,
             start_new_session=True,
         )
-    limit, phase = time.monotonic() + UP_LIMIT, ""
+    patience = LOAD_LIMIT if load is not None else UP_LIMIT
+    limit, phase = time.monotonic() + patience, ""
     while time.monotonic() < limit:
         now = presence.read(place)
         if now is not None and now.pid == child.pid:
@@ -137,7 +135,7 @@ def _start(place: Path, patients: int, load: Path | None, say: Callable[[str], N
             raise ProviderError("The lab's daemon ended while it was brought up.", _last_words(place))
         time.sleep(0.03)
     child.terminate()
-    raise ProviderError(f"The lab was not up within {UP_LIMIT:.0f} s.", _last_words(place))
+    raise ProviderError(f"The lab was not up within {patience:.0f} s.", _last_words(place))
 
 
 def _as_error(now: Presence) -> DrError:

@@ -26,7 +26,7 @@ TOP = 26.0
 MOST_COLUMNS = 430
 PROBES_PER_COLUMN = 4
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
-_BAR = 220.0
+BAR = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ def bar(finding: Finding) -> Bar | None:
     most = max(*finite, finding.limit, 0.0) * 1.12 or 1.0
 
     def x(value: float) -> float:
-        return round(3 + (_BAR - 6) * min(1.0, max(0.0, value / most)), 1)
+        return round(3 + (BAR - 6) * min(1.0, max(0.0, value / most)), 1)
 
     low, high = x(min(known)), x(max(known))
     return Bar(

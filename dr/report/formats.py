@@ -58,11 +58,8 @@ def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = 
     if summary.findings:
         lines += ["", *_table(summary.findings, width, style)]
     lines += ["", *_next_steps(evidence, verdict, summary, width, style)]
-    lines += [
-        "",
-        f"{status}  {words.printable(summary.closing)}",
-        f"  Whole report: dr report {verdict.run} --format html",
-    ]
+    first, *rest = _wrapped(summary.closing, width, len(verdict.status) + 2)
+    lines += ["", f"{status}  {first.lstrip()}", *rest, f"  Whole report: dr report {verdict.run} --format html"]
     return "\n".join(lines) + "\n"
 
 

@@ -213,9 +213,8 @@ def test_a_drill_takes_repeats_deletes_and_finds_everything_in_the_copy(granted:
         result, seen = examine(granted, copy, vanished["recovery_point"])
         assert result["first_correct_at"] is not None
         assert result["notes"] == []
-        assert set(seen) == {
-            "baseline", "logins", "fingerprint", "foreign-keys", "indexes", "model", "victims"
-        }  # fmt: skip
+        parts = {"fingerprint", "foreign-keys", "indexes", "model", "victims"}
+        assert set(seen) == {"baseline", "clock", "logins", *parts}
         assert seen["victims"] == {"expected": 200, "present": 200}
         assert seen["baseline"]["repeats"][0]["changed"] == ()
         assert seen["baseline"]["golden"] == {"P1": "answer"}
@@ -408,6 +407,17 @@ def test_a_copy_that_does_not_answer_yet_is_asked_again(granted: Drill, server: 
         progress = granted.provider.poll(call, result)
         assert not progress.done
         assert "cannot be reached" in progress.note
+
+
+def test_a_source_that_is_lost_does_not_keep_its_copy_from_being_examined(granted: Drill, server: LocalServer) -> None:
+    (call,) = granted.calls("examine")
+    lost = {**call.args["source"], "port": free_port()}
+    progress, observed = granted.perform(call, {**restored(server, 1.0, granted), "source": lost})
+    assert "clock" not in {o.what for o in observed}
+    assert "the source's clock could not be read" in progress.result["notes"][-1]
+    gone, observed = granted.perform(call, {**restored(server, 1.0, granted), "source": None})
+    assert gone.result["notes"] == []
+    assert {"fingerprint", "foreign-keys"} <= {o.what for o in observed}
 
 
 def test_markers_are_ranges_of_what_the_copy_holds(granted: Drill, server: LocalServer) -> None:

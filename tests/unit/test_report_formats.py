@@ -78,6 +78,12 @@ def test_text_keeps_to_the_width_of_the_terminal_but_for_commands_to_paste(width
         assert long == []
 
 
+def test_the_last_lines_keep_to_the_width_even_with_a_long_name() -> None:
+    long = replace(verdict(), restored=Restored("readmission-db-restored-20261123-075323-ce89", "h", 1, "d"))
+    last = text(drill(), long, 80).splitlines()[-3:]
+    assert max(len(line) for line in last) <= 80
+
+
 def test_text_of_a_restore_says_how_to_connect_what_differs_and_how_to_cut_over() -> None:
     said = text(on_call(), met())
     assert "psql 'host=127.0.0.1 port=54123 dbname=readmission user=readmission_api sslmode=require'" in said

@@ -69,7 +69,10 @@ def admit(state: State, identifier: str, parameter: str) -> str:
 
 
 def enter(state: State, name: str, attributes: dict[str, Any], tags: dict[str, str], port: int | None) -> Instance:
-    one = Instance(name, new_resource_id(), "creating", port or free_port(), attributes, tags)
+    taken = {one.port for one in state.instances.values()}
+    # A stopped server's port looks free, and so does one whose server is still being made.
+    chosen = port or next(number for number in iter(free_port, 0) if number not in taken)
+    one = Instance(name, new_resource_id(), "creating", chosen, attributes, tags)
     state.instances[name] = one
     return one
 

@@ -110,11 +110,12 @@ def _moment(asked: Asked, source: Instance, state: State, latest: float | None) 
             "PointInTimeRestoreNotEnabled",
             f"Point in time restore is not enabled for {source.identifier}: its backup retention is 0.",
         )
-    begin, end = views.earliest(state, source.resource_id), latest
-    if begin is None or end is None:
+    window = views.window(state, source.resource_id, latest)
+    if window is None:
         raise AwsError(
             "InvalidDBInstanceState", f"Instance {source.identifier} has no automated backup to restore yet."
         )
+    begin, end = window
     if use_latest:
         return end
     at = float(math.floor(float(asked["RestoreTime"])))

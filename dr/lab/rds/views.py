@@ -37,11 +37,17 @@ def earliest(state: State, resource_id: str) -> float | None:
     return float(math.ceil(min(ends))) if ends else None
 
 
+def window(state: State, resource_id: str, latest: float | None) -> tuple[float, float] | None:
+    """From when to when a point in time can be restored; None: no whole second yet."""
+    begin = earliest(state, resource_id)
+    return (begin, latest) if begin is not None and latest is not None and begin <= latest else None
+
+
 def instance(store: Store, state: State, one: Instance, latest: float | None) -> dict[str, Any]:
     """``latest``: how far the archive covers, None where there is none."""
     a = one.attributes
     shown: dict[str, Any] = {key: value for key, value in a.items() if key not in _GROUP_NAMES}
-    covered = latest if a["BackupRetentionPeriod"] and earliest(state, one.resource_id) is not None else None
+    covered = window(state, one.resource_id, latest) if a["BackupRetentionPeriod"] else None
     shown |= {
         "DBInstanceIdentifier": one.identifier,
         "DBInstanceStatus": status(one),
@@ -49,7 +55,7 @@ def instance(store: Store, state: State, one: Instance, latest: float | None) ->
         "DBInstanceArn": store.arn("db", one.identifier),
         "DbInstancePort": 0,
         "InstanceCreateTime": one.created,
-        "LatestRestorableTime": covered,
+        "LatestRestorableTime": covered[1] if covered else None,
         "PendingModifiedValues": pending(one),
         "TagList": tag_list(one.tags),
         "DBSecurityGroups": [],
@@ -97,8 +103,7 @@ def snapshot(store: Store, one: Snapshot) -> dict[str, Any]:
 
 def automated_backup(store: Store, state: State, kept: Retained, *, gone: bool) -> dict[str, Any]:
     one, a = kept.instance, kept.instance.attributes
-    begin, end = earliest(state, one.resource_id), kept.latest
-    window = {"EarliestTime": begin, "LatestTime": end} if begin is not None and end is not None else {}
+    covered = window(state, one.resource_id, kept.latest)
     same = ("AllocatedStorage", "AvailabilityZone", "MasterUsername", "Engine", "EngineVersion", "LicenseModel", "Iops")
     return {
         **{key: a.get(key) for key in same},
@@ -107,8 +112,8 @@ def automated_backup(store: Store, state: State, kept: Retained, *, gone: bool) 
         "DbiResourceId": one.resource_id,
         "DBInstanceIdentifier": one.identifier,
         "Region": store.account.region,
-        "RestoreWindow": window,
-        "Status": "retained" if gone else "active" if window else "creating",
+        "RestoreWindow": {"EarliestTime": covered[0], "LatestTime": covered[1]} if covered else None,
+        "Status": "retained" if gone else "active" if covered else "creating",
         "Port": one.port,
         "VpcId": state.subnet_groups[a["DBSubnetGroupName"]].vpc,
         "InstanceCreateTime": one.created,
