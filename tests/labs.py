@@ -51,7 +51,7 @@ class Lab:
         )
         assert "Traceback" not in ended.stderr, ended.stderr
         if code is not None:
-            assert ended.returncode == code, f"exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+            assert ended.returncode == code, f"exit {ended.returncode}\n{_short(ended.stdout)}\n{ended.stderr}"
         return ended
 
     def begin(self, *args: str, **env: str) -> subprocess.Popen[str]:
@@ -163,3 +163,12 @@ def lab_up(*args: str) -> Iterator[Lab]:
     finally:
         lab.dr("lab", "down", code=0)
         shutil.rmtree(home)
+
+
+def _short(output: str) -> str:
+    """Of a verdict only what is not met, else the whole output."""
+    try:
+        found = json.loads(output)["findings"]
+    except (ValueError, KeyError, TypeError):
+        return output
+    return "\n".join(f"{f['status']} {f['objective']}: {f['because']}" for f in found if f["status"] != "met")

@@ -19,7 +19,7 @@ from dr.lab.rds import building, names
 from dr.lab.rds.actions_instances import enter, find
 from dr.lab.rds.faults import Failing, Faults
 from dr.lab.rds.postgres import PostgresServers
-from dr.lab.rds.protocol import Api, known_code
+from dr.lab.rds.protocol import Api
 from dr.lab.rds.records import Instance, Snapshot, Store
 from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.work import Work
@@ -168,7 +168,7 @@ class Lab:
         return self._work.automated_backup(one)
 
     def fail_calls(self, code: str, calls: int = 1, action: str = "") -> None:
-        if not known_code(code):
+        if code not in self._api.failures:
             raise RefusedError(f"The lab knows no error code {code!r}.")
         self._faults.fail(Failing(code, calls, action))
 

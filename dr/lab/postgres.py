@@ -193,6 +193,8 @@ class Server:
             raise ProviderError(f"PostgreSQL on port {self.port} did not start: {reason}.")
         if recovery:
             self._configure({})
+        # The checkpointer looked at archive_timeout while the server still recovered, and would now sleep for minutes.
+        self.site.binaries.run("pg_ctl", ["reload", "-D", str(self.data), "-s"])
 
     def _recovers(self, deadline: int) -> bool:
         """Wait until the recovery has ended. Whether it takes sessions then; False: it gave up, or ran out of time."""

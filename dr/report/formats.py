@@ -78,13 +78,17 @@ def _labelled(name: str, sentence: str, width: int, style: Style) -> list[str]:
 
 
 def _table(findings: Sequence[Finding], width: int, style: Style) -> list[str]:
-    """One line a finding; what is not met gives its whole reason below, the others as much as fits."""
+    """One line a finding; what is not met gives its whole reason, the others as much as fits.
+
+    Where there is no number, the reason takes the room of the numbers.
+    """
     names = _names(findings)
     cells = [(name, words.measured(f), f"limit {words.limit(f)}" if f.limit is not None else "") for name, f in names]
     widths = [max(len(row[column]) for row in cells) for column in range(3)]
     lines = []
     for row, (_, finding) in zip(cells, names, strict=True):
-        padded = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True) if size)
+        shown = zip(row, widths, strict=True) if any(row[1:]) else [(row[0], widths[0])]
+        padded = "  ".join(cell.ljust(size) for cell, size in shown if size)
         taken = 2 + 12 + 2 + len(padded)
         line = f"  {style(finding.status.ljust(12), finding.status)}  {padded}"
         because = words.printable(finding.because)

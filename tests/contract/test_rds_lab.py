@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from dr.domain.errors import RefusedError
 from dr.lab import control
 from tests.contract.lab import client, environment, lab_home
 from tests.contract.rds_suite import Cloud, RdsSuite
@@ -109,6 +110,12 @@ class TestFaults:
         rds.describe_db_snapshots()
         assert code(rds.describe_db_instances) == code(rds.describe_db_instances) == "ExpiredToken"
         rds.describe_db_instances()
+
+    def test_only_codes_that_rds_knows_can_be_armed(self, rds: Any) -> None:
+        with pytest.raises(RefusedError):
+            control.inject("fail_calls", code="OutOfCoffee")
+        control.inject("fail_calls", code="InsufficientDBInstanceCapacity")
+        assert code(rds.describe_db_instances) == "InsufficientDBInstanceCapacity"
 
     def test_a_stock_client_rides_out_throttling(self, lab: Path) -> None:
         control.inject("fail_calls", code="Throttling", calls=2)

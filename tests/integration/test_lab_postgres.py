@@ -17,6 +17,7 @@ import pytest
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.evidence.clock import SystemClock
 from dr.lab import process
+from dr.lab.archive import next_segment, segments
 from dr.lab.binaries import find
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.site import Site, free_port, open_site
@@ -141,6 +142,19 @@ def test_a_stopped_server_is_not_running_and_starts_again(server: Server) -> Non
     server.start()
     server.start()
     assert server.is_running()
+
+
+def test_the_archive_moves_on_by_itself_after_every_start(server: Server) -> None:
+    heart = Heartbeat(server, 0.5)
+    heart.start()
+    try:
+        for restart in (server.stop, server.kill):
+            restart()
+            server.start()
+            before = max(segments(server.archive))
+            assert eventually(lambda: max(segments(server.archive)) > next_segment(before), limit=20)  # noqa: B023
+    finally:
+        heart.stop()
 
 
 def test_the_heartbeat_goes_on_after_a_restart(server: Server) -> None:

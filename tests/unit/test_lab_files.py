@@ -34,7 +34,7 @@ def expand(command: str, path: Path, name: str) -> str:
     return command.replace("%%", "\0").replace("%p", str(path)).replace("%f", name).replace("\0", "%")
 
 
-@pytest.mark.parametrize("place", ["plain", "it's 100% odd $HOME"])
+@pytest.mark.parametrize("place", ["plain", "it's 100%f odd $HOME"])
 def test_archiving_copies_once_bears_repetition_and_refuses_another_content(tmp_path: Path, place: str) -> None:
     archive, segment = tmp_path / place, tmp_path / "segment"
     command = expand(settings.archive_command(archive), segment, "0001")

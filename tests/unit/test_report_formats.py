@@ -63,6 +63,12 @@ def test_text_lists_the_worst_findings_first_with_their_whole_reason() -> None:
     assert "Table admissions changed while the baseline was repeated." in re.sub(r"\s+", " ", rows)
 
 
+def test_the_reason_of_a_finding_without_numbers_takes_their_room() -> None:
+    counted = Finding("foreign-keys", "restored", Status.MET, "All 3 foreign keys hold in the whole of the copy.")
+    said = text(drill(), verdict(*FINDINGS, counted), 80)
+    assert "  met           foreign-keys  All 3 foreign keys hold in the whole of the copy.\n" in said
+
+
 def test_text_names_the_path_of_a_finding_where_there_are_several() -> None:
     several = (*FINDINGS, replace(FINDINGS[-1], path="source"))
     assert "errors [source]" in text(drill(), verdict(*several))

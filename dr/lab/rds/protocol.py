@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from dr.domain.errors import DrError
 from dr.lab.rds.actions import ACTIONS
-from dr.lab.rds.errors import COMMON, AwsError
+from dr.lab.rds.errors import AwsError
 from dr.lab.rds.faults import DROP
 from dr.lab.rds.service import Lab, dispatch
 from dr.lab.rds.signature import SignedRequest, verify
@@ -27,7 +27,10 @@ LARGEST = 1 << 20
 
 
 class Api:
-    """The endpoint: ``url`` once made; serves in threads of its own until ``close``."""
+    """The endpoint: ``url`` once made; serves in threads of its own until ``close``.
+
+    ``failures``: what a call can be made to fail with.
+    """
 
     def __init__(self, lab: Lab, port: int = 0) -> None:
         wire = Wire()
@@ -36,6 +39,7 @@ class Api:
             pass
 
         Handler.lab, Handler.wire = lab, wire
+        self.failures = frozenset({*wire.codes(), DROP})
         self._server = _Server(("127.0.0.1", port), Handler)
         self.port = int(self._server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -120,8 +124,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("x-amzn-RequestId", request)
         self.end_headers()
         self.wfile.write(content)
-
-
-def known_code(code: str) -> bool:
-    """Whether a fault may be armed with ``code``."""
-    return code == DROP or code in COMMON

@@ -31,6 +31,10 @@ class Wire:
         self._models = {"rds": _model("rds"), "sts": _model("sts")}
         self._versions = {model.metadata["apiVersion"]: name for name, model in self._models.items()}
 
+    def codes(self) -> set[str]:
+        """Every error code that RDS knows, the common ones among them."""
+        return {str(shape.error_code) for shape in self._models["rds"].error_shapes}
+
     def operation(self, form: Mapping[str, str]) -> tuple[str, OperationModel]:
         """The service ("rds" or "sts") and the operation that a form asks for. Raises AwsError."""
         action = form.get("Action", "")
