@@ -16,7 +16,8 @@ from dr.domain.errors import DrError, EvidenceError
 from dr.domain.model import Baseline, Observation, Progress
 from dr.drivers import examine
 from dr.drivers.baseline import repeat_baseline
-from dr.drivers.fingerprint import OWN_SCHEMA, major_version, take_fingerprint
+from dr.drivers.fingerprint import major_version, take_fingerprint
+from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset
 from dr.drivers.postgres_connection import Connection, Server, connect
 from dr.drivers.postgres_source import Source, artifacts_of

@@ -16,7 +16,7 @@ from psycopg import Error, sql
 
 from dr.config.model import DatabaseConfig
 from dr.domain.errors import DrError
-from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, Server, connect, reason, translated
 
 _OTHERS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"

@@ -20,10 +20,10 @@ from psycopg import Error, IsolationLevel, sql
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Fingerprint, TableSum
+from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, reason, translated
 from dr.drivers.postgres_schema import schema_digests
 
-OWN_SCHEMA = "dr"
 UNREADABLE = "unreadable: "
 """Begins the method of a table that could not be summed; the reason follows."""
 

@@ -16,7 +16,7 @@ from dr.drivers import postgres_victims
 from dr.drivers.asking import ask_golden
 from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.examination import LOOK_SECONDS, RUN_BASELINE, Examination
-from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset, database_clock
 from dr.drivers.postgres_connection import Connection, connect, translated
 from dr.drivers.postgres_source import Source, artifacts_of, last_seen, require_source, source_among

@@ -7,26 +7,21 @@ could forget stands in the comments of what it concerns, written in the same tra
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from psycopg import sql
 
-from dr.drivers.fingerprint import OWN_SCHEMA
+from dr.drivers import own_schema
+from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, translated
 
 ROWS = 200
-_NAME_LENGTH = 63
 
 
 def victim_table(run: str) -> str:
-    """The name, within schema dr, of a run's victims: what SQL takes unquoted, no longer than PostgreSQL keeps."""
-    return f"victims_{re.sub(r'[^a-z0-9]+', '_', run.lower())}"[:_NAME_LENGTH]
-
-
-def _identifier(table: str) -> sql.Identifier:
-    return sql.Identifier(OWN_SCHEMA, table)
+    """The name, within schema dr, of a run's victims."""
+    return own_schema.table_name("victims", run)
 
 
 def plant(connection: Connection, table: str, run: str) -> int:
@@ -35,41 +30,27 @@ def plant(connection: Connection, table: str, run: str) -> int:
     Raises RefusedError where the harness's role may not.
     """
     with translated("planting the drill's victims"), connection.transaction():
-        if connection.execute("select to_regnamespace(%s)", (OWN_SCHEMA,)).fetchone() == (None,):
-            connection.execute(sql.SQL("create schema {}").format(sql.Identifier(OWN_SCHEMA)))
-            mark = sql.Literal(_made_by(run))
-            connection.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(OWN_SCHEMA), mark))
+        own_schema.make(connection, run)
         connection.execute(
             sql.SQL(
                 "create table if not exists {} (n bigint primary key, note text not null,"
                 " planted_at timestamptz not null default clock_timestamp())"
-            ).format(_identifier(table))
+            ).format(own_schema.table(table))
         )
         connection.execute(
             sql.SQL(
                 "insert into {} (n, note) select n, 'synthetic row ' || n from generate_series(1, %s) as n"
                 " on conflict do nothing"
-            ).format(_identifier(table)),
+            ).format(own_schema.table(table)),
             (ROWS,),
         )
     return ROWS
 
 
-def _made_by(run: str) -> str:
-    return f"made by dr run {run}"
-
-
 def drop(connection: Connection, table: str, run: str) -> None:
     """Remove the table, and the schema where this run made it and nothing else is in it."""
     with translated("dropping the drill's victims"):
-        connection.execute(sql.SQL("drop table if exists {}").format(_identifier(table)))
-        ours = connection.execute(
-            "select from pg_namespace n where n.nspname = %s and obj_description(n.oid, 'pg_namespace') = %s"
-            " and not exists (select from pg_class c where c.relnamespace = n.oid)",
-            (OWN_SCHEMA, _made_by(run)),
-        ).fetchone()
-        if ours is not None:
-            connection.execute(sql.SQL("drop schema {}").format(sql.Identifier(OWN_SCHEMA)))
+        own_schema.drop(connection, table, run)
 
 
 def vanished(connection: Connection, table: str) -> dict[str, Any] | None:
@@ -87,9 +68,9 @@ def vanish(connection: Connection, table: str, note: Mapping[str, Any]) -> dict[
     Returns ``note`` with what was deleted, and when by the server's clock.
     """
     with translated("deleting the drill's victims"), connection.transaction():
-        deleted = connection.execute(sql.SQL("delete from {}").format(_identifier(table))).rowcount
+        deleted = connection.execute(sql.SQL("delete from {}").format(own_schema.table(table))).rowcount
         clock = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
         done = {**note, "rows": deleted, "database_at": clock[0] if clock else None}
-        comment = sql.SQL("comment on table {} is {}").format(_identifier(table), sql.Literal(json.dumps(done)))
+        comment = sql.SQL("comment on table {} is {}").format(own_schema.table(table), sql.Literal(json.dumps(done)))
         connection.execute(comment)
     return done

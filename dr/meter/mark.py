@@ -8,7 +8,6 @@ COMMIT whose wait for the synchronous standby was cancelled answers with success
 from __future__ import annotations
 
 import queue
-import re
 import select
 import threading
 import time
@@ -20,10 +19,11 @@ from time import monotonic_ns
 from typing import Any, Protocol
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 
 from dr.config.load import secret
 from dr.domain.errors import DrError, ProviderError
+from dr.drivers import own_schema
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import (
     ACKNOWLEDGED,
@@ -84,26 +84,26 @@ class Login:
 
 
 def marker_table(run: str) -> str:
-    """The name, within schema dr, of a run's markers: what SQL takes unquoted, and no longer than PostgreSQL keeps."""
-    return f"markers_{re.sub(r'[^a-z0-9]+', '_', run.lower())}"[:63]
+    """The name, within schema dr, of a run's markers."""
+    return own_schema.table_name("markers", run)
 
 
 def create_table(login: Login, run: str, timeout: float = 5.0) -> None:
     """Make the run's table, and schema dr where it is missing; again does no harm. Raises ProviderError."""
-    with _statements(login, timeout) as connection:
-        row = connection.execute("SELECT to_regnamespace('dr') IS NOT NULL").fetchone()
-        if row is None or not row[0]:  # asked first: IF NOT EXISTS wants the right to create schemas all the same
-            connection.execute("CREATE SCHEMA IF NOT EXISTS dr")
+    with _statements(login, timeout) as connection, connection.transaction():
+        own_schema.make(connection, run)
         connection.execute(
-            f"CREATE TABLE IF NOT EXISTS dr.{marker_table(run)} (n bigint PRIMARY KEY,"
-            " sent_at timestamptz NOT NULL, written_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (n bigint PRIMARY KEY,"
+                " sent_at timestamptz NOT NULL, written_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+            ).format(own_schema.table(marker_table(run)))
         )
 
 
 def drop_table(login: Login, run: str, timeout: float = 5.0) -> None:
-    """Remove the run's table. Raises ProviderError."""
+    """Remove the run's table, and the schema where this run made it. Raises ProviderError."""
     with _statements(login, timeout) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS dr.{marker_table(run)}")
+        own_schema.drop(connection, marker_table(run), run)
 
 
 @contextmanager
