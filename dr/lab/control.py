@@ -48,11 +48,6 @@ def directory() -> Path:
     return home() / "lab"
 
 
-SPACING = 1.2
-"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
-only what surely lies between itself and the next."""
-
-
 def up(
     patients: int = 2000,
     load: Path | None = None,
@@ -89,10 +84,8 @@ def _up(
         say("taking last night's snapshot and its baseline")
         if baseline is not None:
             baseline()
-            time.sleep(SPACING)
         automated_backup(SOURCE)
         if baseline is not None:
-            time.sleep(SPACING)
             baseline()
         call(place, now.control, "ready")
     except BaseException:

@@ -166,8 +166,9 @@ class TestFaults:
 
     def test_a_cut_archive_stops_the_latest_restorable_time(self, rds: Any) -> None:
         def latest() -> Any:
-            return rds.describe_db_instances(DBInstanceIdentifier=SOURCE)["DBInstances"][0]["LatestRestorableTime"]
+            return rds.describe_db_instances(DBInstanceIdentifier=SOURCE)["DBInstances"][0].get("LatestRestorableTime")
 
+        until(latest)
         control.inject("cut_archive", instance=SOURCE)
         try:
             time.sleep(1.0)

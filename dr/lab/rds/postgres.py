@@ -61,7 +61,7 @@ class PostgresServers:
 
     def start(self, key: str) -> None:
         self.server(key).start()
-        self._wake(key)
+        self._beat(key)
 
     def stop(self, key: str) -> None:
         self._hush(key)
@@ -130,16 +130,9 @@ class PostgresServers:
 
     def _enter(self, key: str, server: Server) -> None:
         self._servers[key] = server
-        self._wake(key)
+        self._beat(key)
 
-    def _wake(self, key: str) -> None:
-        """Let a started server's archive advance.
-
-        A checkpointer that slept in while the server still recovered knows nothing of archive_timeout, and would finish
-        no segment for minutes; a reload wakes it. Heartbeats are what it archives.
-        """
-        with self._servers[key].connect() as connection:
-            connection.execute("SELECT pg_reload_conf()")
+    def _beat(self, key: str) -> None:
         if key not in self._hearts:
             self._hearts[key] = Heartbeat(self._servers[key])
             self._hearts[key].start()
