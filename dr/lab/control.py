@@ -48,6 +48,11 @@ def directory() -> Path:
     return home() / "lab"
 
 
+SPACING = 1.2
+"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
+only what surely lies between itself and the next."""
+
+
 def up(
     patients: int = 2000,
     load: Path | None = None,
@@ -84,6 +89,7 @@ def _up(
         say("taking last night's snapshot and its baseline")
         if baseline is not None:
             baseline()
+            time.sleep(SPACING)
         automated_backup(SOURCE)
         if baseline is not None:
             baseline()

@@ -24,6 +24,10 @@ from dr.ports import Clock
 log = logging.getLogger(__name__)
 RESTARTS = 3
 """Times a dead server is started again before its instance has failed."""
+GLANCE, GLANCES = 0.1, 100
+"""Seconds between two looks at how far an archive reaches, and how often it is looked."""
+PAST = 1.0
+"""Seconds by which last night's archive reaches past last night's backup at the least."""
 
 
 class _Locks:
@@ -217,11 +221,19 @@ class Work:
             return snapshot
 
     def automated_backup(self, one: Instance) -> str:
-        """Last night's backup, now: blocks until it is there. Returns the snapshot's identifier."""
+        """Last night's backup, now: blocks until it is there and the archive reaches past it, as it had all night to.
+
+        Returns the snapshot's identifier.
+        """
         with self._store.changing():
             one.status = "backing-up"
         snapshot = self._automated(one)
         self._back_up(one, snapshot)
+        for _ in range(GLANCES):
+            self.survey()
+            if (self.latest(one.resource_id) or 0.0) > (snapshot.database_time or 0.0) + PAST:
+                break
+            self._clock.sleep(GLANCE)
         return snapshot.identifier
 
     def snapshot(self, one: Instance, snapshot: Snapshot) -> None:
