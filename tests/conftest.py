@@ -8,6 +8,19 @@ import pytest
 
 from tests.labs import Lab, lab_up
 
+MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py",)
+"""The only tests that may be skipped, where no account is named; any other skip fails the run."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which something else was skipped."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [report.nodeid for report in terminal.stats.get("skipped", ())] if terminal else []
+    silent = [nodeid for nodeid in skipped if not nodeid.startswith(MAY_BE_SKIPPED)]
+    if silent:
+        terminal.write_line(f"skipped, and not on the list of what may be: {', '.join(silent)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Lab]:

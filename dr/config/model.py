@@ -75,6 +75,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What of this target is not the real thing; stands in every report ("RDS emulated")."""
     restored: dict[str, object] = {}
     """What a drill's copy gets instead of the source's: DBSubnetGroupName, VpcSecurityGroupIds, DBInstanceClass, ..."""
+    fallback: dict[str, object] = {}
+    """What a restore on call passes where the source is gone and no profile of it was ever stored; the same names."""
 
 
 class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

@@ -27,6 +27,10 @@ __all__ = ["PostgresProvider", "nightly"]
 READ_SECONDS = 14_400.0
 """The most that reading a whole database may take."""
 
+LEAD = 3
+"""Whole seconds until the recovery point: markers are written meanwhile that surely precede it, though it is known to
+the second only."""
+
 
 class PostgresProvider:
     """The verbs baseline, declare, disaster and examine (docs/design.md)."""
@@ -195,7 +199,7 @@ class PostgresProvider:
                 yield Progress(True, earlier)
                 return
             baseline = read_baseline(path)
-            point = float(int(database_clock(connection)) + 1)
+            point = float(int(database_clock(connection)) + LEAD)
             while database_clock(connection) < point + 1.0:
                 yield Progress(False, note="waiting for a whole second to pass on the server's clock")
             clock = clock_offset(connection, self._now)

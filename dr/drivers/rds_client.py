@@ -54,7 +54,7 @@ class RdsClient:
     @property
     def where(self) -> str:
         """What is talked to, for people."""
-        return self._target.endpoint or f"AWS in {self._target.region}"
+        return f"{self._target.endpoint or 'AWS'} in {self._target.region}"
 
     def account(self) -> str:
         """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
@@ -110,7 +110,7 @@ class RdsClient:
     def _from_client(self, error: ClientError, code: str, operation: str, parameters: Mapping[str, Any]) -> DrError:
         message = _without_secrets(str(error.response.get("Error", {}).get("Message", "")), parameters)
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
-        return from_code(code, message, operation, status)
+        return from_code(code, message, f"{operation} at {self.where}", status)
 
     def _from_botocore(self, error: BotoCoreError, operation: str, parameters: Mapping[str, Any]) -> DrError:
         text = _without_secrets(" ".join(str(error).split()), parameters).rstrip(".")

@@ -156,15 +156,22 @@ def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:
     return profile
 
 
+def _field(purpose: Purpose) -> str:
+    """The target's field that answers for a restoration: a drill's copies stand apart, what is kept does not."""
+    return "restored" if purpose is Purpose.DRILL else "fallback"
+
+
 def _asked(target: Target, purpose: Purpose) -> dict[str, Any]:
-    """What the target wants different, by the attribute that shows it."""
+    """What the target wants different, or says of a source that cannot be asked, by the attribute that shows it."""
     names = {**settings.RESTORE, **settings.MODIFY}
-    strange = sorted(set(target.restored) - set(names))
+    given: Mapping[str, Any] = getattr(target, _field(purpose))
+    strange = sorted(set(given) - set(names))
     if strange:
         raise UsageError(
-            f"The target's 'restored' names no settings of RDS: {', '.join(strange)}.", f"Known: {', '.join(names)}."
+            f"The target's {_field(purpose)!r} names no settings of RDS: {', '.join(strange)}.",
+            f"Known: {', '.join(names)}.",
         )
-    chosen = {names[parameter]: value for parameter, value in target.restored.items()}
+    chosen = {names[parameter]: value for parameter, value in given.items()}
     for name in ("VpcSecurityGroups", "EnabledCloudwatchLogsExports"):
         value = chosen.get(name)
         if isinstance(value, list):
@@ -188,7 +195,7 @@ def _wanted(
         )
         raise RefusedError(
             f"{reason}, so nothing says what the restoration is to have as: {', '.join(silent)}.",
-            "Set them under 'restored:' of the target in dr.yaml; an empty value leaves one to RDS.",
+            f"Set them under '{_field(purpose)}:' of the target in dr.yaml; an empty value leaves one to RDS.",
         )
     keep_apart = purpose is Purpose.DRILL
     answers = {name: value for name, value in asked.items() if keep_apart or name not in have}

@@ -103,13 +103,20 @@ def test_a_stalled_prober_is_inconclusive(lab: Lab) -> None:
     assert "void" in finding(verdict, "latency")["because"]
 
 
+def process_of(run: Path, call: str) -> int:
+    """The process that ``call`` started."""
+    entries = map(json.loads, (run / "ledger.jsonl").read_text().splitlines())
+    return next(int(e["data"]["pid"]) for e in entries if (e["kind"], e["call"]) == ("effect", call))
+
+
+def hang(call: str) -> Callable[[Path], None]:
+    """An act that stops what ``call`` started, for good."""
+    return lambda run: os.kill(process_of(run, call), signal.SIGSTOP)
+
+
 def stall(run: Path) -> None:
     """Stop the prober of the restored path for most of its time."""
-    pid = next(
-        entry["data"]["pid"]
-        for entry in map(json.loads, (run / "ledger.jsonl").read_text().splitlines())
-        if (entry["kind"], entry["call"]) == ("effect", "measure-restored")
-    )
+    pid = process_of(run, "measure-restored")
     for _ in range(10):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -148,11 +155,11 @@ def test_a_copy_without_a_baseline_is_inconclusive(lab: Lab) -> None:
         assert finding(verdict, objective)["status"] == "inconclusive"
 
 
-def test_markers_that_nobody_acknowledged_are_inconclusive(lab: Lab, tmp_path: Path) -> None:
-    act = "DROP TABLE dr.markers_RUN"
-    verdict = run(lab, TIME, act, tmp_path)
-    assert finding(verdict, "loss")["status"] in ("missed", "inconclusive")
-    assert verdict["verdict"] != "met"
+def test_a_marker_writer_that_hangs_before_the_disaster_is_inconclusive(lab: Lab) -> None:
+    with beside(lab, "plant-victims", hang("mark-source")):
+        verdict = lab.verdict("drill", "run", TIME, "--yes", code=4)
+    for objective in ("loss", "exact-point"):
+        assert finding(verdict, objective)["status"] == "inconclusive"
 
 
 def test_a_stale_application_password_is_missed(own_lab: Lab) -> None:

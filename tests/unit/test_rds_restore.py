@@ -148,12 +148,12 @@ def test_a_source_that_is_gone_is_rebuilt_from_its_profile() -> None:
 
 def test_what_neither_source_nor_profile_knows_is_asked_for_by_name() -> None:
     with pytest.raises(RefusedError) as caught:
-        planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), restored={"MultiAZ": False, "StorageType": "gp3"})
+        planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), fallback={"MultiAZ": False, "StorageType": "gp3"})
     assert "CopyTagsToSnapshot, DBParameterGroupName, DBSubnetGroupName, DeletionProtection, EnableCloudwatch" in str(
         caught.value
     )
     assert "MultiAZ" not in str(caught.value)
-    assert "restored:" in caught.value.hint
+    assert "fallback:" in caught.value.hint
 
 
 def test_answers_in_the_target_replace_what_nobody_knows() -> None:
@@ -169,7 +169,7 @@ def test_answers_in_the_target_replace_what_nobody_knows() -> None:
         "CopyTagsToSnapshot": True,
         "StorageType": "gp3",
     }
-    restore, configure = planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), restored=answers)
+    restore, configure = planned(facts(NIGHT, instances=()), run(Purpose.RESTORE), fallback=answers)
     assert restore.args["parameters"]["VpcSecurityGroupIds"] == ["sg-a", "sg-b"]
     assert restore.args["parameters"]["MultiAZ"] is False
     assert "OptionGroupName" not in restore.args["parameters"]
@@ -186,7 +186,7 @@ def test_a_snapshot_from_before_a_major_upgrade_needs_groups_that_fit_it() -> No
     old = snapshot("old", NOW - 9e6, EngineVersion="14.11")
     with pytest.raises(RefusedError, match=r"version 14\.11.*DBParameterGroupName, OptionGroupName"):
         planned(facts(old), run(Purpose.RESTORE))
-    fits = planned(facts(old), run(Purpose.RESTORE), restored={"DBParameterGroupName": "pg14", "OptionGroupName": ""})
+    fits = planned(facts(old), run(Purpose.RESTORE), fallback={"DBParameterGroupName": "pg14", "OptionGroupName": ""})
     assert fits[0].args["parameters"]["DBParameterGroupName"] == "pg14"
 
 
