@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dr.app.session import context_of
-from dr.config.load import load
+from dr.config.load import home, load
+from dr.evidence import profiles
+from dr.evidence.baselines import BaselineStore
+
+
+def forget(target: str) -> None:
+    """Remove what is kept of a target that is gone: its baselines and its profile."""
+    BaselineStore(home(), target).forget()
+    profiles.forget(home(), target)
 
 
 def take(target: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dr.domain.errors import DrError
-from dr.domain.model import Status, Verdict
+from dr.domain.model import Verdict
 from dr.evidence.directory import RunDirectory
+from dr.judge.verdict import exit_code as verdict_code
 
-CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
 WORST_FIRST = (130, 143, 1, 5, 4, 3, 2)
 """Interrupted before all; then a missed demand before a failure before inconclusive before refused."""
 
@@ -30,7 +30,7 @@ def worst(codes: set[int]) -> int:
 
 def exit_code(outcome: Outcome) -> int:
     """The exit code of one run."""
-    codes = {CODES[outcome.verdict.status]}
+    codes = {verdict_code(outcome.verdict)}
     if outcome.leftovers:
         codes.add(5)
     if outcome.error is not None:

@@ -62,7 +62,10 @@ def env() -> None:
 
 @lab.command()
 def down() -> None:
-    """Stop everything of the lab and remove its state."""
+    """Stop everything of the lab and remove its state; the evidence of runs stays."""
+    from dr.app.baseline import forget
+    from dr.config.load import LAB
     from dr.lab import control
 
+    forget(LAB)
     click.echo("The lab is down." if control.down() else "The lab was not running.")

@@ -7,6 +7,7 @@ recovery point). A file holds the digest of its content, so that a torn or alter
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,10 @@ class BaselineStore:
             except EvidenceError as error:
                 problems.append(str(error))
         return tuple(found), tuple(problems)
+
+    def forget(self) -> None:
+        """Remove all of a target that is gone."""
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _source(self, source: str) -> Path:
         return self._directory / _file_name(source)

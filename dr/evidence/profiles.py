@@ -6,14 +6,13 @@ Called by: the drivers, which write it at every look that finds the source, and 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from dr.domain.errors import EvidenceError, ProviderError
+from dr.evidence.files import write_atomically
 
 
 def path_of(home: Path, target: str) -> Path:
@@ -26,15 +25,7 @@ def store(home: Path, target: str, profile: Mapping[str, Any]) -> None:
     path = path_of(home, target)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
-            try:
-                json.dump(profile, draft, indent=1, sort_keys=True)
-                draft.flush()
-                os.fsync(draft.fileno())
-                Path(draft.name).replace(path)
-            except BaseException:
-                Path(draft.name).unlink(missing_ok=True)
-                raise
+        write_atomically(path, json.dumps(profile, indent=1, sort_keys=True).encode())
     except OSError as error:
         raise ProviderError(
             f"The profile {path} cannot be written: {error.strerror}.", "Make DR_HOME writable, with space left."
@@ -55,3 +46,8 @@ def load(home: Path, target: str) -> dict[str, Any] | None:
     if not isinstance(profile, dict):
         raise EvidenceError(f"The profile {path} is not a profile.", "Put a whole one back, or delete it.")
     return profile
+
+
+def forget(home: Path, target: str) -> None:
+    """Remove the profile of a target that is gone."""
+    path_of(home, target).unlink(missing_ok=True)

@@ -50,6 +50,7 @@ def render(directory: Path, account: Account, api: str, service: str, ca: Path) 
             command=(sys.executable, "-m", "dr.lab.service"),
             login=API,
             requests=tuple({**request} for request in PROBE_REQUESTS),
+            expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
         ),
         restored={"DBSubnetGroupName": DRILL_SUBNET_GROUP, "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP]},

@@ -19,7 +19,7 @@ from dr.lab.archive import Coverage, segments
 from dr.lab.backup import Backup
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.site import Site, free_port
-from tests.labs import eventually, lab_site, log_in, make_server
+from tests.lab_servers import eventually, lab_site, log_in, make_server
 
 COMMITS = {"track_commit_timestamp": "on"}
 NEWEST = """

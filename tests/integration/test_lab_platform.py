@@ -18,7 +18,7 @@ from dr.lab.platform import dump, model, roles
 from dr.lab.platform.install import complete, install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.postgres import Server
-from tests.labs import MASTER, PASSWORD, lab_site, log_in, make_server
+from tests.lab_servers import MASTER, PASSWORD, lab_site, log_in, make_server
 
 FOREIGN = """
 SET transaction_timeout = 0;

@@ -21,7 +21,7 @@ from dr.lab.archive import next_segment, segments
 from dr.lab.binaries import find
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.site import Site, free_port, open_site
-from tests.labs import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
 
 
 @pytest.fixture(scope="module", params=["system", "wheel"])

@@ -25,7 +25,7 @@ from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import API, HARNESS, secret_file
 from tests.integration.meters import drive
-from tests.labs import DATABASE, MASTER, PASSWORD, lab_site, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 
 FACTS = Facts(0.0, "", "")
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")

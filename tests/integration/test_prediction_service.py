@@ -27,7 +27,7 @@ from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.postgres import Server
 from dr.lab.site import free_port
-from tests.labs import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,66 @@
+"""Temporary lab sites for tests: real PostgreSQL under a directory every account may enter, gone afterwards.
+
+Called by: tests/integration.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from dr.evidence.clock import SystemClock
+from dr.lab.postgres import Server
+from dr.lab.site import Site, free_port, open_site
+
+MASTER, PASSWORD, DATABASE = "clinic_admin", 'it\'s a "secret" \\ of 9%', "readmission"
+
+
+@contextmanager
+def lab_site(choice: str = "system") -> Iterator[Site]:
+    """A site of its own; every server made under its directory is removed at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="dr-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    site = open_site(directory / "lab", SystemClock(), choice)
+    try:
+        yield site
+    finally:
+        for data in list(directory.rglob("PG_VERSION")):
+            if data.parent.name == "data":
+                Server(site, data.parent.parent, 0).remove()
+        shutil.rmtree(directory)
+
+
+def make_server(site: Site, name: str, parameters: dict[str, str] | None = None) -> Server:
+    server = Server(site, site.directory / name, free_port(), parameters=parameters)
+    server.create(MASTER, PASSWORD, DATABASE)
+    return server
+
+
+def log_in(server: Server, user: str = MASTER, password: str = PASSWORD, **more: object) -> psycopg.Connection:
+    """A session as a client has it: TCP, TLS, the certificate checked."""
+    arguments = {"dbname": DATABASE, "sslmode": "verify-full", "sslrootcert": str(server.site.ca), **more}
+    return psycopg.connect(
+        host="localhost",
+        port=server.port,
+        user=user,
+        password=password,
+        connect_timeout=10,
+        autocommit=True,
+        **arguments,
+    )
+
+
+def eventually(condition: Callable[[], bool], limit: float = 15.0) -> bool:
+    """Whether ``condition`` came true within ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
