@@ -22,9 +22,9 @@ from dr.evidence.directory import find_run
 Configuration = Mapping[str, Any]
 
 
-def predictions_in_slo(path: str = "source", configuration: Configuration | None = None) -> bool:
-    """Probe: whether the prediction service on ``path`` answers within its objectives now."""
-    return steady.in_slo(_session(_drill_of(configuration)), path)
+def predictions_in_slo(configuration: Configuration | None = None) -> bool:
+    """Probe: whether the prediction service on the source answers within its objectives now."""
+    return steady.in_slo(_session(_drill_of(configuration)))
 
 
 def measure(
@@ -71,7 +71,7 @@ def undo(configuration: Configuration | None = None) -> None:
     """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal."""
     session = _session(_drill_of(configuration))
     if os.environ.get("DR_RUN"):
-        session.unwind()
+        session.unwind(session.plan.request.keep)
     else:
         finish(session)
 

@@ -56,8 +56,8 @@ class Restorer(Provider, Protocol):
     def adopt(self, identifier: str, run: str) -> None:
         """Take the run's tags off. Raises RefusedError where the restoration is not of ``run``."""
 
-    def seal_tag(self, identifier: str, verdict: str) -> None:
-        """Mark the restoration's run as over, where another machine sees it."""
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
+        """Mark the restoration's run as over, where another machine sees it. Raises RefusedError if it is another's."""
 
     def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
         """The calls that delete drill copies whose expiry lies before ``now`` and whose run is not ``known``."""

@@ -152,11 +152,12 @@ def eventually(condition: Callable[[], object], seconds: float = 60.0) -> Any:
 
 
 @contextmanager
-def lab_up(*args: str) -> Iterator[Lab]:
-    """A lab of its own, gone afterwards."""
+def lab_up(*args: str, **env: str) -> Iterator[Lab]:
+    """A lab of its own, gone afterwards; ``env`` holds for every command in it."""
     home = Path(tempfile.mkdtemp(prefix="dr-", dir="/tmp"))
     home.chmod(0o755)
     lab = Lab(home)
+    lab.env |= env
     try:
         lab.dr("lab", "up", *args, code=0)
         yield lab

@@ -13,13 +13,16 @@ from dr.config.load import home
 from dr.config.model import Settings
 from dr.domain.model import Purpose
 from dr.evidence.directory import RunDirectory, runs
+from dr.judge.verdict import judge
 from dr.wiring import restorer
 
 
 def unsealed(target: str | None = None) -> Iterator[RunDirectory]:
     """Runs that never came to their end, oldest first."""
     for directory in runs(home()):
-        if not directory.sealed() and target in (None, directory.record().plan.request.target):
+        if directory.sealed() or not directory.readable():
+            continue
+        if target in (None, directory.record().plan.request.target):
             yield directory
 
 
@@ -40,10 +43,15 @@ def clean_drills(settings: Settings, target: str, tell: Tell) -> list[Outcome]:
 
 
 def _clean(session: Session) -> Outcome:
+    """A sealed run is unwound, what --keep had spared included, and nothing more: its verdict and its seal stand."""
+    if session.directory.sealed():
+        leftovers = session.unwind(keep=False)
+        return Outcome(session.directory, judge(session.directory.load(session.context.clock)), leftovers)
     verdict, leftovers = finish(session)
+    stays = ""
     if not leftovers and not session.directory.sealed():
-        seal(session, verdict)
-    return Outcome(session.directory, verdict, leftovers)
+        stays = seal(session, verdict)
+    return Outcome(session.directory, verdict, leftovers, stays=stays)
 
 
 def clean_orphans(settings: Settings, target: str) -> list[str]:

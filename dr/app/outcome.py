@@ -15,12 +15,16 @@ WORST_FIRST = (130, 143, 1, 5, 4, 3, 2)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: its verdict, what could not be undone, and the error that ended it early, if one did."""
+    """A finished run: its verdict, what could not be undone, and the error that ended it early, if one did.
+
+    ``stays``: a restoration on call that clean-up leaves where it is.
+    """
 
     run: RunDirectory
     verdict: Verdict
     leftovers: tuple[str, ...] = ()
     error: DrError | None = None
+    stays: str = ""
 
 
 def worst(codes: set[int]) -> int:

@@ -83,10 +83,17 @@ class Session:
             raise RefusedError(f"The plan of run {self.directory.id} holds no such {verb.name}.", "Run it with dr.")
         return next((n for n in places if any(c.id not in effects for c in self.calls(n))), places[-1])
 
-    def unwind(self) -> tuple[str, ...]:
-        """Undo what is open. Returns what is left."""
+    def unwind(self, keep: bool) -> tuple[str, ...]:
+        """Undo what is open; ``keep`` spares restorations. Returns what is left."""
         with self.directory.exclusive():
-            return unwind(self.engine, self.plan.calls, self.plan.request.keep)
+            return unwind(self.engine, self.plan.calls, keep)
+
+    def restorations(self) -> tuple[str, ...]:
+        """What the run made, or may have made when it was killed, and has not undone."""
+        state = self.engine.ledger.state()
+        return tuple(
+            name for call in self.plan.calls if call.id == "restore" and call.id in state.began for name in call.touches
+        )
 
     def done(self) -> bool:
         """Whether every call has had its effect, undone since or not."""
@@ -147,13 +154,17 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
     request = replace(request, digest=request_digest(request.target, request.verbs))
     earlier = _unfinished(request)
     if earlier is not None:
-        return resume(settings, earlier, tell)
+        prepared = resume(settings, earlier, tell)
+        if _made(earlier.id, prepared.facts):
+            return _same_since(prepared, request)
+        # nothing came of it: a plan that failed is not repeated, it is made anew
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
     facts = _look(wiring.drivers(context), request)
     elsewhere = _tagged(request, facts)
-    if elsewhere:
+    if elsewhere and not RunDirectory(home() / "runs" / elsewhere).sealed():
         context = context_of(settings, request.target, elsewhere)
+        began = replace(began, at=_began(elsewhere))
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(wiring.drivers(context)), frozen)
@@ -161,8 +172,12 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
 
 
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
-    """An earlier run as it stands; its plan is the one that was accepted then."""
+    """An unfinished restore as it stands; its plan is the one that was accepted then.
+
+    Raises RefusedError for a run that has come to its end, and for a drill, which is cleaned up and not resumed.
+    """
     session = attach(settings, directory, tell)
+    _check_resumable(session)
     facts = _look(session.providers, session.plan.request)
     return Prepared(session, facts, None)
 
@@ -180,7 +195,10 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
         raise RefusedError(" ".join(refusals))
     session = prepared.session
     if prepared.began is None:
+        _check_resumable(session)
         session.directory.resume()
+        if not session.engine.ledger.state().accepted:  # killed between run.json and its acceptance
+            session.engine.ledger.append("accepted", data={"run.json": session.directory.record_digest()})
         session.engine.ledger.append("resumed")
         with session.directory.exclusive():
             renew(session.engine, session.plan.calls)
@@ -193,33 +211,69 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
 def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
     """Unwind, judge, seal. Returns the verdict and what could not be undone.
 
-    A restore that is not done stays unsealed, so that the same command goes on with it.
+    A restore that is not done stays unsealed, so that the same command goes on with it; a run that could not be
+    unwound stays unsealed, so that the next command tries again.
     """
-    leftovers = session.unwind()
+    leftovers = session.unwind(session.plan.request.keep)
     verdict = judge(session.directory.load(session.context.clock))
     session.directory.write_verdict(document(verdict))
-    if session.plan.request.purpose is Purpose.DRILL or session.done():
+    if not leftovers and (session.plan.request.purpose is Purpose.DRILL or session.done()):
         seal(session, verdict)
     return verdict, leftovers
 
 
-def seal(session: Session, verdict: Verdict) -> None:
-    """Fix the evidence, and mark the restoration so that another machine sees that its run has ended."""
-    restored = session.engine.ledger.state().effects.get("restore")
-    if restored is not None:
+def seal(session: Session, verdict: Verdict) -> str:
+    """Fix the evidence, and mark the restoration so that another machine sees that its run has ended.
+
+    Returns the restoration that stays, or "".
+    """
+    stays = ""
+    for name in session.restorations():
         try:
-            wiring.restorer(session.context).seal_tag(str(restored["identifier"]), verdict.status)
+            wiring.restorer(session.context).seal_tag(name, session.directory.id, verdict.status)
+            stays = name
         except DrError as error:
-            session.engine.ledger.append("event", data={"text": f"the restoration could not be tagged: {error}"})
+            session.engine.ledger.append("event", data={"text": f"{name} could not be tagged: {error}"})
     session.directory.seal(session.context.clock.now())
+    return stays
+
+
+def _check_resumable(session: Session) -> None:
+    if session.directory.sealed():
+        raise RefusedError(f"Run {session.directory.id} has come to its end.", "Start a new one.")
+    if session.plan.request.purpose is not Purpose.RESTORE:
+        raise RefusedError(f"Run {session.directory.id} is a drill.", "'dr cleanup' finishes it; then run it again.")
+
+
+def _made(run: str, facts: Facts) -> bool:
+    """Whether anything of ``run`` is at the provider."""
+    return any(resource.tags.get("dr:run") == run for resource in facts.resources)
+
+
+def _same_since(prepared: Prepared, request: Request) -> Prepared:
+    recorded = prepared.session.plan.request.since
+    if request.since is not None and request.since != recorded:
+        run = prepared.session.directory.id
+        raise RefusedError(
+            f"The restore {run} goes on, and it was not begun with this --since.",
+            f"Say 'dr restore --resume {run}', or end it with 'dr cleanup {run}'.",
+        )
+    return prepared
+
+
+def _began(run: str) -> float:
+    """When ``run`` was begun, from its name: a restore that goes on elsewhere is no younger for that."""
+    return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
 
 
 def _unfinished(request: Request) -> RunDirectory | None:
     if request.purpose is not Purpose.RESTORE:
         return None
     for directory in reversed(runs(home())):
+        if directory.sealed() or not directory.readable():
+            continue
         recorded = directory.record().plan.request
-        if not directory.sealed() and recorded.digest == request.digest and recorded.purpose is Purpose.RESTORE:
+        if recorded.digest == request.digest and recorded.purpose is Purpose.RESTORE:
             return directory
     return None
 

@@ -11,7 +11,7 @@ from time import monotonic_ns
 from dr.app.session import Session
 from dr.config.model import ServiceConfig
 from dr.domain.errors import RefusedError
-from dr.domain.model import Observation
+from dr.domain.model import Grant, Observation
 from dr.meter.http import endpoint, request
 from dr.meter.pace import percentile
 from dr.meter.probe import Prober, Settings
@@ -20,20 +20,26 @@ SECONDS = 2.0
 """How long the state is looked at: enough for a p95, short enough to be asked twice in every drill."""
 
 
-def in_slo(session: Session, path: str) -> bool:
-    """Probe ``path`` for a moment and record what was seen. Raises RefusedError where there is no service to ask."""
+def in_slo(session: Session) -> bool:
+    """Probe the source's service for a moment and record what was seen.
+
+    Raises RefusedError where there is no service to ask, and where the target does not grant markers: each probe makes
+    the source write a prediction for a synthetic patient.
+    """
     service = session.context.target.service
     if service is None:
         raise RefusedError(
             "The target names no prediction service.", "Set 'service' in dr.yaml, or drop the hypothesis."
         )
+    if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
+        raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
     objectives = session.context.objectives
     latencies, errors = _burst(service, session.context.settings.meter.rate, session.context.settings.meter.timeout)
     p95 = percentile(sorted(latencies), 0.95) / 1e9
     share = errors / len(latencies)
     steady = p95 <= objectives.latency_p95 and share <= objectives.error_rate
     seen = {"p95": p95, "errors": errors, "probes": len(latencies), "in_slo": steady}
-    session.directory.observe([Observation("steady", path, seen)], session.context.clock.now().at)
+    session.directory.observe([Observation("steady", "source", seen)], session.context.clock.now().at)
     return steady
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dr.domain.errors import DrError
 from dr.domain.model import Call
 
 if TYPE_CHECKING:
@@ -49,18 +50,23 @@ def settings() -> Settings:
     return load()
 
 
+QUIET = 30.0
+"""Seconds between two lines about the same waiting step where there is no terminal."""
+
+
 class Progress:
     """Tells on stderr what is under way, against the objective; on a terminal a waiting step rewrites its line."""
 
     def __init__(self, objective: float) -> None:
         self._objective = objective
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
         self._open = False
 
     def __call__(self, call: Call, note: str) -> None:
-        terminal = sys.stderr.isatty()
-        if note and not terminal:
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if note and not terminal and now - self._told < QUIET:
             return
+        self._told = now
         passed = f"[{time.monotonic() - self._began:6.1f} of {self._objective:.0f} s]"
         line = f"{passed} {call.id}" + (f": {note}" if note else "")
         click.echo(("\r\x1b[K" if self._open else "") + line, err=True, nl=not (terminal and note))
@@ -110,16 +116,30 @@ def print_plan(prepared: Prepared, output: str) -> None:
         click.echo(f"{'refused':>14}  {refusal}")
 
 
+def tell_cleaned(clean: Callable[[], list[Outcome]]) -> None:
+    """Clean up killed drills and say so. What fails here is told, and changes nothing of the command's own outcome."""
+    try:
+        for killed in clean():
+            left = "; ".join(killed.leftovers) or "nothing is left of it"
+            click.echo(f"Drill {killed.run.id} had been killed; it was cleaned up: {left}.", err=True)
+    except DrError as error:
+        click.echo(f"dr: a killed drill could not be cleaned up: {error}", err=True)
+
+
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
     """Print the report (a JSON document is the caller's), the error and what was left; return the exit code."""
     from dr.app.outcome import exit_code
 
     evidence = outcome.run.load(session.context.clock)
-    page = outcome.run.path / "report.html"
-    page.write_text(rendered("html", evidence, outcome.verdict))
     if output == "text":
         click.echo(rendered(output, evidence, outcome.verdict), nl=False)
-        click.echo(f"  Evidence  {outcome.run.path}\n  Report    {page}")
+        click.echo(f"  Evidence  {outcome.run.path}")
+    page = outcome.run.path / "report.html"
+    try:
+        page.write_text(rendered("html", evidence, outcome.verdict))
+        click.echo(f"  Report    {page}", err=output != "text")
+    except Exception as error:  # a page that cannot be drawn must not cost anybody the verdict
+        click.echo(f"dr: the page {page} could not be written ({type(error).__name__}).", err=True)
     if outcome.error is not None:
         click.echo(f"dr: {outcome.error}", err=True)
     for sentence in outcome.leftovers:

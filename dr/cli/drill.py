@@ -117,8 +117,7 @@ def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple
     progress = common.Progress(settings.objectives.time_to_copy)
     drills.check_foreign(experiment, find_target(settings, options["target"]))
     with locked(options["target"]):
-        for killed in clean_drills(settings, options["target"], progress):
-            click.echo(f"Run {killed.run.id} had been killed; it is cleaned up and judged.", err=True)
+        common.tell_cleaned(lambda: clean_drills(settings, options["target"], progress))
         wanted = drills.request(experiment, options["target"], options["keep"])
         prepared = prepare(settings, wanted, experiment.demands, progress)
         if options["plan_only"]:

@@ -45,6 +45,9 @@ def history(output: str) -> None:
 
     rows = []
     for directory in runs(home()):
+        if not directory.readable():
+            rows.append({"run": directory.id, "what": "", "target": "", "verdict": "unreadable"})
+            continue
         request = directory.record().plan.request
         document = directory.verdict_document() or {}
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.cli import common
+from dr.domain.errors import DrError
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
@@ -39,7 +40,12 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     chosen = [find_run(home(), run)] if run else list(unsealed(None if everything else target))
     codes = {0}
     for directory in chosen:
-        outcome = clean(settings, directory, progress)
+        try:
+            outcome = clean(settings, directory, progress)
+        except DrError as error:  # the others must still be finished
+            click.echo(f"dr: {directory.id}: {error}", err=True)
+            codes.add(error.exit_code)
+            continue
         click.echo(f"{directory.id}: {outcome.verdict.status}; {_left(outcome)}")
         codes.add(5 if outcome.leftovers else 0)
     if everything:
@@ -52,14 +58,9 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
 def _left(outcome: Outcome) -> str:
     """What a cleaned run leaves, in words."""
-    from dr.domain.model import Purpose
-
     if outcome.leftovers:
         return "; ".join(outcome.leftovers)
-    restored = outcome.verdict.restored
-    if restored is not None and outcome.run.record().plan.request.purpose is Purpose.RESTORE:
-        return f"{restored.identifier} stays, since dr restore made it"
-    return "nothing is left"
+    return f"{outcome.stays} stays, since dr restore made it" if outcome.stays else "nothing is left"
 
 
 @click.command(short_help="Stop a run that is under way.")

@@ -45,13 +45,12 @@ def restore(
     agreed = common.consent(prepared, yes, confirm)
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
-        click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(options)}", err=True)
+        click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(prepared)}", err=True)
         outcome = run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
             click.echo(common.dumps(document(outcome.verdict)))
-        for killed in clean_drills(settings, session.context.name, session.tell):  # after what could not wait
-            click.echo(f"Drill {killed.run.id} had been killed; it is cleaned up and judged.", err=True)
+        common.tell_cleaned(lambda: clean_drills(settings, session.context.name, session.tell))
     ctx.exit(code)
 
 
@@ -100,10 +99,15 @@ def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:
     return given[0]
 
 
-def _what(options: dict[str, Any]) -> str:
-    """The request in words."""
-    if options["resume"]:
-        return "an interrupted restore goes on"
-    if options["snapshot"] or options["latest_snapshot"]:
-        return f"restoring from {options['snapshot'] or 'the newest snapshot'}"
-    return f"restoring to {options['to_time'] or 'the latest restorable time'}"
+def _what(prepared: Prepared) -> str:
+    """The request in words; for a run that goes on, the one it was begun with."""
+    request = prepared.session.plan.request
+    to = request.verbs[0].args["to"]
+    if "snapshot" in to:
+        point = "the newest snapshot" if to["snapshot"] == "latest" else str(to["snapshot"])
+    else:
+        from dr.report.words import moment
+
+        point = "the latest restorable time" if to["time"] == "latest" else moment(float(to["time"]))
+    begun = "restoring" if prepared.began is not None else "an unfinished restore goes on,"
+    return f"{begun} from {point}"

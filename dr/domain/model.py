@@ -241,6 +241,8 @@ class TableSum:
     checksum: str
     method: str
     """How the checksum was computed; two sums compare only where the methods are equal."""
+    total: int = field(default=0, compare=False)
+    """All rows there were, those beyond the filter included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +262,14 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A baseline taken again later under the same filter: the tables whose sums had changed, or whose object had."""
+    """A baseline taken again later under the same filter: the tables whose sums had changed, or whose object had.
+
+    ``totals``: every table's rows then, without the filter: a copy of an earlier state holds no more.
+    """
 
     at: float
     changed: tuple[str, ...]
+    totals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def repeat_baseline(connection: Connection, baseline: Baseline, include: Iterabl
     Raises RefusedError where too many transactions have passed to filter by it.
     """
     again = take_fingerprint(connection, baseline.fingerprint.snapshot, include)
-    repeat = Repeat(again.at, differences(baseline.fingerprint, again))
+    totals = {name: table.total for name, table in again.tables.items()}
+    repeat = Repeat(again.at, differences(baseline.fingerprint, again), totals)
     return replace(baseline, repeats=(*baseline.repeats, repeat))
 
 

@@ -117,15 +117,11 @@ def _hashing(function: str, cast: str = "{}", missing: str = "0") -> tuple[str, 
 
 _TYPED: dict[str, tuple[str, str, str]] = {
     # base type: hash function, how a value is brought to its argument's type, and what stands for null there.
-    # Only types where equal hashes mean equal values; the others (numeric's 1.0 and 1.00, json's structure, intervals,
-    # arrays' bounds) hash alike what differs, and go by their text.
+    # Only types where equal hashes mean equal values; the others (numeric's 1.0 and 1.00, a float's zero, which hashes
+    # to its seed, timestamps, whose halves are folded, json's structure, intervals, arrays) go by their text.
     "bool": _hashing("hashint4extended", "{}::int4"),
     "int2": _hashing("hashint2extended", missing="0::int2"),
     "int4": _hashing("hashint4extended"),
-    "float4": _hashing("hashfloat4extended"),
-    "float8": _hashing("hashfloat8extended"),
-    "timestamp": _hashing("timestamp_hash_extended", missing="timestamp 'epoch'"),
-    "timestamptz": _hashing("timestamp_hash_extended", "{}::timestamp", "timestamp 'epoch'"),
     "uuid": _hashing("uuid_hash_extended", missing="uuid '00000000-0000-0000-0000-000000000000'"),
 }
 _BY_TEXT = _hashing("hashtextextended", '{}::text collate "C"', "''")
@@ -173,11 +169,14 @@ def portable_row_hash() -> sql.SQL:
 
 
 def checksum_query(table: Table, snapshot: Snapshot, current: Snapshot, *, portable: bool = False) -> sql.Composed:
-    """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``."""
-    return sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {} as t where {}").format(
-        portable_row_hash() if portable else row_hash(table.columns),
-        sql.Identifier(table.schema, table.name),
-        visible_in(snapshot, current),
+    """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``, and the count of all."""
+    return sql.SQL(
+        "select count(*) filter (where {visible}), coalesce(sum({hash}) filter (where {visible}), 0)::text, count(*)"
+        " from only {table} as t"
+    ).format(
+        hash=portable_row_hash() if portable else row_hash(table.columns),
+        table=sql.Identifier(table.schema, table.name),
+        visible=visible_in(snapshot, current),
     )
 
 
@@ -240,7 +239,7 @@ def _sum(connection: Connection, query: sql.Composed, method: str) -> TableSum:
             raise
         return TableSum(0, "", UNREADABLE + reason(error))
     assert row is not None  # noqa: S101 - an aggregate always yields a row
-    return TableSum(int(row[0]), str(row[1]), method)
+    return TableSum(int(row[0]), str(row[1]), method, int(row[2]))
 
 
 def take_fingerprint(

@@ -108,19 +108,23 @@ class RdsProvider:
 
     def adopt(self, identifier: str, run: str) -> None:
         """Take the harness's tags off a restoration of ``run``, at cut-over. Raises RefusedError if it is another's."""
-        self.confirm_identity()
-        found = self._require(identifier)
-        if found.tags.get("dr:run") != run:
-            raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
+        found = self._own(identifier, run)
         keys = sorted(key for key in found.tags if key.startswith("dr:"))
         self._client.call(
             "RemoveTagsFromResource", {"ResourceName": found.attributes["DBInstanceArn"], "TagKeys": keys}
         )
 
-    def seal_tag(self, identifier: str, verdict: str) -> None:
-        """Mark a restoration's run as over: from then on it hinders no other restore of the source."""
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
+        """Mark a restoration of ``run`` as over: from then on it hinders no other restore. Raises RefusedError."""
+        self._tag(self._own(identifier, run), {"dr:sealed": verdict})
+
+    def _own(self, identifier: str, run: str) -> Resource:
+        """A restoration of ``run``. Raises RefusedError where it is another's, or adopted."""
         self.confirm_identity()
-        self._tag(self._require(identifier), {"dr:sealed": verdict})
+        found = self._require(identifier)
+        if found.tags.get("dr:run") != run:
+            raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
+        return found
 
     # -- steps
 

@@ -28,7 +28,8 @@ _NEVER = "9999"
 _SUFFIX_LIMIT = 20
 _EXPIRY_SECONDS = 86_400
 _AWAIT_DEADLINE = 1_800.0
-"""RDS uploads logs every five minutes; six times that, or the objective, which is missed by then, if it is less."""
+"""RDS uploads logs every five minutes; six times that. A drill gives up once its objective is missed, if that is
+sooner; on call, late is better than never."""
 _RESTORE_DEADLINE = 14_400.0
 """The least that a restoration may take; four times the objective where that is more."""
 _CONFIGURE_DEADLINE = 3_600.0
@@ -52,7 +53,7 @@ def propose(
     tags = _tags(name, target.instance, known, choice.point, facts, run)
     calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
     if choice.waits:
-        calls.insert(0, _await(target.instance, choice, objective))
+        calls.insert(0, _await(target.instance, choice, objective, run))
     secret = _master_secret(target, known) if verb.args.get("reset_master") else ""
     return (*calls, _configure(identifier, known, wanted, asked, tags, secret, run))
 
@@ -100,6 +101,8 @@ def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
             continue
         if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at):
             continue
+        if run.purpose is Purpose.RESTORE and tags.get("dr:purpose") == Purpose.DRILL:
+            continue  # what a killed drill left must not keep anybody from restoring on call
         other = tags["dr:run"]
         drill = tags.get("dr:purpose") == Purpose.DRILL
         hint = f"'dr cleanup {other}' removes it." if drill else f"Finish it with 'dr restore --resume {other}'."
@@ -244,7 +247,7 @@ def _master_secret(target: Target, known: Mapping[str, Any] | None) -> str:
     return master.secret
 
 
-def _await(source: str, choice: Choice, objective: float) -> Call:
+def _await(source: str, choice: Choice, objective: float, run: RunIdentity) -> Call:
     return Call(
         id="await-restorable",
         verb="restore",
@@ -253,7 +256,7 @@ def _await(source: str, choice: Choice, objective: float) -> Call:
         operation=AWAIT,
         args={"source": source, "time": choice.covers},
         until="the time is restorable",
-        deadline=min(_AWAIT_DEADLINE, objective),
+        deadline=_AWAIT_DEADLINE if run.purpose is Purpose.RESTORE else min(_AWAIT_DEADLINE, objective),
     )
 
 

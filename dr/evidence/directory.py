@@ -66,6 +66,18 @@ class RunDirectory:
         except (OSError, msgspec.DecodeError) as error:
             raise EvidenceError(f"{self.path / 'run.json'} cannot be read: {error}.") from None
 
+    def readable(self) -> bool:
+        """Whether run.json can be read; 'dr history' names the runs where it cannot."""
+        try:
+            self.record()
+        except EvidenceError:
+            return False
+        return True
+
+    def record_digest(self) -> str:
+        """The digest of run.json, which its acceptance in the ledger names."""
+        return _digest((self.path / "run.json").read_bytes())
+
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.path / "ledger.jsonl", clock)
 
@@ -116,7 +128,8 @@ class RunDirectory:
 
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
-        ledger = (self.path / "ledger.jsonl").read_bytes()
+        path = self.path / "ledger.jsonl"
+        ledger = path.read_bytes() if path.exists() else b""
         document = {
             "at": at.at,
             "files": {name: _digest(path.read_bytes()) for name, path in self._sealable()},
@@ -134,9 +147,9 @@ class RunDirectory:
         problems = list(self._broken_seals())
         if not ledger.intact():
             problems.append("ledger.jsonl was altered: its chain of hashes is broken")
-        entries = ledger.entries()
+        entries = ledger.entries(self._sealed_length())  # what clean-up appended later is no evidence
         accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
-        if accepted != _digest((self.path / "run.json").read_bytes()):
+        if accepted != self.record_digest():
             problems.append("run.json is not what was accepted in the ledger")
         return Evidence(
             record=self.record(),
@@ -146,6 +159,13 @@ class RunDirectory:
             markers=load_markers(self.path / "markers.jsonl"),
             problems=tuple(problems),
         )
+
+    def _sealed_length(self) -> int | None:
+        """The ledger's length when it was sealed, in bytes; None before. An unreadable seal is a problem of its own."""
+        try:
+            return int(json.loads((self.path / "seal.json").read_bytes())["ledger"]["length"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _sealable(self) -> list[tuple[str, Path]]:
         named = [self.path / name for name in SEALED] + sorted(self.path.glob("samples-*.jsonl"))
@@ -167,7 +187,7 @@ class RunDirectory:
             elif name not in files or _digest(present[name].read_bytes()) != files[name]:
                 yield f"{name} was altered after the seal"
         ledger = self.path / "ledger.jsonl"
-        if not ledger.exists() or _digest(ledger.read_bytes()[:length]) != digest:
+        if _digest(ledger.read_bytes()[:length] if ledger.exists() else b"") != digest:
             yield "ledger.jsonl was altered after the seal"
 
     def _observations(self) -> tuple[Observation, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dr.domain.errors import EvidenceError
+from dr.domain.errors import EvidenceError, ProviderError
 from dr.domain.model import Stamp
 from dr.evidence.model import Entry
 from dr.ports import Clock
@@ -113,17 +113,29 @@ class Ledger:
             }
             digest = _digest(prev, body)
             os.ftruncate(file, good)
-            os.pwrite(file, (json.dumps({**body, "hash": digest}) + "\n").encode(), good)
-            os.fsync(file)
+            line = (json.dumps({**body, "hash": digest}) + "\n").encode()
+            self._write(file, line, good)
         return Entry(len(entries), stamp, kind, call, dict(data or {}), prev, digest)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """All entries up to the first that is torn or altered."""
-        return self._read(self._path.read_bytes())[0] if self._path.exists() else ()
+    def _write(self, file: int, line: bytes, at: int) -> None:
+        """Whole and on disk, or not at all: an intent that is torn would be forgotten."""
+        try:
+            written = os.pwrite(file, line, at)
+            os.fsync(file)
+        except OSError as error:
+            raise ProviderError(
+                f"{self._path} cannot be written: {error.strerror}.", "Free space on its disk."
+            ) from None
+        if written < len(line):
+            raise ProviderError(f"{self._path} cannot be written: the disk is full.", "Free space on it.")
 
-    def intact(self, length: int | None = None) -> bool:
-        """Whether every whole line (of the first ``length`` bytes) belongs to the chain."""
-        content = self._path.read_bytes()[:length] if self._path.exists() else b""
+    def entries(self, length: int | None = None) -> tuple[Entry, ...]:
+        """All entries (of the first ``length`` bytes) up to the first that is torn or altered."""
+        return self._read(self._path.read_bytes()[:length])[0] if self._path.exists() else ()
+
+    def intact(self) -> bool:
+        """Whether every whole line belongs to the chain."""
+        content = self._path.read_bytes() if self._path.exists() else b""
         return self._read(content)[1] >= content.rfind(b"\n") + 1
 
     def state(self) -> State:

@@ -66,6 +66,8 @@ class _Pair:
     copy: Fingerprint
     changed: frozenset[str]
     """What the baseline's repeats found changed on the source: of these nothing is proven."""
+    totals: Mapping[str, int]
+    """How many rows each table of the source held at the last repeat, after the recovery point."""
 
 
 def _pair(evidence: Evidence, path: str) -> _Pair | str:
@@ -83,7 +85,7 @@ def _pair(evidence: Evidence, path: str) -> _Pair | str:
     if copy.snapshot != baseline.fingerprint.snapshot:
         return "the copy was read under another snapshot than the baseline's"
     changed = frozenset(name for repeat in baseline.repeats for name in repeat.changed)
-    return _Pair(baseline.fingerprint, copy, changed)
+    return _Pair(baseline.fingerprint, copy, changed, baseline.repeats[-1].totals)
 
 
 def _baseline(evidence: Evidence) -> Mapping[str, Any] | str:
@@ -125,6 +127,11 @@ def _judge_data(evidence: Evidence, path: str) -> _Answer:
             wrong[name] = f"missing, with {_count(there.rows, 'row')}"
         else:
             _compare(name, there, here, wrong, unproven)
+            beyond = here.total - pair.totals.get(name, here.total)
+            if (
+                name not in wrong and beyond > 0
+            ):  # rows written after the baseline are beyond its filter, not beyond count
+                wrong[name] = f"{_count(beyond, 'row')} more than the source held later"
     # Every row of a table made after the baseline is beyond its filter; one with rows under it cannot be the source's.
     for name in sorted(set(pair.copy.tables) - set(pair.source.tables) - pair.changed):
         if pair.copy.tables[name].rows:

@@ -75,12 +75,19 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
     if disaster is None or demand.limit is None:
         return unknown(demand, "No time of the disaster, or no limit, is known.")
     seconds = disaster - point.covers
+    if seconds < -point.unsure and _damaged(evidence):
+        return unknown(demand, f"The recovery point lies {-seconds:.1f} s after the disaster: the damage may be in it.")
     low, high = max(0.0, seconds - point.unsure), max(0.0, seconds + point.unsure)
     because = (
         f"The recovery point covers all but the last {max(0.0, seconds):.1f} s before the disaster,"
         f" give or take {point.unsure:.1f} s.{point.clock}"
     )
     return finding(demand, within(low, high, demand.limit), because, max(0.0, seconds), (low, high))
+
+
+def _damaged(evidence: Evidence) -> bool:
+    """Whether the time of the disaster was given, or its fault recorded, rather than taken from the command's start."""
+    return evidence.effect("vanish") is not None or evidence.record.plan.request.since is not None
 
 
 def judged_markers(evidence: Evidence, path: str) -> Judged | str:
@@ -121,7 +128,9 @@ def _judge(markers: Markers, point: Point, present: Sequence[tuple[int, int]]) -
         surplus=tuple(m for m in after if there(m.n)),
         unexpected=tuple(n for low, high in ranges for n in range(low, min(high, newest) + 1) if n not in known),
         unsettled=tuple(m for m in attempted if not m.done and markers.wall(m.sent) <= end and not there(m.n)),
-        complete=last_due > end and all(high <= newest for _, high in ranges),
+        complete=last_due > end
+        and all(high <= newest for _, high in ranges)
+        and len({m.n for m in markers.markers}) == newest + 1,
     )
 
 

@@ -24,6 +24,9 @@ RESTORE = "restore"
 """The id of the planned call that makes the restoration (docs/design.md)."""
 
 _PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
+CONTENT = frozenset({"schema", "data", "foreign-keys", "indexes", "model", "golden", "exact-point", "loss"})
+"""The objectives that say whether the copy holds what it should."""
+
 _WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
 
@@ -46,7 +49,8 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
     failed = _failed(evidence)
     if _provider_failed(failed):
         findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
-    findings = [*_completed(evidence, failed), *findings]
+    findings = [_verified(finding, findings) for finding in findings]
+    findings = [*_completed(evidence, failed), *_steady(evidence), *findings]
     phases, crash = _phases(evidence)
     findings.extend(crash)
     findings = [_distrusted(finding, evidence.problems) for finding in findings]
@@ -97,6 +101,34 @@ def _never_recovered(finding: Finding, failure: Entry) -> Finding:
         return finding
     because = f"The restore failed, so no copy came: {_sentence(failure)}"
     return replace(finding, status=Status.MISSED, because=because, measured=None, interval=None)
+
+
+def _verified(finding: Finding, all_of_them: list[Finding]) -> Finding:
+    """The time to a verified copy is met only by a copy that is verified: it is no better than what was found in it."""
+    if finding.objective != "time-to-copy" or finding.status is not Status.MET:
+        return finding
+    found = [f for f in all_of_them if f.objective in CONTENT and f.path == finding.path]
+    worst = combine([finding.status, *(f.status for f in found)])
+    if worst is Status.MET:
+        return finding
+    what = ", ".join(f.objective for f in found if f.status is worst)
+    return replace(finding, status=worst, because=f"The copy is not verified ({what} {worst}). {finding.because}")
+
+
+def _steady(evidence: Evidence) -> Iterable[Finding]:
+    """What a drill's hypothesis saw, where it was out of its objectives: before, the drill shows nothing; after, the
+    drill harmed its source."""
+    seen = [o.value for o in evidence.observations if o.what == "steady"]
+    for place, value in enumerate(seen):
+        if value["in_slo"]:
+            continue
+        state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed"
+        if place == 0:
+            because = f"The source was not within its objectives before the drill began ({state})."
+            yield Finding("steady-state", "source", Status.INCONCLUSIVE, because)
+        else:
+            because = f"The source was not within its objectives after the drill ({state})."
+            yield Finding("steady-state", "source", Status.MISSED, because)
 
 
 def _completed(evidence: Evidence, failed: Mapping[str, Entry]) -> Iterable[Finding]:

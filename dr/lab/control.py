@@ -244,6 +244,7 @@ def exports() -> str:
     """``env`` as a shell reads it with eval; quoted for any value."""
     lines = [f"unset {' '.join(UNSET)}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in env().items()]
+    lines.append('export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"')
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
     return "\n".join(lines)
 

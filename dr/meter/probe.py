@@ -30,6 +30,8 @@ AWAKE = 80_000
 """Nanoseconds before a due time that are spent awake: a wake-up by the system alone comes some 50 us late."""
 IDLE = 16
 """Connections kept open for reuse."""
+STALE = SECOND // 50
+"""Nanoseconds after the sending within which a reused connection shows that it had been closed while it was idle."""
 LOOK = SECOND // 10
 """Nanoseconds between two looks at the owner and the clock."""
 ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ETIMEDOUT: "timeout"}
@@ -160,7 +162,7 @@ class Prober:
 
     def _send(self, probe: Probe) -> bool:
         """Put ``probe`` on a connection. False where the pool is exhausted."""
-        if self._idle:
+        if self._idle and not probe.retried:
             _, connection = self._idle.popitem()  # the one used last: the least likely to be closed by now
         elif len(self._busy) + len(self._opening) < self._settings.pool:
             connection = Connection(socket.socket(self._family, socket.SOCK_STREAM))
@@ -230,9 +232,13 @@ class Prober:
             self._fail(connection, "closed")
 
     def _fail(self, connection: Connection, error: str) -> None:
-        """The connection broke. A reused one may have been closed unseen: its probe gets one fresh one."""
+        """The connection broke. A reused one may have been closed unseen: its probe then gets one fresh one.
+
+        Later than at once it is the service that died under the request, which is an error and stays one.
+        """
         probe = connection.probe
-        stale = connection.used and not connection.received
+        sent = probe.sent if probe is not None else 0
+        stale = connection.used and not connection.received and (not sent or monotonic_ns() - sent < STALE)
         self._close(connection)
         if probe is None:
             return

@@ -16,6 +16,7 @@ import pytest
 from tests.integration.test_restore import SOURCE, intends, statuses
 from tests.labs import ROOT, Lab, eventually
 
+QUIETLY = ("--no-version-check", "--log-file", os.devnull, "--settings", os.devnull)
 DRILLS = ("rds-snapshot-restore", "rds-pitr")
 
 
@@ -47,8 +48,9 @@ def test_keep_leaves_the_copy_and_nothing_else(lab: Lab) -> None:
     kept = verdict["restored"]["identifier"]
     assert sorted(lab.instances()) == sorted([SOURCE, kept])
     eventually(lambda: not lab.run_processes(), 10)
-    lab.rds.delete_db_instance(DBInstanceIdentifier=kept, SkipFinalSnapshot=True)
-    eventually(lambda: kept not in lab.instances())
+    assert "nothing is left" in lab.dr("cleanup", verdict["run"], code=0).stdout
+    assert kept not in lab.instances()
+    assert lab.verdict("verify", verdict["run"], code=0)["verdict"] == "met"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -60,6 +62,21 @@ def test_a_signal_unwinds_the_drill(lab: Lab, call: str, number: signal.Signals,
     assert running.wait(120) == code
     leaves_nothing(lab)
     assert json.loads((lab.runs()[-1] / "verdict.json").read_text())["verdict"] != "met"
+
+
+def test_a_drill_is_cleaned_up_and_never_resumed(lab: Lab) -> None:
+    refused = lab.dr("restore", "--resume", lab.runs()[-1].name, "--yes", code=3)
+    assert "come to its end" in refused.stderr
+
+
+def test_a_drill_killed_before_its_acceptance_hinders_nothing(lab: Lab) -> None:
+    half = lab.home / "runs" / "20200101-000000-0000"
+    half.mkdir()
+    record = (lab.runs()[-1] / "run.json").read_text()
+    (half / "run.json").write_text(record)
+    lab.dr("cleanup", code=0)
+    assert (half / "seal.json").exists()
+    leaves_nothing(lab)
 
 
 def test_abort_unwinds_the_drill(lab: Lab) -> None:
@@ -114,7 +131,7 @@ def test_a_bare_chaos_run_plans_guards_and_leaves_nothing(lab: Lab) -> None:
 
 def _chaos(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--settings", os.devnull, *args],
+        [sys.executable, "-m", "chaostoolkit", *QUIETLY, *args],
         capture_output=True,
         text=True,
         env=env,

@@ -142,7 +142,7 @@ def test_a_source_that_was_deleted_is_restored_from_its_profile(own: Endpoint, v
 
 def test_a_deleted_source_without_a_profile_asks_for_what_nobody_knows(own: Endpoint) -> None:
     own.remove(SOURCE)
-    with pytest.raises(RefusedError, match=r"no profile .*CopyTagsToSnapshot, DBParameterGroupName, .*restored:"):
+    with pytest.raises(RefusedError, match=r"no profile .*CopyTagsToSnapshot, DBParameterGroupName, .*fallback:"):
         plan(own.provider(), purpose=ON_CALL)
 
 
@@ -239,7 +239,7 @@ def test_the_master_secret_is_set_anew_and_the_old_one_no_longer_works(rds: Endp
 def test_adopting_leaves_an_ordinary_instance(rds: Endpoint) -> None:
     provider = rds.provider()
     restored = perform(provider, plan(provider, purpose=ON_CALL)["restore"]).result["identifier"]
-    provider.seal_tag(restored, "met")
+    provider.seal_tag(restored, "r1", "met")
     assert tags(rds.describe(restored))["dr:sealed"] == "met"
     provider.adopt(restored, "r1")
     assert tags(rds.describe(restored)) == {"env": "prod"}

@@ -259,9 +259,26 @@ def test_a_verdict_is_repeated_offline_and_altered_evidence_is_not_believed(lab:
     assert lab.verdict("verify", verdict["run"], code=0)["findings"] == verdict["findings"]
     observations = lab.home / "runs" / verdict["run"] / "observations.jsonl"
     observations.write_bytes(observations.read_bytes().replace(b'"ok":true', b'"ok":true '))
-    again = lab.verdict("verify", verdict["run"], code=4)
-    assert again["verdict"] == "inconclusive"
-    assert "altered" in json.dumps(again)
+    for _ in range(2):
+        again = lab.verdict("verify", verdict["run"], code=4)
+        assert again["verdict"] == "inconclusive"
+        assert "altered" in json.dumps(again)
+        lab.dr("cleanup", verdict["run"], code=0)  # cleaning up must not make it believable
+
+
+def test_a_killed_restore_that_was_cleaned_up_hinders_no_other(lab: Lab) -> None:
+    running = lab.begin("restore", "--latest-snapshot", "--yes", "--as", "readmission-db-killed")
+    eventually(lambda: len(lab.instances()) == 2)
+    running.kill()
+    running.wait(10)
+    assert "readmission-db-killed stays" in lab.dr("cleanup", code=0).stdout
+    lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert len(lab.instances()) == 3
+
+
+def test_a_run_that_came_to_its_end_is_not_resumed(lab: Lab) -> None:
+    refused = lab.dr("restore", "--resume", lab.runs()[-1].name, "--yes", code=3)
+    assert "come to its end" in refused.stderr
 
 
 def test_the_master_secret_is_set_where_asked_and_the_old_one_is_worth_nothing(lab: Lab, tmp_path: Path) -> None:

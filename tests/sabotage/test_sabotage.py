@@ -63,6 +63,14 @@ def test_one_altered_row_in_the_copy_is_missed(lab: Lab, tmp_path: Path, act: st
     assert table in finding(verdict, "data")["because"]
 
 
+def test_a_row_that_is_twice_in_the_copy_is_missed(lab: Lab, tmp_path: Path) -> None:
+    columns = "patient_id, admission_id, readmission_risk, confidence_interval, risk_factors, model_version, created_at"
+    act = f"INSERT INTO predictions ({columns}) SELECT {columns} FROM predictions LIMIT 1"
+    verdict = run(lab, SNAPSHOT, act, tmp_path)
+    assert finding(verdict, "data")["status"] == "missed"
+    assert "1 row more" in finding(verdict, "data")["because"]
+
+
 def test_a_copy_without_an_active_model_is_missed(lab: Lab, tmp_path: Path) -> None:
     verdict = run(lab, SNAPSHOT, "UPDATE model_versions SET active = false", tmp_path)
     assert finding(verdict, "model")["status"] == "missed"

@@ -260,3 +260,15 @@ def test_an_unexpected_difference_of_configuration_is_missed_and_expected_ones_a
 def test_the_newest_observation_counts() -> None:
     stale, good = [{"user": "a", "ok": False, "because": "x"}], [{"user": "a", "ok": True, "because": ""}]
     assert judged("logins", seen("logins", stale), seen("logins", good)).status is Status.MET
+
+
+def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
+    """Rows written after the baseline are beyond its filter: only their count can tell that some are too many."""
+    later = replace(BASELINE, repeats=(Repeat(120.0, (), {"public.a": 5, "public.b": 2}),))
+    held = {"public.b": TableSum(2, "88", METHOD, 2)}
+    fits = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 5)})
+    assert compared("data", fits, later).status is Status.MET
+    surplus = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 6)})
+    found = compared("data", surplus, later)
+    assert found.status is Status.MISSED
+    assert "1 row more" in found.because

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.domain.errors import EvidenceError
+from dr.domain.errors import EvidenceError, ProviderError
 from dr.evidence.ledger import Ledger, parse
 from tests.virtual import VirtualClock
 
@@ -84,3 +85,15 @@ def test_a_ledger_cut_anywhere_yields_a_prefix_of_its_entries(
     found = ledger.entries()
     assert list(found) == whole[: len(found)]
     assert list(parse(path.read_bytes().splitlines()))[: len(found)] == list(found)
+
+
+def test_an_entry_that_did_not_fit_on_the_disk_is_an_error_and_no_entry(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.append("accepted")
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, line, at: whole(file, line[:20], at))
+    with pytest.raises(ProviderError, match="the disk is full"):
+        ledger.append("intent", "restore")
+    monkeypatch.undo()
+    assert [entry.kind for entry in ledger.entries()] == ["accepted"]

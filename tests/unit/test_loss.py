@@ -174,3 +174,13 @@ def test_some_loss_may_be_tolerated() -> None:
         "markers": {"table": True, "present": [[0, 9], [12, 29]]},
     }
     assert JUDGES["loss"](evidence(None, WRITTEN, seen, disaster=DISASTER), asked).status is Status.MET
+
+
+def test_a_gap_in_the_record_of_writes_proves_nothing() -> None:
+    assert judge("loss", [(0, 11), (13, 29)], [m for m in WRITTEN if m.n != 12]).status is Status.INCONCLUSIVE
+
+
+def test_a_recovery_point_after_the_disaster_may_hold_the_damage() -> None:
+    found = judge("exposure", [(0, 29)], covers=DISASTER + 5.0)
+    assert found.status is Status.INCONCLUSIVE
+    assert "after the disaster" in found.because

@@ -386,10 +386,12 @@ def test_adopting_takes_the_harnesss_tags_off_and_leaves_the_others(tmp_path: Pa
 
 def test_a_sealed_restoration_says_so(stage: Stage) -> None:
     stage.apply()
-    stage.provider.seal_tag(stage.name, "met")
+    stage.provider.seal_tag(stage.name, run().id, "met")
     assert tags(stage.fake.rows[stage.name])["dr:sealed"] == "met"
     with pytest.raises(RefusedError, match="no instance nowhere"):
-        stage.provider.seal_tag("nowhere", "met")
+        stage.provider.seal_tag("nowhere", run().id, "met")
+    with pytest.raises(RefusedError, match="not of run other"):
+        stage.provider.seal_tag(stage.name, "other", "met")
 
 
 def test_drills_copies_past_their_expiry_are_deleted_unless_a_run_here_owns_them(stage: Stage) -> None:

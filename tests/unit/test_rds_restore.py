@@ -136,6 +136,11 @@ def test_another_drills_copy_hinders_until_it_has_expired() -> None:
     assert planned(facts(NIGHT, instances=(description(), stale)))
 
 
+def test_what_a_killed_drill_left_hinders_no_restore_on_call() -> None:
+    fresh = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2999-01-01T00:00:00Z")
+    assert planned(facts(NIGHT, instances=(description(), fresh)), run(Purpose.RESTORE))
+
+
 def test_a_restoration_of_another_source_hinders_nothing() -> None:
     other = copy("elsewhere", run="r1", purpose="restore", source="other-db", request="d0")
     assert planned(facts(NIGHT, instances=(description(), other)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Finding, Restored, Status
+from dr.domain.model import Demand, Finding, Observation, Restored, Status
 from dr.evidence.model import Evidence
 from dr.judge import outage
 from dr.judge.verdict import Judge, combine, exit_code, judge
@@ -187,3 +187,25 @@ def test_the_worst_status_wins(statuses: list[Status], worst: Status) -> None:
 @pytest.mark.parametrize(("status", "code"), [(Status.MET, 0), (Status.MISSED, 1), (Status.INCONCLUSIVE, 4)])
 def test_exit_code_follows_the_verdict(status: Status, code: int) -> None:
     assert exit_code(verdict(status=status)) == code
+
+
+@pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
+def test_the_time_to_a_verified_copy_is_no_better_than_what_the_copy_holds(status: Status) -> None:
+    found = finding(drill(), "time-to-copy", {**all_met(), "data": says(status)})
+    assert found.status is status
+    assert f"data {status}" in found.because
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [(True, True, None), (False, True, Status.INCONCLUSIVE), (True, False, Status.MISSED)],
+)
+def test_a_source_out_of_its_objectives_is_a_finding(before: bool, after: bool, status: Status | None) -> None:
+    seen = tuple(
+        Observation("steady", "source", {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": good})
+        for good in (before, after)
+    )
+    result = judge(replace(drill(), observations=(*drill().observations, *seen)), all_met())
+    found = [f.status for f in result.findings if f.objective == "steady-state"]
+    assert found == ([] if status is None else [status])
+    assert result.status is (status or Status.MET)

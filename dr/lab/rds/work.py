@@ -299,9 +299,6 @@ class Work:
             if not keep_archive:
                 self.servers.delete_archive(key)
 
-    def drop_backup(self, name: str) -> None:
-        self.servers.delete_backup(name)
-
     # How far archives reach
 
     def latest(self, key: str) -> float | None:

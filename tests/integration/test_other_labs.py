@@ -1,0 +1,48 @@
+"""Labs that are not the usual one: on the wheel's PostgreSQL, and holding somebody's own data."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from dr.config.load import secret
+from tests.integration.test_restore import SOURCE, statuses
+from tests.labs import Lab, lab_up
+
+
+def test_a_drill_is_met_on_the_wheels_postgresql_and_asks_nothing_of_indexes() -> None:
+    """The wheel lacks amcheck, so that its indexes cannot be checked: that is not asked, and not called met."""
+    with lab_up(DR_LAB_POSTGRES="wheel") as lab:
+        verdict = lab.verdict("drill", "run", "rds-pitr", "--yes", code=0)
+    assert "indexes" not in statuses(verdict)
+    assert {"data", "loss", "golden", "latency"} <= set(statuses(verdict))
+
+
+def test_a_dump_of_ones_own_is_rehearsed_with_whatever_tables_it_holds(lab: Lab, tmp_path: Path) -> None:
+    dump = tmp_path / "own.dump"
+    with lab.connect(SOURCE, lab.target.database.master) as connection:
+        connection.execute("CREATE TABLE beds (ward text, bed int, PRIMARY KEY (ward, bed))")
+        connection.execute("INSERT INTO beds SELECT 'W' || w, b FROM generate_series(1, 5) w, generate_series(1, 9) b")
+    try:
+        _dump(lab, dump)
+    finally:
+        with lab.connect(SOURCE, lab.target.database.master) as connection:
+            connection.execute("DROP TABLE beds")
+    with lab_up("--load", str(dump)) as own:
+        verdict = own.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
+        with own.connect(SOURCE) as connection:
+            assert connection.execute("SELECT count(*) FROM beds").fetchone() == (45,)
+        data = next(finding for finding in verdict["findings"] if finding["objective"] == "data")
+        assert "5 tables" in data["because"]
+
+
+def _dump(lab: Lab, into: Path) -> None:
+    master = lab.target.database.master
+    assert master is not None
+    endpoint = lab.instances()[SOURCE]["Endpoint"]
+    where = f"host={endpoint['Address']} port={endpoint['Port']} dbname={lab.target.database.name} user={master.user}"
+    subprocess.run(
+        ["pg_dump", "--format=custom", "--schema=public", f"--file={into}", where],
+        env={**lab.env, "PGPASSWORD": secret(master.secret), "PGSSLMODE": "require"},
+        check=True,
+    )
