@@ -166,6 +166,20 @@ def lab_up(*args: str, **env: str) -> Iterator[Lab]:
         shutil.rmtree(home)
 
 
+def inject(lab: Lab, fault: str, **arguments: Any) -> None:
+    """Put a fault into ``lab``."""
+    from dr.lab import control
+
+    before = os.environ.get("DR_HOME")
+    os.environ["DR_HOME"] = str(lab.home)
+    try:
+        control.inject(fault, **arguments)
+    finally:
+        os.environ.pop("DR_HOME")
+        if before is not None:
+            os.environ["DR_HOME"] = before
+
+
 def _short(output: str) -> str:
     """Of a verdict only what is not met, else the whole output."""
     try:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.app.outcome import Outcome
-from dr.app.session import Session, finish
+from dr.app.session import Session, finish, seal
 from dr.app.signals import halting
 from dr.config.model import Target
-from dr.domain.errors import DrError, HaltedError
+from dr.domain.errors import DrError, HaltedError, RefusedError
 from dr.domain.model import Purpose, Request, Verb
 
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
@@ -56,7 +56,10 @@ def asked(wanted: Request) -> dict[str, str]:
 
 
 def run(session: Session) -> Outcome:
-    """Do every verb, finish, and say how it ended. An interrupt leaves the restoration to be resumed."""
+    """Do every verb, finish, and say how it ended. An interrupt leaves the restoration to be resumed.
+
+    Raises RefusedError where the provider refused the first step: then nothing was made.
+    """
     error: DrError | None = None
     with halting(session.directory) as signals:
         try:
@@ -69,4 +72,7 @@ def run(session: Session) -> Outcome:
         except DrError as failed:
             error = failed
         verdict, leftovers = finish(session)
+        if isinstance(error, RefusedError) and not session.engine.ledger.state().effects:
+            seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with
+            raise error
     return Outcome(session.directory, verdict, leftovers, error)

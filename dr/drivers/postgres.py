@@ -24,6 +24,8 @@ from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 
 __all__ = ["PostgresProvider", "nightly"]
 
+REACH_SECONDS = 300.0
+"""How long a restored server that is available may refuse connections before that is an error."""
 READ_SECONDS = 14_400.0
 """The most that reading a whole database may take."""
 
@@ -209,13 +211,15 @@ class PostgresProvider:
         yield Progress(True, done, observations=(Observation("clock", "source", clock),))
 
     def _examine(self, args: Mapping[str, Any]) -> Iterator[Progress]:
-        examination = Examination(self._context, args)
+        """What passes by itself is waited for, but not for ever: whoever waits at night must be told."""
+        examination, failing = Examination(self._context, args), None
         while True:
             try:
                 yield from examination.steps()
                 return
             except ProviderError as error:
-                if not error.transient:
+                failing = failing or self._now()
+                if not error.transient or self._now() - failing > REACH_SECONDS:
                     raise
                 yield Progress(False, note=str(error))
 

@@ -39,7 +39,10 @@ def find_run(home: Path, name: str) -> RunDirectory:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} runs are called like {name!r}" if found else f"There is no run {name!r}"
-    raise UsageError(f"{what} under {home / 'runs'}.", "'dr history' lists the runs.")
+    raise UsageError(
+        f"{what} under {home / 'runs'}.",
+        "'dr history' lists the runs; one begun on another machine goes on when its command is typed again.",
+    )
 
 
 class RunDirectory:

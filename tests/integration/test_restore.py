@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dr.config.model import Login
-from tests.labs import Lab, eventually
+from tests.labs import Lab, eventually, inject
 
 SOURCE = "readmission-db"
 
@@ -296,3 +296,14 @@ def test_the_master_secret_is_set_where_asked_and_the_old_one_is_worth_nothing(l
         pass
     ledger = (lab.home / "runs" / verdict["run"] / "ledger.jsonl").read_text()
     assert fresh.read_text() not in ledger
+
+
+def test_a_quota_that_is_used_up_is_a_refusal_and_leaves_nothing_to_resume(lab: Lab) -> None:
+    inject(lab, "set_quota", instances=1)
+    try:
+        refused = lab.dr("restore", "--latest-snapshot", "--yes", code=3)
+    finally:
+        inject(lab, "set_quota", instances=40)
+    assert "quota of instances is used up" in refused.stderr
+    assert list(lab.instances()) == [SOURCE]
+    assert (lab.runs()[-1] / "seal.json").exists()

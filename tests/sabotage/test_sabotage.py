@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from tests.integration.test_restore import SOURCE, intends
-from tests.labs import ROOT, Lab, eventually
+from tests.labs import ROOT, Lab, eventually, inject
 
 SNAPSHOT, TIME = "rds-snapshot-restore", "rds-pitr"
 
@@ -195,20 +195,6 @@ def test_an_archive_that_is_cut_off_is_never_met(own_lab: Lab, tmp_path: Path) -
     assert "restorable" in json.dumps(verdict)
     inject(lab, "cut_archive", instance=SOURCE, cut=False)
     lab.assert_whole()
-
-
-def inject(lab: Lab, fault: str, **arguments: Any) -> None:
-    """Put a fault into ``lab``."""
-    from dr.lab import control
-
-    before = os.environ.get("DR_HOME")
-    os.environ["DR_HOME"] = str(lab.home)
-    try:
-        control.inject(fault, **arguments)
-    finally:
-        os.environ.pop("DR_HOME")
-        if before is not None:
-            os.environ["DR_HOME"] = before
 
 
 def run(lab: Lab, drill: str, act: str, into: Path) -> dict[str, Any]:
