@@ -42,7 +42,7 @@ def _dump(lab: Lab, into: Path) -> None:
     endpoint = lab.instances()[SOURCE]["Endpoint"]
     where = f"host={endpoint['Address']} port={endpoint['Port']} dbname={lab.target.database.name} user={master.user}"
     subprocess.run(
-        ["pg_dump", "--format=custom", "--schema=public", f"--file={into}", where],
+        ["pg_dump", "--format=custom", f"--file={into}", where],
         env={**lab.env, "PGPASSWORD": secret(master.secret), "PGSSLMODE": "require"},
         check=True,
     )
