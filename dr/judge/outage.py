@@ -46,7 +46,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, f"Path {demand.path} was not measured.")
     if slo == Slo(None, None):
         return unknown(demand, f"Neither latency nor errors are demanded of {demand.path}, so there is no SLO to meet.")
-    found = windows(measured, evidence.record.window)
+    found = windows(measured, evidence.record.window, slo)
     first = recovered(found, slo)
     if first is None:
         return _not_recovered(demand, found, slo)
@@ -124,7 +124,7 @@ def settled(evidence: Evidence, path: str) -> Judged | str:
     if absent > 0.001 * (last - first + 1):
         return f"{absent} of {last - first + 1} samples are missing."
     part = Samples(measured.path, measured.rate, measured.timeout, measured.start, kept)
-    found = windows(part, evidence.record.window)
+    found = windows(part, evidence.record.window, slo_of(evidence, path))
     begin = recovered(found, slo_of(evidence, path)) or 0
     judged = [window for window in found[begin:] if not window.void]
     void = len(found) - begin - len(judged)

@@ -1,7 +1,7 @@
 """A path's samples as windows, each within the SLO, outside it, or void. Pure.
 
 Called by: ``dr.judge.outage``, and ``dr.report`` to draw them. A window holds the probes due in it. It is void where
-the prober itself was late (over 5 ms in the p95, which is what a window is judged by, or by a stall's length once),
+the prober itself was late (in the p95, which is what a window is judged by, or by a stall's length once),
 missed more than 0.1% of its probes, or slept while answers were under way: then it says nothing of the target, neither
 good nor bad.
 """
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 from dr.evidence.model import Evidence, Sample, Samples
 
-LATE = 5_000_000
-"""Nanoseconds of own lateness (p95) beyond which a window is void."""
-STALL = 50_000_000
-"""Nanoseconds by which one late probe shows that the prober was stopped, not merely waiting for a processor."""
+LATE = 0.005
+"""Seconds of own lateness (p95) that a window may always have."""
+SHARE = 0.02
+"""Share of the latency's limit that own lateness may be, where that is more: it adds to every latency, since that is
+counted from the due time, and can only make a target look worse."""
+STALL = 0.1
+"""Seconds by which one late probe shows that nobody looked at the target for a while."""
 MISSED = 0.001
 """Share of a window's probes that may be absent."""
 
@@ -75,13 +78,14 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)]
 
 
-def windows(measured: Samples, seconds: float) -> tuple[Window, ...]:
+def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
     """Whole windows from the first due time on; one without a probe is void. A last one cut short is left out."""
     if not measured.samples:
         return ()
     width = round(seconds * 1e9)
     ordered = sorted(measured.samples, key=lambda s: s.due)
     began, asleep = ordered[0].due, _stalls(ordered)
+    late = max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
     count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
     members: list[list[Sample]] = [[] for _ in range(count)]
     for sample in ordered:
@@ -89,31 +93,33 @@ def windows(measured: Samples, seconds: float) -> tuple[Window, ...]:
         if index < count:
             members[index].append(sample)
     return tuple(
-        _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep)
+        _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep, late)
         for index, of in enumerate(members)
     )
 
 
 def _stalls(ordered: Sequence[Sample]) -> tuple[int, ...]:
     """When the prober itself fell asleep: the due time of each late probe that follows a punctual one."""
-    late = [s.late > STALL for s in ordered]
+    late = [s.late > STALL * 1e9 for s in ordered]
     return tuple(s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was)
 
 
-def _window(measured: Samples, start: float, seconds: float, of: tuple[Sample, ...], asleep: tuple[int, ...]) -> Window:
+def _window(
+    measured: Samples, start: float, seconds: float, of: tuple[Sample, ...], asleep: tuple[int, ...], late: float
+) -> Window:
     if not of:
         return Window(start, seconds, (), 0, 0.0, "no probe was taken up")
     errors = sum(not good(s) for s in of)
     slow = p95([latency(s, measured.timeout) for s in of])
-    return Window(start, seconds, of, errors, slow, _void(of, math.floor(measured.rate * seconds), asleep))
+    return Window(start, seconds, of, errors, slow, _void(of, math.floor(measured.rate * seconds), asleep, late))
 
 
-def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...]) -> str:
+def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...], late: float) -> str:
     lateness = sorted(s.late for s in of)
-    if lateness[-1] > STALL:
+    if lateness[-1] > STALL * 1e9:
         return f"the prober was stalled for {lateness[-1] / 1e6:.0f} ms"
     usual = lateness[max(0, math.ceil(0.95 * len(of)) - 1)]
-    if usual > LATE:
+    if usual > late:
         return f"the prober was {usual / 1e6:.0f} ms late"
     if expected - len(of) > MISSED * expected:
         return f"{expected - len(of)} of {expected} probes are missing"

@@ -20,7 +20,7 @@ from dr.drivers import process
 from dr.drivers.measuring import MeasuringProvider
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
-from dr.judge.windows import latency, windows
+from dr.judge.windows import Slo, latency, windows
 from tests.integration.meters import Server, context, drive, serving, somebody, wait_for
 
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
@@ -192,7 +192,7 @@ def test_a_stopped_prober_says_so_by_its_lateness(tmp_path: Path, provider: Meas
     assert found is not None
     assert [s.n for s in found.samples] == list(range(len(found.samples)))
     assert max(s.late for s in found.samples) > 1.2e9
-    assert any(window.void for window in windows(found, 0.5))
+    assert any(window.void for window in windows(found, 0.5, Slo(1.0, 0.01)))
 
 
 def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Server) -> None:

@@ -98,13 +98,13 @@ def test_the_time_counts_from_since() -> None:
 def test_a_missing_probe_voids_its_window() -> None:
     measured = samples(600)
     cut = replace(measured, samples=tuple(s for s in measured.samples if s.n != 120))
-    assert [bool(w.void) for w in windows(cut, 1.0)] == [False, False, True] + [False] * 9
+    assert [bool(w.void) for w in windows(cut, 1.0, Slo(1.0, 0.01))] == [False, False, True] + [False] * 9
 
 
 def test_an_answer_under_way_while_the_prober_slept_voids_its_window() -> None:
     """The stop falls between the last probe of one window, still unanswered, and the first of the next."""
     measured = samples(100, change=lambda n: {"seconds": 1.2} if n == 49 else {"late": 1.0} if n == 50 else {})
-    assert "slept" in windows(measured, 1.0)[0].void
+    assert "slept" in windows(measured, 1.0, Slo(1.0, 0.01))[0].void
 
 
 def test_latency_counts_a_failed_probe_as_the_timeout() -> None:
