@@ -82,7 +82,6 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
     store = BaselineStore(context.home, context.name)
     earlier, problems = store.load(source.identifier)
     notes, repeated = list(problems), 0
-    golden, silence = golden_answers(context, ask)
     with connect(source.server, context.target.database) as connection:
         for baseline in earlier:
             if baseline.repeats or baseline.resource_id != source.resource_id:
@@ -92,6 +91,7 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
                 repeated += 1
             except RefusedError as error:
                 notes.append(f"Baseline {baseline.id} was not repeated: {error}")
+        golden, silence = golden_answers(context, ask)  # it writes predictions: after the repeats, which count rows
         taken = take_baseline(connection, context.name, source, artifacts_of(context), golden=golden)
     store.save(taken)
     tables, rows = len(taken.fingerprint.tables), sum(t.rows for t in taken.fingerprint.tables.values())
