@@ -70,36 +70,34 @@ def footer(why: str, last: int, **own: object) -> bytes:
 
 def load_samples(path: Path) -> Samples | None:
     """A path's probes, by number, or None where there is no file or no whole header in it."""
-    lines = _lines(path)
-    first = next(lines, None)
-    if first is None:
+    read = _read(path, _sample)
+    if read is None:
         return None
-    start = _stamp(first["stamp"])
-    samples = {s.n: s for s in _moved(lines, start, _sample)}
-    return Samples(
-        str(first["path"]),
-        float(first["rate"]),
-        float(first["timeout"]),
-        start,
-        tuple(samples[n] for n in sorted(samples)),
-    )
+    first, start, samples = read
+    return Samples(str(first["path"]), float(first["rate"]), float(first["timeout"]), start, samples)
 
 
 def load_markers(path: Path) -> Markers | None:
     """Every write, by number, or None where there is no file or no whole header in it."""
+    read = _read(path, _marker)
+    if read is None:
+        return None
+    first, start, markers = read
+    offset, uncertainty = float(first.get("offset", 0.0)), float(first.get("uncertainty", 0.0))
+    return Markers(float(first["rate"]), start, offset, uncertainty, markers)
+
+
+def _read(
+    path: Path, make: Callable[[dict[str, Any], int], Line]
+) -> tuple[dict[str, Any], Stamp, tuple[Line, ...]] | None:
+    """The first header, its stamp, and the newest line of every number on that stamp's clock."""
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
         return None
     start = _stamp(first["stamp"])
-    markers = {m.n: m for m in _moved(lines, start, _marker)}
-    return Markers(
-        float(first["rate"]),
-        start,
-        float(first.get("offset", 0.0)),
-        float(first.get("uncertainty", 0.0)),
-        tuple(markers[n] for n in sorted(markers)),
-    )
+    newest = {line.n: line for line in _moved(lines, start, make)}
+    return first, start, tuple(newest[n] for n in sorted(newest))
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
