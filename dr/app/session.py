@@ -160,14 +160,16 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
         # nothing came of it: a plan that failed is not repeated, it is made anew
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
-    facts = _look(wiring.drivers(context), request)
+    drivers = wiring.drivers(context)
+    facts = _look(drivers, request)
     elsewhere = _tagged(request, facts)
     if elsewhere and not RunDirectory(home() / "runs" / elsewhere).sealed():
         context = context_of(settings, request.target, elsewhere)
+        drivers = wiring.drivers(context)
         began = replace(began, at=_began(elsewhere))
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
-    planned = plan(request, identity, facts, wiring.proposers(wiring.drivers(context)), frozen)
+    planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
     return Prepared(Session(context, planned, tell), facts, began)
 
 
