@@ -68,7 +68,9 @@ def port_of(url: str) -> int:
 
 
 def spawn_up() -> subprocess.Popen[bytes]:
-    program = "from dr.cli.lab import lab; lab()"
+    # A shell starts what runs in the background with interrupts ignored, and this test may be among it.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}; from dr.cli.lab import lab; lab()"
     return subprocess.Popen(
         [sys.executable, "-c", program, "up", "--patients", "20"],
         cwd=ROOT,
