@@ -18,6 +18,7 @@ DEMANDS = (
     Demand("loss", "restored", 0.0, "markers"),
     Demand("exact-point", "restored"),
     Demand("model-latency", "restored", 2.0, "s"),
+    Demand("database-latency", "restored", 0.5, "s"),
 )
 CALLS = tuple(
     Call(name, "1-x", phase, "driver", "operation")

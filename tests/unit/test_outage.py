@@ -163,29 +163,51 @@ def test_a_path_that_did_not_settle_is_inconclusive() -> None:
     assert p95_latency(evidence(samples(600), settled=False), demand("latency")).status is Status.INCONCLUSIVE
 
 
+METRIC = {
+    "model-latency": "readmission_model_prediction_duration_seconds",
+    "database-latency": "readmission_database_query_duration_seconds",
+}
+
+
+def counted(objective: str, count: int, **buckets: int) -> dict[str, object]:
+    """What the service counted: up to its limit ("kept"), up to twice that ("late"), and in all."""
+    limit = demand(objective).limit
+    assert limit is not None
+    bounds = {"kept": limit, "low": limit / 2, "beyond": limit * 1.5, "late": limit * 2}
+    told = {str(bounds[name]): number for name, number in buckets.items()}
+    return {"metrics": {METRIC[objective]: {"count": count, "buckets": {**told, "+Inf": count}}}}
+
+
+@pytest.mark.parametrize("objective", METRIC)
 @pytest.mark.parametrize(
     ("buckets", "status"),
     [
-        ({"0.1": 300, "2.0": 300, "+Inf": 300}, Status.MET),
-        ({"0.1": 200, "2.0": 240, "5.0": 300, "+Inf": 300}, Status.MISSED),
-        ({"0.1": 200, "2.0": 286, "5.0": 300, "+Inf": 300}, Status.INCONCLUSIVE),
-        ({"0.1": 200, "3.0": 300, "+Inf": 300}, Status.INCONCLUSIVE),
-        ({"0.1": 200, "+Inf": 300}, Status.INCONCLUSIVE),
+        ({"low": 300, "kept": 300}, Status.MET),
+        ({"low": 200, "kept": 240, "late": 300}, Status.MISSED),
+        ({"low": 200, "kept": 286, "late": 300}, Status.INCONCLUSIVE),
+        ({"low": 200, "beyond": 300}, Status.INCONCLUSIVE),
+        ({"low": 200}, Status.INCONCLUSIVE),
     ],
 )
-def test_a_histogram_is_judged_by_the_bucket_that_surely_holds_its_p95(buckets: dict[str, int], status: Status) -> None:
-    counted = {"readmission_model_prediction_duration_seconds": {"count": 300, "buckets": buckets}}
-    assert JUDGES["model-latency"](evidence(observed={"metrics": counted}), demand("model-latency")).status is status
+def test_a_histogram_is_judged_by_the_bucket_that_surely_holds_its_p95(
+    objective: str, buckets: dict[str, int], status: Status
+) -> None:
+    observed = counted(objective, 300, **buckets)
+    assert JUDGES[objective](evidence(observed=observed), demand(objective)).status is status
 
 
-@pytest.mark.parametrize("observed", [{}, {"metrics": {}}])
-def test_a_service_without_the_metric_is_inconclusive(observed: dict[str, object]) -> None:
-    assert JUDGES["model-latency"](evidence(observed=observed), demand("model-latency")).status is Status.INCONCLUSIVE
+@pytest.mark.parametrize("objective", METRIC)
+def test_a_service_without_the_metric_is_inconclusive(objective: str) -> None:
+    other = counted(next(name for name in METRIC if name != objective), 300, low=300)
+    for observed in ({}, {"metrics": {}}, other):
+        found = JUDGES[objective](evidence(observed=observed), demand(objective))
+        assert found.status is Status.INCONCLUSIVE
+        assert METRIC[objective] in found.because
 
 
-def test_few_observations_prove_no_p95() -> None:
-    counted = {"readmission_model_prediction_duration_seconds": {"count": 58, "buckets": {"0.1": 58, "+Inf": 58}}}
-    found = JUDGES["model-latency"](evidence(observed={"metrics": counted}), demand("model-latency"))
+@pytest.mark.parametrize("objective", METRIC)
+def test_few_observations_prove_no_p95(objective: str) -> None:
+    found = JUDGES[objective](evidence(observed=counted(objective, 58, low=58)), demand(objective))
     assert found.status is Status.INCONCLUSIVE
 
 
