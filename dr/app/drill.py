@@ -63,7 +63,7 @@ def read(name: str) -> Experiment:
     try:
         document = yaml.safe_load(path.read_text())
         return _experiment(path, document)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise UsageError(f"{path} is not an experiment dr understands: {type(error).__name__} {error}.") from None
 
 

@@ -25,7 +25,8 @@ def label(position: int, verb: Verb) -> str:
 
 def restores_a_time(request: Request) -> bool:
     """Whether the run restores a point in time, and not a snapshot."""
-    return any(verb.name == "restore" and "time" in verb.args["to"] for verb in request.verbs)
+    asked = [verb.args.get("to") for verb in request.verbs if verb.name == "restore"]
+    return any(isinstance(to, Mapping) and "time" in to for to in asked)
 
 
 def demands(request: Request, asked: Mapping[str, str], limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:

@@ -5,7 +5,7 @@ import pytest
 from dr.config.model import Objectives
 from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
-from dr.engine.plan import demands, plan
+from dr.engine.plan import demands, plan, restores_a_time
 from tests.virtual import Scripted
 
 FACTS = Facts(0.0, "123456789012", "eu-central-1")
@@ -58,3 +58,20 @@ def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
 def test_an_unknown_objective_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"no objective speed"):
         demands(request(), {"speed": "restored"}, Objectives(), True)
+
+
+@pytest.mark.parametrize(
+    ("args", "time"),
+    [
+        ({"to": {"time": "latest"}}, True),
+        ({"to": {"snapshot": "latest"}}, False),
+        ({}, False),
+        ({"to": None}, False),
+        ({"to": 5}, False),
+        ({"to": "time"}, False),
+    ],
+)
+def test_a_restore_to_nothing_that_can_be_read_is_left_to_its_driver_to_refuse(
+    args: dict[str, object], time: bool
+) -> None:
+    assert restores_a_time(request(Verb("restore", args))) is time
