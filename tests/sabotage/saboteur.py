@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -19,23 +20,36 @@ from dr.config.load import secret
 from dr.config.model import Target
 
 
-def main(act: str) -> None:
-    home = Path(os.environ["DR_HOME"])
-    target = msgspec.convert(yaml.safe_load((home / "lab" / "target.yaml").read_text()), Target)
+def home() -> Path:
+    return Path(os.environ["DR_HOME"])
+
+
+def copy() -> dict[str, Any]:
+    """What the run's ledger says of its copy."""
+    entries = map(json.loads, (home() / "runs" / os.environ["DR_RUN"] / "ledger.jsonl").read_text().splitlines())
+    found: dict[str, Any] = next(e["data"] for e in entries if (e["kind"], e["call"]) == ("effect", "restore"))
+    return found
+
+
+def connected() -> psycopg.Connection[Any]:
+    """A connection to the copy as its master user."""
+    target = msgspec.convert(yaml.safe_load((home() / "lab" / "target.yaml").read_text()), Target)
     master = target.database.master
     assert master is not None
-    entries = map(json.loads, (home / "runs" / os.environ["DR_RUN"] / "ledger.jsonl").read_text().splitlines())
-    copy = next(e["data"] for e in entries if (e["kind"], e["call"]) == ("effect", "restore"))
-    with psycopg.connect(
-        host=copy["host"],
-        port=copy["port"],
+    return psycopg.connect(
+        host=copy()["host"],
+        port=copy()["port"],
         dbname=target.database.name,
         user=master.user,
         password=secret(master.secret),
         sslmode="verify-full",
         sslrootcert=target.database.ca,
         autocommit=True,
-    ) as connection:
+    )
+
+
+def main(act: str) -> None:
+    with connected() as connection:
         connection.execute(act.replace("RUN", os.environ["DR_RUN"].replace("-", "_")).encode())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -28,11 +29,11 @@ from tests.labs import ROOT, Lab, eventually, inject
 SNAPSHOT, TIME = "rds-snapshot-restore", "rds-pitr"
 
 
-def sabotaged(drill: str, act: str, into: Path) -> str:
-    """The drill's experiment with ``act`` (SQL against the copy) after its restore. Returns the file's path."""
+def sabotaged(drill: str, act: str, into: Path, saboteur: str) -> str:
+    """The drill's experiment with ``act`` against the copy after its restore. Returns the file's path."""
     experiment = yaml.safe_load((ROOT / "experiments" / f"{drill}.yaml").read_text())
     place = next(n for n, step in enumerate(experiment["method"]) if step["provider"]["func"] == "restore")
-    arguments = ["-m", "tests.sabotage.saboteur", act]
+    arguments = ["-m", f"tests.sabotage.{saboteur}", act]
     provider = {"type": "process", "path": sys.executable, "arguments": arguments}
     experiment["method"].insert(place + 1, {"name": "sabotage", "type": "action", "provider": provider})
     path = into / f"sabotaged-{drill}.yaml"
@@ -48,7 +49,8 @@ def test_a_table_that_is_missing_in_the_copy_is_missed(lab: Lab, tmp_path: Path)
     verdict = run(lab, SNAPSHOT, "DROP TABLE predictions", tmp_path)
     for objective in ("schema", "data"):
         assert finding(verdict, objective)["status"] == "missed"
-        assert "predictions" in finding(verdict, objective)["because"]
+        assert "public.predictions" in finding(verdict, objective)["because"]
+        assert "missing" in finding(verdict, objective)["because"]
 
 
 ALTERED = "UPDATE admissions SET primary_diagnosis = 'Z00' WHERE admission_id = 'SYN-0001-1'"
@@ -56,11 +58,18 @@ EMPTIED = "UPDATE patients SET demographics = '{}' WHERE patient_id = 'SYN-0001'
 
 
 @pytest.mark.parametrize(("act", "table"), [(ALTERED, "admissions"), (EMPTIED, "patients")])
-def test_one_altered_row_in_the_copy_is_missed(lab: Lab, tmp_path: Path, act: str, table: str) -> None:
+def test_one_row_written_anew_in_the_copy_is_missed(lab: Lab, tmp_path: Path, act: str, table: str) -> None:
     verdict = run(lab, SNAPSHOT, act, tmp_path)
     assert verdict["verdict"] == "missed"
     assert finding(verdict, "data")["status"] == "missed"
-    assert table in finding(verdict, "data")["because"]
+    assert re.match(rf"public\.{table}: \d+ rows instead of \d+\.", finding(verdict, "data")["because"])
+
+
+def test_one_value_altered_beneath_the_server_is_missed_by_its_checksum(lab: Lab, tmp_path: Path) -> None:
+    found = finding(run(lab, SNAPSHOT, "SYN-0001-1", tmp_path, "beneath"), "data")
+    assert found["status"] == "missed"
+    assert found["measured"] == 1
+    assert re.fullmatch(r"public\.admissions: altered among its \d+ rows\.", found["because"])
 
 
 def test_a_row_that_is_twice_in_the_copy_is_missed(lab: Lab, tmp_path: Path) -> None:
@@ -197,9 +206,9 @@ def test_an_archive_that_is_cut_off_is_never_met(own_lab: Lab, tmp_path: Path) -
     lab.assert_whole()
 
 
-def run(lab: Lab, drill: str, act: str, into: Path) -> dict[str, Any]:
-    """Run the drill with ``act`` against its copy."""
-    verdict = lab.verdict("drill", "run", sabotaged(drill, act, into), "--yes")
+def run(lab: Lab, drill: str, act: str, into: Path, saboteur: str = "saboteur") -> dict[str, Any]:
+    """Run the drill with ``act`` against its copy: SQL, or what another ``saboteur`` takes."""
+    verdict = lab.verdict("drill", "run", sabotaged(drill, act, into, saboteur), "--yes", code=1)
     journal = json.loads((lab.runs()[-1] / "journal.json").read_text())
     done = next(step for step in journal["run"] if step["activity"]["name"] == "sabotage")
     assert done["status"] == "succeeded", done
