@@ -166,14 +166,14 @@ def lab_up(*args: str, **env: str) -> Iterator[Lab]:
         shutil.rmtree(home)
 
 
-def inject(lab: Lab, fault: str, **arguments: Any) -> None:
-    """Put a fault into ``lab``."""
+def inject(lab: Lab, fault: str, **arguments: Any) -> Any:
+    """Put a fault into ``lab``. Returns what it gives, for most of them nothing."""
     from dr.lab import control
 
     before = os.environ.get("DR_HOME")
     os.environ["DR_HOME"] = str(lab.home)
     try:
-        control.inject(fault, **arguments)
+        return control.inject(fault, **arguments)
     finally:
         os.environ.pop("DR_HOME")
         if before is not None:

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from dr.config.model import Login
+from dr.drivers import process
 from tests.labs import Lab, eventually, inject
 
-SOURCE = "readmission-db"
+SOURCE, REGION = "readmission-db", "eu-central-1"
 
 
 def statuses(verdict: dict[str, Any]) -> dict[str, str]:
@@ -122,11 +123,11 @@ def test_the_plan_is_printed_and_nothing_is_changed(lab: Lab) -> None:
     [
         ((), 2, "No recovery points were named"),
         (("--latest", "--latest-snapshot"), 2, "2 recovery points were named"),
-        (("--snapshot", "nothing-of-that-name"), 3, "nothing-of-that-name"),
+        (("--snapshot", "nothing-of-that-name"), 3, "There is no snapshot 'nothing-of-that-name'"),
         (("--to-time", "2026-04-24T23:45:00"), 2, "has no zone"),
         (("--to-time", "yesterday"), 2, "is not a time"),
-        (("--to-time", "2020-01-01T00:00:00Z"), 3, "2020-01-01"),
-        (("--to-time", "2099-01-01T00:00:00Z"), 3, "2099-01-01"),
+        (("--to-time", "2020-01-01T00:00:00Z"), 3, "2020-01-01T00:00:00Z cannot be restored: the automated backups"),
+        (("--to-time", "2099-01-01T00:00:00Z"), 3, "2099-01-01T00:00:00Z is in the future"),
         (("--latest-snapshot", "--as", "Not_A_Name"), 2, "Not_A_Name"),
         (("--latest-snapshot", "--as", SOURCE), 3, SOURCE),
         (("--latest-snapshot", "--since", "tonight"), 2, "is not a time"),
@@ -134,10 +135,47 @@ def test_the_plan_is_printed_and_nothing_is_changed(lab: Lab) -> None:
     ],
 )
 def test_wrong_input_ends_in_one_clear_sentence(lab: Lab, args: tuple[str, ...], code: int, words: str) -> None:
-    consent = () if "--confirm" in args else ("--yes",)
+    consent, runs = () if "--confirm" in args else ("--yes",), lab.runs()
     ended = lab.dr("restore", *args, *consent, code=code)
     assert words in ended.stderr
+    assert ended.stderr.startswith("dr: ")
+    assert ended.stderr.count("\n") == 1
+    begins_nothing(lab, runs)
+
+
+def begins_nothing(lab: Lab, runs: list[Path]) -> None:
+    """What was refused before it began: the source alone, no run beside the known ``runs``, no process."""
     assert list(lab.instances()) == [SOURCE]
+    assert lab.runs() == runs
+    assert not held_processes(lab)
+
+
+def held_processes(lab: Lab) -> list[str]:
+    """Pid files of runs whose process lives. What a restore on call starts has no DR_RUN in its environment."""
+    return [str(path) for run in lab.runs() for path in run.glob("*.pid") if process.running(path)]
+
+
+def test_a_snapshot_in_the_making_is_refused(lab: Lab) -> None:
+    inject(lab, "delay_backups", seconds=6)
+    try:
+        lab.rds.create_db_snapshot(DBInstanceIdentifier=SOURCE, DBSnapshotIdentifier="in-the-making")
+        runs = lab.runs()
+        refused = lab.dr("restore", "--snapshot", "in-the-making", "--yes", code=3)
+    finally:
+        inject(lab, "delay_backups", seconds=0)
+        eventually(lambda: lab.instances()[SOURCE]["DBInstanceStatus"] == "available")
+        lab.rds.delete_db_snapshot(DBSnapshotIdentifier="in-the-making")
+    assert "Snapshot in-the-making is creating" in refused.stderr
+    begins_nothing(lab, runs)
+
+
+def test_a_shared_and_encrypted_snapshot_is_refused_with_the_command_that_copies_it(lab: Lab) -> None:
+    own = lab.rds.describe_db_snapshots(DBInstanceIdentifier=SOURCE)["DBSnapshots"][0]["DBSnapshotIdentifier"]
+    arn, runs = inject(lab, "share_foreign_snapshot", snapshot=own, encrypted=True), lab.runs()
+    refused = lab.dr("restore", "--snapshot", arn, "--yes", code=3)
+    assert "is shared and encrypted" in refused.stderr
+    assert f"aws rds copy-db-snapshot --source-db-snapshot-identifier {arn}" in refused.stderr
+    begins_nothing(lab, runs)
 
 
 def altered(lab: Lab, tmp_path: Path, **changes: object) -> dict[str, str]:
@@ -148,31 +186,31 @@ def altered(lab: Lab, tmp_path: Path, **changes: object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "code", "words"),
     [
-        ({"account": "999999999999"}, "999999999999"),
-        ({"region": "us-east-1"}, "us-east-1"),
-        ({"endpoint": "http://127.0.0.1:9"}, "127.0.0.1:9"),
-        ({"instance": "another-db"}, "another-db"),
+        ({"account": "999999999999"}, 3, "not to 999999999999 of target 'pinned'"),
+        ({"region": "us-east-1"}, 3, "us-east-1"),
+        ({"endpoint": "http://127.0.0.1:9"}, 5, f"http://127.0.0.1:9 in {REGION} cannot be reached"),
+        ({"instance": "another-db"}, 3, "There is no available snapshot of another-db"),
     ],
 )
 def test_a_target_that_is_not_what_it_is_pinned_to_is_refused(
-    lab: Lab, tmp_path: Path, changes: dict[str, object], words: str
+    lab: Lab, tmp_path: Path, changes: dict[str, object], code: int, words: str
 ) -> None:
-    ended = lab.dr("restore", "--latest-snapshot", "--yes", **altered(lab, tmp_path, **changes))
-    assert ended.returncode in (3, 5)
+    runs = lab.runs()
+    ended = lab.dr("restore", "--latest-snapshot", "--yes", code=code, **altered(lab, tmp_path, **changes))
     assert words in ended.stderr
-    assert list(lab.instances()) == [SOURCE]
+    begins_nothing(lab, runs)
 
 
 def test_wrong_credentials_are_said_to_be_wrong(lab: Lab, tmp_path: Path) -> None:
     bad = tmp_path / "credentials"
     bad.write_text("[lab]\naws_access_key_id = AKIAWRONG\naws_secret_access_key = wrong\n")
-    env = altered(lab, tmp_path, credentials={"file": str(bad), "profile": "lab"})
-    ended = lab.dr("restore", "--latest-snapshot", "--yes", **env)
-    assert ended.returncode in (3, 5)
-    assert "credentials" in ended.stderr.lower()
-    assert "wrong" not in ended.stderr.replace("wrong credentials", "")
+    env, runs = altered(lab, tmp_path, credentials={"file": str(bad), "profile": "lab"}), lab.runs()
+    ended = lab.dr("restore", "--latest-snapshot", "--yes", code=3, **env)
+    assert "AWS does not accept the credentials" in ended.stderr
+    assert "wrong" not in ended.stderr.lower()
+    begins_nothing(lab, runs)
 
 
 def test_an_interrupted_restore_is_finished_by_the_same_command(lab: Lab) -> None:
@@ -195,6 +233,7 @@ def test_a_restore_killed_at_any_step_is_finished_by_the_same_command(lab: Lab, 
     finished = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
     assert finished["run"] == lab.runs()[-1].name
     assert len(lab.instances()) == 2
+    assert not held_processes(lab)
 
 
 def intends(run: Path, call: str) -> bool:
@@ -222,8 +261,11 @@ def test_a_second_restore_of_the_same_source_is_refused_while_one_is_under_way(l
     running = lab.begin("restore", "--latest-snapshot", "--yes")
     try:
         eventually(lambda: len(lab.instances()) == 2)
+        runs = lab.runs()
         refused = lab.dr("restore", "--latest", "--yes", code=3)
-        assert "under way" in refused.stderr
+        assert f"Another restoration of {SOURCE} is under way" in refused.stderr
+        assert f"'dr restore --resume {runs[-1].name}'" in refused.stderr
+        assert lab.runs() == runs
     finally:
         running.wait(120)
     assert len(lab.instances()) == 2
@@ -272,6 +314,8 @@ def test_a_killed_restore_that_was_cleaned_up_hinders_no_other(lab: Lab) -> None
     running.kill()
     running.wait(10)
     assert "readmission-db-killed stays" in lab.dr("cleanup", code=0).stdout
+    assert (lab.runs()[-1] / "seal.json").exists()
+    assert not held_processes(lab)
     lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
     assert len(lab.instances()) == 3
 
