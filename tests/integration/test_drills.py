@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.integration.test_restore import SOURCE, intends, statuses
+from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
 from tests.labs import ROOT, Lab, eventually
 
 QUIETLY = ("--no-version-check", "--log-file", os.devnull, "--settings", os.devnull)
@@ -21,12 +26,26 @@ DRILLS = ("rds-snapshot-restore", "rds-pitr")
 
 
 def leaves_nothing(lab: Lab) -> None:
-    """The source alone is left, with no schema of the harness's, and no process of a run."""
+    """The source alone is left, with no schema or table of the harness's, no process of a run and no lock."""
     assert list(lab.instances()) == [SOURCE]
     with lab.connect(SOURCE) as connection:
-        found = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'dr'").fetchone()
-        assert found == (0,)
-    eventually(lambda: not lab.run_processes(), 10)
+        schemas = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'dr'").fetchone()
+        tables = connection.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^(markers|victims)'").fetchone()
+        assert (schemas, tables) == ((0,), (0,))
+    eventually(lambda: not lab.run_processes() and not held_processes(lab), 10)
+    assert not held_locks(lab)
+
+
+def held_locks(lab: Lab) -> list[Path]:
+    """Locks of targets and of runs that somebody holds."""
+    held = []
+    for path in (*(lab.home / "locks").glob("*.lock"), *(run / "lock" for run in lab.runs())):
+        with suppress(FileNotFoundError), path.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(path)
+    return held
 
 
 def test_the_snapshot_drill_is_met_and_leaves_nothing(lab: Lab) -> None:
@@ -87,19 +106,146 @@ def test_abort_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-PITR_CALLS = ("measure-source", "plant-victims", "take-baseline", "vanish", "restore", "examine", "serve")
+PITR_CALLS = (
+    "marker-table",
+    "mark-source",
+    "measure-source",
+    "plant-victims",
+    "take-baseline",
+    "vanish",
+    "restore",
+    "configure",
+    "examine",
+    "serve",
+    "golden",
+    "settle-restored",
+)
 
 
 @pytest.mark.parametrize("call", PITR_CALLS)
 def test_a_drill_killed_at_any_step_is_cleaned_up_by_the_next_command(lab: Lab, call: str) -> None:
+    run = _killed(lab, call)
+    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    leaves_nothing(lab)
+    assert (run / "seal.json").exists()
+    assert json.loads((run / "verdict.json").read_text())["verdict"] == "inconclusive"
+
+
+def _killed(lab: Lab, call: str) -> Path:
+    """A drill whose session is killed as soon as ``call`` is intended. Returns its run's directory."""
+    known = lab.runs()
     running = lab.begin("drill", "run", "rds-pitr", "--yes")
-    eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
+    eventually(lambda: any(intends(run, call) for run in lab.runs()[len(known) :]))
     running.kill()
     running.wait(10)
-    lab.dr("cleanup", code=0)
+    return lab.runs()[-1]
+
+
+def test_a_drill_killed_while_it_unwinds_is_unwound_by_the_next_command(lab: Lab) -> None:
+    running = lab.begin("drill", "run", "rds-pitr", "--yes")
+    eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
+    run = lab.runs()[-1]
+    lab.dr("abort", code=0)
+    eventually(lambda: _holds(run, "undoing", "restore"))
+    running.kill()
+    with suppress(ProcessLookupError):
+        os.kill(_child(run), signal.SIGKILL)
+    running.wait(10)
+    assert not _holds(run, "undone", "marker-table"), "the unwinding had come to its end"
+    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    assert _holds(run, "undone", "marker-table")
     leaves_nothing(lab)
-    verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
-    assert verdict["verdict"] in ("inconclusive", "missed")
+
+
+def _holds(run: Path, kind: str, call: str) -> bool:
+    return f'"{kind}", "call": "{call}"' in (run / "ledger.jsonl").read_text()
+
+
+def test_a_killed_drill_whose_ledger_ends_in_a_torn_line_is_cleaned_up(lab: Lab) -> None:
+    run = _killed(lab, "take-baseline")
+    eventually(lambda: not lab.run_processes(), 30)  # the child has noticed, and writes no more
+    with (run / "ledger.jsonl").open("ab") as ledger:
+        ledger.write(b'{"seq": 99, "stamp": {"at": 17')
+    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    leaves_nothing(lab)
+    assert lab.verdict("verify", run.name, code=4)["verdict"] == "inconclusive"
+    assert "altered" not in (run / "verdict.json").read_text()
+
+
+def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab) -> None:
+    half = lab.home / "runs" / "20200101-000000-0001"
+    half.mkdir()
+    record = (lab.runs()[-1] / "run.json").read_bytes()
+    (half / "run.json").write_bytes(record[: len(record) // 2])
+    try:
+        for command in ("verify", "report", "cleanup"):
+            assert f"{half}/run.json cannot be read" in lab.dr(command, half.name, code=4).stderr
+        history = json.loads(lab.dr("history", "--output", "json", code=0).stdout)
+        assert {row["run"]: row["verdict"] for row in history}[half.name] == "unreadable"
+        lab.dr("cleanup", "--all", code=0)
+        lab.dr("drill", "run", "rds-pitr", "--plan", code=0)
+    finally:
+        shutil.rmtree(half)
+
+
+def test_one_byte_of_the_samples_changed_makes_the_verdict_inconclusive(lab: Lab) -> None:
+    run = next((run for run in reversed(lab.runs()) if _came_out(run) == "met"), None)
+    if run is None:
+        run = lab.home / "runs" / lab.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)["run"]
+    samples = run / "samples-restored.jsonl"
+    whole = samples.read_bytes()
+    middle = whole.index(b'"status": 200', len(whole) // 2) + len(b'"status": ')
+    samples.write_bytes(whole[:middle] + b"5" + whole[middle + 1 :])
+    try:
+        judged = lab.verdict("verify", run.name, code=4)
+    finally:
+        samples.write_bytes(whole)
+    assert "met" not in statuses(judged).values()
+    assert "samples-restored.jsonl was altered after the seal" in json.dumps(judged)
+    assert lab.verdict("verify", run.name, code=0)["verdict"] == "met"
+
+
+def _came_out(run: Path) -> str:
+    verdict = run / "verdict.json"
+    return str(json.loads(verdict.read_text())["verdict"]) if verdict.exists() else ""
+
+
+def _experiment(change: Callable[[dict[str, Any]], object]) -> str:
+    document = yaml.safe_load((ROOT / "experiments" / "rds-pitr.yaml").read_text())
+    change(document)
+    return yaml.safe_dump(document)
+
+
+def _provider(document: dict[str, Any], func: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(a["provider"] for a in document["method"] if a["provider"]["func"] == func)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "There is no drill"),
+        ("title: [", "is not an experiment dr understands"),
+        ("nothing", "is not an experiment dr understands"),
+        (_experiment(lambda d: d.pop("method")), "is not an experiment dr understands"),
+        (_experiment(lambda d: _provider(d, "baseline").update(arguments=["x"])), "is not an experiment dr"),
+        (_experiment(lambda d: _provider(d, "baseline").update(func="explode")), "There is no verb 'explode'"),
+        (_experiment(lambda d: _provider(d, "restore").pop("arguments")), "needs either a snapshot or a time"),
+        (_experiment(lambda d: _provider(d, "disaster").update(arguments={"kind": "fire"})), "fire"),
+        (_experiment(lambda d: d["extensions"][0]["demands"].update(bliss="restored")), "no objective bliss"),
+    ],
+    ids=["missing", "no-yaml", "no-mapping", "no-method", "arguments", "verb", "no-point", "kind", "objective"],
+)
+def test_an_experiment_that_makes_no_sense_is_a_usage_error(
+    lab: Lab, tmp_path: Path, content: str | None, words: str
+) -> None:
+    path, runs = tmp_path / "drill.yaml", lab.runs()
+    if content is not None:
+        path.write_text(content)
+    refused = lab.dr("drill", "run", str(path), "--yes", code=2)
+    assert words in refused.stderr
+    assert lab.runs() == runs
+    leaves_nothing(lab)
 
 
 def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
