@@ -29,13 +29,19 @@ def request(
     as_name: str,
     reset_master: bool,
     verify: bool,
+    settings: Mapping[str, Any] | None = None,
 ) -> Request:
-    """What ``dr restore`` asks for. Without a service in the target there is none to put on the copy."""
+    """What ``dr restore`` asks for. Without a service in the target there is none to put on the copy.
+
+    ``settings``: what the restoration is to have instead of the source's, by the provider's own names.
+    """
     restore: dict[str, Any] = {"to": dict(to)}
     if as_name:
         restore["as_name"] = as_name
     if reset_master:
         restore["reset_master"] = True
+    if settings:
+        restore["set"] = dict(settings)
     verbs = [Verb("restore", restore)]
     if verify:
         verbs.append(Verb("examine"))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
 @click.option("--as", "as_name", default="", metavar="NAME", help="The restored instance's identifier.")
 @click.option("--reset-master-secret", is_flag=True, help="Set the master password to the target's master secret.")
+@click.option(
+    "--set", "given", multiple=True, metavar="NAME=VALUE", help="Instead of the source's setting; may be repeated."
+)
 @click.option("--verify/--no-verify", default=True, help="Examine the copy and put the service on it; the default.")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted restore.")
 @common.run_options
@@ -73,8 +76,27 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         as_name=options["as_name"],
         reset_master=options["reset_master_secret"],
         verify=options["verify"],
+        settings=_settings(options["given"]),
     )
     return prepare(settings, wanted, order.asked(wanted), progress)
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, Any]:
+    """What --set says: JSON where a value is that, else text. Raises UsageError."""
+    import json
+
+    from dr.domain.errors import UsageError
+
+    chosen: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text!r} gives no value.", "Say it as --set DBInstanceClass=db.r6g.large.")
+        try:
+            chosen[name] = json.loads(value)
+        except ValueError:
+            chosen[name] = value
+    return chosen
 
 
 def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restored: dict[str, object] = {}
     """What a drill's copy gets instead of the source's: DBSubnetGroupName, VpcSecurityGroupIds, DBInstanceClass, ..."""
     fallback: dict[str, object] = {}
-    """What a restore on call passes where the source is gone and no profile of it was ever stored; the same names."""
+    """Prepared for the night when the source is gone and no profile of it was ever stored: what a restore on call then
+    passes, unless ``--set`` says otherwise; the same names."""
 
 
 class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

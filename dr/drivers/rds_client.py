@@ -34,6 +34,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from dr.config.model import Credentials, Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.drivers.rds_errors import from_code
+from dr.drivers.rds_settings import SET_BY
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -132,7 +133,7 @@ class RdsClient:
                 transient=True,
             )
         if isinstance(error, ParamValidationError):
-            return RefusedError(f"RDS has no such setting ({operation}: {text}).", "Correct 'restored:' of the target.")
+            return RefusedError(f"RDS has no such setting ({operation}: {text}).", f"Correct it {SET_BY}.")
         return ProviderError(f"The AWS client failed ({operation}: {text}).", "Check the target's settings.")
 
 

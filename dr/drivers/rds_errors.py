@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.drivers.rds_settings import SET_BY
 
 
 class _Row(NamedTuple):
@@ -29,7 +30,7 @@ _CLOCK = _Row("AWS rejects the time of the request", "Correct this machine's clo
 _DENIED = _Row("The credentials may not do this", "Grant the action that the message names, then repeat the command.")
 _THROTTLED = _Row("AWS limits the rate of calls", "Wait a minute, then repeat the command.", False, True)
 _BUSY = _Row("AWS is not available at the moment", "Wait a minute, then repeat the command.", False, True)
-_NETWORK = "Name one that fits under 'restored:' of the target in dr.yaml."
+_NETWORK = f"Name one that fits, {SET_BY}."
 _STATE = "Wait until RDS has finished what it is doing with it, then repeat the command."
 
 _ROWS = {
@@ -38,7 +39,7 @@ _ROWS = {
     "AuthFailure": _CREDENTIALS,
     "AuthorizationError": _DENIED,
     "AuthorizationNotFound": _Row("The security group is not authorised", _NETWORK),
-    "CertificateNotFound": _Row("There is no such CA certificate", "Name another CACertificateIdentifier."),
+    "CertificateNotFound": _Row("There is no such CA certificate", f"Name another CACertificateIdentifier, {SET_BY}."),
     "DBInstanceAlreadyExists": _Row("An instance of this name exists already", "Choose another name with --as."),
     "DBInstanceAutomatedBackupNotFound": _Row(
         "There is no automated backup to restore from", "Restore a snapshot instead: --latest-snapshot."
@@ -57,16 +58,18 @@ _ROWS = {
         "The account's quota of instances is used up", "Delete one that is not needed, or ask AWS for a higher quota."
     ),
     "InsufficientDBInstanceCapacity": _Row(
-        "AWS has no free capacity for this instance class", "Name another DBInstanceClass under 'restored:', or wait."
+        "AWS has no free capacity for this instance class", f"Name another DBInstanceClass, {SET_BY}, or wait."
     ),
     "InternalFailure": _BUSY,
     "InvalidClientTokenId": _CREDENTIALS,
     "InvalidDBInstanceState": _Row("The instance is in a state that does not allow this", _STATE, False, True),
     "InvalidDBSnapshotState": _Row("The snapshot cannot be restored in its present state", _STATE),
     "InvalidParameterCombination": _Row(
-        "The settings do not go together", "Correct them under 'restored:': subnet and security groups share one VPC."
+        "The settings do not go together", f"Subnet and security groups share one VPC: correct them {SET_BY}."
     ),
-    "InvalidParameterValue": _Row("RDS does not accept a setting", "Correct the one that the message names."),
+    "InvalidParameterValue": _Row(
+        "RDS does not accept a setting", f"Correct the one that the message names, {SET_BY}."
+    ),
     "InvalidRestoreFault": _Row("RDS cannot restore from this", "Choose another recovery point."),
     "InvalidSubnet": _Row("The subnet group cannot be used", _NETWORK),
     "InvalidVPCNetworkStateFault": _Row("The VPC's subnets do not cover what is asked", _NETWORK),
@@ -80,7 +83,9 @@ _ROWS = {
     "PointInTimeRestoreNotEnabled": _Row(
         "The source keeps no automated backups, so no time can be restored", "Restore a snapshot: --latest-snapshot."
     ),
-    "ProvisionedIopsNotAvailableInAZFault": _Row("The zone offers no provisioned IOPS", "Name another StorageType."),
+    "ProvisionedIopsNotAvailableInAZFault": _Row(
+        "The zone offers no provisioned IOPS", f"Name another StorageType, {SET_BY}."
+    ),
     "RequestExpired": _CLOCK,
     "RequestLimitExceeded": _THROTTLED,
     "RequestTimeTooSkewed": _CLOCK,
@@ -89,7 +94,9 @@ _ROWS = {
     "StorageQuotaExceeded": _Row(
         "The account's quota of storage is used up", "Delete what is not needed, or ask AWS for a higher quota."
     ),
-    "StorageTypeNotSupported": _Row("RDS does not offer this storage type here", "Name another StorageType."),
+    "StorageTypeNotSupported": _Row(
+        "RDS does not offer this storage type here", f"Name another StorageType, {SET_BY}."
+    ),
     "Throttling": _THROTTLED,
     "ThrottlingException": _THROTTLED,
     "TooManyRequestsException": _THROTTLED,

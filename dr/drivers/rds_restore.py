@@ -36,6 +36,16 @@ _CONFIGURE_DEADLINE = 3_600.0
 _DELETE_DEADLINE = 3_600.0
 _APART = {"BackupRetentionPeriod": 0, "DeletionProtection": False, "MultiAZ": False}
 """What a drill's copy gets unless the target says otherwise: it is thrown away, so nothing is kept or protected."""
+_ANSWERS = {
+    Purpose.DRILL: "Set them under 'restored:' of the target in dr.yaml",
+    Purpose.RESTORE: "Say --set NAME=VALUE for each, or prepare them under 'fallback:' of the target in dr.yaml",
+}
+"""Where a person says what neither the source nor its profile knows."""
+_REASONS = {
+    Purpose.DRILL: "a drill's copy stands apart from its source",
+    Purpose.RESTORE: "asked for on the command line",
+}
+"""Why what was asked for differs from the source."""
 
 
 def propose(
@@ -48,7 +58,7 @@ def propose(
     choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
     identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)
     known = _known(target.instance, facts)
-    asked = _asked(target, run.purpose)
+    asked = _asked(target, verb, run.purpose)
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
     tags = _tags(name, target.instance, known, choice.point, facts, run)
     calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
@@ -159,27 +169,13 @@ def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:
     return profile
 
 
-def _field(purpose: Purpose) -> str:
-    """The target's field that answers for a restoration: a drill's copies stand apart, what is kept does not."""
-    return "restored" if purpose is Purpose.DRILL else "fallback"
-
-
-def _asked(target: Target, purpose: Purpose) -> dict[str, Any]:
-    """What the target wants different, or says of a source that cannot be asked, by the attribute that shows it."""
-    names = {**settings.RESTORE, **settings.MODIFY}
-    given: Mapping[str, Any] = getattr(target, _field(purpose))
-    strange = sorted(set(given) - set(names))
-    if strange:
-        raise UsageError(
-            f"The target's {_field(purpose)!r} names no settings of RDS: {', '.join(strange)}.",
-            f"Known: {', '.join(names)}.",
-        )
-    chosen = {names[parameter]: value for parameter, value in given.items()}
-    for name in ("VpcSecurityGroups", "EnabledCloudwatchLogsExports"):
-        value = chosen.get(name)
-        if isinstance(value, list):
-            chosen[name] = sorted(map(str, value))
-    return {**_APART, **chosen} if purpose is Purpose.DRILL else chosen
+def _asked(target: Target, verb: Verb, purpose: Purpose) -> dict[str, Any]:
+    """What is to differ from the source, by the attribute that shows it: a drill's copies stand apart as the target
+    says, and on call the command line has the word."""
+    given = settings.asked_attributes(verb.args.get("set", {}), "--set")
+    if purpose is not Purpose.DRILL:
+        return given
+    return {**_APART, **settings.asked_attributes(target.restored, "The target's 'restored'"), **given}
 
 
 def _wanted(
@@ -189,7 +185,10 @@ def _wanted(
     have = settings.comparable(known) if known is not None else {}
     unknown = set(settings.REQUIRED) if known is None else _outgrown(have, point)
     have = {name: value for name, value in have.items() if name not in {settings.RESTORE[key] for key in unknown}}
-    silent = sorted(parameter for parameter in unknown if settings.RESTORE[parameter] not in asked)
+    drill = purpose is Purpose.DRILL
+    prepared = {} if drill else settings.asked_attributes(target.fallback, "The target's 'fallback'")
+    answers = {**prepared, **have, **asked}
+    silent = sorted(parameter for parameter in unknown if settings.RESTORE[parameter] not in answers)
     if silent:
         reason = (
             f"{target.instance} is gone and no profile of it is stored"
@@ -198,11 +197,9 @@ def _wanted(
         )
         raise RefusedError(
             f"{reason}, so nothing says what the restoration is to have as: {', '.join(silent)}.",
-            f"Set them under '{_field(purpose)}:' of the target in dr.yaml; an empty value leaves one to RDS.",
+            f"{_ANSWERS[purpose]}; an empty value leaves one to RDS.",
         )
-    keep_apart = purpose is Purpose.DRILL
-    answers = {name: value for name, value in asked.items() if keep_apart or name not in have}
-    return {name: value for name, value in {**have, **answers}.items() if value not in (None, "", [])}
+    return {name: value for name, value in answers.items() if value not in settings.LEFT_TO_RDS}
 
 
 def _outgrown(have: Mapping[str, Any], point: RecoveryPoint) -> set[str]:
@@ -320,8 +317,8 @@ def _configure(
             "master_secret": secret,
             "source": settings.comparable(known) if known is not None else None,
             "source_host": (known or {}).get("Endpoint", {}).get("Address", ""),
-            "asked": {**asked, "Tags": own_tags} if drill else {},
-            "because": "a drill's copy stands apart from its source" if drill else "",
+            "asked": {**asked, "Tags": own_tags} if drill else asked,
+            "because": _REASONS[run.purpose],
         },
         touches=(identifier,),
         until="available, with nothing pending",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dr.domain.errors import UsageError
+
 RESTORE = {
     "DBInstanceClass": "DBInstanceClass",
     "DBSubnetGroupName": "DBSubnetGroup",
@@ -47,6 +49,9 @@ MODIFY = {
     "MaxAllocatedStorage": "MaxAllocatedStorage",
 }
 """What no restore call takes, but ModifyDBInstance does (a point-in-time restore alone takes the last one)."""
+
+SET_BY = "with --set NAME=VALUE, or for a drill under 'restored:' of the target in dr.yaml"
+"""Where a person says what a restoration is to have instead of the source's, for hints."""
 
 REQUIRED = (
     "DBSubnetGroupName",
@@ -104,6 +109,9 @@ _OF_THE_POINT = {
     "SecondaryAvailabilityZone": "RDS chooses the zone",
 }
 
+LEFT_TO_RDS: tuple[Any, ...] = (None, "", [])
+"""Values that ask for no setting at all."""
+
 _GP3_THRESHOLD_GIB = 400
 """Below it RDS refuses IOPS and throughput for gp3 volumes of PostgreSQL, though it describes its baseline of them."""
 
@@ -134,6 +142,23 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
     found["Port"] = description.get("Endpoint", {}).get("Port")
     found["Tags"] = {key: value for key, value in tags(description).items() if not key.startswith(("dr:", "aws:"))}
     return {name: value for name, value in found.items() if value not in (None, "", [], {}, ())}
+
+
+def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What ``given`` (parameters, as ``where`` names them) asks for, by the attribute that shows it and in its form.
+
+    Raises UsageError for a name that is no setting.
+    """
+    names = {**RESTORE, **MODIFY}
+    strange = sorted(set(given) - set(names))
+    if strange:
+        raise UsageError(f"{where} names no settings of RDS: {', '.join(strange)}.", f"Known: {', '.join(names)}.")
+    chosen = {names[parameter]: value for parameter, value in given.items()}
+    for name in ("VpcSecurityGroups", "EnabledCloudwatchLogsExports"):
+        value = chosen.get(name)
+        if isinstance(value, list):
+            chosen[name] = sorted(map(str, value))
+    return chosen
 
 
 def restore_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,13 +197,13 @@ def differences(
 ) -> list[dict[str, Any]]:
     """Every setting in which ``restored`` differs from ``source``: {name, source, restored, expected, because}.
 
-    ``asked``: what was set on purpose to something else, for the reason ``because``. ``same_host``: both listen on one
-    address (so emulated), where two ports cannot be equal.
+    ``asked``: what was set on purpose to something else, or left to RDS, for the reason ``because``.
+    ``same_host``: both listen on one address (so emulated), where two ports cannot be equal.
     """
     found: list[dict[str, Any]] = []
     for name in sorted({*source, *restored, *asked}):
         here, there = source.get(name), restored.get(name)
-        if name in asked and not _equal(there, asked[name]):
+        if name in asked and asked[name] not in LEFT_TO_RDS and not _equal(there, asked[name]):
             expected, reason = False, f"asked for {asked[name]!r}"
         elif _equal(here, there):
             continue

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from dr.drivers.rds_settings import SET_BY
+
 
 class State(StrEnum):
     """Where an instance stands on its way to being usable."""
@@ -52,14 +54,14 @@ _REMEDIES = {
     "inaccessible-encryption-credentials-recoverable": _KEY,
     "incompatible-create": "Change what 'aws rds describe-events' names, delete it and restore anew.",
     "incompatible-network": "Give its subnet group free addresses in two zones, delete it and restore anew.",
-    "incompatible-option-group": "Name an option group that fits its engine version, then restore anew.",
+    "incompatible-option-group": f"Restore anew with an OptionGroupName that fits its engine version, {SET_BY}.",
     "incompatible-parameters": "Its parameter group asks for more than its class has: correct it and reboot.",
     "incompatible-restore": "RDS cannot restore this recovery point: choose another one.",
-    "insufficient-capacity": "Name another DBInstanceClass or zone under 'restored:', or try again later.",
+    "insufficient-capacity": f"Restore anew with another DBInstanceClass, {SET_BY}, or later.",
     "restore-error": "The recovery point is damaged or out of reach: choose another one.",
     "stopped": "Somebody stopped it: 'aws rds start-db-instance', then resume.",
     "stopping": "Somebody is stopping it: start it again, then resume.",
-    "storage-full": "Raise its AllocatedStorage, or name more under 'restored:', then resume.",
+    "storage-full": "Raise its AllocatedStorage with 'aws rds modify-db-instance', then resume.",
 }
 
 

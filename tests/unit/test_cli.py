@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dr.cli.restore import _settings as set_options
+from dr.domain.errors import UsageError
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -45,6 +48,13 @@ def test_a_mistake_ends_in_a_sentence_and_its_exit_code(
     assert ended.returncode == code
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_setting_is_json_where_it_is_that_and_text_otherwise() -> None:
+    given = ("A=db.r6g.large", "B=true", 'C=["x"]', "D=", "E=k=v", "F=null")
+    assert set_options(given) == {"A": "db.r6g.large", "B": True, "C": ["x"], "D": "", "E": "k=v", "F": None}
+    with pytest.raises(UsageError, match="'A' gives no value"):
+        set_options(("A",))
 
 
 def test_a_broken_configuration_is_named_and_nothing_is_done(home: Path) -> None:

@@ -181,6 +181,41 @@ def test_answers_in_the_target_replace_what_nobody_knows() -> None:
     assert configure.args["source"] is None
 
 
+def overridden(**settings: Any) -> Verb:
+    return Verb("restore", {"to": {"snapshot": "latest"}, "set": settings})
+
+
+def test_the_command_line_overrides_the_source_the_fallback_and_says_why() -> None:
+    verb = overridden(DBInstanceClass="db.r6g.xlarge", MonitoringInterval=0, OptionGroupName="")
+    restore, configure = planned(who=run(Purpose.RESTORE), verb=verb, fallback={"DBInstanceClass": "db.t4g.small"})
+    assert restore.args["parameters"]["DBInstanceClass"] == "db.r6g.xlarge"
+    assert "OptionGroupName" not in restore.args["parameters"]
+    assert configure.args["parameters"]["MonitoringInterval"] == 0
+    assert configure.args["asked"]["DBInstanceClass"] == "db.r6g.xlarge"
+    assert configure.args["because"] == "asked for on the command line"
+
+
+def test_the_command_line_answers_what_nobody_knows() -> None:
+    known: dict[str, object] = dict.fromkeys(
+        ("DBSubnetGroupName", "DBParameterGroupName", "OptionGroupName", "StorageType"), "one"
+    )
+    answers = known | dict.fromkeys(
+        ("MultiAZ", "DeletionProtection", "EnableIAMDatabaseAuthentication", "CopyTagsToSnapshot"), False
+    )
+    gone = facts(NIGHT, instances=())
+    lists: dict[str, object] = {"EnableCloudwatchLogsExports": [], "VpcSecurityGroupIds": ["sg-b", "sg-a"]}
+    restore = planned(gone, run(Purpose.RESTORE), overridden(**answers), fallback=lists)[0]
+    assert restore.args["parameters"]["DBSubnetGroupName"] == "one"
+    assert restore.args["parameters"]["VpcSecurityGroupIds"] == ["sg-a", "sg-b"]
+    with pytest.raises(RefusedError, match=r"what the restoration is to have as: VpcSecurityGroupIds\. Say --set"):
+        planned(gone, run(Purpose.RESTORE), overridden(**answers, EnableCloudwatchLogsExports=[]))
+
+
+def test_a_setting_that_rds_does_not_have_is_a_usage_error_with_those_it_has() -> None:
+    with pytest.raises(UsageError, match=r"--set names no settings of RDS: Flavour\. Known: DBInstanceClass, "):
+        planned(who=run(Purpose.RESTORE), verb=overridden(Flavour="sweet"))
+
+
 def test_a_known_sources_settings_win_over_the_targets_on_call() -> None:
     restore = planned(who=run(Purpose.RESTORE), restored={"MultiAZ": False, "DBSubnetGroupName": "drills"})[0]
     assert restore.args["parameters"]["MultiAZ"] is True

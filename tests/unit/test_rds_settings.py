@@ -33,6 +33,12 @@ def test_what_was_asked_for_and_did_not_come_is_unexpected() -> None:
     assert differing({"MultiAZ": False}) == {"MultiAZ": (False, "asked for False")}
 
 
+def test_what_was_left_to_rds_is_expected_whatever_it_took() -> None:
+    groups = [{"OptionGroupName": "default:postgres-15-rds", "Status": "in-sync"}]
+    changed = differing({"OptionGroupMemberships": ""}, OptionGroupMemberships=groups)
+    assert changed == {"OptionGroupMemberships": (True, "it is a copy")}
+
+
 def test_what_the_recovery_point_decides_is_expected() -> None:
     assert differing(AllocatedStorage=50)["AllocatedStorage"][0]
     assert differing(EngineVersion="15.7")["EngineVersion"][0]

@@ -22,6 +22,12 @@ def test_a_status_that_cannot_become_available_fails_with_a_remedy(status: str) 
     assert remedy(status).endswith(".")
 
 
+def test_where_another_setting_helps_a_drill_and_somebody_on_call_are_told_where_to_say_it() -> None:
+    said = remedy("insufficient-capacity")
+    assert "--set NAME=VALUE" in said
+    assert "'restored:'" in said
+
+
 @pytest.mark.parametrize("status", ["creating", "backing-up", "modifying", "rebooting", "upgrading"])
 def test_a_status_on_the_way_is_waited_for(status: str) -> None:
     assert classify(status) is State.PROGRESS
