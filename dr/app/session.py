@@ -22,7 +22,7 @@ from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Stamp, Verb, Verdict
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb, Verdict
 from dr.drivers import process
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import Engine, perform, renew, unwind
@@ -164,6 +164,7 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
     facts = _look(drivers, request)
     elsewhere = _tagged(request, facts)
     if elsewhere and not RunDirectory(home() / "runs" / elsewhere).sealed():
+        _check_alive(elsewhere, facts)
         context = context_of(settings, request.target, elsewhere)
         drivers = wiring.drivers(context)
         began = replace(began, at=_began(elsewhere))
@@ -176,11 +177,13 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
     """An unfinished restore as it stands; its plan is the one that was accepted then.
 
-    Raises RefusedError for a run that has come to its end, and for a drill, which is cleaned up and not resumed.
+    Raises RefusedError for a run that has come to its end or whose restoration has failed for good, and for a drill,
+    which is cleaned up and not resumed.
     """
     session = attach(settings, directory, tell)
     _check_resumable(session)
     facts = _look(session.providers, session.plan.request)
+    _check_alive(directory.id, facts)
     return Prepared(session, facts, None)
 
 
@@ -247,9 +250,20 @@ def _check_resumable(session: Session) -> None:
         raise RefusedError(f"Run {session.directory.id} is a drill.", "'dr cleanup' finishes it; then run it again.")
 
 
-def _made(run: str, facts: Facts) -> bool:
-    """Whether anything of ``run`` is at the provider."""
-    return any(resource.tags.get("dr:run") == run for resource in facts.resources)
+def _made(run: str, facts: Facts) -> list[Resource]:
+    """What of ``run`` is at the provider."""
+    return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
+
+
+def _check_alive(run: str, facts: Facts) -> None:
+    """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision."""
+    for resource in _made(run, facts):
+        if resource.remedy:
+            raise RefusedError(
+                f"{resource.identifier}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
+                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE; 'dr cleanup {run}' "
+                f"ends the run and leaves {resource.identifier}, which is yours to delete.",
+            )
 
 
 def _same_since(prepared: Prepared, request: Request) -> Prepared:

@@ -73,13 +73,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something that exists at the provider. ``kind`` is "instance"; ``attributes`` are the provider's own names."""
+    """Something that exists at the provider. ``kind`` is "instance"; ``attributes`` are the provider's own names.
+
+    ``remedy``: what a person does about it where its status leads nowhere, so that nobody waits for it; else "".
+    """
 
     kind: str
     identifier: str
     status: str
     tags: Mapping[str, str]
     attributes: Mapping[str, Any]
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

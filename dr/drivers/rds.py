@@ -18,7 +18,7 @@ from dr.drivers import rds_settings as settings
 from dr.drivers.rds_client import RdsClient
 from dr.drivers.rds_log import replay_seconds
 from dr.drivers.rds_points import iso
-from dr.drivers.rds_states import State, classify, remedy
+from dr.drivers.rds_states import State, classify
 from dr.evidence import profiles
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class RdsProvider:
         source = next((one for one in found if one.identifier.lower() == name.lower()), None)
         points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
         at = self._now()
-        if source is not None and classify(source.status) is not State.FAILED:
+        if source is not None and not source.remedy:
             profiles.store(
                 self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
             )
@@ -303,10 +303,9 @@ class RdsProvider:
         return settings.differences(args["source"], have, args["asked"], args["because"], same_host)
 
     def _state(self, found: Resource) -> State:
-        state = classify(found.status)
-        if state is State.FAILED:
-            raise ProviderError(f"{found.identifier} is {found.status}.", remedy(found.status), code=found.status)
-        return state
+        if found.remedy:
+            raise ProviderError(f"{found.identifier} is {found.status}.", found.remedy, code=found.status)
+        return classify(found.status)
 
     def _note(self, found: Resource, result: Mapping[str, Any]) -> str:
         percent = found.attributes.get("PercentProgress")

@@ -13,6 +13,7 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import RecoveryPoint, Request, Resource
 from dr.drivers.rds_client import RdsClient
 from dr.drivers.rds_settings import tags
+from dr.drivers.rds_states import State, classify, remedy
 
 _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreateTime")
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
@@ -33,7 +34,9 @@ def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
 
 def resource(row: Mapping[str, Any]) -> Resource:
     """An instance as its description has it."""
-    return Resource("instance", row["DBInstanceIdentifier"], row.get("DBInstanceStatus", ""), tags(row), row)
+    status = row.get("DBInstanceStatus", "")
+    stuck = remedy(status) if classify(status) is State.FAILED else ""
+    return Resource("instance", row["DBInstanceIdentifier"], status, tags(row), row, stuck)
 
 
 def named_snapshot(request: Request) -> str:

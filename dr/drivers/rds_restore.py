@@ -109,7 +109,7 @@ def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
         tags = resource.tags
         if tags.get("dr:source", "").lower() != source.lower() or "dr:run" not in tags or _mine(tags, run):
             continue
-        if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at):
+        if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at) or resource.remedy:
             continue
         if run.purpose is Purpose.RESTORE and tags.get("dr:purpose") == Purpose.DRILL:
             continue  # what a killed drill left must not keep anybody from restoring on call

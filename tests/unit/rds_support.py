@@ -9,8 +9,9 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Settings, Target
-from dr.domain.model import Facts, Purpose, RecoveryPoint, Resource, RunIdentity, Stamp
+from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity, Stamp
 from dr.drivers.rds_errors import from_code
+from dr.drivers.rds_look import resource
 from dr.drivers.rds_settings import tags
 
 ACCOUNT = "123456789012"
@@ -97,10 +98,6 @@ def window(earliest: float, latest: float, status: str = "active", **attributes:
     return RecoveryPoint(
         "window", "db-SOURCE", SOURCE, status, latest, earliest, True, {"DbiResourceId": "db-SOURCE", **attributes}
     )
-
-
-def resource(row: Mapping[str, Any]) -> Resource:
-    return Resource("instance", row["DBInstanceIdentifier"], row["DBInstanceStatus"], tags(row), row)
 
 
 def facts(*points: RecoveryPoint, instances: tuple[Mapping[str, Any], ...] | None = None, profile: Any = None) -> Facts:

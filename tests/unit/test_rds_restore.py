@@ -128,6 +128,13 @@ def test_a_second_restoration_of_the_same_source_is_refused_naming_the_first() -
         planned(facts(NIGHT, instances=(description(), first)), run(Purpose.RESTORE))
 
 
+@pytest.mark.parametrize("status", ["insufficient-capacity", "failed", "incompatible-network", "deleting"])
+def test_a_restoration_that_failed_for_good_is_not_under_way(status: str) -> None:
+    failed = copy("first", run="r1", purpose="restore", source=SOURCE, request="d0") | {"DBInstanceStatus": status}
+    restore = planned(facts(NIGHT, instances=(description(), failed)), run(Purpose.RESTORE))[0]
+    assert restore.args["identifier"] != "first"
+
+
 def test_another_drills_copy_hinders_until_it_has_expired() -> None:
     fresh = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2999-01-01T00:00:00Z")
     with pytest.raises(RefusedError, match="'dr cleanup r1' removes it"):

@@ -1,0 +1,61 @@
+"""``dr restore`` on a bad night: overrides, a restoration that failed for good, another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from tests.labs import Lab, eventually, inject
+
+SOURCE = "readmission-db"
+
+
+def pinned(lab: Lab, tmp_path: Path) -> dict[str, str]:
+    """A dr.yaml whose target "pinned" is the lab's, so that a DR_HOME without the lab reaches it, too."""
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"pinned": msgspec.to_builtins(lab.target)}}))
+    return {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_TARGET": "pinned"}
+
+
+def restorations(lab: Lab) -> list[str]:
+    return [identifier for identifier in lab.instances() if identifier != SOURCE]
+
+
+def test_an_override_is_planned_restored_and_expected(lab: Lab) -> None:
+    override = ("--set", "DBInstanceClass=db.r6g.xlarge")
+    assert 'DBInstanceClass to "db.r6g.xlarge"' in lab.dr("restore", "--latest-snapshot", *override, "--plan").stdout
+    verdict = lab.verdict("restore", "--latest-snapshot", *override, "--yes", code=0)
+    restored = lab.instances()[verdict["restored"]["identifier"]]
+    assert restored["DBInstanceClass"] == "db.r6g.xlarge" != lab.instances()[SOURCE]["DBInstanceClass"]
+    report = lab.dr("report", verdict["run"], "--format", "markdown", code=0).stdout
+    assert "asked for on the command line" in report
+
+
+def test_an_unknown_setting_is_named_with_those_there_are(lab: Lab) -> None:
+    refused = lab.dr("restore", "--latest-snapshot", "--set", "Flavour=sweet", "--yes", code=2)
+    assert "Flavour" in refused.stderr
+    assert "DBInstanceClass" in refused.stderr
+
+
+def test_a_restoration_that_failed_for_good_is_told_left_alone_and_in_nobodys_way(lab: Lab) -> None:
+    inject(lab, "delay_restores", seconds=5.0)
+    running = lab.begin("restore", "--latest-snapshot", "--yes")
+    (stuck,) = eventually(lambda: restorations(lab))
+    inject(lab, "force_status", instance=stuck, status="insufficient-capacity")
+    inject(lab, "delay_restores", seconds=0.0)
+    try:
+        assert running.wait(60) in (1, 5)
+        run = lab.runs()[-1].name
+        for again in (("--latest-snapshot",), ("--resume", run)):
+            refused = lab.dr("restore", *again, "--yes", code=3)
+            assert f"{stuck}, the restoration of run {run}, is insufficient-capacity" in refused.stderr
+            assert "--set" in refused.stderr
+            assert f"dr cleanup {run}" in refused.stderr
+        anew = lab.verdict("restore", "--latest-snapshot", "--set", "DBInstanceClass=db.r6g.xlarge", "--yes", code=0)
+        assert anew["run"] != run
+        assert set(restorations(lab)) == {stuck, anew["restored"]["identifier"]}
+        assert f"{stuck} stays" in lab.dr("cleanup", run, code=0).stdout
+        assert stuck in restorations(lab)
+    finally:
+        inject(lab, "force_status", instance=stuck, status="")
