@@ -5,15 +5,33 @@ Called by: ``dr.cli.restore``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 from dr.app.outcome import Outcome
-from dr.app.session import Session, finish, seal
+from dr.app.session import (
+    Prepared,
+    Session,
+    Tell,
+    context_of,
+    finish,
+    prepare,
+    request_digest,
+    resume,
+    same_since,
+    seal,
+)
 from dr.app.signals import halting
-from dr.config.model import Target
-from dr.domain.errors import DrError, HaltedError, RefusedError
-from dr.domain.model import Purpose, Request, Verb
+from dr.config.load import home
+from dr.config.model import Settings, Target
+from dr.domain.errors import DrError, HaltedError, RefusedError, UsageError
+from dr.domain.model import Purpose, Request, Resource, Verb
+from dr.evidence.directory import find_run
+from dr.wiring import drivers
 
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
 SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
@@ -48,6 +66,85 @@ def request(
     if verify and target.service is not None:
         verbs += [Verb("serve"), Verb("measure", {"path": "restored", "seconds": settle})]
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
+
+
+def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
+    """The unfinished restore ``name``: one of this DR_HOME, or one that another machine began, which is found by the
+    tags of what it restored. ``since`` is in no tag: there, it is to be said again.
+
+    Raises UsageError where there is no such run, RefusedError where it cannot go on.
+    """
+    try:
+        directory = find_run(home(), name)
+    except UsageError:
+        wanted = _begun_elsewhere(settings, target, name, since)
+        if wanted is None:
+            raise
+        return prepare(settings, wanted, asked(wanted), tell)
+    return same_since(resume(settings, directory, tell), since)
+
+
+def _begun_elsewhere(settings: Settings, name: str, run: str, since: float | None) -> Request | None:
+    """What another machine asked for as ``run``; None where nothing at the provider bears that run's tag.
+
+    Raises RefusedError for a run that has ended, and for a request that the tags do not tell.
+    """
+    try:
+        context = context_of(settings, name, run)
+    except RefusedError:
+        return None  # the lab is not running, so that nothing can have been restored in it
+    facts = drivers(context)["rds"].look(Request(name, (), Purpose.RESTORE))
+    found = next((one for one in facts.resources if _of(run, context.target, one)), None)
+    if found is None:
+        return None
+    if "dr:sealed" in found.tags:
+        raise RefusedError(f"Run {run} has come to its end.", "Start a new one.")
+    candidates = _candidates(name, context.target, settings.meter.settle, found, since)
+    wanted = next((one for one in candidates if request_digest(name, one.verbs) == found.tags.get("dr:request")), None)
+    if wanted is None:
+        raise RefusedError(
+            f"The tags of {found.identifier} do not tell all that run {run} was asked for.",
+            f"Type its command again: '{_command(found)}', with whatever else it said (--as, --set, --no-verify).",
+        )
+    return wanted
+
+
+def _of(run: str, target: Target, found: Resource) -> bool:
+    """Whether ``found`` is what a restore on call of the target's source made as ``run``."""
+    whose = (found.tags.get("dr:run"), found.tags.get("dr:purpose"), found.tags.get("dr:source", "").lower())
+    return whose == (run, Purpose.RESTORE.value, target.instance.lower())
+
+
+def _candidates(name: str, target: Target, settle: float, found: Resource, since: float | None) -> Iterator[Request]:
+    """Every request that the tags of ``found`` leave open; its digest, which is among them, tells which it was."""
+    point, covers = found.tags.get("dr:point-id", ""), found.tags.get("dr:point", "")
+    points: list[dict[str, Any]] = [{"snapshot": point}, {"snapshot": "latest"}, {"time": "latest"}]
+    if covers:
+        points.append({"time": float(covers)})
+    given = _given(found.tags.get("dr:set", ""))
+    for to, as_name, reset, verify in product(points, ("", found.identifier), (False, True), (True, False)):
+        yield request(
+            name, target, to, settle, since=since, as_name=as_name, reset_master=reset, verify=verify, settings=given
+        )
+
+
+def _given(tag: str) -> dict[str, Any]:
+    """What ``--set`` said, from its tag. One that cannot be read says nothing, and then no digest will match."""
+    try:
+        given = json.loads(base64.b64decode(tag))
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _command(found: Resource) -> str:
+    """The command that began a restoration, as far as its tags tell it."""
+    tags = found.tags
+    point = f"--snapshot {tags.get('dr:point-id')}"
+    if tags.get("dr:point-id", "").lower() == tags.get("dr:source", "").lower():
+        at = datetime.fromtimestamp(float(tags.get("dr:point") or 0.0), UTC)
+        point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"dr restore --target {tags.get('dr:target')} {point}"
 
 
 def asked(wanted: Request) -> dict[str, str]:

@@ -156,7 +156,7 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
     if earlier is not None:
         prepared = resume(settings, earlier, tell)
         if _made(earlier.id, prepared.facts):
-            return _same_since(prepared, request)
+            return same_since(prepared, request.since)
         # nothing came of it: a plan that failed is not repeated, it is made anew
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
@@ -266,9 +266,10 @@ def _check_alive(run: str, facts: Facts) -> None:
             )
 
 
-def _same_since(prepared: Prepared, request: Request) -> Prepared:
+def same_since(prepared: Prepared, since: float | None) -> Prepared:
+    """``prepared``, which goes on. Raises RefusedError where it was begun with another time of the disaster."""
     recorded = prepared.session.plan.request.since
-    if request.since is not None and request.since != recorded:
+    if since is not None and since != recorded:
         run = prepared.session.directory.id
         raise RefusedError(
             f"The restore {run} goes on, and it was not begun with this --since.",

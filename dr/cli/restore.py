@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--set", "given", multiple=True, metavar="NAME=VALUE", help="Instead of the source's setting; may be repeated."
 )
 @click.option("--verify/--no-verify", default=True, help="Examine the copy and put the service on it; the default.")
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted restore.")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted restore, also of another machine.")
 @common.run_options
 @click.pass_context
 def restore(
@@ -59,14 +59,14 @@ def restore(
 
 def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepared:
     from dr.app import restore as order
-    from dr.app.session import prepare, resume
-    from dr.config.load import find_target, home
-    from dr.evidence.directory import find_run
+    from dr.app.session import prepare
+    from dr.config.load import find_target
 
     progress = common.Progress(settings.objectives.time_to_copy)
-    if options["resume"]:
-        return resume(settings, find_run(home(), options["resume"]), progress)
     since = common.moment(options["since"], "--since") if options["since"] else None
+    if options["resume"]:
+        _check_alone(options)
+        return order.resumed(settings, target, options["resume"], since, progress)
     wanted = order.request(
         target,
         find_target(settings, target),
@@ -79,6 +79,15 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         settings=_settings(options["given"]),
     )
     return prepare(settings, wanted, order.asked(wanted), progress)
+
+
+def _check_alone(options: dict[str, Any]) -> None:
+    """A run goes on with what it was asked for. Raises UsageError where --resume is told more than --since."""
+    from dr.domain.errors import UsageError
+
+    flags = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret")
+    if any(options[name] for name in flags) or not options["verify"]:
+        raise UsageError("--resume goes on with what its run was asked for.", "Give no other option than --since.")
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:

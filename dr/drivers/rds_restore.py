@@ -5,6 +5,8 @@ Called by: ``dr.drivers.rds``.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,6 +28,7 @@ _NAME_LIMIT = 63
 _NEVER = "9999"
 """Later than every expiry, as text."""
 _SUFFIX_LIMIT = 20
+_TAG_LIMIT = 256
 _EXPIRY_SECONDS = 86_400
 _AWAIT_DEADLINE = 1_800.0
 """RDS uploads logs every five minutes; six times that. A drill gives up once its objective is missed, if that is
@@ -60,7 +63,7 @@ def propose(
     known = _known(target.instance, facts)
     asked = _asked(target, verb, run.purpose)
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
-    tags = _tags(name, target.instance, known, choice.point, facts, run)
+    tags = _tags(name, target.instance, known, choice.point, facts, run) | _said(verb.args.get("set"))
     calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
     if choice.waits:
         calls.insert(0, _await(target.instance, choice, objective, run))
@@ -229,9 +232,17 @@ def _tags(
     return {**kept, **_clean(own)}
 
 
+def _said(given: Mapping[str, Any] | None) -> dict[str, str]:
+    """What ``--set`` said, as letters that a tag takes, for another machine that goes on. Too long: left out."""
+    if not given:
+        return {}
+    text = base64.b64encode(json.dumps(given).encode()).decode()
+    return {"dr:set": text} if len(text) <= _TAG_LIMIT else {}
+
+
 def _clean(tags: Mapping[str, str]) -> dict[str, str]:
     """RDS takes letters, digits, spaces and ``_.:/=+-@`` in a tag's value."""
-    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:256] for key, value in tags.items()}
+    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:_TAG_LIMIT] for key, value in tags.items()}
 
 
 def _master_secret(target: Target, known: Mapping[str, Any] | None) -> str:

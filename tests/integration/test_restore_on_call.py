@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 import yaml
 
 from tests.labs import Lab, eventually, inject
@@ -30,6 +31,42 @@ def test_an_override_is_planned_restored_and_expected(lab: Lab) -> None:
     assert restored["DBInstanceClass"] == "db.r6g.xlarge" != lab.instances()[SOURCE]["DBInstanceClass"]
     report = lab.dr("report", verdict["run"], "--format", "markdown", code=0).stdout
     assert "asked for on the command line" in report
+
+
+def killed_elsewhere(lab: Lab, tmp_path: Path, *options: str) -> tuple[str, dict[str, str]]:
+    """A restore that another machine began and did not live to finish: its run, and this machine's environment."""
+    env = pinned(lab, tmp_path)
+    running = lab.begin("restore", *options, "--yes", **env)
+    eventually(lambda: restorations(lab))
+    running.kill()
+    running.wait(10)
+    return lab.runs()[-1].name, {**env, "DR_HOME": str(tmp_path / "elsewhere")}
+
+
+OVERRIDDEN = ("--set", "DBInstanceClass=db.r6g.xlarge", "--set", 'EnableCloudwatchLogsExports=["postgresql"]')
+
+
+@pytest.mark.parametrize(
+    "options", [("--latest-snapshot",), ("--latest", "--as", "readmission-db-tonight", *OVERRIDDEN, "--no-verify")]
+)
+def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, options: tuple[str, ...]) -> None:
+    run, here = killed_elsewhere(lab, tmp_path, *options)
+    (begun,) = restorations(lab)
+    finished = lab.verdict("restore", "--resume", run, "--yes", **here)
+    assert (finished["run"], finished["restored"]["identifier"]) == (run, begun)
+    assert restorations(lab) == [begun]
+    over = lab.dr("restore", "--resume", run, "--yes", code=3, **{**here, "DR_HOME": str(tmp_path / "third")})
+    assert "come to its end" in over.stderr
+
+
+def test_what_the_tags_do_not_tell_is_asked_for_as_a_command(lab: Lab, tmp_path: Path) -> None:
+    run, here = killed_elsewhere(lab, tmp_path, "--latest-snapshot")
+    config = Path(here["DR_CONFIG"])
+    config.write_text(f"meter: {{settle: 11.0}}\n{config.read_text()}")  # what is asked for here is not the same
+    refused = lab.dr("restore", "--resume", run, "--yes", code=3, **here)
+    assert "'dr restore --target pinned --snapshot" in refused.stderr
+    (begun,) = restorations(lab)
+    eventually(lambda: lab.instances()[begun]["DBInstanceStatus"] == "available")  # for the fixture to remove it
 
 
 def test_an_unknown_setting_is_named_with_those_there_are(lab: Lab) -> None:

@@ -31,6 +31,8 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("restore", "--snapshot", "x"), 3, "'dr lab up'"),
         (("restore", "--snapshot", "x", "--target", "prod"), 2, "no target 'prod'"),
         (("restore", "--resume", "zzz"), 2, "no run 'zzz'"),
+        (("restore", "--resume", "zzz", "--latest"), 2, "Give no other option than --since"),
+        (("restore", "--resume", "zzz", "--no-verify"), 2, "Give no other option than --since"),
         (("drill", "run"), 2, "No drill was named"),
         (("drill", "show", "zzz"), 2, "no drill 'zzz'"),
         (("verify", "zzz"), 2, "no run 'zzz'"),

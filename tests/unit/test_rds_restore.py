@@ -1,5 +1,7 @@
 """Which calls a restoration comes down to."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -200,6 +202,14 @@ def test_the_command_line_overrides_the_source_the_fallback_and_says_why() -> No
     assert configure.args["parameters"]["MonitoringInterval"] == 0
     assert configure.args["asked"]["DBInstanceClass"] == "db.r6g.xlarge"
     assert configure.args["because"] == "asked for on the command line"
+
+
+def test_what_the_command_line_said_stands_in_a_tag_if_it_fits() -> None:
+    tags = planned(who=run(Purpose.RESTORE), verb=overridden(DBInstanceClass="db.r6g.xlarge"))[0].args["tags"]
+    assert json.loads(base64.b64decode(tags["dr:set"])) == {"DBInstanceClass": "db.r6g.xlarge"}
+    long = planned(who=run(Purpose.RESTORE), verb=overridden(DBSubnetGroupName="x" * 255))[0].args["tags"]
+    assert "dr:set" not in long
+    assert "dr:set" not in planned(who=run(Purpose.RESTORE))[0].args["tags"]
 
 
 def test_the_command_line_answers_what_nobody_knows() -> None:
