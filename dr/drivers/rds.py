@@ -45,6 +45,8 @@ class RdsProvider:
         self._target = context.target
         self._client = client or RdsClient(context.target)
         self._confirmed: float | None = None
+        self._account = ""
+        """What STS said last."""
 
     # -- reading
 
@@ -59,10 +61,10 @@ class RdsProvider:
         if self._confirmed is not None and 0 <= now - self._confirmed < IDENTITY_SECONDS:
             return
         first = self._confirmed is None  # whoever has just typed a command is told at once
-        account = self._client.account() if first else self._patiently(self._client.account)
-        if account != self._target.account:
+        self._account = self._client.account() if first else self._patiently(self._client.account)
+        if self._account != self._target.account:
             raise RefusedError(
-                f"The credentials belong to account {account}, not to {self._target.account} of target "
+                f"The credentials belong to account {self._account}, not to {self._target.account} of target "
                 f"{self._context.name!r} ({self._client.where}).",
                 "Use credentials of the target's account, or name another --target.",
             )
@@ -139,7 +141,7 @@ class RdsProvider:
                 self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
             )
         extra = {} if source is not None else {"profile": self._profile()}
-        return Facts(at, self._target.account, self._target.region, found, points, extra)
+        return Facts(at, self._account, rds_look.region(found) or self._client.region, found, points, extra)
 
     def _pins(self) -> dict[str, str]:
         return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}

@@ -5,7 +5,7 @@ Called by: ``dr.drivers.rds``. Changes nothing at AWS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dr.config.model import Target
@@ -30,6 +30,12 @@ def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
                 "Correct the target's endpoint, region or account.",
             )
     return found
+
+
+def region(instances: Iterable[Resource]) -> str:
+    """The region that instances say they are in; "" of none."""
+    arns = (str(one.attributes.get("DBInstanceArn", "")).split(":") for one in instances)
+    return next((arn[3] for arn in arns if len(arn) > 4), "")
 
 
 def resource(row: Mapping[str, Any]) -> Resource:

@@ -48,9 +48,10 @@ def test_the_endpoint_and_credentials_are_the_targets_whatever_the_environment_s
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AMBIENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ambient")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-1")
-    made = underlying(RdsClient(target(credentials=credentials, endpoint="http://127.0.0.1:9")))
+    client = RdsClient(target(credentials=credentials, endpoint="http://127.0.0.1:9"))
+    made = underlying(client)
     assert made.meta.endpoint_url == "http://127.0.0.1:9"
-    assert made.meta.region_name == REGION
+    assert client.region == made.meta.region_name == REGION
     assert made._request_signer._credentials.access_key == "OWN"
 
 

@@ -7,12 +7,26 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Call, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
+from dr.drivers import rds_look
 from dr.drivers.rds import LISTED_SECONDS, SETTLED_SECONDS, RdsProvider
 from dr.drivers.rds_restore import deletion
 from dr.drivers.rds_settings import tags
+from dr.engine.guard import Consent, guard
 from dr.evidence import profiles
-from tests.unit.rds_support import ACCOUNT, NOW, SOURCE, FakeRds, VirtualClock, context, description, run
+from tests.unit.rds_support import (
+    ACCOUNT,
+    NOW,
+    REGION,
+    SOURCE,
+    FakeRds,
+    VirtualClock,
+    context,
+    description,
+    resource,
+    run,
+    target,
+)
 
 SNAPSHOT = {
     "DBSnapshotIdentifier": "night",
@@ -117,6 +131,21 @@ def test_credentials_of_another_account_are_refused_before_anything_changes(stag
     with pytest.raises(RefusedError, match="belong to account 999999999999, not to 123456789012"):
         stage.apply()
     assert stage.name not in stage.fake.rows
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_guard_compares_what_sts_and_the_arns_said_and_not_the_pins_with_themselves(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """The driver's own comparisons are made blind, so that the guard's is the one that is left."""
+    if not there:
+        stage.fake.rows.clear()  # without an instance the client's own region counts
+    elsewhere = target(account="999999999999", region="us-east-1")
+    monkeypatch.setattr(stage.provider, "_target", elsewhere)
+    monkeypatch.setattr(rds_look, "instances", lambda *_: tuple(resource(row) for row in stage.fake.rows.values()))
+    seen = stage.provider.look(stage.request)
+    refusals = guard(Plan(stage.request, run(), (), ()), elsewhere, seen, Consent())
+    assert [ACCOUNT in refusals[0], REGION in refusals[1]] == [True, True]
 
 
 def test_an_applied_restore_becomes_a_result_once_available(stage: Stage) -> None:
