@@ -16,7 +16,7 @@ from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request
 from dr.drivers import rds_look, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.rds_client import RdsClient
-from dr.drivers.rds_log import replay_seconds
+from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_states import State, classify
 from dr.evidence import profiles
@@ -255,7 +255,7 @@ class RdsProvider:
         if self._state(found) is not State.USABLE or not endpoint.get("Address"):
             return Progress(done=False, note=self._note(found, result))
         now = self._now()
-        replay = self._replay(found.identifier)
+        replay, how_far = self._replay(found.identifier)
         done = {
             **result,
             "arn": found.attributes.get("DBInstanceArn", ""),
@@ -268,6 +268,8 @@ class RdsProvider:
         }
         point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
         point |= {"resolution": done["resolution"], "covers_by": done["covers_by"]}
+        if done["kind"] == "time":
+            point |= how_far
         seen = Observation("recovery-point", "restored", point, now)
         return Progress(done=True, result=done, note=self._note(found, result), observations=(seen,))
 
@@ -324,16 +326,21 @@ class RdsProvider:
             )
         return found
 
-    def _replay(self, identifier: str) -> dict[str, Any]:
-        """Seconds of replay, where the log tells. It only explains the time taken, so that failing here is noted."""
+    def _replay(self, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """From the log, where it tells: seconds of replay, for the result; and how far it came, for the observation
+        of the recovery point. A log that cannot be read is noted: the judge knows what then rests on nothing else."""
         try:
             named = {"DBInstanceIdentifier": identifier, "FilenameContains": "postgres"}
             files = self._client.pages("DescribeDBLogFiles", "DescribeDBLogFiles", named)
             newest = sorted(files, key=lambda file: file.get("LastWritten", 0))[-LOG_FILES:]
-            seconds = replay_seconds("\n".join(self._log(identifier, str(file["LogFileName"])) for file in newest))
+            text = "\n".join(self._log(identifier, str(file["LogFileName"])) for file in newest)
         except (ProviderError, RefusedError) as error:
-            return {"replay_note": str(error)}
-        return {} if seconds is None else {"replay_seconds": seconds}
+            return {"replay_note": str(error)}, {"replay_note": str(error)}
+        seconds, far = replay_seconds(text), reached(text)
+        told = {} if seconds is None else {"replay_seconds": seconds}
+        if far is None:
+            return told, {"replay_note": "Its log holds no recovery to a time."}
+        return told, {"replayed_to": far.last, "stopped_before": far.stop}
 
     def _log(self, identifier: str, name: str) -> str:
         text, marker = "", "0"

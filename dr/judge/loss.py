@@ -16,6 +16,7 @@ from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
+from dr.judge.replay import replay_of
 
 SHOWN = 5
 """Ranges of markers that a sentence lists."""
@@ -68,19 +69,25 @@ def _clock(evidence: Evidence) -> tuple[float, float, str]:
 
 
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
-    """Disaster minus what the recovery point covers, widened by what is not known of the clocks."""
+    """Disaster minus what the recovery point covers, widened by what is not known of the clocks.
+
+    Where the copy's own log proves that it does not stand at its second, what that second covers is nothing to it.
+    """
     disaster, point = evidence.disaster(), point_of(evidence, demand.path)
+    replay = replay_of(evidence, demand.path)
     if isinstance(point, str):
         return unknown(demand, point)
     if disaster is None or demand.limit is None:
         return unknown(demand, "No time of the disaster, or no limit, is known.")
+    if replay is not None and replay.status is Status.MISSED:
+        return finding(demand, Status.MISSED, replay.because)
     seconds = disaster - point.covers
     if seconds < -point.unsure and _damaged(evidence):
         return unknown(demand, f"The recovery point lies {-seconds:.1f} s after the disaster: the damage may be in it.")
     low, high = max(0.0, seconds - point.unsure), max(0.0, seconds + point.unsure)
     because = (
         f"The recovery point covers all but the last {max(0.0, seconds):.1f} s before the disaster,"
-        f" give or take {point.unsure:.1f} s.{point.clock}"
+        f" give or take {point.unsure:.1f} s.{point.clock}{f' {replay.because}' if replay else ''}"
     )
     return finding(demand, within(low, high, demand.limit), because, max(0.0, seconds), (low, high))
 
@@ -191,10 +198,18 @@ def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
 
 
 def exact_point(evidence: Evidence, demand: Demand) -> Finding:
-    """A point-in-time restore holds every marker that is certainly before its second, and none that is after it."""
+    """A point-in-time restore holds every marker that is certainly before its second, and none that is after it.
+
+    The copy's own log may prove the contrary; it alone proves the second where no markers were written.
+    """
     point, judged = point_of(evidence, demand.path), judged_markers(evidence, demand.path)
+    replay = replay_of(evidence, demand.path)
     if not isinstance(point, str) and point.kind == "snapshot":
         return unknown(demand, "A snapshot was restored, and no point in time asked for.")
+    if replay is not None and replay.status is Status.MISSED:
+        return finding(demand, Status.MISSED, replay.because)
+    if evidence.markers is None and replay is not None:
+        return finding(demand, replay.status, replay.because)
     if isinstance(judged, str):
         return unknown(demand, judged)
     if judged.lost or judged.surplus:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -96,3 +98,17 @@ def test_a_restoration_that_failed_for_good_is_told_left_alone_and_in_nobodys_wa
         assert stuck in restorations(lab)
     finally:
         inject(lab, "force_status", instance=stuck, status="")
+
+
+def test_a_second_rests_on_what_the_copys_own_log_says(lab: Lab) -> None:
+    with lab.connect(SOURCE) as connection:
+        connection.execute("CREATE SCHEMA second_test")
+    try:
+        second = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        time.sleep(2.5)
+    finally:
+        with lab.connect(SOURCE) as connection:
+            connection.execute("DROP SCHEMA second_test")
+    verdict = lab.verdict("restore", "--to-time", second, "--no-verify", "--yes", code=0)
+    (exposure,) = (finding for finding in verdict["findings"] if finding["objective"] == "exposure")
+    assert "By its own log the first transaction left out is one" in exposure["because"]

@@ -162,6 +162,62 @@ def test_an_unknown_recovery_point_is_inconclusive(objective: str) -> None:
     assert JUDGES[objective](evidence(None, WRITTEN), demand(objective)).status is Status.INCONCLUSIVE
 
 
+SHORT = {"replayed_to": POINT - 9, "stopped_before": POINT - 5}
+PAST = {"replayed_to": POINT + 4, "stopped_before": POINT + 5}
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (SHORT, "left out what was written 5.0 s before the second"),
+        ({"stopped_before": POINT - 1}, "left out what was written 1.0 s before the second"),
+        (PAST, "holds what was written 4.0 s after the second"),
+        ({"replayed_to": POINT + 1.1}, "holds what was written 1.1 s after the second"),
+    ],
+)
+@pytest.mark.parametrize("objective", ["exposure", "exact-point"])
+@pytest.mark.parametrize("markers", [WRITTEN, None])
+def test_a_copy_whose_log_proves_that_it_is_not_at_its_second_is_missed(
+    objective: str, log: dict[str, float], words: str, markers: tuple[Marker, ...] | None
+) -> None:
+    found = judge(objective, [(0, 29)], markers, **log)
+    assert found.status is Status.MISSED
+    assert words in found.because
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        {"replayed_to": POINT - 90, "stopped_before": POINT + 0.2},
+        {"stopped_before": POINT + 300},
+        {"stopped_before": POINT - 0.9},
+        {"replayed_to": POINT - 0.5},
+    ],
+)
+def test_a_copy_whose_log_proves_its_second_is_met_without_markers(log: dict[str, float]) -> None:
+    assert judge("exact-point", None, None, **log).status is Status.MET
+    assert "By its own log" in judge("exposure", None, **log).because
+
+
+@pytest.mark.parametrize("log", [{"replay_note": "The credentials may not do this."}, {"replayed_to": POINT - 90}, {}])
+def test_where_the_log_does_not_tell_exposure_says_so_and_the_exact_point_is_inconclusive(log: dict[str, Any]) -> None:
+    assert judge("exact-point", None, None, **log).status is Status.INCONCLUSIVE
+    found = judge("exposure", None, **log)
+    assert found.status is Status.MET
+    assert ("rests on the second that was asked for" if "replayed_to" not in log else "does not tell") in found.because
+    assert log.get("replay_note", "")[:-1] in found.because
+
+
+def test_a_log_that_tells_nothing_against_it_leaves_the_judgement_to_the_markers() -> None:
+    exact = {"replayed_to": POINT - 0.2, "stopped_before": POINT + 0.2}
+    assert judge("exact-point", [(0, 27)], **exact).status is Status.MISSED
+    assert judge("exact-point", [(0, 29)], WRITTEN[:32], **exact).status is Status.INCONCLUSIVE
+
+
+def test_a_snapshot_is_not_held_to_a_second() -> None:
+    assert judge("exposure", None, kind="snapshot", **SHORT).status is Status.MET
+
+
 def test_holes_are_ranges_and_not_endless() -> None:
     assert holes([1, 2, 3, 7]) == "1 to 3, 7"
     assert holes(range(0, 20, 2)) == "0, 2, 4, 6, 8 and 5 more ranges"

@@ -303,19 +303,34 @@ def test_a_poll_that_cannot_ask_says_so_and_leaves_it_to_the_deadline(stage: Sta
     assert "limits the rate" in progress.note
 
 
-def test_the_replay_is_read_from_the_log_and_a_log_that_is_denied_is_noted(stage: Stage) -> None:
+def test_the_replay_is_read_from_the_log_and_a_log_that_is_denied_is_noted(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, TO_LATEST)
     result = stage.apply()
     stage.become(DBInstanceStatus="available")
     stage.fake.fail["DescribeDBLogFiles"] = ["AccessDenied"]
-    assert "may not do this" in stage.provider.poll(stage.restore, result).result["replay_note"]
+    denied = stage.provider.poll(stage.restore, result)
+    assert "may not do this" in denied.result["replay_note"]
+    assert "may not do this" in denied.observations[0].value["replay_note"]
     stage.fake.listings["DescribeDBLogFiles"] = [{"LogFileName": "error/postgresql.log", "LastWritten": 1}]
-    text = "LOG:  redo done at 0/3 system usage: CPU: user: 0.0 s, system: 0.0 s, elapsed: 2.50 s"
+    text = "\n".join(
+        (
+            "LOG:  starting point-in-time recovery to 2025-10-09 08:51:20+00",
+            "LOG:  recovery stopping before commit of transaction 7, time 2025-10-09 08:51:21+00",
+            "LOG:  redo done at 0/3 system usage: CPU: user: 0.0 s, system: 0.0 s, elapsed: 2.50 s",
+            "LOG:  archive recovery complete",
+        )
+    )
     stage.fake._do = lambda operation, parameters: (  # type: ignore[method-assign]
         {"LogFileData": text}
         if operation == "DownloadDBLogFilePortion"
         else {"DBInstances": [stage.fake.rows[parameters["DBInstanceIdentifier"].lower()]]}
     )
-    assert stage.provider.poll(stage.restore, result).result["replay_seconds"] == 2.5
+    told = stage.provider.poll(stage.restore, result)
+    assert told.result["replay_seconds"] == 2.5
+    assert (told.observations[0].value["replayed_to"], told.observations[0].value["stopped_before"]) == (
+        None,
+        NOW - 119,
+    )
 
 
 def configured(stage: Stage, **changes: Any) -> tuple[Call, dict[str, Any]]:
