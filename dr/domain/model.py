@@ -149,6 +149,8 @@ class Call:
     volatile: bool = False
     fault: bool = False
     """A fault is always undone; ``--keep`` never spares it."""
+    restoration: bool = False
+    """It makes a restoration, which ``--keep`` spares."""
 
 
 @dataclass(frozen=True, slots=True)

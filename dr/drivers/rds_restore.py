@@ -300,6 +300,7 @@ def _restore(
         undo=deletion(identifier, run.id) if run.purpose is Purpose.DRILL else None,
         until="available",
         deadline=max(_RESTORE_DEADLINE, 4 * objective),
+        restoration=True,
     )
 
 

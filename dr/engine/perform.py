@@ -155,7 +155,7 @@ def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[s
     leftovers = []
     for name in state.open:
         call = planned.get(name)
-        if call is None or call.undo is None or (keep and call.verb.endswith("-restore") and not call.fault):
+        if call is None or call.undo is None or (keep and call.restoration and not call.fault):
             continue
         try:
             _undo(engine, call, call.undo, state)

@@ -155,7 +155,7 @@ def test_one_undo_that_fails_does_not_stop_the_others_and_is_told(engine: Engine
 
 
 def test_keep_spares_restorations_but_never_faults(engine: Engine, driver: Scripted) -> None:
-    calls = [call("copy"), call("fault", verb="2-disaster", fault=True), call("meter", verb="3-measure")]
+    calls = [call("copy", restoration=True), call("fault", restoration=True, fault=True), call("meter")]
     perform(engine, calls)
     unwind(engine, calls, keep=True)
     assert list(driver.made) == ["copy"]

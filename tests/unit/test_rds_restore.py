@@ -262,6 +262,7 @@ def test_iops_are_passed_only_where_rds_takes_them(storage: str, size: int, pass
 def test_a_time_waits_restores_and_configures() -> None:
     calls = planned(verb=Verb("restore", {"to": {"time": "before-disaster"}}))
     assert [call.id for call in calls] == ["await-restorable", "restore", "configure"]
+    assert [call.restoration for call in calls] == [False, True, False]
     assert calls[0].args["time"] == calls[1].args["recovery_point"] == "${vanish.recovery_point}"
     assert calls[1].args["parameters"]["TargetDBInstanceIdentifier"] == calls[1].args["identifier"]
     assert "RestoreTime" not in calls[1].args["parameters"]
