@@ -12,8 +12,9 @@ from dr.app.session import Session
 from dr.config.model import ServiceConfig
 from dr.domain.errors import RefusedError
 from dr.domain.model import Grant, Observation
+from dr.evidence.model import Sample
+from dr.judge.windows import good, latency, p95
 from dr.meter.http import endpoint, request
-from dr.meter.pace import percentile
 from dr.meter.probe import Prober, Settings
 
 SECONDS = 2.0
@@ -34,17 +35,18 @@ def in_slo(session: Session) -> bool:
     if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
         raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
     objectives = session.context.objectives
-    latencies, errors = _burst(service, session.context.settings.meter.rate, session.context.settings.meter.timeout)
-    p95 = percentile(sorted(latencies), 0.95) / 1e9
-    share = errors / len(latencies)
-    steady = p95 <= objectives.latency_p95 and share <= objectives.error_rate
-    seen = {"p95": p95, "errors": errors, "probes": len(latencies), "in_slo": steady}
+    meter = session.context.settings.meter
+    samples = _burst(service, meter.rate, meter.timeout)
+    slow = p95([latency(sample, meter.timeout) for sample in samples])
+    errors = sum(not good(sample) for sample in samples)
+    steady = slow <= objectives.latency_p95 and errors <= objectives.error_rate * len(samples)
+    seen = {"p95": slow, "errors": errors, "probes": len(samples), "in_slo": steady}
     session.directory.observe([Observation("steady", "source", seen)], session.context.clock.now().at)
     return steady
 
 
-def _burst(service: ServiceConfig, rate: float, timeout: float) -> tuple[list[int], int]:
-    """Latencies from the due time, in nanoseconds, and how many of them were errors."""
+def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:
+    """Every probe of a moment."""
     to = endpoint(service.url.rstrip("/") + "/predict")
     until = monotonic_ns() + round(SECONDS * 1e9)
     written: list[bytes] = []
@@ -56,6 +58,4 @@ def _burst(service: ServiceConfig, rate: float, timeout: float) -> tuple[list[in
         ended=lambda: "done" if monotonic_ns() > until else "",
     )
     prober.run()
-    samples = [json.loads(line) for line in b"".join(written).splitlines()]
-    good = [sample for sample in samples if sample["status"] == 200 and not sample["error"]]
-    return [sample["done"] - sample["due"] for sample in samples], len(samples) - len(good)
+    return [Sample(**json.loads(line)) for line in b"".join(written).splitlines()]

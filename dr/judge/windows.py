@@ -1,9 +1,9 @@
 """A path's samples as windows, each within the SLO, outside it, or void. Pure.
 
-Called by: ``dr.judge.outage``, and ``dr.report`` to draw them. A window holds the probes due in it. It is void where
-the prober itself was late (in the p95, which is what a window is judged by, or by a stall's length once),
-missed more than 0.1% of its probes, or slept while answers were under way: then it says nothing of the target, neither
-good nor bad.
+Called by: ``dr.judge.outage``, ``dr.app.steady`` for a moment's samples, and ``dr.report`` to draw them. A window holds
+the probes due in it. It is void where the prober itself was late (in the p95, which is what a window is judged by, or
+by a stall's length once), missed more than 0.1% of its probes, or slept while answers were under way: then it says
+nothing of the target, neither good nor bad.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...], late: 
     lateness = sorted(s.late for s in of)
     if lateness[-1] > STALL * 1e9:
         return f"the prober was stalled for {lateness[-1] / 1e6:.0f} ms"
-    usual = lateness[max(0, math.ceil(0.95 * len(of)) - 1)]
+    usual = p95(lateness)
     if usual > late:
         return f"the prober was {usual / 1e6:.0f} ms late"
     if expected - len(of) > MISSED * expected:
