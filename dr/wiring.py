@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dr.config.context import Context
 
@@ -37,11 +37,9 @@ def drivers(context: Context) -> Mapping[str, Provider]:
     }
 
 
-def restorer(context: Context) -> Restorer:
-    """The driver that makes a target's restorations."""
-    from dr.drivers.rds import RdsProvider
-
-    return RdsProvider(context)
+def restorer(by_name: Mapping[str, Provider]) -> Restorer:
+    """The driver that makes restorations, among a target's."""
+    return cast("Restorer", by_name[PROPOSED_BY["restore"]])
 
 
 def proposers(by_name: Mapping[str, Provider]) -> Mapping[str, Provider]:

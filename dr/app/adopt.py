@@ -8,7 +8,6 @@ from dr.config.model import Settings
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Purpose
 from dr.evidence.directory import find_run
-from dr.wiring import restorer
 
 
 def adopt(settings: Settings, run: str, confirmed: str) -> str:
@@ -24,7 +23,7 @@ def adopt(settings: Settings, run: str, confirmed: str) -> str:
     if confirmed != identifier:
         raise RefusedError("Nothing was confirmed.", f"Say --confirm {identifier} to take the run's tags off it.")
     with locked(session.context.name):
-        restorer(session.context).adopt(identifier, session.directory.id)
+        session.restorer.adopt(identifier, session.directory.id)
         session.engine.ledger.append("event", data={"text": f"{identifier} was adopted"})
     return f"{identifier} is an ordinary instance now; dr will not touch it again."
 

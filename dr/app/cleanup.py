@@ -14,7 +14,7 @@ from dr.config.model import Settings
 from dr.domain.model import Purpose
 from dr.evidence.directory import RunDirectory, runs
 from dr.judge.verdict import judge
-from dr.wiring import restorer
+from dr.wiring import drivers, restorer
 
 
 def unsealed(target: str | None = None) -> Iterator[RunDirectory]:
@@ -58,7 +58,7 @@ def clean_orphans(settings: Settings, target: str) -> list[str]:
     """Delete drill copies past their expiry that no run of this DR_HOME owns. Returns a sentence each."""
     context = context_of(settings, target, "orphans")
     known = frozenset(directory.id for directory in runs(home()))
-    provider = restorer(context)
+    provider = restorer(drivers(context))
     told = []
     with locked(target):
         for call in provider.expired(context.clock.now().at, known):

@@ -31,7 +31,7 @@ from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Purpose, Request, Resource, Verb
 from dr.evidence.directory import find_run
-from dr.wiring import drivers
+from dr.wiring import drivers, restorer
 
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
 SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
@@ -93,7 +93,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str, since: float | Non
         context = context_of(settings, name, run)
     except RefusedError:
         return None  # the lab is not running, so that nothing can have been restored in it
-    facts = drivers(context)["rds"].look(Request(name, (), Purpose.RESTORE))
+    facts = restorer(drivers(context)).look(Request(name, (), Purpose.RESTORE))
     found = next((one for one in facts.resources if _of(run, context.target, one)), None)
     if found is None:
         return None

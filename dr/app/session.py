@@ -31,7 +31,7 @@ from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs
 from dr.evidence.model import RunRecord
 from dr.judge.verdict import judge
-from dr.ports import Provider
+from dr.ports import Provider, Restorer
 from dr.report.formats import document
 
 Tell = Callable[[Call, str], None]
@@ -44,15 +44,16 @@ class Session:
 
     context: Context
     plan: Plan
+    providers: Mapping[str, Provider]
     tell: Tell
 
     @property
     def directory(self) -> RunDirectory:
         return RunDirectory(self.context.run)
 
-    @cached_property
-    def providers(self) -> Mapping[str, Provider]:
-        return wiring.drivers(self.context)
+    @property
+    def restorer(self) -> Restorer:
+        return wiring.restorer(self.providers)
 
     @cached_property
     def engine(self) -> Engine:
@@ -92,7 +93,7 @@ class Session:
         """What the run made, or may have made when it was killed, and has not undone."""
         state = self.engine.ledger.state()
         return tuple(
-            name for call in self.plan.calls if call.id == "restore" and call.id in state.began for name in call.touches
+            name for call in self.plan.calls if call.restoration and call.id in state.began for name in call.touches
         )
 
     def done(self) -> bool:
@@ -171,7 +172,7 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
-    return Prepared(Session(context, planned, tell), facts, began)
+    return Prepared(Session(context, planned, drivers, tell), facts, began)
 
 
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
@@ -190,7 +191,8 @@ def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
 def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str = "") -> Session:
     """A session over an existing run. Raises EvidenceError where its run.json cannot be read."""
     recorded = directory.record().plan
-    return Session(context_of(settings, recorded.request.target, directory.id, owner), recorded, tell)
+    context = context_of(settings, recorded.request.target, directory.id, owner)
+    return Session(context, recorded, wiring.drivers(context), tell)
 
 
 def accept(prepared: Prepared, consent: Consent) -> Session:
@@ -235,7 +237,7 @@ def seal(session: Session, verdict: Verdict) -> str:
     stays = ""
     for name in session.restorations():
         try:
-            wiring.restorer(session.context).seal_tag(name, session.directory.id, verdict.status)
+            session.restorer.seal_tag(name, session.directory.id, verdict.status)
             stays = name
         except DrError as error:
             session.engine.ledger.append("event", data={"text": f"{name} could not be tagged: {error}"})

@@ -10,12 +10,12 @@ from dr.config.load import secret
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError
 from dr.domain.model import Purpose, RecoveryPoint, Request
-from dr.wiring import drivers
+from dr.wiring import drivers, restorer
 
 
 def recovery_points(settings: Settings, target: str) -> list[RecoveryPoint]:
     """Everything that could be restored, oldest first."""
-    provider = drivers(context_of(settings, target, "survey"))["rds"]
+    provider = restorer(drivers(context_of(settings, target, "survey")))
     provider.confirm_identity()
     points = provider.look(Request(target, (), Purpose.RESTORE)).points
     return sorted(points, key=lambda point: point.covers or 0.0)
