@@ -11,9 +11,12 @@ from dr.app.outcome import Outcome
 from dr.app.session import Session, Tell, attach, context_of, finish, locked, seal
 from dr.config.load import home
 from dr.config.model import Settings
+from dr.domain.errors import DrError
 from dr.domain.model import Purpose
+from dr.engine.perform import carry_out
 from dr.evidence.directory import RunDirectory, runs
 from dr.judge.verdict import judge
+from dr.ports import Clock, Restorer
 from dr.wiring import drivers, restorer
 
 
@@ -54,17 +57,26 @@ def _clean(session: Session) -> Outcome:
     return Outcome(session.directory, verdict, leftovers, stays=stays)
 
 
-def clean_orphans(settings: Settings, target: str) -> list[str]:
-    """Delete drill copies past their expiry that no run of this DR_HOME owns. Returns a sentence each."""
+def clean_orphans(settings: Settings, target: str, tell: Tell) -> tuple[list[str], list[str]]:
+    """Delete drill copies past their expiry that no run of this DR_HOME owns.
+
+    Returns a sentence for each that is gone, and one for each that is left.
+    """
     context = context_of(settings, target, "orphans")
     known = frozenset(directory.id for directory in runs(home()))
-    provider = restorer(drivers(context))
-    told = []
     with locked(target):
-        for call in provider.expired(context.clock.now().at, known):
+        return remove_expired(restorer(drivers(context)), context.clock, known, tell)
+
+
+def remove_expired(provider: Restorer, clock: Clock, known: frozenset[str], tell: Tell) -> tuple[list[str], list[str]]:
+    """What ``clean_orphans`` does, once it is known with what. One that stays does not keep the others."""
+    gone, left = [], []
+    for call in provider.expired(clock.now().at, known):
+        copies = f"{', '.join(call.touches)}, an expired drill copy that no run here owns,"
+        try:
             provider.confirm_identity()
-            result = provider.apply(call, call.args)
-            while not provider.poll(call, result).done:
-                context.clock.sleep(1.0)
-            told.append(f"{', '.join(call.touches)}: an expired drill copy that no run here owns; deleted")
-    return told
+            carry_out(provider, call, call.args, clock, tell)
+            gone.append(f"{copies} was deleted.")
+        except DrError as error:
+            left.append(f"{copies} could not be deleted: {error}")
+    return gone, left

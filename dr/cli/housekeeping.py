@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dr.cli import common
 from dr.domain.errors import DrError
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
+    from dr.config.model import Settings
 
 
 @click.command(short_help="Hand a restored instance over: take the run's tags off.")
@@ -30,9 +32,9 @@ def adopt(run: str, confirm: str) -> None:
 @click.pass_context
 def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) -> None:
     """Unwind, judge and seal what was left. What dr restore made stays."""
-    from dr.app.cleanup import clean, clean_orphans, unsealed
+    from dr.app.cleanup import clean, unsealed
     from dr.app.outcome import worst
-    from dr.config.load import home
+    from dr.config.load import home, there
     from dr.evidence.directory import find_run
 
     settings = common.settings()
@@ -48,12 +50,27 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             continue
         click.echo(f"{directory.id}: {outcome.verdict.status}; {_left(outcome)}")
         codes.add(5 if outcome.leftovers else 0)
-    if everything:
-        for sentence in clean_orphans(settings, target):
-            click.echo(sentence)
+    if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
+        codes.add(_orphans(settings, target, progress))
     if not chosen:
         click.echo("Nothing was left unfinished.")
     ctx.exit(worst(codes))
+
+
+def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
+    """Delete expired copies without a run; say which are gone and which are left. Returns the exit code."""
+    from dr.app.cleanup import clean_orphans
+
+    try:
+        gone, left = clean_orphans(settings, target, progress)
+    except DrError as error:
+        click.echo(f"dr: expired copies on {target} were not looked for: {error}", err=True)
+        return error.exit_code
+    for sentence in gone:
+        click.echo(sentence)
+    for sentence in left:
+        click.echo(f"dr: left behind: {sentence}", err=True)
+    return 5 if left else 0
 
 
 def _left(outcome: Outcome) -> str:

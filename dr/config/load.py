@@ -66,6 +66,11 @@ def find_target(settings: Settings, name: str) -> Target:
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")
 
 
+def there(settings: Settings, name: str) -> bool:
+    """Whether there is a target ``name`` at the moment: a lab comes and goes."""
+    return name in settings.targets or (name == LAB and lab_target_file().exists())
+
+
 def secret(reference: str) -> str:
     """Resolve ``env:NAME`` or ``file:PATH``. Raises RefusedError that names the reference, never the value."""
     scheme, _, rest = reference.partition(":")

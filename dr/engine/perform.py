@@ -1,6 +1,6 @@
 """Perform and unwind: the two loops through which every effect goes.
 
-Called by: ``dr.app.session`` (on behalf of the command line and of activities).
+Called by: ``dr.app.session`` (on behalf of the command line and of activities), and ``dr.app.cleanup``.
 """
 
 from __future__ import annotations
@@ -173,13 +173,25 @@ def renew(engine: Engine, calls: Iterable[Call]) -> None:
 def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
     provider = engine.providers[undo.driver]
     provider.confirm_identity()
-    began = engine.ledger.append("undoing", call.id).stamp.at
-    engine.tell(undo, "")
-    result = provider.apply(undo, fill(undo.args, state.effects))
+    engine.ledger.append("undoing", call.id)
+    progress = carry_out(provider, undo, fill(undo.args, state.effects), engine.clock, engine.tell)
+    engine.ledger.append("undone", call.id, progress.result)
+
+
+def carry_out(
+    provider: Provider, undo: Call, args: Mapping[str, Any], clock: Clock, tell: Callable[[Call, str], None]
+) -> Progress:
+    """Apply what removes something, and wait until it is gone, whether the run was halted or not.
+
+    Raises the driver's DrError, and ProviderError past the deadline.
+    """
+    began = clock.now().at
+    tell(undo, "")
+    result = provider.apply(undo, args)
     while not (progress := provider.poll(undo, result)).done:
-        waited = engine.clock.now().at - began
-        engine.tell(undo, progress.note)
+        waited = clock.now().at - began
+        tell(undo, progress.note)
         if waited > undo.deadline:
             raise ProviderError(f"{undo.id} is not done after {undo.deadline:.0f} s ({progress.note}).")
-        engine.clock.sleep(pause(waited))
-    engine.ledger.append("undone", call.id, progress.result)
+        clock.sleep(pause(waited))
+    return progress

@@ -39,6 +39,7 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("report", "zzz"), 2, "no run 'zzz'"),
         (("adopt", "zzz"), 2, "no run 'zzz'"),
         (("cleanup", "zzz"), 2, "no run 'zzz'"),
+        (("cleanup", "--all", "--target", "lab"), 3, "expired copies on lab were not looked for"),
         (("baseline",), 3, "'dr lab up'"),
         (("backups",), 3, "'dr lab up'"),
     ],
@@ -50,6 +51,11 @@ def test_a_mistake_ends_in_a_sentence_and_its_exit_code(
     assert ended.returncode == code
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_cleaning_up_all_of_nothing_is_no_mistake(home: Path) -> None:
+    ended = dr("cleanup", "--all")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Nothing was left unfinished.\n", "")
 
 
 def test_a_setting_is_json_where_it_is_that_and_text_otherwise() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dr.app.cleanup import remove_expired
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers import rds_look
@@ -447,6 +448,19 @@ def test_drills_copies_past_their_expiry_are_deleted_unless_a_run_here_owns_them
     (call,) = stage.provider.expired(tomorrow, frozenset({"another"}))
     assert stage.provider.poll(call, stage.apply(call)).done
     assert list(stage.fake.rows) == [SOURCE]
+
+
+def test_an_expired_copy_that_stays_is_told_after_its_deadline_and_does_not_keep_the_others(stage: Stage) -> None:
+    owned = {"dr:run": "gone", "dr:purpose": "drill", "dr:source": SOURCE, "dr:expires": "2020-01-01T00:00:00Z"}
+    told = [{"Key": key, "Value": value} for key, value in owned.items()]
+    stage.fake.rows["a-stuck"] = description("a-stuck", TagList=told, DBInstanceStatus="creating")
+    stage.fake.rows["b-free"] = description("b-free", TagList=told)
+    gone, left = remove_expired(stage.provider, stage.clock, frozenset(), lambda _call, _note: None)
+    assert [sentence.split(",")[0] for sentence in gone] == ["b-free"]
+    assert "a-stuck, an expired drill copy" in left[0]
+    assert "not done after 3600 s" in left[0]
+    assert set(stage.fake.rows) == {SOURCE, "a-stuck"}
+    assert stage.clock.at - NOW < 4000
 
 
 def test_what_an_on_call_restore_made_never_expires(tmp_path: Path) -> None:
