@@ -99,7 +99,11 @@ def _session(name: str) -> Session:
     held.__enter__()
     clean_drills(settings, target, _silent)
     prepared = prepare(settings, drill.request(experiment, target, keep=False), experiment.demands, _silent)
-    return accept(prepared, Consent(os.environ.get("DR_CONFIRM", ""), bool(os.environ.get("DR_YES"))))
+    session = accept(prepared, Consent(os.environ.get("DR_CONFIRM", ""), bool(os.environ.get("DR_YES"))))
+    if experiment.foreign:  # this run is judged before Chaos Toolkit writes how they ended
+        text = f"not seen: {', '.join(experiment.foreign)}"
+        session.engine.ledger.append("event", data={"text": text, "unseen": list(experiment.foreign)})
+    return session
 
 
 _HELD: list[Any] = []

@@ -22,8 +22,8 @@ from dr.app.signals import halting
 from dr.config.model import Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
+from dr.judge.verdict import ACTIVITIES
 
-ACTIVITIES = "dr.activities"
 GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
 PATIENCE = 120.0

@@ -161,6 +161,7 @@ class RunDirectory:
             samples={s.path: s for s in map(load_samples, sorted(self.path.glob("samples-*.jsonl"))) if s is not None},
             markers=load_markers(self.path / "markers.jsonl"),
             problems=tuple(problems),
+            journal=self._journal(),
         )
 
     def _sealed_length(self) -> int | None:
@@ -192,6 +193,17 @@ class RunDirectory:
         ledger = self.path / "ledger.jsonl"
         if _digest(ledger.read_bytes()[:length] if ledger.exists() else b"") != digest:
             yield "ledger.jsonl was altered after the seal"
+
+    def _journal(self) -> Mapping[str, Any] | None:
+        """What Chaos Toolkit wrote at its end. One that cannot be read has no status, and so proves nothing."""
+        path = self.path / "journal.json"
+        if not path.exists():
+            return None
+        try:
+            journal = json.loads(path.read_bytes())
+        except ValueError:
+            return {}
+        return journal if isinstance(journal, dict) else {}
 
     def _observations(self) -> tuple[Observation, ...]:
         """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""

@@ -102,7 +102,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered."""
+    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered.
+
+    ``journal``: Chaos Toolkit's own, as it wrote it; None where it wrote none.
+    """
 
     record: RunRecord
     entries: tuple[Entry, ...]
@@ -110,6 +113,7 @@ class Evidence:
     samples: Mapping[str, Samples] = field(default_factory=dict)
     markers: Markers | None = None
     problems: tuple[str, ...] = ()
+    journal: Mapping[str, Any] | None = None
 
     def effect(self, call: str) -> Mapping[str, Any] | None:
         """The newest effect's result of ``call``, or None where it had none (or it was undone before a repeat)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from dr.domain.errors import DeadlineError, ProviderError
 from dr.domain.model import Call, Demand, Finding, Phase, Restored, Status, Verdict
@@ -19,6 +20,9 @@ from dr.judge import equality, loss, outage
 Judge = Callable[[Evidence, Demand], Finding]
 
 JUDGES: Mapping[str, Judge] = {**equality.JUDGES, **outage.JUDGES, **loss.JUDGES}
+
+ACTIVITIES = "dr.activities"
+"""The module of dr's own activities: what they do stands in the ledger."""
 
 RESTORE = "restore"
 """The id of the planned call that makes the restoration (docs/design.md)."""
@@ -50,7 +54,8 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
     if _provider_failed(failed):
         findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
     findings = [_verified(finding, findings) for finding in findings]
-    findings = [*_completed(evidence, failed), *_steady(evidence), *findings]
+    course = [*_completed(evidence, failed), *_steady(evidence)]
+    findings = [*course, *([] if course else _journalled(evidence)), *findings]
     phases, crash = _phases(evidence)
     findings.extend(crash)
     findings = [_distrusted(finding, evidence.problems) for finding in findings]
@@ -146,6 +151,41 @@ def _completed(evidence: Evidence, failed: Mapping[str, Entry]) -> Iterable[Find
         halted = [_sentence(entry) for entry in evidence.entries if entry.kind == "halted"][-1:]
         because = f"The run ended before {len(undone)} of its planned calls took effect, the first {undone[0]!r}."
         yield Finding("completed", "", Status.INCONCLUSIVE, " ".join([because, *halted]))
+
+
+def _journalled(evidence: Evidence) -> Iterable[Finding]:
+    """One finding, ``completed``, where Chaos Toolkit tells of a failure of which the ledger knows nothing: that of
+    another extension's activity, or of a hypothesis that could not be looked at."""
+    journal = evidence.journal
+    if journal is None:
+        if any(entry.kind == "event" and {"exit", "unseen"} & set(entry.data) for entry in evidence.entries):
+            because = "Without Chaos Toolkit's journal nobody knows how all of the experiment's activities ended."
+            yield Finding("completed", "", Status.INCONCLUSIVE, because)
+        return
+    try:
+        failed = [_name(step) for step in (*journal["run"], *journal["rollbacks"]) if _failed_elsewhere(step)]
+        well = (journal["status"], journal["deviated"]) == ("completed", False)
+    except (KeyError, TypeError, AttributeError):
+        yield Finding("completed", "", Status.INCONCLUSIVE, "Chaos Toolkit's journal cannot be read.")
+        return
+    if failed:
+        because = f"Activities of other extensions failed, whose doings no ledger shows: {', '.join(failed)}."
+        yield Finding("completed", "", Status.INCONCLUSIVE, because)
+    elif not well:
+        deviated = " and deviated" if journal["deviated"] else ""
+        because = f"Chaos Toolkit calls the experiment {journal['status']}{deviated}; its journal says where."
+        yield Finding("completed", "", Status.INCONCLUSIVE, because)
+
+
+def _failed_elsewhere(step: Mapping[str, Any]) -> bool:
+    """A process that exits with another code than 0 succeeds, if Chaos Toolkit is asked."""
+    provider = step["activity"]["provider"]
+    exited = step["output"]["status"] if provider.get("type") == "process" and step.get("output") else 0
+    return provider.get("module") != ACTIVITIES and (step.get("status") != "succeeded" or exited != 0)
+
+
+def _name(step: Mapping[str, Any]) -> str:
+    return str(step["activity"]["name"])
 
 
 def _planned(evidence: Evidence) -> tuple[Call, ...]:

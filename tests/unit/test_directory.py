@@ -55,6 +55,15 @@ def test_what_was_altered_after_the_seal_is_named(run: RunDirectory, name: str) 
     assert any(name in problem and "altered" in problem for problem in run.load(CLOCK).problems)
 
 
+@pytest.mark.parametrize(("written", "read"), [(None, None), ('{"status": "failed"}', {"status": "failed"}), ("{", {})])
+def test_the_journal_is_loaded_and_a_torn_one_says_nothing(
+    run: RunDirectory, written: str | None, read: dict[str, str] | None
+) -> None:
+    if written is not None:
+        (run.path / "journal.json").write_text(written)
+    assert run.load(CLOCK).journal == read
+
+
 def test_what_went_missing_or_was_added_after_the_seal_is_named(run: RunDirectory) -> None:
     (sealed(run).path / "observations.jsonl").unlink()
     (run.path / "samples-restored.jsonl").write_text("")

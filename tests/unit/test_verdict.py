@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -107,6 +108,54 @@ def test_a_failed_call_keeps_the_verdict_from_met() -> None:
     result = judge(evidence, all_met())
     assert result.status is Status.INCONCLUSIVE
     assert finding(evidence, "completed").because == "The call 'examine' failed: The copy went away."
+
+
+def journal(status: str = "completed", deviated: bool = False, **steps: str) -> dict[str, Any]:
+    """A journal of steps by name: their module and how each ended, as "MODULE STATUS"."""
+    run = []
+    for name, said in steps.items():
+        module, ended = said.split()
+        run.append({"activity": {"name": name, "provider": {"type": "python", "module": module}}, "status": ended})
+    return {"status": status, "deviated": deviated, "run": run, "rollbacks": []}
+
+
+PROCESS = {
+    "activity": {"name": "script", "provider": {"type": "process", "path": "x"}},
+    "status": "succeeded",
+    "output": {"status": 1, "stdout": "", "stderr": ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (journal(restore="dr.activities succeeded", drain="chaosk8s.node failed"), "other extensions failed.*: drain"),
+        (journal(drain="chaosk8s.node aborted"), "drain"),
+        ({**journal(), "rollbacks": [PROCESS]}, "other extensions failed.*: script"),
+        (journal("failed"), "calls the experiment failed; its journal"),
+        (journal("completed", deviated=True), "completed and deviated"),
+        ({}, "journal cannot be read"),
+        ({**journal(), "run": [None]}, "journal cannot be read"),
+    ],
+)
+def test_a_failure_that_only_chaos_toolkit_saw_keeps_the_verdict_from_met(said: dict[str, Any], words: str) -> None:
+    result = judge(replace(drill(), journal=said), all_met())
+    assert result.status is Status.INCONCLUSIVE
+    assert re.search(words, result.findings[0].because)
+
+
+def test_what_succeeded_or_stands_in_the_ledger_is_not_told_twice() -> None:
+    well = journal(measure="dr.activities succeeded", drain="chaosk8s.node succeeded")
+    assert judge(replace(drill(), journal=well), all_met()).status is Status.MET
+    failed = without_effect(drill(), "examine")
+    told = judge(replace(failed, journal=journal("failed", drain="chaosk8s.node failed")), all_met())
+    assert [f.objective for f in told.findings].count("completed") == 1
+
+
+@pytest.mark.parametrize("noted", [{"text": "Chaos Toolkit ended", "exit": 1}, {"text": "", "unseen": ["drain"]}])
+def test_what_a_journal_should_tell_proves_nothing_without_one(noted: dict[str, Any]) -> None:
+    assert judge(with_entry(drill(), "event", "", noted), all_met()).status is Status.INCONCLUSIVE
+    assert judge(with_entry(drill(), "event", "", {"text": "told"}), all_met()).status is Status.MET
 
 
 def test_a_call_that_failed_and_then_took_effect_does_not_count_as_failed() -> None:
