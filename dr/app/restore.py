@@ -70,21 +70,21 @@ def request(
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
     """The unfinished restore ``name``: one of this DR_HOME, or one that another machine began, which is found by the
-    tags of what it restored. ``since`` is in no tag: there, it is to be said again.
+    tags of what it restored.
 
     Raises UsageError where there is no such run, RefusedError where it cannot go on.
     """
     try:
         directory = find_run(home(), name)
     except UsageError:
-        wanted = _begun_elsewhere(settings, target, name, since)
+        wanted = _begun_elsewhere(settings, target, name)
         if wanted is None:
             raise
-        return prepare(settings, wanted, asked(wanted), tell)
+        return same_since(prepare(settings, wanted, asked(wanted), tell), since)
     return same_since(resume(settings, directory, tell), since)
 
 
-def _begun_elsewhere(settings: Settings, name: str, run: str, since: float | None) -> Request | None:
+def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
     """What another machine asked for as ``run``; None where nothing at the provider bears that run's tag.
 
     Raises RefusedError for a run that has ended, and for a request that the tags do not tell.
@@ -99,7 +99,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str, since: float | Non
         return None
     if "dr:sealed" in found.tags:
         raise RefusedError(f"Run {run} has come to its end.", "Start a new one.")
-    candidates = _candidates(name, context.target, settings.meter.settle, found, since)
+    candidates = _candidates(name, context.target, settings.meter.settle, found)
     wanted = next((one for one in candidates if request_digest(name, one.verbs) == found.tags.get("dr:request")), None)
     if wanted is None:
         raise RefusedError(
@@ -115,17 +115,24 @@ def _of(run: str, target: Target, found: Resource) -> bool:
     return whose == (run, Purpose.RESTORE.value, target.instance.lower())
 
 
-def _candidates(name: str, target: Target, settle: float, found: Resource, since: float | None) -> Iterator[Request]:
+def _candidates(name: str, target: Target, settle: float, found: Resource) -> Iterator[Request]:
     """Every request that the tags of ``found`` leave open; its digest, which is among them, tells which it was."""
-    point, covers = found.tags.get("dr:point-id", ""), found.tags.get("dr:point", "")
+    point, covers = found.tags.get("dr:point-id", ""), _covers(found)
     points: list[dict[str, Any]] = [{"snapshot": point}, {"snapshot": "latest"}, {"time": "latest"}]
-    if covers:
-        points.append({"time": float(covers)})
+    if covers is not None:
+        points.append({"time": covers})
     given = _given(found.tags.get("dr:set", ""))
     for to, as_name, reset, verify in product(points, ("", found.identifier), (False, True), (True, False)):
         yield request(
-            name, target, to, settle, since=since, as_name=as_name, reset_master=reset, verify=verify, settings=given
+            name, target, to, settle, since=None, as_name=as_name, reset_master=reset, verify=verify, settings=given
         )
+
+
+def _covers(found: Resource) -> float | None:
+    try:
+        return float(found.tags["dr:point"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _given(tag: str) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def _command(found: Resource) -> str:
     tags = found.tags
     point = f"--snapshot {tags.get('dr:point-id')}"
     if tags.get("dr:point-id", "").lower() == tags.get("dr:source", "").lower():
-        at = datetime.fromtimestamp(float(tags.get("dr:point") or 0.0), UTC)
+        at = datetime.fromtimestamp(_covers(found) or 0.0, UTC)
         point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
     return f"dr restore --target {tags.get('dr:target')} {point}"
 

@@ -163,16 +163,18 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
     context = context_of(settings, request.target, _new_run(began))
     drivers = wiring.drivers(context)
     facts = _look(drivers, request)
-    elsewhere = _tagged(request, facts)
-    if elsewhere and not RunDirectory(home() / "runs" / elsewhere).sealed():
-        _check_alive(elsewhere, facts)
-        context = context_of(settings, request.target, elsewhere)
+    typed, elsewhere = request.since, _tagged(request, facts)
+    if elsewhere is not None:
+        run = elsewhere.tags["dr:run"]
+        _check_alive(run, facts)
+        context = context_of(settings, request.target, run)
         drivers = wiring.drivers(context)
-        began = replace(began, at=_began(elsewhere))
-    identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest)
+        began = replace(began, at=_began(run))
+        request = replace(request, since=_since(elsewhere))
+    identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
-    return Prepared(Session(context, planned, drivers, tell), facts, began)
+    return same_since(Prepared(Session(context, planned, drivers, tell), facts, began), typed)
 
 
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
@@ -261,10 +263,12 @@ def _check_alive(run: str, facts: Facts) -> None:
     """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision."""
     for resource in _made(run, facts):
         if resource.remedy:
+            here = RunDirectory(home() / "runs" / run).path.exists()
+            ends = f" 'dr cleanup {run}' ends the run." if here else ""
             raise RefusedError(
                 f"{resource.identifier}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
-                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE; 'dr cleanup {run}' "
-                f"ends the run and leaves {resource.identifier}, which is yours to delete.",
+                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE.{ends} It is left"
+                " alone: to delete it is up to you.",
             )
 
 
@@ -297,15 +301,24 @@ def _unfinished(request: Request) -> RunDirectory | None:
     return None
 
 
-def _tagged(request: Request, facts: Facts) -> str:
-    """The run of an unfinished restoration that an equal request made from another machine, or ""."""
+def _tagged(request: Request, facts: Facts) -> Resource | None:
+    """What an equal request began to restore on another machine, and nobody has finished."""
     if request.purpose is not Purpose.RESTORE:
-        return ""
+        return None
     for resource in facts.resources:
-        tags = resource.tags
-        if tags.get("dr:request") == request.digest and "dr:sealed" not in tags:
-            return tags.get("dr:run", "")
-    return ""
+        run = resource.tags.get("dr:run")
+        begun = run and resource.tags.get("dr:request") == request.digest and "dr:sealed" not in resource.tags
+        if begun and not RunDirectory(home() / "runs" / str(run)).sealed():
+            return resource
+    return None
+
+
+def _since(found: Resource) -> float | None:
+    """The time of the disaster that a restoration was begun with, as its tag has it."""
+    try:
+        return float(found.tags["dr:since"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _look(by_name: Mapping[str, Provider], request: Request) -> Facts:

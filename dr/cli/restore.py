@@ -82,7 +82,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
 
 
 def _check_alone(options: dict[str, Any]) -> None:
-    """A run goes on with what it was asked for. Raises UsageError where --resume is told more than --since."""
+    """A run goes on with what it was asked for. Raises UsageError where --resume is told more than its --since."""
     from dr.domain.errors import UsageError
 
     flags = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret")

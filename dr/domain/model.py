@@ -116,12 +116,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """Who a run is: what its tags say, and what names it may give to what it makes."""
+    """Who a run is: what its tags say, and what names it may give to what it makes. ``since``: as in its request."""
 
     id: str
     target: str
     purpose: Purpose
     digest: str
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

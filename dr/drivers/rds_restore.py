@@ -63,7 +63,7 @@ def propose(
     known = _known(target.instance, facts)
     asked = _asked(target, verb, run.purpose)
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
-    tags = _tags(name, target.instance, known, choice.point, facts, run) | _said(verb.args.get("set"))
+    tags = _tags(name, target.instance, known, choice.point, facts, run) | _said(verb.args.get("set"), run)
     calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
     if choice.waits:
         calls.insert(0, _await(target.instance, choice, objective, run))
@@ -232,12 +232,12 @@ def _tags(
     return {**kept, **_clean(own)}
 
 
-def _said(given: Mapping[str, Any] | None) -> dict[str, str]:
-    """What ``--set`` said, as letters that a tag takes, for another machine that goes on. Too long: left out."""
-    if not given:
-        return {}
-    text = base64.b64encode(json.dumps(given).encode()).decode()
-    return {"dr:set": text} if len(text) <= _TAG_LIMIT else {}
+def _said(given: Mapping[str, Any] | None, run: RunIdentity) -> dict[str, str]:
+    """What ``--since`` and ``--set`` said, as letters that a tag takes, for another machine that goes on. What is too
+    long is left out."""
+    since = {} if run.since is None else {"dr:since": str(run.since)}
+    text = base64.b64encode(json.dumps(given).encode()).decode() if given else ""
+    return {**since, "dr:set": text} if 0 < len(text) <= _TAG_LIMIT else since
 
 
 def _clean(tags: Mapping[str, str]) -> dict[str, str]:

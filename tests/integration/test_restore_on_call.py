@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,17 +46,24 @@ def killed_elsewhere(lab: Lab, tmp_path: Path, *options: str) -> tuple[str, dict
     return lab.runs()[-1].name, {**env, "DR_HOME": str(tmp_path / "elsewhere")}
 
 
+SINCE = "2026-04-24T23:40:00Z"
 OVERRIDDEN = ("--set", "DBInstanceClass=db.r6g.xlarge", "--set", 'EnableCloudwatchLogsExports=["postgresql"]')
 
 
 @pytest.mark.parametrize(
-    "options", [("--latest-snapshot",), ("--latest", "--as", "readmission-db-tonight", *OVERRIDDEN, "--no-verify")]
+    "options",
+    [
+        ("--latest-snapshot", "--since", SINCE),
+        ("--latest", "--as", "readmission-db-tonight", *OVERRIDDEN, "--no-verify"),
+    ],
 )
 def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, options: tuple[str, ...]) -> None:
     run, here = killed_elsewhere(lab, tmp_path, *options)
     (begun,) = restorations(lab)
     finished = lab.verdict("restore", "--resume", run, "--yes", **here)
     assert (finished["run"], finished["restored"]["identifier"]) == (run, begun)
+    resumed = json.loads((tmp_path / "elsewhere" / "runs" / run / "run.json").read_text())["plan"]["request"]
+    assert (resumed["since"] is not None) == (SINCE in options)
     assert restorations(lab) == [begun]
     over = lab.dr("restore", "--resume", run, "--yes", code=3, **{**here, "DR_HOME": str(tmp_path / "third")})
     assert "come to its end" in over.stderr

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,6 +211,7 @@ def test_what_the_command_line_said_stands_in_a_tag_if_it_fits() -> None:
     long = planned(who=run(Purpose.RESTORE), verb=overridden(DBSubnetGroupName="x" * 255))[0].args["tags"]
     assert "dr:set" not in long
     assert "dr:set" not in planned(who=run(Purpose.RESTORE))[0].args["tags"]
+    assert planned(who=replace(run(Purpose.RESTORE), since=NOW))[0].args["tags"]["dr:since"] == str(NOW)
 
 
 def test_the_command_line_answers_what_nobody_knows() -> None:
