@@ -115,10 +115,11 @@ def _drive(engine: Engine, call: Call, provider: Provider, args: Mapping[str, An
         waited = engine.clock.now().at - began
         engine.tell(call, progress.note)
         if waited > call.deadline:
+            then = "'dr cleanup' undoes what it made" if call.undo else "what it made is left alone"
             raise DeadlineError(
                 f"{call.id} did not reach {call.until or 'its end'} within {call.deadline:.0f} s"
                 f" ({progress.note or 'no more is known'}).",
-                "Look at the provider's events; 'dr cleanup' undoes what the run made.",
+                f"Look at the provider's events; {then}.",
             )
         _wait(engine, pause(waited))
 
