@@ -18,8 +18,10 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import process
 from dr.drivers.asking import Histograms, between, histograms
-from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
+from dr.evidence.model import Samples
+from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
 from dr.judge.histogram import METRICS
+from dr.judge.windows import Slo, measured_enough
 from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
@@ -222,12 +224,26 @@ class MeasuringProvider:
             measured = (int(line["n"]) - int(result["first"]) + 1) / self._context.settings.meter.rate
         if line is None or measured < seconds:
             return Progress(done=False, note=f"{max(0.0, measured):.0f} of {seconds:.0f} s measured")
+        if not self._enough(path, int(result["first"]), int(line["n"]), seconds):
+            late = f"{measured:.0f} s measured, and the prober was late too often: measuring on"
+            return Progress(done=False, note=late)
         kept = {"path": path, "first": result["first"], "last": line["n"], "begun": result["begun"]}
         before, after = result["metrics"], _counts(str(result["url"]))
         if before is None or after is None:
             return Progress(done=True, result=kept)
         seen = Observation("metrics", path, between(before, after), self._context.clock.now().at)
         return Progress(done=True, result=kept, observations=(seen,))
+
+    def _enough(self, path: str, first: int, last: int, seconds: float) -> bool:
+        """Whether what lies between the numbers ``first`` and ``last`` suffices; the judge decides by itself."""
+        read = load_samples(samples_file(self._context.run, path))
+        if read is None:
+            return False
+        part = Samples(
+            read.path, read.rate, read.timeout, read.start, tuple(s for s in read.samples if first <= s.n <= last)
+        )
+        window, limit = self._context.settings.meter.window, self._context.objectives.latency_p95
+        return measured_enough(part, seconds, window, Slo(limit, None))
 
 
 def _counts(url: str) -> Histograms | None:

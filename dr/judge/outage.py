@@ -15,12 +15,10 @@ from dr.judge import bounds
 from dr.judge.findings import finding, unknown, within
 from dr.judge.histogram import judge_histogram
 from dr.judge.phases import phases as phases
-from dr.judge.windows import Slo, Window, good, latency, p95, slo_of, windows
+from dr.judge.windows import Slo, Window, countable, good, latency, p95, slo_of, windows
 
 IN_A_ROW = 3
 """Windows within the SLO, one after another, that end an outage."""
-VOID_SHARE = 0.25
-"""Share of void windows beyond which nothing is concluded."""
 
 
 def recovered(found: Sequence[Window], slo: Slo) -> int | None:
@@ -127,9 +125,9 @@ def settled(evidence: Evidence, path: str) -> Judged | str:
     found = windows(part, evidence.record.window, slo_of(evidence, path))
     begin = recovered(found, slo_of(evidence, path)) or 0
     judged = [window for window in found[begin:] if not window.void]
-    void = len(found) - begin - len(judged)
-    if not judged or void > VOID_SHARE * (len(found) - begin):
-        return f"{void} of {len(found) - begin} windows are void{_why_void(found)}."
+    if not countable(found[begin:]):
+        among = len(found) - begin
+        return f"{among - len(judged)} of {among} windows are void{_why_void(found)}."
     return Judged(tuple(s for window in judged for s in window.samples), measured.timeout)
 
 

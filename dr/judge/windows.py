@@ -1,9 +1,9 @@
 """A path's samples as windows, each within the SLO, outside it, or void. Pure.
 
-Called by: ``dr.judge.outage``, ``dr.app.steady`` for a moment's samples, and ``dr.report`` to draw them. A window holds
-the probes due in it. It is void where the prober itself was late (in the p95, which is what a window is judged by, or
-by a stall's length once), missed more than 0.1% of its probes, or slept while answers were under way: then it says
-nothing of the target, neither good nor bad.
+Called by: ``dr.judge.outage``, ``dr.drivers.measuring`` (how long it measures), ``dr.app.steady`` for a moment's samples,
+and ``dr.report`` to draw them. A window holds the probes due in it. It is void where the prober itself was late (in the
+p95, which is what a window is judged by, or by a stall's length once), missed more than 0.1% of its probes, or slept
+while answers were under way: then it says nothing of the target, neither good nor bad.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ STALL = 0.1
 """Seconds by which one late probe shows that nobody looked at the target for a while."""
 MISSED = 0.001
 """Share of a window's probes that may be absent."""
+VOID_SHARE = 0.25
+"""Share of void windows beyond which nothing is concluded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,23 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
         _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep, late)
         for index, of in enumerate(members)
     )
+
+
+def countable(found: Sequence[Window]) -> bool:
+    """Whether so few of ``found`` are void that something can be concluded, good or bad."""
+    void = sum(bool(window.void) for window in found)
+    return void < len(found) and void <= VOID_SHARE * len(found)
+
+
+def measured_enough(measured: Samples, asked: float, window: float, slo: Slo) -> bool:
+    """Whether ``measured`` covers the ``asked`` seconds; a prober that was late itself measures up to twice as long.
+
+    That hangs on the prober alone and never on what the target answered, so that no target is measured until it looks
+    good; and nothing is dropped for it: what is judged begins where it did.
+    """
+    numbers = [sample.n for sample in measured.samples]
+    covered = (max(numbers) - min(numbers) + 1) / measured.rate if numbers else 0.0
+    return covered >= asked and (covered >= 2 * asked or countable(windows(measured, window, slo)))
 
 
 def _stalls(ordered: Sequence[Sample]) -> tuple[int, ...]:

@@ -219,6 +219,23 @@ def test_settling_waits_for_its_seconds_and_names_its_samples(tmp_path: Path, pr
     assert {s.n for s in seen(tmp_path)} >= set(range(first, last + 1))
 
 
+def test_settling_goes_on_where_the_prober_itself_was_late(tmp_path: Path, provider: MeasuringProvider) -> None:
+    pid = measure(provider)
+    settle = calls(provider, seconds=3.0)["settle-source"]
+    result = provider.apply(settle, settle.args)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.8)
+    os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: (progress := provider.poll(settle, result)).done and progress)
+    settled = provider.poll(settle, result).result
+    stop(provider)
+    measured = load_samples(samples_file(tmp_path, "source"))
+    assert measured is not None
+    kept = tuple(s for s in measured.samples if settled["first"] <= s.n <= settled["last"])
+    assert 3.5 * measured.rate < len(kept) <= 6.5 * measured.rate
+    assert {s.n for s in kept} == set(range(settled["first"], settled["last"] + 1)), "the late ones are kept, too"
+
+
 def test_a_prober_that_died_fails_the_settling(provider: MeasuringProvider) -> None:
     pid = measure(provider)
     settle = calls(provider, seconds=60.0)["settle-source"]

@@ -134,7 +134,7 @@ def hang(call: str) -> Callable[[Path], None]:
 def stall(run: Path) -> None:
     """Stop the prober of the restored path for most of its time."""
     pid = process_of(run, "measure-restored")
-    for _ in range(10):
+    for _ in range(24):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
             time.sleep(0.7)  # a real process is stalled in real time

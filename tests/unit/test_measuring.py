@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from dr.config.context import Context
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Verb
+from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
 from dr.drivers.measuring import MeasuringProvider
+from dr.judge.outage import JUDGES
+from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
 from tests.integration.meters import context
+from tests.unit.recovery import RATE, demand, evidence, samples
 
 RUN = RunIdentity("20250101T000000-rds-pitr-ab12", "lab", Purpose.DRILL, "")
 SOURCE = Resource("instance", "source-db", "available", {}, {"Endpoint": {"Address": "db.local", "Port": 5433}})
@@ -98,3 +102,49 @@ def test_proposing_is_pure(tmp_path: Path) -> None:
 def test_a_markers_table_is_named_after_its_run() -> None:
     assert marker_table("2025-01-01T00.00-Drill") == "markers_2025_01_01t00_00_drill"
     assert len(marker_table("x" * 99)) == 63
+
+
+# -- how long is measured
+
+ASKED = 12.0
+SLO = Slo(1.0, None)
+
+
+def late_for(hiccup: float, begins: float = 0.0, **answer: Any) -> Callable[[int], dict[str, Any]]:
+    """The prober was late for ``hiccup`` seconds; every probe is answered as ``answer`` says."""
+    late = {"late": 0.5, "seconds": 0.6, **answer}
+    return lambda n: late if begins <= n / RATE < begins + hiccup else answer
+
+
+def enough(seconds: float, change: Callable[[int], dict[str, Any]]) -> bool:
+    return measured_enough(samples(round(seconds * RATE), change=change), ASKED, 1.0, SLO)
+
+
+def test_a_punctual_prober_measures_what_was_asked() -> None:
+    assert not enough(11.9, late_for(0))
+    assert enough(12, late_for(0))
+
+
+@pytest.mark.parametrize("target", [{"seconds": 1.5}, {"status": 503}, {"status": 0, "error": "refused"}])
+def test_no_target_is_measured_longer_for_being_bad(target: dict[str, Any]) -> None:
+    assert enough(12, late_for(0, **target))
+
+
+def test_a_late_prober_measures_on_until_enough_windows_count() -> None:
+    assert not enough(15.9, late_for(4))
+    assert enough(16, late_for(4))
+    measured = samples(round(16 * RATE), change=late_for(4, begins=5))
+    assert JUDGES["latency"](evidence(measured), demand("latency")).status is Status.MET
+
+
+def test_measuring_on_hides_no_slow_target() -> None:
+    measured = samples(round(16 * RATE), change=late_for(4, seconds=1.5))
+    for objective in ("latency", "time-to-copy"):
+        assert JUDGES[objective](evidence(measured), demand(objective)).status is Status.MISSED, objective
+
+
+def test_a_prober_late_for_good_ends_at_twice_the_time_and_is_inconclusive() -> None:
+    assert not enough(23.9, late_for(99))
+    assert enough(24, late_for(99))
+    found = JUDGES["latency"](evidence(samples(round(24 * RATE), change=late_for(99))), demand("latency"))
+    assert found.status is Status.INCONCLUSIVE
