@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, cast
 
 from dr.config.context import Context
@@ -20,28 +20,50 @@ PROPOSED_BY = {
     "serve": "serving",
 }
 """A verb's name to the driver that proposes its calls."""
+RESTORER = PROPOSED_BY["restore"]
+"""It looks at the account, too, and so is always among the drivers."""
 
 
-def drivers(context: Context) -> Mapping[str, Provider]:
-    """Every driver of a target, by the name that calls carry. Imports are slow and stay here."""
-    from dr.drivers.measuring import MeasuringProvider
-    from dr.drivers.postgres import PostgresProvider
+def drivers(context: Context, verbs: Collection[str] = PROPOSED_BY) -> Mapping[str, Provider]:
+    """A target's drivers, by the name that calls carry: the restorer, and those that ``verbs`` need.
+
+    Imports are slow and stay in here. A verb that nobody proposes needs all of them, to be told what there is.
+    """
+    makers = {"rds": _rds, "postgres": _postgres, "measuring": _measuring, "serving": _serving}
+    known = all(verb in PROPOSED_BY for verb in verbs)
+    needed = {RESTORER, *(PROPOSED_BY[verb] for verb in verbs)} if known else makers.keys()
+    return {name: make(context) for name, make in makers.items() if name in needed}
+
+
+def _rds(context: Context) -> Provider:
     from dr.drivers.rds import RdsProvider
+
+    return RdsProvider(context)
+
+
+def _postgres(context: Context) -> Provider:
+    from dr.drivers.postgres import PostgresProvider
+
+    return PostgresProvider(context)
+
+
+def _measuring(context: Context) -> Provider:
+    from dr.drivers.measuring import MeasuringProvider
+
+    return MeasuringProvider(context)
+
+
+def _serving(context: Context) -> Provider:
     from dr.drivers.serving import ServingProvider
 
-    return {
-        "rds": RdsProvider(context),
-        "postgres": PostgresProvider(context),
-        "measuring": MeasuringProvider(context),
-        "serving": ServingProvider(context),
-    }
+    return ServingProvider(context)
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:
-    """The driver that makes restorations, among a target's."""
-    return cast("Restorer", by_name[PROPOSED_BY["restore"]])
+    """The driver that makes a target's restorations, among all of ``drivers``: its client is slow to make."""
+    return cast("Restorer", by_name[RESTORER])
 
 
 def proposers(by_name: Mapping[str, Provider]) -> Mapping[str, Provider]:
     """A verb's name to its driver."""
-    return {verb: by_name[driver] for verb, driver in PROPOSED_BY.items()}
+    return {verb: by_name[driver] for verb, driver in PROPOSED_BY.items() if driver in by_name}

@@ -65,7 +65,7 @@ def clean_orphans(settings: Settings, target: str, tell: Tell) -> tuple[list[str
     context = context_of(settings, target, "orphans")
     known = frozenset(directory.id for directory in runs(home()))
     with locked(target):
-        return remove_expired(restorer(drivers(context)), context.clock, known, tell)
+        return remove_expired(restorer(drivers(context, ())), context.clock, known, tell)
 
 
 def remove_expired(provider: Restorer, clock: Clock, known: frozenset[str], tell: Tell) -> tuple[list[str], list[str]]:

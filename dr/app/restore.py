@@ -93,7 +93,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
         context = context_of(settings, name, run)
     except RefusedError:
         return None  # the lab is not running, so that nothing can have been restored in it
-    facts = restorer(drivers(context)).look(Request(name, (), Purpose.RESTORE))
+    facts = restorer(drivers(context, ())).look(Request(name, (), Purpose.RESTORE))
     found = next((one for one in facts.resources if _of(run, context.target, one)), None)
     if found is None:
         return None

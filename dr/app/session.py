@@ -161,14 +161,15 @@ def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell
         # nothing came of it: a plan that failed is not repeated, it is made anew
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
-    drivers = wiring.drivers(context)
+    verbs = [verb.name for verb in request.verbs]
+    drivers = wiring.drivers(context, verbs)
     facts = _look(drivers, request)
     typed, elsewhere = request.since, _tagged(request, facts)
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
         _check_alive(run, facts)
         context = context_of(settings, request.target, run)
-        drivers = wiring.drivers(context)
+        drivers = wiring.drivers(context, verbs)
         began = replace(began, at=_began(run))
         request = replace(request, since=_since(elsewhere))
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since)
@@ -194,7 +195,7 @@ def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str =
     """A session over an existing run. Raises EvidenceError where its run.json cannot be read."""
     recorded = directory.record().plan
     context = context_of(settings, recorded.request.target, directory.id, owner)
-    return Session(context, recorded, wiring.drivers(context), tell)
+    return Session(context, recorded, wiring.drivers(context, [verb.name for verb in recorded.request.verbs]), tell)
 
 
 def accept(prepared: Prepared, consent: Consent) -> Session:

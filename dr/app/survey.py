@@ -15,7 +15,7 @@ from dr.wiring import drivers, restorer
 
 def recovery_points(settings: Settings, target: str) -> list[RecoveryPoint]:
     """Everything that could be restored, oldest first."""
-    provider = restorer(drivers(context_of(settings, target, "survey")))
+    provider = restorer(drivers(context_of(settings, target, "survey"), ()))
     provider.confirm_identity()
     points = provider.look(Request(target, (), Purpose.RESTORE)).points
     return sorted(points, key=lambda point: point.covers or 0.0)
