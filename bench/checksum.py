@@ -1,6 +1,6 @@
 """The checksum's figures: its time beside count(*) and the md5 forms, and seeded corruptions that it must all find.
 
-Called by: ``make bench``, as ``python -m bench.checksum``; exit 1 where a limit is missed. A million rows of six
+Called by: ``python -m bench``. A million rows of six
 columns on a real server, warm; the queries alternate, and medians are compared (facts/measurement.md).
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import sql
 
+from bench.figures import figure
 from dr.drivers.fingerprint import Snapshot, Table, checksum_query, find_tables
 from dr.drivers.postgres_connection import connect
 from tests.servers import LocalServer, local_server
@@ -140,34 +140,23 @@ def corrupt(
     return tally
 
 
-def report(times: Mapping[str, float], tally: Mapping[str, tuple[int, int]]) -> Sequence[tuple[str, bool]]:
-    """Every figure with whether it is within its limit."""
-    own, base = times[OWN], times[COUNT]
-    lines = [
-        (f"{name}: {seconds * 1000:.0f} ms, {seconds / base:.1f} x count(*)", True) for name, seconds in times.items()
-    ]
-    lines.append((f"own / count(*) = {own / base:.1f}, at most {MOST_COUNTS:.0f}", own / base <= MOST_COUNTS))
-    for peer in (MD5_SUM, MD5_TEXT):
-        faster = times[peer] / own
-        lines.append((f"{peer} / own = {faster:.1f}, at least {LEAST_FASTER:.0f}", faster >= LEAST_FASTER))
-    for kind, (seen, tried) in tally.items():
-        lines.append((f"corruptions {kind}: {seen} of {tried} found", seen == tried > 0))
-    return lines
-
-
-def main() -> int:
+def main() -> bool:
+    """Print the figures; returns whether all hold."""
     with local_server(shared_buffers="512MB") as server:
         with server.superuser() as connection:
-            print(connection.execute("select version()").fetchone())
             connection.execute(TABLE.format(rows=ROWS))
             connection.execute("vacuum (freeze, analyze) stays")
         times = measure(server)
         tally = corrupt(server, rows=20_000)
-    lines = report(times, tally)
-    for text, within in lines:
-        print(f"{'PASS' if within else 'FAIL'} {text}")
-    return 0 if all(within for _, within in lines) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for name, taken in times.items():
+        print(f"{name}: {taken * 1000:.0f} ms, {taken / times[COUNT]:.1f} x count(*)")
+    held = [figure("own checksum / count(*)", times[OWN] / times[COUNT], MOST_COUNTS, "")]
+    held += [
+        figure(f"{peer} / own checksum", times[peer] / times[OWN], LEAST_FASTER, "", at_least=True)
+        for peer in (MD5_SUM, MD5_TEXT)
+    ]
+    held += [
+        figure(f"corruptions found, {kind}, of {tried}", seen, tried, "", at_least=True)
+        for kind, (seen, tried) in tally.items()
+    ]
+    return all(held)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+STAT = Path("/proc/stat")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -24,6 +28,28 @@ def alternating(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
             else:
                 work()
     return taken
+
+
+class Machine:
+    """What the machine did meanwhile, from /proc/stat: figures of a busy one are its own, and not an idle machine's."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    def told(self) -> str:
+        """Shares of all processors' time since this was made, with the load; where there is no /proc/stat, the load."""
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+        spent = [after - before for after, before in zip(self._read(), self._before, strict=True)]
+        if not sum(spent):
+            return load
+        idle, steal = (sum(part) / sum(spent) for part in (spent[3:5], spent[7:8]))
+        return f"{load}, {idle:.0%} idle, {steal:.1%} stolen"
+
+    def _read(self) -> list[int]:
+        """Ticks: user, nice, system, idle, iowait, irq, softirq, steal."""
+        if not STAT.exists():
+            return []
+        return [int(ticks) for ticks in STAT.read_text().split("\n", 1)[0].split()[1:9]]
 
 
 def median(values: Sequence[float]) -> float:
