@@ -53,6 +53,17 @@ def segments(archive: Path) -> set[str]:
         return set()
 
 
+def trim(archive: Path, first: str | None) -> None:
+    """Remove the segments before ``first``, of whatever timeline; None: all. Raises ProviderError."""
+    try:
+        for path in archive.iterdir():
+            name = path.name
+            if _NAME.match(name) and (first is None or name[8:24] < first[8:24]):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ProviderError(f"The archive {archive} cannot be trimmed: {error.strerror}.") from None
+
+
 def commit_times(binaries: Binaries, directory: Path, arguments: list[str]) -> list[float]:
     """Commit times (epoch seconds) in a stretch of WAL that pg_waldump's ``arguments`` name.
 

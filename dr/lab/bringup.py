@@ -5,8 +5,12 @@ Called by: ``dr.lab.daemon``.
 
 from __future__ import annotations
 
+import logging
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,11 +28,13 @@ from dr.lab.rds.records import Instance, Snapshot, Store
 from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.work import Work
 from dr.lab.served import Served
+from dr.lab.settings import SPACING
 from dr.lab.site import free_port, open_site, write_closed
 from dr.lab.target import DATABASE, MASTER, PROFILE, SOURCE, render
 from dr.ports import Clock
 
 SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
+log = logging.getLogger(__name__)
 FOREIGN_ACCOUNT = "210987654321"
 """Another account, whose snapshots can be shared with the lab's."""
 
@@ -48,6 +54,9 @@ class Lab:
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._served: Served | None = None
         self._password = secrets.token_urlsafe(24)
+        self._clock = clock
+        self._nights: set[str] = set()
+        """Instances whose daily backup is under way."""
 
     def __enter__(self) -> Lab:
         return self
@@ -142,7 +151,32 @@ class Lab:
         """One look at everything that may have died."""
         self._work.watch()
         self._work.survey()
+        self._work.retain()
+        for one in self._work.due():
+            if one.identifier not in self._nights:
+                self._nights.add(one.identifier)
+                self._work.begin(partial(self._back_up_nightly, one))
         self._running_service().keep()
+
+    def _back_up_nightly(self, one: Instance) -> None:
+        """The daily backup, of the source between two baselines: without them nobody could judge a restore of it."""
+        try:
+            if one.identifier == SOURCE:
+                self._note_baseline()
+                self._clock.sleep(SPACING)
+            if one.status == "available":
+                self._work.automated_backup(one)
+            if one.identifier == SOURCE:
+                self._note_baseline()
+        finally:
+            self._nights.discard(one.identifier)
+
+    def _note_baseline(self) -> None:
+        # As production's cron would: the lab is below what takes baselines.
+        command = [sys.executable, "-m", "dr", "baseline", "--target", "lab"]
+        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if answer.returncode:
+            log.error("the nightly baseline failed: %s", answer.stderr.strip())
 
     # What ``dr.lab.control`` asks for
 

@@ -25,6 +25,7 @@ from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.lab import presence
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import call
+from dr.lab.settings import SPACING
 
 UP_LIMIT = 180.0
 """Seconds the daemon may take."""
@@ -46,11 +47,6 @@ class Outcome:
 
 def directory() -> Path:
     return home() / "lab"
-
-
-SPACING = 1.2
-"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
-only what surely lies between itself and the next."""
 
 
 def up(

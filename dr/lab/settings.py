@@ -16,6 +16,9 @@ ADMIN = "rdsadmin"
 
 SEGMENT_BYTES = 1 << 20
 """One WAL segment: small, since one is archived every few seconds."""
+SPACING = 1.2
+"""Seconds between a baseline and the backup beside it: recovery points are known to the second, and a baseline judges
+only what surely lies between itself and the next."""
 
 DEFAULTS = {
     "listen_addresses": "127.0.0.1",

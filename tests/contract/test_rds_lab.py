@@ -225,6 +225,41 @@ class TestFaults:
         until(lambda: "slow" not in str(rds.describe_db_instances()))
 
 
+class TestRetention:
+    def test_a_copy_is_backed_up_when_it_gets_a_retention_and_loses_its_backups_with_it(
+        self, rds: Any, lab: Path
+    ) -> None:
+        copy = {"DBInstanceIdentifier": "retained"}
+        own = rds.describe_db_snapshots(DBInstanceIdentifier=SOURCE)["DBSnapshots"][0]["DBSnapshotIdentifier"]
+        rds.restore_db_instance_from_db_snapshot(**copy, DBSnapshotIdentifier=own, BackupRetentionPeriod=0)
+
+        def one() -> dict[str, Any]:
+            found: dict[str, Any] = rds.describe_db_instances(**copy)["DBInstances"][0]
+            return found
+
+        def retain(days: int) -> None:
+            until(lambda: one()["DBInstanceStatus"] == "available")
+            rds.modify_db_instance(**copy, BackupRetentionPeriod=days, ApplyImmediately=True)
+            until(lambda: one()["DBInstanceStatus"] == "available")
+
+        def files() -> list[Path]:
+            root = lab / "lab"
+            return [*(root / "archives" / one()["DbiResourceId"]).glob("0*"), *root.glob(f"backups/{key}*")]
+
+        retain(1)
+        key = one()["DbiResourceId"].lower()
+        assert len(rds.describe_db_snapshots(**copy)["DBSnapshots"]) == 1
+        until(lambda: "LatestRestorableTime" in one())
+        assert files()
+        retain(0)
+        assert rds.describe_db_snapshots(**copy)["DBSnapshots"] == []
+        assert "LatestRestorableTime" not in one()
+        until(lambda: not files())
+        assert rds.describe_db_snapshots(DBInstanceIdentifier=SOURCE)["DBSnapshots"]
+        rds.delete_db_instance(**copy, SkipFinalSnapshot=True)
+        until(lambda: "retained" not in str(rds.describe_db_instances()))
+
+
 class TestSecrets:
     def test_no_secret_is_in_a_log_a_state_file_or_a_process_list(self, lab: Path) -> None:
         root = lab / "lab"

@@ -95,6 +95,7 @@ class Endpoint:
         while not self._over.wait(TICK):
             self.work.watch()
             self.work.survey()
+            self.work.retain()
 
     def target(self, **changes: Any) -> Target:
         database = DatabaseConfig(

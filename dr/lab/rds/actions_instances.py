@@ -126,7 +126,8 @@ def modify(lab: Lab, asked: Asked) -> Answer:
         now, later = _changes(asked, one, state)
         renamed = _renaming(asked, state)
         at_once = bool(asked.get("ApplyImmediately", False))
-        one.attributes |= now | (later | {k: v for k, v in one.pending.items() if k in LATER} if at_once else {})
+        waiting = {k: v for k, v in one.pending.items() if k in (*LATER, "BackupRetentionPeriod")}
+        one.attributes |= now | (waiting | later if at_once else {})
         one.pending = {} if at_once else one.pending | later
         if password is not None:
             one.pending["MasterUserPassword"] = "****"

@@ -143,12 +143,10 @@ def delete(lab: Lab, asked: Asked) -> Answer:
             )
         if snapshot.status not in ("available", "failed"):
             raise AwsError("InvalidDBSnapshotState", f"DBSnapshot {snapshot.identifier} is not in available state.")
-        del state.snapshots[snapshot.identifier]
+        lab.work.forget(state, snapshot)
         lab.work.say(state, "snapshot-deleted", snapshot, kind=snapshot.kind)
-        shared = any(s.backup == snapshot.backup for s in state.snapshots.values())
         answer = {"DBSnapshot": {**views.snapshot(lab.store, snapshot), "Status": "deleted"}}
-    if not shared:
-        lab.work.begin(lambda: lab.work.servers.delete_backup(snapshot.backup))
+    lab.work.begin(lab.work.sweep)
     return answer
 
 

@@ -36,6 +36,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "backup-finished": ("backup", "Finished DB Instance backup"),
     "restored": ("restoration", "Restored from {what}"),
     "password": ("configuration change", "Reset master credentials"),
+    "backups-disabled": ("configuration change", "Automatic backups for this DB instance have been disabled"),
     "modified": ("configuration change", "Finished applying modification to {what}"),
     "stopped": ("notification", "DB instance stopped"),
     "started": ("notification", "DB instance started"),

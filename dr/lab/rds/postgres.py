@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab import backup as backups
-from dr.lab.archive import Coverage
+from dr.lab.archive import Coverage, trim
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.rds.servers import LogFile
 from dr.lab.site import Site
@@ -80,6 +80,9 @@ class PostgresServers:
         with self._lock:
             self._coverage.pop(key, None)
         shutil.rmtree(self.archive(key), ignore_errors=True)
+
+    def trim_archive(self, key: str, backup: str | None) -> None:
+        trim(self.archive(key), backups.load(self._backup(backup)).first if backup else None)
 
     def set_password(self, key: str, user: str, password: str) -> None:
         self.server(key).set_password(user, password)

@@ -47,6 +47,9 @@ class Servers(Protocol):
 
     def delete_archive(self, key: str) -> None: ...
 
+    def trim_archive(self, key: str, backup: str | None) -> None:
+        """Remove from ``key``'s archive what lies before a backup of it; None: everything."""
+
     def set_password(self, key: str, user: str, password: str) -> None: ...
 
     def backup(self, key: str, name: str) -> float:

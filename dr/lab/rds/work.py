@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from dr.domain.errors import DrError
-from dr.lab.rds import events, views
+from dr.lab.rds import events, retention, views
 from dr.lab.rds.faults import Faults
 from dr.lab.rds.records import Instance, Retained, Snapshot, State, Store
 from dr.lab.rds.servers import Servers
@@ -50,6 +50,11 @@ class Work:
         self._clock = clock
         self._locks = _Locks()
         self._latest: dict[str, float | None] = {}
+        self._spent: set[str] = set()
+        """Backups, and archives by key, that no record names any more: to be removed by ``sweep``."""
+        self._closed: set[str] = set()
+        self._trimmed: dict[str, str | None] = {}
+        """The backup up to which an archive, by key, was trimmed last."""
         self._jobs: set[threading.Thread] = set()
         self._closing = False
 
@@ -176,6 +181,8 @@ class Work:
                 if not self._present(state, one) or one.status != "modifying":
                     return
                 one.pending.pop("MasterUserPassword", None)
+                if not one.attributes["BackupRetentionPeriod"]:
+                    self._disable_backups(state, one)
                 if identifier is not None:
                     del state.instances[one.identifier]
                     one.identifier = identifier
@@ -184,8 +191,15 @@ class Work:
                 first = bool(one.attributes["BackupRetentionPeriod"]) and views.earliest(state, one.resource_id) is None
                 one.status = "backing-up" if first else "available"
                 self.say(state, "modified", one, what="DB instance")
+            self.sweep()
             if first:
                 self._back_up(one, self._automated(one))
+
+    def _disable_backups(self, state: State, one: Instance) -> None:
+        """Retention 0: the automated backups are gone, and with them every point in time."""
+        if retention.automated(state, one.resource_id):
+            self._forget_backups(state, one.resource_id)
+            self.say(state, "backups-disabled", one)
 
     def delete(self, one: Instance, final: Snapshot | None, *, keep_backups: bool) -> None:
         key = one.resource_id
@@ -204,10 +218,12 @@ class Work:
                 latest = self.latest(key)
                 state.instances.pop(one.identifier, None)
                 self.say(state, "deleted", one)
-                gone = [] if keep_backups else self._forget_backups(state, key)
                 if keep_backups and one.attributes["BackupRetentionPeriod"]:
                     state.retained[key] = Retained(one, latest)
-            self._drop(key, gone, keep_archive=keep_backups)
+                else:
+                    self._forget_backups(state, key)
+                    self._closed.add(key)
+            self.sweep()
 
     # Backups
 
@@ -281,23 +297,88 @@ class Work:
         """Remove the retained automated backups of an instance that is gone."""
         with self._store.changing() as state:
             state.retained.pop(key, None)
-            gone = self._forget_backups(state, key)
-        self._drop(key, gone, keep_archive=False)
+            self._forget_backups(state, key)
+            self._closed.add(key)
+        self.sweep()
 
-    @staticmethod
-    def _forget_backups(state: State, key: str) -> list[str]:
-        mine = [s for s in state.snapshots.values() if s.resource_id == key and s.kind == "automated"]
-        for one in mine:
-            del state.snapshots[one.identifier]
-        used = {s.backup for s in state.snapshots.values()}
-        return [one.backup for one in mine if one.backup not in used]
+    def _forget_backups(self, state: State, key: str) -> None:
+        """Take the automated backups of an instance off the record."""
+        for one in [s for s in state.snapshots.values() if s.resource_id == key and s.kind == "automated"]:
+            self.forget(state, one)
+        self._latest.pop(key, None)
 
-    def _drop(self, key: str, backups: list[str], *, keep_archive: bool) -> None:
+    def forget(self, state: State, one: Snapshot) -> None:
+        """Take a snapshot off the record; its files go with the last that shares them."""
+        del state.snapshots[one.identifier]
+        if all(other.backup != one.backup for other in state.snapshots.values()):
+            self._spent.add(one.backup)
+
+    def retain(self) -> None:
+        """Let expire what is older than it is to be kept, backups and WAL."""
+        now = self._clock.now().at
+        with self._store.reading() as state:
+            over, expired = retention.over(state, now), retention.expired(state, now)
+        for key in over:
+            self.forget_backups(key)
+        if expired:
+            with self._store.changing() as state:
+                for one in expired:
+                    if state.snapshots.get(one.identifier) is one:
+                        self.say(state, "snapshot-deleted", one, kind=one.kind)
+                        self.forget(state, one)
+        self.sweep()
+        self._trim_archives()
+
+    def sweep(self) -> None:
+        """Remove the files that no record names any more, unless a restore may still read them."""
+        with self._store.reading() as state:
+            if self._restoring(state):
+                return
+            backups, archives = self._spent, self._closed
+            self._spent, self._closed = set(), set()
         with suppress(DrError):
             for name in backups:
                 self.servers.delete_backup(name)
-            if not keep_archive:
+            for key in archives:
                 self.servers.delete_archive(key)
+
+    @staticmethod
+    def _restoring(state: State) -> bool:
+        return any(one.status == "creating" for one in state.instances.values())
+
+    def _trim_archives(self) -> None:
+        """Keep WAL as far back as the oldest automated backup, and none where there are to be no backups."""
+        with self._store.reading() as state:
+            present = list(state.instances.values())
+        for one in present:
+            lock = self._locks.of(one.resource_id)
+            # A job that holds it may be taking the very backup whose WAL comes next.
+            if not lock.acquire(blocking=False):
+                continue
+            try:
+                self._trim(one)
+            finally:
+                lock.release()
+
+    def _trim(self, one: Instance) -> None:
+        with self._store.reading() as state:
+            backups = retention.automated(state, one.resource_id)
+            oldest = backups[0].backup if backups else None
+            wanted = bool(one.attributes["BackupRetentionPeriod"])
+            kept = wanted and (oldest is None or self._trimmed.get(one.resource_id) == oldest)
+            if kept or not self._present(state, one) or self._restoring(state):
+                return
+        try:
+            self.servers.trim_archive(one.resource_id, oldest)
+        except DrError as error:
+            log.warning("the archive of %s could not be trimmed: %s", one.identifier, error)
+            return
+        self._trimmed[one.resource_id] = oldest
+
+    def due(self) -> list[Instance]:
+        """Instances whose daily backup is to be taken now."""
+        with self._store.reading() as state:
+            return retention.due(state, self._clock.now().at)
 
     # How far archives reach
 

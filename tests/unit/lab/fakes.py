@@ -77,6 +77,9 @@ class FakeServers:
     def delete_archive(self, key: str) -> None:
         self._call("delete_archive", key)
 
+    def trim_archive(self, key: str, backup: str | None) -> None:
+        self._call("trim_archive", key, backup)
+
     def set_password(self, key: str, user: str, password: str) -> None:
         self._call("set_password", key, user)
 
