@@ -22,7 +22,7 @@ MASTER, PASSWORD, DATABASE = "clinic_admin", 'it\'s a "secret" \\ of 9%', "readm
 
 
 @contextmanager
-def lab_site(choice: str = "system") -> Iterator[Site]:
+def lab_site(choice: str = "") -> Iterator[Site]:
     """A site of its own; every server made under its directory is removed at the end."""
     directory = Path(tempfile.mkdtemp(prefix="dr-test-", dir="/tmp"))
     directory.chmod(0o755)

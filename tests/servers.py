@@ -1,18 +1,19 @@
-"""A real PostgreSQL server of the system for tests and benches: TLS, passwords, a free loopback port, gone afterwards.
+"""A real PostgreSQL server for tests and benches: TLS, passwords, a free loopback port, gone afterwards.
 
-Called by: tests/integration, bench. Needs root (then the server runs as user postgres) or any other account.
+Called by: tests/integration, bench. The binaries are those the lab would use, under the account it would use; the
+wheel's, which lack TLS, get the lab's front.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,9 @@ import trustme
 
 from dr.config.model import DatabaseConfig, Login
 from dr.drivers.postgres_connection import Server
+from dr.lab.binaries import Binaries, find
+from dr.lab.front import Front
+from dr.lab.site import free_port
 
 SUPERUSER = "postgres"
 HARNESS = "dr_harness"
@@ -27,17 +31,13 @@ DATABASE = "clinic"
 PASSWORD = "correct horse"
 
 
-def binaries() -> Path:
-    """The directory of the system's newest PostgreSQL binaries. Fails where there is none: nothing is skipped."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-    assert found, "These tests need a PostgreSQL server: install Debian's postgresql."
-    return found[-1]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@cache
+def binaries() -> Binaries:
+    """The system's PostgreSQL where there is one, else the wheel's, copied where its account cannot reach it."""
+    copies = Path(tempfile.mkdtemp(dir="/tmp", prefix="data-pg-binaries-"))
+    copies.chmod(0o755)
+    atexit.register(shutil.rmtree, copies)
+    return find(copies, "")
 
 
 @dataclass
@@ -55,22 +55,35 @@ class LocalServer:
     def address(self) -> Server:
         return Server("localhost", self.port)
 
-    def run(self, *command: str | Path) -> None:
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "log" / "postgresql.log"
+
+    @property
+    def front(self) -> Front | None:
+        """What speaks TLS where the server itself cannot."""
+        if binaries().tls:
+            return None
+        certificate, key = self.directory / "server.crt", self.directory / "server.key"
+        return Front(self.directory, self.port, self.directory / f".s.PGSQL.{self.port}", certificate, key)
+
+    def run(self, program: str, *arguments: str | Path) -> None:
         """A PostgreSQL program as the account that owns the server."""
-        before: Sequence[str] = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
-        line = [*before, str(binaries() / command[0]), *(str(c) for c in command[1:])]
-        done = subprocess.run(line, cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}{self.log()}"
+        done = binaries().run(program, [str(argument) for argument in arguments])
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}{self.log()}"
 
     def log(self) -> str:
-        path = self.directory / "log"
-        return path.read_text()[-2000:] if path.exists() else ""
+        return self.log_file.read_text()[-2000:] if self.log_file.exists() else ""
 
     def start(self) -> None:
-        self.run("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "-t", "30", "start")
+        self.run("pg_ctl", "-D", self.data, "-l", self.log_file, "-w", "-t", "30", "start")
+        if self.front:
+            self.front.start()
 
     def stop(self, mode: str = "fast") -> None:
         self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+        if self.front:
+            self.front.stop()
 
     def superuser(self, database: str = DATABASE) -> psycopg.Connection:
         """An autocommitting connection over the socket, past passwords."""
@@ -88,8 +101,19 @@ class LocalServer:
 
 
 def _own(path: Path) -> None:
-    if os.geteuid() == 0:
-        shutil.chown(path, "postgres", "postgres")
+    account = binaries().account
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
+
+
+def _directory() -> Path:
+    """A new one, with its log's, of the account that owns servers."""
+    directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="data-pg-"))
+    (directory / "log").mkdir()
+    for path in (directory, directory / "log"):
+        path.chmod(0o755)
+        _own(path)
+    return directory
 
 
 def _certify(directory: Path) -> None:
@@ -104,14 +128,13 @@ def _certify(directory: Path) -> None:
 
 
 def _settings(server: LocalServer, settings: dict[str, str]) -> str:
+    certificate, key = server.directory / "server.crt", server.directory / "server.key"
+    encrypted = {"listen_addresses": "localhost", "ssl": "on", "ssl_cert_file": certificate, "ssl_key_file": key}
     values = {
-        "port": str(server.port),
-        "listen_addresses": "localhost",
-        "unix_socket_directories": str(server.directory),
+        "port": server.port,
+        "unix_socket_directories": server.directory,
         "fsync": "off",
-        "ssl": "on",
-        "ssl_cert_file": str(server.directory / "server.crt"),
-        "ssl_key_file": str(server.directory / "server.key"),
+        **(encrypted if binaries().tls else {"listen_addresses": ""}),
         **settings,
     }
     return "".join(f"{name} = '{value}'\n" for name, value in values.items())
@@ -120,9 +143,7 @@ def _settings(server: LocalServer, settings: dict[str, str]) -> str:
 @contextmanager
 def local_server(**settings: str) -> Iterator[LocalServer]:
     """A running server with database ``clinic`` and the harness's role; stopped and removed at the end."""
-    directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="data-pg-"))
-    directory.chmod(0o755)
-    _own(directory)
+    directory = _directory()
     server = LocalServer(directory, free_port())
     try:
         server.run("initdb", "-D", server.data, "-U", SUPERUSER, "-A", "trust", "--no-sync", "--encoding", "UTF8")
@@ -130,7 +151,8 @@ def local_server(**settings: str) -> Iterator[LocalServer]:
         with (server.data / "postgresql.conf").open("a") as file:
             file.write(_settings(server, settings))
         (server.data / "pg_hba.conf").write_text(
-            "local all all trust\nlocal replication all trust\nhostssl all all all scram-sha-256\n"
+            f"local all {SUPERUSER} trust\nlocal replication {SUPERUSER} trust\n"
+            "local all all scram-sha-256\nhostssl all all all scram-sha-256\n"
         )
         server.start()
         try:
@@ -153,9 +175,7 @@ def _furnish(server: LocalServer) -> None:
 @contextmanager
 def physical_copy(source: LocalServer) -> Iterator[LocalServer]:
     """A running server over a physical copy of ``source``, taken now while it runs."""
-    directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="data-pg-"))
-    directory.chmod(0o755)
-    _own(directory)
+    directory = _directory()
     copy = LocalServer(directory, free_port())
     try:
         copy.run(

@@ -244,7 +244,7 @@ class TestRetention:
 
         def files() -> list[Path]:
             root = lab / "lab"
-            return [*(root / "archives" / one()["DbiResourceId"]).glob("0*"), *root.glob(f"backups/{key}*")]
+            return [*(root / "archives" / one()["DbiResourceId"]).glob("?" * 24), *root.glob(f"backups/{key}*")]
 
         retain(1)
         key = one()["DbiResourceId"].lower()

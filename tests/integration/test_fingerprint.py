@@ -418,7 +418,7 @@ SCHEMA_CHANGES: dict[str, tuple[str, str]] = {
     "an added label": ("alter type colour add value 'blue'", "type public.colour"),
     "a lost policy": ("drop policy mine on things", "policy mine on public.things"),
     "row security": ("alter table things force row level security", "table public.things"),
-    "a missing extension": ("drop extension amcheck", "extension amcheck"),
+    "a missing extension": ("drop extension plpgsql cascade", "extension plpgsql"),
 }
 
 
@@ -428,7 +428,7 @@ def schema_server() -> Iterator[LocalServer]:
         with running.superuser() as connection:
             connection.execute(
                 """
-                create role reader login; create extension amcheck;
+                create role reader login;
                 create type colour as enum ('red'); create sequence numbers; create schema apart;
                 create table things (id int primary key, name text not null, note text,
                     constraint positive check (id > 0));

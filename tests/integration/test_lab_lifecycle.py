@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -298,9 +299,12 @@ def test_a_dump_is_loaded_instead_of_the_population(home: Path) -> None:
         "CREATE TABLE wards (ward_id int PRIMARY KEY, name text);\nINSERT INTO wards VALUES (1, 'north');\n"
     )
     control.up(load=dump)
-    env = {**os.environ, **control.env()}
-    query = ["psql", "-d", env["DATABASE_URL"], "-Atc", "SELECT name, to_regclass('patients') FROM wards"]
-    assert subprocess.run(query, env=env, capture_output=True, text=True, check=True).stdout.strip() == "north|patients"
+    env = control.env()
+    with psycopg.connect(
+        env["DATABASE_URL"], passfile=env["PGPASSFILE"], sslmode="verify-full", sslrootcert=env["PGSSLROOTCERT"]
+    ) as connection:
+        row = connection.execute("SELECT name, to_regclass('patients')::text FROM wards").fetchone()
+    assert row == ("north", "patients")
 
 
 def test_a_lock_is_given_to_one_holder_at_a_time(home: Path) -> None:

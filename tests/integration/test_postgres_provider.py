@@ -23,7 +23,8 @@ from dr.drivers.postgres_source import Source
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
 from dr.evidence.clock import SystemClock
-from tests.servers import PASSWORD, LocalServer, free_port, local_server, physical_copy
+from dr.lab.site import free_port
+from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
 
 RUN = RunIdentity("20261123-070000-ab12", "clinic", Purpose.DRILL, "d")
 VICTIMS = "dr.victims_20261123_070000_ab12"
