@@ -58,6 +58,13 @@ def env() -> None:
     from dr.lab import control
 
     click.echo(control.exports())
+    problem = control.psql_problem()
+    if problem:
+        click.echo(
+            f"{problem} psql will not work against the lab: install PostgreSQL's client programs"
+            " (Debian: postgresql-client).",
+            err=True,
+        )
 
 
 @lab.command()

@@ -245,6 +245,24 @@ def exports() -> str:
     return "\n".join(lines)
 
 
+def psql_problem() -> str:
+    """Why the psql that a shell finds under ``exports`` cannot reach the lab; empty: it can.
+
+    The lab takes encrypted sessions only, and a psql built without TLS, such as the wheel's, says so of any address.
+    """
+    found = shutil.which("psql", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        return "There is no psql."
+    nowhere = [found, "--no-password", "--no-psqlrc", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"]
+    try:
+        ended = subprocess.run(
+            nowhere, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{found} does not run."
+    return f"{found} does not speak TLS." if "SSL support is not compiled in" in ended.stderr else ""
+
+
 # ---- what tests and ``up`` put into a running lab
 
 

@@ -23,6 +23,7 @@ from dr.cli.lab import lab as command
 from dr.config.load import Settings, find_target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
+from dr.lab.binaries import reachable_wheel
 from tests.contract.lab import lab_home
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,18 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
     assert list(home.iterdir()) == []
     assert control.down() is False
     assert dr_lab("down").exit_code == 0
+
+
+def test_env_says_which_psql_cannot_reach_the_lab(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    control.up(patients=20)
+    wheel = reachable_wheel(tmp_path, None)
+    for path, problem in ((tmp_path, "There is no psql."), (wheel, f"{wheel / 'psql'} does not speak TLS.")):
+        monkeypatch.setenv("PATH", str(path))
+        answer = dr_lab("env")
+        assert answer.exit_code == 0
+        assert answer.stdout == control.exports() + "\n"
+        assert answer.stderr.startswith(problem)
+        assert "install" in answer.stderr
 
 
 def test_status_and_env_refuse_where_no_lab_runs(home: Path) -> None:
@@ -204,10 +217,10 @@ def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name
         patch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
         try:
             account = control.up(patients=20).presence.account
-            exports = dr_lab("env").output
+            answer = dr_lab("env")
             ran = subprocess.run(
                 ["bash", "-c", script],
-                env={**os.environ, "EXPORTS": exports},
+                env={**os.environ, "EXPORTS": answer.stdout},
                 capture_output=True,
                 text=True,
                 check=False,
@@ -215,6 +228,7 @@ def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name
         finally:
             control.down()
             shutil.rmtree(place)
+    assert answer.stderr == ""
     assert ran.stdout.split() == [account, "t|t"], ran.stderr
 
 
@@ -243,7 +257,7 @@ def test_the_platforms_recovery_commands_work_as_they_are_typed(home: Path) -> N
     psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM admissions'
     """
     until(lambda: "latest" in _restorable(), 30)
-    exports = dr_lab("env").output
+    exports = dr_lab("env").stdout
     environment = {**os.environ, "EXPORTS": exports}
     ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert ran.stdout.split() == ["t", "t"], ran.stderr
