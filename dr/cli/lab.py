@@ -32,6 +32,8 @@ def up(patients: int, load: Path | None) -> None:
     outcome = control.up(patients, load, baseline, say=lambda phase: click.echo(f"{phase} ...", err=True))
     words = "is running already" if outcome.found else "is up"
     click.echo(f"The lab {words}: RDS at {outcome.presence.api}, predictions at {outcome.presence.service}.")
+    for what in outcome.presence.added:
+        click.echo(f"The dump lacked {what}: added.")
     click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
 
 
@@ -46,6 +48,8 @@ def status() -> None:
     click.echo(f"daemon   pid {now.pid}")
     click.echo(f"rds      {now.api}  account {now.account}  region {now.region}")
     click.echo(f"service  {now.service}")
+    for what in now.added:
+        click.echo(f"added    {what}, which the dump lacked")
     for one in condition.instances:
         click.echo(f"instance {one['identifier']}  {one['status']}  127.0.0.1:{one['port']}")
     if now.phase != "ready":

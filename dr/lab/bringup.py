@@ -53,6 +53,8 @@ class Lab:
         self._work = Work(self._store, self._servers, clock, self._faults)
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._served: Served | None = None
+        self.added: tuple[str, ...] = ()
+        """What a loaded dump lacked and the service needs."""
         self._password = secrets.token_urlsafe(24)
         self._clock = clock
         self._nights: set[str] = set()
@@ -102,8 +104,7 @@ class Lab:
             yield f"loading {load.name}"
             dump.load(access, self._site.binaries, load)
             yield "adding what the service needs"
-            for sentence in install.complete(access, artifacts, closed).added:
-                yield f"the dump lacked {sentence}: added"
+            self.added = install.complete(access, artifacts, closed).added
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting the prediction service"
         self._served = Served(self._directory, source.port, free_port())

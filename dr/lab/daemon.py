@@ -81,6 +81,7 @@ class Daemon:
         p.api, p.control, p.service = lab.api_url, remote.port, lab.service_url
         p.account, p.region = lab.account.id, lab.account.region
         p.service_pid, p.service_started = lab.service_process
+        p.added = lab.added
         lab.publish()
         self._tell(PREPARED)
         return lab

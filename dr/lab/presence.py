@@ -42,6 +42,8 @@ class Presence(msgspec.Struct):
     account: str = ""
     region: str = ""
     patients: int = 0
+    added: tuple[str, ...] = ()
+    """What a loaded dump lacked and the service needs."""
 
 
 def read(directory: Path) -> Presence | None:

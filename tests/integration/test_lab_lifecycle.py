@@ -312,7 +312,12 @@ def test_a_dump_is_loaded_instead_of_the_population(home: Path) -> None:
     dump.write_text(
         "CREATE TABLE wards (ward_id int PRIMARY KEY, name text);\nINSERT INTO wards VALUES (1, 'north');\n"
     )
-    control.up(load=dump)
+    up = dr_lab("up", "--load", str(dump))
+    assert up.exit_code == 0, up.output
+    status = dr_lab("status")
+    for what in ("the table patients", "the table model_versions", "model version ", "the synthetic patients"):
+        assert f"The dump lacked {what}" in up.stdout
+        assert f"added    {what}" in status.stdout
     env = control.env()
     with psycopg.connect(
         env["DATABASE_URL"], passfile=env["PGPASSFILE"], sslmode="verify-full", sslrootcert=env["PGSSLROOTCERT"]
