@@ -5,18 +5,15 @@ Called by: tests/integration.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 
 from dr.evidence.clock import SystemClock
 from dr.lab.postgres import Server
 from dr.lab.site import Site, free_port, open_site
+from tests.support import open_directory
 
 MASTER, PASSWORD, DATABASE = "clinic_admin", 'it\'s a "secret" \\ of 9%', "readmission"
 
@@ -24,16 +21,14 @@ MASTER, PASSWORD, DATABASE = "clinic_admin", 'it\'s a "secret" \\ of 9%', "readm
 @contextmanager
 def lab_site(choice: str = "") -> Iterator[Site]:
     """A site of its own; every server made under its directory is removed at the end."""
-    directory = Path(tempfile.mkdtemp(prefix="dr-test-", dir="/tmp"))
-    directory.chmod(0o755)
-    site = open_site(directory / "lab", SystemClock(), choice)
-    try:
-        yield site
-    finally:
-        for data in list(directory.rglob("PG_VERSION")):
-            if data.parent.name == "data":
-                Server(site, data.parent.parent, 0).remove()
-        shutil.rmtree(directory)
+    with open_directory("dr-test-") as directory:
+        site = open_site(directory / "lab", SystemClock(), choice)
+        try:
+            yield site
+        finally:
+            for data in list(directory.rglob("PG_VERSION")):
+                if data.parent.name == "data":
+                    Server(site, data.parent.parent, 0).remove()
 
 
 def make_server(site: Site, name: str, parameters: dict[str, str] | None = None) -> Server:
@@ -54,13 +49,3 @@ def log_in(server: Server, user: str = MASTER, password: str = PASSWORD, **more:
         autocommit=True,
         **arguments,
     )
-
-
-def eventually(condition: Callable[[], bool], limit: float = 15.0) -> bool:
-    """Whether ``condition`` came true within ``limit`` seconds."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +23,7 @@ import yaml
 
 from dr.config.load import secret
 from dr.config.model import Login, Target
+from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
 
@@ -142,28 +140,17 @@ def _session(target: Target) -> Any:
     return session
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> Any:
-    """Wait until ``condition`` holds and return what it gave."""
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.1)
-    return found
-
-
 @contextmanager
 def lab_up(*args: str, **env: str) -> Iterator[Lab]:
     """A lab of its own, gone afterwards; ``env`` holds for every command in it."""
-    home = Path(tempfile.mkdtemp(prefix="dr-", dir="/tmp"))
-    home.chmod(0o755)
-    lab = Lab(home)
-    lab.env |= env
-    try:
-        lab.dr("lab", "up", *args, code=0)
-        yield lab
-    finally:
-        lab.dr("lab", "down", code=0)
-        shutil.rmtree(home)
+    with open_directory("dr-") as home:
+        lab = Lab(home)
+        lab.env |= env
+        try:
+            lab.dr("lab", "up", *args, code=0)
+            yield lab
+        finally:
+            lab.dr("lab", "down", code=0)
 
 
 def inject(lab: Lab, fault: str, **arguments: Any) -> Any:

@@ -24,6 +24,7 @@ from dr.drivers.postgres_connection import Server
 from dr.lab.binaries import Binaries, find
 from dr.lab.front import Front
 from dr.lab.site import free_port
+from tests.support import open_directory
 
 SUPERUSER = "postgres"
 HARNESS = "dr_harness"
@@ -106,14 +107,14 @@ def _own(path: Path) -> None:
         os.chown(path, account.uid, account.gid)
 
 
-def _directory() -> Path:
-    """A new one, with its log's, of the account that owns servers."""
-    directory = Path(tempfile.mkdtemp(dir="/tmp", prefix="data-pg-"))
-    (directory / "log").mkdir()
-    for path in (directory, directory / "log"):
-        path.chmod(0o755)
-        _own(path)
-    return directory
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A new one, with its log's, of the account that owns servers; gone afterwards."""
+    with open_directory("data-pg-") as directory:
+        (directory / "log").mkdir()
+        for path in (directory, directory / "log"):
+            _own(path)
+        yield directory
 
 
 def _certify(directory: Path) -> None:
@@ -143,9 +144,8 @@ def _settings(server: LocalServer, settings: dict[str, str]) -> str:
 @contextmanager
 def local_server(**settings: str) -> Iterator[LocalServer]:
     """A running server with database ``clinic`` and the harness's role; stopped and removed at the end."""
-    directory = _directory()
-    server = LocalServer(directory, free_port())
-    try:
+    with _directory() as directory:
+        server = LocalServer(directory, free_port())
         server.run("initdb", "-D", server.data, "-U", SUPERUSER, "-A", "trust", "--no-sync", "--encoding", "UTF8")
         _certify(directory)
         with (server.data / "postgresql.conf").open("a") as file:
@@ -160,8 +160,6 @@ def local_server(**settings: str) -> Iterator[LocalServer]:
             yield server
         finally:
             server.stop("immediate")
-    finally:
-        shutil.rmtree(directory)
 
 
 def _furnish(server: LocalServer) -> None:
@@ -175,9 +173,8 @@ def _furnish(server: LocalServer) -> None:
 @contextmanager
 def physical_copy(source: LocalServer) -> Iterator[LocalServer]:
     """A running server over a physical copy of ``source``, taken now while it runs."""
-    directory = _directory()
-    copy = LocalServer(directory, free_port())
-    try:
+    with _directory() as directory:
+        copy = LocalServer(directory, free_port())
         copy.run(
             "pg_basebackup", "-D", copy.data, "-h", source.directory, "-p", str(source.port), "-U", SUPERUSER,
             "-X", "stream", "-c", "fast", "--no-sync",
@@ -193,5 +190,3 @@ def physical_copy(source: LocalServer) -> Iterator[LocalServer]:
             yield copy
         finally:
             copy.stop("immediate")
-    finally:
-        shutil.rmtree(directory)

@@ -6,8 +6,6 @@ Called by: tests/contract and tests/integration.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,20 +16,18 @@ import pytest
 from botocore.config import Config
 
 from dr.lab import control
+from tests.support import open_directory
 
 
 @contextmanager
 def lab_home() -> Iterator[Path]:
     """A DR_HOME; whatever lab runs in it at the end is taken down."""
-    home = Path(tempfile.mkdtemp(prefix="dr-lab-", dir="/tmp"))
-    home.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
+    with open_directory("dr-lab-") as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DR_HOME", str(home))
         try:
             yield home
         finally:
             control.down()
-            shutil.rmtree(home, ignore_errors=True)
 
 
 def client(service: str, **changed: Any) -> Any:

@@ -19,6 +19,7 @@ from dr.domain.errors import RefusedError
 from dr.lab import control
 from tests.contract.lab import client, environment, lab_home
 from tests.contract.rds_suite import Cloud, RdsSuite
+from tests.support import eventually
 
 SOURCE = control.SOURCE
 
@@ -39,16 +40,6 @@ def code(call: Callable[..., Any], **arguments: Any) -> str:
     with pytest.raises(ClientError) as refused:
         call(**arguments)
     return str(refused.value.response["Error"]["Code"])
-
-
-def until(look: Callable[[], Any], seconds: float = 30.0) -> Any:
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to pass")
 
 
 class TestLab(RdsSuite):
@@ -145,11 +136,11 @@ class TestFaults:
             except psycopg.OperationalError:
                 return False
 
-        until(answers)
+        eventually(answers)
         messages = [
             e["Message"] for e in rds.describe_events(SourceType="db-instance", SourceIdentifier=SOURCE)["Events"]
         ]
-        until(lambda: "Recovery of the DB instance is complete." in str(rds.describe_events()["Events"]))
+        eventually(lambda: "Recovery of the DB instance is complete." in str(rds.describe_events()["Events"]))
         assert "Recovery of the DB instance has started." in messages
 
     def test_a_status_can_be_put_on_and_taken_off(self, rds: Any) -> None:
@@ -168,7 +159,7 @@ class TestFaults:
         def latest() -> Any:
             return rds.describe_db_instances(DBInstanceIdentifier=SOURCE)["DBInstances"][0].get("LatestRestorableTime")
 
-        until(latest)
+        eventually(latest)
         control.inject("cut_archive", instance=SOURCE)
         try:
             time.sleep(1.0)
@@ -177,7 +168,7 @@ class TestFaults:
             assert latest() == stuck
         finally:
             control.inject("cut_archive", instance=SOURCE, cut=False)
-        until(lambda: latest() > stuck, 90)
+        eventually(lambda: latest() > stuck, 90)
 
     def test_a_full_quota_refuses_another_instance(self, rds: Any) -> None:
         control.inject("set_quota", instances=1)
@@ -222,7 +213,7 @@ class TestFaults:
             rds.delete_db_instance(DBInstanceIdentifier="slow", SkipFinalSnapshot=True)
         finally:
             control.inject("delay_restores", seconds=0.0)
-        until(lambda: "slow" not in str(rds.describe_db_instances()))
+        eventually(lambda: "slow" not in str(rds.describe_db_instances()))
 
 
 class TestRetention:
@@ -238,9 +229,9 @@ class TestRetention:
             return found
 
         def retain(days: int) -> None:
-            until(lambda: one()["DBInstanceStatus"] == "available")
+            eventually(lambda: one()["DBInstanceStatus"] == "available")
             rds.modify_db_instance(**copy, BackupRetentionPeriod=days, ApplyImmediately=True)
-            until(lambda: one()["DBInstanceStatus"] == "available")
+            eventually(lambda: one()["DBInstanceStatus"] == "available")
 
         def files() -> list[Path]:
             root = lab / "lab"
@@ -249,15 +240,15 @@ class TestRetention:
         retain(1)
         key = one()["DbiResourceId"].lower()
         assert len(rds.describe_db_snapshots(**copy)["DBSnapshots"]) == 1
-        until(lambda: "LatestRestorableTime" in one())
+        eventually(lambda: "LatestRestorableTime" in one())
         assert files()
         retain(0)
         assert rds.describe_db_snapshots(**copy)["DBSnapshots"] == []
         assert "LatestRestorableTime" not in one()
-        until(lambda: not files())
+        eventually(lambda: not files())
         assert rds.describe_db_snapshots(DBInstanceIdentifier=SOURCE)["DBSnapshots"]
         rds.delete_db_instance(**copy, SkipFinalSnapshot=True)
-        until(lambda: "retained" not in str(rds.describe_db_instances()))
+        eventually(lambda: "retained" not in str(rds.describe_db_instances()))
 
 
 class TestSecrets:

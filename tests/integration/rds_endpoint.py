@@ -5,11 +5,9 @@ Used by: the RDS driver's integration and contract tests. The whole lab, with pl
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab
 from dr.lab.rds.work import Work
 from dr.lab.site import open_site
+from tests.support import eventually, open_directory
 
 SOURCE = "readmission-db"
 MASTER = "postgres_master"
@@ -176,15 +175,13 @@ class Endpoint:
 @contextmanager
 def endpoint() -> Iterator[Endpoint]:
     """An endpoint under a directory of its own, that the servers' account can cross; nothing is left of it."""
-    directory = Path(tempfile.mkdtemp(prefix="dr-rds-", dir="/tmp"))
-    directory.chmod(0o755)
-    one = Endpoint(directory)
-    try:
-        one.open()
-        yield one
-    finally:
-        one.close()
-        shutil.rmtree(directory)
+    with open_directory("dr-rds-") as directory:
+        one = Endpoint(directory)
+        try:
+            one.open()
+            yield one
+        finally:
+            one.close()
 
 
 def request(verb: Verb, purpose: Purpose = Purpose.DRILL) -> Request:
@@ -207,10 +204,3 @@ def finish(provider: RdsProvider, call: Call, result: Mapping[str, Any], seconds
         assert time.monotonic() < until, progress.note
         time.sleep(TICK)
     return progress
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(TICK)

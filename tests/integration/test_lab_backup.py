@@ -19,7 +19,8 @@ from dr.lab.archive import Coverage, segments
 from dr.lab.backup import Backup
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.site import Site, free_port
-from tests.lab_servers import eventually, lab_site, log_in, make_server
+from tests.lab_servers import lab_site, log_in, make_server
+from tests.support import eventually
 
 COMMITS = {"track_commit_timestamp": "on"}
 NEWEST = """
@@ -47,7 +48,7 @@ class Writer(threading.Thread):
 
     def __enter__(self) -> Writer:
         self.start()
-        assert eventually(lambda: self.acknowledged > 0)
+        eventually(lambda: self.acknowledged > 0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,7 +130,7 @@ def test_a_restored_server_takes_writes_and_is_its_own(site: Site, source: Serve
         assert session.execute("SELECT 1 FROM written WHERE n = -1").fetchone() is None
     assert restored.is_ready
     restored.switch_wal()
-    assert eventually(lambda: bool(segments(restored.archive)))
+    eventually(lambda: bool(segments(restored.archive)))
     assert not restored.archive.samefile(source.archive)
 
 
@@ -140,7 +141,7 @@ def test_a_point_in_time_restore_holds_every_commit_up_to_its_second_and_none_af
     with Writer(source):
         time.sleep(2.2)
     when = int(newest_commit(source)) - 1
-    assert eventually(lambda: (coverage.until(base.first) or 0) > when)
+    eventually(lambda: (coverage.until(base.first) or 0) > when)
     restored = backups.restore_to_time(site, base, source.archive, place, free_port(), when, parameters=COMMITS)
     with log_in(source) as session:
         wanted = session.execute(
@@ -155,7 +156,7 @@ def test_a_point_in_time_restore_holds_every_commit_up_to_its_second_and_none_af
 def test_what_is_restorable_keeps_up_with_the_present(site: Site, source: Server, base: Backup) -> None:
     coverage = Coverage(site.binaries, source.archive)
     started = time.time()
-    assert eventually(lambda: (coverage.until(base.first) or 0) > started, limit=8)
+    eventually(lambda: (coverage.until(base.first) or 0) > started, seconds=8)
 
 
 def test_a_time_past_the_archive_is_refused_and_leaves_nothing(
@@ -182,7 +183,7 @@ def test_a_cut_archive_covers_no_more_and_goes_on_when_it_is_back(site: Site, so
     finally:
         away.rename(source.archive)
     # The server tries again by itself; what it kept meanwhile follows without a hole.
-    assert eventually(lambda: (coverage.until(base.first) or 0) > cut, limit=90)
+    eventually(lambda: (coverage.until(base.first) or 0) > cut, seconds=90)
 
 
 def test_a_hole_in_the_archive_ends_what_it_covers(
@@ -190,7 +191,7 @@ def test_a_hole_in_the_archive_ends_what_it_covers(
 ) -> None:
     coverage = Coverage(site.binaries, source.archive)
     names = sorted(name for name in segments(source.archive) if name >= base.first)
-    assert eventually(lambda: len([name for name in segments(source.archive) if name >= base.first]) > 3)
+    eventually(lambda: len([name for name in segments(source.archive) if name >= base.first]) > 3)
     whole = coverage.until(base.first)
     lost = source.archive / names[len(names) // 2]
     shutil.move(lost, tmp_path / lost.name)
@@ -212,7 +213,7 @@ def test_a_restored_server_can_itself_be_backed_up_and_restored_to_a_time(
     coverage = Coverage(site.binaries, first.archive)
     with log_in(first) as session, beating(first):
         session.execute("INSERT INTO written VALUES (-3)")
-        assert eventually(lambda: (coverage.until(second.first) or 0) > second.covers + 2)
+        eventually(lambda: (coverage.until(second.first) or 0) > second.covers + 2)
     when = int(coverage.until(second.first) or 0)
     third = backups.restore_to_time(site, second, first.archive, place / "third", free_port(), when)
     with log_in(third) as session:
@@ -295,7 +296,7 @@ def test_the_wheels_server_is_backed_up_and_restored_to_a_second_too() -> None:
         backup = backups.take(server, site.directory / "base")
         coverage = Coverage(site.binaries, server.archive)
         with beating(server), Writer(server):
-            assert eventually(lambda: (coverage.until(backup.first) or 0) > backup.covers + 2)
+            eventually(lambda: (coverage.until(backup.first) or 0) > backup.covers + 2)
         when = int(coverage.until(backup.first) or 0)
         restored = backups.restore_to_time(site, backup, server.archive, site.directory / "second", free_port(), when)
         with log_in(restored) as session:

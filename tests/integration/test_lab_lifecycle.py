@@ -9,9 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,6 +24,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
 from dr.lab.binaries import reachable_wheel
 from tests.contract.lab import lab_home
+from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,13 +56,6 @@ def processes(home: Path) -> list[psutil.Process]:
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(look: Callable[[], object], seconds: float = 20.0) -> None:
-    limit = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < limit, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def port_of(url: str) -> int:
@@ -103,7 +96,7 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
     ports.append(int(control.status().instances[0]["port"]))
     assert all(map(listening, ports))
     assert control.down() is True
-    until(lambda: not processes(home))
+    eventually(lambda: not processes(home))
     assert not any(map(listening, ports))
     assert list(home.iterdir()) == []
     assert control.down() is False
@@ -142,7 +135,7 @@ def test_an_up_after_the_daemon_was_killed_starts_afresh_without_strays(home: Pa
     old = processes(home)
     assert len(old) >= 3
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(RefusedError):
         control.running()
     second = control.up(patients=20)
@@ -154,17 +147,17 @@ def test_an_up_after_the_daemon_was_killed_starts_afresh_without_strays(home: Pa
 def test_down_after_the_daemon_was_killed_ends_what_it_left(home: Path) -> None:
     os.kill(control.up(patients=20).presence.pid, signal.SIGKILL)
     assert control.down() is True
-    until(lambda: not processes(home))
+    eventually(lambda: not processes(home))
     assert list(home.iterdir()) == []
 
 
 def test_an_up_that_is_interrupted_leaves_nothing(home: Path) -> None:
     child = spawn_up()
-    until(lambda: (home / "lab" / "instances").exists())
+    eventually(lambda: (home / "lab" / "instances").exists())
     child.send_signal(signal.SIGINT)
     child.wait(timeout=60)
     assert child.returncode != 0
-    until(lambda: not processes(home))
+    eventually(lambda: not processes(home))
     assert not (home / "lab").exists()
 
 
@@ -174,14 +167,14 @@ def test_an_up_whose_baseline_fails_says_so_and_leaves_nothing(home: Path) -> No
 
     with pytest.raises(ProviderError, match="baseline"):
         control.up(patients=20, baseline=broken)
-    until(lambda: not processes(home))
+    eventually(lambda: not processes(home))
     assert not (home / "lab").exists()
 
 
 def test_the_daemon_ends_when_its_directory_is_gone(home: Path) -> None:
     control.up(patients=20)
     os.rename(home / "lab", home / "moved")
-    until(lambda: not [one for one in processes(home) if "dr.lab.daemon" in one.cmdline()], 60)
+    eventually(lambda: not [one for one in processes(home) if "dr.lab.daemon" in one.cmdline()], 60)
     os.rename(home / "moved", home / "lab")
 
 
@@ -196,22 +189,20 @@ def test_the_prediction_service_is_started_again_at_the_same_place(home: Path) -
         except OSError:
             return False
 
-    until(lambda: control.running().service_pid != now.service_pid)
-    until(ready)
+    eventually(lambda: control.running().service_pid != now.service_pid)
+    eventually(ready)
 
 
-def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name() -> None:
-    place = Path(tempfile.mkdtemp(prefix="dr-lab-", dir="/tmp"))
-    place.chmod(0o755)
-    home = place / "it's; a %f name"
-    home.mkdir(mode=0o755)
+def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name(home: Path) -> None:
+    difficult = home / "it's; a %f name"
+    difficult.mkdir(mode=0o755)
     script = (
         'eval "$EXPORTS" && aws sts get-caller-identity --query Account --output text && '
         'psql -d "$DATABASE_URL" -Atc "SELECT count(*) > 0, ssl FROM patients, pg_stat_ssl '
         'WHERE pid = pg_backend_pid() GROUP BY ssl"'
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DR_HOME", str(home))
+        patch.setenv("DR_HOME", str(difficult))
         patch.setenv("AWS_SESSION_TOKEN", "of another account")
         patch.setenv("AWS_PROFILE", "no-such-profile")
         patch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
@@ -227,7 +218,6 @@ def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name
             )
         finally:
             control.down()
-            shutil.rmtree(place)
     assert answer.stderr == ""
     assert ran.stdout.split() == [account, "t|t"], ran.stderr
 
@@ -256,7 +246,7 @@ def test_the_platforms_recovery_commands_work_as_they_are_typed(home: Path) -> N
     until [ "$(port)" != None ]; do sleep 0.2; done
     psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM admissions'
     """
-    until(lambda: "latest" in _restorable(), 30)
+    eventually(lambda: "latest" in _restorable(), 30)
     exports = dr_lab("env").stdout
     environment = {**os.environ, "EXPORTS": exports}
     ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)

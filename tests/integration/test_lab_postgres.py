@@ -21,7 +21,8 @@ from dr.lab.archive import next_segment, segments
 from dr.lab.binaries import find
 from dr.lab.postgres import Heartbeat, Server
 from dr.lab.site import Site, free_port, open_site
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
+from tests.support import eventually
 
 
 @pytest.fixture(scope="module", params=["system", "wheel"])
@@ -152,7 +153,7 @@ def test_the_archive_moves_on_by_itself_after_every_start(server: Server) -> Non
             restart()
             server.start()
             before = max(segments(server.archive))
-            assert eventually(lambda: max(segments(server.archive)) > next_segment(before), limit=20)  # noqa: B023
+            eventually(lambda: max(segments(server.archive)) > next_segment(before), seconds=20)  # noqa: B023
     finally:
         heart.stop()
 
@@ -168,7 +169,7 @@ def test_the_heartbeat_goes_on_after_a_restart(server: Server) -> None:
         server.kill()
         server.start()
         before = beats()
-        assert eventually(lambda: beats() != before)
+        eventually(lambda: beats() != before)
     finally:
         heart.stop()
 
@@ -284,13 +285,13 @@ def test_the_front_of_the_wheels_server_ends_with_it_and_its_loss_is_seen() -> N
         assert front is not None
         assert postmaster is not None
         psutil.Process(front).kill()
-        assert eventually(lambda: not server.is_running())
+        eventually(lambda: not server.is_running())
         server.start()
         assert server.is_running()
         log_in(server).close()
         front = process.recorded(server.directory / "front.pid")
         process.kill_tree(psutil.Process(postmaster))
-        assert eventually(lambda: process.alive(front or 0, "dr.lab.front") is None)
+        eventually(lambda: process.alive(front or 0, "dr.lab.front") is None)
 
 
 def test_the_wheels_binaries_are_copied_where_their_place_is_closed(

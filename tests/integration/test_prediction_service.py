@@ -27,7 +27,8 @@ from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.postgres import Server
 from dr.lab.site import free_port
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, log_in, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
+from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +109,7 @@ def running(platform: Platform, **more: str) -> Iterator[Running]:
         )
     service = Running(process, port, path)
     try:
-        assert eventually(lambda: service.ready() != 0), path.read_text()
+        eventually(lambda: service.ready() != 0, why=path.read_text)
         yield service
     finally:
         process.kill()
