@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from dr.lab.rds import building, names, views
+from dr.lab.rds import building, names, retention, views
 from dr.lab.rds.actions_instances import admit, enter, find, shown
 from dr.lab.rds.actions_snapshots import find_snapshot
 from dr.lab.rds.errors import AwsError, combination, invalid, no_instance
@@ -128,15 +128,7 @@ def _moment(asked: Asked, source: Instance, state: State, latest: float | None) 
 
 def _base(state: State, source: Instance, at: float) -> Snapshot:
     """The newest automated backup that ended before ``at``."""
-    usable = [
-        s
-        for s in state.snapshots.values()
-        if s.resource_id == source.resource_id
-        and s.kind == "automated"
-        and s.status == "available"
-        and s.database_time is not None
-        and s.database_time <= at
-    ]
+    usable = [s for s in retention.automated(state, source.resource_id) if retention.end(s) <= at]
     if not usable:
         raise AwsError("InvalidRestoreFault", f"No automated backup of {source.identifier} ended before that time.")
-    return max(usable, key=lambda s: s.database_time or 0.0)
+    return usable[-1]

@@ -1,6 +1,7 @@
 """How long automated backups are kept, and when the next is due. Pure.
 
-Called by: ``dr.lab.rds.work``. Source: the RDS User Guide, "Backup retention period" and "Backup window".
+Called by: ``work``, ``views`` and ``actions_restores``. Source: the RDS User Guide, "Backup retention period" and
+"Backup window".
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ APART = DAY / 2
 def automated(state: State, key: str) -> list[Snapshot]:
     """The finished automated backups of an instance, by its DbiResourceId, oldest first."""
     mine = (s for s in state.snapshots.values() if s.resource_id == key and s.kind == "automated")
-    return sorted((s for s in mine if s.status == "available"), key=_end)
+    return sorted((s for s in mine if s.status == "available"), key=end)
 
 
-def _end(one: Snapshot) -> float:
+def end(one: Snapshot) -> float:
+    """The time a finished snapshot covers."""
     return one.database_time or 0.0
 
 
@@ -38,7 +40,7 @@ def expired(state: State, now: float) -> list[Snapshot]:
     found: list[Snapshot] = []
     for one in kept:
         since = now - one.attributes["BackupRetentionPeriod"] * DAY
-        found += [s for s in automated(state, one.resource_id) if _end(s) <= since][:-1]
+        found += [s for s in automated(state, one.resource_id) if end(s) <= since][:-1]
     return found
 
 
@@ -46,7 +48,7 @@ def over(state: State, now: float) -> list[str]:
     """DbiResourceIds of gone instances of whose backups all are older than they were to be kept."""
 
     def last(one: Retained) -> float:
-        return max([one.latest or 0.0, *map(_end, automated(state, one.instance.resource_id))])
+        return max([one.latest or 0.0, *map(end, automated(state, one.instance.resource_id))])
 
     return [
         key
@@ -64,7 +66,7 @@ def due(state: State, now: float) -> list[Instance]:
         and one.attributes["BackupRetentionPeriod"]
         and _within(one.attributes["PreferredBackupWindow"], now)
         and (backups := automated(state, one.resource_id))
-        and _end(backups[-1]) <= now - APART
+        and end(backups[-1]) <= now - APART
     ]
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dr.lab.rds import retention
 from dr.lab.rds.records import Event, Instance, ParameterGroup, Retained, Snapshot, State, Store, SubnetGroup
 
 HOST = "127.0.0.1"
@@ -26,15 +27,8 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 def earliest(state: State, resource_id: str) -> float | None:
     """From when on a point in time can be restored: the end of the first automated backup that is left."""
-    ends = [
-        one.database_time
-        for one in state.snapshots.values()
-        if one.resource_id == resource_id
-        and one.kind == "automated"
-        and one.status == "available"
-        and one.database_time is not None
-    ]
-    return float(math.ceil(min(ends))) if ends else None
+    backups = retention.automated(state, resource_id)
+    return float(math.ceil(retention.end(backups[0]))) if backups else None
 
 
 def window(state: State, resource_id: str, latest: float | None) -> tuple[float, float] | None:

@@ -389,16 +389,12 @@ class Work:
     def survey(self) -> None:
         """Read from the archives themselves how far each covers."""
         with self._store.reading() as state:
-            newest: dict[str, Snapshot] = {}
-            for snapshot in state.snapshots.values():
-                if snapshot.kind == "automated" and snapshot.status == "available":
-                    best = newest.get(snapshot.resource_id)
-                    if best is None or (snapshot.database_time or 0) > (best.database_time or 0):
-                        newest[snapshot.resource_id] = snapshot
-            keys = {one.resource_id for one in state.instances.values()}
-        for key in keys & set(newest):
+            backups = {one.resource_id: retention.automated(state, one.resource_id) for one in state.instances.values()}
+        for key, mine in backups.items():
+            if not mine:
+                continue
             try:
-                self._latest[key] = self.servers.restorable(key, newest[key].backup)
+                self._latest[key] = self.servers.restorable(key, mine[-1].backup)
             except DrError as error:
                 log.warning("how far the archive of %s reaches is unknown: %s", key, error)
 
