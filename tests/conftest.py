@@ -16,8 +16,9 @@ LIFECYCLE = "tests/integration/test_lab_lifecycle.py::test_"
 NEEDS_SYSTEM = {
     "tests/integration/test_lab_postgres.py::test_*[system": "a lab on the system's PostgreSQL",
     "tests/integration/test_lab_platform.py::test_*[system": "a lab on the system's PostgreSQL",
-    "tests/integration/test_examine.py::test_indexes_are_not_examined_without_amcheck_or_its_privilege": "amcheck",
-    "tests/integration/test_examine.py::test_amcheck_finds_a_row_that_an_index_lost": "amcheck",
+    "tests/integration/test_lab_postgres.py::test_a_port_in_use_fails_with_postgresqls_reason_*": "a server with TLS",
+    "tests/integration/test_examine.py::test_*": "citext and amcheck",
+    "tests/integration/test_fingerprint.py::test_*": "collations of ICU",
     "tests/integration/test_postgres_provider.py::test_a_lost_source_is_remembered_to_have_had_amcheck": "amcheck",
     "tests/integration/test_other_labs.py::test_a_dump_of_ones_own_*": "a pg_dump that speaks TLS",
     f"{LIFECYCLE}stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name": "a psql that speaks TLS",
