@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Machines:
         self._count += 1
         self._monkeypatch.setenv("DR_HOME", str(self._path / str(self._count)))
 
-    def _drivers(self, _context: Context) -> Mapping[str, Provider]:
+    def _drivers(self, _context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
         rds = RdsProvider(context(self._path / str(self._count), VirtualClock()), self.fake)  # type: ignore[arg-type]
         return {"rds": rds, "postgres": Scripted(), "measuring": Scripted(), "serving": Scripted()}
 
