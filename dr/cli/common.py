@@ -137,12 +137,8 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
     if output == "text":
         click.echo(rendered(output, evidence, outcome.verdict), nl=False)
         click.echo(f"  Evidence  {outcome.run.path}")
-    page = outcome.run.path / "report.html"
-    try:
-        page.write_text(rendered("html", evidence, outcome.verdict))
-        click.echo(f"  Report    {page}", err=output != "text")
-    except Exception as error:  # a page that cannot be drawn must not cost anybody the verdict
-        click.echo(f"dr: the page {page} could not be written ({type(error).__name__}).", err=True)
+    if evidence.samples:  # nobody waits at night for a page without a measurement; 'dr report' draws it on request
+        _write_page(outcome, evidence, output)
     if outcome.error is not None:
         click.echo(f"dr: {outcome.error}", err=True)
     for sentence in outcome.leftovers:
@@ -150,14 +146,25 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
     return exit_code(outcome)
 
 
+def _write_page(outcome: Outcome, evidence: Evidence, output: str) -> None:
+    page = outcome.run.path / "report.html"
+    try:
+        page.write_text(rendered("html", evidence, outcome.verdict))
+        click.echo(f"  Report    {page}", err=output != "text")
+    except Exception as error:  # a page that cannot be drawn must not cost anybody the verdict
+        click.echo(f"dr: the page {page} could not be written ({type(error).__name__}).", err=True)
+
+
 def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
     """A report in one of its forms."""
-    from dr.report import formats, page
+    from dr.report import formats
 
     if form == "text":
         width = shutil.get_terminal_size((100, 40)).columns
         return formats.text(evidence, verdict, width, formats.style_for(sys.stdout, os.environ))
     if form == "html":
+        from dr.report import page  # its templates are slow to compile
+
         return page.html(evidence, verdict)
     if form == "markdown":
         return formats.markdown(evidence, verdict)
