@@ -25,6 +25,7 @@ from dr.lab.rds.faults import Failing, Faults
 from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.protocol import Api
 from dr.lab.rds.records import Instance, Snapshot, Store
+from dr.lab.rds.retention import automated
 from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.work import Work
 from dr.lab.served import Served
@@ -192,6 +193,7 @@ class Lab:
             "share_foreign_snapshot": self.share_foreign_snapshot,
             "set_quota": self.set_quota,
             "kill_server": self.kill_server,
+            "age_backups": self.age_backups,
             "instances": self.instances,
         }
 
@@ -239,6 +241,15 @@ class Lab:
         with self._store.reading() as state:
             key = find(state, instance).resource_id
         self._servers.server(key).kill()
+
+    def age_backups(self, instance: str, seconds: float) -> None:
+        """Let the automated backups of ``instance`` be that much older; the next may be due then, and some expire."""
+        with self._store.changing() as state:
+            for one in automated(state, find(state, instance).resource_id):
+                one.asked -= seconds
+                one.created, one.original, one.database_time = (
+                    at and at - seconds for at in (one.created, one.original, one.database_time)
+                )
 
     def instances(self) -> list[dict[str, Any]]:
         """What there is, for ``dr lab status``."""

@@ -280,6 +280,7 @@ def inject(fault: str, **arguments: Any) -> Any:
     - ``force_status(instance, status)``: show a status such as storage-full; "" shows the true one again.
     - ``cut_archive(instance, cut=True)``: no more WAL reaches the archive.
     - ``share_foreign_snapshot(snapshot, encrypted)``: another account shares a copy; returns its ARN.
+    - ``age_backups(instance, seconds)``: its automated backups are that much older.
     - ``set_quota(instances)``; ``kill_server(instance)``.
     """
     return call(directory(), running().control, fault, **arguments)

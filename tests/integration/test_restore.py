@@ -287,6 +287,26 @@ def test_a_source_that_is_gone_is_restored_from_what_was_known_of_it(own_lab: La
         assert restored[name] == before[name]
 
 
+def test_the_day_after_the_lab_has_backed_itself_up_and_that_night_can_be_compared(own_lab: Lab) -> None:
+    lab, now = own_lab, datetime.now(UTC)
+    first = set(snapshots(lab))
+    window = f"{now - timedelta(minutes=5):%H:%M}-{now + timedelta(minutes=30):%H:%M}"
+    lab.rds.modify_db_instance(DBInstanceIdentifier=SOURCE, PreferredBackupWindow=window)
+    inject(lab, "age_backups", instance=SOURCE, seconds=20 * 3600)
+    (taken,) = eventually(lambda: set(snapshots(lab)) - first)
+    eventually(lambda: snapshots(lab)[taken] == "available")
+    baselines = lab.home / "baselines" / "lab"
+    eventually(lambda: len(list(baselines.rglob("*.json"))) > 1)
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
+    assert statuses(verdict)["data"] == "met"
+    assert taken in lab.dr("report", verdict["run"], "--format", "markdown", code=0).stdout
+
+
+def snapshots(lab: Lab) -> dict[str, str]:
+    found = lab.rds.describe_db_snapshots(DBInstanceIdentifier=SOURCE)["DBSnapshots"]
+    return {one["DBSnapshotIdentifier"]: one["Status"] for one in found}
+
+
 def test_no_secret_stands_in_anything_a_run_leaves(lab: Lab) -> None:
     lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
     secrets = [path.read_text().strip() for path in (lab.home / "lab" / "secrets").iterdir()]

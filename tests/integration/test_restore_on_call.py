@@ -38,12 +38,13 @@ def test_an_override_is_planned_restored_and_expected(lab: Lab) -> None:
 
 def killed_elsewhere(lab: Lab, tmp_path: Path, *options: str) -> tuple[str, dict[str, str]]:
     """A restore that another machine began and did not live to finish: its run, and this machine's environment."""
-    env = pinned(lab, tmp_path)
-    running = lab.begin("restore", *options, "--yes", **env)
+    env, there = pinned(lab, tmp_path), tmp_path / "there"
+    running = lab.begin("restore", *options, "--yes", **env, DR_HOME=str(there))
     eventually(lambda: restorations(lab))
     running.kill()
     running.wait(10)
-    return lab.runs()[-1].name, {**env, "DR_HOME": str(tmp_path / "elsewhere")}
+    (run,) = (there / "runs").iterdir()
+    return run.name, {**env, "DR_HOME": str(tmp_path / "here")}
 
 
 SINCE = "2026-04-24T23:40:00Z"
@@ -62,7 +63,7 @@ def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, opt
     (begun,) = restorations(lab)
     finished = lab.verdict("restore", "--resume", run, "--yes", **here)
     assert (finished["run"], finished["restored"]["identifier"]) == (run, begun)
-    resumed = json.loads((tmp_path / "elsewhere" / "runs" / run / "run.json").read_text())["plan"]["request"]
+    resumed = json.loads((tmp_path / "here" / "runs" / run / "run.json").read_text())["plan"]["request"]
     assert (resumed["since"] is not None) == (SINCE in options)
     assert restorations(lab) == [begun]
     over = lab.dr("restore", "--resume", run, "--yes", code=3, **{**here, "DR_HOME": str(tmp_path / "third")})
