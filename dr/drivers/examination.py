@@ -23,6 +23,7 @@ from dr.drivers.postgres_connection import Connection, Server, connect
 from dr.drivers.postgres_source import Source, artifacts_of
 from dr.drivers.postgres_victims import victim_table
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
+from dr.evidence.samples import markers_file
 from dr.meter.mark import marker_table
 
 RUN_BASELINE = "baseline.json"
@@ -100,7 +101,7 @@ class Examination:
     def _own(self, connection: Connection, baseline: Baseline | None) -> dict[str, Any]:
         """The run's own rows: markers, where it wrote some, and victims, where the recovery point has them."""
         found: dict[str, Any] = {}
-        if (self._context.run / "markers.jsonl").exists():
+        if markers_file(self._context.run, "source").exists():
             found["markers"] = examine.markers(connection, marker_table(self._run))
         if baseline is not None and self._included(baseline):
             table = victim_table(self._run)

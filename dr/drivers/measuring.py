@@ -201,7 +201,7 @@ class MeasuringProvider:
     def _marked(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Done at the first acknowledged marker; then the database clock's offset is known, too."""
         self._alive(name)
-        markers = load_markers(markers_file(self._context.run))
+        markers = load_markers(markers_file(self._context.run, str(result["path"])))
         if markers is None or not any(m.outcome == ACKNOWLEDGED for m in markers.markers):
             return Progress(done=False, note="no marker is acknowledged yet")
         clock = {"offset": markers.offset, "uncertainty": markers.uncertainty}

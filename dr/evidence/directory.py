@@ -24,7 +24,8 @@ from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
 from dr.ports import Clock
 
-SEALED = ("run.json", "observations.jsonl", "markers.jsonl", "journal.json", "baseline.json", "verdict.json")
+SEALED = ("run.json", "observations.jsonl", "journal.json", "baseline.json", "verdict.json")
+MEASURED = ("samples-*.jsonl", "markers-*.jsonl")
 
 
 def runs(home: Path) -> tuple[RunDirectory, ...]:
@@ -159,7 +160,7 @@ class RunDirectory:
             entries=entries,
             observations=self._observations(),
             samples={s.path: s for s in map(load_samples, sorted(self.path.glob("samples-*.jsonl"))) if s is not None},
-            markers=load_markers(self.path / "markers.jsonl"),
+            markers={m.path: m for m in map(load_markers, sorted(self.path.glob("markers-*.jsonl"))) if m is not None},
             problems=tuple(problems),
             journal=self._journal(),
         )
@@ -172,7 +173,8 @@ class RunDirectory:
             return None
 
     def _sealable(self) -> list[tuple[str, Path]]:
-        named = [self.path / name for name in SEALED] + sorted(self.path.glob("samples-*.jsonl"))
+        named = [self.path / name for name in SEALED]
+        named += [path for pattern in MEASURED for path in sorted(self.path.glob(pattern))]
         return [(path.name, path) for path in named if path.exists()]
 
     def _broken_seals(self) -> Iterator[str]:

@@ -63,21 +63,32 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One write. ``outcome``: acknowledged, failed (certainly not written) or indeterminate."""
+    """One write, times in monotonic nanoseconds. ``outcome``: acknowledged, failed (certainly not written) or
+    indeterminate.
+
+    ``attempt``: 0, or 1 for the repetition of an indeterminate write, which is a row of its own. ``error`` names why it
+    was not acknowledged ("timeout", "broken", "refused", "sync-cancelled", "read-only", ...), "" if it was.
+    ``late``: nanoseconds of the writer's own lateness, apart from waiting for a connection; 0 where it notes none.
+    """
 
     n: int
     due: int
     sent: int
     done: int
     outcome: str
+    attempt: int = 0
+    error: str = ""
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """Every write, kept outside the system that fails. ``offset``: database clock minus harness clock, seconds, known
-    to within ``uncertainty``. ``last_sent`` etc. are derived by the judge, not stored."""
+    """Every write of one path, kept outside the system that fails. ``offset``: database clock minus harness clock,
+    seconds, known to within ``uncertainty``."""
 
+    path: str
     rate: float
+    timeout: float
     start: Stamp
     offset: float
     uncertainty: float
@@ -111,7 +122,8 @@ class Evidence:
     entries: tuple[Entry, ...]
     observations: tuple[Observation, ...] = ()
     samples: Mapping[str, Samples] = field(default_factory=dict)
-    markers: Markers | None = None
+    markers: Mapping[str, Markers] = field(default_factory=dict)
+    """By path."""
     problems: tuple[str, ...] = ()
     journal: Mapping[str, Any] | None = None
 
@@ -122,6 +134,10 @@ class Evidence:
     def observed(self, what: str, path: str) -> Any:
         """The newest observation of ``what`` on ``path``, or None: not observed."""
         return next((o.value for o in reversed(self.observations) if (o.what, o.path) == (what, path)), None)
+
+    def latest(self, what: str) -> Observation | None:
+        """The newest observation of ``what`` on whatever path: for what a run has one of."""
+        return next((o for o in reversed(self.observations) if o.what == what), None)
 
     def disaster(self) -> float | None:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""

@@ -1,4 +1,4 @@
-"""Probes and writes on disk: the formats of samples-PATH.jsonl and markers.jsonl, written and read here alone.
+"""Probes and writes on disk: the formats of samples-PATH.jsonl and markers-PATH.jsonl, written and read here alone.
 
 Called by: ``dr.meter`` (writes), ``dr.evidence.directory`` (loads), ``dr.drivers.measuring`` (how far it is).
 
@@ -6,7 +6,7 @@ Each start of a meter appends a header, its lines and, when it ends by itself, a
 start that follows another in the same file is a further segment: its numbers go on, and where the machine was booted
 in between, its monotonic times are moved onto the first header's clock by way of wall time. A line torn by a kill is
 left out. A write stands as indeterminate from before it is sent, so that a kill leaves no write unaccounted for; the
-newest line of a number holds.
+newest line of a number and attempt holds.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def samples_file(run: Path, path: str) -> Path:
     return run / f"samples-{path}.jsonl"
 
 
-def markers_file(run: Path) -> Path:
-    return run / "markers.jsonl"
+def markers_file(run: Path, path: str) -> Path:
+    return run / f"markers-{path}.jsonl"
 
 
 def header(
@@ -58,9 +58,14 @@ def sample_line(n: int, due: int, sent: int, done: int, status: int, error: str,
     )
 
 
-def marker_line(n: int, due: int, sent: int, done: int, outcome: str) -> bytes:
-    """One write, or its being attempted: then ``done`` is 0 and the outcome indeterminate."""
-    return b'{"n": %d, "due": %d, "sent": %d, "done": %d, "outcome": "%b"}\n' % (n, due, sent, done, outcome.encode())
+def marker_line(
+    n: int, due: int, sent: int, done: int, outcome: str, attempt: int = 0, error: str = "", late: int = 0
+) -> bytes:
+    """One write, or its being attempted: then ``done`` is 0 and the outcome indeterminate. ``error``: a word."""
+    return (
+        b'{"n": %d, "attempt": %d, "due": %d, "sent": %d, "done": %d, "outcome": "%b", "error": "%b", "late": %d}\n'
+        % (n, attempt, due, sent, done, outcome.encode(), error.encode(), late)
+    )
 
 
 def footer(why: str, last: int, **own: object) -> bytes:
@@ -78,26 +83,32 @@ def load_samples(path: Path) -> Samples | None:
 
 
 def load_markers(path: Path) -> Markers | None:
-    """Every write, by number, or None where there is no file or no whole header in it."""
+    """Every write of a path, by number and attempt, or None where there is no file or no whole header in it."""
     read = _read(path, _marker)
     if read is None:
         return None
     first, start, markers = read
     offset, uncertainty = float(first.get("offset", 0.0)), float(first.get("uncertainty", 0.0))
-    return Markers(float(first["rate"]), start, offset, uncertainty, markers)
+    return Markers(
+        str(first["path"]), float(first["rate"]), float(first["timeout"]), start, offset, uncertainty, markers
+    )
 
 
 def _read(
     path: Path, make: Callable[[dict[str, Any], int], Line]
 ) -> tuple[dict[str, Any], Stamp, tuple[Line, ...]] | None:
-    """The first header, its stamp, and the newest line of every number on that stamp's clock."""
+    """The first header, its stamp, and the newest line of every number and attempt on that stamp's clock."""
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
         return None
     start = _stamp(first["stamp"])
-    newest = {line.n: line for line in _moved(lines, start, make)}
-    return first, start, tuple(newest[n] for n in sorted(newest))
+    newest = {_key(line): line for line in _moved(lines, start, make)}
+    return first, start, tuple(newest[key] for key in sorted(newest))
+
+
+def _key(line: Sample | Marker) -> tuple[int, int]:
+    return (line.n, line.attempt if isinstance(line, Marker) else 0)
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
@@ -200,4 +211,7 @@ def _marker(line: dict[str, Any], shift: int) -> Marker:
         sent=_at(line["sent"], shift),
         done=_at(line["done"], shift),
         outcome=str(line["outcome"]),
+        attempt=int(line.get("attempt", 0)),
+        error=str(line.get("error", "")),
+        late=int(line.get("late", 0)),
     )

@@ -18,6 +18,8 @@ from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
 from dr.judge.replay import replay_of
 
+WRITTEN_TO = "source"
+"""The path whose markers a restoration is judged by."""
 SHOWN = 5
 """Ranges of markers that a sentence lists."""
 
@@ -60,9 +62,9 @@ def point_of(evidence: Evidence, path: str) -> Point | str:
 
 def _clock(evidence: Evidence) -> tuple[float, float, str]:
     """The database's offset and its uncertainty, seconds."""
-    read = evidence.observed("clock", "source")
-    if evidence.markers is not None:
-        return evidence.markers.offset, evidence.markers.uncertainty, ""
+    read, markers = evidence.observed("clock", "source"), evidence.markers.get(WRITTEN_TO)
+    if markers is not None:
+        return markers.offset, markers.uncertainty, ""
     if read is not None:
         return float(read["offset"]), float(read["uncertainty"]), ""
     return 0.0, 0.0, " The offset of the database's clock was not measured."
@@ -99,7 +101,7 @@ def _damaged(evidence: Evidence) -> bool:
 
 def judged_markers(evidence: Evidence, path: str) -> Judged | str:
     """Every marker against the recovery point and what the copy holds, or why that cannot be told."""
-    point, markers, disaster = point_of(evidence, path), evidence.markers, evidence.disaster()
+    point, markers, disaster = point_of(evidence, path), evidence.markers.get(WRITTEN_TO), evidence.disaster()
     seen = evidence.observed("markers", path)
     if isinstance(point, str):
         return point
@@ -189,7 +191,7 @@ def _what_is_lost(evidence: Evidence, judged: Judged) -> str:
 
 def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
     """Disaster minus the newest write acknowledged before the first lost one (without one: the lost one's sending)."""
-    markers, disaster = evidence.markers, evidence.disaster()
+    markers, disaster = evidence.markers.get(WRITTEN_TO), evidence.disaster()
     if markers is None or disaster is None:
         return 0.0
     first = min(judged.lost, key=lambda m: m.sent)

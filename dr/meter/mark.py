@@ -144,7 +144,7 @@ def write_markers(config: dict[str, Any], journal: Callable[[Path], Journal], en
         raise ProviderError(f"The database's clock cannot be read: {_said(error)}.") from None
     finally:
         connection.close()
-    file = markers_file(Path(config["run"]))
+    file = markers_file(Path(config["run"]), config["path"])
     first = next_number(file)
     out = journal(file)
     out.write(header(config["path"], config["rate"], timeout, SystemClock().now(), offset, uncertainty))

@@ -71,7 +71,7 @@ def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     disaster = told.disaster(evidence)
     covers = told.number((evidence.effect("restore") or {}).get("recovery_point"))
     paths = [samples for samples in evidence.samples.values() if samples.samples]
-    markers = evidence.markers if evidence.markers and evidence.markers.markers else None
+    markers = written if (written := evidence.markers.get("source")) and written.markers else None
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
     if markers:
         moments += [markers.wall(edge.due) for edge in (markers.markers[0], markers.markers[-1])]
@@ -110,7 +110,7 @@ def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict
 
 def _markers(evidence: Evidence, axis: chart.Axis, covers: float | None) -> dict[str, Any] | None:
     """The lanes. Which markers count as lost, with their uncertainty, is the judge's to say; this only shows them."""
-    markers = evidence.markers
+    markers = evidence.markers.get("source")
     observed, point = evidence.observed("markers", "restored"), evidence.observed("recovery-point", "restored")
     resolution = (told.number(point.get("resolution")) if isinstance(point, Mapping) else None) or 0.0
     present = observed.get("present") if isinstance(observed, Mapping) else None

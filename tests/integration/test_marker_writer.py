@@ -62,7 +62,7 @@ def stop(made: Context, server: LocalServer) -> Markers:
 
 
 def written(made: Context) -> Markers:
-    found = load_markers(markers_file(made.run))
+    found = load_markers(markers_file(made.run, "source"))
     assert found is not None
     return found
 

@@ -23,6 +23,7 @@ from dr.drivers.postgres_source import Source
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
 from dr.evidence.clock import SystemClock
+from dr.evidence.samples import markers_file
 from dr.lab.site import free_port
 from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
 
@@ -423,7 +424,7 @@ def test_a_source_that_is_lost_does_not_keep_its_copy_from_being_examined(grante
 
 def test_markers_are_ranges_of_what_the_copy_holds(granted: Drill, server: LocalServer) -> None:
     granted.context.run.mkdir(parents=True, exist_ok=True)
-    (granted.context.run / "markers.jsonl").write_text("")
+    markers_file(granted.context.run, "source").write_text("")
     _, without = examine(granted, server, None)
     assert without["markers"] == {"table": False, "present": []}
     with server.superuser() as connection:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr.domain.model import Status
-from dr.evidence.model import Evidence, Marker
+from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import header, load_markers, load_samples, marker_line, sample_line
 from dr.judge import loss, outage
 from dr.judge.bounds import ENOUGH, at_most, p95_ranks, share
@@ -79,23 +79,28 @@ def test_observations_cut_anywhere_never_become_met(whole: Evidence, kept: int) 
 
 
 def written(markers: tuple[Marker, ...]) -> bytes:
-    """markers.jsonl as the writer leaves it: the attempt when it is sent, what came of it when that is known."""
+    """A file of markers as the writer leaves it: the attempt when it is sent, what came of it when that is known."""
     lines = [(m.sent, marker_line(m.n, m.due, m.sent, 0, "indeterminate")) for m in markers]
     lines += [(m.done, marker_line(m.n, m.due, m.sent, m.done, m.outcome)) for m in markers]
     return b"".join(line for _, line in sorted(lines))
 
 
+def loaded(file: Path) -> dict[str, Markers]:
+    found = load_markers(file)
+    return {} if found is None else {found.path: found}
+
+
 @settings(max_examples=60, deadline=None)
 @given(recoveries(), st.floats(0, 1))
 def test_a_markers_file_cut_at_any_byte_loads_and_never_becomes_met(whole: Evidence, kept: float) -> None:
-    assert whole.markers is not None
-    content = header("source", 1.0, 2.0, whole.markers.start, 0.0, 0.001) + written(whole.markers.markers)
+    made = whole.markers["source"]
+    content = header("source", 1.0, 2.0, made.start, 0.0, 0.001) + written(made.markers)
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "markers.jsonl"
+        file = Path(folder) / "markers-source.jsonl"
         file.write_bytes(content)
-        full = replace(whole, markers=load_markers(file))
+        full = replace(whole, markers=loaded(file))
         file.write_bytes(content[: round(len(content) * kept)])
-        never_better(full, replace(whole, markers=load_markers(file)))
+        never_better(full, replace(whole, markers=loaded(file)))
 
 
 @settings(max_examples=25, deadline=None)

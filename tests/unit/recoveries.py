@@ -53,7 +53,7 @@ def markers(begin: float, seconds: float, rate: float = 20.0) -> Markers:
     for n in range(int(seconds * rate)):
         due = start.mono_ns + int(n / rate * 1e9)
         made.append(Marker(n, due, due + 50_000, due + 4_000_000, "acknowledged"))
-    return Markers(rate, start, 0.0004, 0.0002, tuple(made))
+    return Markers("source", rate, 2.0, start, 0.0004, 0.0002, tuple(made))
 
 
 CALLS = (
@@ -157,7 +157,7 @@ def drill() -> Evidence:
             "source": samples("source", START, 60),
             "restored": samples("restored", COPY_UP, 12, stall=(COPY_UP, COPY_UP + 0.2)),
         },
-        markers(START, 40),
+        {"source": markers(START, 40)},
     )
 
 
@@ -167,7 +167,7 @@ def on_call() -> Evidence:
     request = replace(whole.record.plan.request, purpose=Purpose.RESTORE, drill=None, since=DISASTER)
     plan = replace(whole.record.plan, request=request)
     kept = tuple(entry for entry in whole.entries if entry.kind != "undone")
-    return replace(whole, record=replace(whole.record, plan=plan), entries=kept, markers=None)
+    return replace(whole, record=replace(whole.record, plan=plan), entries=kept, markers={})
 
 
 FINDINGS = (

@@ -63,6 +63,10 @@ def marker(n: int, sent: float, seconds: float = 0.01, outcome: str = "acknowled
     return Marker(n, ns(sent), ns(sent), ns(sent + seconds), outcome)
 
 
+def written(markers: Sequence[Marker], uncertainty: float = 0.001, path: str = "source", rate: float = 10.0) -> Markers:
+    return Markers(path, rate, TIMEOUT, Stamp(WALL, MONO, BOOT), 0.0, uncertainty, tuple(markers))
+
+
 def evidence(
     measured: Samples | None = None,
     markers: Sequence[Marker] | None = None,
@@ -91,5 +95,5 @@ def evidence(
         tuple(entry(i, "effect", call, at, data) for i, (call, at, data) in enumerate(effects)),
         tuple(Observation(what, "restored", value, WALL) for what, value in (observed or {}).items()),
         {"restored": measured} if measured is not None else {},
-        Markers(10.0, Stamp(WALL, MONO, BOOT), 0.0, uncertainty, tuple(markers)) if markers is not None else None,
+        {"source": written(markers, uncertainty)} if markers is not None else {},
     )

@@ -8,6 +8,7 @@ from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
 from dr.evidence.directory import RunDirectory, find_run, runs
 from dr.evidence.model import RunRecord
+from dr.evidence.samples import header, marker_line
 from tests.virtual import VirtualClock, call
 
 CLOCK = VirtualClock()
@@ -70,6 +71,16 @@ def test_what_went_missing_or_was_added_after_the_seal_is_named(run: RunDirector
     problems = " ".join(run.load(CLOCK).problems)
     assert "observations.jsonl is missing" in problems
     assert "samples-restored.jsonl was altered" in problems
+
+
+def test_the_writes_of_each_path_are_loaded_and_sealed(run: RunDirectory) -> None:
+    for path in ("source", "writes"):
+        lines = header(path, 20.0, 2.0, CLOCK.now(), 0.0, 0.001) + marker_line(0, 10, 11, 30, "acknowledged")
+        (run.path / f"markers-{path}.jsonl").write_bytes(lines)
+    found = sealed(run).load(CLOCK)
+    assert {path: len(of.markers) for path, of in found.markers.items()} == {"source": 1, "writes": 1}
+    (run.path / "markers-writes.jsonl").unlink()
+    assert "markers-writes.jsonl is missing since the seal" in run.load(CLOCK).problems
 
 
 def test_a_loosened_demand_is_noticed_even_without_a_seal(run: RunDirectory) -> None:

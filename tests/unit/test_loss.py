@@ -128,8 +128,7 @@ def test_the_databases_clock_moves_the_point() -> None:
         "markers": {"table": True, "present": [[0, 29]]},
     }
     found = evidence(None, WRITTEN, seen, disaster=DISASTER)
-    assert found.markers is not None
-    moved = replace(found, markers=replace(found.markers, offset=10.0))
+    moved = replace(found, markers={"source": replace(found.markers["source"], offset=10.0)})
     assert JUDGES["exact-point"](moved, demand("exact-point")).status is Status.MET
     assert JUDGES["exact-point"](found, demand("exact-point")).status is Status.MISSED
 

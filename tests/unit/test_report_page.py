@@ -180,7 +180,7 @@ def test_page_says_what_became_of_every_planned_call() -> None:
 
 
 def test_page_of_a_run_that_made_nothing_still_says_why() -> None:
-    empty = replace(drill(), entries=(), observations=(), samples={}, markers=None)
+    empty = replace(drill(), entries=(), observations=(), samples={}, markers={})
     judged = replace(verdict(), findings=(), phases=(), restored=None, status=Status.INCONCLUSIVE)
     assert "Nothing was asked of this run" in page(empty, judged).text
 

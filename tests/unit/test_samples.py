@@ -78,7 +78,7 @@ def test_times_of_another_boot_are_moved_onto_the_first_clock(tmp_path: Path) ->
 
 
 def test_the_newest_line_of_a_write_holds(tmp_path: Path) -> None:
-    file = tmp_path / "markers.jsonl"
+    file = tmp_path / "markers-source.jsonl"
     file.write_bytes(
         header("source", 20.0, 2.0, STAMP, 0.25, 0.001)
         + marker_line(0, 10, 11, 0, "indeterminate")
@@ -89,6 +89,23 @@ def test_the_newest_line_of_a_write_holds(tmp_path: Path) -> None:
     assert found is not None
     assert (found.offset, found.uncertainty) == (0.25, 0.001)
     assert [(m.n, m.done, m.outcome) for m in found.markers] == [(0, 30, "acknowledged"), (1, 0, "indeterminate")]
+
+
+def test_a_writes_repetition_is_a_write_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "markers-writes.jsonl"
+    file.write_bytes(
+        header("writes", 20.0, 2.0, STAMP, 0.0, 0.001)
+        + marker_line(0, 10, 11, 30, "indeterminate", error="broken")
+        + marker_line(0, 10, 31, 0, "indeterminate", attempt=1)
+        + marker_line(0, 10, 31, 40, "acknowledged", attempt=1, late=5)
+    )
+    found = load_markers(file)
+    assert found is not None
+    assert (found.path, found.timeout) == ("writes", 2.0)
+    assert [(m.attempt, m.outcome, m.error, m.late) for m in found.markers] == [
+        (0, "indeterminate", "broken", 0),
+        (1, "acknowledged", "", 5),
+    ]
 
 
 def test_the_last_line_is_the_newest_probe_and_no_footer(tmp_path: Path) -> None:
