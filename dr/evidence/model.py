@@ -141,8 +141,8 @@ class Evidence:
 
     def disaster(self) -> float | None:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
-        for call in ("vanish", "declare"):
-            effect = self.effect(call)
+        for call in self.record.plan.calls:
+            effect = self.effect(call.id) if call.phase == "disaster" else None
             if effect is not None:
                 return float(effect["at"])
         since = self.record.plan.request.since

@@ -1,0 +1,396 @@
+"""How long a path was out, from its own open-loop probes and at their resolution. Pure.
+
+Called by: ``dr.judge.verdict`` (the demand ``outage``), ``dr.judge.failover`` (phases) and the bench. Probes are HTTP
+samples, queries, or markers seen as samples.
+
+The rule: a probe is bad that was not answered well, or later than ``Usual.late``: a period beyond the least latency
+before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when
+it goes on is seen by its lateness alone: a hang that no probe is late by lasts less than the lateness allowed and the
+time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
+times, too. What is no later than the latest answer before the disaster prolongs no outage.
+
+Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
+the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
+interval hold whatever the requests came to, and the figure is the middle, by the median latency.
+
+A probe that looks late no longer than the prober itself was, while it was under way, is void. So is one whose outcome
+was never noted. Where nothing was looked at for a while, an outage next to it is as long as that, too.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence, Markers, Samples
+from dr.evidence.samples import ACKNOWLEDGED
+from dr.judge.findings import finding, unknown, within
+from dr.judge.windows import LATE, MISSED, STALL, good
+
+FEWEST = 20
+"""Good probes before the disaster that tell what is usual."""
+TIMES = 3.0
+"""A late answer is beyond so many times the usual p99."""
+VOID_SHARE = 0.25
+"""Share of the time after the disaster in which nothing may be known."""
+SHOWN = 5
+"""Interruptions that a sentence lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One request, wall clock: ``asked`` when the prober took it up, ``done`` when it was over."""
+
+    n: int
+    asked: float
+    done: float
+    answered: bool
+    error: str
+    late: float
+    """Seconds by which the prober itself was late to ask."""
+    slept: float = 0.0
+    """Seconds by which it may have been late to read the answer: its greatest lateness while this was under way."""
+
+    @property
+    def took(self) -> float:
+        return self.done - self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A path's probes in the order they were asked. ``whole``: all up to the number that the ledger names are there."""
+
+    period: float
+    timeout: float
+    probes: tuple[Probe, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Latencies of good probes before the disaster, seconds."""
+
+    least: float
+    median: float
+    p99: float
+    worst: float
+    late: float
+    """Beyond this an answer is bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A moment, wall clock: at the earliest, as far as is known best, at the latest."""
+
+    low: float
+    best: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """From the first bad probe to the last one before a good one; ``ended.high`` is infinite where none came."""
+
+    began: Edge
+    ended: Edge
+    worst: float
+    """The longest that a late answer took; infinite where one was not answered well."""
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.ended.best - self.began.best)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return max(0.0, self.ended.low - self.began.high), self.ended.high - self.began.low
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What became of a path after the disaster. ``whole``: from the first interruption to the last; None without any.
+
+    ``unseen``: seconds up to which an outage may have gone unseen. ``blind``: stretches nobody looked at. ``hung``:
+    requests that were over no sooner than their time-out.
+    """
+
+    pieces: tuple[Interruption, ...]
+    whole: Interruption | None
+    unseen: float
+    blind: tuple[tuple[float, float], ...]
+    hung: int
+    measured: Measured
+    still_out: bool
+
+
+# -- what was measured
+
+
+def measured_on(evidence: Evidence, path: str) -> Measured | None:
+    """The probes of ``path``: its samples, or else its markers, first attempts alone. None where it was not measured.
+
+    Where the path settled after the disaster, its probes count up to the number that the ledger then named.
+    """
+    of = evidence.samples.get(path) or evidence.markers.get(path)
+    if of is None:
+        return None
+    last = settled(evidence, path)
+    probes = _asleep(sorted((p for p in _noted(of) if last is None or p.n <= last), key=_asked))
+    whole = last is not None and last + 1 - len(probes) <= MISSED * (last + 1) and any(p.n == last for p in probes)
+    return Measured(1 / of.rate, of.timeout, probes, whole)
+
+
+def settled(evidence: Evidence, path: str) -> int | None:
+    """The last number that was on disk when the path had settled, if that was after the disaster."""
+    disaster = evidence.disaster()
+    for entry in reversed(evidence.entries):
+        if (entry.kind, entry.call) == ("effect", f"settle-{path}"):
+            return int(entry.data["last"]) if disaster is None or entry.stamp.at >= disaster else None
+    return None
+
+
+def _noted(of: Samples | Markers) -> Iterator[Probe]:
+    """Every probe whose outcome was written down."""
+    if isinstance(of, Samples):
+        for s in of.samples:
+            if s.done:
+                yield Probe(s.n, of.wall(s.due + s.late), of.wall(s.done), good(s), s.error, s.late / 1e9)
+    else:
+        for m in of.markers:
+            if m.done and m.attempt == 0:
+                answered = m.outcome == ACKNOWLEDGED
+                yield Probe(m.n, of.wall(m.due + m.late), of.wall(m.done), answered, m.error, m.late / 1e9)
+
+
+def _asleep(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """``probes``, each with what the prober's lateness may have added to it: an answer that came while the prober
+    slept is read when it takes up the probes that fell due meanwhile."""
+    late = sorted((p.asked - p.late, p.late) for p in probes)
+    due = [at for at, _ in late]
+    return tuple(
+        replace(p, slept=max((s for _, s in late[bisect_left(due, p.asked) : bisect_right(due, p.done)]), default=0.0))
+        for p in probes
+    )
+
+
+def usual(measured: Measured, disaster: float) -> Usual | None:
+    """What the path's latencies were before ``disaster``; None where too few probes tell."""
+    took = sorted(p.took for p in measured.probes if p.done <= disaster and p.answered and p.slept <= LATE)
+    if len(took) < FEWEST:
+        return None
+    p99 = took[math.ceil(0.99 * len(took)) - 1]
+    late = max(measured.period + took[0], TIMES * p99)
+    return Usual(took[0], took[len(took) // 2], p99, took[-1], late)
+
+
+# -- what it shows
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """The probes that say something, in the order they were asked, and the good and the bad among them."""
+
+    all: tuple[Probe, ...]
+    good: tuple[Probe, ...]
+    bad: tuple[Probe, ...]
+
+    def good_before(self, asked: float, seconds: float) -> Sequence[Probe]:
+        """The last good probe asked before ``asked``, after those of the ``seconds`` before."""
+        end = bisect_left(self.good, asked, key=_asked)
+        begin = bisect_left(self.good, asked - seconds, key=_asked)
+        return self.good[max(0, min(begin, end - 1)) : end]
+
+    def good_after(self, asked: float) -> Probe | None:
+        at = bisect_right(self.good, asked, key=_asked)
+        return self.good[at] if at < len(self.good) else None
+
+
+def _asked(probe: Probe) -> float:
+    return probe.asked
+
+
+def outage_of(evidence: Evidence, path: str) -> Outage | str:
+    """What became of ``path`` after the disaster, or why that cannot be told."""
+    measured, disaster = measured_on(evidence, path), evidence.disaster()
+    if measured is None or disaster is None:
+        return f"Path {path} was not measured."
+    known = usual(measured, disaster)
+    if known is None:
+        return f"Path {path} has fewer than {FEWEST} good answers before the disaster: what is usual is not known."
+    telling = _telling(measured, known)
+    seconds = measured.probes[-1].asked - disaster
+    if not telling.all or telling.all[-1].asked < disaster:
+        return f"Path {path} was not measured after the disaster."
+    dark = sum(b - a for a, b in _gaps(measured, telling, disaster))
+    if dark > VOID_SHARE * seconds:
+        return f"Nobody looked at path {path} for {dark:.1f} of the {seconds:.1f} s after the disaster."
+    return _outage(measured, known, telling, disaster)
+
+
+def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[float, float]]:
+    """When nothing was asked that says something, after the disaster and for longer than a stall."""
+    asked = [p.asked for p in telling.all]
+    return [
+        (a, b)
+        for a, b in pairwise([*asked, measured.probes[-1].asked])
+        if b > disaster and b - a > max(STALL, 2 * measured.period)
+    ]
+
+
+def _telling(measured: Measured, known: Usual) -> _Telling:
+    good_ones, bad_ones = [], []
+    for probe in measured.probes:
+        if probe.answered and probe.took <= known.late:
+            good_ones.append(probe)
+        elif (probe.answered or probe.error == "timeout") and probe.took - probe.slept <= known.late:
+            continue  # it looks late because the prober was
+        else:
+            bad_ones.append(probe)
+    everything = sorted([*good_ones, *bad_ones], key=_asked)
+    return _Telling(tuple(everything), tuple(good_ones), tuple(bad_ones))
+
+
+def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float) -> Outage:
+    steps = [b.asked - a.asked for a, b in pairwise(telling.all) if b.asked >= disaster]
+    bad = {p.asked for p in telling.bad}
+    blind = tuple((a, b) for a, b in _gaps(measured, telling, disaster) if a not in bad and b not in bad)
+    pieces = tuple(p for p in _pieces(telling, known, measured.period) if p.ended.high >= disaster)
+    return Outage(
+        pieces=pieces,
+        whole=_whole(pieces, known, blind),
+        unseen=max(steps, default=math.inf) + known.late - known.least,
+        blind=blind,
+        hung=sum(p.took >= measured.timeout for p in telling.bad if p.done >= disaster),
+        measured=measured,
+        still_out=bool(pieces)
+        and math.isinf(pieces[-1].ended.high)
+        and measured.probes[-1].asked - pieces[-1].ended.low <= max(STALL, 2 * measured.period),
+    )
+
+
+def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interruption]:
+    """Runs of bad probes. Good ones between two runs part them only where they were asked for longer than an answer
+    may take: probes that are under way together may end either way. A lone answer that is late although the next
+    request was answered meanwhile is a slow answer, and the path was not out."""
+    runs: list[list[Probe]] = []
+    for probe in telling.bad:
+        last = runs[-1][-1] if runs else None
+        then = telling.good_after(last.asked) if last else None
+        apart = then is not None and then.asked < probe.asked
+        if last is None or (apart and probe.asked - last.asked > known.late + period):
+            runs.append([probe])
+        else:
+            runs[-1].append(probe)
+    for run in runs:
+        if _overtaken(run, telling, known):
+            continue
+        worst = max(p.took if p.answered else math.inf for p in run)
+        yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), worst)
+
+
+def _overtaken(run: Sequence[Probe], telling: _Telling, known: Usual) -> bool:
+    then = telling.good_after(run[0].asked)
+    return len(run) == 1 and run[0].answered and then is not None and then.done < run[0].done - known.p99
+
+
+def _began(run: Sequence[Probe], telling: _Telling, known: Usual) -> Edge:
+    """Up when the last good probe before was asked; down when a bad one failed, or should have been answered."""
+    high = min(min(p.done, p.asked + known.late) for p in run)
+    down = min(min(p.done, p.asked + known.median) for p in run)
+    before = telling.good_before(run[0].asked, known.late)
+    if not before:
+        return Edge(run[0].asked, run[0].asked, high)
+    up = min(max(p.done for p in before), down)
+    return Edge(before[-1].asked, (up + down) / 2, high)
+
+
+def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float) -> Edge:
+    """Down when the last bad probe was asked; up when the next good one was answered, less what an answer takes.
+
+    Where answers that hung come all at once, the path went on when the first of them came.
+    """
+    asked, then = run[-1].asked, telling.good_after(run[-1].asked)
+    if then is None:
+        return Edge(asked, asked, math.inf)
+    high = max(then.asked, then.done - known.least)
+    low = best = asked
+    at_once = min((p.done - p.slept for p in run if p.answered and p.done > asked), default=0.0)
+    if at_once > asked + period and at_once - known.p99 <= high:
+        low, best = max(asked, at_once - known.p99), max(asked, min(at_once - known.median, high))
+    up = min(high, max(best, then.done - known.median))
+    return Edge(low, (best + up) / 2, high)
+
+
+def _whole(pieces: Sequence[Interruption], known: Usual, blind: Sequence[tuple[float, float]]) -> Interruption | None:
+    """From the first interruption to the last, and to the end of what nobody looked at before or after them."""
+    if not pieces:
+        return None
+    counted = [p for p in pieces if p.worst > known.worst or math.isinf(p.ended.high)] or pieces
+    began, ended = counted[0].began, counted[-1].ended
+    earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
+    latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
+    worst = max(p.worst for p in counted)
+    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), worst)
+
+
+# -- the demand
+
+
+def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
+    """Seconds from the first bad probe to the last after the disaster, whatever was good in between."""
+    found, disaster = outage_of(evidence, demand.path), evidence.disaster()
+    if isinstance(found, str) or demand.limit is None or disaster is None:
+        return unknown(demand, found if isinstance(found, str) else "No limit is known.")
+    if found.whole is None:
+        seconds, low, high = 0.0, 0.0, found.unseen
+        because = f"Never out; an outage of less than {high * 1000:.0f} ms may have gone unseen."
+    else:
+        seconds, (low, high) = found.whole.seconds, found.whole.interval
+        because = f"{_told(found, found.whole, disaster)}{_blind(found, disaster)}{_hung(found)}"
+    if math.isinf(high):
+        return _never_back(demand, found, low, because)
+    high = max(high, found.unseen)
+    status = within(low, high, demand.limit)
+    if status is Status.MET and not found.measured.whole:
+        status, because = Status.INCONCLUSIVE, f"Not all of what was measured is there, or it never settled. {because}"
+    return finding(demand, status, because, seconds, (low, high))
+
+
+def _never_back(demand: Demand, found: Outage, low: float, because: str) -> Finding:
+    """Missed where that is known, and not only that the measuring ended meanwhile."""
+    if (demand.limit is not None and low > demand.limit) or (found.still_out and found.measured.whole):
+        return finding(demand, Status.MISSED, f"It never came back. {because}")
+    return unknown(demand, f"The measuring ended before it came back. {because}")
+
+
+def _told(found: Outage, whole: Interruption, disaster: float) -> str:
+    after = f"from {whole.began.best - disaster:.2f} s after the disaster"
+    if math.isinf(whole.ended.high):
+        said = f"Out for at least {whole.interval[0]:.2f} s {after}"
+    else:
+        said = f"Out for {whole.seconds:.2f} s {after}"
+    if len(found.pieces) == 1:
+        return f"{said}."
+    shown = [f"{p.seconds:.2f} s from {p.began.best - disaster:.2f} s" for p in found.pieces[:SHOWN]]
+    more = f" and {len(found.pieces) - SHOWN} more" if len(found.pieces) > SHOWN else ""
+    return f"{said}, in {len(found.pieces)} pieces: {', '.join(shown)}{more}."
+
+
+def _blind(found: Outage, disaster: float) -> str:
+    if not found.blind:
+        return ""
+    begin, end = max(found.blind, key=lambda stretch: stretch[1] - stretch[0])
+    return f" Nobody looked for {end - begin:.2f} s from {begin - disaster:.2f} s on."
+
+
+def _hung(found: Outage) -> str:
+    if not found.hung:
+        return ""
+    return f" {found.hung} requests hung to their time-out of {found.measured.timeout:g} s or beyond."
+
+
+JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {"outage": judge_outage}
+"""An objective to its judge."""

@@ -1,0 +1,185 @@
+"""Outages at the resolution of the probes: what is met, missed and inconclusive, and how long they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence, Samples
+from dr.judge.interruption import judge_outage, outage_of
+from tests.unit import outages
+from tests.unit.outages import DISASTER, KINDS, Out, Script, demand, evidence, of, samples, without
+
+PERIOD = 1 / 50
+
+
+def judge(found: Evidence, limit: float = 120.0) -> Finding:
+    return judge_outage(found, demand("outage", limit))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0, 4.0, 20.0])
+def test_an_outage_is_as_long_as_it_was_whatever_requests_come_to(kind: str, seconds: float) -> None:
+    found = judge(of(Script([Out(0.5, 0.5 + seconds, kind)], after=seconds + 3)))
+    assert found.status is Status.MET, found.because
+    assert found.measured == pytest.approx(seconds, abs=2 * PERIOD)
+    assert found.interval is not None
+    assert found.interval[0] <= seconds <= found.interval[1]
+
+
+def test_a_path_that_hangs_is_out_although_no_request_fails() -> None:
+    found = of(Script([Out(1.0, 1.5, "hang")]))
+    assert all(s.status == 200 for s in found.samples["source"].samples)
+    assert judge(found, limit=0.4).status is Status.MISSED
+
+
+@pytest.mark.parametrize(("limit", "status"), [(5.0, Status.MET), (3.0, Status.MISSED), (4.0, Status.INCONCLUSIVE)])
+def test_the_interval_decides(limit: float, status: Status) -> None:
+    assert judge(of(Script([Out(1.0, 5.0)], after=8)), limit).status is status
+
+
+def test_a_path_that_was_never_out_is_met_and_says_what_would_go_unseen() -> None:
+    found = judge(of(Script()))
+    assert (found.status, found.measured) == (Status.MET, 0.0)
+    assert found.interval is not None
+    assert 0.03 < found.interval[1] < 0.045
+    assert "may have gone unseen" in found.because
+    assert judge(of(Script()), limit=0.01).status is Status.INCONCLUSIVE
+
+
+def test_a_path_that_never_came_back_is_missed() -> None:
+    found = judge(of(Script([Out(1.0, 99.0)])))
+    assert (found.status, found.measured) == (Status.MISSED, None)
+    assert "never came back" in found.because
+
+
+def test_measuring_that_ended_during_an_outage_is_inconclusive_until_the_limit_is_past() -> None:
+    whole = evidence({"source": samples(Script([Out(1.0, 99.0)]), outages.dice(0))}, settled=False)
+    assert judge(whole).status is Status.INCONCLUSIVE
+    assert judge(whole, limit=2.0).status is Status.MISSED
+
+
+def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_pieces() -> None:
+    found = judge(of(Script([Out(1.0, 1.5), Out(2.0, 2.2, "hang"), Out(3.0, 4.0, "silent")], after=8)), limit=2.5)
+    assert found.status is Status.MISSED
+    assert found.measured == pytest.approx(3.0, abs=2 * PERIOD)
+    assert "in 3 pieces: 0.5" in found.because
+
+
+def test_what_failed_before_the_disaster_counts_for_nothing() -> None:
+    found = judge(of(Script([Out(-2.0, -1.0), Out(1.0, 1.5)])))
+    assert found.measured == pytest.approx(0.5, abs=2 * PERIOD)
+
+
+@pytest.mark.parametrize("kept", ["before", "after", "none"])
+def test_without_samples_before_and_after_nothing_is_known(kept: str) -> None:
+    def keep(due: float) -> bool:
+        return kept != "none" and (due < DISASTER) is (kept == "before")
+
+    whole = of(Script([Out(1.0, 1.5)]))
+    assert judge(without(whole, keep=lambda s: keep(whole.samples["source"].wall(s.due)))).status is Status.INCONCLUSIVE
+    assert judge(replace(whole, samples={})).status is Status.INCONCLUSIVE
+
+
+def test_evidence_that_was_cut_is_never_met() -> None:
+    whole = of(Script([Out(1.0, 1.5)]))
+    last = len(whole.samples["source"].samples) - 1
+    assert judge(whole).status is Status.MET
+    assert judge(without(whole, keep=lambda s: s.n < last)).status is Status.INCONCLUSIVE
+    assert judge(without(whole, keep=lambda s: s.n % 50 != 7)).status is Status.INCONCLUSIVE
+
+
+def test_a_path_that_did_not_settle_after_the_disaster_is_not_met() -> None:
+    measured = {"source": samples(Script([Out(1.0, 1.5)]), outages.dice(0))}
+    assert judge(evidence(measured, settled=False)).status is Status.INCONCLUSIVE
+    early = evidence(measured)
+    entries = tuple(replace(e, stamp=outages.stamp(-1.0)) if e.call == "settle-source" else e for e in early.entries)
+    assert judge(replace(early, entries=entries)).status is Status.INCONCLUSIVE
+
+
+def test_what_is_measured_beyond_the_settled_number_is_not_judged() -> None:
+    whole = of(Script([Out(1.0, 1.5), Out(4.0, 4.5)]))
+    entries = tuple(
+        replace(e, data={"first": 0, "last": 300}) if e.call == "settle-source" else e for e in whole.entries
+    )
+    assert judge(replace(whole, entries=entries)).measured == pytest.approx(0.5, abs=2 * PERIOD)
+
+
+def test_answers_that_are_late_because_the_prober_slept_are_no_outage() -> None:
+    found = judge(of(Script(stalls=[(1.0, 1.08), (2.5, 2.56)])))
+    assert (found.status, found.measured) == (Status.MET, 0.0)
+
+
+def test_an_outage_beside_a_stretch_nobody_looked_at_is_as_long_as_that_may_be() -> None:
+    script = Script([Out(1.0, 3.0)], stalls=[(2.9, 4.5)], after=8)
+    found = judge(of(script))
+    assert found.interval is not None
+    assert found.interval[0] < 2.0 < 3.4 < found.interval[1]
+    assert judge(of(script), limit=2.1).status is Status.INCONCLUSIVE
+
+
+def test_a_stretch_nobody_looked_at_after_the_outage_may_hide_a_further_one() -> None:
+    script = Script([Out(1.0, 2.0)], stalls=[(4.0, 5.0)], after=8)
+    found = judge(of(script), limit=2.0)
+    assert found.status is Status.INCONCLUSIVE
+    assert "Nobody looked for 1.0" in found.because
+    assert judge(of(script), limit=4.5).status is Status.MET
+
+
+def test_a_prober_that_hardly_looked_is_inconclusive_whatever_the_limit() -> None:
+    stalls = [(0.2 + n, 0.9 + n) for n in range(5)]
+    assert judge(of(Script([Out(1.0, 1.5)], stalls=stalls))).status is Status.INCONCLUSIVE
+
+
+def test_a_healthy_path_that_is_late_at_times_is_not_out() -> None:
+    slow = Script(took=lambda dice: 0.02 + 0.02 * dice.random(), after=20, before=10)
+    assert judge(of(slow)).measured == 0.0
+
+
+def test_a_slow_answer_that_others_overtake_is_no_outage_and_two_hung_ones_are() -> None:
+    whole = of(Script())
+    measured = whole.samples["source"]
+
+    def late(*numbers: int) -> Evidence:
+        made = tuple(replace(s, done=s.done + 2 * 10**8) if s.n in numbers else s for s in measured.samples)
+        return replace(whole, samples={"source": replace(measured, samples=made)})
+
+    assert judge(late(250)).measured == 0.0
+    assert judge(late(250, 251, 252)).measured > 0.04  # type: ignore[operator]
+
+
+def test_requests_that_hung_to_their_time_out_are_counted() -> None:
+    found = outage_of(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5)), "source")
+    assert not isinstance(found, str)
+    assert found.hung in (50, 51)
+    assert f"{found.hung} requests hung" in judge(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5))).because
+
+
+def test_markers_are_probes_too_and_two_paths_are_two_findings() -> None:
+    luck = outages.dice(0)
+    direct = samples(Script([Out(1.0, 2.0, "silent")], after=8), luck)
+    through = samples(Script([Out(1.0, 4.0, "break")], after=8), luck)
+    written = {"writes-direct": outages.markers(direct, "writes-direct"), "writes": outages.markers(through, "writes")}
+    found = evidence(written=written)
+    seconds = [judge_outage(found, Demand("outage", path, 120.0, "s")).measured for path in written]
+    assert seconds == [pytest.approx(1.0, abs=2 * PERIOD), pytest.approx(3.0, abs=2 * PERIOD)]
+
+
+def test_a_repeated_write_is_no_probe_and_an_unsettled_one_says_nothing() -> None:
+    whole = outages.markers(samples(Script(), outages.dice(0)), "writes")
+    repeated = [replace(m, attempt=1, outcome="indeterminate") for m in whole.markers[200:220]]
+    found = replace(whole, markers=(*whole.markers, *repeated))
+    assert judge_outage(evidence(written={"writes": found}), Demand("outage", "writes", 1.0, "s")).measured == 0.0
+    unsettled = replace(whole, markers=tuple(replace(m, done=0) if m.n == 250 else m for m in whole.markers))
+    judged = judge_outage(evidence(written={"writes": unsettled}), Demand("outage", "writes", 1.0, "s"))
+    assert judged.interval is not None
+    assert judged.interval[1] > 0.05
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    whole = of(Script([Out(1.0, 2.0, "hang")]))
+    measured = whole.samples["source"]
+    turned = Samples(measured.path, measured.rate, measured.timeout, measured.start, measured.samples[::-1])
+    assert judge(replace(whole, samples={"source": turned})) == judge(whole)
