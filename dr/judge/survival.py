@@ -1,0 +1,258 @@
+"""What became of the writes to a path when another server took over: the new primary's rows decide. Pure.
+
+Called by: ``dr.judge.verdict``. As in ``dr.judge.loss``, after Jepsen's set-full checker: lost is what was acknowledged
+and is not there; unexpected what is there and was never attempted, or failed for certain; an indeterminate write may be
+there or not. A write is a number and an attempt: where both attempts are there, its repetition wrote it twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence, Marker, Markers
+from dr.evidence.samples import ACKNOWLEDGED, FAILED
+from dr.judge.findings import finding, unknown, within
+from dr.judge.interruption import settled
+from dr.judge.loss import holes
+
+FIRST_ATTEMPT = "0"
+NO_WRITE = {
+    "refused": "it refused",
+    "read-only": "it was read-only",
+    "unreachable": "it could not be reached",
+}
+"""What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survived:
+    """A path's writes against the new primary's rows.
+
+    ``acknowledged``: those that were by the time the rows were read. ``unexpected``: (number, attempt). ``doubt``: why
+    the absence of losses proves nothing, or "".
+    """
+
+    markers: Markers
+    acknowledged: tuple[Marker, ...]
+    lost: tuple[Marker, ...]
+    unexpected: tuple[tuple[int, int], ...]
+    duplicated: tuple[int, ...]
+    saved: int
+    """Indeterminate writes that are there."""
+    doubt: str
+
+
+class Rows:
+    """Which rows a server holds: attempt to ranges of numbers, first and last."""
+
+    def __init__(self, present: Any) -> None:
+        by_attempt = present if isinstance(present, Mapping) else {FIRST_ATTEMPT: present}
+        self.ranges = {int(a): sorted((int(low), int(high)) for low, high in of) for a, of in by_attempt.items()}
+
+    def __contains__(self, key: tuple[int, int]) -> bool:
+        n, attempt = key
+        ranges = self.ranges.get(attempt, [])
+        at = bisect_right(ranges, (n, float("inf"))) - 1
+        return at >= 0 and ranges[at][0] <= n <= ranges[at][1]
+
+    def keys(self, newest: int) -> set[tuple[int, int]]:
+        """Number and attempt of every row up to number ``newest``."""
+        return {
+            (n, a)
+            for a, ranges in self.ranges.items()
+            for low, high in ranges
+            for n in range(low, min(high, newest) + 1)
+        }
+
+    @property
+    def newest(self) -> int:
+        return max((high for ranges in self.ranges.values() for _, high in ranges), default=-1)
+
+
+def survived(evidence: Evidence, path: str) -> Survived | str:
+    """What the new primary holds of the writes to ``path``, or why that cannot be told."""
+    markers, disaster = evidence.markers.get(path), evidence.disaster()
+    seen = next((o for o in reversed(evidence.observations) if (o.what, o.path) == ("markers", path)), None)
+    if markers is None or not markers.markers or disaster is None:
+        return f"No writes were recorded on path {path}."
+    if seen is None:
+        return f"Which writes of path {path} the new primary holds was not read."
+    rows, read = Rows(seen.value["present"]), float(seen.value.get("at") or seen.at)
+    outcomes = {(m.n, m.attempt): m.outcome for m in markers.markers}
+    there = rows.keys(max(n for n, _ in outcomes))
+    acknowledged = [m for m in markers.markers if m.outcome == ACKNOWLEDGED and markers.wall(m.done) <= read]
+    return Survived(
+        markers=markers,
+        acknowledged=tuple(acknowledged),
+        lost=tuple(m for m in acknowledged if (m.n, m.attempt) not in there),
+        unexpected=tuple(sorted(key for key in there if outcomes.get(key, FAILED) == FAILED)),
+        duplicated=tuple(sorted(n for n, attempt in there if attempt == 1 and (n, 0) in there)),
+        saved=sum(outcomes.get(key) not in (None, ACKNOWLEDGED, FAILED) for key in there),
+        doubt=_doubt(evidence, markers, rows, disaster),
+    )
+
+
+def _doubt(evidence: Evidence, markers: Markers, rows: Rows, disaster: float) -> str:
+    numbers = {m.n for m in markers.markers}
+    newest, last = max(numbers), settled(evidence, markers.path)
+    before = [markers.wall(m.done) for m in markers.markers if m.outcome == ACKNOWLEDGED]
+    before = [at for at in before if at <= disaster]
+    unsettled = sorted({m.n for m in markers.markers if m.sent and not m.done and (m.n, m.attempt) not in rows})
+    if not before:
+        return "No write was acknowledged before the disaster."
+    if disaster - max(before) > markers.timeout:
+        return f"The last write before the disaster was acknowledged {disaster - max(before):.1f} s before it."
+    if last is None:
+        return "How far writes had been recorded was not noted after the disaster."
+    if newest < last or rows.newest > newest or len(numbers) != newest + 1:
+        return "The record of writes is not whole."
+    if unsettled:
+        return f"The outcome of writes {holes(unsettled)} was never written down."
+    return ""
+
+
+# -- acknowledged, loss-seconds
+
+
+def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
+    """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated."""
+    found = survived(evidence, demand.path)
+    if isinstance(found, str):
+        return unknown(demand, found)
+    because, count = f"{_told(found)}.", float(len(found.lost))
+    if found.lost or found.unexpected:
+        return finding(demand, Status.MISSED, because, count)
+    if found.doubt:
+        return finding(demand, Status.INCONCLUSIVE, f"{found.doubt} {because}", count)
+    return finding(demand, Status.MET, because, count)
+
+
+def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
+    """Seconds of acknowledged writes that an asynchronous standby did not have, beside the lag seen before."""
+    found, disaster = survived(evidence, demand.path), evidence.disaster()
+    if isinstance(found, str) or demand.limit is None or disaster is None:
+        return unknown(demand, found if isinstance(found, str) else "No limit is known.")
+    low, high = seconds_lost(found, disaster)
+    because = f"{_told(found)}: {high:.2f} s lost.{_lag(evidence, disaster)}"
+    status = Status.MISSED if found.unexpected else within(low, high, demand.limit)
+    if status is Status.MET and found.doubt:
+        status, because = Status.INCONCLUSIVE, f"{found.doubt} {because}"
+    return finding(demand, status, because, high, (low, high))
+
+
+def seconds_lost(found: Survived, disaster: float) -> tuple[float, float]:
+    """From the newest write acknowledged before the first lost one, at most, and from the sending of that, at least.
+
+    To the disaster, or to the last lost write where that was acknowledged later: a server that was given up may have
+    gone on for a while.
+    """
+    if not found.lost:
+        return 0.0, 0.0
+    wall = found.markers.wall
+    first = min(m.sent for m in found.lost)
+    until = max(disaster, *(wall(m.done) for m in found.lost))
+    newest = max((m.done for m in found.acknowledged if m.done < first), default=first)
+    return max(0.0, until - wall(first)), max(0.0, until - wall(newest))
+
+
+def _told(found: Survived) -> str:
+    said = f"Of {len(found.acknowledged)} acknowledged writes {len(found.lost)} are gone"
+    if found.lost:
+        said += f" ({_rows([(m.n, m.attempt) for m in found.lost])})"
+    if found.unexpected:
+        said += f"; rows are there that were never written, or failed for certain ({_rows(found.unexpected)})"
+    if found.saved:
+        said += f"; {found.saved} whose outcome was not known are there"
+    if found.duplicated:
+        said += f"; {len(found.duplicated)} were written twice by their repetition ({holes(found.duplicated)})"
+    return said
+
+
+def _rows(keys: Sequence[tuple[int, int]]) -> str:
+    """Numbers as ranges, repetitions apart."""
+    firsts, again = (sorted(n for n, a in keys if bool(a) is repeated) for repeated in (False, True))
+    return " and ".join(filter(None, (holes(firsts), f"the repetition of {holes(again)}" if again else "")))
+
+
+def _lag(evidence: Evidence, disaster: float) -> str:
+    seen = [o.value for o in evidence.observations if o.what == "lag" and o.at <= disaster]
+    if not seen or seen[-1].get("seconds") is None:
+        return " No lag was seen before the disaster."
+    of = f" of {seen[-1]['replica']}" if seen[-1].get("replica") else ""
+    return f" The lag{of} seen before the disaster was {float(seen[-1]['seconds']):.2f} s."
+
+
+# -- split-brain
+
+
+def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
+    """Once the new primary took writes, no other server may: none of the path's, and not one tried at the old one."""
+    found = survived(evidence, demand.path)
+    taken, old = _taken_elsewhere(evidence, found), _old_primary(evidence)
+    accepted = old is not None and old.get("outcome") == "accepted"
+    if not isinstance(taken, str) and taken:
+        because = f"Another server acknowledged writes after the new primary had: {_rows(_keys(taken))} are not in it."
+        if accepted:
+            because += f" The old primary accepted a write{_identified(old)}, too."
+        return finding(demand, Status.MISSED, because, float(len(taken)))
+    if accepted:
+        return finding(demand, Status.MISSED, f"The old primary accepted a write{_identified(old)} when it came back.")
+    if isinstance(found, str) or isinstance(taken, str):
+        return unknown(demand, found if isinstance(found, str) else str(taken))
+    if found.doubt:
+        return unknown(demand, found.doubt)
+    if old is None or old.get("outcome") not in NO_WRITE:
+        return unknown(demand, "No write was attempted at the old primary when it came back.")
+    because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "
+    return finding(demand, Status.MET, f"{because}{NO_WRITE[str(old['outcome'])]}.", 0.0)
+
+
+def _keys(markers: Sequence[Marker]) -> list[tuple[int, int]]:
+    return [(m.n, m.attempt) for m in markers]
+
+
+def _taken_elsewhere(evidence: Evidence, found: Survived | str) -> tuple[Marker, ...] | str:
+    """Lost writes that were sent after the new primary had acknowledged one, on whatever path."""
+    if isinstance(found, str):
+        return found
+    promoted = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at")
+    if promoted is None:
+        return "When the new primary was promoted was not observed."
+    firsts = [
+        first for path in evidence.markers if (first := _first_taken(evidence, path, float(promoted))) is not None
+    ]
+    if not firsts:
+        return "The new primary is not known to have acknowledged any write."
+    return tuple(m for m in found.lost if found.markers.wall(m.sent) > min(firsts))
+
+
+def _first_taken(evidence: Evidence, path: str, promoted: float) -> float | None:
+    """When the new primary acknowledged its first write on ``path``: sent after the promotion, and there."""
+    found = survived(evidence, path)
+    if isinstance(found, str):
+        return None
+    gone, wall = set(_keys(found.lost)), found.markers.wall
+    kept = (m for m in found.acknowledged if wall(m.sent) > promoted and (m.n, m.attempt) not in gone)
+    return min((wall(m.done) for m in kept), default=None)
+
+
+def _old_primary(evidence: Evidence) -> Mapping[str, Any] | None:
+    seen = evidence.latest("old-primary")
+    return None if seen is None else dict(seen.value)
+
+
+def _identified(old: Mapping[str, Any] | None) -> str:
+    rows = (old or {}).get("rows")
+    return f" ({', '.join(str(row) for row in rows)})" if rows else ""
+
+
+JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {
+    "acknowledged": judge_acknowledged,
+    "loss-seconds": judge_loss_seconds,
+    "split-brain": judge_split_brain,
+}
+"""An objective to its judge."""

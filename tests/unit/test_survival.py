@@ -1,0 +1,213 @@
+"""Writes after a failover: lost, survived, unexpected, written twice, or taken by another server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from dr.domain.model import Finding, Observation, Status
+from dr.evidence.model import Evidence, Marker
+from dr.judge.survival import JUDGES, survived
+from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, written
+
+SYNC, ASYNC = Takeover(), Takeover(lag=0.5)
+
+
+def make(script: Takeover = SYNC) -> Written:
+    return written(script, dice(3))
+
+
+def judge(objective: str, found: Evidence, limit: float | None = None) -> Finding:
+    asked = next(d for d in WRITES if d.objective == objective)
+    return JUDGES[objective](found, asked if limit is None else replace(asked, limit=limit))
+
+
+def seen(of: Written, **changed: object) -> tuple[Observation, ...]:
+    """What is observed of ``of``, with the values of ``changed`` (by name, - as _) instead; None: not observed."""
+    named = {key.replace("_", "-"): value for key, value in changed.items()}
+    kept = [o for o in of.observed() if named.get(o.what, 0) is not None]
+    return tuple(replace(o, value=named.get(o.what, o.value)) for o in kept)
+
+
+def changed(of: Written, change: object) -> Written:
+    made = tuple(change(m) for m in of.markers.markers)  # type: ignore[operator]
+    return replace(of, markers=replace(of.markers, markers=made))
+
+
+def test_nothing_acknowledged_is_lost_with_a_synchronous_standby() -> None:
+    for objective in ("acknowledged", "loss-seconds", "split-brain"):
+        found = judge(objective, run_of(make()))
+        assert found.status is Status.MET, found.because
+
+
+def test_one_acknowledged_write_that_is_gone_is_missed_whatever_the_objective_for_loss() -> None:
+    of = make()
+    found = judge("acknowledged", run_of(replace(of, rows=of.rows - {(100, 0)})))
+    assert (found.status, found.measured) == (Status.MISSED, 1.0)
+    assert "1 are gone (100)" in found.because
+
+
+def test_an_asynchronous_loss_is_counted_in_writes_and_seconds_beside_the_lag() -> None:
+    of = make(ASYNC)
+    lag = Observation("lag", "replica-1", {"seconds": 0.48, "replica": "replica-1"}, DISASTER - 1)
+    found = judge("loss-seconds", run_of(of, (lag, *of.observed())))
+    assert found.status is Status.MET
+    assert found.measured == pytest.approx(0.52, abs=0.03)
+    assert found.interval is not None
+    assert found.interval[0] <= 0.5 <= found.interval[1]
+    assert f"{len(of.lost)} are gone" in found.because
+    assert "lag of replica-1 seen before the disaster was 0.48 s" in found.because
+    assert "No lag was seen" in judge("loss-seconds", run_of(of)).because
+
+
+@pytest.mark.parametrize(("limit", "status"), [(0.4, Status.MISSED), (0.51, Status.INCONCLUSIVE), (1.0, Status.MET)])
+def test_seconds_lost_are_held_against_their_limit_as_an_interval(limit: float, status: Status) -> None:
+    assert judge("loss-seconds", run_of(make(ASYNC)), limit).status is status
+
+
+def test_losses_after_the_disaster_lengthen_what_was_lost() -> None:
+    found = judge("loss-seconds", run_of(make(Takeover(lag=0.5, astray=(2.0, 2.5)))))
+    assert found.measured == pytest.approx(3.0, abs=0.05)
+
+
+def test_indeterminate_writes_may_be_there_or_not() -> None:
+    of = changed(make(), lambda m: replace(m, outcome="indeterminate") if m.n in (40, 41) else m)
+    found = judge("acknowledged", run_of(replace(of, rows=of.rows - {(40, 0)})))
+    assert found.status is Status.MET
+    assert "1 whose outcome was not known are there" in found.because
+
+
+@pytest.mark.parametrize("outcome", ["failed", None])
+def test_a_row_of_a_write_that_failed_or_was_never_attempted_is_missed(outcome: str | None) -> None:
+    of = make()
+    if outcome is None:
+        of = replace(of, rows=of.rows | {(70, 1)})
+    else:
+        of = changed(of, lambda m: replace(m, outcome=outcome) if m.n == 70 else m)
+    found = judge("acknowledged", run_of(of))
+    assert found.status is Status.MISSED
+    assert "never written, or failed for certain (" in found.because
+    assert judge("loss-seconds", run_of(of)).status is Status.MISSED
+
+
+def test_a_write_that_its_repetition_wrote_twice_is_told_and_nothing_lost() -> None:
+    of = make()
+    twice = changed(of, lambda m: replace(m, outcome="indeterminate") if m.n == 60 else m)
+    again = Marker(60, *(3 * (twice.markers.markers[60].done + 1,)), "acknowledged", 1)
+    of = replace(
+        twice,
+        markers=replace(twice.markers, markers=(*twice.markers.markers, again)),
+        rows=twice.rows | {(60, 1)},
+    )
+    found = judge("acknowledged", run_of(of))
+    assert found.status is Status.MET
+    assert "1 were written twice by their repetition (60)" in found.because
+
+
+def test_a_repetition_that_was_acknowledged_and_is_gone_is_lost() -> None:
+    of = make(replace(SYNC, before=3.001))
+    again = next(m for m in of.markers.markers if m.attempt == 1)
+    found = judge("acknowledged", run_of(replace(of, rows=of.rows - {(again.n, 1)})))
+    assert found.status is Status.MISSED
+    assert f"the repetition of {again.n}" in found.because
+
+
+def test_writes_acknowledged_after_the_rows_were_read_prove_nothing() -> None:
+    of = make()
+    newest = max(m.n for m in of.markers.markers)
+    gone = replace(of, rows=of.rows - {(newest, 0)})
+    assert judge("acknowledged", run_of(gone)).status is Status.MISSED
+    early = seen(gone)
+    read = of.markers.wall(of.markers.markers[-1].sent)
+    early = tuple(replace(o, value={**o.value, "at": read}) if o.what == "markers" else o for o in early)
+    assert judge("acknowledged", run_of(gone, early)).status is Status.MET
+
+
+def blinded() -> Sequence[tuple[str, Evidence]]:
+    of = make()
+    markers = of.markers
+    unsettled = changed(of, lambda m: replace(m, done=0, outcome="indeterminate") if m.n == 90 else m)
+    before = [m for m in markers.markers if markers.wall(m.done) < DISASTER - 2.5 or markers.wall(m.sent) > DISASTER]
+    stale = {m.n for m in markers.markers} - {m.n for m in before}
+    idle = changed(of, lambda m: replace(m, outcome="failed") if m.n in stale else m)
+    return (
+        ("nobody read the rows", run_of(of, seen(of, markers=None))),
+        ("no markers", replace(run_of(of), markers={})),
+        ("never settled", run_of(of, settled=False)),
+        ("cut", replace(run_of(of), markers={"writes": replace(markers, markers=markers.markers[:-20])})),
+        (
+            "a hole",
+            replace(
+                run_of(of), markers={"writes": replace(markers, markers=tuple(m for m in markers.markers if m.n != 9))}
+            ),
+        ),
+        ("unsettled", run_of(replace(unsettled, rows=of.rows - {(90, 0)}))),
+        ("idle", run_of(replace(idle, rows=frozenset(k for k in of.rows if k[0] not in stale)))),
+    )
+
+
+@pytest.mark.parametrize(("case", "found"), blinded(), ids=[case for case, _ in blinded()])
+@pytest.mark.parametrize("objective", ["acknowledged", "loss-seconds", "split-brain"])
+def test_evidence_that_is_cut_or_unsettled_is_inconclusive(case: str, found: Evidence, objective: str) -> None:
+    if case == "a hole":  # its row is there although no such write is recorded
+        found = replace(found, observations=tuple(_without_row(o, 9) for o in found.observations))
+    assert judge(objective, found).status is Status.INCONCLUSIVE, judge(objective, found).because
+
+
+def _without_row(seen: Observation, n: int) -> Observation:
+    if seen.what != "markers":
+        return seen
+    (first, last), *rest = seen.value["present"]["0"]
+    return replace(seen, value={"table": True, "present": {"0": [[first, n - 1], [n + 1, last], *rest], "1": []}})
+
+
+def test_a_write_that_another_server_took_is_split_brain_with_its_numbers() -> None:
+    of = make(replace(SYNC, astray=(1.5, 1.7)))
+    found = judge("split-brain", run_of(of))
+    assert (found.status, found.measured) == (Status.MISSED, float(len(of.lost)))
+    assert f"{min(of.lost)[0]} to {max(of.lost)[0]} are not in it" in found.because
+
+
+def test_what_was_lost_before_the_new_primary_took_writes_is_no_split_brain() -> None:
+    assert judge("split-brain", run_of(make(ASYNC))).status is Status.MET
+
+
+def test_an_old_primary_that_takes_a_write_is_split_brain() -> None:
+    of = make()
+    taken = {"outcome": "accepted", "rows": [1_000_001]}
+    for script in (of, make(replace(SYNC, astray=(1.5, 1.7)))):
+        found = judge("split-brain", run_of(script, seen(script, old_primary=taken)))
+        assert found.status is Status.MISSED
+        assert "old primary accepted a write (1000001)" in found.because
+    assert judge("split-brain", run_of(of, seen(of, markers=None, old_primary=taken))).status is Status.MISSED
+
+
+@pytest.mark.parametrize("outcome", ["refused", "read-only", "unreachable"])
+def test_an_old_primary_that_takes_no_write_is_met(outcome: str) -> None:
+    of = make()
+    assert judge("split-brain", run_of(of, seen(of, old_primary={"outcome": outcome}))).status is Status.MET
+
+
+@pytest.mark.parametrize("missing", ["old_primary", "failover"])
+def test_split_brain_is_inconclusive_without_a_look_at_the_old_primary_or_the_promotion(missing: str) -> None:
+    of = make()
+    assert judge("split-brain", run_of(of, seen(of, **{missing: None}))).status is Status.INCONCLUSIVE
+
+
+def test_an_attempt_at_the_old_primary_of_unknown_outcome_proves_nothing() -> None:
+    of = make()
+    found = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "timeout"})))
+    assert found.status is Status.INCONCLUSIVE
+
+
+def test_ranges_alone_are_those_of_first_attempts() -> None:
+    of = make()
+    plain = tuple(
+        replace(o, value={"table": True, "present": o.value["present"]["0"]}) if o.what == "markers" else o
+        for o in of.observed()
+    )
+    found = survived(run_of(of, plain), "writes")
+    assert not isinstance(found, str)
+    assert not found.lost
