@@ -15,17 +15,27 @@ from typing import Any
 from dr.domain.errors import DeadlineError, ProviderError
 from dr.domain.model import Call, Demand, Finding, Phase, Restored, Status, Verdict
 from dr.evidence.model import Entry, Evidence
-from dr.judge import equality, loss, outage
+from dr.judge import corroboration, equality, failover, interruption, loss, outage, survival
 
 Judge = Callable[[Evidence, Demand], Finding]
 
-JUDGES: Mapping[str, Judge] = {**equality.JUDGES, **outage.JUDGES, **loss.JUDGES}
+JUDGES: Mapping[str, Judge] = {
+    **equality.JUDGES,
+    **outage.JUDGES,
+    **loss.JUDGES,
+    **interruption.JUDGES,
+    **survival.JUDGES,
+    **failover.JUDGES,
+    **corroboration.JUDGES,
+}
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
 
 RESTORE = "restore"
 """The id of the planned call that makes the restoration (docs/design.md)."""
+PROMISED = (RESTORE, "failover", "promote")
+"""Calls whose failing is the provider's: what was asked for is then known not to have come."""
 
 _PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
 CONTENT = frozenset({"schema", "data", "foreign-keys", "indexes", "model", "golden", "exact-point", "loss"})
@@ -51,10 +61,10 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
     plan = evidence.record.plan
     findings = [_find(evidence, demand, judges) for demand in plan.demands]
     failed = _failed(evidence)
-    if _provider_failed(failed):
+    if _provider_failed(failed, RESTORE):
         findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
     findings = [_verified(finding, findings) for finding in findings]
-    course = [*_completed(evidence, failed), *_steady(evidence)]
+    course = [*_completed(evidence, failed), *_abandoned(evidence), *_steady(evidence)]
     findings = [*course, *([] if course else _journalled(evidence)), *findings]
     phases, crash = _phases(evidence)
     findings.extend(crash)
@@ -95,9 +105,17 @@ def _failed(evidence: Evidence) -> dict[str, Entry]:
     return failed
 
 
-def _provider_failed(failed: Mapping[str, Entry]) -> bool:
-    """Whether the restoration is known not to have come. Where the harness itself failed, nothing is known."""
-    return RESTORE in failed and failed[RESTORE].data.get("error") in _PROVIDERS_OWN
+def _provider_failed(failed: Mapping[str, Entry], *calls: str) -> bool:
+    """Whether one of ``calls`` is known not to have come. Where the harness itself failed, nothing is known."""
+    return any(call in failed and failed[call].data.get("error") in _PROVIDERS_OWN for call in calls)
+
+
+def _abandoned(evidence: Evidence) -> list[Finding]:
+    try:
+        return list(failover.abandoned(evidence))
+    except Exception as error:
+        because = f"What the provider said of the failover cannot be read: {type(error).__name__}."
+        return [Finding("failover", "", Status.INCONCLUSIVE, because)]
 
 
 def _never_recovered(finding: Finding, failure: Entry) -> Finding:
@@ -143,7 +161,7 @@ def _completed(evidence: Evidence, failed: Mapping[str, Entry]) -> Iterable[Find
     """
     if failed:
         call, entry = next(iter(failed.items()))
-        status = Status.MISSED if _provider_failed(failed) else Status.INCONCLUSIVE
+        status = Status.MISSED if _provider_failed(failed, *PROMISED) else Status.INCONCLUSIVE
         yield Finding("completed", "", status, f"The call {call!r} failed: {_sentence(entry)}")
         return
     undone = [call.id for call in _planned(evidence) if evidence.effect(call.id) is None]
@@ -198,7 +216,7 @@ def _sentence(entry: Entry) -> str:
 
 def _phases(evidence: Evidence) -> tuple[tuple[Phase, ...], list[Finding]]:
     try:
-        return outage.phases(evidence), []
+        return (*outage.phases(evidence), *failover.phases(evidence)), []
     except Exception as error:
         because = f"The phases could not be derived: {type(error).__name__}."
         return (), [Finding("phases", "", Status.INCONCLUSIVE, because)]

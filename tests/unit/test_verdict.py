@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Finding, Observation, Restored, Status
+from dr.domain.model import Call, Demand, Finding, Observation, Restored, Status
 from dr.evidence.model import Evidence
 from dr.judge import outage
 from dr.judge.verdict import Judge, combine, exit_code, judge
@@ -171,6 +171,20 @@ def test_a_restore_that_the_provider_failed_misses_the_time_to_a_copy(error: str
     assert (found.status, found.measured, found.interval) == (Status.MISSED, None, None)
     assert "Quota exceeded." in found.because
     assert judge(evidence, all_met()).status is Status.MISSED
+
+
+@pytest.mark.parametrize("call", ["failover", "promote"])
+def test_a_failover_that_the_provider_failed_is_missed(call: str) -> None:
+    whole = drill()
+    plan = replace(whole.record.plan, calls=(*whole.record.plan.calls, Call(call, call, "failover", "rds", call)))
+    evidence = with_entry(
+        replace(whole, record=replace(whole.record, plan=plan)),
+        "failed",
+        call,
+        {"because": "It did not fail over within 600 s.", "error": "DeadlineError"},
+    )
+    assert judge(evidence, all_met()).status is Status.MISSED
+    assert finding(evidence, "time-to-copy").status is Status.MET
 
 
 def test_a_restore_during_which_the_harness_failed_is_inconclusive() -> None:

@@ -1,0 +1,161 @@
+"""Whether Prometheus saw what the prober saw: the same SLOs by its range query over the same window. Pure.
+
+Called by: ``dr.judge.verdict``. The observation ``prometheus`` is {error} or {range, step, latency, errors, up}: the
+seconds of a rate's window, the seconds between two points, [at, value] of the p95 and of the share of errors, and when
+the service was scraped, as [from, until]. The prober's figure at a point is that of its requests over the same range.
+
+The prober's samples decide the other findings; this one says whether they can be believed. Two figures on different
+sides of a limit are a contradiction: one of the two looks at something else, so that neither is proof, and the finding
+is inconclusive. An answer's latency is compared only where there was one: the service counts no request that never
+reached it, or that it never answered.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence, Sample, Samples
+from dr.judge.findings import finding, unknown
+from dr.judge.interruption import VOID_SHARE
+from dr.judge.windows import good, p95, slo_of
+
+ALERTS = {"HighErrorRate": ("errors", 0.01), "SlowAPIResponse": ("latency", 1.0)}
+"""platform.md, alert rules: above this for five minutes."""
+HOLD = 300.0
+NAMES = {"latency": "p95", "errors": "errors"}
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """The worst over the window, by the prober and by Prometheus."""
+
+    objective: str
+    limit: float
+    prober: float
+    prometheus: float
+
+    @property
+    def contradictory(self) -> bool:
+        return (self.prober > self.limit) != (self.prometheus > self.limit)
+
+    @property
+    def told(self) -> str:
+        return (
+            f"{NAMES[self.objective]} {_said(self.objective, self.prober)} by the prober and"
+            f" {_said(self.objective, self.prometheus)} by Prometheus"
+        )
+
+
+def _said(objective: str, value: float) -> str:
+    return f"{value:.3f} s" if objective == "latency" else f"{value:.2%}"
+
+
+def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
+    """Both figures of each SLO of the path, and whether they lie on one side of its limit."""
+    seen, measured = evidence.observed("prometheus", demand.path), evidence.samples.get(demand.path)
+    slo = slo_of(evidence, demand.path)
+    limits = {name: at for name, at in (("latency", slo.latency), ("errors", slo.errors)) if at is not None}
+    if seen is None or seen.get("error"):
+        return unknown(demand, f"Prometheus gave no data: {(seen or {}).get('error') or 'it was not asked'}.")
+    if measured is None or not measured.samples or not limits:
+        return unknown(demand, f"Path {demand.path} was not measured, or has no SLO to compare.")
+    disaster = evidence.disaster()
+    begin = measured.wall(min(s.due for s in measured.samples))
+    window = (begin if disaster is None else disaster, measured.wall(max(s.done for s in measured.samples)))
+    compared = []
+    for objective, limit in limits.items():
+        figures = _compare(seen, measured, objective, limit, window)
+        if isinstance(figures, str):
+            return unknown(demand, figures)
+        compared.append(figures)
+    because = f"{', '.join(f.told for f in compared)}.{_scraped(seen)} {_alerts(seen)}"
+    against = [NAMES[f.objective] for f in compared if f.contradictory]
+    if against:
+        return unknown(demand, f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
+    return finding(demand, Status.MET, f"Prometheus agrees: {because}")
+
+
+def _compare(
+    seen: Mapping[str, Any], measured: Samples, objective: str, limit: float, window: tuple[float, float]
+) -> _Figures | str:
+    """The worst of the points of which both have a figure, or why they cannot be compared."""
+    client, (begin, end) = _Client(measured, objective), window
+    inside = [(at, value) for at, value in points(seen, objective) if begin <= at <= end]
+    both = [(value, own) for at, value in inside if (own := client.at(at, float(seen["range"]))) is not None]
+    expected = int((end - begin) / float(seen["step"]))
+    if not both or len(inside) < (1 - VOID_SHARE) * expected:
+        return (
+            f"Prometheus has data of the {NAMES[objective]} at {len(both)} of {expected} points from the disaster on."
+        )
+    return _Figures(objective, limit, max(own for _, own in both), max(value for value, _ in both))
+
+
+def points(seen: Mapping[str, Any], objective: str) -> Points:
+    """What was recorded while the service was scraped: a target that is gone keeps its last value for minutes."""
+    up = [(float(begin), float(end)) for begin, end in seen.get("up") or ()]
+    found = [(float(at), float(value)) for at, value in seen.get(objective) or ()]
+    return [(at, v) for at, v in found if math.isfinite(v) and any(begin <= at <= end for begin, end in up)]
+
+
+class _Client:
+    """The prober's own figures of one objective."""
+
+    def __init__(self, measured: Samples, objective: str) -> None:
+        self._objective = objective
+        # the service counts a request when it is done with it
+        self._samples = sorted((s for s in measured.samples if s.done), key=lambda s: s.done)
+        self._done = [measured.wall(s.done) for s in self._samples]
+
+    def at(self, at: float, seconds: float) -> float | None:
+        """Over the ``seconds`` to ``at``; None where no request was done then."""
+        of = self._samples[bisect_left(self._done, at - seconds) : bisect_left(self._done, at)]
+        if self._objective == "errors":
+            return sum(not good(s) for s in of) / len(of) if of else None
+        answered = [_took(s) for s in of if s.status]
+        return p95(answered) if answered else None
+
+
+def _took(sample: Sample) -> float:
+    return max(0.0, (sample.done - sample.due) / 1e9)
+
+
+def _scraped(seen: Mapping[str, Any]) -> str:
+    gaps = len(seen.get("up") or ()) - 1
+    return f" It could not scrape the service {gaps} times." if gaps > 0 else ""
+
+
+def _alerts(seen: Mapping[str, Any]) -> str:
+    fired = {name: fires(points(seen, of), limit, float(seen["step"])) for name, (of, limit) in ALERTS.items()}
+    told = [f"{name} would have fired at {_clock(at)}" for name, at in fired.items() if at is not None]
+    return f"{'; '.join(told) or 'Neither HighErrorRate nor SlowAPIResponse would have fired'}."
+
+
+def fires(of: Points, limit: float, step: float, hold: float = HOLD) -> float | None:
+    """When an alert on ``of`` above ``limit`` for ``hold`` seconds fires first, if it does. A gap resets it."""
+    since: float | None = None
+    last = -math.inf
+    for at, value in of:
+        if value <= limit or at - last > 1.5 * step:
+            since = at if value > limit else None
+        elif since is None:
+            since = at
+        if since is not None and at - since >= hold:
+            return at
+        last = at
+    return None
+
+
+def _clock(at: float) -> str:
+    seconds = int(at) % 86_400
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d} UTC"
+
+
+JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {"corroborated": judge_corroborated}
+"""An objective to its judge."""

@@ -1,0 +1,131 @@
+"""How a failover went: its phases, whether the provider gave it up, and whether the service came back unaided. Pure.
+
+Called by: ``dr.judge.verdict``. The observation ``failover`` has the provider's events and when the new primary was
+promoted; ``service-process`` when the service's process had started, before the disaster and after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from dr.domain.model import Demand, Finding, Observation, Phase, Status
+from dr.evidence.model import Evidence
+from dr.judge.findings import finding, unknown
+from dr.judge.interruption import Outage, outage_of
+from dr.judge.outage import recovered
+from dr.judge.windows import Slo, slo_of, windows
+
+ABANDONED = "RDS-EVENT-0034"
+SAYS_ABANDONED = "abandoning user requested failover"
+"""RDS names no event in what it lists: the message tells (facts of RDS, 13)."""
+SAME_START = 1.0
+"""Seconds by which two readings of one process's start may differ."""
+
+
+def _observed(evidence: Evidence) -> Mapping[str, Any]:
+    seen = evidence.latest("failover")
+    return dict(seen.value) if seen is not None and seen.value else {}
+
+
+def _events(evidence: Evidence) -> tuple[Mapping[str, Any], ...]:
+    return tuple(sorted(_observed(evidence).get("events") or (), key=lambda event: float(event["at"])))
+
+
+def abandoned(evidence: Evidence) -> Iterable[Finding]:
+    """A failover that the provider gave up did not time out: it is known not to have come."""
+    for event in _events(evidence):
+        said = str(event.get("message", ""))
+        if event.get("event") == ABANDONED or SAYS_ABANDONED in said.lower():
+            because = f"The provider abandoned the failover ({ABANDONED}): {said or 'without a reason'}."
+            yield Finding("failover", "", Status.MISSED, because.replace("..", "."))
+            return
+
+
+# -- phases
+
+
+def phases(evidence: Evidence) -> tuple[Phase, ...]:
+    """Detection, promotion, reconnection of the last path to come back, and until the paths are in their SLO again.
+
+    A phase of which an end is not known is left out, and so are those after it.
+    """
+    disaster, promoted = evidence.disaster(), _observed(evidence).get("promoted_at")
+    if disaster is None or promoted is None:
+        return ()
+    begun = [float(event["at"]) for event in _events(evidence) if float(event["at"]) >= disaster]
+    if _observed(evidence).get("promotion_started_at") is not None:
+        begun.append(float(_observed(evidence)["promotion_started_at"]))
+    moments = [("", disaster), ("detection", min([*begun, float(promoted)])), ("promotion", float(promoted))]
+    moments += _after(evidence, float(promoted))
+    return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))
+
+
+def _after(evidence: Evidence, promoted: float) -> Iterator[tuple[str, float]]:
+    paths = [demand.path for demand in evidence.record.plan.demands if demand.objective == "outage"]
+    ends = [end for path in paths if (end := _back(outage_of(evidence, path), promoted)) is not None]
+    if not paths or len(ends) < len(paths) or math.isinf(max(ends)):
+        return
+    back = max(promoted, *ends)
+    yield "reconnection", back
+    in_slo = [_in_slo(evidence, path, back) for path in paths if slo_of(evidence, path) != Slo(None, None)]
+    known = [at for at in in_slo if at is not None]
+    if known and len(known) == len(in_slo):
+        yield "back-in-slo", max(back, *known)
+
+
+def _back(found: Outage | str, promoted: float) -> float | None:
+    """When the path was good again; a path that never was out was good by the promotion."""
+    if isinstance(found, str):
+        return None
+    if found.whole is None:
+        return promoted
+    return math.inf if math.isinf(found.whole.ended.high) else found.whole.ended.best
+
+
+def _in_slo(evidence: Evidence, path: str, back: float) -> float | None:
+    """The start of the first of three windows within the SLO that ends after ``back``."""
+    measured, slo = evidence.samples.get(path), slo_of(evidence, path)
+    if measured is None:
+        return None
+    found = [w for w in windows(measured, evidence.record.window, slo) if w.start + w.seconds > back]
+    first = recovered(found, slo)
+    return None if first is None else found[first].start
+
+
+# -- unaided
+
+
+def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
+    """The service came back, and the process that answers is the one that answered before the disaster."""
+    found, disaster = outage_of(evidence, demand.path), evidence.disaster()
+    if isinstance(found, str) or disaster is None:
+        return unknown(demand, str(found))
+    seen = [o for o in evidence.observations if o.what == "service-process"]
+    before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]
+    if found.still_out:
+        return finding(demand, Status.MISSED, "The service never came back by itself.")
+    if not before or not after:
+        return unknown(demand, "When the service's process had started was not read before the disaster and after it.")
+    if found.whole is not None and after[-1].at < found.whole.ended.high:
+        return unknown(demand, "The service's process was last looked at before the path was back.")
+    return _same(demand, before[-1], after[-1])
+
+
+def _same(demand: Demand, before: Observation, after: Observation) -> Finding:
+    first, last = before.value.get("started"), after.value.get("started")
+    if first is None or last is None:
+        return unknown(demand, "The service does not tell when its process started.")
+    other = before.value.get("pid") != after.value.get("pid")
+    if other or abs(float(last) - float(first)) > SAME_START:
+        because = (
+            f"The service was restarted: its process started {float(last) - float(first):.1f} s after the one before."
+        )
+        return finding(demand, Status.MISSED, because)
+    return finding(demand, Status.MET, "The service came back by itself: its process is the one from before.")
+
+
+JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {"unaided": judge_unaided}
+"""An objective to its judge."""

@@ -1,0 +1,119 @@
+"""Prometheus beside the prober: agreement, contradiction, no data, and when the alerts would have fired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Observation, Status
+from dr.judge.corroboration import fires, judge_corroborated
+from tests.unit.outages import DEMANDS, DISASTER, Out, Script, of
+
+ASKED = Demand("corroborated", "source")
+OUT = Script([Out(5.0, 15.0)], after=60)
+HEALTHY = Script(after=60)
+
+
+def points(value: Callable[[float], float], first: float = 0.0, last: float = 60.0) -> list[list[float]]:
+    return [[DISASTER + at, value(at)] for at in range(int(first), int(last) + 1, 5)]
+
+
+def seen(**changed: Any) -> dict[str, Any]:
+    """What Prometheus recorded of a service that failed a fifth of its requests for a while."""
+    return {
+        "range": 30.0,
+        "step": 5.0,
+        "latency": points(lambda _: 0.004),
+        "errors": points(lambda at: 0.2 if 10 <= at < 45 else 0.0),
+        "up": [[DISASTER - 60, DISASTER + 60]],
+    } | changed
+
+
+def judge(value: dict[str, Any] | None, script: Script = OUT) -> Finding:
+    found = of(script)
+    observed = () if value is None else (Observation("prometheus", "source", value, DISASTER + 60),)
+    return judge_corroborated(replace(found, observations=observed), ASKED)
+
+
+def test_prometheus_agrees_with_both_figures_in_the_sentence() -> None:
+    found = judge(seen())
+    assert found.status is Status.MET, found.because
+    assert "p95 0.004 s by the prober and 0.004 s by Prometheus" in found.because
+    assert "by the prober and 20.00% by Prometheus" in found.because
+    assert "Neither HighErrorRate nor SlowAPIResponse would have fired." in found.because
+
+
+@pytest.mark.parametrize(
+    ("script", "changed", "named"),
+    [
+        (HEALTHY, {}, "errors"),
+        (OUT, {"errors": points(lambda _: 0.0)}, "errors"),
+        (OUT, {"latency": points(lambda _: 1.7)}, "p95"),
+    ],
+)
+def test_a_contradiction_is_inconclusive_and_named(script: Script, changed: dict[str, Any], named: str) -> None:
+    found = judge(seen(**changed), script)
+    assert found.status is Status.INCONCLUSIVE
+    assert f"contradict each other ({named}): p95" in found.because
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"error": "connection refused"},
+        seen(errors=[]),
+        seen(up=[]),
+        seen(up=[[DISASTER - 60, DISASTER + 20]]),
+        seen(latency=points(lambda _: float("nan"))),
+        seen(latency=points(lambda _: 0.004, first=-60, last=5)),
+    ],
+)
+def test_no_data_is_inconclusive(value: dict[str, Any] | None) -> None:
+    found = judge(value)
+    assert found.status is Status.INCONCLUSIVE
+    assert "data" in found.because
+
+
+def test_the_reason_prometheus_gave_is_told() -> None:
+    assert "connection refused" in judge({"error": "connection refused"}).because
+
+
+def test_a_path_without_an_slo_has_nothing_to_compare() -> None:
+    found = of(OUT)
+    plan = replace(found.record.plan, demands=tuple(d for d in DEMANDS if d.objective == "outage"))
+    bare = replace(
+        found, record=replace(found.record, plan=plan), observations=(Observation("prometheus", "source", seen()),)
+    )
+    assert judge_corroborated(bare, ASKED).status is Status.INCONCLUSIVE
+
+
+def test_scrapes_that_failed_are_told() -> None:
+    halves = [[DISASTER - 60, DISASTER + 26], [DISASTER + 34, DISASTER + 60]]
+    found = judge(seen(up=halves))
+    assert found.status is Status.MET
+    assert "could not scrape the service 1 times" in found.because
+
+
+def test_an_alert_fires_after_five_minutes_above_its_threshold() -> None:
+    above = [(float(at), 0.02) for at in range(0, 700, 15)]
+    assert fires(above, 0.01, 15) == 300.0
+    assert fires(above[:20], 0.01, 15) is None
+    assert fires([(at, 0.0 if at == 150 else v) for at, v in above], 0.01, 15) == 465.0
+    assert fires([(at, v) for at, v in above if at != 150], 0.01, 15) == 465.0
+
+
+def test_the_sentence_names_the_alert_and_when_it_would_have_fired() -> None:
+    long = Script([Out(0.0, 400.0)], after=420, rate=10)
+    found = judge(
+        seen(
+            errors=points(lambda _: 1.0, last=420),
+            latency=points(lambda _: 0.004, last=420),
+            up=[[DISASTER - 60, DISASTER + 600]],
+        ),
+        long,
+    )
+    assert "HighErrorRate would have fired at 07:05:30 UTC" in found.because

@@ -1,0 +1,114 @@
+"""Phases of a failover, one that the provider gave up, and whether the service came back unaided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Observation, Status
+from dr.evidence.model import Evidence
+from dr.judge.failover import abandoned, judge_unaided, phases
+from dr.judge.verdict import judge
+from tests.unit import outages
+from tests.unit.outages import DISASTER, Out, Script, of
+
+UNAIDED = Demand("unaided", "source")
+WENT = {
+    "events": [
+        {"at": DISASTER + 0.8, "message": "Multi-AZ instance failover started."},
+        {"at": DISASTER - 60.0, "message": "Backing up DB instance."},
+    ],
+    "promoted_at": DISASTER + 2.0,
+}
+
+
+def run(*observed: Observation, script: Script | None = None) -> Evidence:
+    found = of(script or Script([Out(0.0, 3.0, "silent")], after=15))
+    return replace(found, observations=observed)
+
+
+def failover(**changed: Any) -> Observation:
+    return Observation("failover", "source", WENT | changed, DISASTER + 20)
+
+
+def process(at: float, started: float = 1.0, pid: int = 7) -> Observation:
+    return Observation("service-process", "source", {"pid": pid, "started": started}, DISASTER + at)
+
+
+def test_phases_go_from_the_disaster_to_the_slo() -> None:
+    found = phases(run(failover()))
+    assert [p.name for p in found] == ["detection", "promotion", "reconnection", "back-in-slo"]
+    assert [p.seconds for p in found[:2]] == [pytest.approx(0.8), pytest.approx(1.2)]
+    assert found[2].seconds == pytest.approx(1.0, abs=0.04)
+    assert 0 <= found[3].seconds <= 1.0
+    assert found[0].started == DISASTER
+
+
+def test_a_promotions_start_ends_detection_where_it_comes_first() -> None:
+    assert phases(run(failover(promotion_started_at=DISASTER + 0.5)))[0].seconds == pytest.approx(0.5)
+
+
+def test_phases_end_where_their_moments_are_not_known() -> None:
+    never = Script([Out(0.0, 99.0)])
+    assert [p.name for p in phases(run(failover(), script=never))] == ["detection", "promotion"]
+    assert phases(run(failover(promoted_at=None))) == ()
+    assert phases(run()) == ()
+
+
+def test_a_paths_return_before_the_promotion_takes_no_time() -> None:
+    assert phases(run(failover(), script=Script([Out(0.0, 1.0)], after=15)))[2].seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"event": "RDS-EVENT-0034", "message": ""}, {"message": "Abandoning user requested failover: no standby."}],
+)
+def test_a_failover_that_the_provider_abandoned_is_missed(event: dict[str, str]) -> None:
+    gone = failover(events=[*WENT["events"], event | {"at": DISASTER + 1}])  # type: ignore[misc]
+    (found,) = abandoned(run(gone))
+    assert found.status is Status.MISSED
+    assert "abandoned the failover (RDS-EVENT-0034)" in found.because
+    assert judge(run(gone)).status is Status.MISSED
+    assert not list(abandoned(run(failover())))
+
+
+def test_events_that_cannot_be_read_are_inconclusive() -> None:
+    found = judge(run(failover(events=[{"message": "no time"}])))
+    assert [f.status for f in found.findings if f.objective == "failover"] == [Status.INCONCLUSIVE]
+
+
+def unaided(*observed: Observation, script: Script | None = None) -> Finding:
+    return judge_unaided(run(*observed, script=script), UNAIDED)
+
+
+def test_a_service_whose_process_is_the_one_from_before_came_back_unaided() -> None:
+    assert unaided(process(-5), process(10)).status is Status.MET
+
+
+@pytest.mark.parametrize("other", [{"started": 900.0}, {"pid": 8}])
+def test_a_service_that_was_restarted_did_not_come_back_unaided(other: dict[str, Any]) -> None:
+    assert unaided(process(-5), process(10, **other)).status is Status.MISSED
+
+
+def test_a_service_that_keeps_its_dead_connections_is_missed() -> None:
+    assert unaided(process(-5), process(10), script=Script([Out(0.0, 99.0, "hang")])).status is Status.MISSED
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        (),
+        (process(-5),),
+        (process(10),),
+        (process(-5), process(1.0)),
+        (process(-5), Observation("service-process", "source", {"pid": 7, "started": None}, DISASTER + 10)),
+    ],
+)
+def test_a_process_that_was_not_looked_at_before_and_after_is_inconclusive(seen: tuple[Observation, ...]) -> None:
+    assert unaided(*seen).status is Status.INCONCLUSIVE
+
+
+def test_a_service_that_was_not_measured_is_inconclusive() -> None:
+    assert judge_unaided(outages.evidence(observed=[process(-5), process(10)]), UNAIDED).status is Status.INCONCLUSIVE
