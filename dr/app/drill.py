@@ -22,6 +22,7 @@ from dr.app.signals import halting
 from dr.config.model import Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
+from dr.engine.plan import Asked
 from dr.judge.verdict import ACTIVITIES
 
 GLANCE = 0.2
@@ -40,7 +41,7 @@ class Experiment:
     description: str
     runbook: str
     verbs: tuple[Verb, ...]
-    demands: Mapping[str, str]
+    demands: Asked
     foreign: tuple[str, ...]
     """Activities that are not dr's: the ledger does not see what they do."""
 

@@ -26,7 +26,7 @@ from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunId
 from dr.drivers import process
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import Engine, perform, renew, unwind
-from dr.engine.plan import demands, label, plan
+from dr.engine.plan import Asked, demands, label, plan
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs
 from dr.evidence.model import RunRecord
@@ -149,7 +149,7 @@ def locked(target: str) -> Iterator[None]:
         yield
 
 
-def prepare(settings: Settings, request: Request, asked: Mapping[str, str], tell: Tell) -> Prepared:
+def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:
     """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its
     run directory and from another machine by its tag. Raises what the drivers' look and propose raise."""
     request = replace(request, digest=request_digest(request.target, request.verbs))

@@ -51,7 +51,8 @@ def show(name: str, output: str) -> None:
     click.echo(f"{e.name}: {e.title}\n{e.description}\nRunbook: {e.runbook}\nExperiment: {e.path}\n")
     for verb in e.verbs:
         click.echo(f"  {verb.name} {', '.join(f'{key}={value}' for key, value in verb.args.items())}".rstrip())
-    click.echo(f"\nDemands: {', '.join(f'{objective} [{path}]' for objective, path in e.demands.items())}")
+    of = {name: paths if isinstance(paths, str) else ", ".join(paths) for name, paths in e.demands.items()}
+    click.echo(f"\nDemands: {', '.join(f'{objective} [{paths}]' for objective, paths in of.items())}")
 
 
 @drill.command("run")

@@ -91,6 +91,12 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     """Seconds a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
     loss: float = 0.0
     """Acknowledged markers before the recovery point that may be missing."""
+    outage_failover: float = 120.0
+    """Seconds a path may be out when the standby takes over: RDS's own 60 to 120 s."""
+    outage_promotion: float = 600.0
+    """Seconds a path may be out when a replica is promoted and the service moved: somebody has to decide."""
+    loss_seconds: float = 60.0
+    """Seconds of acknowledged writes that an asynchronous replica may not have had."""
     latency_p95: float = 1.0
     """Seconds; platform.md: readmission_api_request_duration_seconds p95 > 1s alerts."""
     model_latency_p95: float = 2.0

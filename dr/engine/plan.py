@@ -5,7 +5,7 @@ Called by: ``dr.app.session``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dr.config.model import Objectives
@@ -14,8 +14,14 @@ from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Ver
 from dr.ports import Provider
 
 UNNUMBERED = frozenset(
-    {"exact-point", "schema", "data", "foreign-keys", "indexes", "model", "golden", "logins", "configuration"}
+    {
+        *("exact-point", "schema", "data", "foreign-keys", "indexes", "model", "golden", "logins", "configuration"),
+        *("acknowledged", "split-brain", "unaided", "corroborated"),
+    }
 )
+
+Asked = Mapping[str, str | Sequence[str]]
+"""An objective to its path, or to several: each is a demand of its own."""
 
 
 def label(position: int, verb: Verb) -> str:
@@ -29,8 +35,13 @@ def restores_a_time(request: Request) -> bool:
     return any(isinstance(to, Mapping) and "time" in to for to in asked)
 
 
-def demands(request: Request, asked: Mapping[str, str], limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
-    """Freeze the limits of what is ``asked`` (objective to path). Indexes are asked only where they can be checked.
+def promotes(request: Request) -> bool:
+    """Whether the run promotes a replica, and does not only wait for a failover."""
+    return any(verb.name == "promote" for verb in request.verbs)
+
+
+def demands(request: Request, asked: Asked, limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
+    """Freeze the limits of what is ``asked``. Indexes are asked only where they can be checked.
 
     Raises UsageError for an objective that does not exist.
     """
@@ -38,6 +49,8 @@ def demands(request: Request, asked: Mapping[str, str], limits: Objectives, chec
         "time-to-copy": (limits.time_to_copy, "s"),
         "exposure": (limits.exposure_time if restores_a_time(request) else limits.exposure_snapshot, "s"),
         "loss": (limits.loss, "markers"),
+        "loss-seconds": (limits.loss_seconds, "s"),
+        "outage": (limits.outage_promotion if promotes(request) else limits.outage_failover, "s"),
         "latency": (limits.latency_p95, "s"),
         "model-latency": (limits.model_latency_p95, "s"),
         "database-latency": (limits.database_latency_p95, "s"),
@@ -48,9 +61,14 @@ def demands(request: Request, asked: Mapping[str, str], limits: Objectives, chec
         raise UsageError(f"There is no objective {', '.join(unknown)}.", "docs/design.md lists the objectives.")
     return tuple(
         Demand(objective, path, *numbered.get(objective, (None, "")))
-        for objective, path in asked.items()
+        for objective, path in _each(asked)
         if objective != "indexes" or checks_indexes
     )
+
+
+def _each(asked: Asked) -> Iterator[tuple[str, str]]:
+    for objective, paths in asked.items():
+        yield from ((objective, path) for path in ([paths] if isinstance(paths, str) else paths))
 
 
 def plan(

@@ -49,6 +49,17 @@ def test_a_snapshots_exposure_is_not_a_point_in_time_restores(to: dict[str, obje
     )
 
 
+@pytest.mark.parametrize(("verb", "limit"), [("failover", 120.0), ("promote", 600.0)])
+def test_a_promotion_may_take_longer_than_a_failover(verb: str, limit: float) -> None:
+    asked = demands(request(Verb(verb)), {"outage": "writes"}, Objectives(), False)
+    assert asked == (Demand("outage", "writes", limit, "s"),)
+
+
+def test_an_objective_of_several_paths_is_a_demand_of_each() -> None:
+    asked = demands(request(), {"outage": ["writes", "reads"], "unaided": "source"}, Objectives(), False)
+    assert [(d.objective, d.path) for d in asked] == [("outage", "writes"), ("outage", "reads"), ("unaided", "source")]
+
+
 def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
     asked = {"schema": "restored", "indexes": "restored"}
     assert [d.objective for d in demands(request(), asked, Objectives(), False)] == ["schema"]
