@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dr.domain.model import Demand, Finding, Status
-from dr.evidence.model import Evidence, Markers, Samples
+from dr.evidence.model import Evidence, Marker, Markers, Sample, Samples
 from dr.evidence.samples import ACKNOWLEDGED
 from dr.judge.findings import finding, unknown, within
 from dr.judge.windows import LATE, MISSED, STALL, good
@@ -154,15 +154,15 @@ def settled(evidence: Evidence, path: str) -> int | None:
 
 def _noted(of: Samples | Markers) -> Iterator[Probe]:
     """Every probe whose outcome was written down."""
+    told: list[tuple[Sample | Marker, bool]]
     if isinstance(of, Samples):
-        for s in of.samples:
-            if s.done:
-                yield Probe(s.n, of.wall(s.due + s.late), of.wall(s.done), good(s), s.error, s.late / 1e9)
+        told = [(s, good(s)) for s in of.samples]
     else:
-        for m in of.markers:
-            if m.done and m.attempt == 0:
-                answered = m.outcome == ACKNOWLEDGED
-                yield Probe(m.n, of.wall(m.due + m.late), of.wall(m.done), answered, m.error, m.late / 1e9)
+        told = [(m, m.outcome == ACKNOWLEDGED) for m in of.markers if m.attempt == 0]
+    for line, answered in told:
+        asked = line.due + line.late
+        if line.done >= asked:
+            yield Probe(line.n, of.wall(asked), of.wall(line.done), answered, line.error, line.late / 1e9)
 
 
 def _asleep(probes: Sequence[Probe]) -> tuple[Probe, ...]:
@@ -367,7 +367,8 @@ def _never_back(demand: Demand, found: Outage, low: float, because: str) -> Find
 
 
 def _told(found: Outage, whole: Interruption, disaster: float) -> str:
-    after = f"from {whole.began.best - disaster:.2f} s after the disaster"
+    began = whole.began.best - disaster
+    after = f"from {abs(began):.2f} s {'before' if began < 0 else 'after'} the disaster"
     if math.isinf(whole.ended.high):
         said = f"Out for at least {whole.interval[0]:.2f} s {after}"
     else:

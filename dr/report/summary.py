@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
@@ -19,6 +19,8 @@ NOT_ASKED = "not asked"
 _NO_TIME_OR_COUNT = 1e15
 IN_SLO = "within the SLO"
 _KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
+GONE = ("acknowledged", "loss-seconds")
+"""Objectives that say which writes a failover lost."""
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
@@ -75,12 +77,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     return Summary(
         title=f"{verdict.drill or 'restore'} on {verdict.target}",
         headline=_headline(verdict),
-        facts=(
-            _restored(evidence, verdict),
-            _took(evidence, verdict),
-            _point(evidence, verdict),
-            _lost(evidence, verdict),
-        ),
+        facts=_facts(evidence, verdict),
         closing=_closing(verdict),
         findings=tuple(ordered),
         connect=_connect(evidence, standing) if standing else "",
@@ -104,6 +101,10 @@ def origin(evidence: Evidence) -> str:
 def find(verdict: Verdict, objective: str) -> Finding | None:
     """The first finding of ``objective``, or None: not asked."""
     return next((finding for finding in verdict.findings if finding.objective == objective), None)
+
+
+def _of(verdict: Verdict, *objectives: str) -> list[Finding]:
+    return [finding for finding in verdict.findings if finding.objective in objectives]
 
 
 def disaster(evidence: Evidence) -> float | None:
@@ -166,6 +167,33 @@ def _headline(verdict: Verdict) -> str:
     return f"{'; '.join(counts)}."
 
 
+def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
+    out = _of(verdict, "outage")
+    if out:  # nothing is restored when another server takes over
+        return (_out(out), *map(_gone, _of(verdict, *GONE)))
+    return (
+        _restored(evidence, verdict),
+        _took(evidence, verdict),
+        _point(evidence, verdict),
+        _lost(evidence, verdict),
+    )
+
+
+def _out(outages: list[Finding]) -> Fact:
+    """How long each path was out."""
+    unmeasured = {Status.MISSED: "never back"}
+    told = [f"{words.value(f) or unmeasured.get(f.status, 'not known')} [{f.path}]" for f in outages]
+    worst = min((finding.status for finding in outages), key=WORST_FIRST.index)
+    return Fact("Out", ", ".join(told), _limit(replace(outages[0], status=worst)), worst)
+
+
+def _gone(finding: Finding) -> Fact:
+    if finding.measured is None:
+        return Fact("Lost", "not known", f". {finding.because}", finding.status)
+    said = words.value(finding) or words.quantity(finding.measured, "acknowledged writes")
+    return Fact("Lost", said, f" [{finding.path}]{_limit(finding)}. {finding.because}", finding.status)
+
+
 def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     if verdict.restored is None:
         return Fact("Restored", "nothing")
@@ -226,6 +254,9 @@ def _bounds(finding: Finding) -> str:
 
 
 def _closing(verdict: Verdict) -> str:
+    out = _of(verdict, "outage")
+    if out:
+        return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
     parts = [verdict.restored.identifier if verdict.restored else "nothing restored"]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
         finding = find(verdict, objective)

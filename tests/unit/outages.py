@@ -199,7 +199,8 @@ def written(script: Takeover, dice: random.Random, path: str = "writes") -> Writ
     made, rows, lost = [], set(), set()
 
     def note(n: int, attempt: int, asked: float, took: float, outcome: str, error: str = "") -> None:
-        made.append(Marker(n, ns(n / script.rate), ns(asked), ns(asked + took), outcome, attempt, error))
+        due = n / script.rate - script.before
+        made.append(Marker(n, ns(due), ns(asked), ns(asked + took), outcome, attempt, error))
 
     for n in range(round((script.before + script.after) * script.rate)):
         asked, took = n / script.rate - script.before, dice.uniform(0.001, 0.004)

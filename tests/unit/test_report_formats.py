@@ -270,3 +270,20 @@ def test_reports_survive_observations_and_results_of_any_shape(observed: dict[st
     broken = replace(evidence, observations=observations, entries=entries)
     assert text(broken, verdict())
     assert markdown(broken, verdict())
+
+
+def test_text_of_a_failover_says_how_long_each_path_was_out_and_what_was_lost() -> None:
+    failed_over = verdict(
+        Finding("outage", "source", Status.MET, "Out for 4.3 s.", 4.3, "s", 120.0, (4.28, 4.32)),
+        Finding("outage", "reads", Status.MISSED, "It never came back.", None, "s", 120.0),
+        Finding("acknowledged", "writes", Status.MISSED, "25 are gone.", 25.0),
+        Finding("loss-seconds", "writes", Status.INCONCLUSIVE, "Not read.", None, "s", 60.0),
+        drill="db-failover",
+    )
+    lines = text(drill(), failed_over).splitlines()
+    top = "\n".join(lines[:8])
+    assert "Out       4.3 s [source], never back [reads], limit 2 min: missed" in top
+    assert "Lost      25 acknowledged writes [writes]: missed. 25 are gone." in top
+    assert "Lost      not known. Not read." in top
+    assert "Restored" not in top
+    assert lines[-2].startswith("MISSED  out 4.3 s [source], never back [reads], lost 25 acknowledged writes")
