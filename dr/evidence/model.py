@@ -143,7 +143,7 @@ class Evidence:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
         for call in self.record.plan.calls:
             effect = self.effect(call.id) if call.phase == "disaster" else None
-            if effect is not None:
+            if effect is not None and "at" in effect:
                 return float(effect["at"])
         since = self.record.plan.request.since
         return since if since is not None else self.record.started.at

@@ -7,7 +7,7 @@ The rule: a probe is bad that was not answered well, or later than ``Usual.late`
 before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when
 it goes on is seen by its lateness alone: a hang that no probe is late by lasts less than the lateness allowed and the
 time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
-times, too. What is no later than the latest answer before the disaster prolongs no outage.
+times, too. An interruption in which nothing failed, and that is no longer than one before the disaster, prolongs none.
 
 Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
 the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
@@ -77,7 +77,6 @@ class Usual:
     least: float
     median: float
     p99: float
-    worst: float
     late: float
     """Beyond this an answer is bad."""
 
@@ -97,8 +96,8 @@ class Interruption:
 
     began: Edge
     ended: Edge
-    worst: float
-    """The longest that a late answer took; infinite where one was not answered well."""
+    failed: bool
+    """Whether a probe in it failed, and was not only late."""
 
     @property
     def seconds(self) -> float:
@@ -183,7 +182,7 @@ def usual(measured: Measured, disaster: float) -> Usual | None:
         return None
     p99 = took[math.ceil(0.99 * len(took)) - 1]
     late = max(measured.period + took[0], TIMES * p99)
-    return Usual(took[0], took[len(took) // 2], p99, took[-1], late)
+    return Usual(took[0], took[len(took) // 2], p99, late)
 
 
 # -- what it shows
@@ -257,10 +256,12 @@ def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float
     steps = [b.asked - a.asked for a, b in pairwise(telling.all) if b.asked >= disaster]
     bad = {p.asked for p in telling.bad}
     blind = tuple((a, b) for a, b in _gaps(measured, telling, disaster) if a not in bad and b not in bad)
-    pieces = tuple(p for p in _pieces(telling, known, measured.period) if p.ended.high >= disaster)
+    every = list(_pieces(telling, known, measured.period))
+    pieces = tuple(p for p in every if p.ended.high >= disaster)
+    usually = max((p.interval[1] for p in every if not p.failed and p.ended.high < disaster), default=0.0)
     return Outage(
         pieces=pieces,
-        whole=_whole(pieces, known, blind),
+        whole=_whole(pieces, usually, blind),
         unseen=max(steps, default=math.inf) + known.late - known.least,
         blind=blind,
         hung=sum(p.took >= measured.timeout for p in telling.bad if p.done >= disaster),
@@ -287,8 +288,8 @@ def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interrup
     for run in runs:
         if _overtaken(run, telling, known):
             continue
-        worst = max(p.took if p.answered else math.inf for p in run)
-        yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), worst)
+        failed = any(not p.answered for p in run)
+        yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), failed)
 
 
 def _overtaken(run: Sequence[Probe], telling: _Telling, known: Usual) -> bool:
@@ -324,16 +325,19 @@ def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float)
     return Edge(low, (best + up) / 2, high)
 
 
-def _whole(pieces: Sequence[Interruption], known: Usual, blind: Sequence[tuple[float, float]]) -> Interruption | None:
-    """From the first interruption to the last, and to the end of what nobody looked at before or after them."""
+def _whole(pieces: Sequence[Interruption], usually: float, blind: Sequence[tuple[float, float]]) -> Interruption | None:
+    """From the first interruption to the last, and to the end of what nobody looked at before or after them.
+
+    ``usually``: seconds of the longest interruption before the disaster.
+    """
     if not pieces:
         return None
-    counted = [p for p in pieces if p.worst > known.worst or math.isinf(p.ended.high)] or pieces
+    counted = [p for p in pieces if p.failed or p.interval[1] > usually] or pieces
     began, ended = counted[0].began, counted[-1].ended
     earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
     latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
-    worst = max(p.worst for p in counted)
-    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), worst)
+    failed = any(p.failed for p in counted)
+    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), failed)
 
 
 # -- the demand

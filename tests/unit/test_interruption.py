@@ -150,6 +150,16 @@ def test_a_slow_answer_that_others_overtake_is_no_outage_and_two_hung_ones_are()
     assert judge(late(250, 251, 252)).measured > 0.04  # type: ignore[operator]
 
 
+def test_a_pause_that_the_path_had_before_the_disaster_too_prolongs_no_outage() -> None:
+    before, after = Out(-1.5, -1.44, "hang"), Out(4.0, 4.05, "hang")
+    assert judge(of(Script([before, Out(0.5, 1.5), after], after=8))).measured == pytest.approx(1.0, abs=2 * PERIOD)
+    assert judge(of(Script([Out(0.5, 1.5), after], after=8))).measured == pytest.approx(3.55, abs=2 * PERIOD)
+    longer = replace(after, end=4.4)
+    found = judge(of(Script([before, Out(0.5, 1.5), longer], after=8)))
+    assert found.measured == pytest.approx(3.9, abs=2 * PERIOD)
+    assert "in 2 pieces" in found.because
+
+
 def test_requests_that_hung_to_their_time_out_are_counted() -> None:
     found = outage_of(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5)), "source")
     assert not isinstance(found, str)
