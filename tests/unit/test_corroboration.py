@@ -46,6 +46,10 @@ def test_prometheus_agrees_with_both_figures_in_the_sentence() -> None:
     assert "Neither HighErrorRate nor SlowAPIResponse would have fired." in found.because
 
 
+def test_latency_is_compared_of_requests_that_were_answered() -> None:
+    assert judge(seen(), Script([Out(5.0, 15.0, "silent")], after=60)).status is Status.MET
+
+
 @pytest.mark.parametrize(
     ("script", "changed", "named"),
     [

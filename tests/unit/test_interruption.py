@@ -128,6 +128,29 @@ def test_a_stretch_nobody_looked_at_after_the_outage_may_hide_a_further_one() ->
     assert judge(of(script), limit=4.5).status is Status.MET
 
 
+def test_a_stretch_nobody_looked_at_before_the_outage_may_hide_an_earlier_one() -> None:
+    script = Script([Out(3.0, 4.0)], stalls=[(1.0, 2.0)], after=8)
+    found = judge(of(script), limit=2.0)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.interval is not None
+    assert found.interval[1] == pytest.approx(3.0, abs=3 * PERIOD)
+
+
+def test_answers_read_late_do_not_lengthen_the_least_an_outage_took() -> None:
+    script = Script([Out(1.0, 1.7, "hang")], stalls=[(1.6, 2.2)], after=8)
+    found = judge(of(script))
+    assert found.interval is not None
+    assert found.interval[0] <= 0.7 <= found.interval[1]
+
+
+def test_no_limit_below_what_may_go_unseen_is_met() -> None:
+    script = Script([Out(0.0, 0.01)], after=8)
+    whole = of(script)
+    unseen = judge(of(Script(after=8))).interval
+    assert unseen is not None
+    assert judge(whole, limit=unseen[1] - 0.002).status is not Status.MET
+
+
 def test_a_prober_that_hardly_looked_is_inconclusive_whatever_the_limit() -> None:
     stalls = [(0.2 + n, 0.9 + n) for n in range(5)]
     assert judge(of(Script([Out(1.0, 1.5)], stalls=stalls))).status is Status.INCONCLUSIVE
@@ -151,11 +174,14 @@ def test_a_slow_answer_that_others_overtake_is_no_outage_and_two_hung_ones_are()
 
 
 def test_a_pause_that_the_path_had_before_the_disaster_too_prolongs_no_outage() -> None:
-    before, after = Out(-1.5, -1.44, "hang"), Out(4.0, 4.05, "hang")
-    assert judge(of(Script([before, Out(0.5, 1.5), after], after=8))).measured == pytest.approx(1.0, abs=2 * PERIOD)
-    assert judge(of(Script([Out(0.5, 1.5), after], after=8))).measured == pytest.approx(3.55, abs=2 * PERIOD)
-    longer = replace(after, end=4.4)
-    found = judge(of(Script([before, Out(0.5, 1.5), longer], after=8)))
+    def seconds(*outs: Out) -> Finding:
+        return judge(of(Script(outs, before=20, after=8)))
+
+    before, out, after = Out(-1.5, -1.44, "hang"), Out(0.5, 1.5), Out(4.0, 4.05, "hang")
+    assert seconds(before, out, after).measured == pytest.approx(1.0, abs=2 * PERIOD)
+    assert seconds(out, after).measured == pytest.approx(3.55, abs=2 * PERIOD)
+    assert seconds(replace(before, kind="break"), out, after).measured == pytest.approx(3.55, abs=2 * PERIOD)
+    found = seconds(before, out, replace(after, end=4.4))
     assert found.measured == pytest.approx(3.9, abs=2 * PERIOD)
     assert "in 2 pieces" in found.because
 

@@ -163,6 +163,18 @@ def _without_row(seen: Observation, n: int) -> Observation:
     return replace(seen, value={"table": True, "present": {"0": [[first, n - 1], [n + 1, last], *rest], "1": []}})
 
 
+def test_a_record_that_ends_before_the_settled_number_or_before_the_rows_is_not_whole() -> None:
+    of = make()
+    markers = of.markers.markers
+    shorter = replace(of.markers, markers=markers[:-20])
+    fewer = replace(of, rows=frozenset(k for k in of.rows if k[0] <= shorter.markers[-1].n))
+    unheard = replace(run_of(fewer), markers={"writes": shorter})  # the rows are fewer, too
+    beyond = run_of(replace(of, markers=shorter))  # it settled at the shorter record's end
+    for found in (unheard, beyond):
+        assert "not whole" in judge("acknowledged", found).because
+        assert judge("acknowledged", found).status is Status.INCONCLUSIVE
+
+
 def test_a_write_that_another_server_took_is_split_brain_with_its_numbers() -> None:
     of = make(replace(SYNC, astray=(1.5, 1.7)))
     found = judge("split-brain", run_of(of))
