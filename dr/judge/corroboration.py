@@ -1,8 +1,9 @@
 """Whether Prometheus saw what the prober saw: the same SLOs by its range query over the same window. Pure.
 
-Called by: ``dr.judge.verdict``. The observation ``prometheus`` is {error} or {range, step, latency, errors, up}: the
-seconds of a rate's window, the seconds between two points, [at, value] of the p95 and of the share of errors, and when
-the service was scraped, as [from, until]. The prober's figure at a point is that of its requests over the same range.
+Called by: ``dr.judge.verdict``. The observation ``prometheus`` is {error} or {start, end, step, range, latency, errors,
+up, alerts}: the query's grid, the seconds of a rate's window, [at, value] of the p95 and of the share of errors, when
+the service was scraped, as [from, until], and of each alert the times its expression was true. The prober's figure
+at a point is that of its requests over the same range.
 
 The prober's samples decide the other findings; this one says whether they can be believed. Two figures on different
 sides of a limit are a contradiction: one of the two looks at something else, so that neither is proof, and the finding
@@ -20,13 +21,13 @@ from typing import Any
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
+from dr.judge.alerts import stretches
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import VOID_SHARE
 from dr.judge.windows import good, p95, slo_of
 
-ALERTS = {"HighErrorRate": ("errors", 0.01), "SlowAPIResponse": ("latency", 1.0)}
-"""platform.md, alert rules: above this for five minutes."""
 HOLD = 300.0
+"""Seconds that the expression of an alert holds before it fires: platform.md, both rules."""
 NAMES = {"latency": "p95", "errors": "errors"}
 
 Points = Sequence[tuple[float, float]]
@@ -132,24 +133,15 @@ def _scraped(seen: Mapping[str, Any]) -> str:
 
 
 def _alerts(seen: Mapping[str, Any]) -> str:
-    fired = {name: fires(points(seen, of), limit, float(seen["step"])) for name, (of, limit) in ALERTS.items()}
-    told = [f"{name} would have fired at {_clock(at)}" for name, at in fired.items() if at is not None]
-    return f"{'; '.join(told) or 'Neither HighErrorRate nor SlowAPIResponse would have fired'}."
-
-
-def fires(of: Points, limit: float, step: float, hold: float = HOLD) -> float | None:
-    """When an alert on ``of`` above ``limit`` for ``hold`` seconds fires first, if it does. A gap resets it."""
-    since: float | None = None
-    last = -math.inf
-    for at, value in of:
-        if value <= limit or at - last > 1.5 * step:
-            since = at if value > limit else None
-        elif since is None:
-            since = at
-        if since is not None and at - since >= hold:
-            return at
-        last = at
-    return None
+    """When the platform's rules would have fired, by the times at which their own expressions were true."""
+    if seen.get("alerts") is None:
+        return "Whether alerts would have fired was not asked."
+    told, names = [], " and ".join(seen["alerts"])
+    for name, true_at in seen["alerts"].items():
+        start, end, step = (float(seen[key]) for key in ("start", "end", "step"))
+        found = stretches([float(at) for at in true_at], start, end, step, HOLD)
+        told += [f"{name} would have fired at {_clock(s.firing)}" for s in found if s.firing is not None]
+    return f"{'; '.join(told) or f'Of {names} none would have fired'}."
 
 
 def _clock(at: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
-from dr.judge.corroboration import fires, judge_corroborated
+from dr.judge.corroboration import judge_corroborated
 from tests.unit.outages import DEMANDS, DISASTER, Out, Script, of
 
 ASKED = Demand("corroborated", "source")
@@ -43,7 +43,6 @@ def test_prometheus_agrees_with_both_figures_in_the_sentence() -> None:
     assert found.status is Status.MET, found.because
     assert "p95 0.004 s by the prober and 0.004 s by Prometheus" in found.because
     assert "by the prober and 20.00% by Prometheus" in found.because
-    assert "Neither HighErrorRate nor SlowAPIResponse would have fired." in found.because
 
 
 def test_latency_is_compared_of_requests_that_were_answered() -> None:
@@ -102,22 +101,15 @@ def test_scrapes_that_failed_are_told() -> None:
     assert "could not scrape the service 1 times" in found.because
 
 
-def test_an_alert_fires_after_five_minutes_above_its_threshold() -> None:
-    above = [(float(at), 0.02) for at in range(0, 700, 15)]
-    assert fires(above, 0.01, 15) == 300.0
-    assert fires(above[:20], 0.01, 15) is None
-    assert fires([(at, 0.0 if at == 150 else v) for at, v in above], 0.01, 15) == 465.0
-    assert fires([(at, v) for at, v in above if at != 150], 0.01, 15) == 465.0
-
-
 def test_the_sentence_names_the_alert_and_when_it_would_have_fired() -> None:
-    long = Script([Out(0.0, 400.0)], after=420, rate=10)
-    found = judge(
-        seen(
-            errors=points(lambda _: 1.0, last=420),
-            latency=points(lambda _: 0.004, last=420),
-            up=[[DISASTER - 60, DISASTER + 600]],
-        ),
-        long,
-    )
-    assert "HighErrorRate would have fired at 07:05:30 UTC" in found.because
+    true = [DISASTER + at for at in range(10, 331, 5)]
+    grid = {"start": DISASTER, "end": DISASTER + 400}
+    found = judge(seen(**grid, alerts={"HighErrorRate": true, "SlowAPIResponse": true[:20]}))
+    assert found.because.endswith("HighErrorRate would have fired at 07:05:40 UTC.")
+    found = judge(seen(**grid, alerts={"HighErrorRate": true[:30] + true[31:], "SlowAPIResponse": []}))
+    assert found.because.endswith("Of HighErrorRate and SlowAPIResponse none would have fired.")
+    assert found.status is Status.MET
+
+
+def test_alerts_that_were_not_asked_for_are_told() -> None:
+    assert "Whether alerts would have fired was not asked." in judge(seen()).because
