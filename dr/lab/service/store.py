@@ -136,7 +136,12 @@ class Store:
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         async with self._connecting:
             return await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_LIMIT, application_name="readmission-api"
+                self._url,
+                autocommit=True,
+                connect_timeout=CONNECT_LIMIT,
+                application_name="readmission-api",
+                # Behind a pooler in transaction mode the next query may meet a server that never prepared it.
+                prepare_threshold=None,
             )
 
     def _discard(self, broken: psycopg.AsyncConnection[Any] | None = None) -> None:
