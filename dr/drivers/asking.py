@@ -1,7 +1,7 @@
 """Asking a prediction service over HTTP: its answers as digests, its readiness, its histograms.
 
-Called by: ``dr.drivers.serving`` and ``dr.drivers.measuring``; ``ask_golden`` also by the baseline. Proxies of the
-environment are not used: what answers must be the service itself.
+Called by: ``dr.drivers.serving`` and ``dr.drivers.measuring``; ``ask_golden`` also by the baseline, ``get`` also by
+``dr.drivers.prometheus``. Proxies of the environment are not used: what answers must be the service itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import hashlib
 import http.client
 import json
 import re
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from dr.domain.errors import ProviderError, UsageError
 
 PATIENCE = 10.0
 """Seconds for one answer; the first of a cold service takes longer than any later one."""
+CHUNK = 1 << 16
 SAMPLE = re.compile(r"^(?P<name>\w+?)_(?P<part>bucket|count)(?:\{(?P<labels>.*)\})?\s+(?P<value>[0-9.eE+-]+)", re.ASCII)
 BOUND = re.compile(r'(?:^|,)\s*le="([^"]+)"')
 
@@ -25,12 +28,18 @@ Histograms = dict[str, dict[str, Any]]
 """A metric's name to {count, buckets: {upper bound: cumulative count}}, all label sets added up."""
 
 
-def get(url: str, path: str, body: object = None, patience: float = PATIENCE) -> tuple[int, bytes]:
-    """GET ``url`` + ``path``, or POST ``body`` as JSON. Returns status and body. Raises ProviderError, UsageError."""
+def get(
+    url: str, path: str, body: object = None, patience: float = PATIENCE, whose: str = "service"
+) -> tuple[int, bytes]:
+    """GET ``url`` + ``path``, or POST ``body`` as JSON. Returns status and body. Raises ProviderError, UsageError.
+
+    ``patience``: seconds for the whole answer. ``whose``: what answers, for the sentence.
+    """
     parts = urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
-        raise UsageError(f"{url!r} is not the URL of a service.", "Correct the target's service.url.")
+        raise UsageError(f"{url!r} is not the URL of a {whose}.", f"Correct the target's {whose.lower()}.url.")
+    until = time.monotonic() + patience
     connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=patience)
     try:
         if body is None:
@@ -38,13 +47,29 @@ def get(url: str, path: str, body: object = None, patience: float = PATIENCE) ->
         else:
             headers = {"Content-Type": "application/json"}
             connection.request("POST", parts.path.rstrip("/") + path, json.dumps(body).encode(), headers)
+        wire = connection.sock
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, _whole(response, wire, until)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ProviderError(f"The service at {url} does not answer: {reason}.", transient=True) from None
+        raise ProviderError(f"The {whose} at {url} does not answer: {reason}.", transient=True) from None
     finally:
         connection.close()
+
+
+def _whole(response: http.client.HTTPResponse, wire: socket.socket, until: float) -> bytes:
+    """The body. Raises TimeoutError where it is not there in time (the connection's own time-out is for each piece of
+    it), IncompleteRead where it ends early."""
+    pieces = [b""]
+    while len(pieces) == 1 or pieces[-1]:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        wire.settimeout(left)
+        pieces.append(response.read1(CHUNK))
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(pieces)
 
 
 def canonical(document: object) -> bytes:
