@@ -74,7 +74,7 @@ def take(server: Server, destination: Path, limit: float = 3600.0) -> Backup:
     try:
         started, known = _present(server)
         with _Commits(server):
-            _copy_live(server, half / "data", limit)
+            copy_live(server, half / "data", limit=limit)
         finished, _ = _present(server)
         first, covers = _contained(server, half / "data", known)
         sync(half)
@@ -182,9 +182,17 @@ class _Commits:
         self._thread.join()
 
 
-def _copy_live(server: Server, destination: Path, limit: float) -> None:
-    arguments = ["--pgdata", str(destination), "--host", str(server.socket_directory), "--port", str(server.port)]
+def copy_live(
+    server: Server, destination: Path, via: tuple[Path, int] | None = None, slot: str = "", limit: float = 3600.0
+) -> None:
+    """Copy a running server's data with all the WAL that makes it whole. Raises ProviderError.
+
+    ``via``: the directory and port of another socket that leads to it. ``slot``: goes on holding WAL back afterwards.
+    """
+    directory, port = via or (server.socket_directory, server.port)
+    arguments = ["--pgdata", str(destination), "--host", str(directory), "--port", str(port)]
     arguments += ["--username", ADMIN, "--no-password", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+    arguments += [f"--slot={slot}"] if slot else []
     secret = {"PGPASSWORD": server.site.admin_password()}
     answer = server.site.binaries.run("pg_basebackup", arguments, secret, limit)
     if answer.returncode:

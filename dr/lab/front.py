@@ -64,16 +64,17 @@ class Front:
 
     def is_running(self) -> bool:
         _reap()
-        return self._process() is not None
+        return self.living() is not None
 
     def stop(self) -> None:
         """End it. Harmless where it does not run."""
-        found = self._process()
+        found = self.living()
         if found is not None:
             process.kill_tree(found)
         _reap()
 
-    def _process(self) -> process.Process | None:
+    def living(self) -> process.Process | None:
+        """Its process, if it lives."""
         number = process.recorded(self._pid)
         return process.alive(number, str(self._postmaster)) if number is not None else None
 

@@ -79,6 +79,16 @@ class Server:
         return self.directory / "postgresql.conf"
 
     @property
+    def role(self) -> Path:
+        """Settings of its part in replication: kept apart, since the others are written anew at every start."""
+        return self.directory / "replication.conf"
+
+    @property
+    def lost(self) -> Path:
+        """Where its data are while its disk is gone."""
+        return self.directory / "lost"
+
+    @property
     def is_ready(self) -> bool:
         """Whether it was made, or restored, to the end. False: half made, or nothing there; ``remove`` it."""
         return (self.directory / "ready").exists()
@@ -185,7 +195,7 @@ class Server:
         deadline = self.site.clock.now().mono_ns + round(limit * 1e9)
         answer = self.site.binaries.run("pg_ctl", [*arguments, "-t", f"{limit:.0f}"], limit=limit + 10)
         # pg_ctl does not wait for the end of a recovery.
-        started = answer.returncode == 0 and (not recovery or self._recovers(deadline))
+        started = answer.returncode == 0 and (not recovery or self.recovers(deadline))
         if not started:
             reason = self._why(mark) or last_line(answer.stderr) or f"it was not ready within {limit:.0f} s"
             with suppress(DrError):
@@ -194,10 +204,17 @@ class Server:
         if recovery:
             self._configure({})
         # The checkpointer looked at archive_timeout while the server still recovered, and would now sleep for minutes.
+        self.reload()
+
+    def reload(self) -> None:
+        """Have it read its configuration again. It does so a moment later."""
         self.site.binaries.run("pg_ctl", ["reload", "-D", str(self.data), "-s"])
 
-    def _recovers(self, deadline: int) -> bool:
-        """Wait until the recovery has ended. Whether it takes sessions then; False: it gave up, or ran out of time."""
+    def recovers(self, deadline: int) -> bool:
+        """Wait until the recovery has ended. Whether it takes sessions then; False: it gave up, or ran out of time.
+
+        ``deadline``: in monotonic nanoseconds.
+        """
         while self._postmaster() is not None and self.site.clock.now().mono_ns < deadline:
             with suppress(OSError):
                 lines = (self.data / "postmaster.pid").read_text().split("\n")
@@ -232,6 +249,9 @@ class Server:
         else:
             values["listen_addresses"] = ""
             del values["ssl_min_protocol_version"]
+        if not self.role.exists():
+            site.write(self.role, "")
+        values["include"] = str(self.role)
         site.write(self.configuration, settings.render(values))
 
     def _forget_stale_pid(self) -> None:
@@ -259,6 +279,11 @@ class Server:
     def _postmaster(self) -> process.Process | None:
         number = process.recorded(self.data / "postmaster.pid")
         return process.alive(number, str(self.data)) if number is not None else None
+
+    def roots(self) -> list[process.Process]:
+        """The processes that all others of this server descend from: its postmaster's, and its TLS front's."""
+        found = [self._postmaster(), self._front.living() if self._front else None]
+        return [one for one in found if one is not None]
 
     def is_running(self) -> bool:
         """Whether its processes are there. A server whose TLS front died counts as not running."""

@@ -1,6 +1,6 @@
 """Find and end a server's processes, and no others: a recorded pid is believed only where its command line agrees.
 
-Called by: ``dr.lab.postgres`` and ``dr.lab.front``.
+Called by: ``dr.lab.postgres``, ``dr.lab.front`` and ``dr.lab.server_faults``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from psutil import Process
 
-__all__ = ["Process", "alive", "ended", "kill_tree", "recorded"]
+__all__ = ["Process", "alive", "ended", "kill_tree", "recorded", "resume_tree", "suspend_tree"]
 
 
 def alive(pid: int, marker: str) -> Process | None:
@@ -36,14 +36,42 @@ def recorded(path: Path) -> int | None:
 
 def kill_tree(process: Process, limit: float = 10.0) -> None:
     """SIGKILL a process and its children, and wait until they are gone."""
-    family: list[Process] = [process]
-    with contextlib.suppress(psutil.Error):
-        family += process.children(recursive=True)
+    # What it forked after it was listed would outlive it.
+    suspend_tree(process)
+    family = _family(process)
     for member in family:
         with contextlib.suppress(psutil.Error):
             member.kill()
     for member in family:
         ended(member, limit)
+
+
+def suspend_tree(process: Process) -> None:
+    """SIGSTOP a process and all its descendants, those too that are forked meanwhile."""
+    stopped: set[int] = set()
+    while True:
+        # The root first: once it stands still, only a descendant that was not seen yet can still fork.
+        fresh = [member for member in _family(process) if member.pid not in stopped]
+        if not fresh:
+            return
+        for member in fresh:
+            stopped.add(member.pid)
+            with contextlib.suppress(psutil.Error):
+                member.suspend()
+
+
+def resume_tree(process: Process) -> None:
+    """SIGCONT a process and all its descendants. Harmless where none stands still."""
+    for member in reversed(_family(process)):
+        with contextlib.suppress(psutil.Error):
+            member.resume()
+
+
+def _family(process: Process) -> list[Process]:
+    """A process, and then all its descendants."""
+    with contextlib.suppress(psutil.Error):
+        return [process, *process.children(recursive=True)]
+    return [process]
 
 
 def ended(found: Process, limit: float) -> bool:

@@ -29,7 +29,13 @@ DEFAULTS = {
     "huge_pages": "off",
     "jit": "off",
     "wal_level": "replica",
-    "max_wal_senders": "6",
+    # A standby, two replicas and their rebuilding (two each), and a backup (two).
+    "max_wal_senders": "12",
+    # What a standby that is away may hold back, and what one that changes its primary still finds.
+    "max_slot_wal_keep_size": "256MB",
+    "wal_keep_size": "32MB",
+    "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "500ms",
     "min_wal_size": "8MB",
     "max_wal_size": "256MB",
     "archive_mode": "on",
@@ -89,6 +95,35 @@ def archive_command(archive: Path) -> str:
 def fetch_command(archive: Path) -> str:
     """Bring one segment back from an archive."""
     return f'cp {_placed(archive)}/%f "%p"'
+
+
+def stream_from(directory: Path, port: int, slot: str, passfile: Path, readable: bool) -> dict[str, str]:
+    """What makes a server with a standby.signal follow another, through a socket in ``directory``."""
+    parts = {
+        "host": str(directory),
+        "port": str(port),
+        "user": ADMIN,
+        "passfile": str(passfile),
+        "application_name": slot,
+    }
+    return {
+        "primary_conninfo": conninfo(parts),
+        "primary_slot_name": slot,
+        "recovery_target_timeline": "latest",
+        "hot_standby": "on" if readable else "off",
+    }
+
+
+def conninfo(parts: Mapping[str, str]) -> str:
+    """A connection string as libpq reads it."""
+    escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in parts.items()}
+    return " ".join(f"{name}='{value}'" for name, value in escaped.items())
+
+
+def synchronous(name: str) -> dict[str, str]:
+    """Let every COMMIT wait until standby ``name`` has it on disk; "": none waits."""
+    names = 'FIRST 1 ("{}")'.format(name.replace('"', '""')) if name else ""
+    return {"synchronous_standby_names": names, "synchronous_commit": "on"}
 
 
 def recover_to_end_of_backup() -> dict[str, str]:
