@@ -363,11 +363,15 @@ def promote(standby: Server, limit: float = PROMOTION_LIMIT) -> int:
 def rebuild(server: Server, primary: Server, upstream: Upstream, readable: bool) -> Rebuilt:
     """Make a server, whatever state it is in, a standby of ``primary``, and return when it streams.
 
-    It is rewound to where their ways parted, or else copied afresh; what it alone had is gone. A server that runs is
+    It is rewound to where their ways parted, or else copied afresh; what it alone had is gone. A primary that runs is
     killed, not stopped: it must write nothing more.
 
     Raises ProviderError where it cannot be made; it is not ready then (``Server.is_ready``), and this may be repeated.
     """
+    if (server.data / "standby.signal").exists():
+        # It has nothing of its own to write, and can be rewound only from a clean end.
+        with suppress(ProviderError):
+            server.stop(limit=10.0)
     server.kill()
     (server.directory / "ready").unlink(missing_ok=True)
     done = _rebuilt(server, primary, upstream, readable)
@@ -407,7 +411,10 @@ def _rewind(server: Server, primary: Server, upstream: Upstream) -> None:
     secret = {"PGPASSWORD": server.site.admin_password()}
     answer = server.site.binaries.run("pg_rewind", arguments, secret, limit=600.0)
     if answer.returncode:
-        raise ProviderError(f"PostgreSQL on port {server.port} could not be rewound: {last_line(answer.stderr)}.")
+        # What it says last is the command that failed; before it stands why.
+        bad = [line.split(": ", 1)[1] for line in answer.stderr.splitlines() if re.search("error: |FATAL: ", line)]
+        reason = bad[0].strip().rstrip(".") if bad else last_line(answer.stderr)
+        raise ProviderError(f"PostgreSQL on port {server.port} could not be rewound: {reason}.")
 
 
 def follow(standby: Server, primary: Server, upstream: Upstream, readable: bool) -> Rebuilt:
