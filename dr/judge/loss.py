@@ -210,7 +210,7 @@ def exact_point(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, "A snapshot was restored, and no point in time asked for.")
     if replay is not None and replay.status is Status.MISSED:
         return finding(demand, Status.MISSED, replay.because)
-    if evidence.markers is None and replay is not None:
+    if not evidence.markers and replay is not None:
         return finding(demand, replay.status, replay.because)
     if isinstance(judged, str):
         return unknown(demand, judged)
