@@ -17,6 +17,7 @@ from dr.domain.model import Baseline, Demand, Fingerprint, Observation, Repeat, 
 from dr.evidence.model import Evidence
 from dr.judge.verdict import JUDGES, judge
 from tests.unit.recovery import DEMANDS, WALL, evidence, marker, samples
+from tests.unit.test_failover_objectives import KEPT_AND_BROKEN as OF_A_FAILOVER
 
 PRINT = Fingerprint(1.0, 15, "10:10:", {"table public.a": "1"}, {"public.a": TableSum(3, "77", "hash-15/1")})
 BASELINE = Baseline("b", "t", "db", "db-1", PRINT, {"p1": "aa"}, {}, (Repeat(2.0, ()),))
@@ -91,7 +92,7 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
 
 
 def test_every_objective_is_here() -> None:
-    assert set(KEPT_AND_BROKEN) == set(JUDGES)
+    assert set(KEPT_AND_BROKEN) | set(OF_A_FAILOVER) == set(JUDGES)
 
 
 @pytest.mark.parametrize("objective", KEPT_AND_BROKEN)
@@ -108,7 +109,8 @@ def test_an_objective_is_met_where_kept_missed_where_broken_and_not_known_where_
 def test_one_objective_alone_misses_the_verdict_or_keeps_it_from_met(objective: str) -> None:
     _, broken = KEPT_AND_BROKEN[objective]
     for seen, status in ((broken, Status.MISSED), (BLIND, Status.INCONCLUSIVE)):
-        plan = replace(seen.record.plan, calls=(), demands=(asked(objective), *_slo(objective)))
+        disaster = tuple(call for call in seen.record.plan.calls if call.phase == "disaster")
+        plan = replace(seen.record.plan, calls=disaster, demands=(asked(objective), *_slo(objective)))
         assert judge(replace(seen, record=replace(seen.record, plan=plan))).status is status
 
 
