@@ -1,0 +1,255 @@
+"""The lab's network: silence is silence, refusal is refusal, delay is latency and no throttle."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.lab.network.control import Network
+from dr.lab.site import free_port
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, make_server
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    directory = Path(tempfile.mkdtemp(prefix="dr-net-", dir="/tmp"))
+    made = Network(directory)
+    made.start()
+    yield made
+    made.stop()
+    shutil.rmtree(directory)
+
+
+class Echo:
+    """Answers every byte with its own, behind a prefix that names it."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name, self.sessions = name, []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                session, _ = self._socket.accept()
+            except OSError:
+                return
+            self.sessions.append(session)
+            threading.Thread(target=self._serve, args=(session,), daemon=True).start()
+
+    def _serve(self, session: socket.socket) -> None:
+        try:
+            while data := session.recv(1 << 16):
+                session.sendall(self.name + data)
+            session.sendall(b"bye")
+            session.close()
+        except OSError:
+            pass
+
+    def die(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for session in self.sessions:
+            session.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def link(network: Network) -> tuple[Echo, int]:
+    echo, port = Echo(b"a"), free_port()
+    network.open("db", f"127.0.0.1:{port}", echo.address)
+    return echo, port
+
+
+def dial(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=3)
+
+
+def ask(client: socket.socket, data: bytes = b"x") -> bytes:
+    client.sendall(data)
+    return client.recv(1 << 16)
+
+
+def is_silent(client: socket.socket, seconds: float = 0.5) -> bool:
+    client.settimeout(seconds)
+    try:
+        client.recv(1)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_frozen_connection_stays_silent_when_its_server_dies(network: Network, link: tuple[Echo, int]) -> None:
+    echo, port = link
+    old = dial(port)
+    assert ask(old) == b"ax"
+    assert [c.frozen for c in network.freeze("db")] == [True]
+    other = Echo(b"b")
+    network.route("db", other.address)
+    echo.die()
+    old.sendall(b"x" * 100_000)
+    assert is_silent(old)
+    assert ask(dial(port)) == b"bx"
+    network.mode("db", "refuse")
+    assert is_silent(old), "refusing resets no frozen connection"
+
+
+def test_a_route_leaves_present_connections_where_they_are(network: Network, link: tuple[Echo, int]) -> None:
+    old = dial(link[1])
+    assert ask(old) == b"ax"
+    network.route("db", Echo(b"b").address)
+    assert ask(old) == b"ax"
+    assert ask(dial(link[1])) == b"bx"
+
+
+def test_refusal_is_refused_and_resets_what_is_there(network: Network, link: tuple[Echo, int]) -> None:
+    old = dial(link[1])
+    assert ask(old) == b"ax"
+    network.mode("db", "refuse")
+    with pytest.raises(ConnectionResetError):
+        old.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        dial(link[1])
+    network.mode("db", "pass")
+    assert ask(dial(link[1])) == b"ax"
+
+
+def test_a_refusing_socket_keeps_its_file(network: Network) -> None:
+    path = network.log.parent / "wire"
+    network.open("wal", str(path), Echo(b"a").address)
+    network.mode("wal", "refuse")
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(path))
+
+
+def test_silence_lasts_as_long_as_its_mode(network: Network, link: tuple[Echo, int]) -> None:
+    old = dial(link[1])
+    assert ask(old) == b"ax"
+    network.mode("db", "silent")
+    new = dial(link[1])
+    for client in (old, new):
+        client.sendall(b"y")
+        assert is_silent(client)
+    network.mode("db", "pass")
+    for client in (old, new):
+        client.settimeout(3)
+        assert client.recv(10) == b"ay"
+
+
+def test_a_delay_comes_each_way_in_order_and_does_not_throttle(network: Network, link: tuple[Echo, int]) -> None:
+    network.mode("db", "delay", 0.2)
+    client, sent = dial(link[1]), os.urandom(8_000_000)
+    begun = time.monotonic()
+    assert ask(client) == b"ax"
+    assert 0.4 <= time.monotonic() - begun < 0.5
+    sink = socket.create_server(("127.0.0.1", 0))
+    network.route("db", f"127.0.0.1:{sink.getsockname()[1]}")
+    begun, source = time.monotonic(), dial(link[1])
+    server, _ = sink.accept()
+    threading.Thread(target=lambda: (source.sendall(sent), source.shutdown(socket.SHUT_WR))).start()
+    with server.makefile("rb") as got:
+        assert got.read() == sent
+    assert time.monotonic() - begun < 1.5
+
+
+def test_what_was_under_way_is_lost_with_the_server(network: Network) -> None:
+    listener, port = socket.create_server(("127.0.0.1", 0)), free_port()
+    network.open("db", f"127.0.0.1:{port}", f"127.0.0.1:{listener.getsockname()[1]}")
+    network.mode("db", "delay", 0.5)
+    client = dial(port)
+    server, _ = listener.accept()
+    server.sendall(b"never seen")
+    time.sleep(0.1)
+    listener.close()
+    server.close()
+    assert client.recv(100) == b""
+
+
+def test_a_half_closed_connection_still_answers(link: tuple[Echo, int]) -> None:
+    client = dial(link[1])
+    client.shutdown(socket.SHUT_WR)
+    assert client.recv(10) == b"bye"
+    assert client.recv(10) == b""
+
+
+def test_a_server_that_is_gone_resets_the_client(network: Network, link: tuple[Echo, int]) -> None:
+    network.route("db", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionResetError):
+        dial(link[1]).recv(1)
+
+
+def test_bad_requests_are_refused_and_nothing_changes(network: Network, link: tuple[Echo, int]) -> None:
+    with pytest.raises(RefusedError, match="no link 'other'"):
+        network.freeze("other")
+    with pytest.raises(RefusedError, match="Address already in use"):
+        network.open("second", link[0].address, f"127.0.0.1:{link[1]}")
+    with pytest.raises(UsageError, match="no address"):
+        network.open("third", "0.0.0.0:1", link[0].address)
+    with pytest.raises(RefusedError, match="delay"):
+        network.mode("db", "delay", float("inf"))
+    with socket.socket(socket.AF_UNIX) as torn:
+        torn.connect(str(network.log.parent / "network.sock"))
+        torn.sendall(b'{"do":"close","name":"db"}')
+    assert ask(dial(link[1])) == b"ax"
+
+
+def test_a_killed_network_comes_back_with_its_links(network: Network, link: tuple[Echo, int]) -> None:
+    network.route("db", Echo(b"b").address)
+    assert not network.keep()
+    os.kill(network.pid or 0, signal.SIGKILL)
+    assert eventually(lambda: network.pid is None)
+    with pytest.raises(ProviderError):
+        network.freeze("db")
+    assert network.keep()
+    assert ask(dial(link[1])) == b"bx"
+
+
+def test_every_connection_and_change_is_in_the_log(network: Network, link: tuple[Echo, int]) -> None:
+    client = dial(link[1])
+    ask(client)
+    client.close()
+    assert eventually(lambda: not network.connections("db"))
+    network.mode("db", "silent")
+    events = [json.loads(line) for line in network.log.read_text().splitlines()]
+    assert [e["event"] for e in events] == ["started", "link opened", "opened", "closed", "mode"]
+    assert all(a["monotonic_ns"] < b["monotonic_ns"] for a, b in itertools.pairwise(events))
+
+
+def test_postgres_behind_a_link_goes_silent_and_the_next_session_reaches_the_other(network: Network) -> None:
+    with lab_site() as site:
+        first, second = make_server(site, "first"), make_server(site, "second")
+        first.start()
+        second.start()
+        port = free_port()
+        network.open("db", f"127.0.0.1:{port}", f"127.0.0.1:{first.port}")
+
+        def session() -> psycopg.Connection:
+            return psycopg.connect(
+                host="localhost", port=port, user=MASTER, password=PASSWORD, dbname=DATABASE,
+                sslmode="verify-full", sslrootcert=str(site.ca), connect_timeout=10, autocommit=True,
+            )  # fmt: skip
+
+        old = session()
+        old.execute("create table only_here ()")
+        network.freeze("db")
+        network.route("db", f"127.0.0.1:{second.port}")
+        first.kill()
+        old.pgconn.send_query(b"select 1")
+        with socket.socket(fileno=os.dup(old.pgconn.socket)) as end:
+            assert is_silent(end, 1.0)
+        with session() as new:
+            assert new.execute("select to_regclass('only_here')").fetchone() == (None,)
+        old.close()
