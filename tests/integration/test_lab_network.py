@@ -8,19 +8,24 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.network.control import Network
+from dr.lab.process import alive
 from dr.lab.site import free_port
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -196,9 +201,11 @@ def test_bad_requests_are_refused_and_nothing_changes(network: Network, link: tu
         network.freeze("other")
     with pytest.raises(RefusedError, match="Address already in use"):
         network.open("second", link[0].address, f"127.0.0.1:{link[1]}")
+    with pytest.raises(RefusedError, match="is at"):
+        network.open("fourth", f"127.0.0.1:{link[1]}", link[0].address)
     with pytest.raises(UsageError, match="no address"):
         network.open("third", "0.0.0.0:1", link[0].address)
-    with pytest.raises(RefusedError, match="delay"):
+    with pytest.raises(UsageError, match="delay"):
         network.mode("db", "delay", float("inf"))
     with socket.socket(socket.AF_UNIX) as torn:
         torn.connect(str(network.log.parent / "network.sock"))
@@ -215,6 +222,70 @@ def test_a_killed_network_comes_back_with_its_links(network: Network, link: tupl
         network.freeze("db")
     assert network.keep()
     assert ask(dial(link[1])) == b"bx"
+
+
+def test_a_link_that_cannot_come_back_hinders_no_other_and_comes_back_later(network: Network) -> None:
+    echo, taken, port = Echo(b"a"), free_port(), free_port()
+    network.open("first", f"127.0.0.1:{taken}", echo.address)
+    network.open("second", f"127.0.0.1:{port}", echo.address)
+    os.kill(network.pid or 0, signal.SIGKILL)
+    assert eventually(lambda: network.pid is None)
+    with socket.create_server(("127.0.0.1", taken)):
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="Address already in use"):
+                network.keep()
+        assert ask(dial(port)) == b"ax"
+        assert [link.name for link in network.links()] == ["second"]
+    assert not network.keep()
+    assert ask(dial(taken)) == b"ax"
+
+
+def test_what_was_done_after_a_time_out_is_known(
+    network: Network, link: tuple[Echo, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr.lab.network.control.PATIENCE", 0.3)
+    process = psutil.Process(network.pid)
+    process.suspend()
+    with pytest.raises(ProviderError):
+        network.mode("db", "delay", 0.1)
+    process.resume()
+    assert eventually(lambda: [link.mode for link in network.links()] == ["delay"])
+
+
+def test_the_process_ends_with_the_one_that_started_it(network: Network) -> None:
+    network.stop()
+    code = (
+        "import sys, time; from pathlib import Path; from dr.lab.network.control import Network\n"
+        "n = Network(Path(sys.argv[1])); n.start(); print(n.pid, flush=True); time.sleep(60)"
+    )
+    arguments = [sys.executable, "-c", code, str(network.log.parent)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        assert alive(pid, "dr.lab.network") is not None
+        starter.kill()
+        assert eventually(lambda: alive(pid, "dr.lab.network") is None, seconds=5)
+
+
+def test_only_its_own_account_may_speak_to_the_process(network: Network) -> None:
+    assert (network.log.parent / "network.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_clients_wait_without_a_spin_while_no_descriptor_is_left(network: Network, link: tuple[Echo, int]) -> None:
+    process = psutil.Process(network.pid)
+    first = dial(link[1])
+    assert ask(first) == b"ax"
+    _, most = process.rlimit(psutil.RLIMIT_NOFILE)
+    process.rlimit(psutil.RLIMIT_NOFILE, (1, most))
+    waiting = dial(link[1])
+    waiting.sendall(b"y")
+    before = sum(process.cpu_times()[:2])
+    assert is_silent(waiting, 1.0)
+    assert sum(process.cpu_times()[:2]) - before < 0.2
+    assert ask(first) == b"ax"
+    process.rlimit(psutil.RLIMIT_NOFILE, (most, most))
+    waiting.settimeout(3)
+    assert waiting.recv(10) == b"ay"
 
 
 def test_every_connection_and_change_is_in_the_log(network: Network, link: tuple[Echo, int]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import signal
 import socket
 import stat
@@ -24,6 +25,8 @@ from dr.lab.network.link import Answer, Connection, Link, Request, checked, pars
 from dr.lab.network.wire import Wire
 
 BACKLOG = 128
+PAUSE = 0.1
+"""Seconds until clients are accepted again, where there is no descriptor left for one."""
 
 
 class Log:
@@ -37,11 +40,14 @@ class Log:
         os.write(self._file, msgspec.json.encode(line) + b"\n")
 
 
-def bind(address: str) -> socket.socket:
-    """A socket at the address, not listening: who connects is refused. Raises RefusedError where it is taken."""
+def bind(address: str, access: int = 0o666) -> socket.socket:
+    """A socket at the address, not listening: who connects is refused. Raises RefusedError where it is taken.
+
+    ``access``: to a path. Who may come to a link, its directory says; servers run under another account.
+    """
     where = parse(address)
     try:
-        return _bind_path(where) if isinstance(where, str) else _bind_port(where)
+        return _bind_path(where, access) if isinstance(where, str) else _bind_port(where)
     except OSError as error:
         raise _taken(address, error) from None
 
@@ -61,7 +67,7 @@ def _bind_port(where: tuple[str, int]) -> socket.socket:
     return made
 
 
-def _bind_path(path: str) -> socket.socket:
+def _bind_path(path: str, access: int) -> socket.socket:
     """Renamed into place, so that a client finds a socket there at every moment."""
     made, new = socket.socket(socket.AF_UNIX), f"{path}.new"
     try:
@@ -71,8 +77,7 @@ def _bind_path(path: str) -> socket.socket:
         with suppress(FileNotFoundError):
             os.unlink(new)
         made.bind(new)
-        # Its directory says who may come; servers run under another account.
-        os.chmod(new, 0o666)  # noqa: S103
+        os.chmod(new, access)
         os.rename(new, path)
     except OSError:
         made.close()
@@ -116,19 +121,27 @@ class Port:
         if wanted and not self._listening:
             self._socket.setblocking(False)
             self._socket.listen(BACKLOG)
-            self._loop.add_reader(self._socket, self._accept)
+            self._listening = True
+            self._take()
         elif not wanted and self._listening:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._listening = False
             self._socket = bind(self.link.address)
-        self._listening = wanted
+
+    def _take(self) -> None:
+        if self._listening:
+            self._loop.add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
         try:
             client, _ = self._socket.accept()
-        except OSError:
-            return  # gone before it was accepted
+        except OSError as error:
+            # Else the client was gone before it was accepted.
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(PAUSE, self._take)
+            return
         self._count += 1
         number = self._count
         wire = Wire(number, self.link, client, self._over)
@@ -155,6 +168,7 @@ class Port:
         """Stop listening and reset every connection, frozen ones too."""
         if self._listening:
             self._loop.remove_reader(self._socket)
+        self._listening = False
         self._socket.close()
         if self.link.address.startswith("/"):
             with suppress(OSError):
@@ -172,6 +186,10 @@ class Exchange:
 
     def answer(self, line: bytes) -> Answer:
         """Do what a line asks for."""
+        answer = self._tried(line)
+        return msgspec.structs.replace(answer, links=[port.link for port in self._ports.values()])
+
+    def _tried(self, line: bytes) -> Answer:
         try:
             return Answer(connections=self._do(msgspec.json.decode(line, type=Request)))
         except msgspec.DecodeError as error:
@@ -182,6 +200,8 @@ class Exchange:
             return Answer(f"The lab's network could not do it: {error.strerror}.")
 
     def _do(self, asked: Request) -> list[Connection]:
+        if asked.do == "links":
+            return []
         if asked.do == "open":
             self._open(asked)
             return []
@@ -230,14 +250,17 @@ async def _answer(exchange: Exchange, reader: asyncio.StreamReader, writer: asyn
 
 async def serve(directory: Path) -> None:
     """Until standard input ends or a signal comes."""
+    os.umask(0o077)
+    # Each connection takes two descriptors, and a frozen one never gives its client's back.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     log = Log(directory / "network.jsonl")
     exchange = Exchange(log)
-    control = bind(str(directory / "network.sock"))
-    os.chmod(directory / "network.sock", 0o600)
+    control = bind(str(directory / "network.sock"), access=0o600)
     server = await asyncio.start_unix_server(lambda r, w: _answer(exchange, r, w), sock=control)
 
     def heard() -> None:
@@ -247,7 +270,7 @@ async def serve(directory: Path) -> None:
     loop.add_reader(0, heard)
     log.tell("started", "", pid=os.getpid())
     sys.stdout.write("listening\n")
-    sys.stdout.close()
+    sys.stdout.flush()
     await over.wait()
     server.close()
     exchange.close()

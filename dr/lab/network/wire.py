@@ -195,7 +195,12 @@ class Wire:
                 flow.regulate()
 
     async def _dial(self) -> None:
-        server, where = dialled(self.backend)
+        try:
+            server, where = dialled(self.backend)
+        except OSError:
+            self._task = None
+            self.cut("no descriptor left")
+            return
         try:
             await self._loop.sock_connect(server, where)
         except OSError:

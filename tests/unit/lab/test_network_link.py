@@ -13,7 +13,9 @@ def test_an_address_is_a_loopback_port_or_an_absolute_path() -> None:
     assert parse("/run/x/.s.PGSQL.5432") == "/run/x/.s.PGSQL.5432"
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "a/b", "/" * 101])
+@pytest.mark.parametrize(
+    "address", ["", "/", "/run/", "0.0.0.0:1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "a/b", "/" * 101]
+)
 def test_another_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError):
         parse(address)
