@@ -22,9 +22,11 @@ import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.network.control import Network
+from dr.lab.postgres import Server
 from dr.lab.process import alive
+from dr.lab.replication import Upstream, make_standby, sending
 from dr.lab.site import free_port
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 
 
@@ -324,3 +326,41 @@ def test_postgres_behind_a_link_goes_silent_and_the_next_session_reaches_the_oth
         with session() as new:
             assert new.execute("select to_regclass('only_here')").fetchone() == (None,)
         old.close()
+
+
+def test_replication_through_a_link_lags_stops_and_catches_up(network: Network) -> None:
+    """As root the standby is another account's, and comes to the link's socket all the same."""
+    with lab_site() as site:
+        primary, replica = make_server(site, "primary"), Server(site, site.directory / "replica", free_port())
+        wires = site.make_directory(site.directory / "wires")
+        network.open("wal", str(wires / f".s.PGSQL.{primary.port}"), str(primary.socket))
+        make_standby(primary, replica, Upstream(wires, primary.port, "behind"), readable=True)
+        assert len(network.connections("wal")) == 1
+        with log_in(primary) as writer, log_in(replica) as reader:
+            writer.execute("create table here ()")
+
+            def arrived(table: str) -> bool:
+                found = reader.execute("select 1 from pg_class where relname = %s", (table,))
+                return found.fetchone() is not None
+
+            assert eventually(lambda: arrived("here"), seconds=10)
+            network.mode("wal", "delay", 1.0)
+            writer.execute("create table late ()")
+            committed = time.monotonic()
+            behind = sending(primary, "behind")
+            assert behind is not None
+            assert behind.received < behind.present
+            assert eventually(lambda: arrived("late"), seconds=10)
+            assert 0.9 < time.monotonic() - committed < 2.5
+            network.mode("wal", "silent")
+            writer.execute("create table cut ()")
+            time.sleep(4.0)
+            silent = sending(primary, "behind")
+            assert silent is not None
+            assert silent.streaming, "silence is no end"
+            assert silent.silent > 2.0
+            assert not arrived("cut")
+            network.mode("wal", "pass")
+            assert eventually(lambda: arrived("cut"), seconds=10)
+            healed = eventually(lambda: sending(primary, "behind"), seconds=10)
+            assert healed.silent < 2.5
