@@ -22,7 +22,8 @@ from dr.lab.archive import segments
 from dr.lab.postgres import Server
 from dr.lab.replication import Upstream, make_standby, promote, received, receiving, sending, set_synchronous
 from dr.lab.site import Site, free_port
-from tests.lab_servers import eventually, lab_site, log_in, make_server
+from tests.lab_servers import lab_site, log_in, make_server
+from tests.support import eventually
 
 ROUNDS = 20
 
