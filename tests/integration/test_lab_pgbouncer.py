@@ -25,8 +25,9 @@ from dr.lab.postgres import Server
 from dr.lab.service.metrics import Histogram
 from dr.lab.service.store import SESSIONS, Store
 from dr.lab.site import Site, free_port
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, eventually, lab_site, make_server
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 from tests.relay import Relay
+from tests.support import eventually
 
 WHERE = "SELECT current_setting('port')::int"
 BACK_LIMIT = 8.0
@@ -133,7 +134,7 @@ def test_a_server_whose_certificate_is_for_another_name_gets_no_password(pooled:
             pooled.where()
     assert "127.0.0.2" in pooled.pooler.log.read_text()
     pooled.pooler.point("readmission", "127.0.0.1", pooled.first.port)
-    assert eventually(lambda: works(pooled))
+    eventually(lambda: works(pooled))
 
 
 def works(pooled: Pooled) -> bool:
@@ -207,7 +208,7 @@ def test_a_database_is_led_elsewhere_without_a_clients_doing(pooled: Pooled) -> 
         assert connection.execute(WHERE).fetchone() == (pooled.first.port,)
         pooled.pooler.point("readmission", "127.0.0.1", pooled.second.port)
         assert pooled.pooler.entries() == {"readmission": Entry("127.0.0.1", pooled.second.port, DATABASE)}
-        assert eventually(lambda: connection.execute(WHERE).fetchone() == (pooled.second.port,))
+        eventually(lambda: connection.execute(WHERE).fetchone() == (pooled.second.port,))
     assert pooled.where() == pooled.second.port
 
 
@@ -284,13 +285,13 @@ def test_a_server_that_falls_silent_is_left_within_seconds(pooled: Pooled, clien
         crowd = [Client(pooled) for _ in range(clients)]
         for client in crowd:
             client.start()
-        assert eventually(lambda: all(len(client.answers) > 5 for client in crowd))
+        eventually(lambda: all(len(client.answers) > 5 for client in crowd))
         silent = time.monotonic()
         relay.silent = True
         relay.freeze()
         time.sleep(failover)
         relay.backend, relay.silent = pooled.second.port, False
-        assert eventually(lambda: all(c.answers[-1][1] == pooled.second.port for c in crowd), BACK_LIMIT * 2)
+        eventually(lambda: all(c.answers[-1][1] == pooled.second.port for c in crowd), BACK_LIMIT * 2)
         back = max(min(at for at, port in c.answers if port == pooled.second.port) for c in crowd) - silent
         for client in crowd:
             client.stop()
@@ -311,7 +312,7 @@ def test_a_server_that_restarts_is_found_again(pooled: Pooled) -> None:
         pooled.where()
     pooled.first.start()
     started = time.monotonic()
-    assert eventually(lambda: works(pooled))
+    eventually(lambda: works(pooled))
     assert time.monotonic() - started < 4.0
 
 
@@ -322,9 +323,9 @@ def test_one_that_was_killed_is_started_again_and_leads_where_it_led(pooled: Poo
     pooled.pooler.point("readmission", "127.0.0.1", pooled.second.port)
     was = pooled.pooler.pid() or 0
     psutil.Process(was).kill()
-    assert eventually(lambda: pooled.pooler.pid() is None)
+    eventually(lambda: pooled.pooler.pid() is None)
     pooled.pooler.keep()
-    assert eventually(pooled.pooler.answers)
+    eventually(pooled.pooler.answers)
     assert pooled.pooler.pid() != was
     assert pooled.where() == pooled.second.port
     pooled.pooler.stop()

@@ -21,7 +21,8 @@ from dr.judge.alerts import stretches
 from dr.lab import companion, prometheus
 from dr.lab.service.metrics import Metrics
 from dr.lab.site import Site, free_port
-from tests.lab_servers import eventually, lab_site
+from tests.lab_servers import lab_site
+from tests.support import eventually
 
 SELECTOR = f'job="{prometheus.JOB}"'
 
@@ -120,7 +121,7 @@ def watched(site: Site) -> Iterator[Watched]:
     server.start()
     try:
         one = Watched(site, service, server, time.time())
-        assert eventually(lambda: bool(one.client.query_range("up == 1", time.time(), time.time(), 1)))
+        eventually(lambda: bool(one.client.query_range("up == 1", time.time(), time.time(), 1)))
         yield one
     finally:
         server.stop()
@@ -152,7 +153,7 @@ def test_what_is_not_there_is_no_data(watched: Watched) -> None:
 
 def test_every_objectives_expression_gives_the_services_figure(watched: Watched) -> None:
     watched.service.work(4.0, errors=25)
-    assert eventually(lambda: watched.sees("errors"), 5.0)
+    eventually(lambda: watched.sees("errors"), 5.0)
     now = time.time()
     found = {objective: watched.trusted(objective, now, now)[0][1] for objective in EXPRESSIONS}
     # A quantile is known to its bucket: 0.1 to 0.25 s, 2.5 to 5 ms, 10 to 25 ms.
@@ -206,7 +207,7 @@ def test_when_an_alert_would_have_fired_follows_from_its_own_expression(watched:
 
 def test_a_service_that_died_is_not_taken_for_one_that_is_well(watched: Watched) -> None:
     watched.service.work(4.0)
-    assert eventually(lambda: watched.sees("latency"), 5.0)
+    eventually(lambda: watched.sees("latency"), 5.0)
     died = time.time()
     watched.service.stop()
     time.sleep(4.0)
@@ -215,23 +216,23 @@ def test_a_service_that_died_is_not_taken_for_one_that_is_well(watched: Watched)
     assert [at for at, _ in watched.trusted("latency", died, died + 4) if at > died + 1.5] == []
     watched.service.start()
     watched.service.work(3.0)
-    assert eventually(lambda: watched.sees("latency"), 5.0)
+    eventually(lambda: watched.sees("latency"), 5.0)
 
 
 def test_the_time_in_which_prometheus_was_down_is_no_data(watched: Watched) -> None:
     work = threading.Thread(target=watched.service.work, args=(25.0,))
     work.start()
-    assert eventually(lambda: watched.sees("latency"), 5.0)
+    eventually(lambda: watched.sees("latency"), 5.0)
     killed = time.time()
     psutil.Process(watched.server.pid() or 0).kill()
-    assert eventually(lambda: watched.server.pid() is None)
+    eventually(lambda: watched.server.pid() is None)
     with pytest.raises(ProviderError, match=r"The Prometheus at .* does not answer: Connection re"):
         watched.sees("latency")
     time.sleep(7.0)
     watched.server.keep()
-    assert eventually(watched.server.answers)
+    eventually(watched.server.answers)
     back = time.time()
-    assert eventually(lambda: watched.sees("latency"), 15.0)
+    eventually(lambda: watched.sees("latency"), 15.0)
     gap = (killed + 5.0, back - 1.0)
     # It looks back over the gap as if the target had been up throughout.
     assert min(points(watched.client.query_range(f"up{{{SELECTOR}}}", *gap, 1))) < killed + 6.5
