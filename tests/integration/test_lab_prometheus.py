@@ -91,9 +91,10 @@ class Watched:
         scrapes = self.client.query_range(scraped(prometheus.INTERVAL, SELECTOR), start, end, 1)
         return trusted(self.figure(objective, start, end), scrapes)
 
-    def sees(self, objective: str) -> bool:
+    def sees(self, objective: str) -> tuple[tuple[float, float], ...]:
+        """The present moment and figure, where it has them."""
         now = time.time()
-        return bool(self.trusted(objective, now, now))
+        return self.trusted(objective, now, now)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +223,7 @@ def test_a_service_that_died_is_not_taken_for_one_that_is_well(watched: Watched)
 def test_the_time_in_which_prometheus_was_down_is_no_data(watched: Watched) -> None:
     work = threading.Thread(target=watched.service.work, args=(25.0,))
     work.start()
-    eventually(lambda: watched.sees("latency"), 5.0)
+    ((seen, _),) = eventually(lambda: watched.sees("latency"), 5.0)
     killed = time.time()
     psutil.Process(watched.server.pid() or 0).kill()
     eventually(lambda: watched.server.pid() is None)
@@ -238,7 +239,7 @@ def test_the_time_in_which_prometheus_was_down_is_no_data(watched: Watched) -> N
     assert min(points(watched.client.query_range(f"up{{{SELECTOR}}}", *gap, 1))) < killed + 6.5
     assert watched.trusted("latency", *gap) == ()
     # What it had scraped before is still there.
-    assert watched.trusted("latency", killed - 1.0, killed - 1.0)
+    assert watched.trusted("latency", seen, seen)
     work.join()
 
 
