@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from dr.lab.service.app import Rejected, wanted
@@ -83,6 +84,11 @@ def test_every_metric_of_the_platform_is_there_from_the_start() -> None:
     text = Metrics().render()
     for name in ("api_request_errors_total", "model_prediction_errors_total"):
         assert f"\nreadmission_{name} 0\n" in text
+
+
+def test_the_metrics_say_when_the_process_started() -> None:
+    (line,) = [one for one in Metrics().render().splitlines() if one.startswith("process_start_time_seconds")]
+    assert float(line.split()[1]) == pytest.approx(psutil.Process().create_time(), abs=0.01)
 
 
 @pytest.mark.parametrize(("patient", "shown"), [("SYN-0001", "SYN-0001"), ("P0000001", "masked"), (None, None)])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import bisect
 from collections.abc import Mapping
 
+import psutil
+
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 """platform.md's thresholds (0.5, 1 and 2 s) are among the bounds, so that a quantile near them is exact."""
 
@@ -52,6 +54,20 @@ class Histogram:
         return [*lines, f"{self.name}_sum {self._sum:.6f}", f"{self.name}_count {total}"]
 
 
+class Gauge:
+    """A number that stays what it is."""
+
+    def __init__(self, name: str, about: str, value: float) -> None:
+        self.name, self._about, self._value = name, about, value
+
+    def render(self) -> list[str]:
+        return [
+            f"# HELP {self.name} {self._about}",
+            f"# TYPE {self.name} gauge",
+            f"{self.name} {self._value:.3f}",
+        ]
+
+
 def _labels(labels: Mapping[str, str]) -> str:
     inside = ",".join(f'{name}="{value}"' for name, value in labels.items())
     return f"{{{inside}}}" if inside else ""
@@ -69,10 +85,15 @@ class Metrics:
         self.prediction_seconds = Histogram("readmission_model_prediction_duration_seconds", "Model prediction time.")
         self.prediction_errors = Counter("readmission_model_prediction_errors_total", "Predictions that failed.")
         self.query_seconds = Histogram("readmission_database_query_duration_seconds", "Database query duration.")
+        # Every client library of Prometheus's has it, by this name: a restart shows in it.
+        self.started = Gauge(
+            "process_start_time_seconds", "Start of the process, in epoch seconds.", psutil.Process().create_time()
+        )
 
     def render(self) -> str:
         parts = (
             *(self.requests, self.errors, self.request_seconds),
             *(self.prediction_seconds, self.prediction_errors, self.query_seconds),
+            self.started,
         )
         return "\n".join(line for part in parts for line in part.render()) + "\n"
