@@ -58,6 +58,35 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = ""
 
 
+class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PgBouncer in front of the databases, as clients and its administrator reach it."""
+
+    host: str
+    port: int
+    entry: str
+    """The entry that leads to the primary: the database that clients name, and what a promotion leads elsewhere."""
+    admin: Login
+    """Of the console."""
+    configuration: str
+    """The file with the entries, as this machine sees it: an entry is moved there, then PgBouncer is told to reload."""
+    console: str = "pgbouncer"
+    """The console's database."""
+    reads: tuple[str, ...] = ()
+    """Entries that lead to the replicas, in the order of the target's ``replicas``."""
+    ca: str = ""
+    """CA bundle for sslmode=verify-full; empty: the database's."""
+
+
+class PrometheusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Prometheus that scrapes the service."""
+
+    url: str
+    selector: str = ""
+    """Labels of the service's series (``job="readmission-api"``); empty: whatever has their names."""
+    interval: float = 15.0
+    """Seconds between two scrapes."""
+
+
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A system under drill, pinned."""
 
@@ -67,6 +96,15 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The source: DBInstanceIdentifier."""
     database: DatabaseConfig
     service: ServiceConfig | None = None
+    replicas: tuple[str, ...] = ()
+    """The source's read replicas: DBInstanceIdentifiers."""
+    pooler: PoolerConfig | None = None
+    """Absent: clients go to the database directly."""
+    prometheus: PrometheusConfig | None = None
+    """Absent: nothing is corroborated."""
+    faults: tuple[str, ...] = ()
+    """A command that puts a fault into the target: its name and its arguments as JSON follow; with ``--undo`` before
+    the name it takes the fault back. Empty: only the provider's own API is used."""
     endpoint: str = ""
     """RDS and STS endpoint URL; empty: AWS's own for the region."""
     credentials: Credentials = Credentials()
