@@ -34,6 +34,8 @@ def up(patients: int, load: Path | None) -> None:
     click.echo(f"The lab {words}: RDS at {outcome.presence.api}, predictions at {outcome.presence.service}.")
     for what in outcome.presence.added:
         click.echo(f"The dump lacked {what}: added.")
+    for sentence in outcome.presence.absent:
+        click.echo(sentence)
     click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
 
 
@@ -48,6 +50,12 @@ def status() -> None:
     click.echo(f"daemon   pid {now.pid}")
     click.echo(f"rds      {now.api}  account {now.account}  region {now.region}")
     click.echo(f"service  {now.service}")
+    if now.pooler:
+        click.echo(f"pooler   127.0.0.1:{now.pooler}")
+    if now.prometheus:
+        click.echo(f"metrics  {now.prometheus}")
+    for sentence in now.absent:
+        click.echo(f"without  {sentence}")
     for what in now.added:
         click.echo(f"added    {what}, which the dump lacked")
     for one in condition.instances:

@@ -103,8 +103,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prometheus: PrometheusConfig | None = None
     """Absent: nothing is corroborated."""
     faults: tuple[str, ...] = ()
-    """A command that puts a fault into the target: its name and its arguments as JSON follow; with ``--undo`` before
-    the name it takes the fault back. Empty: only the provider's own API is used."""
+    """A command that puts a fault into the target: its name and its arguments, as a JSON object, follow. The neutral
+    value of an argument takes it back. It prints a JSON object. Empty: only the provider's own API is used."""
     endpoint: str = ""
     """RDS and STS endpoint URL; empty: AWS's own for the region."""
     credentials: Credentials = Credentials()

@@ -1,4 +1,4 @@
-"""Everything the lab consists of, made in order: site, account, source instance, platform, service, API, target.
+"""Everything the lab consists of, made in order: site, account, source, platform, pooler, service, API, target.
 
 Called by: ``dr.lab.daemon``.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.access import Access
+from dr.lab.beside import Beside
 from dr.lab.platform import dump, install
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
@@ -31,7 +32,7 @@ from dr.lab.rds.work import Work
 from dr.lab.served import Served
 from dr.lab.settings import SPACING
 from dr.lab.site import free_port, open_site, write_closed
-from dr.lab.target import DATABASE, MASTER, PROFILE, SOURCE, render
+from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, SOURCE, render
 from dr.ports import Clock
 
 SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
@@ -53,6 +54,7 @@ class Lab:
         self._faults = Faults()
         self._work = Work(self._store, self._servers, clock, self._faults)
         self._api = Api(RdsLab(self._store, self._work, clock))
+        self._beside = Beside(self._site)
         self._served: Served | None = None
         self.added: tuple[str, ...] = ()
         """What a loaded dump lacked and the service needs."""
@@ -68,6 +70,7 @@ class Lab:
         self._api.close()
         if self._served is not None:
             self._served.stop()
+        self._beside.stop()
         self._work.close(5.0)
         self._servers.close()
 
@@ -83,6 +86,21 @@ class Lab:
     def service_process(self) -> tuple[int, float]:
         """The service's pid and start time."""
         return self._running_service().process
+
+    @property
+    def pooler_port(self) -> int:
+        """PgBouncer's; 0 where there is none."""
+        return self._beside.pooler.port if self._beside.pooler else 0
+
+    @property
+    def prometheus_url(self) -> str:
+        """Empty where there is none."""
+        return self._beside.prometheus.url if self._beside.prometheus else ""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Sentences on what is not installed."""
+        return self._beside.absent
 
     def _running_service(self) -> Served:
         if self._served is None:
@@ -107,9 +125,11 @@ class Lab:
             yield "adding what the service needs"
             self.added = install.complete(access, artifacts, closed).added
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
-        yield "starting the prediction service"
-        self._served = Served(self._directory, source.port, free_port())
+        yield "starting PgBouncer, the prediction service and Prometheus"
+        self._beside.pool({ENTRY: source.port})
+        self._served = Served(self._directory, self.pooler_port or source.port, free_port())
         self._served.start()
+        self._beside.scrape(self._served.url)
         self._api.start()
 
     def _make_source(self) -> Instance:
@@ -144,7 +164,11 @@ class Lab:
         credentials = f"[{PROFILE}]\n{keys}region = {self.account.region}\n"
         write_closed(self._directory / "aws-credentials", credentials)
         write_closed(self._directory / "pgpass", f"127.0.0.1:*:*:{MASTER}:{self._password}\n")
-        target = render(self._directory, self.account, self.api_url, self.service_url, self._site.ca)
+        target = render(
+            *(self._directory, self.account, self.api_url, self.service_url, self._site.ca),
+            pooler=self._beside.pooler,
+            metrics=self._beside.prometheus,
+        )
         write_closed(self._directory / "target.yaml", target)
 
     # Keeping
@@ -159,6 +183,7 @@ class Lab:
                 self._nights.add(one.identifier)
                 self._work.begin(partial(self._back_up_nightly, one))
         self._running_service().keep()
+        self._beside.keep()
 
     def _back_up_nightly(self, one: Instance) -> None:
         """The daily backup, of the source between two baselines: without them nobody could judge a restore of it."""
@@ -194,6 +219,8 @@ class Lab:
             "set_quota": self.set_quota,
             "kill_server": self.kill_server,
             "age_backups": self.age_backups,
+            "pgbouncer": self._beside.set_pooler_down,
+            "prometheus": self._beside.set_prometheus_down,
             "instances": self.instances,
         }
 

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -69,6 +70,7 @@ class Companion:
         self._site = site
         self._program = program
         self._pid = directory / f"{program.path.name}.pid"
+        self._lock = threading.RLock()
         self._child: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._again = 0.0
@@ -87,9 +89,10 @@ class Companion:
 
     def launch(self) -> None:
         """Start it, in place of one that runs already, and return when it answers. Raises ProviderError."""
-        self.stop()
-        self._spawn()
-        self._wanted = True
+        with self._lock:
+            self.stop()
+            self._spawn()
+            self._wanted = True
         limit = time.monotonic() + READY_LIMIT
         while not (self._listens() and self.answers()):
             if self.pid() is None or time.monotonic() > limit:
@@ -99,22 +102,30 @@ class Companion:
 
     def keep(self) -> None:
         """Start it again if it died; one that was stopped stays so."""
-        if self._wanted and self.pid() is None and time.monotonic() >= self._again:
-            log.warning("%s ended; it is started again", self.title)
-            self._again = time.monotonic() + PAUSE
-            self._spawn()
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._wanted and self.pid() is None and time.monotonic() >= self._again:
+                log.warning("%s ended; it is started again", self.title)
+                self._again = time.monotonic() + PAUSE
+                self._spawn()
+        except ProviderError as error:
+            log.error("%s", error)
+        finally:
+            self._lock.release()
 
     def stop(self) -> None:
         """Ask it to end, and end it where it does not. Harmless where it does not run."""
-        self._wanted = False
-        found = self._process()
-        if found is not None:
-            with suppress(psutil.Error):
-                found.terminate()
-            if not process.ended(found, STOP_LIMIT):
-                process.kill_tree(found)
-        self._reap()
-        self._pid.unlink(missing_ok=True)
+        with self._lock:
+            self._wanted = False
+            found = self._process()
+            if found is not None:
+                with suppress(psutil.Error):
+                    found.terminate()
+                if not process.ended(found, STOP_LIMIT):
+                    process.kill_tree(found)
+            self._reap()
+            self._pid.unlink(missing_ok=True)
 
     def pid(self) -> int | None:
         """Its process id, if it lives."""
@@ -153,6 +164,9 @@ class Companion:
     def _process(self) -> process.Process | None:
         self._reap()
         number = process.recorded(self._pid)
+        if number is None and self._child is not None:
+            # Somebody removed or moved the lab's directory.
+            number = self._child.pid
         return process.alive(number, str(self.configuration)) if number is not None else None
 
     def _reap(self) -> None:

@@ -1,6 +1,6 @@
 """Bring the lab up and down, ask how it is, and put faults into it.
 
-Called by: ``dr.cli.lab``, ``dr.app`` (nothing but ``up``'s baseline comes from there) and tests.
+Called by: ``dr.cli.lab``, ``dr.app`` (nothing but ``up``'s baseline comes from there), ``dr.lab.fault`` and tests.
 """
 
 from __future__ import annotations
@@ -282,5 +282,6 @@ def inject(fault: str, **arguments: Any) -> Any:
     - ``share_foreign_snapshot(snapshot, encrypted)``: another account shares a copy; returns its ARN.
     - ``age_backups(instance, seconds)``: its automated backups are that much older.
     - ``set_quota(instances)``; ``kill_server(instance)``.
+    - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.
     """
     return call(directory(), running().control, fault, **arguments)

@@ -1,4 +1,4 @@
-"""The lab's own process: ``python -m dr.lab.daemon``. It holds the API, the servers and the prediction service.
+"""The lab's own process: ``python -m dr.lab.daemon``. It holds the API, the servers, and what stands on and beside them.
 
 Called by: ``dr.lab.control.up``, which starts it detached. It ends on SIGTERM, and when its directory is gone; whatever
 a killed one left is ended and removed by the next, which starts afresh.
@@ -28,7 +28,7 @@ from dr.lab.rds.remote import Remote
 
 log = logging.getLogger("dr.lab.daemon")
 TICK = 0.3
-"""Seconds between two looks at servers, archives and the service."""
+"""Seconds between two looks at servers, archives, the service and what stands beside."""
 KEPT = ("daemon.json", "daemon.lock", "daemon.log", "up.lock")
 
 
@@ -81,7 +81,8 @@ class Daemon:
         p.api, p.control, p.service = lab.api_url, remote.port, lab.service_url
         p.account, p.region = lab.account.id, lab.account.region
         p.service_pid, p.service_started = lab.service_process
-        p.added = lab.added
+        p.added, p.absent = lab.added, lab.absent
+        p.pooler, p.prometheus = lab.pooler_port, lab.prometheus_url
         lab.publish()
         self._tell(PREPARED)
         return lab
@@ -104,6 +105,7 @@ class Daemon:
 def clean(directory: Path, left: Presence | None) -> None:
     """End what a killed daemon left and remove its state. Raises DrError where something holds out."""
     from dr.evidence.clock import SystemClock
+    from dr.lab.beside import end_strays
     from dr.lab.rds.postgres import remove_strays
     from dr.lab.site import open_site
 
@@ -112,6 +114,7 @@ def clean(directory: Path, left: Presence | None) -> None:
         if stray is not None:
             stray.kill()
             psutil.wait_procs([stray], timeout=10)
+    end_strays(directory)
     if (directory / "instances").is_dir():
         remove_strays(open_site(directory, SystemClock()))
     for path in directory.iterdir():

@@ -39,6 +39,12 @@ class Presence(msgspec.Struct):
     service: str = ""
     service_pid: int = 0
     service_started: float = 0.0
+    pooler: int = 0
+    """PgBouncer's loopback port; 0: there is none."""
+    prometheus: str = ""
+    """Its URL; "": there is none."""
+    absent: tuple[str, ...] = ()
+    """Sentences on what is not installed, and what the lab does without it."""
     account: str = ""
     region: str = ""
     patients: int = 0

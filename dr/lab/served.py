@@ -1,4 +1,4 @@
-"""The prediction service on the source: started with the lab, and again when it dies.
+"""The prediction service, on the pooler or on the source: started with the lab, and again when it dies.
 
 Called by: ``dr.lab.bringup``.
 """
@@ -29,7 +29,7 @@ PAUSE = 1.0
 
 
 class Served:
-    """The service's process. ``url`` stays the same over restarts."""
+    """The service's process. ``url`` stays the same over restarts. ``database_port``: PgBouncer's, or the source's."""
 
     def __init__(self, directory: Path, database_port: int, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"

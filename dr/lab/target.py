@@ -11,10 +11,21 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from dr.config.model import Credentials, DatabaseConfig, Login, ServiceConfig, Target
+from dr.config.model import (
+    Credentials,
+    DatabaseConfig,
+    Login,
+    PoolerConfig,
+    PrometheusConfig,
+    ServiceConfig,
+    Target,
+)
 from dr.domain.model import Grant
+from dr.lab import pgbouncer, prometheus
+from dr.lab.pgbouncer import PgBouncer
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import ANALYST, API, HARNESS, secret_file
+from dr.lab.prometheus import Prometheus
 from dr.lab.rds.account import DRILL_SECURITY_GROUP, DRILL_SUBNET_GROUP
 from dr.lab.rds.signature import Account
 
@@ -22,10 +33,23 @@ SOURCE = "readmission-db"
 DATABASE = "readmission"
 MASTER = "readmission_admin"
 PROFILE = "lab"
+ENTRY = "readmission"
+"""PgBouncer's entry for the service."""
+READS = "readmission_ro_{}"
+"""Its entry for a replica, counted from 1."""
 
 
-def render(directory: Path, account: Account, api: str, service: str, ca: Path) -> str:
-    """target.yaml's text; no secret in it, only where the secrets are."""
+def render(
+    directory: Path,
+    account: Account,
+    api: str,
+    service: str,
+    ca: Path,
+    replicas: tuple[str, ...] = (),
+    pooler: PgBouncer | None = None,
+    metrics: Prometheus | None = None,
+) -> str:
+    """target.yaml's text; no secret in it, only where the secrets are. ``replicas``: their identifiers."""
 
     def login(role: str) -> Login:
         return Login(role, f"file:{secret_file(directory / 'secrets', role)}")
@@ -53,6 +77,25 @@ def render(directory: Path, account: Account, api: str, service: str, ca: Path) 
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
         ),
+        replicas=replicas,
+        pooler=_pooler(pooler, len(replicas)) if pooler else None,
+        prometheus=_prometheus(metrics) if metrics else None,
+        faults=(sys.executable, "-m", "dr.lab.fault"),
         restored={"DBSubnetGroupName": DRILL_SUBNET_GROUP, "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP]},
     )
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
+
+
+def _pooler(pooler: PgBouncer, replicas: int) -> PoolerConfig:
+    return PoolerConfig(
+        host="127.0.0.1",
+        port=pooler.port,
+        entry=ENTRY,
+        admin=Login(pgbouncer.ADMIN, f"file:{secret_file(pooler.directory, pgbouncer.ADMIN)}"),
+        configuration=str(pooler.configuration),
+        reads=tuple(READS.format(n) for n in range(1, replicas + 1)),
+    )
+
+
+def _prometheus(metrics: Prometheus) -> PrometheusConfig:
+    return PrometheusConfig(metrics.url, f'job="{prometheus.JOB}"', prometheus.INTERVAL)
