@@ -6,8 +6,8 @@ Called by: ``dr.wiring``, which makes one for each target at RDS, and the engine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from dr.config.context import Context
 from dr.config.load import secret
@@ -16,25 +16,20 @@ from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request
 from dr.drivers import rds_look, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds_instances import GONE, Instances, pairs
 from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
-from dr.drivers.rds_states import State, classify
+from dr.drivers.rds_states import State
 from dr.evidence import profiles
-
-T = TypeVar("T")
 
 IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
-PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Before a step that failed for a passing reason is repeated."""
 LISTED_SECONDS = 120.0
 """RDS may list an instance only some time after it accepted to make it."""
 SETTLED_SECONDS = 60.0
 """A change may take a moment to show; what has not arrived by then is reported as a difference."""
 LOG_FILES = 4
 LOG_PORTIONS = 20
-
-_GONE = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
 
 
 class RdsProvider:
@@ -44,6 +39,7 @@ class RdsProvider:
         self._context = context
         self._target = context.target
         self._client = client or RdsClient(context.target)
+        self._at = Instances(context, self._client)
         self._confirmed: float | None = None
         self._account = ""
         """What STS said last."""
@@ -61,7 +57,7 @@ class RdsProvider:
         if self._confirmed is not None and 0 <= now - self._confirmed < IDENTITY_SECONDS:
             return
         first = self._confirmed is None  # whoever has just typed a command is told at once
-        self._account = self._client.account() if first else self._patiently(self._client.account)
+        self._account = self._client.account() if first else self._at.patiently(self._client.account)
         if self._account != self._target.account:
             raise RefusedError(
                 f"The credentials belong to account {self._account}, not to {self._target.account} of target "
@@ -88,10 +84,10 @@ class RdsProvider:
             return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
         self.confirm_identity()
         if call.operation == rds_restore.MODIFY:
-            return self._patiently(lambda: self._configure(args))
+            return self._at.patiently(lambda: self._configure(args))
         if call.operation == rds_restore.DELETE:
-            return self._patiently(lambda: self._delete(str(args["identifier"]), str(args["run"])))
-        return self._patiently(lambda: self._restore(call.operation, args))
+            return self._at.patiently(lambda: self._delete(str(args["identifier"]), str(args["run"])))
+        return self._at.patiently(lambda: self._restore(call.operation, args))
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """How far ``call`` is. A passing failure to ask is noted, and the deadline decides."""
@@ -118,12 +114,12 @@ class RdsProvider:
 
     def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
         """Mark a restoration of ``run`` as over: from then on it hinders no other restore. Raises RefusedError."""
-        self._tag(self._own(identifier, run), {"dr:sealed": verdict})
+        self._at.tag(self._own(identifier, run), {"dr:sealed": verdict})
 
     def _own(self, identifier: str, run: str) -> Resource:
         """A restoration of ``run``. Raises RefusedError where it is another's, or adopted."""
         self.confirm_identity()
-        found = self._require(identifier)
+        found = self._at.require(identifier)
         if found.tags.get("dr:run") != run:
             raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
         return found
@@ -154,7 +150,7 @@ class RdsProvider:
         return stored.get("source")
 
     def _restore(self, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._describe(str(args["identifier"]))
+        found = self._at.describe(str(args["identifier"]))
         if found is not None:
             return self._take_over(found, args)
         latest = args["recovery_point"] is None and args["kind"] == "time"
@@ -164,7 +160,7 @@ class RdsProvider:
         if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):
             parameters["RestoreTime"] = iso(covers or 0.0)
         tags = {**args["tags"], "dr:point-id": str(args["point_id"]), "dr:point": "" if covers is None else str(covers)}
-        parameters["Tags"] = _pairs(tags)
+        parameters["Tags"] = pairs(tags)
         asked_at = self._now()
         if self._client.call(operation, parameters, ("DBInstanceAlreadyExists",)) is None:
             return self._take_over(self._made_before(str(args["identifier"])), args)
@@ -174,7 +170,7 @@ class RdsProvider:
 
     def _made_before(self, identifier: str) -> Resource:
         """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's."""
-        found = self._describe(identifier)
+        found = self._at.describe(identifier)
         if found is None:
             raise ProviderError(
                 f"RDS says that {identifier} exists, and does not list it.", "Repeat the command.", transient=True
@@ -192,7 +188,7 @@ class RdsProvider:
                 "Choose another name: --as NAME.",
             )
         if found.tags.get("dr:run") != run:
-            self._tag(found, {"dr:run": run})
+            self._at.tag(found, {"dr:run": run})
         kept = found.tags.get("dr:point")
         covers = float(kept) if kept else None
         created = found.attributes.get("InstanceCreateTime")
@@ -202,7 +198,7 @@ class RdsProvider:
         return {**begun, "asked_at": created or self._now(), "resolution": width}
 
     def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._require(str(args["identifier"]))
+        found = self._at.require(str(args["identifier"]))
         have = settings.comparable(found.attributes)
         changes = settings.missing(args["parameters"], have)
         if args["master_secret"]:
@@ -221,7 +217,7 @@ class RdsProvider:
         return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
 
     def _delete(self, identifier: str, run: str) -> dict[str, Any]:
-        found = self._describe(identifier)
+        found = self._at.describe(identifier)
         result = {"identifier": identifier, "run": run, "asked_at": self._now()}
         if found is None or found.status == "deleting":
             return result
@@ -232,10 +228,10 @@ class RdsProvider:
             )
         if found.attributes.get("DeletionProtection"):
             named = {"DBInstanceIdentifier": identifier, "DeletionProtection": False, "ApplyImmediately": True}
-            self._client.call(rds_restore.MODIFY, named, _GONE)
+            self._client.call(rds_restore.MODIFY, named, GONE)
         # An instance that is being created is not deletable yet: the next poll tries again.
         wanted = {"DBInstanceIdentifier": identifier, "SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
-        self._client.call(rds_restore.DELETE, wanted, (*_GONE, "InvalidDBInstanceState"))
+        self._client.call(rds_restore.DELETE, wanted, (*GONE, "InvalidDBInstanceState"))
         return result
 
     # -- polling
@@ -252,8 +248,8 @@ class RdsProvider:
         if found is None:
             return Progress(done=False, note=f"{result['identifier']}: not listed yet")
         endpoint = found.attributes.get("Endpoint") or {}
-        if self._state(found) is not State.USABLE or not endpoint.get("Address"):
-            return Progress(done=False, note=self._note(found, result))
+        if self._at.state(found) is not State.USABLE or not endpoint.get("Address"):
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
         now = self._now()
         replay, how_far = self._replay(found.identifier)
         done = {
@@ -271,30 +267,32 @@ class RdsProvider:
         if done["kind"] == "time":
             point |= how_far
         seen = Observation("recovery-point", "restored", point, now)
-        return Progress(done=True, result=done, note=self._note(found, result), observations=(seen,))
+        return Progress(
+            done=True, result=done, note=self._at.note(found, float(result["asked_at"])), observations=(seen,)
+        )
 
     def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        found = self._require(str(result["identifier"]))
+        found = self._at.require(str(result["identifier"]))
         have = settings.comparable(found.attributes)
         late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
         pending = sorted(found.attributes.get("PendingModifiedValues") or {})
         waited = self._now() - float(result["asked_at"])
-        if self._state(found) is not State.USABLE or pending or (late and waited < SETTLED_SECONDS):
+        if self._at.state(found) is not State.USABLE or pending or (late and waited < SETTLED_SECONDS):
             missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
-            return Progress(done=False, note=self._note(found, result) + missing)
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
         rows = self._differences(call.args, found, have)
         seen = Observation("configuration", "restored", rows, self._now())
         unexpected = sum(not row["expected"] for row in rows)
         return Progress(done=True, result={**result, "unexpected": unexpected}, observations=(seen,))
 
     def _poll_delete(self, result: Mapping[str, Any]) -> Progress:
-        found = self._describe(str(result["identifier"]))
+        found = self._at.describe(str(result["identifier"]))
         if found is None:
             return Progress(done=True, result=dict(result))
         if found.status != "deleting":
             self.confirm_identity()
             self._delete(str(result["identifier"]), str(result["run"]))
-        return Progress(done=False, note=self._note(found, result))
+        return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
 
     # -- parts of these
 
@@ -306,19 +304,8 @@ class RdsProvider:
         same_host = bool(address) and address == args["source_host"]
         return settings.differences(args["source"], have, args["asked"], args["because"], same_host)
 
-    def _state(self, found: Resource) -> State:
-        if found.remedy:
-            raise ProviderError(f"{found.identifier} is {found.status}.", found.remedy, code=found.status)
-        return classify(found.status)
-
-    def _note(self, found: Resource, result: Mapping[str, Any]) -> str:
-        percent = found.attributes.get("PercentProgress")
-        unknown = ", a status that is not known here" if classify(found.status) is State.UNKNOWN else ""
-        progress = f", {percent}%" if percent else ""
-        return f"{found.identifier}: {found.status}{unknown}{progress}, {self._now() - float(result['asked_at']):.0f} s"
-
     def _listed(self, result: Mapping[str, Any]) -> Resource | None:
-        found = self._describe(str(result["identifier"]))
+        found = self._at.describe(str(result["identifier"]))
         if found is None and self._now() - float(result["asked_at"]) > LISTED_SECONDS:
             raise ProviderError(
                 f"{result['identifier']} is gone while it was being restored.",
@@ -354,44 +341,11 @@ class RdsProvider:
         return text
 
     def _restorable(self, source: str) -> float | None:
-        value = self._require(source).attributes.get("LatestRestorableTime")
+        value = self._at.require(source).attributes.get("LatestRestorableTime")
         return None if value is None else float(value)
 
-    def _describe(self, identifier: str) -> Resource | None:
-        answer = self._client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, _GONE)
-        rows = (answer or {}).get("DBInstances", [])
-        return rds_look.resource(rows[0]) if rows else None
-
-    def _require(self, identifier: str) -> Resource:
-        found = self._describe(identifier)
-        if found is None:
-            raise RefusedError(
-                f"There is no instance {identifier} in {self._target.region}.", "Was it deleted meanwhile?"
-            )
-        return found
-
-    def _tag(self, found: Resource, tags: Mapping[str, str]) -> None:
-        self._client.call(
-            "AddTagsToResource", {"ResourceName": found.attributes["DBInstanceArn"], "Tags": _pairs(tags)}
-        )
-
-    def _patiently(self, step: Callable[[], T]) -> T:
-        """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice."""
-        for pause in PAUSES:
-            try:
-                return step()
-            except ProviderError as error:
-                if not error.transient:
-                    raise
-                self._context.clock.sleep(pause)
-        return step()
-
     def _now(self) -> float:
-        return self._context.clock.now().at
-
-
-def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+        return self._at.now()
 
 
 def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Instances at RDS, one at a time: described, tagged, waited for, and repeated patiently.
+
+Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``, which share one for each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from dr.config.context import Context
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Resource
+from dr.drivers import rds_look
+from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds_states import State, classify
+
+T = TypeVar("T")
+
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Before a step that failed for a passing reason is repeated."""
+GONE = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
+
+
+class Instances:
+    """What every step on an instance needs."""
+
+    def __init__(self, context: Context, client: RdsClient) -> None:
+        self._context = context
+        self.client = client
+
+    def describe(self, identifier: str) -> Resource | None:
+        """The instance as it is now; None where there is none."""
+        answer = self.client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, GONE)
+        rows = (answer or {}).get("DBInstances", [])
+        return rds_look.resource(rows[0]) if rows else None
+
+    def require(self, identifier: str) -> Resource:
+        """``describe``, or RefusedError."""
+        found = self.describe(identifier)
+        if found is None:
+            raise RefusedError(
+                f"There is no instance {identifier} in {self._context.target.region}.", "Was it deleted meanwhile?"
+            )
+        return found
+
+    def tag(self, found: Resource, tags: Mapping[str, str]) -> None:
+        self.client.call("AddTagsToResource", {"ResourceName": found.attributes["DBInstanceArn"], "Tags": pairs(tags)})
+
+    def state(self, found: Resource) -> State:
+        """What its status means. Raises ProviderError for one that leads nowhere."""
+        if found.remedy:
+            raise ProviderError(f"{found.identifier} is {found.status}.", found.remedy, code=found.status)
+        return classify(found.status)
+
+    def note(self, found: Resource, since: float) -> str:
+        """Its status for the person who waits, who began to at ``since``."""
+        percent = found.attributes.get("PercentProgress")
+        unknown = ", a status that is not known here" if classify(found.status) is State.UNKNOWN else ""
+        progress = f", {percent}%" if percent else ""
+        return f"{found.identifier}: {found.status}{unknown}{progress}, {self.now() - since:.0f} s"
+
+    def patiently(self, step: Callable[[], T]) -> T:
+        """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice."""
+        for pause in PAUSES:
+            try:
+                return step()
+            except ProviderError as error:
+                if not error.transient:
+                    raise
+                self._context.clock.sleep(pause)
+        return step()
+
+    def now(self) -> float:
+        return self._context.clock.now().at
+
+
+def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as RDS takes them."""
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
