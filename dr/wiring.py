@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from dr.ports import Provider, Restorer
 
 PROPOSED_BY = {
+    "await_failover": "rds",
     "baseline": "postgres",
     "declare": "postgres",
     "disaster": "postgres",
     "examine": "postgres",
+    "failover": "rds",
+    "lag": "rds",
     "measure": "measuring",
+    "promote": "rds",
+    "rebuild": "rds",
     "restore": "rds",
     "serve": "serving",
 }

@@ -152,6 +152,9 @@ class Call:
     """A fault is always undone; ``--keep`` never spares it."""
     restoration: bool = False
     """It makes a restoration, which ``--keep`` spares."""
+    takes_over: bool = False
+    """It makes another server the source, or leads users to one, and cannot be undone: on call it may touch the source
+    itself; a drill does it to what the run made, or on a disposable target."""
 
 
 @dataclass(frozen=True, slots=True)

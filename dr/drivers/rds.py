@@ -1,7 +1,8 @@
-"""RDS as a provider of restorations: looks, proposes, applies and polls.
+"""RDS as a provider of restorations and fail-overs: looks, proposes, applies and polls.
 
 Called by: ``dr.wiring``, which makes one for each target at RDS, and the engine. What is decided stands in
-``rds_points``, ``rds_settings`` and ``rds_restore``; here is what is done.
+``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``; what is done of the first
+three here, of the others in ``rds_takeover``.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from dr.config.context import Context
 from dr.config.load import secret
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
-from dr.drivers import rds_look, rds_restore
+from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
 from dr.drivers import rds_settings as settings
+from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_client import RdsClient
 from dr.drivers.rds_instances import GONE, Instances, pairs
 from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_states import State
+from dr.drivers.rds_takeover import Takeover
 from dr.evidence import profiles
 
 IDENTITY_SECONDS = 5.0
@@ -33,13 +36,14 @@ LOG_PORTIONS = 20
 
 
 class RdsProvider:
-    """The restore verb on Amazon RDS, or on whatever speaks its API at the target's endpoint."""
+    """Restoring, failing over and promoting on Amazon RDS, or on whatever speaks its API at the target's endpoint."""
 
-    def __init__(self, context: Context, client: RdsClient | None = None) -> None:
+    def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
         self._context = context
         self._target = context.target
         self._client = client or RdsClient(context.target)
         self._at = Instances(context, self._client)
+        self._takeover = Takeover(self._at, servers or Servers(context.target.database))
         self._confirmed: float | None = None
         self._account = ""
         """What STS said last."""
@@ -72,9 +76,13 @@ class RdsProvider:
         return rds_restore.expired(rds_look.instances(self._client, self._target), self._target.instance, now, known)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """The calls of one restoration; see ``rds_restore``."""
-        objective = self._context.objectives.time_to_copy
-        return rds_restore.propose(self._context.name, self._target, objective, verb, facts, run)
+        """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""
+        name, limits = self._context.name, self._context.objectives
+        if verb.name in rds_failover.VERBS:
+            return rds_failover.propose(self._target, limits.outage_failover, verb, facts, run)
+        if verb.name in rds_promotion.VERBS:
+            return rds_promotion.propose(name, self._target, limits.outage_promotion, verb, facts, run)
+        return rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
 
     # -- doing
 
@@ -83,6 +91,8 @@ class RdsProvider:
         if call.operation == rds_restore.AWAIT:
             return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
         self.confirm_identity()
+        if self._takeover.does(call.operation):
+            return self._takeover.apply(call, args)
         if call.operation == rds_restore.MODIFY:
             return self._at.patiently(lambda: self._configure(args))
         if call.operation == rds_restore.DELETE:
@@ -92,6 +102,8 @@ class RdsProvider:
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """How far ``call`` is. A passing failure to ask is noted, and the deadline decides."""
         try:
+            if self._takeover.does(call.operation):
+                return self._takeover.poll(call, result)
             if call.operation == rds_restore.AWAIT:
                 return self._poll_await(result)
             if call.operation == rds_restore.MODIFY:
@@ -136,7 +148,9 @@ class RdsProvider:
             profiles.store(
                 self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
             )
-        extra = {} if source is not None else {"profile": self._profile()}
+        extra: dict[str, Any] = {} if source is not None else {"profile": self._profile()}
+        if source is not None and any(verb.name in rds_failover.VERBS for verb in request.verbs):
+            extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
         return Facts(at, self._account, rds_look.region(found) or self._client.region, found, points, extra)
 
     def _pins(self) -> dict[str, str]:

@@ -41,16 +41,20 @@ READ_SECONDS = 30
 ATTEMPTS = 3
 """botocore's own, within one call; ``dr.drivers.rds`` repeats a whole step where that was not enough."""
 
+METRIC_SECONDS, METRIC_PERIOD = 600.0, 60
+"""CloudWatch has a value each minute, and some of them late."""
+
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
 _UNREACHABLE = (HTTPClientError, NoConnectionError)
 
 
 class RdsClient:
-    """RDS and STS of one target. Ambient endpoints are ignored, and ambient profiles where the target names its own."""
+    """RDS, CloudWatch and STS of one target. Ambient endpoints are ignored, and ambient profiles where it names its
+    own."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, bool], Any] = {}
 
     @property
     def where(self) -> str:
@@ -73,6 +77,26 @@ class RdsClient:
         """RDS's answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError."""
         return self._call("rds", operation, parameters, absent)
 
+    def call_once(
+        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+    ) -> dict[str, Any] | None:
+        """As ``call``, and never sent a second time: for what would happen twice if only its answer was lost."""
+        return self._call("rds", operation, parameters, absent, once=True)
+
+    def metric(self, name: str, identifier: str, now: float) -> float | None:
+        """CloudWatch's newest value of an instance's metric; None where it had none in the last minutes. Raises as
+        ``call``."""
+        metric = {
+            "Namespace": "AWS/RDS",
+            "MetricName": name,
+            "Dimensions": [{"Name": "DBInstanceIdentifier", "Value": identifier}],
+        }
+        query = {"Id": "newest", "MetricStat": {"Metric": metric, "Period": METRIC_PERIOD, "Stat": "Maximum"}}
+        span = {"StartTime": now - METRIC_SECONDS, "EndTime": now, "ScanBy": "TimestampDescending"}
+        answer = self._call("cloudwatch", "GetMetricData", {"MetricDataQueries": [query], **span}, ())
+        values = [value for row in (answer or {}).get("MetricDataResults", ()) for value in row.get("Values", ())]
+        return float(values[0]) if values else None
+
     def pages(
         self, operation: str, key: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
     ) -> tuple[dict[str, Any], ...]:
@@ -87,10 +111,10 @@ class RdsClient:
             marker = {"Marker": answer["Marker"]}
 
     def _call(
-        self, service: str, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...]
+        self, service: str, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...], once: bool = False
     ) -> dict[str, Any] | None:
         try:
-            client = self._client(service)
+            client = self._client(service, once)
             answer = getattr(client, boto3_name(operation))(**parameters)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "Unknown")
@@ -102,16 +126,18 @@ class RdsClient:
         answer.pop("ResponseMetadata", None)
         return dict(_plain(answer))
 
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
+    def _client(self, service: str, once: bool = False) -> Any:
+        if (service, once) not in self._clients:
             session = _session(self._target.credentials, self._target.region)
             endpoint = self._target.endpoint
             try:
-                client = session.client(service, endpoint_url=endpoint or None, config=_config(endpoint))
+                client = session.client(
+                    service, endpoint_url=endpoint or None, config=_config(endpoint, 1 if once else ATTEMPTS)
+                )
             except ValueError:
                 raise UsageError(f"The endpoint {endpoint!r} is not a URL.", "Correct the target's endpoint.") from None
-            self._clients[service] = client
-        return self._clients[service]
+            self._clients[service, once] = client
+        return self._clients[service, once]
 
     def _from_client(self, error: ClientError, code: str, operation: str, parameters: Mapping[str, Any]) -> DrError:
         message = _without_secrets(str(error.response.get("Error", {}).get("Message", "")), parameters)
@@ -160,12 +186,12 @@ def _session(credentials: Credentials, region: str) -> boto3.session.Session:
     return boto3.session.Session(botocore_session=core, region_name=region)
 
 
-def _config(endpoint: str) -> Config:
+def _config(endpoint: str, attempts: int) -> Config:
     proxies: dict[str, Any] = {"proxies": {}} if _on_loopback(endpoint) else {}
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         ignore_configured_endpoint_urls=True,
         **proxies,
     )

@@ -218,18 +218,30 @@ def _tags(
     name: str, source: str, known: Mapping[str, Any] | None, point: RecoveryPoint, facts: Facts, run: RunIdentity
 ) -> dict[str, str]:
     """A copy with the source's tags would join the source's automation, so a drill's has the harness's own alone."""
-    own = {
+    if run.purpose is Purpose.DRILL:
+        return drills_tags(name, source, facts, run)
+    kept = inherited(settings.tags(known if known is not None else point.attributes))
+    return {**kept, **_clean(_own(name, source, run))}
+
+
+def drills_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
+    """What a drill tags all that it makes with: by them it is found and removed, also once its run is gone."""
+    return {**_clean(_own(name, source, run)), "dr:expires": iso(facts.at + _EXPIRY_SECONDS)}
+
+
+def inherited(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``tags`` that are neither AWS's nor the harness's own."""
+    return {key: value for key, value in tags.items() if not key.startswith(("aws:", "dr:"))}
+
+
+def _own(name: str, source: str, run: RunIdentity) -> dict[str, str]:
+    return {
         "dr:run": run.id,
         "dr:purpose": run.purpose.value,
         "dr:target": name,
         "dr:source": source,
         "dr:request": run.digest,
     }
-    if run.purpose is Purpose.DRILL:
-        return {**_clean(own), "dr:expires": iso(facts.at + _EXPIRY_SECONDS)}
-    inherited = settings.tags(known if known is not None else point.attributes)
-    kept = {key: value for key, value in inherited.items() if not key.startswith(("aws:", "dr:"))}
-    return {**kept, **_clean(own)}
 
 
 def _said(given: Mapping[str, Any] | None, run: RunIdentity) -> dict[str, str]:

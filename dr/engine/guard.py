@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dr.config.model import Target
-from dr.domain.model import Call, Facts, Grant, Plan
+from dr.domain.model import Call, Facts, Grant, Plan, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,25 @@ def _grants(target: Target) -> tuple[str, ...]:
 def _touches(plan: Plan, target: Target) -> tuple[str, ...]:
     if Grant.DISPOSABLE in target.grants:
         return ()
+    on_call = plan.request.purpose is Purpose.RESTORE
     made: set[str] = set()
     wrong = []
     for call in plan.calls:
-        wrong.extend(_touched(call, target, made))
-        made.update(call.touches)
+        if not (call.takes_over and on_call):  # to do that to the real one is what was asked for and consented to
+            wrong.extend(_touched(call, target, made))
+        if not call.takes_over:
+            made.update(call.touches)
     return tuple(wrong)
 
 
 def _touched(call: Call, target: Target, made: set[str]) -> list[str]:
     wrong = []
+    strange = [name for name in call.touches if name not in made]
+    if call.takes_over and strange and target.instance not in call.touches:
+        wrong.append(
+            f"{call.id} would change {', '.join(strange)}, which this run did not make: a drill fails over what is its"
+            " own, or a disposable target."
+        )
     if target.instance in call.touches:
         wrong.append(f"{call.id} would change {target.instance}, the source itself, which is not disposable.")
     if call.fault and Grant.FAULTS not in target.grants:
@@ -80,5 +89,5 @@ def _consent(plan: Plan, target: Target, consent: Consent) -> tuple[str, ...]:
     if consent.yes:
         return (f"--yes is for disposable targets; say --confirm {target.instance} for {plan.request.target}.",)
     if consent.identifier:
-        return (f"{consent.identifier!r} is not {target.instance}, whose restoration was asked for.",)
+        return (f"{consent.identifier!r} is not {target.instance}, the target's instance.",)
     return (f"Nothing was confirmed: say --confirm {target.instance} (or --yes on a disposable target).",)

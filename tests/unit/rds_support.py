@@ -9,7 +9,9 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Settings, Target
+from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity, Stamp
+from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds_errors import from_code
 from dr.drivers.rds_look import resource
 from dr.drivers.rds_settings import tags
@@ -74,6 +76,31 @@ def description(name: str = SOURCE, **changes: Any) -> dict[str, Any]:
     }
 
 
+def replica(name: str, source: str = SOURCE, **changes: Any) -> dict[str, Any]:
+    """A read replica of ``source``."""
+    link = {"ReadReplicaSourceDBInstanceIdentifier": source, "MultiAZ": False, "BackupRetentionPeriod": 0}
+    return description(name, **{**link, "DbiResourceId": f"db-{name}", **changes})
+
+
+class FakeServers:
+    """What servers say of themselves, by their address's first word; an error is raised instead."""
+
+    def __init__(self, **standings: Standing | DrError) -> None:
+        self.standings = {name.replace("_", "-"): standing for name, standing in standings.items()}
+        self.log: int | DrError = ProviderError("The source does not answer.", transient=True)
+
+    def standing(self, host: str, port: int) -> Standing:
+        found = self.standings[host.split(".")[0]]
+        if isinstance(found, DrError):
+            raise found
+        return found
+
+    def written(self, host: str, port: int) -> int:
+        if isinstance(self.log, DrError):
+            raise self.log
+        return self.log
+
+
 def snapshot(name: str, covers: float, **changes: Any) -> RecoveryPoint:
     row = {
         "DBSnapshotIdentifier": name,
@@ -136,6 +163,8 @@ class FakeRds:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.listings: dict[str, list[dict[str, Any]]] = {}
         self.creates_as = "creating"
+        self.lags: dict[str, float] = {}
+        """CloudWatch's ReplicaLag, by instance."""
 
     def account(self) -> str:
         self._strike("GetCallerIdentity")
@@ -159,6 +188,16 @@ class FakeRds:
         if lost:
             raise from_code(lost, "the answer was lost", operation, 500)
         return copy.deepcopy(answer)
+
+    call_once = call
+
+    def metric(self, name: str, identifier: str, now: float) -> float | None:
+        self._strike("GetMetricData")
+        return self.lags.get(identifier) if name == "ReplicaLag" else None
+
+    def tells(self, at: float, message: str) -> None:
+        """An event, as RDS lists it."""
+        self.listings.setdefault("Events", []).append({"Date": at, "Message": message})
 
     def pages(
         self, operation: str, key: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
@@ -191,16 +230,37 @@ class FakeRds:
                 return "DBInstanceAlreadyExists"
             self.rows[name] = description(name, DBInstanceStatus=self.creates_as, TagList=parameters["Tags"])
             return {}
+        if operation == "CreateDBInstanceReadReplica":
+            return self._replicate(name, parameters)
         if operation in ("AddTagsToResource", "RemoveTagsFromResource"):
             return self._retag(operation, parameters)
         if name not in self.rows:
             return "DBInstanceNotFound"
         if operation == "DescribeDBInstances":
             return {"DBInstances": [self.rows[name]]}
+        if operation in ("RebootDBInstance", "PromoteReadReplica"):
+            return self._take_over(operation, self.rows[name])
         if operation == "DeleteDBInstance":
             if self.rows[name]["DBInstanceStatus"] == "creating":
                 return "InvalidDBInstanceState"
             del self.rows[name]
+        return {}
+
+    def _take_over(self, operation: str, row: dict[str, Any]) -> dict[str, Any] | str:
+        """Accepted, and begun: what follows is the test's to tell."""
+        linked = "ReadReplicaSourceDBInstanceIdentifier" in row
+        if row["DBInstanceStatus"] != "available" or (operation == "PromoteReadReplica" and not linked):
+            return "InvalidDBInstanceState"
+        row["DBInstanceStatus"] = "rebooting" if operation == "RebootDBInstance" else "modifying"
+        return {}
+
+    def _replicate(self, name: str, parameters: Mapping[str, Any]) -> dict[str, Any] | str:
+        if name in self.rows:
+            return "DBInstanceAlreadyExists"
+        source = str(parameters["SourceDBInstanceIdentifier"])
+        if source not in self.rows:
+            return "DBInstanceNotFound"
+        self.rows[name] = replica(name, source, DBInstanceStatus=self.creates_as, TagList=parameters["Tags"])
         return {}
 
     def _retag(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,21 @@ def test_the_source_itself_is_never_touched_unless_it_is_disposable() -> None:
     assert guard(plan(reboot), LAB, FACTS, TYPED) == ()
 
 
+def test_taking_over_touches_the_source_on_call_and_in_a_drill_only_what_the_run_made() -> None:
+    real = call("failover", touches=("readmission-db",), takes_over=True)
+    moved = call("move", touches=("the pooler's entry",), takes_over=True)
+    asked = replace(plan(real, moved), request=Request("production", (), Purpose.RESTORE))
+    assert guard(asked, PRODUCTION, FACTS, TYPED) == ()
+    assert "would change readmission-db" in guard(plan(real), PRODUCTION, FACTS, TYPED)[0]
+    assert "which this run did not make" in guard(plan(moved), PRODUCTION, FACTS, TYPED)[0]
+    own = call("failover", touches=("copy",), takes_over=True)
+    assert guard(plan(call("copy"), own), PRODUCTION, FACTS, TYPED) == ()
+    assert len(guard(plan(own, own), PRODUCTION, FACTS, TYPED)) == 2, "taking over makes nothing the run's own"
+    assert guard(plan(real, moved), LAB, FACTS, TYPED) == ()
+    only = call("reboot", touches=("readmission-db",))
+    assert guard(replace(asked, calls=(only,)), PRODUCTION, FACTS, TYPED), "whatever else it is, on call neither"
+
+
 def test_a_fault_needs_its_grant_and_hits_only_what_the_run_made() -> None:
     copy, fault = call("copy", touches=("copy",)), call("fault", touches=("copy",), fault=True)
     granted = msgspec.structs.replace(PRODUCTION, grants=(Grant.FAULTS,))

@@ -1,0 +1,450 @@
+"""Which replica is promoted and why, what a promotion comes down to, and what is done of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.config.model import Target
+from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.drivers.postgres_replicas import Standing
+from dr.drivers.rds import RdsProvider
+from dr.drivers.rds_promotion import Answer, choose, lsn, propose
+from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS, LISTED_SECONDS
+from dr.engine.guard import Consent, guard
+from dr.engine.perform import fill
+from tests.unit.rds_support import (
+    NOW,
+    SOURCE,
+    FakeRds,
+    FakeServers,
+    VirtualClock,
+    context,
+    description,
+    facts,
+    replica,
+    run,
+    snapshot,
+)
+from tests.unit.rds_support import target as a_target
+
+ONE, TWO = f"{SOURCE}-replica-1", f"{SOURCE}-replica-2"
+LAB: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "grants": (Grant.DISPOSABLE,)}
+BEST, ON_CALL = Verb("promote"), run(Purpose.RESTORE)
+NIGHT = snapshot("night", NOW - 20_000, SnapshotType="automated")
+SILENT = ProviderError("The database cannot be reached: timeout expired.", transient=True)
+
+
+def named(name: str) -> Verb:
+    return Verb("promote", {"replica": name})
+
+
+def known(*rows: dict[str, Any]) -> Facts:
+    return facts(NIGHT, instances=rows or (description(), replica(ONE), replica(TWO)))
+
+
+def planned(
+    verb: Verb = BEST, who: RunIdentity = ON_CALL, seen: Facts | None = None, target: Target | None = None
+) -> tuple[Call, ...]:
+    return propose("prod", target or a_target(), 600.0, verb, seen or known(), who)
+
+
+def following(received: int, replayed: int | None = None, behind: float = 1.0) -> Standing:
+    return Standing(True, received, received if replayed is None else replayed, behind)
+
+
+# -- choosing
+
+
+def test_the_replica_that_has_received_most_is_chosen_and_the_reason_given() -> None:
+    chosen = choose([Answer(ONE, 0x16B3748), Answer(TWO, 0x1_0000_0000)])
+    assert chosen.identifier == TWO
+    assert chosen.because == f"{TWO} has received 1/0, {ONE} 0/16B3748"
+    assert choose([Answer(TWO, 5), Answer(ONE, 5)]).identifier == ONE, "equal ones: always the same"
+
+
+def test_a_replica_that_cannot_be_asked_loses_and_none_that_can_is_none() -> None:
+    chosen = choose([Answer(ONE, None, "timeout expired."), Answer(TWO, 7)])
+    assert chosen.identifier == TWO
+    assert chosen.because == f"{TWO} has received 0/7; {ONE} could not be asked (timeout expired)"
+    assert choose([Answer(ONE, None, "timeout expired.")]).identifier == ""
+    assert choose([Answer(ONE, None, "refused"), Answer(TWO, 7)], named=ONE).identifier == ""
+
+
+def test_a_named_replica_is_taken_and_what_that_costs_is_told() -> None:
+    chosen = choose([Answer(ONE, 10), Answer(TWO, 25)], named=ONE)
+    assert chosen.identifier == ONE
+    assert chosen.because.startswith(f"it was named, though {TWO} has 15 bytes more: ")
+
+
+def test_a_log_sequence_number_is_written_as_postgresql_writes_it() -> None:
+    assert lsn(0xAB_00C0FFEE) == "AB/C0FFEE"
+
+
+# -- planning
+
+
+def test_a_promotion_on_call_asks_both_replicas_and_keeps_the_sources_backups() -> None:
+    ask, promote = planned()
+    assert [place["identifier"] for place in ask.args["replicas"]] == [ONE, TWO]
+    assert ask.touches == ()
+    assert promote.id == "promote"
+    assert promote.args["identifier"] == "${choose-replica.identifier}"
+    assert promote.args["parameters"] == {"BackupRetentionPeriod": 30, "PreferredBackupWindow": "02:00-02:30"}
+    assert promote.touches == (ONE, TWO)
+    assert (promote.undo, promote.takes_over, promote.deadline) == (None, True, 2400.0)
+
+
+def test_a_named_replica_alone_is_touched_and_the_others_are_asked_to_compare() -> None:
+    ask, promote = planned(named(TWO))
+    assert promote.touches == (TWO,)
+    assert ask.args["named"] == TWO
+    assert [place["identifier"] for place in ask.args["replicas"]] == [TWO, ONE]
+
+
+@pytest.mark.parametrize(
+    ("verb", "rows", "words"),
+    [
+        (named("nobody"), (), "There is no instance nobody in eu-central-1"),
+        (named(SOURCE), (), f"{SOURCE} is no read replica, so it cannot take the place of {SOURCE}. Replicas of"),
+        (
+            named("far"),
+            (description(), description("other"), replica("far", "other")),
+            f"far is a replica of other, so it cannot take the place of {SOURCE}. Replicas of {SOURCE}: none",
+        ),
+        (named(ONE), (description(), replica(ONE, DBInstanceStatus="creating")), f"{ONE} is creating"),
+        (BEST, (description(),), f"{SOURCE} has no read replica"),
+        (BEST, (description("other"),), f"There is no instance {SOURCE}"),
+        (BEST, (description(), replica(ONE, DBInstanceStatus="storage-full")), f"{ONE} is storage-full"),
+    ],
+)
+def test_what_cannot_be_promoted_is_refused_in_one_sentence(
+    verb: Verb, rows: tuple[dict[str, Any], ...], words: str
+) -> None:
+    with pytest.raises(RefusedError) as caught:
+        planned(verb, seen=known(*rows))
+    assert words in str(caught.value)
+
+
+def test_a_replica_that_is_backed_up_is_waited_for_and_one_that_failed_is_left_out() -> None:
+    rows = (description(), replica(ONE, DBInstanceStatus="backing-up"), replica(TWO, DBInstanceStatus="failed"))
+    assert planned(seen=known(*rows))[1].touches == (ONE,)
+
+
+def test_a_source_that_is_gone_leaves_its_replicas() -> None:
+    assert planned(seen=known(replica(ONE)))[1].args["parameters"] == {"BackupRetentionPeriod": 1}
+
+
+def test_a_strange_argument_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="rebuild does not take replica"):
+        planned(Verb("rebuild", {"replica": ONE}))
+
+
+# -- whose it is
+
+
+def refusals(calls: tuple[Call, ...], target: Target, who: RunIdentity) -> tuple[str, ...]:
+    plan = Plan(Request("prod", (), who.purpose), who, calls, ())
+    return guard(plan, target, known(), Consent(SOURCE))
+
+
+def test_on_call_the_real_replica_is_promoted_with_consent_by_identifier() -> None:
+    calls = planned()
+    assert refusals(calls, a_target(), ON_CALL) == ()
+    plan = Plan(Request("prod", (), Purpose.RESTORE), ON_CALL, calls, ())
+    assert "--yes is for disposable" in guard(plan, a_target(), known(), Consent(yes=True))[0]
+
+
+def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one() -> None:
+    calls = planned(who=run())
+    restore, configure, replicate, ask, promote = calls
+    copy = restore.args["identifier"]
+    assert restore.args["parameters"]["BackupRetentionPeriod"] == 1, "RDS replicates only what it backs up"
+    assert (configure.id, replicate.args["source"]) == ("configure", copy)
+    assert replicate.touches == promote.touches == (f"{copy}-replica",)
+    assert [place["identifier"] for place in ask.args["replicas"]] == [f"{copy}-replica"]
+    assert promote.phase == "disaster"
+    assert {ONE, TWO, SOURCE}.isdisjoint(name for call in calls for name in call.touches)
+    assert replicate.args["tags"]["dr:run"] == run().id
+    assert replicate.undo is not None
+    assert replicate.undo.touches == replicate.touches
+    assert restore.undo is not None
+    assert refusals(calls, a_target(), run()) == ()
+
+
+def test_a_drill_on_a_disposable_target_promotes_its_own_replica() -> None:
+    lab = a_target(**LAB)
+    calls = planned(who=run(), target=lab)
+    assert [call.id for call in calls] == ["choose-replica", "promote"]
+    assert refusals(calls, lab, run()) == ()
+
+
+def test_a_plan_that_would_promote_a_real_replica_in_a_drill_is_refused() -> None:
+    (refusal,) = refusals(planned(), a_target(), run())
+    assert f"promote would change {ONE}, {TWO}, which this run did not make" in refusal
+    (twice,) = refusals((*planned(), *planned(Verb("rebuild"))[:1]), a_target(), run())
+    assert "promote" in twice
+
+
+# -- rebuilding
+
+
+def test_every_replica_is_rebuilt_under_a_new_name_with_its_own_settings_and_none_is_deleted() -> None:
+    backup, one, two = planned(Verb("rebuild"))
+    assert backup.args["identifier"] == "${promote.identifier}"
+    assert one.args["identifier"] == f"{ONE}-{run().id}"
+    assert one.args["instead_of"] == ONE
+    assert one.args["source"] == "${promote.identifier}"
+    parameters = one.args["parameters"]
+    assert (parameters["DBParameterGroupName"], parameters["MultiAZ"]) == ("readmission15", False)
+    assert "DBSubnetGroupName" not in parameters, "RDS refuses one in the same region"
+    assert "BackupRetentionPeriod" not in parameters
+    assert one.args["tags"] == {"env": "prod", "dr:run": run().id, "dr:target": "prod"}
+    assert one.undo is None
+    assert two.touches == (f"{TWO}-{run().id}",)
+
+
+def test_what_a_drill_rebuilds_is_undone() -> None:
+    one = planned(Verb("rebuild"), run(), target=a_target(**LAB))[1]
+    assert one.undo is not None
+    assert one.undo.operation == "DeleteDBInstance"
+    assert one.args["tags"]["dr:purpose"] == "drill"
+    assert "dr:expires" in one.args["tags"]
+
+
+def test_a_name_does_not_grow_with_every_rebuilding() -> None:
+    again = replica(f"{ONE}-20261101-010101-beef")
+    assert planned(Verb("rebuild"), seen=known(description(), again))[1].touches == (f"{ONE}-{run().id}",)
+
+
+def test_a_drill_on_a_copy_rebuilds_no_real_replica() -> None:
+    assert [call.id for call in planned(Verb("rebuild"), run())] == ["first-backup"]
+    assert planned(Verb("lag"), run()) == ()
+
+
+# -- doing
+
+
+class Stage:
+    def __init__(self, home: Path, **standings: Standing | DrError) -> None:
+        self.clock = VirtualClock()
+        self.fake = FakeRds(description(), replica(ONE), replica(TWO))
+        told: dict[str, Any] = {ONE: following(10), TWO: following(25), **standings}
+        self.servers = FakeServers()
+        self.servers.standings.update(told)
+        self.provider = RdsProvider(context(home, self.clock), self.fake, self.servers)  # type: ignore[arg-type]
+        self.seen = self.provider.look(Request("prod", (BEST,), Purpose.RESTORE))
+        self.effects: dict[str, Any] = {}
+
+    def calls(self, verb: Verb = BEST) -> dict[str, Call]:
+        return {call.id: call for call in self.provider.propose(verb, self.seen, ON_CALL)}
+
+    def begin(self, call: Call) -> dict[str, Any]:
+        return dict(self.provider.apply(call, fill(call.args, self.effects)))
+
+    def choose(self, verb: Verb = BEST) -> dict[str, Any]:
+        call = self.calls(verb)["choose-replica"]
+        done = self.provider.poll(call, self.begin(call))
+        assert done.done
+        self.effects["choose-replica"] = done.result
+        return dict(done.result)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_replicas_are_asked_and_the_choice_is_observed(stage: Stage) -> None:
+    call = stage.calls()["choose-replica"]
+    done = stage.provider.poll(call, stage.begin(call))
+    assert done.result["identifier"] == TWO
+    assert done.result["received"] == {ONE: 10, TWO: 25}
+    (seen,) = done.observations
+    assert (seen.what, seen.value["chosen"], seen.value["because"]) == ("replica-choice", TWO, done.result["because"])
+
+
+def test_a_replica_that_takes_writes_already_is_none(stage: Stage) -> None:
+    stage.servers.standings[TWO] = Standing(False, None, None, None)
+    assert "it takes writes, so it is no replica any more" in stage.choose()["because"]
+    assert stage.effects["choose-replica"]["identifier"] == ONE
+
+
+def test_where_no_replica_answers_it_is_refused_after_a_while(stage: Stage) -> None:
+    stage.servers.standings.update({ONE: SILENT, TWO: SILENT})
+    call = stage.calls()["choose-replica"]
+    begun = stage.begin(call)
+    assert not stage.provider.poll(call, begun).done
+    stage.clock.at += ASK_AGAIN_SECONDS
+    with pytest.raises(RefusedError, match=rf"No replica of {SOURCE} can be promoted: {ONE} could not be asked"):
+        stage.provider.poll(call, begun)
+
+
+def test_a_promotion_is_done_once_it_takes_writes_and_is_no_replica(stage: Stage) -> None:
+    stage.choose()
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    assert stage.fake.made("PromoteReadReplica") == [
+        {"DBInstanceIdentifier": TWO, "BackupRetentionPeriod": 30, "PreferredBackupWindow": "02:00-02:30"}
+    ]
+    row = stage.fake.rows[TWO]
+    stage.clock.at += 5
+    assert "still a replica of readmission-db" in stage.provider.poll(call, begun).note
+    del row["ReadReplicaSourceDBInstanceIdentifier"]
+    row["DBInstanceStatus"] = "backing-up"
+    stage.servers.standings[TWO] = following(25, 20)
+    assert "5 bytes are to be replayed" in stage.provider.poll(call, begun).note
+    stage.servers.standings[TWO] = Standing(False, 25, 25, None)
+    stage.clock.at += 1
+    done = stage.provider.poll(call, begun)
+    assert done.done
+    assert (done.result["identifier"], done.result["host"]) == (TWO, f"{TWO}.example.com")
+    assert done.result["promoted_at"] == NOW + 6
+    assert done.result["at"] == NOW
+    (seen,) = done.observations
+    assert (seen.what, seen.value["server"]) == ("failover", TWO)
+    assert (seen.value["promoted_at"], seen.value["promotion_started_at"]) == (NOW + 6, NOW)
+    assert "has received" in seen.value["because"]
+
+
+def test_the_moment_of_promotion_is_when_it_took_writes_and_not_when_rds_said_so(stage: Stage) -> None:
+    stage.choose()
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    stage.servers.standings[TWO] = Standing(False, None, None, None)
+    stage.clock.at += 3
+    assert not stage.provider.poll(call, begun).done
+    stage.clock.at += 60
+    del stage.fake.rows[TWO]["ReadReplicaSourceDBInstanceIdentifier"]
+    stage.fake.rows[TWO]["DBInstanceStatus"] = "available"
+    assert stage.provider.poll(call, begun).result["promoted_at"] == NOW + 3
+
+
+def test_a_replica_that_is_being_backed_up_is_promoted_afterwards(stage: Stage) -> None:
+    stage.choose()
+    stage.fake.rows[TWO]["DBInstanceStatus"] = "backing-up"
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    assert not stage.fake.made("PromoteReadReplica")
+    assert "backing-up" in stage.provider.poll(call, begun).note
+    stage.fake.rows[TWO]["DBInstanceStatus"] = "available"
+    stage.provider.poll(call, begun)
+    assert len(stage.fake.made("PromoteReadReplica")) == 1
+
+
+@pytest.mark.parametrize("lost", ["!InternalFailure", "ServiceUnavailable"])
+def test_a_promotion_whose_answer_was_lost_is_asked_for_until_it_is_taken_up(stage: Stage, lost: str) -> None:
+    stage.choose()
+    stage.fake.fail["PromoteReadReplica"] = [lost]
+    assert stage.begin(stage.calls()["promote"])["at"] == NOW
+    assert stage.fake.rows[TWO]["DBInstanceStatus"] == "modifying"
+
+
+def test_a_promotion_that_is_done_already_is_found(stage: Stage) -> None:
+    stage.choose()
+    del stage.fake.rows[TWO]["ReadReplicaSourceDBInstanceIdentifier"]
+    stage.servers.standings[TWO] = Standing(False, None, None, None)
+    call = stage.calls()["promote"]
+    assert stage.provider.poll(call, stage.begin(call)).done
+    assert not stage.fake.made("PromoteReadReplica")
+
+
+def test_a_login_that_the_promoted_server_refuses_ends_the_wait(stage: Stage) -> None:
+    stage.choose()
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    del stage.fake.rows[TWO]["ReadReplicaSourceDBInstanceIdentifier"]
+    stage.servers.standings[TWO] = SILENT
+    assert "cannot be reached" in stage.provider.poll(call, begun).note
+    stage.servers.standings[TWO] = RefusedError("Logging in was refused.")
+    with pytest.raises(RefusedError, match="Logging in was refused"):
+        stage.provider.poll(call, begun)
+
+
+def promoted(stage: Stage) -> None:
+    stage.effects["promote"] = {"identifier": TWO, "promoted_at": NOW}
+
+
+def test_a_first_backup_is_one_that_was_taken_after_the_promotion(stage: Stage) -> None:
+    promoted(stage)
+    call = stage.calls(Verb("rebuild"))["first-backup"]
+    begun = stage.begin(call)
+    old = {"DBSnapshotIdentifier": "old", "Status": "available", "SnapshotCreateTime": NOW - 5000}
+    fresh = {"DBSnapshotIdentifier": "first", "Status": "creating", "SnapshotCreateTime": NOW + 9}
+    stage.fake.listings["DBSnapshots"] = [old, fresh]
+    assert "no backup since its promotion" in stage.provider.poll(call, begun).note
+    fresh["Status"] = "available"
+    assert stage.provider.poll(call, begun).result["snapshot"] == "first"
+
+
+def test_a_replica_is_rebuilt_and_the_one_that_was_promoted_is_not(stage: Stage) -> None:
+    promoted(stage)
+    calls = stage.calls(Verb("rebuild"))
+    own = calls[f"rebuild-{TWO}"]
+    assert stage.provider.poll(own, stage.begin(own)).result == {"skipped": True, "instead_of": TWO}
+    other = calls[f"rebuild-{ONE}"]
+    begun = stage.begin(other)
+    (made,) = stage.fake.made("CreateDBInstanceReadReplica")
+    assert (made["DBInstanceIdentifier"], made["SourceDBInstanceIdentifier"]) == (f"{ONE}-{run().id}", TWO)
+    row = stage.fake.rows[f"{ONE}-{run().id}"]
+    assert "creating" in stage.provider.poll(other, begun).note
+    row["DBInstanceStatus"] = "available"
+    row["StatusInfos"] = [{"StatusType": "read replication", "Normal": False, "Status": "error"}]
+    assert "replication: error" in stage.provider.poll(other, begun).note
+    row["StatusInfos"][0]["Normal"] = True
+    assert stage.provider.poll(other, begun).result["host"] == f"{ONE}-{run().id}.example.com"
+    stage.begin(other)
+    assert len(stage.fake.made("CreateDBInstanceReadReplica")) == 1, "repeated, it is found"
+
+
+def test_a_rebuilt_replicas_name_that_somebody_else_took_is_refused(stage: Stage) -> None:
+    promoted(stage)
+    stage.fake.rows[f"{ONE}-{run().id}"] = replica(f"{ONE}-{run().id}")
+    with pytest.raises(RefusedError, match="exists already, and this run did not make it"):
+        stage.begin(stage.calls(Verb("rebuild"))[f"rebuild-{ONE}"])
+
+
+def test_a_replica_that_vanishes_while_it_is_made_ends_the_wait(stage: Stage) -> None:
+    promoted(stage)
+    call = stage.calls(Verb("rebuild"))[f"rebuild-{ONE}"]
+    begun = stage.begin(call)
+    del stage.fake.rows[f"{ONE}-{run().id}"]
+    stage.clock.at += LISTED_SECONDS + 1
+    with pytest.raises(ProviderError, match="is gone while it was made"):
+        stage.provider.poll(call, begun)
+
+
+# -- lag
+
+
+def lags(stage: Stage) -> dict[str, Any]:
+    call = stage.calls(Verb("lag"))["lag"]
+    done = stage.provider.poll(call, stage.begin(call))
+    assert done.done
+    return {one.path: one.value for one in done.observations}
+
+
+def test_a_replica_that_has_everything_lags_by_nothing_however_idle_its_source(stage: Stage) -> None:
+    stage.servers.log = 25
+    stage.servers.standings.update({ONE: following(20, 15, behind=7.0), TWO: following(25, behind=900.0)})
+    stage.fake.lags[ONE] = 6.0
+    found = lags(stage)
+    assert list(found) == [TWO, ONE], "the greatest lag last"
+    assert (found[TWO]["seconds"], found[TWO]["bytes"]) == (0.0, 0)
+    assert (found[ONE]["seconds"], found[ONE]["bytes"], found[ONE]["cloudwatch"]) == (7.0, 5, 6.0)
+
+
+def test_cloudwatch_tells_of_a_replica_that_cannot_be_asked_unless_it_does_not_replicate(stage: Stage) -> None:
+    stage.servers.standings.update({ONE: SILENT, TWO: SILENT})
+    stage.fake.lags.update({ONE: 4.0, TWO: -1.0})
+    found = lags(stage)
+    assert found[ONE]["seconds"] == 4.0
+    assert TWO not in found, "what is not known is not observed"
+
+
+def test_a_metric_that_may_not_be_read_takes_nothing_from_the_lag(stage: Stage) -> None:
+    stage.fake.fail["GetMetricData"] = ["AccessDenied", "AccessDenied"]
+    assert lags(stage)[ONE]["seconds"] == 1.0
