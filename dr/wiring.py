@@ -19,6 +19,7 @@ PROPOSED_BY = {
     "failover": "rds",
     "lag": "rds",
     "measure": "measuring",
+    "move": "moving",
     "promote": "rds",
     "rebuild": "rds",
     "restore": "rds",
@@ -34,7 +35,7 @@ def drivers(context: Context, verbs: Collection[str] = PROPOSED_BY) -> Mapping[s
 
     Imports are slow and stay in here. A verb that nobody proposes needs all of them, to be told what there is.
     """
-    makers = {"rds": _rds, "postgres": _postgres, "measuring": _measuring, "serving": _serving}
+    makers = {"rds": _rds, "postgres": _postgres, "measuring": _measuring, "serving": _serving, "moving": _moving}
     known = all(verb in PROPOSED_BY for verb in verbs)
     needed = {RESTORER, *(PROPOSED_BY[verb] for verb in verbs)} if known else makers.keys()
     return {name: make(context) for name, make in makers.items() if name in needed}
@@ -62,6 +63,12 @@ def _serving(context: Context) -> Provider:
     from dr.drivers.serving import ServingProvider
 
     return ServingProvider(context)
+
+
+def _moving(context: Context) -> Provider:
+    from dr.drivers.moving import MovingProvider
+
+    return MovingProvider(context)
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:

@@ -33,8 +33,9 @@ def check(settings: Settings, target: str) -> Iterator[tuple[str, str]]:
 
 
 def _references(target: Target) -> list[str]:
-    logins = [target.database.harness, *target.database.roles]
-    return [login.secret for login in logins + ([target.database.master] if target.database.master else [])]
+    logins = [target.database.harness, *target.database.roles, target.database.master]
+    logins.append(target.pooler.admin if target.pooler is not None else None)
+    return [login.secret for login in logins if login is not None]
 
 
 def _problem(attempt: Callable[[], object]) -> str:

@@ -77,6 +77,23 @@ class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """CA bundle for sslmode=verify-full; empty: the database's."""
 
 
+class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Kubernetes Secret that tells the service where the database is."""
+
+    kubeconfig: str
+    context: str
+    """Of the kubeconfig: the ambient one is not looked at."""
+    namespace: str
+    name: str
+    host_key: str = "host"
+    port_key: str = "port"
+    """Empty, or absent from the Secret: 5432."""
+    url_key: str = ""
+    """A key with a URL of both, instead of the two."""
+    restart: tuple[str, ...] = ()
+    """Deployments that read it when they start, and are restarted after a change."""
+
+
 class PrometheusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The Prometheus that scrapes the service."""
 
@@ -100,6 +117,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The source's read replicas: DBInstanceIdentifiers."""
     pooler: PoolerConfig | None = None
     """Absent: clients go to the database directly."""
+    secret: SecretConfig | None = None
+    """Absent: nothing in a cluster is to be changed when a replica takes the source's place."""
     prometheus: PrometheusConfig | None = None
     """Absent: nothing is corroborated."""
     faults: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import pytest
 from dr import wiring
 from tests.integration.meters import context
 
-ALL = {"rds", "postgres", "measuring", "serving"}
+ALL = {"rds", "postgres", "measuring", "serving", "moving"}
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ ALL = {"rds", "postgres", "measuring", "serving"}
         (["restore"], {"rds"}),
         (["restore", "examine"], {"rds", "postgres"}),
         (["measure", "serve"], {"rds", "measuring", "serving"}),
+        (["promote", "move", "rebuild"], {"rds", "moving"}),
         (["restore", "no-such-verb"], ALL),
         (list(wiring.PROPOSED_BY), ALL),
     ],

@@ -1,0 +1,158 @@
+"""Where a Kubernetes Secret leads the service: its host and port changed, and the deployments restarted that read it.
+
+Called by: ``dr.drivers.moving``. The only module that imports the Kubernetes client, which is an extra of its own:
+``pip install 'dr[kubernetes]'``. Nothing ambient is looked at: the target names kubeconfig and context. What else the
+Secret holds, a password in its URL, say, is written back as it was read, and neither told nor recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dr.config.model import SecretConfig
+from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.moving import Place
+
+SECONDS = 15.0
+"""For one request."""
+ANNOTATION = "dr/database"
+"""On the pods' template: another value makes Kubernetes replace the pods, the same one again does nothing."""
+DEFAULT_PORT = 5432
+_CONFLICT, _SERVER_ERROR = 409, 500
+
+
+class Secret:
+    """One Secret: a key with the host and one with the port, or one with a URL of both."""
+
+    def __init__(self, config: SecretConfig) -> None:
+        self._config = config
+        self._client: Any = None
+
+    @property
+    def name(self) -> str:
+        return f"Secret {self._config.namespace}/{self._config.name}"
+
+    def present(self) -> Place:
+        return self._place(self._read()[0])
+
+    def lead(self, to: Place) -> None:
+        """Raises RefusedError where the Secret or a deployment is not there or may not be changed."""
+        data, version = self._read()
+        if self._place(data) != to:
+            changed = {key: _encoded(value) for key, value in self._led(data, to).items()}
+            body = {"metadata": {"resourceVersion": version}, "data": changed}  # refused if changed meanwhile
+            with self._asking("changing") as api:
+                api.CoreV1Api(self._api()).patch_namespaced_secret(
+                    self._config.name, self._config.namespace, body, _request_timeout=SECONDS
+                )
+        template = {"metadata": {"annotations": {ANNOTATION: str(to)}}}
+        for deployment in self._config.restart:
+            with self._asking(f"restarting deployment {deployment} of") as api:
+                api.AppsV1Api(self._api()).patch_namespaced_deployment(
+                    deployment, self._config.namespace, {"spec": {"template": template}}, _request_timeout=SECONDS
+                )
+
+    def waiting(self, to: Place, seconds: float) -> str:  # noqa: ARG002 - nothing is hurried here
+        """A pod that was started before the change knows nothing of it: all are to be new ones, and available."""
+        now = self.present()
+        if now != to:
+            return f"{self.name} leads to {now}"
+        for name in self._config.restart:
+            with self._asking(f"looking at deployment {name} of") as api:
+                found = api.AppsV1Api(self._api()).read_namespaced_deployment(
+                    name, self._config.namespace, _request_timeout=SECONDS
+                )
+            left = _unfinished(found)
+            if left:
+                return f"deployment {name}: {left}"
+        return ""
+
+    def _read(self) -> tuple[dict[str, str], str]:
+        with self._asking("reading") as api:
+            found = api.CoreV1Api(self._api()).read_namespaced_secret(
+                self._config.name, self._config.namespace, _request_timeout=SECONDS
+            )
+        return {
+            key: base64.b64decode(v).decode() for key, v in (found.data or {}).items()
+        }, found.metadata.resource_version
+
+    def _place(self, data: dict[str, str]) -> Place:
+        keys = self._config
+        try:
+            if keys.url_key:
+                url = urlsplit(data[keys.url_key].strip())
+                return Place(url.hostname or "", url.port or DEFAULT_PORT)
+            return Place(data[keys.host_key].strip(), int(data.get(keys.port_key, "") or DEFAULT_PORT))
+        except KeyError as error:
+            raise RefusedError(f"{self.name} has no key {error.args[0]!r}.", "Correct the target's secret.") from None
+        except ValueError:
+            raise RefusedError(f"{self.name} names no host and port that can be read.", "Correct it.") from None
+
+    def _led(self, data: dict[str, str], to: Place) -> dict[str, str]:
+        keys = self._config
+        if keys.url_key:
+            url = urlsplit(data[keys.url_key].strip())
+            login, at, _ = url.netloc.rpartition("@")
+            return {keys.url_key: url._replace(netloc=f"{login}{at}{to}").geturl()}
+        return {keys.host_key: to.host, **({keys.port_key: str(to.port)} if keys.port_key else {})}
+
+    def _api(self) -> Any:
+        """A client of the cluster that the target names; made at the first request."""
+        if self._client is None:
+            from kubernetes import config
+
+            path = Path(self._config.kubeconfig).expanduser()
+            try:
+                self._client = config.new_client_from_config(str(path), self._config.context)
+            except config.ConfigException as error:
+                raise RefusedError(
+                    f"{path} has no usable context {self._config.context!r}: {str(error).rstrip('.')}.",
+                    "Correct the target's secret.kubeconfig and secret.context.",
+                ) from None
+            self._client.configuration.retries = False  # a request is repeated by whoever knows what it did
+        return self._client
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[Any]:
+        """The client's library; its errors become the harness's own. A body is never repeated: it may hold a secret."""
+        try:
+            from kubernetes import client
+            from urllib3.exceptions import HTTPError
+        except ImportError:
+            raise RefusedError(
+                f"{self.name} cannot be reached: the Kubernetes client is not installed.",
+                "Install it: pip install 'dr[kubernetes]'.",
+            ) from None
+        try:
+            yield client
+        except client.ApiException as error:
+            said = f"Kubernetes refused {what} {self.name}: {error.status} {error.reason}."
+            if error.status == _CONFLICT or (error.status or 0) >= _SERVER_ERROR:
+                raise ProviderError(said, "Repeat the command.", transient=True) from None
+            raise RefusedError(said, "Check the target's secret, and what its credentials may do.") from None
+        except HTTPError as error:
+            raise ProviderError(
+                f"Kubernetes cannot be reached for {what} {self.name} ({type(error).__name__}).",
+                "Check the network and the target's kubeconfig.",
+                transient=True,
+            ) from None
+
+
+def _encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def _unfinished(deployment: Any) -> str:
+    """Why a deployment's pods are not all new and available, or ""."""
+    wanted, status = deployment.spec.replicas or 0, deployment.status
+    if (status.observed_generation or 0) < (deployment.metadata.generation or 0):
+        return "Kubernetes has not seen its change yet"
+    new, ready, there = status.updated_replicas or 0, status.available_replicas or 0, status.replicas or 0
+    if new < wanted or there > new or ready < wanted:
+        return f"{new} of {wanted} pods are new, {ready} available, {there - new} old ones left"
+    return ""

@@ -1,0 +1,187 @@
+"""Leading a Kubernetes Secret elsewhere, with the real client against a stub of the API server: no cluster took part.
+
+It needs the extra ``kubernetes``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dr.config.model import SecretConfig
+from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.kubernetes_secret import ANNOTATION, Secret
+from dr.drivers.moving import Place
+
+pytest.importorskip("kubernetes", reason="the extra 'kubernetes' is not installed")
+
+OLD, NEW = Place("readmission-db.example.com", 5432), Place("replica-1.example.com", 5433)
+URL = "postgresql://api:s3cret%40word@readmission-db.example.com:5432/readmission?sslmode=verify-full"
+SECRET, DEPLOYMENT = "/api/v1/namespaces/prod/secrets/database", "/apis/apps/v1/namespaces/prod/deployments/api"
+
+
+def encoded(**data: str) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+
+
+class Cluster:
+    """Two objects, merged as the API server merges; ``fail``: the status of the next answers."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {
+            SECRET: {
+                "kind": "Secret",
+                "metadata": {"name": "database", "resourceVersion": "7"},
+                "data": encoded(host=OLD.host, port="5432", password="s3cret"),
+            },
+            DEPLOYMENT: {
+                "kind": "Deployment",
+                "metadata": {"name": "api", "generation": 1},
+                "spec": {"replicas": 2, "selector": {}, "template": {"metadata": {}}},
+                "status": {"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2, "replicas": 2},
+            },
+        }
+        self.patches: list[tuple[str, Any]] = []
+        self.fail: list[int] = []
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def data(self) -> dict[str, str]:
+        return {key: base64.b64decode(value).decode() for key, value in self.objects[SECRET]["data"].items()}
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(cluster.objects.get(self.path))
+
+            def do_PATCH(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                cluster.patches.append((self.path, body))
+                found = cluster.objects[self.path]
+                if body.get("metadata", {}).get("resourceVersion", "7") != found["metadata"].get(
+                    "resourceVersion", "7"
+                ):
+                    cluster.fail.append(409)
+                elif not cluster.fail:
+                    cluster.merge(found, body)
+                self._answer(found)
+
+            def _answer(self, found: Any) -> None:
+                status = cluster.fail.pop(0) if cluster.fail else 200 if found is not None else 404
+                content = json.dumps(found if status == 200 else {"message": "s3cret"}).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+    def merge(self, found: dict[str, Any], body: dict[str, Any]) -> None:
+        for key, value in body.items():
+            if isinstance(value, dict):
+                self.merge(found.setdefault(key, {}), value)
+            else:
+                found[key] = value
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    made = Cluster()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def secret(home: Path, cluster: Cluster, **changes: Any) -> Secret:
+    path = home / "kubeconfig"
+    server = f"http://127.0.0.1:{cluster.server.server_address[1]}"
+    document = {
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "elsewhere",
+    }
+    path.write_text(yaml.safe_dump(document))
+    return Secret(
+        SecretConfig(**{"kubeconfig": str(path), "context": "prod", "namespace": "prod", "name": "database", **changes})
+    )
+
+
+def test_host_and_port_are_changed_and_nothing_else(tmp_path: Path, cluster: Cluster) -> None:
+    lead = secret(tmp_path, cluster)
+    assert lead.present() == OLD
+    lead.lead(NEW)
+    assert cluster.data() == {"host": NEW.host, "port": "5433", "password": "s3cret"}
+    assert lead.waiting(NEW, 0.0) == ""
+    lead.lead(NEW)
+    assert len(cluster.patches) == 1, "repeated, it changes nothing"
+    lead.lead(OLD)
+    assert lead.present() == OLD
+
+
+def test_a_url_keeps_its_login_and_its_options(tmp_path: Path, cluster: Cluster) -> None:
+    cluster.objects[SECRET]["data"] = encoded(url=URL)
+    lead = secret(tmp_path, cluster, url_key="url")
+    lead.lead(NEW)
+    assert cluster.data()["url"] == URL.replace(str(OLD), str(NEW))
+    lead.lead(OLD)
+    assert cluster.data()["url"] == URL
+
+
+def test_deployments_are_restarted_and_waited_for(tmp_path: Path, cluster: Cluster) -> None:
+    lead = secret(tmp_path, cluster, restart=("api",))
+    lead.lead(NEW)
+    made = cluster.objects[DEPLOYMENT]
+    assert made["spec"]["template"]["metadata"]["annotations"] == {ANNOTATION: str(NEW)}
+    made["metadata"]["generation"] = 2
+    assert "has not seen its change" in lead.waiting(NEW, 0.0)
+    made["status"] = {"observedGeneration": 2, "updatedReplicas": 2, "availableReplicas": 2, "replicas": 3}
+    assert "1 old ones left" in lead.waiting(NEW, 0.0)
+    made["status"]["replicas"] = 2
+    assert lead.waiting(NEW, 0.0) == ""
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, RefusedError), (404, RefusedError), (500, ProviderError)])
+def test_a_refusal_is_a_sentence_without_the_secret(
+    tmp_path: Path, cluster: Cluster, status: int, kind: type[Exception]
+) -> None:
+    cluster.fail = [status]
+    with pytest.raises(kind, match=rf"Kubernetes refused reading Secret prod/database: {status}") as caught:
+        secret(tmp_path, cluster).present()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_secret_that_was_changed_meanwhile_is_not_overwritten(tmp_path: Path, cluster: Cluster) -> None:
+    lead = secret(tmp_path, cluster)
+    read = lead._read()
+    cluster.objects[SECRET]["metadata"]["resourceVersion"] = "8"
+    lead._read = lambda: read  # type: ignore[method-assign]
+    with pytest.raises(ProviderError, match="409"):
+        lead.lead(NEW)
+    assert cluster.data()["host"] == OLD.host
+
+
+def test_a_context_a_key_and_a_server_that_are_not_there_are_sentences(tmp_path: Path, cluster: Cluster) -> None:
+    with pytest.raises(RefusedError, match="no usable context 'other'"):
+        secret(tmp_path, cluster, context="other").present()
+    with pytest.raises(RefusedError, match="has no key 'hostname'"):
+        secret(tmp_path, cluster, host_key="hostname").present()
+    lead = secret(tmp_path, cluster)
+    cluster.server.shutdown()
+    cluster.server.server_close()
+    with pytest.raises(ProviderError, match="Kubernetes cannot be reached"):
+        lead.present()

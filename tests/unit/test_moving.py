@@ -1,0 +1,196 @@
+"""Leading clients elsewhere and back: what is planned, what an edit changes, and what a failure half-way leaves."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.config.model import Login, PoolerConfig, SecretConfig
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Grant, Purpose, Request, RunIdentity, Verb
+from dr.drivers.moving import MovingProvider, Place
+from dr.drivers.pgbouncer_entry import Entry, led, place
+from dr.lab.site import free_port
+from tests.unit.rds_support import ACCOUNT, REGION, VirtualClock, context, run
+
+OLD, NEW = Place("readmission-db.example.com", 5432), Place("replica-1.example.com", 5433)
+INI = """\
+; the hospital's own
+[databases]
+readmission_ro = host=replica-1.example.com port=5432 dbname=readmission
+readmission = host=readmission-db.example.com port=5432 dbname=readmission pool_size=20
+* = host=fallback.example.com
+
+[pgbouncer]
+readmission = host=nothing
+listen_port = 6432
+"""
+POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:DR_POOLER"), "/none/pgbouncer.ini")
+SECRET = SecretConfig("/none", "prod", "readmission", "database")
+LAB: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "grants": (Grant.DISPOSABLE,), "pooler": POOLER}
+MOVE = Verb("move")
+
+
+class FakeLead:
+    name = "the entry"
+
+    def __init__(self) -> None:
+        self.at, self.left = OLD, ""
+
+    def present(self) -> Place:
+        return self.at
+
+    def lead(self, to: Place) -> None:
+        self.at = to
+
+    def waiting(self, to: Place, seconds: float) -> str:
+        return self.left
+
+
+class Stage:
+    def __init__(self, home: Path, **changes: Any) -> None:
+        self.lead, self.clock = FakeLead(), VirtualClock()
+        self.context = context(home, self.clock, **(changes or LAB))
+        self.provider = MovingProvider(self.context, {"pooler": self.lead})
+
+    def calls(self, who: RunIdentity) -> tuple[Call, ...]:
+        return self.provider.propose(MOVE, self.provider.look(Request("prod", (MOVE,), who.purpose)), who)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def args(to: Place, before: Place | None = OLD) -> dict[str, Any]:
+    def told(place: Place | None) -> dict[str, Any] | None:
+        return None if place is None else {"host": place.host, "port": place.port}
+
+    return {"to": told(to), "before": told(before)}
+
+
+def test_a_drill_leads_to_the_promoted_replica_and_back_again(stage: Stage) -> None:
+    (move,) = stage.calls(run())
+    assert move.id == "move-pooler"
+    assert move.args["to"] == {"host": "${promote.host}", "port": "${promote.port}"}
+    assert move.undo is not None
+    assert move.undo.args == args(OLD, None), "known before anything was done"
+    begun = stage.provider.apply(move, args(NEW))
+    assert (stage.lead.at, begun["from"]) == (NEW, str(OLD))
+    stage.lead.left = "3 old connections are not closed yet"
+    assert stage.provider.poll(move, begun).note == stage.lead.left
+    stage.lead.left = ""
+    assert stage.provider.poll(move, begun).result["moved_at"] == stage.clock.at
+    back = stage.provider.apply(move.undo, move.undo.args)
+    assert stage.lead.at == OLD
+    assert stage.provider.poll(move.undo, back).done
+
+
+def test_on_call_the_move_stays(stage: Stage) -> None:
+    assert stage.calls(run(Purpose.RESTORE))[0].undo is None
+
+
+def test_a_drill_on_a_copy_moves_no_real_clients(tmp_path: Path) -> None:
+    real = Stage(tmp_path, pooler=POOLER)
+    assert real.calls(run()) == ()
+    (move,) = real.calls(run(Purpose.RESTORE))
+    assert move.touches == ("PgBouncer's entry readmission",)
+    assert move.takes_over
+
+
+def test_what_leads_nowhere_known_is_refused_and_so_is_an_argument(tmp_path: Path) -> None:
+    bare = MovingProvider(context(tmp_path))
+    seen = bare.look(Request("prod", (MOVE,), Purpose.RESTORE))
+    with pytest.raises(RefusedError, match="names nothing that leads its clients"):
+        bare.propose(MOVE, seen, run(Purpose.RESTORE))
+    with pytest.raises(UsageError, match="takes no arguments"):
+        bare.propose(Verb("move", {"to": "x"}), seen, run(Purpose.RESTORE))
+
+
+def test_a_secret_and_a_pooler_are_a_call_each(tmp_path: Path) -> None:
+    both = context(tmp_path, **{**LAB, "secret": SECRET})
+    calls = MovingProvider(both, {"pooler": FakeLead(), "secret": FakeLead()})
+    planned = calls.propose(MOVE, calls.look(Request("prod", (MOVE,), Purpose.DRILL)), run())
+    assert [(call.id, call.touches) for call in planned] == [
+        ("move-pooler", ("PgBouncer's entry readmission",)),
+        ("move-secret", ("Secret readmission/database",)),
+    ]
+
+
+def test_clients_that_somebody_led_to_a_third_place_are_left_there(stage: Stage) -> None:
+    (move,) = stage.calls(run())
+    stage.lead.at = Place("elsewhere", 1)
+    with pytest.raises(RefusedError, match="leads to elsewhere:1, and led to readmission-db"):
+        stage.provider.apply(move, args(NEW))
+    assert stage.lead.at == Place("elsewhere", 1)
+
+
+def test_a_move_that_was_made_already_is_made_again_without_harm(stage: Stage) -> None:
+    (move,) = stage.calls(run())
+    stage.provider.apply(move, args(NEW))
+    assert stage.provider.apply(move, args(NEW))["host"] == NEW.host
+
+
+def test_facts_are_those_of_the_target(stage: Stage) -> None:
+    seen = stage.provider.look(Request("prod", (MOVE,), Purpose.DRILL))
+    assert (seen.account, seen.region) == (ACCOUNT, REGION)
+
+
+# -- PgBouncer's file
+
+
+def test_only_the_entry_changes_and_the_rest_of_its_line_stays() -> None:
+    after = led(INI, "readmission", NEW)
+    changed = [(a, b) for a, b in zip(INI.splitlines(), after.splitlines(), strict=True) if a != b]
+    assert changed == [
+        (
+            "readmission = host=readmission-db.example.com port=5432 dbname=readmission pool_size=20",
+            "readmission = host=replica-1.example.com port=5433 dbname=readmission pool_size=20",
+        )
+    ]
+    assert place(after, "readmission") == NEW
+    assert led(after, "readmission", OLD) == INI
+
+
+def test_an_entry_without_a_port_and_one_in_quotes_are_understood() -> None:
+    text = "[databases]\n\"read-mission\" = dbname=x host='a.example.com'\n"
+    assert place(text, "read-mission") == Place("a.example.com", 5432)
+    assert led(text, "read-mission", NEW).splitlines()[1].endswith("dbname=x host=replica-1.example.com port=5433")
+
+
+@pytest.mark.parametrize("text", ["", "[pgbouncer]\nreadmission = host=x\n", "[databases]\nreadmission2 = host=x\n"])
+def test_an_entry_that_is_not_there_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError, match="has no entry readmission"):
+        place(text, "readmission")
+
+
+def test_what_is_no_host_never_gets_into_the_file() -> None:
+    with pytest.raises(RefusedError, match="is no host"):
+        led(INI, "readmission", Place("x port=1 user=postgres", 5432))
+
+
+@pytest.fixture
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    monkeypatch.setenv("DR_POOLER", "secret")
+    path = tmp_path / "pgbouncer.ini"
+    path.write_text(INI)
+    path.chmod(0o640)
+    return Entry(PoolerConfig("127.0.0.1", free_port(), "readmission", POOLER.admin, str(path)), "")
+
+
+def test_a_pooler_that_does_not_reload_keeps_the_file_it_had(entry: Entry, tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match=r"PgBouncer's console at 127\.0\.0\.1"):
+        entry.lead(NEW)
+    path = tmp_path / "pgbouncer.ini"
+    assert path.read_text() == INI
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [one.name for one in tmp_path.iterdir()] == ["pgbouncer.ini"]
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    missing = Entry(PoolerConfig("127.0.0.1", 1, "readmission", POOLER.admin, str(tmp_path / "none")), "")
+    with pytest.raises(RefusedError, match="cannot be read: No such file"):
+        missing.present()
