@@ -1,6 +1,6 @@
 """``dr restore``: the verbs of a restore in their order, and their running to the end.
 
-Called by: ``dr.cli.restore``.
+Called by: ``dr.cli.restore``, and ``dr.app.failover`` for the running.
 """
 
 from __future__ import annotations
@@ -165,8 +165,9 @@ def asked(wanted: Request) -> dict[str, str]:
     return dict.fromkeys(objectives, "restored")
 
 
-def run(session: Session) -> Outcome:
-    """Do every verb, finish, and say how it ended. An interrupt leaves the restoration to be resumed.
+def run(session: Session, what: str = "restore", how: str = "") -> Outcome:
+    """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with, which ``how``
+    tells: by default, a restoration that is resumed.
 
     Raises RefusedError where the provider refused the first step: then nothing was made.
     """
@@ -176,13 +177,20 @@ def run(session: Session) -> Outcome:
             for position in range(len(session.plan.request.verbs)):
                 session.do(position)
         except HaltedError as halted:
-            how = f"'dr restore --resume {session.directory.id}' goes on; the restoration itself was left alone."
+            how = how or f"'dr restore --resume {session.directory.id}' goes on; the restoration itself was left alone."
             code = (signals or [halted.exit_code])[0]
-            error = HaltedError("The restore was stopped before its end.", how, exit_code=code)
+            error = HaltedError(f"The {what} was stopped before its end.", how, exit_code=code)
         except DrError as failed:
             error = failed
         verdict, leftovers = finish(session)
-        if isinstance(error, RefusedError) and not session.engine.ledger.state().effects:
+        if isinstance(error, RefusedError) and not _begun(session):
             seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with
             raise error
     return Outcome(session.directory, verdict, leftovers, error)
+
+
+def _begun(session: Session) -> bool:
+    """Whether the run changed anything, or may have: one whose credentials expire while it waits has."""
+    changing = {call.id for call in session.plan.calls if call.touches}
+    entries = [entry for entry in session.engine.ledger.entries() if entry.call in changing]
+    return any(entry.kind == "effect" or entry.data.get("begun") for entry in entries)

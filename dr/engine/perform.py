@@ -74,6 +74,7 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
     Raises the driver's DrError after noting it in the ledger, HaltedError where the run was told to stop, and
     RefusedError where the plan was not accepted or the run is over.
     """
+    applied: list[str] = []
     for call in calls:
         state = engine.ledger.state()
         _check_open(state)
@@ -81,12 +82,14 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
             continue
         try:
             _check_halt(engine)
-            _perform(engine, call, state)
+            _perform(engine, call, state, applied)
         except HaltedError as error:
             engine.ledger.append("halted", call.id, {"because": str(error)})
             raise
         except Exception as error:
-            engine.ledger.append("failed", call.id, {"because": _sentence(error), "error": type(error).__name__})
+            begun = bool(call.touches) and call.id in applied  # what it touches is not what it was, whatever the error
+            why = {"because": _sentence(error), "error": type(error).__name__}
+            engine.ledger.append("failed", call.id, {**why, "begun": True} if begun else why)
             raise
 
 
@@ -95,18 +98,19 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, DrError) else f"the harness itself failed ({type(error).__name__})"
 
 
-def _perform(engine: Engine, call: Call, state: State) -> None:
+def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> None:
     args = fill(call.args, state.effects)
     provider = engine.providers[call.driver]
     provider.confirm_identity()
     intent = engine.ledger.append("intent", call.id, {"args": args})
     engine.tell(call, "")
-    progress = _drive(engine, call, provider, args, began=state.began.get(call.id, intent.stamp.at))
+    result = provider.apply(call, args)
+    applied.append(call.id)
+    progress = _drive(engine, call, provider, result, began=state.began.get(call.id, intent.stamp.at))
     engine.ledger.append("effect", call.id, progress.result)
 
 
-def _drive(engine: Engine, call: Call, provider: Provider, args: Mapping[str, Any], began: float) -> Progress:
-    result = provider.apply(call, args)
+def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, Any], began: float) -> Progress:
     while True:
         progress = provider.poll(call, result)
         engine.run.observe(progress.observations, engine.clock.now().at)
