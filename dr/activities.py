@@ -52,6 +52,36 @@ def disaster(kind: str, configuration: Configuration | None = None) -> None:
     _do("disaster", configuration, kind=kind)
 
 
+def lag(configuration: Configuration | None = None) -> None:
+    """Record how far each read replica is behind."""
+    _do("lag", configuration)
+
+
+def failover(configuration: Configuration | None = None) -> None:
+    """Force a fail-over to the standby, and wait for its end."""
+    _do("failover", configuration)
+
+
+def await_failover(configuration: Configuration | None = None) -> None:
+    """Wait for the provider's own fail-over, after a fault."""
+    _do("await_failover", configuration)
+
+
+def promote(replica: str | None = None, configuration: Configuration | None = None) -> None:
+    """Promote ``replica``, or the read replica that has received most."""
+    _do("promote", configuration, replica=replica)
+
+
+def move(configuration: Configuration | None = None) -> None:
+    """Lead clients to what was promoted."""
+    _do("move", configuration)
+
+
+def rebuild(configuration: Configuration | None = None) -> None:
+    """Await the first backup of what was promoted, and make new replicas of it."""
+    _do("rebuild", configuration)
+
+
 def restore(to: Mapping[str, Any], configuration: Configuration | None = None) -> None:
     """Restore a copy from the recovery point that ``to`` names."""
     _do("restore", configuration, to=dict(to))

@@ -156,7 +156,7 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell) -> P
     earlier = _unfinished(request)
     if earlier is not None:
         prepared = resume(settings, earlier, tell)
-        if _made(earlier.id, prepared.facts):
+        if _made(earlier.id, prepared.facts) or _under_way(prepared.session):
             return same_since(prepared, request.since)
         # nothing came of it: a plan that failed is not repeated, it is made anew
     began = SystemClock().now()
@@ -258,6 +258,16 @@ def _check_resumable(session: Session) -> None:
 def _made(run: str, facts: Facts) -> list[Resource]:
     """What of ``run`` is at the provider."""
     return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
+
+
+def _under_way(session: Session) -> bool:
+    """Whether another server was made the source, or may have been: that is not asked for a second time."""
+    state, now = session.engine.ledger.state(), session.context.clock.now().at
+    return any(
+        call.id in state.effects or now - state.began[call.id] < call.deadline
+        for call in session.plan.calls
+        if call.takes_over and call.id in state.began
+    )
 
 
 def _check_alive(run: str, facts: Facts) -> None:

@@ -1,0 +1,61 @@
+"""``dr failover``: the verbs of a fail-over on call, or of a promotion, in their order.
+
+Called by: ``dr.cli.failover``. There is nobody to ask on call what the service answered before: its outage is judged in
+drills, and here whether it answers within its objectives afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dr.app import restore
+from dr.app.outcome import Outcome
+from dr.app.session import Session
+from dr.config.model import Target
+from dr.domain.model import Grant, Purpose, Request, Verb
+
+BEST = "best"
+"""The replica that has received most, whichever it is."""
+MEASURED = ("latency", "errors")
+UNMOVED = "The target names neither a pooler nor a secret: lead clients to the promoted replica yourself."
+UNMEASURED = "The service is not measured (that takes the target's service and the grant markers): nothing is proven."
+
+
+def request(name: str, target: Target, promote: str, settle: float, since: float | None) -> Request:
+    """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over.
+
+    The service is measured where it is there after that, and the target lets predictions be written.
+    """
+    verbs = [Verb("failover")]
+    if promote:
+        chosen: dict[str, Any] = {} if promote == BEST else {"replica": promote}
+        verbs = [Verb("promote", chosen)]
+        verbs += [Verb("move")] if moves(target) else []
+    if (moves(target) or not promote) and target.service is not None and Grant.MARKERS in target.grants:
+        verbs.append(Verb("measure", {"path": "source", "seconds": settle}))
+    if promote:
+        verbs.append(Verb("rebuild"))
+    return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
+
+
+def moves(target: Target) -> bool:
+    """Whether the target names what leads its clients."""
+    return target.pooler is not None or target.secret is not None
+
+
+def asked(wanted: Request) -> dict[str, str]:
+    """The demands: objective to path."""
+    measured = any(verb.name == "measure" for verb in wanted.verbs)
+    return dict.fromkeys(MEASURED, "source") if measured else {}
+
+
+def cautions(wanted: Request) -> tuple[str, ...]:
+    """What is to be known before consent, a sentence each."""
+    verbs = {verb.name for verb in wanted.verbs}
+    unmoved = (UNMOVED,) if "promote" in verbs and "move" not in verbs else ()
+    return (*unmoved, *(() if "measure" in verbs else (UNMEASURED,)))
+
+
+def run(session: Session) -> Outcome:
+    """Do every verb, finish, and say how it ended. Raises RefusedError where RDS refused the first step."""
+    return restore.run(session, "fail-over", "The same command goes on with it; what RDS has begun goes on by itself.")

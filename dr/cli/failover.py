@@ -1,0 +1,56 @@
+"""``dr failover``. Called by: ``dr.cli``."""
+
+from __future__ import annotations
+
+import click
+
+from dr.cli import common
+
+
+@click.command(short_help="Fail the database over, or promote a replica.")
+@click.option("--promote", default="", metavar="REPLICA", help="This read replica; best: the one that received most.")
+@click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
+@common.run_options
+@click.pass_context
+def failover(
+    ctx: click.Context,
+    /,
+    target: str,
+    output: str,
+    plan_only: bool,
+    yes: bool,
+    confirm: str,
+    promote: str,
+    since: str | None,
+) -> None:
+    """Let the standby take over, or with --promote a read replica, and say whether the service is well after that.
+
+    It is done to the source itself. A promotion cannot be undone; the old source and its replicas are left alone.
+    """
+    from dr.app import failover as order
+    from dr.app.session import accept, locked, prepare
+    from dr.config.load import find_target
+    from dr.report.formats import document
+
+    settings = common.settings()
+    limits = settings.objectives
+    progress = common.Progress(limits.outage_promotion if promote else limits.outage_failover)
+    at = common.moment(since, "--since") if since else None
+    wanted = order.request(target, find_target(settings, target), promote, settings.meter.settle, at)
+    prepared = prepare(settings, wanted, order.asked(wanted), progress)
+    for sentence in order.cautions(wanted):
+        click.echo(f"dr: {sentence}", err=True)
+    if plan_only:
+        common.print_plan(prepared, output)
+        return
+    agreed = common.consent(prepared, yes, confirm)
+    with locked(prepared.session.context.name):
+        session = accept(prepared, agreed)
+        what = f"promoting {promote}" if promote else f"failing {session.context.target.instance} over"
+        begun = what if prepared.began is not None else f"an unfinished run goes on, {what}"
+        click.echo(f"Run {session.directory.id} on {session.context.name}: {begun}", err=True)
+        outcome = order.run(session)
+        code = common.conclude(session, outcome, output)
+        if output == "json":
+            click.echo(common.dumps(document(outcome.verdict)))
+    ctx.exit(code)

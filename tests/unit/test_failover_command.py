@@ -1,0 +1,252 @@
+"""``dr failover`` from request to verdict, against an RDS in memory and in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from dr import wiring
+from dr.app.failover import asked, cautions, request, run
+from dr.app.outcome import Outcome, exit_code
+from dr.app.session import Prepared, accept, prepare
+from dr.cli import cli
+from dr.config.context import Context
+from dr.config.model import Login, PoolerConfig, ServiceConfig, Settings
+from dr.domain.errors import DeadlineError, HaltedError, RefusedError
+from dr.domain.model import Call, Grant, Status
+from dr.drivers.moving import MovingProvider
+from dr.drivers.postgres_replicas import Standing
+from dr.drivers.rds import RdsProvider
+from dr.engine.guard import Consent
+from dr.evidence.directory import runs
+from dr.ports import Provider
+from tests.unit.rds_support import SOURCE, FakeRds, FakeServers, VirtualClock, description, replica, target
+from tests.unit.test_moving import NEW, OLD, FakeLead
+from tests.unit.test_rds_failover import ABANDONED, COMPLETED, STARTED
+
+ONE, TWO = f"{SOURCE}-replica-1", f"{SOURCE}-replica-2"
+POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:X"), "/none")
+SETTINGS = Settings(targets={"prod": target(), "pooled": target(pooler=POOLER)})
+
+
+def tell(_call: Call, _note: str) -> None:
+    """Nobody listens."""
+
+
+class Account(FakeRds):
+    """It does what it accepts while somebody sleeps: ``then`` says how."""
+
+    def __init__(self, clock: VirtualClock, *rows: dict[str, Any]) -> None:
+        super().__init__(*rows)
+        self.clock, self.then = clock, self.fail_over
+
+    def passes(self) -> None:
+        for row in list(self.rows.values()):
+            if row["DBInstanceStatus"] in ("rebooting", "modifying", "creating"):
+                self.then(row)
+
+    def fail_over(self, row: dict[str, Any]) -> None:
+        if row["DBInstanceStatus"] == "rebooting":
+            self.tells(self.clock.at, STARTED)
+            self.tells(self.clock.at + 1, COMPLETED)
+        if row.pop("ReadReplicaSourceDBInstanceIdentifier", None) and row["DBInstanceStatus"] == "modifying":
+            snapshot = {"DBSnapshotIdentifier": "first", "Status": "available", "SnapshotCreateTime": self.clock.at}
+            self.listings["DBSnapshots"] = [snapshot]
+        row["DBInstanceStatus"] = "available"
+
+
+class Night:
+    """Somebody on call, and what the account holds."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = VirtualClock()
+        self.fake = Account(self.clock, description(), replica(ONE), replica(TWO))
+        self.servers, self.lead = FakeServers(), FakeLead()
+        self.servers.standings.update({ONE: Standing(True, 9, 9, 1.0), TWO: Standing(True, 5, 5, 1.0)})
+        sleep = self.clock.sleep
+
+        def slept(seconds: float) -> None:
+            sleep(seconds)
+            self.fake.passes()
+
+        monkeypatch.setattr(self.clock, "sleep", slept)
+        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
+        monkeypatch.setattr(wiring, "drivers", self._drivers)
+        monkeypatch.setenv("DR_HOME", str(home))
+
+    def _drivers(self, context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
+        rds = RdsProvider(context, self.fake, self.servers)  # type: ignore[arg-type]
+        return {"rds": rds, "moving": MovingProvider(context, {"pooler": self.lead})}
+
+    def prepare(self, promote: str = "", name: str = "prod") -> Prepared:
+        wanted = request(name, SETTINGS.targets[name], promote, 12.0, None)
+        return prepare(SETTINGS, wanted, asked(wanted), tell)
+
+    def go(self, promote: str = "", name: str = "prod") -> Outcome:
+        return run(accept(self.prepare(promote, name), Consent(SOURCE)))
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
+    return Night(tmp_path, monkeypatch)
+
+
+def effect(outcome: Outcome, call: str) -> Mapping[str, Any]:
+    return dict(outcome.run.ledger(VirtualClock()).state().effects[call])
+
+
+def test_what_is_asked_for_and_what_is_measured_of_it() -> None:
+    service = ServiceConfig("http://127.0.0.1:1", ("x",), "api", ({},))
+    measured = target(pooler=POOLER, service=service, grants=(Grant.MARKERS,))
+    wanted = request("prod", measured, "best", 12.0, None)
+    assert [verb.name for verb in wanted.verbs] == ["promote", "move", "measure", "rebuild"]
+    assert asked(wanted) == {"latency": "source", "errors": "source"}
+    assert cautions(wanted) == ()
+    assert [verb.name for verb in request("prod", measured, "", 12.0, None).verbs] == ["failover", "measure"]
+    bare = request("prod", target(service=service), ONE, 12.0, None)
+    assert [(verb.name, verb.args) for verb in bare.verbs] == [("promote", {"replica": ONE}), ("rebuild", {})]
+    assert [sentence.split(" ")[1] for sentence in cautions(bare)] == ["target", "service"]
+
+
+def test_a_failover_on_call_is_done_to_the_source_itself(night: Night) -> None:
+    outcome = night.go()
+    assert effect(outcome, "failover")["promoted_at"] is not None
+    assert outcome.error is None
+    assert outcome.verdict.status is Status.INCONCLUSIVE, "nobody measured the service"
+    assert outcome.run.sealed()
+    assert exit_code(outcome) == 4
+
+
+def test_one_that_rds_abandoned_is_missed_and_no_error(night: Night) -> None:
+    def give_up(row: dict[str, Any]) -> None:
+        row["DBInstanceStatus"] = "available"
+        night.fake.tells(night.clock.at, ABANDONED)
+
+    night.fake.then = give_up
+    outcome = night.go()
+    assert (outcome.error, outcome.verdict.status, exit_code(outcome)) == (None, Status.MISSED, 1)
+    assert [f.objective for f in outcome.verdict.findings] == ["failover"]
+
+
+def test_one_that_never_comes_is_missed_at_its_deadline(night: Night) -> None:
+    night.fake.then = lambda row: row.update(DBInstanceStatus="available")
+    outcome = night.go()
+    assert isinstance(outcome.error, DeadlineError)
+    assert (outcome.verdict.status, exit_code(outcome)) == (Status.MISSED, 1)
+
+
+def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night: Night) -> None:
+    night.servers.standings[ONE] = Standing(True, 9, 9, 1.0)
+    promoted = night.fake.then
+
+    def promote(row: dict[str, Any]) -> None:
+        promoted(row)
+        if row["DBInstanceIdentifier"] == ONE:
+            night.servers.standings[ONE] = Standing(False, None, None, None)
+
+    night.fake.then = promote
+    outcome = night.go("best", "pooled")
+    assert outcome.error is None
+    assert str(night.lead.at) == f"{ONE}.example.com:5432"
+    assert effect(outcome, "promote")["because"] == f"{ONE} has received 0/9, {TWO} 0/5"
+    assert effect(outcome, f"rebuild-{ONE}")["skipped"]
+    assert effect(outcome, f"rebuild-{TWO}")["source"] == ONE
+    assert outcome.run.sealed()
+    assert not night.fake.made("DeleteDBInstance")
+
+
+def test_a_replica_that_never_catches_up_is_missed_and_its_clients_stay_where_they_are(night: Night) -> None:
+    night.servers.standings[ONE] = Standing(True, 9, 4, 100.0)
+    outcome = night.go(ONE, "pooled")
+    assert isinstance(outcome.error, DeadlineError)
+    assert "it still recovers, 5 bytes are to be replayed" in str(outcome.error)
+    assert (night.lead.at, exit_code(outcome)) == (OLD, 1)
+
+
+def lost(night: Night) -> Callable[[dict[str, Any]], None]:
+    def expire(row: dict[str, Any]) -> None:
+        night.fake.fail_over(row)
+        night.fake.fail.update({"DescribeDBInstances": ["ExpiredToken"]})
+
+    return expire
+
+
+def test_credentials_lost_in_the_middle_end_the_run_and_the_same_command_goes_on_without_a_second_failover(
+    night: Night,
+) -> None:
+    night.fake.then = lost(night)
+    outcome = night.go()
+    assert isinstance(outcome.error, RefusedError)
+    assert "The credentials have expired" in str(outcome.error)
+    assert outcome.verdict.status is Status.INCONCLUSIVE
+    assert exit_code(outcome) == 4
+    again = night.go()
+    assert again.run.id == outcome.run.id
+    assert again.run.sealed()
+    assert len(night.fake.made("RebootDBInstance")) == 1
+
+
+def test_a_promotion_that_rds_refuses_leaves_nothing_to_go_on_with(night: Night) -> None:
+    night.fake.fail["PromoteReadReplica"] = ["AccessDenied"]
+    with pytest.raises(RefusedError, match="The credentials may not do this"):
+        night.go("best")
+    assert runs(night_home(night))[-1].sealed()
+    assert night.lead.at == OLD
+
+
+def test_a_halt_is_heard_and_told(night: Night) -> None:
+    def halt(_row: dict[str, Any]) -> None:
+        (runs(Path(str(night_home(night))))[-1]).halt("somebody said so")
+
+    night.fake.then = halt
+    outcome = night.go()
+    assert isinstance(outcome.error, HaltedError)
+    assert "The fail-over was stopped before its end. The same command goes on with it" in str(outcome.error)
+    assert exit_code(outcome) == 130
+
+
+def night_home(_night: Night) -> Path:
+    from dr.config.load import home
+
+    return home()
+
+
+@pytest.mark.parametrize(
+    ("promote", "change", "words"),
+    [
+        ("", lambda fake: fake.rows.clear(), "There is no instance readmission-db"),
+        ("", lambda fake: fake.rows[SOURCE].update(MultiAZ=False), "is Single-AZ"),
+        ("", lambda fake: fake.tells(VirtualClock().at - 9, STARTED), "is under way since"),
+        ("", lambda fake: fake.rows[SOURCE].update(DBInstanceStatus="modifying"), "is modifying, not available"),
+        ("nobody", lambda fake: fake.rows.pop(TWO), "There is no instance nobody"),
+        (TWO, lambda fake: fake.rows[TWO].update(ReadReplicaSourceDBInstanceIdentifier="x"), "is a replica of x"),
+    ],
+)
+def test_bad_input_is_refused_in_planning_and_nothing_is_begun(
+    night: Night, promote: str, change: Callable[[FakeRds], None], words: str
+) -> None:
+    change(night.fake)
+    with pytest.raises(RefusedError, match=words) as caught:
+        night.prepare(promote)
+    assert caught.value.exit_code == 3
+    assert not {"RebootDBInstance", "PromoteReadReplica"} & {name for name, _ in night.fake.calls}
+
+
+def test_without_consent_nothing_is_changed(night: Night) -> None:
+    with pytest.raises(RefusedError, match="--yes is for disposable targets"):
+        accept(night.prepare(), Consent(yes=True))
+    assert not night.fake.made("RebootDBInstance")
+
+
+def test_the_command_prints_its_plan_and_what_is_to_be_known(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dr.cli.common.settings", lambda: SETTINGS)
+    shown = CliRunner().invoke(cli, ["failover", "--promote", "best", "--target", "prod", "--plan"])
+    assert shown.exit_code == 0, shown.output
+    assert f"rds.PromoteReadReplica touches {ONE}, {TWO} until promoted" in shown.output
+    assert "lead clients to the promoted replica yourself" in shown.output
+    assert "refused" not in shown.output.replace("RDS refused", "")
+    assert NEW != OLD
