@@ -1,4 +1,4 @@
-"""What tests of every suite share: waiting, and directories that a server's account can enter.
+"""What tests of every suite share: waiting, asking over HTTP, and directories that a server's account can enter.
 
 Called by: tests/labs.py, tests/lab_servers.py, tests/servers.py, tests/contract and tests/integration.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,3 +36,14 @@ def open_directory(prefix: str) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def status_of(url: str) -> int:
+    """The status that a URL answers with; 0: none."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0

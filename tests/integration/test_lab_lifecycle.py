@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
 from dr.lab.binaries import reachable_wheel
 from tests.contract.lab import lab_home
-from tests.support import eventually
+from tests.support import eventually, status_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +62,21 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
+def daemons(home: Path) -> list[psutil.Process]:
+    found = []
+    for one in processes(home):
+        # It may end under our eyes.
+        with suppress(psutil.Error):
+            found += [one] if "dr.lab.daemon" in one.cmdline() else []
+    return found
+
+
+def beside(found: list[psutil.Process]) -> dict[str, psutil.Process]:
+    """PgBouncer's and Prometheus' processes, by name."""
+    names = {one: one.info["name"] for one in psutil.process_iter(["name"])}
+    return {names[one]: one for one in found if names.get(one) in ("pgbouncer", "prometheus")}
+
+
 def spawn_up() -> subprocess.Popen[bytes]:
     # A shell starts what runs in the background with interrupts ignored, and this test may be among it.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -94,6 +109,9 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
 
     ports = [port_of(outcome.presence.api), port_of(outcome.presence.service), outcome.presence.control]
     ports.append(int(control.status().instances[0]["port"]))
+    assert target.pooler is not None
+    assert target.prometheus is not None
+    ports += [target.pooler.port, port_of(target.prometheus.url)]
     assert all(map(listening, ports))
     assert control.down() is True
     eventually(lambda: not processes(home))
@@ -127,13 +145,13 @@ def test_of_two_ups_at_once_one_makes_the_lab_and_the_other_finds_it(home: Path)
     said = sorted((one.communicate(timeout=120)[0].decode(), one.returncode) for one in both)
     assert [code for _, code in said] == [0, 0]
     assert sum("is running already" in words for words, _ in said) == 1
-    assert len([one for one in processes(home) if "dr.lab.daemon" in one.cmdline()]) == 1
+    assert len(daemons(home)) == 1
 
 
 def test_an_up_after_the_daemon_was_killed_starts_afresh_without_strays(home: Path) -> None:
     first = control.up(patients=20).presence
     old = processes(home)
-    assert len(old) >= 3
+    assert set(beside(old)) == {"pgbouncer", "prometheus"}
     os.kill(first.pid, signal.SIGKILL)
     eventually(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(RefusedError):
@@ -174,7 +192,8 @@ def test_an_up_whose_baseline_fails_says_so_and_leaves_nothing(home: Path) -> No
 def test_the_daemon_ends_when_its_directory_is_gone(home: Path) -> None:
     control.up(patients=20)
     os.rename(home / "lab", home / "moved")
-    eventually(lambda: not [one for one in processes(home) if "dr.lab.daemon" in one.cmdline()], 60)
+    eventually(lambda: not daemons(home), 60)
+    assert not beside(processes(home))
     os.rename(home / "moved", home / "lab")
 
 
@@ -182,15 +201,18 @@ def test_the_prediction_service_is_started_again_at_the_same_place(home: Path) -
     now = control.up(patients=20).presence
     os.kill(now.service_pid, signal.SIGKILL)
 
-    def ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"{now.service}/readyz", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
     eventually(lambda: control.running().service_pid != now.service_pid)
-    eventually(ready)
+    eventually(lambda: status_of(f"{now.service}/readyz") == 200)
+
+
+def test_what_stands_beside_the_servers_is_started_again_at_the_same_place(home: Path) -> None:
+    now = control.up(patients=20).presence
+    before = beside(processes(home))
+    for one in before.values():
+        one.kill()
+    eventually(lambda: len(beside(processes(home))) == 2 and beside(processes(home)) != before)
+    eventually(lambda: status_of(f"{now.service}/readyz") == 200, 10)
+    eventually(lambda: status_of(f"{now.prometheus}/-/ready") == 200, 20)
 
 
 def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name(home: Path) -> None:

@@ -1,0 +1,140 @@
+"""What stands beside the lab's servers, in a whole lab: the service goes through PgBouncer, Prometheus scrapes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from dr.cli.lab import lab as command
+from dr.config.load import Settings, find_target, secret
+from dr.config.model import PoolerConfig, Target
+from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.prometheus import Prometheus
+from dr.evidence.clock import SystemClock
+from dr.lab import companion, control, pgbouncer, presence, prometheus
+from dr.lab.bringup import Lab
+from tests.contract.lab import lab_home
+from tests.support import eventually, status_of
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """One lab for all tests: each leaves it as it was."""
+    with lab_home():
+        control.up(patients=20)
+        yield find_target(Settings(), "lab")
+
+
+def inject(target: Target, *words: str) -> subprocess.CompletedProcess[str]:
+    """As a drill does: through the command that the target names."""
+    return subprocess.run([*target.faults, *words], capture_output=True, text=True, check=False, timeout=60)
+
+
+def ready(target: Target) -> int:
+    assert target.service is not None
+    return status_of(f"{target.service.url}/readyz")
+
+
+def test_the_prediction_service_reaches_the_database_through_the_pooler_alone(target: Target) -> None:
+    assert ready(target) == 200
+    gone = inject(target, "pgbouncer", '{"down": true}')
+    assert (gone.returncode, json.loads(gone.stdout)) == (0, {"result": None}), gone.stderr
+    eventually(lambda: ready(target) == 503)
+    time.sleep(companion.PAUSE + 1.0)
+    # What was taken down on purpose stays down.
+    assert ready(target) == 503
+    assert inject(target, "pgbouncer", '{"down": false}').returncode == 0
+    eventually(lambda: ready(target) == 200, 10)
+
+
+def test_the_harness_logs_in_at_the_pooler_and_at_its_console_as_the_target_says(target: Target) -> None:
+    pooler = target.pooler
+    assert pooler is not None
+    assert log_in(target, pooler, pooler.entry, "SELECT current_user::text") == (target.database.harness.user,)
+    assert log_in(target, pooler, pooler.console, "SHOW VERSION")
+    entries = pgbouncer.parse(Path(pooler.configuration).read_text())
+    assert entries[pooler.entry].port == control.status().instances[0]["port"]
+
+
+def log_in(target: Target, pooler: PoolerConfig, database: str, statement: str) -> tuple[object, ...] | None:
+    login = pooler.admin if database == pooler.console else target.database.harness
+    with psycopg.connect(
+        host=pooler.host,
+        port=pooler.port,
+        dbname=database,
+        user=login.user,
+        password=secret(login.secret),
+        sslmode="verify-full",
+        sslrootcert=pooler.ca or target.database.ca,
+        autocommit=True,
+    ) as connection:
+        return connection.execute(statement).fetchone()
+
+
+def test_prometheus_scrapes_the_service_until_it_is_taken_away(target: Target) -> None:
+    config = target.prometheus
+    assert config is not None
+    client = Prometheus(config.url, 3.0)
+
+    def seen() -> bool:
+        return bool(client.query_range(f"up{{{config.selector}}} == 1", time.time(), time.time(), 1))
+
+    eventually(seen, 20)
+    assert inject(target, "prometheus", '{"down": true}').returncode == 0
+    with pytest.raises(ProviderError, match="does not answer"):
+        seen()
+    assert inject(target, "prometheus", '{"down": false}').returncode == 0
+    eventually(seen, 20)
+
+
+def test_status_says_where_they_are(target: Target) -> None:
+    shown = CliRunner().invoke(command, ["status"]).stdout
+    assert target.pooler is not None
+    assert target.prometheus is not None
+    assert f"pooler   127.0.0.1:{target.pooler.port}\n" in shown
+    assert f"metrics  {target.prometheus.url}\n" in shown
+    assert "without" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["unheard-of"], 3, "knows no command"),
+        (["prometheus", "7"], 2, "no JSON object"),
+        (["prometheus", '{"up": true}'], 3, "asked wrongly"),
+        ([], 2, "not how a fault"),
+    ],
+)
+def test_a_fault_that_cannot_be_put_in_is_told(target: Target, words: list[str], code: int, said: str) -> None:
+    ended = inject(target, *words)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert said in ended.stderr
+
+
+def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(companion, "find", lambda *_: None)
+    sentences = (pgbouncer.WITHOUT, prometheus.WITHOUT)
+    with lab_home() as home, Lab(home / "lab", SystemClock()) as lab:
+        list(lab.prepare(20, None))
+        lab.publish()
+        bare = find_target(Settings(), "lab")
+        assert (bare.pooler, bare.prometheus) == (None, None)
+        assert lab.absent == sentences
+        assert ready(bare) == 200
+        for fault, sentence in zip(("pgbouncer", "prometheus"), sentences, strict=True):
+            with pytest.raises(RefusedError, match=sentence):
+                lab.commands()[fault]()
+    now = presence.Presence(os.getpid(), 0.0, presence.READY, absent=sentences)
+    monkeypatch.setattr(control, "status", lambda: control.Condition(now, ()))
+    monkeypatch.setattr(control, "up", lambda *_, **__: control.Outcome(False, now))
+    for name in ("status", "up"):
+        shown = CliRunner().invoke(command, [name]).stdout
+        assert all(sentence in shown for sentence in sentences)
