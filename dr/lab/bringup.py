@@ -114,7 +114,7 @@ class Lab:
         yield "making the source's server"
         source = self._make_source()
         server = self._servers.server(source.resource_id)
-        access = Access(str(server.socket_directory), source.port, MASTER, self._password, DATABASE)
+        access = Access(str(server.socket_directory), server.port, MASTER, self._password, DATABASE)
         artifacts, closed = self._directory / "models", self._directory / "secrets"
         if load is None:
             yield f"installing the platform with {patients} patients"
