@@ -37,6 +37,16 @@ def measure(
     _do("measure", configuration, path=path, markers=markers, seconds=seconds)
 
 
+def settle(
+    path: str,
+    seconds: float | None = None,
+    patience: float | None = None,
+    configuration: Configuration | None = None,
+) -> None:
+    """Wait until ``path``, which is measured, was good for ``seconds``, or ``patience`` more were over."""
+    _do("settle", configuration, path=path, seconds=seconds, patience=patience)
+
+
 def baseline(configuration: Configuration | None = None) -> None:
     """Record what the source holds."""
     _do("baseline", configuration)

@@ -24,6 +24,7 @@ PROPOSED_BY = {
     "rebuild": "rds",
     "restore": "rds",
     "serve": "serving",
+    "settle": "measuring",
 }
 """A verb's name to the driver that proposes its calls."""
 RESTORER = PROPOSED_BY["restore"]

@@ -1,19 +1,22 @@
-"""Measure a path: the verb ``measure``, which starts the prober and the marker writer.
+"""Measure a path: the verbs ``measure``, which starts the path's meter, and ``settle``, which waits for what it wrote.
 
-Called by: the engine, through ``dr.wiring``. Each is a process of its own (``dr.meter``), found again by its pid file
-and stopped by unwinding. The markers' table is a call of its own, made once and dropped at the end, so that
-restarting the writer loses no marker.
+Called by: the engine, through ``dr.wiring``. Predictions are measured on the paths ``source``, ``restored`` and any
+other that has a url; rows are written on ``writes`` (through the pooler) and ``writes-direct``, and on ``source``
+beside the predictions; ``reads`` are queries to the replicas. Each meter is a process of its own (``dr.meter``), found
+again by its pid file and stopped by unwinding. The markers' table is a call of its own, made once and dropped at the
+end, so that restarting the writer loses no marker.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.model import ServiceConfig
+from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import process
@@ -21,15 +24,19 @@ from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
 from dr.judge.histogram import METRICS
-from dr.judge.windows import Slo, measured_enough
+from dr.judge.windows import Slo, good, measured_enough
 from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
+WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
 class MeasuringProvider:
-    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH`` and ``settle-PATH``, each where it is asked for."""
+    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH`` and ``settle-PATH``, each where it is asked for.
+
+    A table of another path than the source is made by ``marker-table-PATH``.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -42,8 +49,26 @@ class MeasuringProvider:
         """Nothing to compare: markers go to the endpoint that the pinned account named, over verified TLS."""
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """Raises RefusedError without a service, or the grant markers for the source; UsageError for bad arguments."""
+        """Raises RefusedError without a service, a pooler or replicas where they are asked for, or the grant markers
+        for the source; UsageError for bad arguments."""
+        if verb.name == "settle":
+            return (self._settling_again(verb),)
         path, markers, seconds, url = _arguments(verb)
+        if path in (WRITES, WRITES_DIRECT):
+            self._check_grant()
+            calls = [*self._marking(verb, path, facts, run)]
+        elif path == READS:
+            calls = [self._reading(verb, facts)]
+        else:
+            url = self._url(path, url)
+            calls = [*self._marking(verb, path, facts, run)] if markers else []
+            calls.append(self._probing(verb, path, url))
+        if seconds:
+            calls.append(_settling(verb, path, url, seconds))
+        return tuple(calls)
+
+    def _url(self, path: str, url: str) -> str:
+        """Where predictions of ``path`` are asked for."""
         service = self._service()
         if path == SOURCE:
             self._check_grant()
@@ -52,11 +77,7 @@ class MeasuringProvider:
         url = url or (service.url if path == SOURCE else "${serve.url}")
         if not url.startswith("${"):
             endpoint(url)  # refused now, and not when the run is under way
-        calls = [*self._marking(verb, facts, run)] if markers else []
-        calls.append(self._probing(verb, path, url))
-        if seconds:
-            calls.append(_settling(verb, path, url, seconds))
-        return tuple(calls)
+        return url
 
     def _check_grant(self) -> None:
         if Grant.MARKERS not in self._context.target.grants:
@@ -75,10 +96,87 @@ class MeasuringProvider:
             )
         return service
 
-    def _marking(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
-        host, port = self._source_endpoint(facts)
+    def _marking(self, verb: Verb, path: str, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
+        suffix = "" if path == SOURCE else f"-{path}"
+        args = {"login": self._writing_to(path, facts), "run_id": run.id, "path": path}
+        drop = Call(
+            f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args, deadline=TABLE_DEADLINE
+        )
+        table = Call(
+            f"marker-table{suffix}",
+            verb.name,
+            "prepare",
+            "measuring",
+            "create",
+            args,
+            undo=drop,
+            deadline=TABLE_DEADLINE,
+        )
+        meter = self._context.settings.meter
+        mark = Call(
+            id=f"mark-{path}",
+            verb=verb.name,
+            phase="measure",
+            driver="measuring",
+            operation="mark",
+            args={**args, "rate": meter.markers, "timeout": meter.timeout},
+            undo=self._stopping(verb, f"mark-{path}"),
+            until="the first marker acknowledged",
+            deadline=START_DEADLINE,
+            volatile=True,
+        )
+        return table, mark
+
+    def _reading(self, verb: Verb, facts: Facts) -> Call:
+        meter = self._context.settings.meter
+        return Call(
+            id=f"measure-{READS}",
+            verb=verb.name,
+            phase="measure",
+            driver="measuring",
+            operation="read",
+            args={"path": READS, "logins": self._reading_from(facts), "rate": meter.rate, "timeout": meter.timeout},
+            undo=self._stopping(verb, f"measure-{READS}"),
+            until="the first query answered or given up",
+            deadline=START_DEADLINE,
+            volatile=True,
+        )
+
+    def _writing_to(self, path: str, facts: Facts) -> dict[str, Any]:
+        if path == WRITES:
+            return self._pooled(self._pooler(), self._pooler().entry)
+        host, port = _endpoint_of(facts, self._context.target.instance, "Markers cannot be written")
+        return self._login(host, port)
+
+    def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
+        """Every replica: through the pooler where it leads to them, else directly."""
+        target = self._context.target
+        if not target.replicas:
+            raise RefusedError(
+                f"Target {self._context.name} names no replicas, so there is nothing to read from.",
+                "Add them to the target, or leave path reads out of the measurement.",
+            )
+        if target.pooler is not None and target.pooler.reads:
+            return [self._pooled(target.pooler, entry) for entry in target.pooler.reads]
+        return [self._login(*_endpoint_of(facts, name, "Replicas cannot be read")) for name in target.replicas]
+
+    def _pooler(self) -> PoolerConfig:
+        pooler = self._context.target.pooler
+        if pooler is None:
+            raise RefusedError(
+                f"Target {self._context.name} names no pooler, so there is no way through it.",
+                f"Add one to the target, or measure path {WRITES_DIRECT}.",
+            )
+        return pooler
+
+    def _pooled(self, pooler: PoolerConfig, entry: str) -> dict[str, Any]:
+        """The login through ``entry`` of the pooler."""
+        direct = self._login(pooler.host, pooler.port)
+        return {**direct, "database": entry, "ca": pooler.ca or direct["ca"], "pooled": True}
+
+    def _login(self, host: str, port: int) -> dict[str, Any]:
         database = self._context.target.database
-        login = {
+        return {
             "host": host,
             "port": port,
             "database": database.name,
@@ -86,36 +184,21 @@ class MeasuringProvider:
             "password": database.harness.secret,
             "ca": database.ca,
         }
-        args = {"login": login, "run_id": run.id}
-        drop = Call("drop-marker-table", verb.name, "unwind", "measuring", "drop", args, deadline=TABLE_DEADLINE)
-        table = Call(
-            "marker-table", verb.name, "prepare", "measuring", "create", args, undo=drop, deadline=TABLE_DEADLINE
-        )
-        stop = self._stopping(verb, f"mark-{SOURCE}")
-        meter = self._context.settings.meter
-        mark = Call(
-            id=f"mark-{SOURCE}",
-            verb=verb.name,
-            phase="measure",
-            driver="measuring",
-            operation="mark",
-            args={**args, "path": SOURCE, "rate": meter.markers, "timeout": meter.timeout},
-            undo=stop,
-            until="the first marker acknowledged",
-            deadline=START_DEADLINE,
-            volatile=True,
-        )
-        return table, mark
 
-    def _source_endpoint(self, facts: Facts) -> tuple[str, int]:
-        name = self._context.target.instance
-        for resource in facts.resources:
-            endpoint = resource.attributes.get("Endpoint") or {}
-            if resource.kind == "instance" and resource.identifier == name and endpoint.get("Address"):
-                return str(endpoint["Address"]), int(endpoint["Port"])
-        raise RefusedError(
-            f"Markers cannot be written: the source {name} has no endpoint.", "Leave markers out, or wait until it has."
-        )
+    def _settling_again(self, verb: Verb) -> Call:
+        """The verb ``settle``: a path that is measured already, until it was good for ``seconds``, or ``patience``
+        seconds more were over."""
+        limit, meter = self._context.objectives.outage_failover, self._context.settings.meter
+        args = {"seconds": meter.settle, "patience": limit, **verb.args}
+        path, numbers = args.pop("path", None), list(args.values())
+        if set(args) != {"seconds", "patience"} or not isinstance(path, str):
+            raise UsageError(f"settle takes path, seconds and patience, not {dict(verb.args)!r}.")
+        if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
+            raise UsageError(f"settle takes seconds and patience as numbers from 0 on, not {dict(verb.args)!r}.")
+        url = self._service().url if path == SOURCE else ""
+        call = _settling(verb, path, url, float(args["seconds"]))
+        patience = float(args["patience"])
+        return replace(call, args={**call.args, "patience": patience}, deadline=call.deadline + patience)
 
     def _probing(self, verb: Verb, path: str, url: str) -> Call:
         meter = self._context.settings.meter
@@ -139,7 +222,7 @@ class MeasuringProvider:
         match call.operation:
             case "create" | "drop":
                 return self._change_table(call.operation, args)
-            case "probe" | "mark":
+            case "probe" | "mark" | "read":
                 return self._start(call.operation, call.id, args)
             case "settle":
                 return self._begin_settling(args)
@@ -149,7 +232,7 @@ class MeasuringProvider:
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         match call.operation:
-            case "probe":
+            case "probe" | "read":
                 return self._probed(call.id, result)
             case "mark":
                 return self._marked(call.id, result)
@@ -165,11 +248,12 @@ class MeasuringProvider:
         return self._context.run / f"meter-{name}.log"
 
     def _change_table(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        from dr.meter.mark import Login, create_table, drop_table, marker_table  # psycopg is slow to import
+        from dr.meter.login import Login  # psycopg is slow to import
+        from dr.meter.mark import create_table, drop_table, marker_table
 
         change = create_table if operation == "create" else drop_table
-        change(Login(**args["login"]), str(args["run_id"]))
-        return {"table": marker_table(str(args["run_id"]))}
+        change(Login(**args["login"]), str(args["run_id"]), str(args["path"]))
+        return {"table": marker_table(str(args["run_id"]), str(args["path"]))}
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
@@ -210,29 +294,52 @@ class MeasuringProvider:
 
     def _begin_settling(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         path, url = str(args["path"]), str(args["url"])
-        line = last_line(samples_file(self._context.run, path))
+        line = self._newest(path)
         first = line["n"] + 1 if line is not None else 0
         begun = self._context.clock.now().at
-        return {"path": path, "url": url, "first": first, "begun": begun, "metrics": _counts(url)}
+        return {"path": path, "url": url, "first": first, "begun": begun, "metrics": _counts(url) if url else None}
+
+    def _newest(self, path: str) -> dict[str, Any] | None:
+        """The newest line of a path's file."""
+        of = markers_file if path in (WRITES, WRITES_DIRECT) else samples_file
+        return last_line(of(self._context.run, path))
 
     def _settled(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        path, seconds = str(result["path"]), float(call.args["seconds"])
-        self._alive(f"measure-{path}")
-        line = last_line(samples_file(self._context.run, path))
-        measured = 0.0
+        path, seconds, patience = str(result["path"]), float(call.args["seconds"]), float(call.args.get("patience", 0))
+        meter, writes = self._context.settings.meter, path in (WRITES, WRITES_DIRECT)
+        self._alive(f"{'mark' if writes else 'measure'}-{path}")
+        line, first, measured = self._newest(path), int(result["first"]), 0.0
         if line is not None:
-            measured = (int(line["n"]) - int(result["first"]) + 1) / self._context.settings.meter.rate
+            measured = (int(line["n"]) - first + 1) / (meter.markers if writes else meter.rate)
         if line is None or measured < seconds:
             return Progress(done=False, note=f"{max(0.0, measured):.0f} of {seconds:.0f} s measured")
-        if not self._enough(path, int(result["first"]), int(line["n"]), seconds):
+        if measured < seconds + patience and not self._back(path, measured - seconds, measured, first):
+            return Progress(done=False, note=f"{measured:.0f} s measured, and the path is not back: measuring on")
+        if path not in (WRITES, WRITES_DIRECT, READS) and not self._enough(path, first, int(line["n"]), seconds):
             late = f"{measured:.0f} s measured, and the prober was late too often: measuring on"
             return Progress(done=False, note=late)
-        kept = {"path": path, "first": result["first"], "last": line["n"], "begun": result["begun"]}
-        before, after = result["metrics"], _counts(str(result["url"]))
+        kept = {"path": path, "first": first, "last": line["n"], "begun": result["begun"]}
+        before, after = result["metrics"], _counts(str(result["url"])) if result["url"] else None
         if before is None or after is None:
             return Progress(done=True, result=kept)
         seen = Observation("metrics", path, between(before, after), self._context.clock.now().at)
         return Progress(done=True, result=kept, observations=(seen,))
+
+    def _back(self, path: str, since: float, until: float, first: int) -> bool:
+        """Whether the path was good from ``since`` to ``until``, seconds after number ``first``, within its error rate.
+
+        What is still under way counts as neither.
+        """
+        meter = self._context.settings.meter
+        if path in (WRITES, WRITES_DIRECT):
+            written, rate = load_markers(markers_file(self._context.run, path)), meter.markers
+            firsts = [m for m in written.markers if m.done and not m.attempt] if written is not None else []
+            told = [(m.n, m.outcome == ACKNOWLEDGED) for m in firsts]
+        else:
+            read, rate = load_samples(samples_file(self._context.run, path)), meter.rate
+            told = [(s.n, good(s)) for s in read.samples] if read is not None else []
+        within = [answered for n, answered in told if first + since * rate <= n <= first + until * rate]
+        return bool(within) and within.count(False) <= self._context.objectives.error_rate * len(within)
 
     def _enough(self, path: str, first: int, last: int, seconds: float) -> bool:
         """Whether what lies between the numbers ``first`` and ``last`` suffices; the judge decides by itself."""
@@ -265,7 +372,18 @@ def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
     markers = bool(verb.args.get("markers", False))
     if markers and path != SOURCE:
         raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")
-    return path, markers, float(seconds), str(verb.args.get("url") or "")
+    url = str(verb.args.get("url") or "")
+    if url and path in (WRITES, WRITES_DIRECT, READS):
+        raise UsageError(f"Path {path} goes to the database, not to {url!r}.", "Leave the url out.")
+    return path, markers, float(seconds), url
+
+
+def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
+    for resource in facts.resources:
+        endpoint = resource.attributes.get("Endpoint") or {}
+        if resource.kind == "instance" and resource.identifier == name and endpoint.get("Address"):
+            return str(endpoint["Address"]), int(endpoint["Port"])
+    raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
 
 
 def _settling(verb: Verb, path: str, url: str, seconds: float) -> Call:

@@ -1,4 +1,4 @@
-"""``python -m dr.meter probe`` and ``python -m dr.meter mark``: one JSON document on stdin, no secret in it.
+"""``python -m dr.meter probe``, ``mark`` and ``read``: one JSON document on stdin, no secret in it.
 
 Called by: ``dr.drivers.measuring``, through ``dr.drivers.process.spawn``. The process holds its pid file, ends when
 its owner is gone or SIGTERM comes, and notes there why it ended, in room that a full disk cannot take from it.
@@ -22,7 +22,7 @@ from dr.drivers.process import PidFile, alive
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
 from dr.meter.http import endpoint, request
-from dr.meter.pace import percentile
+from dr.meter.pace import spread
 from dr.meter.probe import Prober, Settings
 
 PRIORITY = -10
@@ -96,9 +96,7 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     be_punctual()
     journal.write(header(config["path"], config["rate"], config["timeout"], SystemClock().now()))
     why = prober.run()
-    ordered = sorted(prober.lateness)
-    own = {f"p{round(share * 100)}": percentile(ordered, share) / 1e9 for share in (0.5, 0.95, 0.99)}
-    journal.write(footer(why, prober.taken - 1, lateness=own))
+    journal.write(footer(why, prober.taken - 1, lateness=spread(prober.lateness)))
     return why
 
 
@@ -106,15 +104,24 @@ def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Write markers until told otherwise. Returns why it ended."""
     from dr.meter.mark import write_markers
 
+    be_punctual()
     return write_markers(config, Journal, ended)
+
+
+def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    """Query endpoints in turn until told otherwise. Returns why it ended."""
+    from dr.meter.read import read_rows
+
+    be_punctual()
+    return read_rows(config, Journal, ended)
 
 
 def main(argv: list[str]) -> int:
     """Returns the exit code; the pid file and stderr say why."""
-    jobs = {"probe": probe, "mark": mark}
+    jobs = {"probe": probe, "mark": mark, "read": read}
     try:
         if len(argv) != 1 or argv[0] not in jobs:
-            raise UsageError("Say 'probe' or 'mark', with the configuration as JSON on stdin.")
+            raise UsageError("Say 'probe', 'mark' or 'read', with the configuration as JSON on stdin.")
         config = json.load(sys.stdin)
         ended = until_told(config["owner"])
         pidfile = PidFile(Path(config["pidfile"]), config["owner"])

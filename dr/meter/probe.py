@@ -19,22 +19,19 @@ from time import monotonic_ns
 
 from dr.domain.errors import ProviderError
 from dr.evidence.samples import sample_line
+from dr.meter import loop
 from dr.meter.http import Endpoint, MalformedError, fault, response
+from dr.meter.loop import AWAKE, Lines
 from dr.meter.pace import SECOND, Pace
 
-QUIET = 300_000
-"""Nanoseconds to the next due time that leave room for writing and for looking after the owner."""
-BATCH, BACKLOG = 64, 4096
-"""Samples written in one quiet gap; samples that are written even without one."""
-AWAKE = 80_000
-"""Nanoseconds before a due time that are spent awake: a wake-up by the system alone comes some 50 us late."""
 IDLE = 16
 """Connections kept open for reuse."""
 STALE = SECOND // 50
 """Nanoseconds after the sending within which a reused connection shows that it had been closed while it was idle."""
-LOOK = SECOND // 10
-"""Nanoseconds between two looks at the owner and the clock."""
 ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ETIMEDOUT: "timeout"}
+
+Sampled = tuple[int, int, int, int, int, str, int]
+"""What ``sample_line`` takes."""
 
 
 class Probe:
@@ -81,7 +78,7 @@ class Prober:
     def __init__(
         self, settings: Settings, first: int, write: Callable[[bytes], None], ended: Callable[[], str]
     ) -> None:
-        self._settings, self._write, self._ended = settings, write, ended
+        self._settings, self._ended = settings, ended
         self._timeout = round(settings.timeout * SECOND)
         self._family, self._address = _resolved(settings.to)
         self._next = first
@@ -90,7 +87,7 @@ class Prober:
         self._busy: dict[int, Connection] = {}
         self._opening: dict[int, Connection] = {}
         self._idle: dict[int, Connection] = {}
-        self._lines: list[tuple[int, int, int, int, int, str, int]] = []
+        self.lines: Lines[Sampled] = Lines(lambda line: sample_line(*line), write)
         self.lateness = array("q")
         """Of every probe taken up, nanoseconds."""
 
@@ -102,40 +99,19 @@ class Prober:
     def run(self) -> str:
         """Probe until ``ended`` gives a reason; then await what is under way, write it down and return the reason."""
         pace = Pace(monotonic_ns() + SECOND // 100, self._settings.rate, self._next)
-        due, look, why = pace.due(self._next), 0, ""
-        while not why:
-            now = monotonic_ns()
-            if now >= due:
-                self._take(due, now)
-                due = pace.due(self._next)
-                if monotonic_ns() < due:
-                    continue
-                self._turn(0)  # behind: read what came in before sending on
-                continue
-            if now >= look and (due - now > QUIET or now - look > LOOK):
-                look, why = now + LOOK, self._ended()
-            if self._lines and (due - now > QUIET or len(self._lines) > BACKLOG):
-                self.flush(BATCH)
-            self._turn(due)
+        why, self._next = loop.run(self, pace, self._ended)
         self._await_flying()
-        self.flush()
+        self.lines.flush()
         return why
 
-    def flush(self, most: int | None = None) -> None:
-        """Write finished samples, the oldest ``most`` of them or all."""
-        lines, self._lines = self._lines[:most], self._lines[len(self._lines[:most]) :]
-        if lines:
-            self._write(b"".join([sample_line(*line) for line in lines]))
-
-    def _take(self, due: int, now: int) -> None:
-        probe = Probe(self._next, due, now, self._timeout)
-        self._next += 1
+    def take(self, n: int, due: int, now: int) -> None:
+        probe = Probe(n, due, now, self._timeout)
         self.lateness.append(probe.late)
         self._flying.append(probe)
         if self._waiting or not self._send(probe):
             self._waiting.append(probe)
 
-    def _turn(self, until: int) -> None:
+    def turn(self, until: int) -> None:
         """Wait for answers until ``until``, or the next time-out if that is sooner, and handle what came."""
         if self._flying:
             until = min(until, self._flying[0].until)
@@ -266,11 +242,11 @@ class Prober:
 
     def _finish(self, probe: Probe, now: int, status: int, error: str) -> None:
         probe.over = True
-        self._lines.append((probe.n, probe.due, probe.sent, now, status, error, probe.late))
+        self.lines.append((probe.n, probe.due, probe.sent, now, status, error, probe.late))
 
     def _await_flying(self) -> None:
         while any(not probe.over for probe in self._flying):
-            self._turn(monotonic_ns() + self._timeout)
+            self.turn(monotonic_ns() + self._timeout)
         for connection in [*self._busy.values(), *self._opening.values(), *self._idle.values()]:
             self._close(connection)
 

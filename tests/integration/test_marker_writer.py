@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +22,9 @@ from dr.drivers import process
 from dr.drivers.measuring import MeasuringProvider
 from dr.evidence.model import Markers
 from dr.evidence.samples import load_markers, markers_file
-from dr.meter.mark import Login, clock_offset, create_table, drop_table, insert, marker_table
+from dr.meter.login import Login
+from dr.meter.mark import Writer, clock_offset, create_table, drop_table, marker_table
+from dr.meter.query import Task
 from tests.integration.meters import context, drive, wait_for
 from tests.servers import LocalServer, local_server
 
@@ -71,9 +76,48 @@ def login(made: Context, server: LocalServer) -> Login:
     return Login(**calls(made, server)["mark-source"].args["login"])
 
 
-def present(server: LocalServer) -> dict[int, float]:
+def present(server: LocalServer, attempt: int = 0) -> dict[int, float]:
     with server.superuser() as connection:
-        return dict(connection.execute(f"select n, extract(epoch from sent_at)::float8 from {TABLE}").fetchall())
+        query = f"select n, extract(epoch from sent_at)::float8 from {TABLE} where attempt = %s"
+        return dict(connection.execute(query, (attempt,)).fetchall())
+
+
+class Hand:
+    """A writer whose markers are due when the test says so."""
+
+    def __init__(self, made: Context, server: LocalServer, timeout: float = 5.0) -> None:
+        self.writer = Writer(login(made, server), marker_table(RUN.id), 50.0, timeout, self.note)
+        self.noted: list[dict[str, Any]] = []
+        self.timeout = round(timeout * 1e9)
+        self.writer.queries.warm()
+
+    def note(self, lines: bytes) -> None:
+        self.noted.extend(json.loads(line) for line in lines.splitlines())
+
+    def submit(self, n: int) -> None:
+        now = time.monotonic_ns()
+        self.writer.queries.submit(Task(n, now, now, self.timeout))
+
+    def over(self) -> dict[tuple[int, int], tuple[str, str]]:
+        """Outcome and word of what is over, by number and attempt."""
+        self.writer.turn(time.monotonic_ns() + 10_000_000)
+        self.writer.lines.flush()
+        return {(m["n"], m["attempt"]): (m["outcome"], m["error"]) for m in self.noted if m["done"]}
+
+    def write(self, n: int) -> tuple[str, str]:
+        """What comes of number ``n`` this time."""
+        self.noted.clear()
+        self.submit(n)
+        over = wait_for(self.over)
+        return over[n, 0]
+
+
+@pytest.fixture
+def hand(made: Context, server: LocalServer) -> Iterator[Hand]:
+    create_table(login(made, server), RUN.id)
+    one = Hand(made, server)
+    yield one
+    one.writer.finish()
 
 
 def test_what_is_acknowledged_is_there(made: Context, server: LocalServer) -> None:
@@ -124,60 +168,111 @@ def postmaster_children(server: LocalServer) -> list[int]:
         return [row[0] for row in connection.execute(query).fetchall()]
 
 
-def test_a_server_that_does_not_answer_leaves_writes_indeterminate(made: Context, server: LocalServer) -> None:
+def test_a_server_that_does_not_answer_leaves_writes_indeterminate_and_each_is_repeated_once(
+    made: Context, server: LocalServer
+) -> None:
     start(made, server)
-    wait_for(lambda: len(postmaster_children(server)) >= 1)
+    wait_for(lambda: len(postmaster_children(server)) >= 4)
     stopped = postmaster_children(server)
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: any(m.outcome == "indeterminate" and m.done for m in written(made).markers))
+        wait_for(lambda: any(m.attempt for m in written(made).markers))
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
+    time.sleep(0.3)
     found = stop(made, server)
     doubtful = [m for m in found.markers if m.outcome == "indeterminate"]
-    assert all(m.done - m.sent >= 0.4e9 for m in doubtful)
-    assert {m.n for m in found.markers if m.outcome == "acknowledged"} <= set(present(server))
+    assert doubtful
+    assert all(m.done - m.sent >= 0.4e9 and m.error == "timeout" and not m.attempt for m in doubtful)
+    repeated = [m for m in found.markers if m.attempt]
+    assert {m.n for m in repeated} == {m.n for m in doubtful}
+    assert {m.outcome for m in repeated} == {"acknowledged"}
+    for attempt in (0, 1):
+        acknowledged = {m.n for m in found.markers if (m.outcome, m.attempt) == ("acknowledged", attempt)}
+        assert acknowledged <= set(present(server, attempt))
 
 
-def test_a_commit_whose_wait_for_the_standby_was_cancelled_is_indeterminate(made: Context, server: LocalServer) -> None:
-    create_table(login(made, server), RUN.id)
-    connection = login(made, server).connect(0.5)
-    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
+SYNC = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
+
+
+@contextmanager
+def without_its_standby(server: LocalServer) -> Iterator[psycopg.Connection[Any]]:
+    """Commits wait for a synchronous standby that is not there."""
     with server.superuser() as superuser:
         superuser.execute("alter system set synchronous_standby_names = 'nobody'")
         superuser.execute("select pg_reload_conf()")
+        time.sleep(0.3)
         try:
-            time.sleep(0.3)
-            outcome = insert(connection.pgconn, statement, 1, time.time(), 5.0)
+            yield superuser
         finally:
             superuser.execute("alter system reset synchronous_standby_names")
             superuser.execute("select pg_reload_conf()")
-    connection.close()
-    assert outcome == "indeterminate"
+
+
+def test_a_commit_whose_wait_for_the_standby_was_cancelled_is_indeterminate(hand: Hand, server: LocalServer) -> None:
+    with without_its_standby(server) as superuser:
+        hand.submit(1)
+        wait_for(lambda: not hand.over() and superuser.execute(SYNC).fetchone() == (1,))
+        superuser.execute("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+        found = wait_for(hand.over)
+    assert found[1, 0] == ("indeterminate", "sync-cancelled")
     assert 1 in present(server), "it was committed all the same, which is why it counts as neither"
 
 
-def test_a_rejected_write_has_failed_and_its_connection_goes_on(made: Context, server: LocalServer) -> None:
+def test_a_write_that_is_given_up_leaves_no_session_waiting(made: Context, server: LocalServer) -> None:
     create_table(login(made, server), RUN.id)
-    connection = login(made, server).connect(0.5)
-    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
-    outcomes = [insert(connection.pgconn, statement, n, 1_700_000_000.25, 5.0) for n in (1, 1, 2)]
-    assert outcomes == ["acknowledged", "failed", "acknowledged"]
-    assert present(server)[1] == 1_700_000_000.25
-    connection.close()
+    hand = Hand(made, server, timeout=0.5)
+    with without_its_standby(server) as superuser:
+        hand.submit(1)
+        found = wait_for(hand.over)
+        wait_for(lambda: hand.over() and superuser.execute(SYNC).fetchone() == (0,), 3.0)
+    assert found[1, 0] == ("indeterminate", "timeout")
+    hand.writer.finish()
 
 
-def test_a_broken_connection_is_indeterminate(made: Context, server: LocalServer) -> None:
-    create_table(login(made, server), RUN.id)
-    connection = login(made, server).connect(0.5)
+def test_a_rejected_write_has_failed_and_its_connection_goes_on(hand: Hand, server: LocalServer) -> None:
+    before = postmaster_children(server)
+    assert hand.write(1) == ("acknowledged", "")
+    assert hand.write(1) == ("failed", "rejected")
+    assert hand.write(2) == ("acknowledged", "")
+    assert set(before) <= set(postmaster_children(server))
+    assert abs(present(server)[2] - time.time()) < 5
+
+
+def test_a_read_only_server_has_written_nothing(made: Context, server: LocalServer) -> None:
     with server.superuser() as superuser:
-        superuser.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        create_table(login(made, server), RUN.id)
+        superuser.execute("alter role dr_harness set default_transaction_read_only = on")
+        try:
+            hand = Hand(made, server)
+            assert hand.write(1) == ("failed", "read-only")
+            hand.writer.finish()
+        finally:
+            superuser.execute("alter role dr_harness reset default_transaction_read_only")
+    assert not present(server)
+
+
+def terminate(server: LocalServer) -> None:
+    with server.superuser() as superuser:
+        superuser.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dr-markers'"
+        )
     time.sleep(0.1)
-    statement = f"INSERT INTO {TABLE} (n, sent_at) VALUES ($1, $2)".encode()
-    assert insert(connection.pgconn, statement, 1, time.time(), 5.0) == "indeterminate"
-    connection.close()
+
+
+def test_a_write_to_a_connection_that_is_gone_is_indeterminate(hand: Hand, server: LocalServer) -> None:
+    terminate(server)
+    assert hand.write(1) == ("indeterminate", "terminated")
+    again = wait_for(lambda: (1, 1) in (found := hand.over()) and found)
+    assert again[1, 1][0] in ("acknowledged", "indeterminate")
+
+
+def test_a_connection_that_ended_while_it_was_idle_is_replaced(hand: Hand, server: LocalServer) -> None:
+    terminate(server)
+    hand.over()
+    assert hand.write(1) == ("acknowledged", "")
 
 
 def test_a_killed_writer_leaves_every_attempt_on_disk_and_the_next_goes_on(made: Context, server: LocalServer) -> None:
@@ -213,8 +308,9 @@ def test_schema_dr_is_made_where_it_is_missing(server: LocalServer, tmp_path: Pa
         superuser.execute("grant create on database bare to dr_harness")
     harness, ca = server.database().harness, server.database().ca
     here = Login(server.address.host, server.port, "bare", harness.user, harness.secret, ca)
-    create_table(here, "x")
-    drop_table(here, "x")
+    for path in ("source", "writes-direct"):
+        create_table(here, "x", path)
+        drop_table(here, "x", path)
     connection = here.connect(2.0)
     assert clock_offset(connection)[1] > 0
     connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import msgspec
 import pytest
 
 from dr.config.context import Context
+from dr.config.model import Login, Meter, PoolerConfig
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
+from dr.drivers import process
 from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.process import PidFile
+from dr.evidence.clock import SystemClock
+from dr.evidence.samples import header, marker_line, markers_file
 from dr.judge.outage import JUDGES
 from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
@@ -90,6 +96,143 @@ def test_wrong_arguments_are_usage_errors(tmp_path: Path, args: dict[str, Any]) 
 def test_a_url_that_cannot_be_probed_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="plain http"):
         propose(context(tmp_path, "https://api.example.org"), path="source")
+
+
+# -- the database's own paths
+
+POOLER = PoolerConfig("pool.local", 6432, "clinic_pool", Login("admin", "file:/x"), "/x", reads=("ro_1", "ro_2"))
+REPLICAS = tuple(
+    Resource("instance", name, "available", {}, {"Endpoint": {"Address": f"{name}.local", "Port": 5432}})
+    for name in ("one", "two")
+)
+ALL = Facts(0.0, "000000000000", "eu-central-1", (SOURCE, *REPLICAS))
+
+
+def topology(tmp_path: Path, **target: Any) -> Context:
+    made = context(tmp_path, service=False)
+    whole = {"pooler": POOLER, "replicas": ("one", "two"), **target}
+    object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
+    return made
+
+
+def test_writes_go_through_the_pooler_and_directly_each_to_a_table_of_its_own(tmp_path: Path) -> None:
+    made = topology(tmp_path)
+    calls = {**propose(made, ALL, path="writes"), **propose(made, ALL, path="writes-direct")}
+    assert list(calls) == ["marker-table-writes", "mark-writes", "marker-table-writes-direct", "mark-writes-direct"]
+    pooled, direct = (calls[f"mark-{path}"].args["login"] for path in ("writes", "writes-direct"))
+    assert (pooled["host"], pooled["port"], pooled["database"]) == ("pool.local", 6432, "clinic_pool")
+    assert pooled["pooled"]
+    assert (direct["host"], direct["port"], direct["database"]) == ("db.local", 5433, "clinic")
+    assert not direct.get("pooled")
+    assert marker_table(RUN.id, "writes") != marker_table(RUN.id, "writes-direct") != marker_table(RUN.id)
+    assert all(calls[f"marker-table-{path}"].undo.operation == "drop" for path in ("writes", "writes-direct"))
+    assert "hush" not in str(calls)
+
+
+def test_reads_go_to_all_replicas_through_the_pooler_or_else_directly(tmp_path: Path) -> None:
+    through = propose(topology(tmp_path), ALL, path="reads")["measure-reads"].args["logins"]
+    assert [(login["host"], login["database"]) for login in through] == [
+        ("pool.local", "ro_1"),
+        ("pool.local", "ro_2"),
+    ]
+    directly = propose(topology(tmp_path, pooler=None), ALL, path="reads")["measure-reads"].args["logins"]
+    assert [login["host"] for login in directly] == ["one.local", "two.local"]
+
+
+def test_what_the_target_does_not_name_is_not_measured(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="pooler"):
+        propose(topology(tmp_path, pooler=None), ALL, path="writes")
+    with pytest.raises(RefusedError, match="replicas"):
+        propose(topology(tmp_path, replicas=()), ALL, path="reads")
+    with pytest.raises(RefusedError, match="one has no endpoint"):
+        propose(topology(tmp_path, pooler=None), FACTS, path="reads")
+
+
+def test_writes_need_the_grant_markers_and_reads_do_not(tmp_path: Path) -> None:
+    made = topology(tmp_path, grants=())
+    for path in ("writes", "writes-direct"):
+        with pytest.raises(RefusedError, match="markers"):
+            propose(made, ALL, path=path)
+    assert propose(made, ALL, path="reads")
+
+
+@pytest.mark.parametrize("path", ["writes", "writes-direct", "reads"])
+def test_a_path_of_the_database_settles_and_takes_no_url(tmp_path: Path, path: str) -> None:
+    made = topology(tmp_path)
+    assert f"settle-{path}" in propose(made, ALL, path=path, seconds=3)
+    with pytest.raises(UsageError, match="url"):
+        propose(made, ALL, path=path, url="http://x")
+
+
+# -- settling again
+
+WRITING = "writes"
+
+
+def settle(made: Context, **args: Any) -> Any:
+    (call,) = MeasuringProvider(made).propose(Verb("settle", args), ALL, RUN)
+    return call
+
+
+def test_settling_again_waits_for_a_path_that_is_measured_already(tmp_path: Path) -> None:
+    call = settle(topology(tmp_path), path=WRITING, seconds=2, patience=5)
+    assert (call.id, call.operation) == ("settle-writes", "settle")
+    assert call.args == {"path": WRITING, "url": "", "seconds": 2.0, "patience": 5.0}
+    assert call.deadline > 7
+    patient = settle(topology(tmp_path), path=WRITING)
+    assert patient.args["patience"] == 120.0
+
+
+@pytest.mark.parametrize("args", [{}, {"path": 1}, {"path": "writes", "seconds": "x"}, {"path": "writes", "typo": 1}])
+def test_wrong_arguments_of_settle_are_usage_errors(tmp_path: Path, args: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        settle(topology(tmp_path), **args)
+
+
+def write(run: Path, first: int, outcomes: str) -> None:
+    """A line a marker: a(cknowledged), f(ailed)."""
+    names = {"a": "acknowledged", "f": "failed"}
+    file = markers_file(run, WRITING)
+    if not file.exists():
+        file.write_bytes(header(WRITING, 20.0, 2.0, SystemClock().now(), 0.0, 0.0))
+    with file.open("ab") as lines:
+        lines.writelines(marker_line(n, n, n, n + 1, names[o]) for n, o in enumerate(outcomes, first))
+
+
+@pytest.fixture
+def settling(tmp_path: Path) -> Callable[[], bool]:
+    """Whether a path settles: two seconds of it, with four more of patience, 20 markers a second."""
+    made = topology(tmp_path)
+    object.__setattr__(made, "settings", msgspec.structs.replace(made.settings, meter=Meter(markers=20.0)))
+    provider, call = MeasuringProvider(made), settle(made, path=WRITING, seconds=2, patience=4)
+    write(tmp_path, 0, "a" * 20)
+    PidFile(tmp_path / "meter-mark-writes.pid", process.identity(os.getpid()))
+    result = provider.apply(call, call.args)
+    assert result["first"] == 20
+    return lambda: provider.poll(call, result).done
+
+
+def test_a_path_settles_when_it_was_good_for_its_seconds(settling: Callable[[], bool], tmp_path: Path) -> None:
+    write(tmp_path, 20, "a" * 39)
+    assert not settling()
+    write(tmp_path, 59, "aa")
+    assert settling()
+
+
+def test_a_path_that_is_out_is_waited_for(settling: Callable[[], bool], tmp_path: Path) -> None:
+    write(tmp_path, 20, "f" * 41)
+    assert not settling()
+    write(tmp_path, 61, "a" * 38)
+    assert not settling()
+    write(tmp_path, 99, "aaa")
+    assert settling()
+
+
+def test_a_path_that_stays_out_is_not_waited_for_beyond_patience(settling: Callable[[], bool], tmp_path: Path) -> None:
+    write(tmp_path, 20, "f" * 119)
+    assert not settling()
+    write(tmp_path, 139, "ff")
+    assert settling()
 
 
 def test_proposing_is_pure(tmp_path: Path) -> None:

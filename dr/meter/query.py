@@ -1,0 +1,396 @@
+"""Statements over PostgreSQL connections that never block: each has an end, and none waits for another's server.
+
+Called by: ``dr.meter.mark`` and ``dr.meter.read``, whose loop is ``dr.meter.loop``. One thread drives libpq directly,
+since only so a connection is opened, used and given up without waiting, and every warning is seen.
+
+A statement that finds no connection waits for one, at most its time-out. Connections are opened one at a time, so that
+a server that comes back is met by few; where the ones there are hang, further ones are opened evenly spread over a
+time-out, so that whatever answers first is found by the next one. An opening that failed speaks for all statements
+that were waiting when it began. One that hangs is given up at the time-out: its server is asked to cancel, so that it
+is not left with sessions that wait for nobody, and it is closed without waiting for that.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic_ns
+from typing import Protocol
+
+import psycopg
+from psycopg import pq
+
+from dr.evidence.samples import FAILED, INDETERMINATE
+from dr.meter.answers import TIMEOUT, Answer, opening_failed, outcome
+from dr.meter.login import Addresses, Login
+from dr.meter.loop import AWAKE
+from dr.meter.pace import SECOND
+
+KEEP, IDLE = 4, 8
+"""Connections kept open at least, and idle ones at most."""
+MOST, LEAVING = 40, 16
+"""Connections of one endpoint at once, and how many more may be waiting for their cancellation."""
+PAUSE, SPARE = SECOND // 50, 4
+"""Nanoseconds after an opening that failed, and how often the processor's time for it, until the next one."""
+Handle = Callable[[int], None]
+"""What to do at a time, when a connection is ready for it."""
+DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+
+
+class Task:
+    """One statement. Times in monotonic nanoseconds; ``sent`` is 0 until it is."""
+
+    __slots__ = ("attempt", "due", "late", "n", "over", "sent", "taken", "until")
+
+    def __init__(self, n: int, due: int, now: int, timeout: int, attempt: int = 0) -> None:
+        self.n, self.attempt, self.due, self.taken = n, attempt, due, max(due, now)
+        self.late, self.until = max(0, now - due), max(due, now) + timeout
+        self.sent = 0
+        self.over = False
+
+
+class Session:
+    """A connection that carries one statement at a time."""
+
+    __slots__ = ("answers", "began", "pg", "spent", "task", "unsent", "until", "warnings")
+
+    def __init__(self, of: pq.abc.PGconn, now: int, timeout: int) -> None:
+        self.pg, self.began, self.until = of, now, now + timeout
+        self.task: Task | None = None
+        self.answers: list[Answer] = []
+        self.warnings: list[bytes] = []
+        self.unsent = True
+        """Whether it waits for room to write, too."""
+        self.spent = 0
+
+
+class Listener(Protocol):
+    """Who is told what becomes of a statement."""
+
+    def sending(self, task: Task) -> None:
+        """``task`` is sent when this returns."""
+
+    def over(self, task: Task, now: int, outcome: str, word: str) -> None:
+        """``outcome`` as the markers have it; ``word``: why it was not acknowledged."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``statement`` with the parameters that ``params`` makes of a task, within ``timeout`` seconds, so many a second.
+
+    ``logins``: where it goes, in turn.
+    """
+
+    logins: Sequence[Login]
+    statement: bytes
+    params: Callable[[Task], Sequence[bytes]]
+    rate: float
+    timeout: float
+
+    @property
+    def pool(self) -> int:
+        """Connections of one endpoint that all statements of a time-out may hold up."""
+        return min(MOST, KEEP + math.ceil(self.rate * self.timeout / len(self.logins)))
+
+
+class Queries:
+    """Statements to all endpoints in turn."""
+
+    def __init__(self, settings: Settings, listener: Listener) -> None:
+        """Raises ProviderError where an endpoint's name is unknown."""
+        self._endpoints = [_Endpoint(settings, login, listener) for login in settings.logins]
+        self._timeout = round(settings.timeout * SECOND)
+
+    def submit(self, task: Task) -> None:
+        """Send ``task`` as soon as a connection is free; a repetition only where nothing else waits."""
+        self._endpoints[task.n % len(self._endpoints)].submit(task)
+
+    def turn(self, until: int) -> None:
+        """Wait for answers until ``until``, or the next time-out if that is sooner, and handle what came."""
+        now = monotonic_ns()
+        reading: dict[int, Handle] = {}
+        writing: dict[int, Handle] = {}
+        for endpoint in self._endpoints:
+            until = min(until, endpoint.next_event(now))
+            for fd, writes, handle in endpoint.watched():
+                (writing if writes else reading)[fd] = handle
+        seconds = max(0, until - monotonic_ns() - AWAKE) / SECOND
+        readable, writable, _ = select.select([*reading], [*writing], [], seconds)
+        now = monotonic_ns()
+        for handle in [*map(writing.__getitem__, writable), *map(reading.__getitem__, readable)]:
+            handle(now)
+        for endpoint in self._endpoints:
+            endpoint.tend(now)
+
+    def warm(self) -> None:
+        """Have connections open before the first statement is due, as far as that goes within the time-out."""
+        until = monotonic_ns() + self._timeout
+        while (now := monotonic_ns()) < until and any(e.warming(now) for e in self._endpoints):
+            self.turn(min(until, now + SECOND // 100))
+
+    def finish(self) -> None:
+        """Await what is under way, and close all connections."""
+        while any(endpoint.pending for endpoint in self._endpoints):
+            self.turn(monotonic_ns() + self._timeout)
+        for endpoint in self._endpoints:
+            endpoint.close()
+
+
+class _Endpoint:
+    """The connections to one endpoint, and what waits for them."""
+
+    def __init__(self, settings: Settings, login: Login, listener: Listener) -> None:
+        self._settings, self._login, self._listener = settings, login, listener
+        self._timeout = round(settings.timeout * SECOND)
+        self._spacing = self._timeout // (settings.pool - KEEP)
+        self._addresses = Addresses(login.host)
+        self._conninfo: tuple[tuple[str, ...], bytes] = ((), b"")
+        self._flying: deque[Task] = deque()  # in the order of their time-outs
+        self._waiting: deque[Task] = deque()
+        self._repeated: deque[Task] = deque()
+        self._opening: list[Session] = []
+        self._idle: list[Session] = []
+        self._busy: list[Session] = []
+        self._leaving: list[tuple[pq.abc.PGcancelConn, Session, int, bool]] = []
+        self._pause = self._opened = 0
+
+    @property
+    def pending(self) -> bool:
+        return any(not task.over for task in self._flying)
+
+    def warming(self, now: int) -> bool:
+        """Open connections until there are enough; False when there are, or when one could not be opened."""
+        if self._pause or len(self._idle) >= KEEP:
+            return False
+        if not self._opening:
+            self._open(now)
+        return True
+
+    def submit(self, task: Task) -> None:
+        self._flying.append(task)
+        (self._repeated if task.attempt else self._waiting).append(task)
+        self._dispatch(task.taken)
+
+    # -- what is waited for
+
+    def next_event(self, now: int) -> int:
+        """The next time-out, or when a connection may be opened for what waits."""
+        times = [session.until for session in self._opening[:1]] + [until for _, _, until, _ in self._leaving[:1]]
+        if self._flying:
+            times.append(self._flying[0].until)
+        if self._wanted():
+            times.append(self._openable())
+        return min(times, default=now + self._timeout)
+
+    def watched(self) -> Iterator[tuple[int, bool, Handle]]:
+        """Each file descriptor, whether to write, and what to do when that can be done."""
+        for session in self._opening:
+            yield session.pg.socket, session.unsent, partial(self._advance, session)
+        for session in self._idle:
+            yield session.pg.socket, False, partial(self._look, session)
+        for session in self._busy:
+            yield session.pg.socket, False, partial(self._read, session)
+            if session.unsent:
+                yield session.pg.socket, True, partial(self._flush, session)
+        for at, (cancel, _, _, writes) in enumerate(self._leaving):
+            yield cancel.socket, writes, partial(self._go_on_leaving, at)
+
+    def tend(self, now: int) -> None:
+        """Give up what is overdue, and send what waits."""
+        while self._flying and (self._flying[0].over or self._flying[0].until <= now):
+            task = self._flying.popleft()
+            if not task.over:
+                self._give_up(task, now)
+        while self._opening and self._opening[0].until <= now:
+            self._opening.pop(0).pg.finish()
+        self._leaving = [left for left in self._leaving if self._still_leaving(left, now)]
+        self._dispatch(now)
+
+    def _dispatch(self, now: int) -> None:
+        while self._waiting and (self._waiting[0].over or self._idle):
+            if not (task := self._waiting.popleft()).over:
+                self._send(self._idle.pop(), task)  # the one used last: the least likely to be closed by now
+        while self._repeated and not self._waiting and (self._repeated[0].over or self._idle):
+            if not (task := self._repeated.popleft()).over:
+                self._send(self._idle.pop(), task)
+        if self._wanted() and self._openable() <= now:
+            self._open(now)
+
+    # -- opening
+
+    @property
+    def _live(self) -> int:
+        return len(self._opening) + len(self._idle) + len(self._busy)
+
+    def _wanted(self) -> bool:
+        """Whether one more connection is: for what waits, or so that there are enough."""
+        if self._live < KEEP:
+            return bool(self._waiting or self._repeated or self._idle)
+        return bool(self._waiting) and self._live < self._settings.pool
+
+    def _openable(self) -> int:
+        """From when on one may be opened."""
+        alone = self._live < KEEP and not self._opening
+        return self._pause if alone else max(self._pause, self._opened + self._spacing)
+
+    def _open(self, now: int) -> None:
+        if self._conninfo[0] != (addresses := self._addresses.now) or not self._conninfo[1]:
+            self._conninfo = addresses, self._login.conninfo(self._settings.timeout, addresses).encode()
+        session = Session(pq.PGconn.connect_start(self._conninfo[1]), now, self._timeout)
+        self._opened = now
+        if session.pg.status == pq.ConnStatus.BAD:
+            self._refused(session, now)
+        else:
+            self._opening.append(session)
+
+    def _advance(self, session: Session, now: int) -> None:
+        began = monotonic_ns()
+        polled = session.pg.connect_poll()
+        session.spent += monotonic_ns() - began
+        session.unsent = polled == pq.PollingStatus.WRITING
+        if polled == pq.PollingStatus.FAILED:
+            self._opening.remove(session)
+            self._refused(session, now)
+        elif polled == pq.PollingStatus.OK:
+            self._opening.remove(session)
+            session.pg.nonblocking = 1
+            session.pg.notice_handler = partial(_noticed, session.warnings)
+            self._pause = 0
+            self._idle.append(session)
+
+    def _refused(self, session: Session, now: int) -> None:
+        """Whoever had been waiting when ``session`` began to be opened has failed with it: none of it was sent."""
+        word = opening_failed(session.pg.get_error_message())
+        session.pg.finish()
+        self._pause = now + max(PAUSE, SPARE * session.spent)
+        for task in [t for t in (*self._waiting, *self._repeated) if not t.over and t.taken <= session.began]:
+            self._end(task, now, FAILED, word)
+
+    # -- sending, and what comes of it
+
+    def _send(self, session: Session, task: Task) -> None:
+        session.task, session.answers = task, []
+        session.warnings.clear()
+        task.sent = monotonic_ns()
+        self._listener.sending(task)
+        self._busy.append(session)
+        try:
+            session.pg.send_query_params(self._settings.statement, self._settings.params(task))
+            session.unsent = session.pg.flush() == 1
+        except psycopg.Error:
+            self._conclude(session, monotonic_ns(), usable=False)
+
+    def _flush(self, session: Session, _now: int) -> None:
+        with suppress(psycopg.Error):  # what broke is seen when it is read
+            session.unsent = session.pg.flush() == 1
+
+    def _read(self, session: Session, now: int) -> None:
+        if session.task is None:
+            return  # concluded within this turn
+        broken = not _consumed(session)
+        with suppress(psycopg.Error):
+            while not session.pg.is_busy():
+                if (result := session.pg.get_result()) is None:
+                    status = session.pg.status, session.pg.transaction_status
+                    usable = status == (pq.ConnStatus.OK, pq.TransactionStatus.IDLE) and not broken
+                    self._conclude(session, now, usable)
+                    return
+                session.answers.append(_answer(result))
+        if broken:
+            self._conclude(session, now, usable=False)
+
+    def _conclude(self, session: Session, now: int, usable: bool) -> None:
+        task, session.task = session.task, None
+        self._busy.remove(session)
+        if usable and len(self._idle) < IDLE:
+            self._idle.append(session)
+        else:
+            session.pg.finish()
+        if task is not None:
+            warned = b"WARNING" in session.warnings
+            self._end(task, now, *outcome(session.answers, warned, usable))
+
+    def _look(self, session: Session, _now: int) -> None:
+        """An idle connection said something: that it ends, or nothing that matters."""
+        if session not in self._idle:
+            return  # taken within this turn
+        whole = _consumed(session)
+        with suppress(psycopg.Error):
+            session.pg.is_busy()  # so that what came is read
+        if not whole or session.warnings or session.pg.status != pq.ConnStatus.OK:
+            self._idle.remove(session)
+            session.pg.finish()
+
+    def _end(self, task: Task, now: int, outcome: str, word: str) -> None:
+        task.over = True
+        self._listener.over(task, now, outcome, word)
+
+    # -- giving up
+
+    def _give_up(self, task: Task, now: int) -> None:
+        session = next((s for s in self._busy if s.task is task), None)
+        if session is not None:
+            self._busy.remove(session)
+            self._leave(session, now)
+        self._end(task, now, INDETERMINATE if task.sent else FAILED, TIMEOUT)
+
+    def _leave(self, session: Session, now: int) -> None:
+        if len(self._leaving) < LEAVING:
+            with suppress(psycopg.Error):
+                cancel = session.pg.cancel_conn()
+                cancel.start()
+                self._leaving.append((cancel, session, now + self._timeout, True))
+                return
+        session.pg.finish()
+
+    def _go_on_leaving(self, at: int, _now: int) -> None:
+        cancel, session, until, _ = self._leaving[at]
+        polled = cancel.poll()
+        over = polled in (pq.PollingStatus.OK, pq.PollingStatus.FAILED)
+        self._leaving[at] = cancel, session, 0 if over else until, polled == pq.PollingStatus.WRITING
+
+    def _still_leaving(self, left: tuple[pq.abc.PGcancelConn, Session, int, bool], now: int) -> bool:
+        cancel, session, until, _ = left
+        if until > now:
+            return True
+        cancel.finish()
+        session.pg.finish()
+        return False
+
+    def close(self) -> None:
+        for session in (*self._opening, *self._idle, *self._busy):
+            session.pg.finish()
+        for cancel, session, _, _ in self._leaving:
+            cancel.finish()
+            session.pg.finish()
+
+
+def _noticed(warnings: list[bytes], result: pq.abc.PGresult) -> None:
+    severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) or b""
+    if severity in (b"WARNING", b"FATAL", b"PANIC"):
+        warnings.append(severity)
+
+
+def _consumed(session: Session) -> bool:
+    """Read what is there; False where the connection broke."""
+    try:
+        session.pg.consume_input()
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _answer(result: pq.abc.PGresult) -> Answer:
+    if result.status in DONE:
+        return Answer(True)
+
+    def field(of: pq.DiagnosticField) -> str:
+        return (result.error_field(of) or b"").decode(errors="replace")
+
+    severity = field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) or field(pq.DiagnosticField.SEVERITY)
+    return Answer(False, severity, field(pq.DiagnosticField.SQLSTATE), field(pq.DiagnosticField.MESSAGE_PRIMARY))
