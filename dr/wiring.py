@@ -22,11 +22,14 @@ PROPOSED_BY = {
     "move": "moving",
     "promote": "rds",
     "rebuild": "rds",
+    "remedy": "faults",
     "restore": "rds",
     "serve": "serving",
     "settle": "measuring",
 }
 """A verb's name to the driver that proposes its calls."""
+DONE_BY = {"disaster": ("faults",)}
+"""A verb's name to further drivers that its calls may name."""
 RESTORER = PROPOSED_BY["restore"]
 """It looks at the account, too, and so is always among the drivers."""
 
@@ -36,10 +39,17 @@ def drivers(context: Context, verbs: Collection[str] = PROPOSED_BY) -> Mapping[s
 
     Imports are slow and stay in here. A verb that nobody proposes needs all of them, to be told what there is.
     """
-    makers = {"rds": _rds, "postgres": _postgres, "measuring": _measuring, "serving": _serving, "moving": _moving}
+    makers = {
+        "rds": _rds,
+        "postgres": _postgres,
+        "measuring": _measuring,
+        "serving": _serving,
+        "moving": _moving,
+        "faults": _faults,
+    }
     known = all(verb in PROPOSED_BY for verb in verbs)
-    needed = {RESTORER, *(PROPOSED_BY[verb] for verb in verbs)} if known else makers.keys()
-    return {name: make(context) for name, make in makers.items() if name in needed}
+    needed = {name for verb in verbs for name in (PROPOSED_BY[verb], *DONE_BY.get(verb, ()))} if known else {*makers}
+    return {name: make(context) for name, make in makers.items() if name in {RESTORER, *needed}}
 
 
 def _rds(context: Context) -> Provider:
@@ -70,6 +80,12 @@ def _moving(context: Context) -> Provider:
     from dr.drivers.moving import MovingProvider
 
     return MovingProvider(context)
+
+
+def _faults(context: Context) -> Provider:
+    from dr.drivers.faults import FaultsProvider
+
+    return FaultsProvider(context)
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:

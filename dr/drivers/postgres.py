@@ -16,6 +16,7 @@ from dr.drivers import postgres_victims
 from dr.drivers.asking import ask_golden
 from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.examination import LOOK_SECONDS, RUN_BASELINE, Examination
+from dr.drivers.faults import propose_disaster
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset, database_clock
 from dr.drivers.postgres_connection import Connection, connect, translated
@@ -103,7 +104,7 @@ class PostgresProvider:
 
     def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         if verb.args.get("kind", "rows") != "rows":
-            raise UsageError(f"There is no disaster of kind {verb.args['kind']!r}.", "The kind is rows.")
+            return propose_disaster(self._target, verb)
         args = {**self._granted(verb, facts).to_args(), "run": run.id}
         table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
         vanish = Call("vanish", verb.name, "disaster", "postgres", "vanish", args, (table,), fault=True)

@@ -66,6 +66,15 @@ def locate(context: Context) -> Source | None:
     return source_among(instances(RdsClient(context.target), context.target), context.target.instance)
 
 
+def status_of(context: Context, instance: str) -> str:
+    """The status that the provider shows of ``instance``, "" where it shows none. Raises as ``locate``."""
+    from dr.drivers.rds_client import RdsClient
+    from dr.drivers.rds_look import instances
+
+    shown = instances(RdsClient(context.target), context.target)
+    return next((one.status for one in shown if one.identifier.lower() == instance.lower()), "")
+
+
 def last_seen(context: Context) -> Source | None:
     """Where the source listened when the provider's driver last saw it: no request of its own. Raises EvidenceError."""
     target = context.target

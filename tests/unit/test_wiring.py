@@ -9,7 +9,7 @@ import pytest
 from dr import wiring
 from tests.integration.meters import context
 
-ALL = {"rds", "postgres", "measuring", "serving", "moving"}
+ALL = {"rds", "postgres", "measuring", "serving", "moving", "faults"}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ ALL = {"rds", "postgres", "measuring", "serving", "moving"}
         (["restore", "examine"], {"rds", "postgres"}),
         (["measure", "serve"], {"rds", "measuring", "serving"}),
         (["promote", "move", "rebuild"], {"rds", "moving"}),
+        (["disaster"], {"rds", "postgres", "faults"}),
         (["restore", "no-such-verb"], ALL),
         (list(wiring.PROPOSED_BY), ALL),
     ],

@@ -1,0 +1,253 @@
+"""Faults put into a target and taken out again: the verb ``disaster`` of every kind but rows, and the verb ``remedy``.
+
+Called by: the engine, through ``dr.wiring``; ``dr.drivers.postgres``, which proposes ``disaster``, for these kinds. A
+fault is the target's own command, run with the fault's name and its arguments as JSON, and again to undo it; the JSON
+object that it prints is the answer. A fault touches the source, so that the guard lets it pass on disposable targets
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dr.config.context import Context
+from dr.config.model import Target
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Verb
+from dr.drivers.postgres_source import status_of
+from dr.evidence.files import write_atomically
+
+DRIVER = "faults"
+COMMAND_SECONDS = 120.0
+"""The most that putting a fault in, or taking it out, may take."""
+REBUILD_SECONDS = 900.0
+"""The same where taking it out rebuilds an instance from its backup."""
+NOTICE_SECONDS = 300.0
+"""The most until the provider shows what a remedy is for."""
+LONGEST = 300
+"""Characters of a command's own words that a sentence repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of disaster. ``undo``: the arguments that take it out again; None: it passes by itself.
+
+    ``on``: the argument that names what it hits. ``takes``: what may be chosen, and its default. ``shows``: the
+    provider's status that tells of it, which a remedy waits for. ``phase``: "prepare" where it only sets the scene.
+    """
+
+    fault: str
+    args: Mapping[str, Any]
+    undo: Mapping[str, Any] | None
+    on: str = "instance"
+    takes: Mapping[str, float] = field(default_factory=dict)
+    shows: str = ""
+    phase: str = "disaster"
+    undo_seconds: float = COMMAND_SECONDS
+
+
+KINDS: Mapping[str, Kind] = {
+    "host-lost": Kind("lose_host", {"lost": True}, {"lost": False}),
+    "host-hung": Kind("hang", {"hung": True}, {"hung": False}),
+    "engine-crash": Kind("crash", {"what": "postmaster"}, None),
+    "disk-full": Kind("fill_disk", {"full": True}, {"full": False}, shows="storage-full"),
+    "disk-lost": Kind("take_disk", {"taken": True}, {"taken": False}),
+    "instance-lost": Kind("lose_instance", {"lost": True}, {"lost": False}, undo_seconds=REBUILD_SECONDS),
+    "network-silent": Kind("link", {"mode": "silent"}, {"mode": "pass"}),
+    "network-refused": Kind("link", {"mode": "refuse"}, {"mode": "pass"}),
+    "slow-queries": Kind("slow", {}, {"share": 0.0}, takes={"share": 0.5}, phase="prepare"),
+    "replica-lag": Kind(
+        "replication_link", {"mode": "delay"}, {"mode": "pass"}, on="of", takes={"seconds": 2.0}, phase="prepare"
+    ),
+}
+"""instance-lost: the hosts of the primary and of its standby, for good; its undo rebuilds the instance."""
+
+
+# -- planning: pure
+
+
+def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
+    """The call that puts the fault of ``verb``'s kind in, and its undo.
+
+    Raises UsageError for an unknown kind or argument, and RefusedError where the target has no command for faults.
+    """
+    name, kind = _kind(verb)
+    unknown = set(verb.args) - {"kind", kind.on, *kind.takes}
+    if unknown:
+        raise UsageError(f"A disaster of kind {name} does not take {', '.join(sorted(unknown))}.")
+    _require_command(target)
+    where = {kind.on: _hit(target, name, kind, verb)}
+    chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}
+    call = Call(
+        id=name,
+        verb=verb.name,
+        phase=kind.phase,
+        driver=DRIVER,
+        operation="put-in",
+        args={"fault": kind.fault, "arguments": {**where, **kind.args, **chosen}},
+        touches=tuple(where.values()),
+        undo=_taking_out(f"undo-{name}", verb, kind, where),
+        until="the fault is in",
+        deadline=COMMAND_SECONDS,
+        fault=True,
+    )
+    return (call,)
+
+
+def propose_remedy(target: Target, verb: Verb) -> tuple[Call, ...]:
+    """The call that takes a fault out before the run unwinds, once the provider shows it, as a person would.
+
+    Raises UsageError for a kind that passes by itself, and otherwise as ``propose_disaster`` does.
+    """
+    name, kind = _kind(verb)
+    unknown = set(verb.args) - {"kind", kind.on}
+    if unknown:
+        raise UsageError(f"A remedy of {name} does not take {', '.join(sorted(unknown))}.")
+    _require_command(target)
+    call = _taking_out(f"remedy-{name}", verb, kind, {kind.on: _hit(target, name, kind, verb)})
+    if call is None:
+        raise UsageError(f"A disaster of kind {name} passes by itself: there is nothing to remedy.")
+    return (call,)
+
+
+def _kind(verb: Verb) -> tuple[str, Kind]:
+    name = str(verb.args.get("kind", ""))
+    if name not in KINDS:
+        raise UsageError(f"There is no {verb.name} of kind {name!r}.", f"The kinds are rows, {', '.join(KINDS)}.")
+    return name, KINDS[name]
+
+
+def _require_command(target: Target) -> None:
+    if not target.faults:
+        raise RefusedError(
+            f"The target of {target.instance} names no command that puts faults into it.",
+            "The lab has one; elsewhere set faults in dr.yaml.",
+        )
+
+
+def _hit(target: Target, name: str, kind: Kind, verb: Verb) -> str:
+    found = str(verb.args.get(kind.on) or (target.instance if kind.on == "instance" else ""))
+    if not found:
+        raise UsageError(f"A disaster of kind {name} needs {kind.on}: the replica that it hits.")
+    return found
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise UsageError(f"A disaster takes {name} as a number from 0 on, not {value!r}.")
+    return float(value)
+
+
+def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Call | None:
+    if kind.undo is None:
+        return None
+    remedy = verb.name == "remedy"
+    return Call(
+        id=id,
+        verb=verb.name,
+        phase="remedy" if remedy else "unwind",
+        driver=DRIVER,
+        operation="take-out",
+        args={"fault": kind.fault, "arguments": {**where, **kind.undo}, "shows": kind.shows if remedy else ""},
+        touches=tuple(where.values()),
+        until="the fault is out",
+        deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
+    )
+
+
+# -- doing
+
+
+class FaultsProvider:
+    """Calls: KIND puts a fault in (``at``: right before the command acts), ``remedy-KIND`` takes it out.
+
+    ``status``: the provider's status of an instance, "" where it shows none.
+    """
+
+    def __init__(self, context: Context, status: Callable[[Context, str], str] = status_of) -> None:
+        self._context = context
+        self._status = status
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
+        target = self._context.target
+        return Facts(self._context.clock.now().at, target.account, target.region)
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+        propose = propose_remedy if verb.name == "remedy" else propose_disaster
+        return propose(self._context.target, verb)
+
+    def confirm_identity(self) -> None:
+        """Nothing to compare: the command is the target's own, and the guard lets it pass on loopback alone."""
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put the fault in; repeated, the same state is set again, and the disaster stays when it first was.
+
+        What takes a fault out acts in ``poll``, once the provider shows the state that it waits for.
+        """
+        if call.operation != "put-in":
+            return dict(args)
+        at = self._first(call.id)
+        answer = run_command(self._context.target.faults, str(args["fault"]), args["arguments"], call.deadline)
+        return {"answer": answer, "at": at}
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        if call.operation == "put-in":
+            return Progress(done=True, result=result)
+        arguments = result["arguments"]
+        if result.get("shows"):
+            status = self._status(self._context, str(arguments["instance"]))
+            if status != result["shows"]:
+                return Progress(done=False, note=f"{arguments['instance']} is {status or 'not shown'} to the provider")
+        at = self._context.clock.now().at
+        answer = run_command(self._context.target.faults, str(result["fault"]), arguments, call.deadline)
+        return Progress(done=True, result={"answer": answer, "at": at, "done_at": self._context.clock.now().at})
+
+    def _first(self, name: str) -> float:
+        """Now; where a killed attempt may have put the fault in already, when that began."""
+        note = self._context.run / f"fault-{name}.json"
+        if not note.exists():
+            write_atomically(note, json.dumps({"at": self._context.clock.now().at}).encode())
+        return float(json.loads(note.read_bytes())["at"])
+
+
+def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Run the target's command; returns the object that it printed, {} where it printed nothing.
+
+    Raises ProviderError where it cannot be run, fails, takes longer than ``seconds`` or prints something else.
+    """
+    try:
+        ended = subprocess.run(
+            [*command, name, json.dumps(arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except OSError as error:
+        raise ProviderError(
+            f"The target's command for faults cannot be run: {error.strerror}.", "Correct faults of the target."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ProviderError(f"The fault {name} was not done after {seconds:.0f} s, and may be in.") from None
+    if ended.returncode:
+        raise ProviderError(f"The fault {name} failed: {_last_line(ended.stderr)}", code=str(ended.returncode))
+    return _answer(name, ended.stdout)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:LONGEST] if lines else "it said nothing."
+
+
+def _answer(name: str, printed: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(printed) if printed.strip() else None
+    except ValueError:
+        raise ProviderError(f"The fault {name} answered with something else than JSON.") from None
+    return answer if isinstance(answer, dict) else {}
