@@ -20,6 +20,7 @@ PROPOSED_BY = {
     "lag": "rds",
     "measure": "measuring",
     "move": "moving",
+    "observe": "observing",
     "promote": "rds",
     "rebuild": "rds",
     "remedy": "faults",
@@ -46,6 +47,7 @@ def drivers(context: Context, verbs: Collection[str] = PROPOSED_BY) -> Mapping[s
         "serving": _serving,
         "moving": _moving,
         "faults": _faults,
+        "observing": _observing,
     }
     known = all(verb in PROPOSED_BY for verb in verbs)
     needed = {name for verb in verbs for name in (PROPOSED_BY[verb], *DONE_BY.get(verb, ()))} if known else {*makers}
@@ -86,6 +88,12 @@ def _faults(context: Context) -> Provider:
     from dr.drivers.faults import FaultsProvider
 
     return FaultsProvider(context)
+
+
+def _observing(context: Context) -> Provider:
+    from dr.drivers.observing import ObservingProvider
+
+    return ObservingProvider(context)
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:

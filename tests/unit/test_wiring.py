@@ -9,7 +9,7 @@ import pytest
 from dr import wiring
 from tests.integration.meters import context
 
-ALL = {"rds", "postgres", "measuring", "serving", "moving", "faults"}
+ALL = {"rds", "postgres", "measuring", "serving", "moving", "faults", "observing"}
 
 
 @pytest.mark.parametrize(

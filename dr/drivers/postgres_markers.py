@@ -1,0 +1,78 @@
+"""Which markers a server holds, and what a write comes to at one that should take none.
+
+Called by: ``dr.drivers.observing``, after a fail-over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from dr.config.model import DatabaseConfig
+from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.own_schema import OWN_SCHEMA
+from dr.drivers.postgres_connection import Connection, Server, connect, reason, translated
+
+LOOK_SECONDS = 10.0
+WRITE_SECONDS = 3.0
+"""A server that waits for a standby that is gone has taken the write, and says so when its wait is cancelled."""
+TRIED = -1
+"""The number of the row that is attempted: no writer's."""
+
+_ISLANDS = """
+select attempt, array_agg(array[low, high] order by low)
+  from (select attempt, min(n) as low, max(n) as high
+          from (select attempt, n, n - row_number() over (partition by attempt order by n) as island from {}) as rows
+         group by attempt, island) as islands
+ group by attempt
+"""
+_SERVER = "select pg_postmaster_start_time()::text, coalesce(inet_server_port(), 0)"
+
+
+def read_markers(server: Server, database: DatabaseConfig, table: str) -> dict[str, Any]:
+    """Every row of ``dr.TABLE``: {table: whether it is there, present: attempt to ranges of numbers}.
+
+    Raises what ``connect`` raises, and ProviderError.
+    """
+    with connect(server, database, seconds=LOOK_SECONDS) as connection, translated("reading the markers"):
+        there = connection.execute("select to_regclass(%s) is not null", (f"{OWN_SCHEMA}.{table}",)).fetchone()
+        if there != (True,):
+            return {"table": False, "present": {}}
+        rows = connection.execute(sql.SQL(_ISLANDS).format(sql.Identifier(OWN_SCHEMA, table))).fetchall()
+    return {"table": True, "present": {str(attempt): ranges for attempt, ranges in rows}}
+
+
+def attempt_write(old: Server, new: Server, database: DatabaseConfig, table: str) -> dict[str, Any]:
+    """Try to write one row to ``old``: {outcome: accepted (with rows: what it took), read-only, refused, unreachable}.
+
+    Raises RefusedError where the attempt proves nothing: ``old`` leads to the very server that ``new`` does, it does
+    not take the login, or what became of the write is not known; ProviderError where ``new`` does not answer.
+    """
+    with connect(new, database, seconds=LOOK_SECONDS) as connection, translated("asking which server this is"):
+        primary = _identity(connection)
+    try:
+        with connect(old, database, seconds=WRITE_SECONDS) as connection:
+            return _write(connection, primary, old, table)
+    except ProviderError as error:
+        return {"outcome": "refused" if "FATAL" in str(error) else "unreachable"}
+
+
+def _identity(connection: Connection) -> Any:
+    return connection.execute(_SERVER).fetchone()
+
+
+def _write(connection: Connection, primary: Any, old: Server, table: str) -> dict[str, Any]:
+    insert = sql.SQL("insert into {} (n, attempt, sent_at) values (%s, 0, clock_timestamp())")
+    try:
+        if _identity(connection) == primary:
+            raise RefusedError(f"What listens at {old}, where the old primary was, is the new one.")
+        connection.execute(insert.format(sql.Identifier(OWN_SCHEMA, table)), (TRIED,))
+    except errors.ReadOnlySqlTransaction:
+        return {"outcome": "read-only"}
+    except errors.UniqueViolation:
+        pass  # an attempt before this one was taken
+    except psycopg.Error as error:
+        raise RefusedError(f"What became of a write at the old primary {old} is not known: {reason(error)}.") from None
+    return {"outcome": "accepted", "rows": [f"{OWN_SCHEMA}.{table} n={TRIED}"]}
