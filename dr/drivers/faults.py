@@ -36,6 +36,7 @@ LONGEST = 300
 class Kind:
     """One kind of disaster. ``undo``: the arguments that take it out again; None: it passes by itself.
 
+    ``first``: arguments with which the fault is put in before. ``undo_fault``: what takes it out, where it is another.
     ``on``: the argument that names what it hits. ``takes``: what may be chosen, and its default. ``shows``: the
     provider's status that tells of it, which a remedy waits for. ``phase``: "prepare" where it only sets the scene.
     """
@@ -43,6 +44,8 @@ class Kind:
     fault: str
     args: Mapping[str, Any]
     undo: Mapping[str, Any] | None
+    first: Mapping[str, Any] | None = None
+    undo_fault: str = ""
     on: str = "instance"
     takes: Mapping[str, float] = field(default_factory=dict)
     shows: str = ""
@@ -56,7 +59,12 @@ KINDS: Mapping[str, Kind] = {
     "engine-crash": Kind("crash", {"what": "postmaster"}, None),
     "disk-full": Kind("fill_disk", {"full": True}, {"full": False}, shows="storage-full"),
     "disk-lost": Kind("take_disk", {"taken": True}, {"taken": False}),
-    "instance-lost": Kind("lose_instance", {"lost": True}, {"lost": False}, undo_seconds=REBUILD_SECONDS),
+    "instance-lost": Kind(
+        *("lose_host", {"lost": True}, {}),
+        first={"lost": True, "standby": True},
+        undo_fault="rebuild",
+        undo_seconds=REBUILD_SECONDS,
+    ),
     "network-silent": Kind("link", {"mode": "silent"}, {"mode": "pass"}),
     "network-refused": Kind("link", {"mode": "refuse"}, {"mode": "pass"}),
     "slow-queries": Kind("slow", {}, {"share": 0.0}, takes={"share": 0.5}, phase="prepare"),
@@ -64,7 +72,7 @@ KINDS: Mapping[str, Kind] = {
         "replication_link", {"mode": "delay"}, {"mode": "pass"}, on="of", takes={"seconds": 2.0}, phase="prepare"
     ),
 }
-"""instance-lost: the hosts of the primary and of its standby, for good; its undo rebuilds the instance."""
+"""instance-lost: the hosts of the standby and of the primary, for good: what undoes it rebuilds the whole."""
 
 
 # -- planning: pure
@@ -82,13 +90,14 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     _require_command(target)
     where = {kind.on: _hit(target, name, kind, verb)}
     chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}
+    put_in = [{**where, **args, **chosen} for args in (kind.first, kind.args) if args is not None]
     call = Call(
         id=name,
         verb=verb.name,
         phase=kind.phase,
         driver=DRIVER,
         operation="put-in",
-        args={"fault": kind.fault, "arguments": {**where, **kind.args, **chosen}},
+        args={"fault": kind.fault, "arguments": put_in},
         touches=tuple(where.values()),
         undo=_taking_out(f"undo-{name}", verb, kind, where),
         until="the fault is in",
@@ -152,7 +161,11 @@ def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Ca
         phase="remedy" if remedy else "unwind",
         driver=DRIVER,
         operation="take-out",
-        args={"fault": kind.fault, "arguments": {**where, **kind.undo}, "shows": kind.shows if remedy else ""},
+        args={
+            "fault": kind.undo_fault or kind.fault,
+            "arguments": {**where, **kind.undo},
+            "shows": kind.shows if remedy else "",
+        },
         touches=tuple(where.values()),
         until="the fault is out",
         deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
@@ -191,8 +204,9 @@ class FaultsProvider:
         if call.operation != "put-in":
             return dict(args)
         at = self._first(call.id)
-        answer = run_command(self._context.target.faults, str(args["fault"]), args["arguments"], call.deadline)
-        return {"answer": answer, "at": at}
+        fault, command = str(args["fault"]), self._context.target.faults
+        answers = [run_command(command, fault, arguments, call.deadline) for arguments in args["arguments"]]
+        return {"answer": answers[-1], "at": at}
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         if call.operation == "put-in":

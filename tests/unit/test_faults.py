@@ -59,7 +59,7 @@ def broken(tmp_path: Path) -> Broken:
     return Broken(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [name for name in KINDS if name != "replica-lag"])
+@pytest.mark.parametrize("kind", [name for name in KINDS if name not in ("replica-lag", "instance-lost")])
 def test_a_fault_is_put_in_and_its_undo_takes_it_out(broken: Broken, kind: str) -> None:
     call = broken.propose("disaster", kind=kind)
     assert call.fault
@@ -73,6 +73,18 @@ def test_a_fault_is_put_in_and_its_undo_takes_it_out(broken: Broken, kind: str) 
     assert first == last == KINDS[kind].fault
     assert put_in["instance"] == taken_out["instance"] == "source-db"
     assert put_in != taken_out
+
+
+def test_an_instance_is_lost_with_its_standby_and_rebuilt_as_a_whole(broken: Broken) -> None:
+    call = broken.propose("disaster", kind="instance-lost")
+    assert call.undo is not None
+    drive(broken.provider, call)
+    drive(broken.provider, call.undo)
+    assert broken.told == [
+        ("lose_host", {"instance": "source-db", "lost": True, "standby": True}),
+        ("lose_host", {"instance": "source-db", "lost": True}),
+        ("rebuild", {"instance": "source-db"}),
+    ]
 
 
 def test_the_disaster_is_stamped_before_the_command_acts(broken: Broken) -> None:
