@@ -17,7 +17,6 @@ from dr.drivers.postgres_connection import Connection, Server, connect, reason, 
 
 LOOK_SECONDS = 10.0
 WRITE_SECONDS = 3.0
-"""A server that waits for a standby that is gone has taken the write, and says so when its wait is cancelled."""
 TRIED = -1
 """The number of the row that is attempted: no writer's."""
 
@@ -68,6 +67,8 @@ def _write(connection: Connection, primary: Any, old: Server, table: str) -> dic
     try:
         if _identity(connection) == primary:
             raise RefusedError(f"What listens at {old}, where the old primary was, is the new one.")
+        # A server whose standby is gone would wait for it for ever, with the row taken already.
+        connection.execute("set synchronous_commit = local")
         connection.execute(insert.format(sql.Identifier(OWN_SCHEMA, table)), (TRIED,))
     except errors.ReadOnlySqlTransaction:
         return {"outcome": "read-only"}
