@@ -7,7 +7,7 @@ activity looks, plans and guards one, with consent from DR_CONFIRM or DR_YES, an
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,9 +57,31 @@ def declare(configuration: Configuration | None = None) -> None:
     _do("declare", configuration)
 
 
-def disaster(kind: str, configuration: Configuration | None = None) -> None:
-    """Inject the fault called ``kind``."""
-    _do("disaster", configuration, kind=kind)
+def disaster(
+    kind: str,
+    of: str | None = None,
+    seconds: float | None = None,
+    share: float | None = None,
+    configuration: Configuration | None = None,
+) -> None:
+    """Inject the fault called ``kind``; ``of``: the replica, ``seconds``: its lag, ``share``: of queries made slow."""
+    _do("disaster", configuration, kind=kind, of=of, seconds=seconds, share=share)
+
+
+def remedy(kind: str, configuration: Configuration | None = None) -> None:
+    """Take the fault called ``kind`` out, as soon as the provider shows it."""
+    _do("remedy", configuration, kind=kind)
+
+
+def observe(
+    when: str,
+    paths: Sequence[str] | None = None,
+    primary: str | None = None,
+    configuration: Configuration | None = None,
+) -> None:
+    """Look at what a fail-over changes, before it and after it; ``paths``: those of writes, whose rows are read."""
+    given = None if paths is None else list(paths)
+    _do("observe", configuration, when=when, paths=given, primary=primary)
 
 
 def lag(configuration: Configuration | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dr.app import drill
 from dr.cli import COMMANDS, cli
 from dr.config.load import load
 from dr.config.model import Meter, Objectives, Settings, Target
+from dr.domain.model import Verb
 from dr.engine.plan import demands
 from dr.judge.verdict import JUDGES
 
@@ -101,12 +103,57 @@ def test_only_a_point_in_time_is_asked_for_loss_and_exactness() -> None:
     assert by_name["rds-pitr"] - by_name["rds-snapshot-restore"] == {"loss", "exact-point"}
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
+RESTORING = [path for path in EXPERIMENTS if any(verb.name == "restore" for verb in drill.read(str(path)).verbs)]
+FAILING_OVER = [path for path in EXPERIMENTS if path not in RESTORING]
+
+
+@pytest.mark.parametrize("path", RESTORING, ids=lambda path: path.stem)
 def test_a_copy_is_examined_before_the_first_probe_writes_to_it(path: Path) -> None:
     verbs = drill.read(str(path)).verbs
     names = [verb.name for verb in verbs]
     probed = next(n for n, verb in enumerate(verbs) if verb.name == "measure" and verb.args["path"] == "restored")
     assert names.index("restore") < names.index("examine") < names.index("serve") < probed
+
+
+def disasters(verbs: Sequence[Verb]) -> list[int]:
+    """The places of what strikes."""
+    return [n for n, verb in enumerate(verbs) if verb.name in ("failover", "disaster")]
+
+
+@pytest.mark.parametrize("path", FAILING_OVER, ids=lambda path: path.stem)
+def test_every_path_that_is_judged_is_measured_before_the_disaster_and_settles_after_it(path: Path) -> None:
+    experiment = drill.read(str(path))
+    (struck,) = disasters(experiment.verbs)
+    before = {verb.args["path"] for verb in experiment.verbs[:struck] if verb.name == "measure"}
+    after = {verb.args["path"] for verb in experiment.verbs[struck:] if verb.name == "settle"}
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, Objectives(), True)
+    assert before == after == {demand.path for demand in asked}
+
+
+@pytest.mark.parametrize("path", FAILING_OVER, ids=lambda path: path.stem)
+def test_rows_are_read_of_every_path_of_writes_that_was_measured(path: Path) -> None:
+    verbs = drill.read(str(path)).verbs
+    (struck,) = disasters(verbs)
+    written = [verb.args["path"] for verb in verbs if verb.name == "measure" and verb.args["path"].startswith("writes")]
+    seen = [verb for verb in verbs if verb.name == "observe"]
+    assert [verb.args["when"] for verb in seen] == ["before", "after"]
+    assert seen[1].args["paths"] == written
+    assert (
+        verbs.index(seen[0]) < struck < max(n for n, v in enumerate(verbs) if v.name == "settle") < verbs.index(seen[1])
+    )
+
+
+@pytest.mark.parametrize("name", ["db-failover-host-lost", "db-failover-host-hung"])
+def test_a_host_comes_back_only_when_every_path_has_settled(name: str) -> None:
+    names = [verb.name for verb in drill.read(name).verbs]
+    assert names.index("await_failover") < names.index("settle")
+    assert names.index("remedy") == len(names) - names[::-1].index("settle")
+    assert names[-1] == "observe"
+
+
+def test_only_a_failover_is_asked_about_an_old_primary() -> None:
+    asked = {path.stem for path in FAILING_OVER if "split-brain" in drill.read(str(path)).demands}
+    assert asked == {"db-failover", "db-failover-host-lost", "db-failover-host-hung"}
 
 
 @pytest.mark.parametrize("document", [*RUNBOOKS, ROOT / "README.md"], ids=lambda path: path.name)
