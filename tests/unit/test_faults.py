@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdent
 from dr.drivers.faults import KINDS, FaultsProvider, run_command
 from dr.drivers.postgres import PostgresProvider
 from dr.engine.guard import Consent, guard
+from dr.evidence.clock import SystemClock
 from tests.integration.meters import context, drive
 from tests.virtual import VirtualClock
 
@@ -87,10 +89,13 @@ def test_an_instance_is_lost_with_its_standby_and_rebuilt_as_a_whole(broken: Bro
     ]
 
 
-def test_the_disaster_is_stamped_before_the_command_acts(broken: Broken) -> None:
-    call, began = broken.propose("disaster", kind="host-lost"), broken.clock.at
-    result = drive(broken.provider, call).result
-    assert result == {"at": began, "answer": {"node": "b"}}
+def test_the_disaster_is_stamped_right_before_the_command_acts(broken: Broken) -> None:
+    slow = (sys.executable, "-c", "import json, time; print(json.dumps({'acted': time.time()})); time.sleep(0.2)")
+    target = msgspec.structs.replace(broken.context.target, faults=slow)
+    provider = FaultsProvider(replace(broken.context, target=target, clock=SystemClock()))
+    call, began = broken.propose("disaster", kind="host-lost"), time.time()
+    result = drive(provider, call).result
+    assert began <= result["at"] < result["answer"]["acted"]
     assert call.phase == "disaster"
 
 
