@@ -287,7 +287,7 @@ def _chaos(*args: str, env: dict[str, str] | None = None) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("drill", DRILLS)
+@pytest.mark.parametrize("drill", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
 def test_chaos_toolkit_finds_every_drill_valid(drill: str) -> None:
     ended = _chaos("validate", f"experiments/{drill}.yaml")
     assert ended.returncode == 0, ended.stderr + ended.stdout

@@ -1,0 +1,197 @@
+"""The drills of failing databases from argv to verdict, what the lab's own records say of them, and that it is whole.
+
+Each runs against real servers, PgBouncer and Prometheus. What the harness says is held against network.jsonl: the
+lab's proxy notes when an endpoint fell silent, and when it led to another server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.test_drills import held_locks
+from tests.integration.test_restore import SOURCE
+from tests.labs import Lab, eventually, inject, lab_up
+
+FAILOVERS = ("db-failover", "db-failover-host-lost", "db-failover-host-hung")
+IN_PLACE = ("db-engine-crash", "db-disk-full")
+PROMOTION = "db-replica-promotion"
+REPLICAS = ("readmission-db-replica-1", "readmission-db-replica-2")
+PERIOD = 1 / 20
+"""Seconds between two writes of a path."""
+RECONNECTED = 5.0
+"""Seconds in which a writer has found the new primary: its time-out of 2 s, and a further attempt."""
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def failing() -> Iterator[Lab]:
+    """One lab for all of these: each drill must leave it as it was."""
+    with lab_up() as lab:
+        yield lab
+
+
+@pytest.fixture
+def whole(failing: Lab) -> Iterator[Lab]:
+    eventually(lambda: is_whole(failing), 120)
+    yield failing
+    eventually(lambda: is_whole(failing), 240, lambda: json.dumps(state(failing)))
+    eventually(lambda: not failing.run_processes(), 20)
+    assert not held_locks(failing)
+    with failing.connect(SOURCE) as connection:
+        assert connection.execute("SELECT to_regnamespace('dr')").fetchone() == (None,)
+
+
+def state(lab: Lab) -> dict[str, Any]:
+    """Every instance's status, whether it has a standby, and what it replicates from."""
+    shown = ("DBInstanceStatus", "MultiAZ", "ReadReplicaSourceDBInstanceIdentifier")
+    return {name: {key: found.get(key) for key in shown} for name, found in lab.instances().items()}
+
+
+def is_whole(lab: Lab) -> bool:
+    """The Multi-AZ source and its two replicas are there and nothing else, all available."""
+    found = state(lab)
+    return (
+        set(found) == {SOURCE, *REPLICAS}
+        and all(one["DBInstanceStatus"] == "available" for one in found.values())
+        and bool(found[SOURCE]["MultiAZ"])
+        and all(found[name]["ReadReplicaSourceDBInstanceIdentifier"] == SOURCE for name in REPLICAS)
+    )
+
+
+def finding(verdict: dict[str, Any], objective: str, path: str) -> dict[str, Any]:
+    return next(f for f in verdict["findings"] if (f["objective"], f["path"]) == (objective, path))
+
+
+def said(verdict: dict[str, Any]) -> str:
+    return "\n".join(f"{f['status']} {f['objective']} {f['path']}: {f['because']}" for f in verdict["findings"])
+
+
+def drilled(lab: Lab, name: str, **env: str) -> dict[str, Any]:
+    """The verdict of a drill, whatever it is."""
+    printed = lab.dr("drill", "run", name, "--yes", "--output", "json", **env)
+    document: dict[str, Any] = json.loads(printed.stdout)
+    return document
+
+
+def network(lab: Lab, since_ns: int) -> list[dict[str, Any]]:
+    """What the lab's proxy noted from a moment on."""
+    (log,) = (lab.home / "lab").rglob("network.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line for line in lines if line["monotonic_ns"] >= since_ns]
+
+
+def disaster_ns(lab: Lab, run: str, call: str) -> int:
+    """When the disaster's call was intended, by the monotonic clock that the proxy's record has, too."""
+    for line in (lab.home / "runs" / run / "ledger.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if (entry["kind"], entry["call"]) == ("intent", call):
+            return int(entry["stamp"]["mono_ns"])
+    raise AssertionError(f"{call} was never intended")
+
+
+@pytest.mark.parametrize("name", FAILOVERS)
+def test_a_failover_is_met_and_loses_nothing(whole: Lab, name: str) -> None:
+    verdict = drilled(whole, name)
+    assert verdict["verdict"] == "met", said(verdict)
+    for path in ("writes", "writes-direct"):
+        assert finding(verdict, "acknowledged", path)["measured"] == 0
+        assert finding(verdict, "split-brain", path)["status"] == "met"
+    assert {phase["name"] for phase in verdict["phases"]} >= {"detection", "promotion", "reconnection"}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_what_does_not_fail_over_is_timed_until_its_remedy(whole: Lab, name: str) -> None:
+    before = whole.instances()[SOURCE]["AvailabilityZone"]
+    verdict = drilled(whole, name)
+    assert verdict["verdict"] == "met", said(verdict)
+    assert finding(verdict, "outage", "writes-direct")["measured"] > 0
+    assert whole.instances()[SOURCE]["AvailabilityZone"] == before
+
+
+def test_a_lost_hosts_outage_is_what_the_proxy_saw(whole: Lab) -> None:
+    verdict = drilled(whole, "db-failover-host-lost")
+    noted = network(whole, disaster_ns(whole, verdict["run"], "host-lost"))
+    routed = next(line for line in noted if line["event"] == "route")
+    silent = next(line for line in noted if line["event"] in ("freeze", "mode") and line["link"] == routed["link"])
+    truth = (routed["monotonic_ns"] - silent["monotonic_ns"]) / 1e9
+    outage = finding(verdict, "outage", "writes-direct")
+    low, high = outage["interval"]
+    assert high >= truth - 2 * PERIOD
+    assert low <= truth + RECONNECTED
+    assert outage["measured"] == pytest.approx(truth + RECONNECTED / 2, abs=RECONNECTED / 2 + 2 * PERIOD)
+
+
+def test_a_promotion_is_met_and_the_lab_is_rebuilt_so_that_it_runs_again(whole: Lab) -> None:
+    for _ in range(2):
+        verdict = drilled(whole, PROMOTION)
+        assert verdict["verdict"] == "met", said(verdict)
+        assert "lag" in finding(verdict, "loss-seconds", "writes")["because"]
+        eventually(lambda: is_whole(whole), 240, lambda: json.dumps(state(whole)))
+
+
+def test_a_prometheus_that_is_down_is_named_and_nothing_else_suffers(whole: Lab) -> None:
+    inject(whole, "prometheus", down=True)
+    try:
+        verdict = drilled(whole, "db-failover")
+    finally:
+        inject(whole, "prometheus", down=False)
+    assert verdict["verdict"] == "inconclusive"
+    found = finding(verdict, "corroborated", "source")
+    assert (found["status"], "Prometheus gave no data" in found["because"]) == ("inconclusive", True)
+    assert {f["status"] for f in verdict["findings"] if f["objective"] != "corroborated"} == {"met"}
+
+
+def test_a_standby_that_is_asynchronous_unseen_is_missed(whole: Lab) -> None:
+    """Its replication is slow, so that something acknowledged is surely on its way when the host is lost."""
+    inject(whole, "forget_sync", instance=SOURCE)
+    inject(whole, "replication_link", of=SOURCE, mode="delay", seconds=1.0)
+    try:
+        verdict = drilled(whole, "db-failover-host-lost")
+    finally:
+        inject(whole, "replication_link", of=SOURCE, mode="pass")
+        inject(whole, "forget_sync", instance=SOURCE, forgotten=False)
+    assert verdict["verdict"] == "missed"
+    found = finding(verdict, "acknowledged", "writes-direct")
+    assert found["status"] == "missed"
+    assert found["measured"] > 0
+
+
+def test_an_old_primary_that_goes_on_writing_is_missed_with_what_it_took(whole: Lab) -> None:
+    inject(whole, "keep_old_primary", instance=SOURCE)
+    try:
+        verdict = drilled(whole, "db-failover")
+    finally:
+        inject(whole, "keep_old_primary", instance=SOURCE, kept=False)
+    assert verdict["verdict"] == "missed"
+    split = [finding(verdict, "split-brain", path) for path in ("writes", "writes-direct")]
+    assert {found["status"] for found in split} == {"missed"}
+    assert any("n=" in found["because"] or "are not in it" in found["because"] for found in split)
+
+
+def test_an_interrupted_failover_leaves_the_lab_whole(whole: Lab) -> None:
+    known = whole.runs()
+    running = whole.begin("drill", "run", "db-failover-host-lost", "--yes")
+    eventually(lambda: any("host-lost" in ledger(run) for run in whole.runs()[len(known) :]), 120)
+    whole.dr("abort", code=0)
+    assert running.wait(180) == 130
+
+
+def ledger(run: Any) -> str:
+    path = run / "ledger.jsonl"
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_failover_of_a_source_without_a_standby_is_refused(whole: Lab) -> None:
+    whole.rds.modify_db_instance(DBInstanceIdentifier=SOURCE, MultiAZ=False, ApplyImmediately=True)
+    try:
+        eventually(lambda: not state(whole)[SOURCE]["MultiAZ"], 60)
+        refused = whole.dr("drill", "run", "db-failover", "--yes", code=3)
+        assert "is Single-AZ: it has no standby to fail over to" in refused.stderr
+    finally:
+        eventually(lambda: state(whole)[SOURCE]["DBInstanceStatus"] == "available", 60)
+        whole.rds.modify_db_instance(DBInstanceIdentifier=SOURCE, MultiAZ=True, ApplyImmediately=True)
