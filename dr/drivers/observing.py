@@ -25,6 +25,7 @@ from dr.drivers.postgres_source import source_among
 from dr.drivers.prometheus import Points, Prometheus, expression, scraped
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
+from dr.meter.mark import marker_table
 
 DRIVER = "observing"
 SOURCE = "source"
@@ -64,7 +65,7 @@ class ObservingProvider:
 
     # -- planning
 
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Raises UsageError for bad arguments, RefusedError where the source has no endpoint."""
         when, paths, promoted = _arguments(verb)
         if when == BEFORE:
@@ -75,7 +76,7 @@ class ObservingProvider:
         at: dict[str, Any] = {"host": "${promote.host}", "port": "${promote.port}"}
         if not promoted and found is not None:
             at = {"host": found.server.host, "port": found.server.port}
-        tables = {path: f"${{marker-table-{path}.table}}" for path in paths}
+        tables = {path: marker_table(run.id, path) for path in paths}
         wanted = {"service": {}, "markers": {**at, "tables": tables}, "old-primary": {**at, "tables": tables}}
         wanted["prometheus"] = {}
         return tuple(_call(verb, what, f"observe-{what}", "verify", args) for what, args in wanted.items())

@@ -23,6 +23,7 @@ from dr.drivers.observing import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.prometheus import Prometheus
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
+from dr.meter.mark import marker_table
 from tests.integration.meters import context
 from tests.virtual import VirtualClock
 
@@ -116,7 +117,7 @@ def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -
     assert named(calls, "observe-markers").args == {
         "host": "db.example",
         "port": 5432,
-        "tables": {"writes": "${marker-table-writes.table}", "writes-direct": "${marker-table-writes-direct.table}"},
+        "tables": {path: marker_table(RUN.id, path) for path in ("writes", "writes-direct")},
     }
     assert not any(call.touches or call.fault for call in calls)
 
