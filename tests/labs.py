@@ -113,10 +113,10 @@ class Lab:
         return found
 
     def assert_whole(self) -> None:
-        """Only the source is there, available and untouched, and nothing of a run still works."""
+        """Only the source and its replicas are there, all available, and nothing of a run still works."""
         self.remove_restorations()
-        assert list(self.instances()) == [self.target.instance]
-        assert self.instances()[self.target.instance]["DBInstanceStatus"] == "available"
+        present = {identifier: one["DBInstanceStatus"] for identifier, one in self.instances().items()}
+        assert present == dict.fromkeys((self.target.instance, *self.target.replicas), "available")
 
     def remove_restorations(self) -> None:
         """Delete what dr restore made, which dr itself never deletes."""
