@@ -300,7 +300,11 @@ class _Endpoint:
                     usable = status == (pq.ConnStatus.OK, pq.TransactionStatus.IDLE) and not broken
                     self._conclude(session, now, usable)
                     return
-                session.answers.append(_answer(result))
+                answer = _answer(result)
+                if answer.done or answer.sqlstate:
+                    session.answers.append(answer)
+                else:
+                    broken = True  # libpq's own word: the connection is gone
         if broken:
             self._conclude(session, now, usable=False)
 

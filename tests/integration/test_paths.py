@@ -1,0 +1,195 @@
+"""The database's own paths: writes through a real PgBouncer and past it, a host that is lost, and reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.config.context import Context
+from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig
+from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.drivers import process
+from dr.drivers.measuring import MeasuringProvider
+from dr.evidence.model import Marker
+from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
+from dr.lab import pgbouncer
+from dr.lab.pgbouncer import Entry, PgBouncer
+from dr.lab.postgres import Server
+from dr.lab.site import Site, free_port
+from dr.meter.mark import marker_table
+from tests.integration.meters import context, drive, wait_for
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
+from tests.relay import Relay
+
+RUN = RunIdentity("drill-1", "lab", Purpose.DRILL, "")
+ENTRY, READS = "readmission", ("readmission_ro_1", "readmission_ro_2")
+METER = Meter(rate=50.0, timeout=0.5, markers=50.0)
+PERIOD = 1 / METER.markers
+
+
+@dataclass
+class Topology:
+    """A server, and a pooler before it."""
+
+    site: Site
+    server: Server
+    pooler: PgBouncer
+
+    def rows(self, path: str) -> set[tuple[int, int]]:
+        with log_in(self.server) as connection:
+            found = connection.execute(f"select n, attempt from dr.{marker_table(RUN.id, path)}").fetchall()
+        return {(n, attempt) for n, attempt in found}
+
+
+@pytest.fixture(scope="module")
+def topology() -> Iterator[Topology]:
+    with lab_site() as site:
+        server = make_server(site, "first")
+        program = pgbouncer.find(site)
+        assert program is not None, "PgBouncer is not installed: .ci/run installs it"
+        pooler = PgBouncer(site, program, site.directory / "pgbouncer", free_port(), {MASTER: PASSWORD})
+        pooler.start({name: Entry("127.0.0.1", server.port, DATABASE) for name in (ENTRY, *READS)})
+        try:
+            yield Topology(site, server, pooler)
+        finally:
+            pooler.stop()
+
+
+@dataclass
+class Way:
+    """One path of a run: what ``measure`` plans for it, driven as the engine does."""
+
+    made: Context
+    path: str
+    calls: dict[str, Call]
+
+    @property
+    def provider(self) -> MeasuringProvider:
+        return MeasuringProvider(self.made)
+
+    def start(self) -> None:
+        for id, call in self.calls.items():
+            if not id.startswith("settle"):
+                drive(self.provider, call)
+
+    def stop(self) -> None:
+        for job in ("mark", "measure"):
+            process.stop(self.made.run / f"meter-{job}-{self.path}.pid")
+
+    def drop(self) -> None:
+        for call in self.calls.values():
+            if call.undo is not None and call.undo.operation == "drop":
+                drive(self.provider, call.undo)
+
+    def markers(self) -> tuple[Marker, ...]:
+        found = load_markers(markers_file(self.made.run, self.path))
+        return found.markers if found is not None else ()
+
+
+@contextmanager
+def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **target: Any) -> Iterator[Way]:
+    """A path that is measured meanwhile. ``port``: what leads to the server instead of its own."""
+    secret = tmp_path / "master"
+    secret.write_text(PASSWORD + "\n")
+    login = Login(MASTER, f"file:{secret}")
+    database = DatabaseConfig(DATABASE, login, ca=str(topology.site.ca))
+    made = context(tmp_path, database=database, meter=METER, service=False)
+    pooler = PoolerConfig("localhost", topology.pooler.port, ENTRY, login, "", reads=READS)
+    whole = {"pooler": pooler, "replicas": ("one", "two"), **target}
+    object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
+    endpoint = {"Endpoint": {"Address": "localhost", "Port": port or topology.server.port}}
+    resources = tuple(
+        Resource("instance", name, "available", {}, endpoint) for name in ("source-db", *whole["replicas"])
+    )
+    facts = Facts(0.0, "", "", resources)
+    planned = MeasuringProvider(made).propose(Verb("measure", {"path": path}), facts, RUN)
+    one = Way(made, path, {c.id: c for c in planned})
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+        one.drop()
+
+
+def outcomes(markers: tuple[Marker, ...]) -> set[tuple[str, str]]:
+    return {(m.outcome, m.error) for m in markers}
+
+
+@pytest.mark.parametrize("path", ["writes", "writes-direct"])
+def test_what_is_acknowledged_is_there(tmp_path: Path, topology: Topology, path: str) -> None:
+    with measured(tmp_path, topology, path) as one:
+        time.sleep(1.0)
+        one.stop()
+        found = one.markers()
+        assert outcomes(found) == {("acknowledged", "")}
+        assert len(found) >= 40
+        assert [(m.n, m.attempt) for m in found] == [(n, 0) for n in range(len(found))]
+        assert {(m.n, 0) for m in found} == topology.rows(path)
+
+
+def test_what_the_pooler_refused_has_failed_and_is_not_there(tmp_path: Path, topology: Topology) -> None:
+    with measured(tmp_path, topology, "writes") as one:
+        topology.server.stop(mode="immediate")
+        wait_for(lambda: ("failed", "pooler-login") in outcomes(one.markers()))
+        topology.server.start()
+        again = len(one.markers())
+        wait_for(lambda: any(m.outcome == "acknowledged" for m in one.markers()[again:]))
+        time.sleep(0.5)
+        one.stop()
+        found, rows = one.markers(), topology.rows("writes")
+    assert {(m.n, m.attempt) for m in found if m.outcome == "acknowledged"} <= rows
+    assert not {(m.n, m.attempt) for m in found if m.outcome == "failed"} & rows
+    assert {m.n for m in found} == set(range(found[-1].n + 1))
+    assert all(m.outcome == "acknowledged" or m.error for m in found)
+
+
+def test_a_host_that_is_lost_keeps_no_marker_from_being_due_and_its_successor_is_found_at_once(
+    tmp_path: Path, topology: Topology
+) -> None:
+    relay = Relay(topology.server.port)
+    with measured(tmp_path, topology, "writes-direct", port=relay.port) as one:
+        time.sleep(0.5)
+        relay.silent = True
+        relay.freeze()
+        time.sleep(1.7)
+        relay.silent, back = False, time.monotonic_ns()
+        time.sleep(1.0)
+        one.stop()
+        found = one.markers()
+    relay.close()
+    out = [m for m in found if m.outcome != "acknowledged"]
+    assert {m.error for m in out} == {"timeout"}
+    assert {m.outcome for m in out} == {"failed", "indeterminate"}
+    first = min(m.done for m in found if m.done > back and m.outcome == "acknowledged")
+    assert (first - back) / 1e9 < 5 * PERIOD
+    assert {m.n for m in found} == set(range(found[-1].n + 1))
+    late = sorted(m.late for m in found if not m.attempt)
+    assert late[len(late) * 95 // 100] < 5e6, "the writer was on time all the while"
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_replicas_are_read_through_the_pooler_or_directly(tmp_path: Path, topology: Topology, through: bool) -> None:
+    with measured(tmp_path, topology, "reads", **({} if through else {"pooler": None})) as one:
+        time.sleep(0.7)
+        topology.server.stop(mode="immediate")
+        time.sleep(0.7)
+        topology.server.start()
+        time.sleep(0.7)
+        one.stop()
+        found = load_samples(samples_file(one.made.run, "reads"))
+    assert found is not None
+    assert [s.n for s in found.samples] == list(range(len(found.samples)))
+    bad = [s for s in found.samples if s.status != 200]
+    assert bad
+    assert all(s.status == 0 and s.error for s in bad)
+    assert all(s.status == 200 and not s.error for s in found.samples[: bad[0].n])
+    if not through:
+        assert "refused" in {s.error for s in bad}
