@@ -184,8 +184,8 @@ def markers(connection: Connection, table: str) -> dict[str, Any]:
     if not _has(connection, table):
         return {"table": False, "present": []}
     query = sql.SQL(
-        "select min(n), max(n) from (select n, n - row_number() over (order by n) as island from {}) as numbered"
-        " group by island order by 1"
+        "select min(n), max(n) from (select n, n - row_number() over (order by n) as island"
+        " from (select distinct n from {}) as numbers) as numbered group by island order by 1"
     ).format(sql.Identifier(OWN_SCHEMA, table))
     with translated("reading the markers"):
         return {"table": True, "present": [list(row) for row in connection.execute(query).fetchall()]}

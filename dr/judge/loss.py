@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Marker, Markers
@@ -109,6 +109,9 @@ def judged_markers(evidence: Evidence, path: str) -> Judged | str:
         return "No markers were written."
     if seen is None:
         return "Which markers the copy holds was not observed."
+    markers = replace(
+        markers, markers=tuple(m for m in markers.markers if not m.attempt)
+    )  # rows have but a number here
     acknowledged = [m for m in markers.markers if m.outcome == ACKNOWLEDGED]
     if not any(markers.wall(m.done) < disaster for m in acknowledged):
         return "No marker was acknowledged before the disaster."

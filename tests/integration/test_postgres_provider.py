@@ -428,8 +428,11 @@ def test_markers_are_ranges_of_what_the_copy_holds(granted: Drill, server: Local
     _, without = examine(granted, server, None)
     assert without["markers"] == {"table": False, "present": []}
     with server.superuser() as connection:
-        connection.execute("create table dr.markers_20261123_070000_ab12 (n bigint primary key)")
-        connection.execute("insert into dr.markers_20261123_070000_ab12 values (1), (2), (3), (7), (9), (10)")
+        connection.execute("create table dr.markers_20261123_070000_ab12 (n bigint, attempt smallint)")
+        connection.execute(
+            "insert into dr.markers_20261123_070000_ab12"
+            " values (1, 0), (2, 0), (3, 0), (3, 1), (7, 0), (7, 1), (9, 0), (10, 0)"
+        )
         try:
             _, seen = examine(granted, server, None)
         finally:

@@ -48,6 +48,16 @@ def test_a_missing_marker_before_the_point_is_a_loss_with_its_hole_named() -> No
     assert "31.0 s lost" in found.because  # from marker 9, acknowledged at WALL - 50.99, to the disaster
 
 
+def test_a_write_that_was_repeated_after_the_point_is_judged_by_its_first_attempt() -> None:
+    at = {m.n: m for m in WRITTEN}
+    doubtful = replace(at[28], outcome="indeterminate")
+    again = replace(at[34], n=28, attempt=1)
+    written = [*(m for m in WRITTEN if m.n != 28), doubtful, again]
+    for present in ([(0, 29)], [(0, 27), (29, 29)]):
+        for objective in ("loss", "exact-point"):
+            assert judge(objective, present, written).status is Status.MET, (objective, present)
+
+
 def test_a_restore_that_holds_less_than_its_second_is_missed() -> None:
     assert "less: markers 28" in judge("exact-point", [(0, 27)]).because
 
