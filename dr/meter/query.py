@@ -315,6 +315,8 @@ class _Endpoint:
             self._idle.append(session)
         else:
             session.pg.finish()
+        if not usable:  # a pooler lets in whom it then turns away
+            self._pause = max(self._pause, now + SPARE * session.spent)
         if task is not None:
             warned = b"WARNING" in session.warnings
             self._end(task, now, *outcome(session.answers, warned, usable))
