@@ -89,14 +89,14 @@ def lag(configuration: Configuration | None = None) -> None:
     _do("lag", configuration)
 
 
-def failover(configuration: Configuration | None = None) -> None:
+def failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
     """Force a fail-over to the standby, and wait for its end."""
-    _do("failover", configuration)
+    _do("failover", configuration, kind=kind)
 
 
-def await_failover(configuration: Configuration | None = None) -> None:
+def await_failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
     """Wait for the provider's own fail-over, after a fault."""
-    _do("await_failover", configuration)
+    _do("await_failover", configuration, kind=kind)
 
 
 def promote(replica: str | None = None, configuration: Configuration | None = None) -> None:

@@ -75,10 +75,10 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     standing = None if _removed(evidence) else verdict.restored
     ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
     return Summary(
-        title=f"{verdict.drill or 'restore'} on {verdict.target}",
+        title=f"{verdict.drill or _kind(evidence)} on {verdict.target}",
         headline=_headline(verdict),
         facts=_facts(evidence, verdict),
-        closing=_closing(verdict),
+        closing=_closing(verdict, _primary(evidence)),
         findings=tuple(ordered),
         connect=_connect(evidence, standing) if standing else "",
         kept=_kept(evidence, verdict),
@@ -168,15 +168,34 @@ def _headline(verdict: Verdict) -> str:
 
 
 def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
-    out = _of(verdict, "outage")
+    out, primary = _of(verdict, "outage"), _primary(evidence)
     if out:  # nothing is restored when another server takes over
-        return (_out(out), *map(_gone, _of(verdict, *GONE)))
+        return (_out(out), *map(_gone, _of(verdict, *GONE)), *primary)
+    if primary and verdict.restored is None:
+        return primary
     return (
+        *primary,
         _restored(evidence, verdict),
         _took(evidence, verdict),
         _point(evidence, verdict),
         _lost(evidence, verdict),
     )
+
+
+def _kind(evidence: Evidence) -> str:
+    """What a run on call was."""
+    taken = any(call.takes_over for call in evidence.record.plan.calls)
+    return "fail-over" if taken else "restore"
+
+
+def _primary(evidence: Evidence) -> tuple[Fact, ...]:
+    """Which server took over, and why that one; none where none is known to have."""
+    seen = evidence.latest("failover")
+    value = seen.value if seen is not None and isinstance(seen.value, Mapping) else {}
+    if not value.get("server") or number(value.get("promoted_at")) is None:
+        return ()
+    because = value.get("because")
+    return (Fact("Primary", str(value["server"]), f", because {because}" if because else ""),)
 
 
 def _out(outages: list[Finding]) -> Fact:
@@ -253,11 +272,12 @@ def _bounds(finding: Finding) -> str:
     return f" ({bounds})" if bounds else ""
 
 
-def _closing(verdict: Verdict) -> str:
+def _closing(verdict: Verdict, primary: tuple[Fact, ...]) -> str:
     out = _of(verdict, "outage")
     if out:
         return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
-    parts = [verdict.restored.identifier if verdict.restored else "nothing restored"]
+    stands = f"{primary[0].value} took over" if primary else "nothing restored"
+    parts = [verdict.restored.identifier if verdict.restored else stands]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
         finding = find(verdict, objective)
         if finding is not None and finding.measured is not None:

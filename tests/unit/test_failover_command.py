@@ -14,6 +14,7 @@ from dr.app.failover import asked, cautions, request, run
 from dr.app.outcome import Outcome, exit_code
 from dr.app.session import Prepared, accept, prepare
 from dr.cli import cli
+from dr.cli.common import rendered
 from dr.config.context import Context
 from dr.config.model import Login, PoolerConfig, ServiceConfig, Settings
 from dr.domain.errors import DeadlineError, HaltedError, RefusedError
@@ -137,6 +138,10 @@ def test_one_that_never_comes_is_missed_at_its_deadline(night: Night) -> None:
     outcome = night.go()
     assert isinstance(outcome.error, DeadlineError)
     assert (outcome.verdict.status, exit_code(outcome)) == (Status.MISSED, 1)
+    night.fake.then = night.fake.fail_over
+    again = night.go()
+    assert again.run.id != outcome.run.id, "its time is over: the same command plans anew"
+    assert again.error is None
 
 
 def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night: Night) -> None:
@@ -157,6 +162,10 @@ def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night
     assert effect(outcome, f"rebuild-{TWO}")["source"] == ONE
     assert outcome.run.sealed()
     assert not night.fake.made("DeleteDBInstance")
+    said = rendered("text", outcome.run.load(night.clock), outcome.verdict)
+    assert f"Primary   {ONE}, because {ONE} has received 0/9" in said
+    assert "fail-over on pooled" in said
+    assert f"{ONE} took over" in said
 
 
 def test_a_replica_that_never_catches_up_is_missed_and_its_clients_stay_where_they_are(night: Night) -> None:
