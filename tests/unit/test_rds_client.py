@@ -181,3 +181,23 @@ def test_operations_are_found_under_botos_names() -> None:
     assert boto3_name("RestoreDBInstanceFromDBSnapshot") == "restore_db_instance_from_db_snapshot"
     assert boto3_name("DescribeDBInstanceAutomatedBackups") == "describe_db_instance_automated_backups"
     assert ACCOUNT
+
+
+def test_a_metric_is_its_newest_value_or_none(credentials: Credentials) -> None:
+    client = RdsClient(target(credentials=credentials))
+    stub = Stubber(client._client("cloudwatch"))
+    stub.activate()
+    for values in ([2.5, 9.0], []):
+        stub.add_response("get_metric_data", {"MetricDataResults": [{"Id": "newest", "Values": values}]})
+    now = NEW_YEAR.timestamp()
+    assert client.metric("ReplicaLag", "replica-1", now) == 2.5
+    assert client.metric("ReplicaLag", "replica-1", now) is None
+    stub.add_client_error("get_metric_data", "AccessDenied")
+    with pytest.raises(RefusedError, match="GetMetricData at AWS"):
+        client.metric("ReplicaLag", "replica-1", now)
+
+
+def test_what_must_not_happen_twice_is_sent_once(credentials: Credentials) -> None:
+    client = RdsClient(target(credentials=credentials))
+    assert client._client("rds", True).meta.config.retries["total_max_attempts"] == 1
+    assert client._client("rds").meta.config.retries["total_max_attempts"] > 1

@@ -235,8 +235,8 @@ def test_an_event_that_rds_knew_when_it_was_planned_is_not_this_runs(tmp_path: P
     begun = stage.provider.apply(call, call.args)
     stage.become(DBInstanceStatus="available")
     assert not stage.provider.poll(call, begun).done
-    stage.fake.tells(NOW - 1, STARTED)  # RDS's clock is behind this one
-    stage.fake.tells(NOW + 1, COMPLETED)
+    stage.fake.tells(NOW - 9, STARTED)  # RDS's clock is behind this one
+    stage.fake.tells(NOW - 1, COMPLETED)
     assert stage.provider.poll(call, begun).done
 
 
