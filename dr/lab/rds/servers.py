@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,27 @@ class LogFile:
     written: float
 
 
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """The standby of a Multi-AZ instance, as its primary sees it; while that cannot be asked, as it was seen last.
+
+    ``synchronous``: every COMMIT that the primary confirmed is on its disk, so that it may be promoted. It ends with
+    ``degrade`` alone, not with the connection. ``silent``: seconds since it last said anything; about 1 at most where
+    all is well.
+    """
+
+    streaming: bool
+    synchronous: bool
+    silent: float
+
+
+Condition = Literal["running", "hung", "dead", "full", "gone"]
+"""Of an instance's primary. hung: its processes are there and stand still. dead: they are not, and may be started.
+full: its disk is. gone: its host, or its disk, is not there."""
+
+
 class Servers(Protocol):
-    """Servers by key."""
+    """Servers by key. An instance's ``port`` is its endpoint: it leads to whichever server is its primary now."""
 
     @property
     def version(self) -> str:
