@@ -6,6 +6,7 @@ Called by: the lab's RDS (LatestRestorableTime) and ``dr.lab.backup``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dr.lab.settings import SEGMENT_BYTES
 _PER_FILE_ID = 0x1_0000_0000 // SEGMENT_BYTES
 _COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED \d+:)? (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 _NAME = re.compile(r"[0-9A-F]{24}")
+_HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 
 
 def position(lsn: str) -> int:
@@ -36,13 +38,58 @@ def next_segment(name: str) -> str:
     return segment_name(int(name[:8], 16), number * SEGMENT_BYTES)
 
 
-def unbroken(names: set[str], first: str) -> list[str]:
-    """The segments from ``first`` on without a hole: what recovery can replay. Pure."""
+def unbroken(names: set[str], first: str, later: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """The segments from ``first`` on without a hole: what recovery can replay. Pure.
+
+    ``later``: timelines and the places where they begin, in order, as recovery follows them. A segment in which one
+    begins is the new timeline's: the old one's goes on with what no server has any more.
+    """
     found = []
-    while first in names:
-        found.append(first)
-        first = next_segment(first)
+    name = _followed(first, later)
+    while name in names:
+        found.append(name)
+        name = _followed(next_segment(name), later)
     return found
+
+
+def _followed(name: str, later: Sequence[tuple[int, int]]) -> str:
+    for timeline, begins in later:
+        if timeline > int(name[:8], 16) and name[8:] >= segment_name(timeline, begins)[8:]:
+            name = f"{timeline:08X}{name[8:]}"
+    return name
+
+
+def history(text: str, timeline: int) -> list[tuple[int, int]]:
+    """Timelines and the places where they begin, from the text of ``timeline``'s history file. Pure."""
+    lines = [line.split("\t") for line in text.splitlines() if line[:1].isdigit()]
+    ends = [(int(words[0]), position(words[1])) for words in lines if len(words) > 1]
+    return [(to, end) for (_, end), (to, _) in zip(ends, [*ends[1:], (timeline, 0)], strict=True)]
+
+
+def latest_history(archive: Path) -> list[tuple[int, int]]:
+    """The newest timeline's history in an archive, which recovery follows."""
+    try:
+        newest = max(path for path in archive.iterdir() if _HISTORY.fullmatch(path.name))
+        return history(newest.read_text(), int(newest.name[:8], 16))
+    except (OSError, ValueError):
+        return []
+
+
+def hand_over(data: Path, archive: Path, timeline: int) -> None:
+    """Have a promoted server archive what its dead primary finished and did not; the archive has no hole then.
+
+    A standby holds for archived whatever it received. ``timeline``: the one that the server began.
+    """
+    wal = data / "pg_wal"
+    begins = dict(history((wal / f"{timeline:08X}.history").read_text(), timeline))[timeline]
+    kept = segments(archive)
+    for status in sorted((wal / "archive_status").glob("*.done")):
+        name = status.stem
+        if not _NAME.fullmatch(name) or name[8:] >= segment_name(timeline, begins)[8:]:
+            continue
+        # What was there once and was trimmed is not wanted again.
+        if name > max((one for one in kept if one[:8] == name[:8]), default="") and (wal / name).exists():
+            status.rename(status.with_suffix(".ready"))
 
 
 def segments(archive: Path) -> set[str]:
@@ -88,7 +135,7 @@ class Coverage:
 
         A target time at or before it, and after the base backup, can be restored.
         """
-        for name in reversed(unbroken(segments(self._archive), first)):
+        for name in reversed(unbroken(segments(self._archive), first, latest_history(self._archive))):
             if name not in self._newest:
                 try:
                     times = commit_times(self._binaries, self._archive, [name])

@@ -28,13 +28,20 @@ from dr.lab.front import Front
 from dr.lab.settings import ADMIN, SEGMENT_BYTES
 from dr.lab.site import Site
 
-SOCKET_LIMIT = 90
-"""Bytes of a socket directory's path; the system's limit is 107 for the whole name."""
+SOCKET_LIMIT = 80
+"""Bytes of a socket directory's path; the system's limit is 107 for the whole name, and a link's is shorter."""
 START_LIMIT = 120.0
 """Seconds a start, recovery included, may take."""
 STATUS_LINE = 7
 """Of postmaster.pid, counted from 0: "starting", "standby" while it recovers, "ready"."""
 HEARTBEAT = "rds_heartbeat2"
+
+
+def socket_place(directory: Path) -> Path:
+    """A directory for sockets: the one given, or, where its path is too long for them, one in /tmp named after it."""
+    if len(os.fsencode(directory)) <= SOCKET_LIMIT:
+        return directory
+    return Path("/tmp") / f"dr-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"  # noqa: S108
 
 
 class Server:
@@ -64,11 +71,8 @@ class Server:
 
     @property
     def socket_directory(self) -> Path:
-        """Where the superuser connects. In /tmp, under a name made from ours, where ours is too long for a socket."""
-        inside = self.directory / "socket"
-        if len(os.fsencode(inside)) <= SOCKET_LIMIT:
-            return inside
-        return Path("/tmp") / f"dr-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]}"  # noqa: S108
+        """Where the superuser connects."""
+        return socket_place(self.directory / "socket")
 
     @property
     def socket(self) -> Path:
@@ -389,9 +393,10 @@ class Heartbeat(threading.Thread):
                     self._over.wait(self._interval)
             self._over.wait(self._interval)
 
-    def stop(self) -> None:
+    def stop(self, limit: float = 30.0) -> None:
+        """No more heartbeats; wait up to ``limit`` seconds for one under way, which may wait for a standby."""
         self._over.set()
-        self.join(timeout=30)
+        self.join(timeout=limit)
 
 
 def superuser_role(major: int) -> list[str]:

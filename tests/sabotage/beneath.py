@@ -21,7 +21,7 @@ ROW = rb"(%b.SYN-[0-9]+.{16,31}?)([A-Z])([0-9][0-9])"
 
 
 def main(admission: str) -> None:
-    server = home() / "lab" / "instances" / copy()["resource_id"]
+    server = home() / "lab" / "instances" / copy()["resource_id"] / "a"
     with connected() as connection:
         place, database = _one(connection, "SELECT pg_relation_filepath('admissions'), current_database()")
         _tolerate(server, str(database))
@@ -39,7 +39,8 @@ def _one(connection: psycopg.Connection[tuple[object, ...]], query: str) -> tupl
 
 def _tolerate(server: Path, database: str) -> None:
     password = (home() / "lab" / "rdsadmin.password").read_text().strip()
-    login = {"host": str(server / "socket"), "port": copy()["port"], "user": "rdsadmin", "password": password}
+    [port] = [path.name.rpartition(".")[2] for path in (server / "socket").glob(".s.PGSQL.*[0-9]")]
+    login = {"host": str(server / "socket"), "port": port, "user": "rdsadmin", "password": password}
     with psycopg.connect(**login, dbname=database, autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {database} SET ignore_checksum_failure = on".encode())
 

@@ -10,7 +10,7 @@ import pytest
 
 from dr.domain.errors import RefusedError
 from dr.lab import binaries, settings
-from dr.lab.archive import next_segment, position, segment_name, unbroken
+from dr.lab.archive import history, latest_history, next_segment, position, segment_name, unbroken
 from dr.lab.binaries import Account, blocked, find, version_of
 from dr.lab.front import parameters, refusal
 from dr.lab.site import write_closed
@@ -75,6 +75,35 @@ def test_what_is_unbroken_ends_at_the_first_hole() -> None:
     assert unbroken({first, second, third}, first) == [first, second, third]
     assert unbroken({first, third}, first) == [first]
     assert unbroken({second, third}, first) == []
+
+
+MEGABYTE = 1 << 20
+
+
+def named(timeline: int, number: int) -> str:
+    return segment_name(timeline, number * MEGABYTE)
+
+
+def test_what_is_unbroken_follows_the_timelines_as_recovery_does() -> None:
+    later = [(2, 5 * MEGABYTE + 77), (3, 7 * MEGABYTE)]
+    way = [named(1, 4), named(2, 5), named(2, 6), named(3, 7)]
+    assert unbroken(set(way), named(1, 4), later) == way
+    # What the dead primary alone finished is nobody's any more.
+    assert unbroken({named(1, 4), named(1, 5), named(1, 6)}, named(1, 4), later) == [named(1, 4)]
+    assert unbroken({named(1, 5), named(2, 5)}, named(1, 5), later) == [named(2, 5)]
+    assert unbroken(set(way), named(2, 5), later) == way[1:]
+    # A backup of a timeline goes on from where it began on it.
+    assert unbroken({named(3, 9), named(3, 10)}, named(3, 9), later) == [named(3, 9), named(3, 10)]
+
+
+def test_a_history_says_where_each_timeline_begins(tmp_path: Path) -> None:
+    text = "1\t0/500004D\tno recovery target specified\n\n2\t0/700000\tno recovery target specified\n"
+    assert history(text, 3) == [(2, 0x500004D), (3, 0x700000)]
+    assert latest_history(tmp_path) == []
+    (tmp_path / "00000003.history").write_text(text)
+    (tmp_path / "00000002.history").write_text(text.split("\n\n")[0])
+    (tmp_path / ".00000004.history.half").write_text("")
+    assert latest_history(tmp_path) == [(2, 0x500004D), (3, 0x700000)]
 
 
 def test_the_first_directory_that_an_account_cannot_enter_is_named(tmp_path: Path) -> None:

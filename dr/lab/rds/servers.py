@@ -83,3 +83,47 @@ class Servers(Protocol):
 
     def read_log(self, key: str, name: str, offset: int) -> bytes:
         """A log file's content from ``offset``. Raises FileNotFoundError."""
+
+    # Multi-AZ
+
+    def add_standby(self, key: str) -> None:
+        """A standby that cannot be read; blocks until it streams and every COMMIT waits for it.
+
+        One that is there, or was fenced, becomes it again; where its host is lost, another is made.
+        """
+
+    def drop_standby(self, key: str) -> None:
+        """Single-AZ from here on; writes go on."""
+
+    def standby(self, key: str) -> Standby | None:
+        """Within about a second. None: there is none, or the one there was is fenced."""
+
+    def degrade(self, key: str) -> None:
+        """Go on without the standby: no COMMIT waits for it, it is not promoted. Undone by ``add_standby``."""
+
+    def condition(self, key: str) -> Condition:
+        """Of the primary; within about a second."""
+
+    def fail_over(self, key: str) -> float:
+        """Fence the primary, promote the standby, lead the endpoint to it. Returns the seconds that it took.
+
+        The fenced server is kept aside. Raises RefusedError, nothing being done, where no standby is synchronous:
+        what was confirmed would be lost.
+        """
+
+    def rejoin(self, key: str) -> None:
+        """The fenced server becomes the synchronous standby. Raises RefusedError where its host is not back."""
+
+    # Read replicas
+
+    def replicate(self, key: str, port: int, source: str) -> None:
+        """A readable replica of another instance, asynchronous; blocks until it streams."""
+
+    def promote(self, key: str) -> None:
+        """A replica becomes an ordinary server; what linked it with its source ends."""
+
+    def follow(self, key: str, source: str) -> None:
+        """A replica streams from ``source``'s primary, after a fail-over of it or instead of another source."""
+
+    def lag(self, key: str) -> float | None:
+        """ReplicaLag in seconds, within about a second; -1.0 where it does not stream. None: it is no replica."""

@@ -1,0 +1,146 @@
+"""What tests and drills do to an instance's servers, hosts, disks and wires, each undone by its neutral value.
+
+Called by: the lab's daemon, for ``dr.lab.control.inject``. ``key`` is an instance's DbiResourceId; server, host and
+disk are its primary's, unless said otherwise; each undo reaches whatever the fault was done to, wherever it is now.
+All raise RefusedError and ProviderError.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dr.domain.errors import RefusedError
+from dr.lab import replication, server_faults
+from dr.lab.network.link import Mode
+from dr.lab.rds.nodes import Node, Nodes
+from dr.lab.rds.postgres import PostgresServers
+from dr.lab.server_faults import Slowness
+
+
+class Trouble:
+    """The faults of one lab's servers."""
+
+    def __init__(self, servers: PostgresServers) -> None:
+        self._servers = servers
+        self._slow: dict[str, Slowness] = {}
+
+    def lose_host(self, key: str, *, lost: bool = True, standby: bool = False) -> None:
+        """The host is gone from one moment to the next: its connections fall silent, and its server is no more.
+
+        Back again, the server of an instance that did not fail over is found dead, and started by who watches.
+        ``standby``: the standby's host.
+        """
+        nodes = self._servers.nodes(key)
+        if not lost:
+            for node in nodes:
+                node.is_lost = False
+            self._restore_wires(nodes)
+            return
+        node = self._standby(nodes) if standby else nodes.primary
+        if node is nodes.primary:
+            self._servers.silence(nodes)
+        # A replica's host, or a standby's, falls silent towards its source, too.
+        if node.stream is not None:
+            self._servers.wires.take_down(node.stream.wire, "silent")
+        node.is_lost = True
+        node.server.kill()
+
+    def hang(self, key: str, *, hung: bool = True) -> None:
+        """Everything on the host stands still. A server that was fenced meanwhile is killed when its host is back."""
+        nodes = self._servers.nodes(key)
+        if hung:
+            server_faults.hang(nodes.primary.server)
+            return
+        aside = nodes.aside
+        if aside is not None and not aside.is_spared:
+            aside.server.kill()
+        for node in nodes:
+            server_faults.resume(node.server)
+
+    def crash(self, key: str, *, what: Literal["backend", "postmaster"] = "postmaster") -> None:
+        """SIGKILL a session's process, after which PostgreSQL recovers by itself, or the postmaster."""
+        server = self._servers.server(key)
+        if what == "backend":
+            server_faults.crash_backend(server)
+        elif what == "postmaster":
+            server_faults.crash_postmaster(server)
+        else:
+            raise RefusedError(f"Nothing of a server is called '{what}'.", "Crash a backend or the postmaster.")
+
+    def fill_disk(self, key: str, *, full: bool = True) -> None:
+        """The disk takes no more. With room again, a server that ended of it is started by who watches."""
+        nodes = self._servers.nodes(key)
+        if full:
+            server_faults.fill_disk(nodes.primary.server)
+            nodes.primary.is_full = True
+            return
+        for node in nodes:
+            server_faults.free_disk(node.server)
+            node.is_full = False
+
+    def take_disk(self, key: str, *, taken: bool = True) -> None:
+        """The disk is gone, and the server with it. Back again, with all that was on it, for who watches to start."""
+        nodes = self._servers.nodes(key)
+        if taken:
+            server_faults.take_disk(nodes.primary.server)
+            return
+        for node in nodes:
+            server_faults.return_disk(node.server)
+
+    def link(self, key: str, *, mode: Mode = "pass", seconds: float = 0.0) -> None:
+        """The endpoint passes, falls silent, refuses, or delays each way by ``seconds``."""
+        self._servers.wires.disturb(self._servers.nodes(key).endpoint, mode, seconds)
+
+    def replication_link(self, key: str, *, mode: Mode = "pass", seconds: float = 0.0) -> None:
+        """The same of the wire through which ``key``, a replica, streams from its source, or else its standby from it.
+
+        It stays so for the streams to come.
+        """
+        nodes = self._servers.nodes(key)
+        node = nodes.primary if nodes.source is not None else nodes.standby
+        self._servers.wires.disturb_streams(key, node.stream if node else None, mode, seconds)
+
+    def slow(self, key: str, *, share: float = 0.5) -> None:
+        """Every session stands still for this share of the time; 0: none does."""
+        before = self._slow.pop(key, None)
+        if before is not None:
+            before.stop()
+        if share:
+            self._slow[key] = Slowness(self._servers.server(key), share)
+            self._slow[key].start()
+
+    def forget_sync(self, key: str, *, forgotten: bool = True) -> None:
+        """Sabotage: no COMMIT waits for the standby, and nobody notices."""
+        nodes = self._servers.nodes(key)
+        standby = self._standby(nodes)
+        replication.set_synchronous(nodes.primary.server, "" if forgotten else standby.slot)
+
+    def keep_old_primary(self, key: str, *, kept: bool = True) -> None:
+        """Sabotage: the next fail-over fences nothing, and what is connected to the old primary goes on writing there.
+
+        Undone, an old primary that was kept is killed.
+        """
+        nodes = self._servers.nodes(key)
+        nodes.keeps_old_primary = kept
+        if not kept and nodes.aside is not None and nodes.aside.is_spared:
+            nodes.aside.is_spared = False
+            nodes.aside.server.kill()
+
+    def stop(self) -> None:
+        """End what works on its own."""
+        for key in list(self._slow):
+            self.slow(key, share=0.0)
+
+    def _restore_wires(self, nodes: Nodes) -> None:
+        """What the loss of a host silenced passes again, where both ends are there."""
+        if not nodes.primary.is_lost and nodes.endpoint.down == "silent":
+            self._servers.wires.lift(nodes.endpoint)
+        for node in [*self._servers.streaming_from(nodes), *([nodes.primary] if nodes.source else [])]:
+            if node.stream is not None and not node.is_lost:
+                self._servers.wires.lift(node.stream.wire)
+
+    @staticmethod
+    def _standby(nodes: Nodes) -> Node:
+        if nodes.standby is None:
+            raise RefusedError(f"{nodes.key} has no standby.", "Make it Multi-AZ, and wait for its standby.")
+        return nodes.standby
