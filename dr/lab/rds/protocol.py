@@ -88,9 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
         request = secrets.token_hex(16)
         operation = None
         drop = False
+        target = self.headers.get("X-Amz-Target", "")
         try:
-            form = dict(parse_qsl(body.decode(), keep_blank_values=True)) or dict(parse_qsl(urlsplit(self.path).query))
-            service, operation = self.wire.operation(form)
+            text = "" if target else body.decode()
+            form = dict(parse_qsl(text, keep_blank_values=True)) or dict(parse_qsl(urlsplit(self.path).query))
+            service, operation = self.wire.target(target) if target else self.wire.operation(form)
             headers = {name.lower(): value for name, value in self.headers.items()}
             signed = SignedRequest(self.command, self.path, headers, body)
             verify(signed, self.lab.store.account, service, self.lab.now())
@@ -98,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             drop = armed == DROP
             if armed and not drop:
                 raise AwsError(armed, "Injected by the lab.")
-            result: object = dispatch(ACTIONS, self.lab, str(operation.name), self.wire.parse(operation, form))
+            result: object = dispatch(ACTIONS, self.lab, str(operation.name), self.wire.parse(operation, form, body))
         except AwsError as error:
             result = error
         except UnicodeDecodeError:
@@ -114,12 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self._send(*self.wire.answer(operation, result, request), request=request)
+        self._send(*self.wire.answer(operation, result, request, in_json=bool(target)), request=request)
 
-    def _send(self, status: int, body: str, request: str = "") -> None:
+    def _send(self, status: int, headers: dict[str, str], body: str, request: str = "") -> None:
         content = body.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("x-amzn-RequestId", request)
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Requests and answers in AWS's Query format, by moto's parser and serialiser over botocore's own models.
+"""Requests and answers in AWS's Query format, CloudWatch's in JSON, by moto's parsers over botocore's own models.
 
 Called by: ``dr.lab.rds.protocol``.
 """
@@ -12,10 +12,13 @@ from typing import Any
 
 from botocore.loaders import create_loader
 from moto.core.model import OperationModel, ServiceModel
-from moto.core.parse import QueryParser
-from moto.core.serialize import QuerySerializer, SerializationContext
+from moto.core.parse import JSONParser, QueryParser
+from moto.core.serialize import JSONSerializer, QuerySerializer, SerializationContext
 
 from dr.lab.rds.errors import AwsError, missing, with_common_errors
+
+JSON = "monitoring"
+"""The service that is spoken to in JSON: CloudWatch, by the name that its requests are signed for."""
 
 
 def _model(service: str) -> ServiceModel:
@@ -25,11 +28,14 @@ def _model(service: str) -> ServiceModel:
 
 
 class Wire:
-    """Knows RDS's and STS's operations. Immutable after it is made, so that threads share it."""
+    """Knows RDS's, STS's and CloudWatch's operations, by the names they are signed for.
+
+    Immutable after it is made, so that threads share it.
+    """
 
     def __init__(self) -> None:
-        self._models = {"rds": _model("rds"), "sts": _model("sts")}
-        self._versions = {model.metadata["apiVersion"]: name for name, model in self._models.items()}
+        self._models = {"rds": _model("rds"), "sts": _model("sts"), JSON: _model("cloudwatch")}
+        self._versions = {self._models[name].metadata["apiVersion"]: name for name in ("rds", "sts")}
 
     def codes(self) -> set[str]:
         """Every error code that RDS knows, the common ones among them."""
@@ -47,12 +53,23 @@ class Wire:
             )
         return service, self._models[service].operation_model(action)
 
-    def parse(self, operation: OperationModel, form: Mapping[str, str]) -> dict[str, Any]:
+    def target(self, header: str) -> tuple[str, OperationModel]:
+        """The same for a request in JSON, which names its operation in X-Amz-Target. Raises AwsError."""
+        model = self._models[JSON]
+        prefix, _, action = header.partition(".")
+        if prefix != model.metadata["targetPrefix"] or action not in model.operation_names:
+            raise AwsError("InvalidAction", f"Could not find operation {header}.")
+        return JSON, model.operation_model(action)
+
+    def parse(self, operation: OperationModel, form: Mapping[str, str], body: bytes = b"") -> dict[str, Any]:
         """The operation's parameters; times are seconds since the epoch. Raises AwsError."""
-        parser = QueryParser(operation, timestamp_parser=_epoch)
         try:
-            parsed: dict[str, Any] = parser.parse({"values": form})  # type: ignore[typeddict-item]
-        except ValueError as error:
+            parsed: dict[str, Any]
+            if _in_json(operation):
+                parsed = JSONParser(operation, timestamp_parser=_epoch).parse({"body": body})  # type: ignore[typeddict-item]
+            else:
+                parsed = QueryParser(operation, timestamp_parser=_epoch).parse({"values": form})  # type: ignore[typeddict-item]
+        except (ValueError, TypeError, AttributeError) as error:
             raise AwsError("MalformedInput", f"A parameter is not of its type: {error}.") from None
         shape = operation.input_shape
         for name in shape.required_members if shape is not None else ():
@@ -60,17 +77,26 @@ class Wire:
                 raise missing(name)
         return parsed
 
-    def answer(self, operation: OperationModel | None, result: object, request: str) -> tuple[int, str]:
-        """HTTP status and XML of a result, or of an AwsError."""
-        known = operation or self._models["rds"].operation_model("DescribeDBInstances")
-        serializer = QuerySerializer(known, context=SerializationContext(request))
-        response = serializer.serialize(_without_nothing(result))
+    def answer(
+        self, operation: OperationModel | None, result: object, request: str, *, in_json: bool = False
+    ) -> tuple[int, dict[str, str], str]:
+        """HTTP status, headers and body of a result, or of an AwsError; ``in_json``: where no operation was found."""
+        default = self._models[JSON].operation_model("GetMetricData") if in_json else None
+        known = operation or default or self._models["rds"].operation_model("DescribeDBInstances")
+        kind = JSONSerializer if _in_json(known) else QuerySerializer
+        response = kind(known, context=SerializationContext(request)).serialize(_without_nothing(result))
         body = response["body"]
-        return response["status_code"], body if isinstance(body, str) else body.decode()
+        headers = {"Content-Type": "text/xml", **response["headers"]}
+        return response["status_code"], headers, body if isinstance(body, str) else body.decode()
 
 
-def _epoch(value: str) -> float:
+def _in_json(operation: OperationModel) -> bool:
+    return "targetPrefix" in operation.service_model.metadata
+
+
+def _epoch(given: str | float) -> float:
     """ISO 8601, UTC where no zone is named: what AWS takes."""
+    value = str(given)
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
     moment = datetime.fromisoformat(value)
