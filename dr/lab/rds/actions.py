@@ -9,14 +9,17 @@ from collections.abc import Mapping
 
 from dr.lab.rds import actions_instances as instances
 from dr.lab.rds import actions_other as other
+from dr.lab.rds import actions_replicas as replicas
 from dr.lab.rds import actions_restores as restores
 from dr.lab.rds import actions_snapshots as snapshots
+from dr.lab.rds import cloudwatch
 from dr.lab.rds.service import Action, identity
 
 ACTIONS: Mapping[str, Action] = {
     "AddTagsToResource": other.add_tags,
     "CopyDBSnapshot": snapshots.copy,
     "CreateDBInstance": instances.create,
+    "CreateDBInstanceReadReplica": replicas.create,
     "CreateDBParameterGroup": other.create_parameter_group,
     "CreateDBSnapshot": snapshots.create,
     "CreateDBSubnetGroup": other.create_subnet_group,
@@ -36,9 +39,11 @@ ACTIONS: Mapping[str, Action] = {
     "DescribeEvents": other.describe_events,
     "DownloadDBLogFilePortion": other.download_log,
     "GetCallerIdentity": identity,
+    "GetMetricData": cloudwatch.get_metric_data,
     "ListTagsForResource": other.list_tags,
     "ModifyDBInstance": instances.modify,
     "ModifyDBSnapshotAttribute": snapshots.modify_attribute,
+    "PromoteReadReplica": replicas.promote,
     "RebootDBInstance": instances.reboot,
     "RemoveTagsFromResource": other.remove_tags,
     "RestoreDBInstanceFromDBSnapshot": restores.from_snapshot,

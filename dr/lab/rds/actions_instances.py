@@ -5,6 +5,7 @@ Called by: ``dr.lab.rds.actions``.
 
 from __future__ import annotations
 
+import math
 import secrets
 import string
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dr.lab.rds import building, names, views
-from dr.lab.rds.errors import AwsError, combination, instance_state, invalid, no_instance
+from dr.lab.rds.errors import AwsError, combination, instance_state, no_instance
 from dr.lab.rds.records import Instance, State
 from dr.lab.rds.service import Answer, Asked, Lab, page
 from dr.lab.rds.work import new_snapshot
@@ -55,7 +56,8 @@ def need(one: Instance, *statuses: str) -> None:
 
 
 def shown(lab: Lab, state: State, one: Instance) -> dict[str, Any]:
-    return views.instance(lab.store, state, one, lab.work.latest(one.resource_id))
+    key = one.resource_id
+    return views.instance(lab.store, state, one, lab.work.latest(key), lab.work.replicas.streams(key))
 
 
 def admit(state: State, identifier: str, parameter: str) -> str:
@@ -68,11 +70,13 @@ def admit(state: State, identifier: str, parameter: str) -> str:
     return name
 
 
-def enter(state: State, name: str, attributes: dict[str, Any], tags: dict[str, str], port: int | None) -> Instance:
+def enter(
+    state: State, name: str, attributes: dict[str, Any], tags: dict[str, str], port: int | None, source: str = ""
+) -> Instance:
     taken = {one.port for one in state.instances.values()}
     # A stopped server's port looks free, and so does one whose server is still being made.
     chosen = port or next(number for number in iter(free_port, 0) if number not in taken)
-    one = Instance(name, new_resource_id(), "creating", chosen, attributes, tags)
+    one = Instance(name, new_resource_id(), "creating", chosen, attributes, tags, source=source)
     state.instances[name] = one
     return one
 
@@ -123,21 +127,37 @@ def modify(lab: Lab, asked: Asked) -> Answer:
         password = names.password(asked["MasterUserPassword"]) if "MasterUserPassword" in asked else None
         if password is not None and one.status != "available":
             raise instance_state(one.identifier, "available")
+        _check_links(asked, one, state)
         now, later = _changes(asked, one, state)
         renamed = _renaming(asked, state)
         at_once = bool(asked.get("ApplyImmediately", False))
         waiting = {k: v for k, v in one.pending.items() if k in (*LATER, "BackupRetentionPeriod")}
-        one.attributes |= now | (waiting | later if at_once else {})
-        one.pending = {} if at_once else one.pending | later
+        waiting = {key: value for key, value in waiting.items() if key not in asked} | later
+        applied = now | (waiting if at_once else {})
+        # A standby takes its time: it is shown when it is there.
+        multi_az = applied.pop("MultiAZ", None)
+        grown = applied.get("AllocatedStorage", one.attributes["AllocatedStorage"]) > one.attributes["AllocatedStorage"]
+        one.attributes |= applied
+        one.pending = waiting if not at_once else {} if multi_az is None else {"MultiAZ": multi_az}
         if password is not None:
             one.pending["MasterUserPassword"] = "****"
         if renamed is not None:
             one.pending["DBInstanceIdentifier"] = renamed
-        if one.status == "available":
+        if one.status == "available" or grown:
             one.status = "modifying"
         answer = {"DBInstance": shown(lab, state, one)}
-    lab.work.begin(lambda: lab.work.modify(one, password, renamed if at_once else None))
+    lab.work.begin(lambda: lab.work.modify(one, password, renamed if at_once else None, multi_az=multi_az, grown=grown))
     return answer
+
+
+def _check_links(asked: Asked, one: Instance, state: State) -> None:
+    """What a read replica, or the source of one, may not be made. Raises AwsError."""
+    if one.source and asked.get("MultiAZ"):
+        raise combination("The lab has no Multi-AZ read replicas.")
+    if one.source and "MasterUserPassword" in asked:
+        raise combination("The master password of a read replica is its source's: modify that.")
+    if asked.get("BackupRetentionPeriod") == 0 and any(o.source == one.resource_id for o in state.instances.values()):
+        raise combination("Automated backups cannot be disabled for a DB instance that is the source of read replicas.")
 
 
 def _renaming(asked: Asked, state: State) -> str | None:
@@ -174,11 +194,14 @@ def _changes(asked: Asked, one: Instance, state: State) -> tuple[dict[str, Any],
     return now, later
 
 
-def _check_later(later: Mapping[str, Any], a: Mapping[str, Any]) -> None:
+def _check_later(later: dict[str, Any], a: Mapping[str, Any]) -> None:
     if "DBInstanceClass" in later:
         names.instance_class(later["DBInstanceClass"])
     if "AllocatedStorage" in later and later["AllocatedStorage"] < a["AllocatedStorage"]:
         raise combination("The allocated storage of a DB instance cannot be reduced.")
+    if "AllocatedStorage" in later:
+        # Less than a tenth more is made a tenth more.
+        later["AllocatedStorage"] = max(later["AllocatedStorage"], math.ceil(a["AllocatedStorage"] * 1.1))
     if "StorageType" in later:
         names.storage(later["StorageType"], later.get("Iops", a.get("Iops")))
     if "EngineVersion" in later:
@@ -208,6 +231,8 @@ def delete(lab: Lab, asked: Asked) -> Answer:
                 f"Instance {one.identifier} is {views.status(one)}: it can only be deleted with SkipFinalSnapshot.",
             )
         final = None
+        if final_name and one.source:
+            raise combination("FinalDBSnapshotIdentifier cannot be specified for a read replica.")
         if final_name:
             need(one, "available", "storage-full")
             name = names.snapshot_identifier(final_name, "FinalDBSnapshotIdentifier")
@@ -226,6 +251,11 @@ def stop(lab: Lab, asked: Asked) -> Answer:
     with lab.store.changing() as state:
         one = find(state, asked["DBInstanceIdentifier"])
         need(one, "available")
+        if one.source or any(other.source == one.resource_id for other in state.instances.values()):
+            raise AwsError(
+                "InvalidDBInstanceState",
+                f"Instance {one.identifier} is a read replica or has one: it cannot be stopped.",
+            )
         name = asked.get("DBSnapshotIdentifier")
         snapshot = None
         if name:
@@ -254,11 +284,10 @@ def reboot(lab: Lab, asked: Asked) -> Answer:
     with lab.store.changing() as state:
         one = find(state, asked["DBInstanceIdentifier"])
         need(one, "available")
-        if asked.get("ForceFailover") and not one.attributes["MultiAZ"]:
+        forced = bool(asked.get("ForceFailover", False))
+        if forced and not one.attributes["MultiAZ"]:
             raise combination("Cannot force failover: the DB instance is not a Multi-AZ deployment.")
-        if asked.get("ForceFailover"):
-            raise invalid("The lab has no standby: ForceFailover is not emulated.")
         one.status = "rebooting"
         answer = {"DBInstance": shown(lab, state, one)}
-    lab.work.begin(lambda: lab.work.reboot(one))
+    lab.work.begin(lambda: lab.work.keeper.reboot(one) if forced else lab.work.reboot(one))
     return answer

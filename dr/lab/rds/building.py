@@ -15,6 +15,16 @@ from dr.lab.rds.records import State
 DEFAULT_SUBNET_GROUP = "default"
 DEFAULT_SECURITY_GROUP = "sg-0default0000000a"
 _INHERITED = ("MasterUsername", "Engine", "EngineVersion", "LicenseModel", "KmsKeyId", "DBName")
+_REPLICAS_OWN = (
+    "AvailabilityZone",
+    "Port",
+    "DeletionProtection",
+    "EnableIAMDatabaseAuthentication",
+    "EnableCloudwatchLogsExports",
+    "CopyTagsToSnapshot",
+    "MaxAllocatedStorage",
+)
+"""What a read replica does not have from its source."""
 _FIXED: Mapping[str, Any] = {
     "MonitoringInterval": 0,
     "PerformanceInsightsEnabled": False,
@@ -81,6 +91,30 @@ def restored(asked: Mapping[str, Any], source: Mapping[str, Any], state: State, 
         "DBInstanceClass": names.instance_class(asked.get("DBInstanceClass", source["DBInstanceClass"])),
     }
     return {**_FIXED, **kept, **_placed(asked, state, region)}
+
+
+def replica(asked: Mapping[str, Any], source: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """What CreateDBInstanceReadReplica makes of its parameters and the source's attributes.
+
+    Inherited: everything that is not passed, but for backups, which are off, protection and a standby. Raises AwsError.
+    """
+    if asked.get("MultiAZ"):
+        raise combination("The lab has no Multi-AZ read replicas.")
+    size = asked.get("AllocatedStorage", source["AllocatedStorage"])
+    if size < source["AllocatedStorage"]:
+        raise combination("The allocated storage of a read replica cannot be less than its source's.")
+    placing = {
+        **{key: asked.get(key, source.get(key)) for key in ("StorageType", "Iops", "StorageThroughput")},
+        **{key: asked.get(key, source[key]) for key in ("DBSubnetGroupName", "VpcSecurityGroupIds", "OptionGroupName")},
+        **{key: asked[key] for key in _REPLICAS_OWN if key in asked},
+        "DBParameterGroupName": asked.get("DBParameterGroupName", source["DBParameterGroupName"]),
+        "PubliclyAccessible": asked.get("PubliclyAccessible", source["PubliclyAccessible"]),
+        "AutoMinorVersionUpgrade": asked.get("AutoMinorVersionUpgrade", source["AutoMinorVersionUpgrade"]),
+    }
+    chosen = {"AllocatedStorage": size, "BackupRetentionPeriod": 0}
+    chosen["DBInstanceClass"] = names.instance_class(asked.get("DBInstanceClass", source["DBInstanceClass"]))
+    zone = source["AvailabilityZone"]
+    return {**source, **chosen, **_placed({"AvailabilityZone": zone, **placing}, state, zone[:-1])}
 
 
 def _placed(asked: Mapping[str, Any], state: State, region: str) -> dict[str, Any]:

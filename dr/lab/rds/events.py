@@ -1,6 +1,7 @@
 """RDS's events: what is said when, and what DescribeEvents selects. Pure.
 
-Called by: ``actions_events`` (select) and ``work`` (say). Wording and categories: the RDS User Guide's list of events.
+Called by: ``actions_events`` (select) and ``work`` (say). Wording and categories: the RDS User Guide's list of events,
+and its list of the reasons for a fail-over; what it has no words for (a standby lost) is the lab's own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,45 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "stopped": ("notification", "DB instance stopped"),
     "started": ("notification", "DB instance started"),
     "failed": ("failure", "The DB instance has failed: {what}"),
-    "storage-full": ("failure", "Allocated storage has been exhausted"),
+    "storage-full": ("low storage", "Allocated storage has been exhausted. Allocate additional storage to resolve."),
+    "storage-started": ("configuration change", "Applying modification to allocated storage."),
+    "storage-finished": ("configuration change", "Finished applying modification to allocated storage."),
+    "multi-az-started": ("configuration change", "Applying modification to convert to a Multi-AZ DB instance."),
+    "multi-az-finished": (
+        "configuration change",
+        "Finished applying modification to convert to a Multi-AZ DB instance.",
+    ),
+    "single-az-started": (
+        "configuration change",
+        "Applying modification to convert to a standard (Single-AZ) DB instance.",
+    ),
+    "single-az-finished": (
+        "configuration change",
+        "Finished applying modification to convert to a standard (Single-AZ) DB instance.",
+    ),
+    "failover-started": ("failover", "Multi-AZ instance failover started."),
+    "failover-to-standby": (
+        "failover",
+        "Multi-AZ failover to standby complete - DNS propagation may take a few minutes.",
+    ),
+    "failover-completed": ("failover", "Multi-AZ instance failover completed."),
+    "failover-abandoned": (
+        "failover",
+        "Abandoning user requested failover since a failover recently occurred on the database instance.",
+    ),
+    "failover-recovered": ("failover", "Recovered from partial failover."),
+    "because-asked": ("failover", "The user requested a failover of the DB instance."),
+    "because-gone": (
+        "failover",
+        "The primary host of the RDS Multi-AZ instance is unreachable due to loss of network connectivity.",
+    ),
+    "because-hung": ("failover", "The RDS Multi-AZ primary instance is busy and unresponsive."),
+    "because-dead": ("failover", "The primary host of the RDS Multi-AZ instance is unhealthy."),
+    "standby-lost": ("notification", "The Multi-AZ standby is lost; the DB instance goes on without it."),
+    "standby-back": ("notification", "The Multi-AZ standby is synchronous again."),
+    "replication-stopped": ("read replica", "Replication has stopped."),
+    "replication-resumed": ("read replica", "Replication for the Read Replica resumed."),
+    "replication-ended": ("read replica", "Replication streaming has been terminated."),
     "manual-started": ("creation", "Creating manual snapshot"),
     "manual-finished": ("creation", "Manual snapshot created"),
     "automated-started": ("creation", "Creating automated snapshot"),

@@ -31,6 +31,8 @@ class Instance(msgspec.Struct):
     """When it first became reachable; None while creating: no endpoint yet."""
     pending: dict[str, Any] = {}
     """Changes that wait for the maintenance window, or for ApplyImmediately."""
+    source: str = ""
+    """DbiResourceId of what it is a read replica of; "" where it is none."""
     forced: str = ""
     """A status put on by fault injection; shown instead of ``status`` until it is taken off."""
 

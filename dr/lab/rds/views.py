@@ -37,8 +37,8 @@ def window(state: State, resource_id: str, latest: float | None) -> tuple[float,
     return (begin, latest) if begin is not None and latest is not None and begin <= latest else None
 
 
-def instance(store: Store, state: State, one: Instance, latest: float | None) -> dict[str, Any]:
-    """``latest``: how far the archive covers, None where there is none."""
+def instance(store: Store, state: State, one: Instance, latest: float | None, streams: bool = True) -> dict[str, Any]:
+    """``latest``: how far the archive covers, None where there is none; ``streams``: a replica, from its source."""
     a = one.attributes
     shown: dict[str, Any] = {key: value for key, value in a.items() if key not in _GROUP_NAMES}
     covered = window(state, one.resource_id, latest) if a["BackupRetentionPeriod"] else None
@@ -57,7 +57,7 @@ def instance(store: Store, state: State, one: Instance, latest: float | None) ->
         "DBParameterGroups": [{"DBParameterGroupName": a["DBParameterGroupName"], "ParameterApplyStatus": "in-sync"}],
         "OptionGroupMemberships": [{"OptionGroupName": a["OptionGroupName"], "Status": "in-sync"}],
         "DBSubnetGroup": subnet_group(store, state.subnet_groups[a["DBSubnetGroupName"]]),
-        "ReadReplicaDBInstanceIdentifiers": [],
+        **replication(state, one, streams=streams),
         "DomainMemberships": [],
         "AssociatedRoles": [],
         "CustomerOwnedIpEnabled": False,
@@ -66,6 +66,19 @@ def instance(store: Store, state: State, one: Instance, latest: float | None) ->
     }
     if one.created is not None and status(one) not in WITHOUT_ENDPOINT:
         shown["Endpoint"] = {"Address": HOST, "Port": one.port, "HostedZoneId": "ZLAB00000000"}
+    return shown
+
+
+def replication(state: State, one: Instance, *, streams: bool) -> dict[str, Any]:
+    """An instance's links to its replicas and to its source, and how it stands with the latter."""
+    replicas = [other.identifier for other in state.instances.values() if other.source == one.resource_id]
+    shown: dict[str, Any] = {"ReadReplicaDBInstanceIdentifiers": sorted(replicas)}
+    if one.source:
+        names = (other.identifier for other in state.instances.values() if other.resource_id == one.source)
+        shown["ReadReplicaSourceDBInstanceIdentifier"] = next(names, None)
+    if one.source and one.created is not None:
+        info = {"StatusType": "read replication", "Normal": streams, "Status": "replicating" if streams else "error"}
+        shown["StatusInfos"] = [info if streams else info | {"Message": "Replication has stopped."}]
     return shown
 
 

@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from dr.domain.errors import DrError
 from dr.lab.rds import events, retention, views
 from dr.lab.rds.faults import Faults
+from dr.lab.rds.keeping import Keeper
 from dr.lab.rds.records import Instance, Retained, Snapshot, State, Store
+from dr.lab.rds.replicas import Replicas
 from dr.lab.rds.servers import Servers
 from dr.ports import Clock
 
 log = logging.getLogger(__name__)
-RESTARTS = 3
-"""Times a dead server is started again before its instance has failed."""
 GLANCE, GLANCES = 0.1, 100
 """Seconds between two looks at how far an archive reaches, and how often it is looked."""
 PAST = 1.0
@@ -43,7 +43,15 @@ class _Locks:
 class Work:
     """Jobs on servers. Thread-safe."""
 
-    def __init__(self, store: Store, servers: Servers, clock: Clock, faults: Faults) -> None:
+    def __init__(
+        self,
+        store: Store,
+        servers: Servers,
+        clock: Clock,
+        faults: Faults,
+        enlarge: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``enlarge``: gives an instance's servers the disk that AllocatedStorage now says, by DbiResourceId."""
         self.servers = servers
         self.faults = faults
         self._store = store
@@ -57,6 +65,13 @@ class Work:
         """The backup up to which an archive, by key, was trimmed last."""
         self._jobs: set[threading.Thread] = set()
         self._closing = False
+        self.replicas = Replicas(self, store, servers, clock)
+        self.keeper = Keeper(self, store, servers, clock)
+        self._enlarge = enlarge
+
+    def lock(self, key: str) -> threading.RLock:
+        """Held by whatever job works on an instance."""
+        return self._locks.of(key)
 
     # Beginning and ending jobs
 
@@ -96,7 +111,7 @@ class Work:
         def make() -> None:
             self.servers.create(one.resource_id, one.port, a["MasterUsername"], password, a["DBName"])
 
-        self._bring_up(one, make, "created", {}, first_backup)
+        self.bring_up(one, make, "created", {}, first_backup)
 
     def restore(self, one: Instance, make: Callable[[], None], what: str) -> None:
         """Make ``one``'s server by ``make``, a restore; ``what``: from where, for the event."""
@@ -105,19 +120,21 @@ class Work:
             self._clock.sleep(self.faults.take_delay())
             make()
 
-        self._bring_up(one, slowly, "restored", {"what": what}, True)
+        self.bring_up(one, slowly, "restored", {"what": what}, True)
 
-    def _bring_up(
+    def bring_up(
         self, one: Instance, make: Callable[[], None], said: str, words: dict[str, str], first_backup: bool
     ) -> None:
-        with self._locks.of(one.resource_id):
+        with self.lock(one.resource_id):
             try:
                 make()
+                if one.attributes["MultiAZ"]:
+                    self.servers.add_standby(one.resource_id)
             except DrError as error:
-                self._fail(one, "incompatible-restore" if said == "restored" else "failed", str(error))
+                self.fail(one, "incompatible-restore" if said == "restored" else "failed", str(error))
                 return
             with self._store.changing() as state:
-                if not self._present(state, one):
+                if not self.present(state, one):
                     return
                 one.created = self._clock.now().at
                 backs_up = first_backup and bool(one.attributes["BackupRetentionPeriod"])
@@ -126,28 +143,28 @@ class Work:
             if backs_up:
                 self._back_up(one, self._automated(one))
 
-    def _fail(self, one: Instance, status: str, why: str) -> None:
+    def fail(self, one: Instance, status: str, why: str) -> None:
         log.error("instance %s: %s: %s", one.identifier, status, why)
         with self._store.changing() as state:
-            if self._present(state, one):
+            if self.present(state, one):
                 one.status = status
                 self.say(state, "failed", one, what=why)
 
     @staticmethod
-    def _present(state: State, one: Instance) -> bool:
+    def present(state: State, one: Instance) -> bool:
         """Whether ``one`` is still there and nobody deletes it."""
         return state.instances.get(one.identifier) is one and one.status != "deleting"
 
     def _act(self, one: Instance, act: Callable[[], None], status: str, *said: str) -> None:
         """Do ``act`` on ``one``'s server, then give it ``status``."""
-        with self._locks.of(one.resource_id):
+        with self.lock(one.resource_id):
             try:
                 act()
             except DrError as error:
-                self._fail(one, "failed", str(error))
+                self.fail(one, "failed", str(error))
                 return
             with self._store.changing() as state:
-                if self._present(state, one):
+                if self.present(state, one):
                     one.status = status
                     for name in said:
                         self.say(state, name, one)
@@ -155,7 +172,7 @@ class Work:
     def stop(self, one: Instance, snapshot: Snapshot | None) -> None:
         """Shut ``one`` down, after a snapshot where one was asked for."""
         if snapshot is not None:
-            with self._locks.of(one.resource_id):
+            with self.lock(one.resource_id):
                 self._take(one, snapshot)
         self._act(one, lambda: self.servers.stop(one.resource_id), "stopped", "shutdown", "stopped")
 
@@ -169,16 +186,28 @@ class Work:
 
         self._act(one, again, "available", "shutdown", "restarted")
 
-    def modify(self, one: Instance, password: str | None, identifier: str | None) -> None:
-        """What a modification needs beyond the record: the server's password, a new name, a first backup."""
-        with self._locks.of(one.resource_id):
+    def modify(
+        self,
+        one: Instance,
+        password: str | None,
+        identifier: str | None,
+        *,
+        multi_az: bool | None = None,
+        grown: bool = False,
+    ) -> None:
+        """What a modification needs beyond the record: a password, a name, a standby, more disk, a first backup."""
+        with self.lock(one.resource_id):
             if password is not None:
                 user = one.attributes["MasterUsername"]
                 self._act(
                     one, lambda: self.servers.set_password(one.resource_id, user, password), "modifying", "password"
                 )
+            if grown:
+                self._act(one, lambda: self._grow(one), "modifying", "storage-finished")
+            if multi_az is not None and one.status == "modifying":
+                self.keeper.convert(one, multi_az=multi_az)
             with self._store.changing() as state:
-                if not self._present(state, one) or one.status != "modifying":
+                if not self.present(state, one) or one.status != "modifying":
                     return
                 one.pending.pop("MasterUserPassword", None)
                 if not one.attributes["BackupRetentionPeriod"]:
@@ -195,6 +224,11 @@ class Work:
             if first:
                 self._back_up(one, self._automated(one))
 
+    def _grow(self, one: Instance) -> None:
+        with self._store.changing() as state:
+            self.say(state, "storage-started", one)
+        self._enlarge(one.resource_id)
+
     def _disable_backups(self, state: State, one: Instance) -> None:
         """Retention 0: the automated backups are gone, and with them every point in time."""
         if retention.automated(state, one.resource_id):
@@ -203,7 +237,7 @@ class Work:
 
     def delete(self, one: Instance, final: Snapshot | None, *, keep_backups: bool) -> None:
         key = one.resource_id
-        with self._locks.of(key):
+        with self.lock(key):
             if final is not None and not self._take(one, final):
                 with self._store.changing() as state:
                     one.status = "available"
@@ -224,6 +258,7 @@ class Work:
                     self._forget_backups(state, key)
                     self._closed.add(key)
             self.sweep()
+        self.replicas.end_all(one)
 
     # Backups
 
@@ -255,13 +290,23 @@ class Work:
     def snapshot(self, one: Instance, snapshot: Snapshot) -> None:
         self._back_up(one, snapshot)
 
+    def back_up_or_leave(self, one: Instance) -> None:
+        """An automated backup now where ``one`` keeps any; then it is available. Its lock is held."""
+        backs_up = bool(one.attributes["BackupRetentionPeriod"])
+        with self._store.changing() as state:
+            if not self.present(state, one):
+                return
+            one.status = "backing-up" if backs_up else "available"
+        if backs_up:
+            self._back_up(one, self._automated(one))
+
     def _back_up(self, one: Instance, snapshot: Snapshot) -> None:
-        with self._locks.of(one.resource_id):
+        with self.lock(one.resource_id):
             with self._store.changing() as state:
                 self.say(state, "backup-started", one)
             made = self._take(one, snapshot)
             with self._store.changing() as state:
-                if self._present(state, one):
+                if self.present(state, one):
                     one.status = "available"
                     if made:
                         self.say(state, "backup-finished", one)
@@ -351,7 +396,7 @@ class Work:
         with self._store.reading() as state:
             present = list(state.instances.values())
         for one in present:
-            lock = self._locks.of(one.resource_id)
+            lock = self.lock(one.resource_id)
             # A job that holds it may be taking the very backup whose WAL comes next.
             if not lock.acquire(blocking=False):
                 continue
@@ -366,7 +411,7 @@ class Work:
             oldest = backups[0].backup if backups else None
             wanted = bool(one.attributes["BackupRetentionPeriod"])
             kept = wanted and (oldest is None or self._trimmed.get(one.resource_id) == oldest)
-            if kept or not self._present(state, one) or self._restoring(state):
+            if kept or not self.present(state, one) or self._restoring(state):
                 return
         try:
             self.servers.trim_archive(one.resource_id, oldest)
@@ -398,37 +443,13 @@ class Work:
             except DrError as error:
                 log.warning("how far the archive of %s reaches is unknown: %s", key, error)
 
-    # Servers that die
+    # Servers in trouble
 
     def watch(self) -> None:
-        """Start each server again that should run and does not, as RDS does."""
-        with self._store.reading() as state:
-            should = [one for one in state.instances.values() if one.status == "available"]
-        for one in should:
-            lock = self._locks.of(one.resource_id)
-            if self._closing or not lock.acquire(blocking=False):
-                continue
-            try:
-                if one.status == "available" and not self.servers.running(one.resource_id):
-                    self._recover(one)
-            finally:
-                lock.release()
-
-    def _recover(self, one: Instance) -> None:
-        with self._store.changing() as state:
-            self.say(state, "recovery-started", one)
-        for attempt in range(RESTARTS):
-            try:
-                self.servers.start(one.resource_id)
-                break
-            except DrError as error:
-                log.error("instance %s: start %d: %s", one.identifier, attempt + 1, error)
-                if attempt + 1 == RESTARTS:
-                    self._fail(one, "failed", "its database does not start")
-                    return
-        with self._store.changing() as state:
-            self.say(state, "restarted", one)
-            self.say(state, "recovery-complete", one)
+        """One look at every server: what is wrong is set right as RDS does, and replicas' lag is sampled."""
+        if not self._closing:
+            self.keeper.look()
+            self.replicas.sample()
 
 
 def new_snapshot(name: str, kind: str, one: Instance, at: datetime) -> Snapshot:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from dr.domain.errors import ProviderError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Stamp
 from dr.lab.rds.account import initial_state
 from dr.lab.rds.faults import Faults
 from dr.lab.rds.records import Store
-from dr.lab.rds.servers import LogFile
+from dr.lab.rds.servers import Condition, LogFile, Standby
 from dr.lab.rds.service import Lab
 from dr.lab.rds.signature import Account
 from dr.lab.rds.work import Work
@@ -41,6 +42,10 @@ class FakeServers:
         self.up: set[str] = set()
         self.archived: float | None = None
         self.broken = ""
+        self.standbys: dict[str, Standby] = {}
+        self.fenced: set[str] = set()
+        self.conditions: dict[str, Condition] = {}
+        self.lags: dict[str, float] = {}
 
     def _call(self, name: str, *args: object) -> None:
         self.calls.append((name, *args))
@@ -73,6 +78,58 @@ class FakeServers:
     def delete(self, key: str) -> None:
         self._call("delete", key)
         self.up.discard(key)
+
+    def add_standby(self, key: str) -> None:
+        self._call("add_standby", key)
+        self.fenced.discard(key)
+        self.standbys[key] = Standby(streaming=True, synchronous=True, silent=0.0)
+
+    def drop_standby(self, key: str) -> None:
+        self._call("drop_standby", key)
+        del self.standbys[key]
+
+    def standby(self, key: str) -> Standby | None:
+        return self.standbys.get(key)
+
+    def degrade(self, key: str) -> None:
+        self._call("degrade", key)
+        self.standbys[key] = Standby(streaming=False, synchronous=False, silent=self.standbys[key].silent)
+
+    def condition(self, key: str) -> Condition:
+        return self.conditions.get(key) or ("running" if key in self.up else "dead")
+
+    def fail_over(self, key: str) -> float:
+        self._call("fail_over", key)
+        standby = self.standbys.get(key)
+        if standby is None or not standby.synchronous:
+            raise RefusedError("No standby is synchronous.")
+        del self.standbys[key]
+        self.fenced.add(key)
+        self.conditions.pop(key, None)
+        self.up.add(key)
+        return 1.5
+
+    def rejoin(self, key: str) -> None:
+        self._call("rejoin", key)
+        if key not in self.fenced:
+            raise RefusedError("Its host is not back.")
+        self.fenced.discard(key)
+        self.standbys[key] = Standby(streaming=True, synchronous=True, silent=0.0)
+
+    def replicate(self, key: str, port: int, source: str) -> None:
+        self._call("replicate", key, source)
+        self.up.add(key)
+        self.lags[key] = 0.0
+
+    def promote(self, key: str) -> None:
+        self._call("promote", key)
+        del self.lags[key]
+
+    def follow(self, key: str, source: str) -> None:
+        self._call("follow", key, source)
+
+    def lag(self, key: str) -> float | None:
+        return self.lags.get(key)
 
     def delete_archive(self, key: str) -> None:
         self._call("delete_archive", key)
@@ -107,7 +164,8 @@ def fake_lab(directory: Path, begin_at_once: bool = True) -> tuple[Lab, FakeServ
     clock = FakeClock()
     servers = FakeServers(clock)
     store = Store(directory / "rds.json", ACCOUNT, initial_state(servers.version))
-    work = Work(store, servers, clock, Faults())
+    enlarge = partial(servers._call, "enlarge")
+    work = Work(store, servers, clock, Faults(), enlarge)
     waiting: list[object] = []
     work.begin = (lambda job: job()) if begin_at_once else waiting.append  # type: ignore[method-assign]
     work.waiting = waiting  # type: ignore[attr-defined]
