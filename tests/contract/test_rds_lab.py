@@ -251,6 +251,119 @@ class TestRetention:
         eventually(lambda: "retained" not in str(rds.describe_db_instances()))
 
 
+class TestAvailability:
+    """One Multi-AZ instance and its replica, over real servers; the tests follow one another."""
+
+    PAIR, COPY = "available-pair", "available-copy"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def cloud(cls, lab: Path) -> Iterator[Cloud]:
+        now = control.running()
+        cloud = Cloud(
+            *(client("rds"), client("sts"), now.account, now.region, environment(), str(lab / "lab" / "ca.pem")),
+            poll=0.1,
+            patience=90.0,
+            prefix="available",
+        )
+        cloud.rds.create_db_instance(
+            DBInstanceIdentifier=cls.PAIR,
+            DBInstanceClass="db.t3.micro",
+            Engine="postgres",
+            AllocatedStorage=20,
+            DBName="suite",
+            MasterUsername="suite_master",
+            MasterUserPassword="long-enough-1",
+            BackupRetentionPeriod=1,
+        )
+        try:
+            cloud.until(cls.PAIR)
+            with cloud.connect(cls.PAIR, "long-enough-1") as connection:
+                connection.execute("CREATE TABLE rows (n int PRIMARY KEY)")
+            yield cloud
+        finally:
+            cloud.clean()
+
+    def rows(self, cloud: Cloud, name: str) -> set[int]:
+        try:
+            with cloud.connect(name, "long-enough-1") as connection:
+                return {n for (n,) in connection.execute("SELECT n FROM rows").fetchall()}
+        except psycopg.OperationalError:
+            return set()
+
+    def write(self, cloud: Cloud, n: int) -> None:
+        with cloud.connect(self.PAIR, "long-enough-1") as connection:
+            connection.execute("INSERT INTO rows VALUES (%s)", [n])
+
+    def messages(self, cloud: Cloud, name: str) -> list[str]:
+        found = cloud.rds.describe_events(SourceType="db-instance", SourceIdentifier=name)["Events"]
+        return [one["Message"] for one in found]
+
+    def test_it_becomes_multi_az_while_it_serves(self, cloud: Cloud) -> None:
+        cloud.rds.modify_db_instance(DBInstanceIdentifier=self.PAIR, MultiAZ=True, ApplyImmediately=True)
+        self.write(cloud, 1)
+        eventually(lambda: cloud.instance(self.PAIR)["MultiAZ"], 90)
+        one = cloud.until(self.PAIR)[-1]
+        assert one["AvailabilityZone"] != one["SecondaryAvailabilityZone"]
+
+    def test_a_replica_shows_what_its_source_holds_and_takes_no_writes(self, cloud: Cloud) -> None:
+        cloud.rds.create_db_instance_read_replica(DBInstanceIdentifier=self.COPY, SourceDBInstanceIdentifier=self.PAIR)
+        cloud.until(self.COPY)
+        self.write(cloud, 2)
+        eventually(lambda: 2 in self.rows(cloud, self.COPY), 30)
+        with (
+            cloud.connect(self.COPY, "long-enough-1") as connection,
+            pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+        ):
+            connection.execute("INSERT INTO rows VALUES (0)")
+
+    def test_a_forced_failover_keeps_what_was_committed_and_the_endpoint(self, cloud: Cloud) -> None:
+        before = cloud.instance(self.PAIR)
+        self.write(cloud, 3)
+        cloud.rds.reboot_db_instance(DBInstanceIdentifier=self.PAIR, ForceFailover=True)
+        eventually(lambda: "Multi-AZ instance failover completed." in self.messages(cloud, self.PAIR), 60)
+        cloud.until(self.PAIR)
+        assert {1, 2, 3} <= self.rows(cloud, self.PAIR)
+        self.write(cloud, 4)
+        eventually(lambda: cloud.instance(self.PAIR)["AvailabilityZone"] != before["AvailabilityZone"], 30)
+        assert cloud.instance(self.PAIR)["Endpoint"] == before["Endpoint"]
+
+    def test_the_replica_follows_the_new_primary(self, cloud: Cloud) -> None:
+        eventually(lambda: 4 in self.rows(cloud, self.COPY), 60)
+        eventually(lambda: cloud.instance(self.COPY)["StatusInfos"][0]["Status"] == "replicating", 30)
+
+    def test_its_lag_is_told_by_cloudwatch(self, cloud: Cloud) -> None:
+        dimensions = [{"Name": "DBInstanceIdentifier", "Value": self.COPY}]
+        metric = {"Namespace": "AWS/RDS", "MetricName": "ReplicaLag", "Dimensions": dimensions}
+        stat = {"Metric": metric, "Period": 1, "Stat": "Maximum"}
+        now = time.time()
+        answer = client("cloudwatch").get_metric_data(
+            MetricDataQueries=[{"Id": "lag", "MetricStat": stat}], StartTime=now - 60, EndTime=now + 1
+        )
+        assert 0.0 <= answer["MetricDataResults"][0]["Values"][0] < 30.0
+
+    def test_a_point_in_time_after_the_failover_can_be_restored(self, cloud: Cloud) -> None:
+        limit = time.time()
+        eventually(lambda: cloud.instance(self.PAIR)["LatestRestorableTime"].timestamp() > limit, 90)
+        name = "available-pitr"
+        cloud.rds.restore_db_instance_to_point_in_time(
+            SourceDBInstanceIdentifier=self.PAIR, TargetDBInstanceIdentifier=name, UseLatestRestorableTime=True
+        )
+        restored = cloud.until(name)[-1]
+        assert (restored["MultiAZ"], restored["ReadReplicaDBInstanceIdentifiers"]) == (False, [])
+        assert {1, 2, 3, 4} <= self.rows(cloud, name)
+
+    def test_a_promoted_replica_takes_writes_and_stands_alone(self, cloud: Cloud) -> None:
+        cloud.rds.promote_read_replica(DBInstanceIdentifier=self.COPY)
+        eventually(lambda: "ReadReplicaSourceDBInstanceIdentifier" not in cloud.instance(self.COPY), 60)
+        one = cloud.until(self.COPY)[-1]
+        assert one["BackupRetentionPeriod"] == 1
+        with cloud.connect(self.COPY, "long-enough-1") as connection:
+            connection.execute("INSERT INTO rows VALUES (5)")
+        assert cloud.instance(self.PAIR)["ReadReplicaDBInstanceIdentifiers"] == []
+        assert 5 not in self.rows(cloud, self.PAIR)
+
+
 class TestSecrets:
     def test_no_secret_is_in_a_log_a_state_file_or_a_process_list(self, lab: Path) -> None:
         root = lab / "lab"

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import DrError
 from dr.lab.rds.availability import History, Look, Step, decide
 from dr.lab.rds.records import Instance, Store
 from dr.lab.rds.servers import Condition, Servers
@@ -116,11 +116,20 @@ class Keeper:
         key = one.resource_id
         self._failed_starts.pop(key, None)
         if one.status == "storage-full":
-            with self._store.changing():
-                one.status = "available"
+            self._turn(one, "available", *IDLE)
         if key in self._partial:
             self._partial.discard(key)
             self._say(one, "failover-recovered")
+
+    def _turn(self, one: Instance, status: str, *before: str, said: str = "") -> bool:
+        """Give ``one`` a status where its own is still one of ``before``: it may be deleted or modified meanwhile."""
+        with self._store.changing() as state:
+            if one.status not in before:
+                return False
+            one.status = status
+            if said:
+                self._work.say(state, said, one)
+        return True
 
     def _say(self, one: Instance, *names: str) -> None:
         with self._store.changing() as state:
@@ -156,10 +165,7 @@ class Keeper:
         self._say(one, "standby-back")
 
     def _storage_full(self, one: Instance) -> None:
-        if one.status != "storage-full":
-            with self._store.changing() as state:
-                one.status = "storage-full"
-                self._work.say(state, "storage-full", one)
+        self._turn(one, "storage-full", "available", said="storage-full")
 
     # Fail-overs
 
@@ -168,37 +174,27 @@ class Keeper:
         with self._work.lock(one.resource_id):
             standby = self._servers.standby(one.resource_id)
             if standby is None or not (standby.streaming and standby.synchronous):
-                self._abandon(one)
+                self._turn(one, "available", "rebooting", said="failover-abandoned")
             else:
                 self.fail_over(one, "because-asked")
 
     def fail_over(self, one: Instance, because: str) -> None:
         """To the standby, then a backup: a point in time after it is restored from that. The lock is held."""
-        with self._store.changing() as state:
-            one.status = "rebooting"
-            self._work.say(state, "failover-started", one)
+        again = one.resource_id in self._partial
+        if not self._turn(one, "rebooting", "rebooting", *IDLE, said="" if again else "failover-started"):
+            return
         try:
             took = self._servers.fail_over(one.resource_id)
-        except RefusedError as error:
-            log.warning("instance %s is not failed over: %s", one.identifier, error)
-            self._abandon(one)
-            return
         except DrError as error:
             log.error("instance %s: its fail-over broke off: %s", one.identifier, error)
             self._partial.add(one.resource_id)
-            with self._store.changing():
-                one.status = "available"
+            self._turn(one, "available", "rebooting")
             return
         log.info("instance %s failed over in %.1f s", one.identifier, took)
         self._say(one, "restarted", "failover-to-standby", "failover-completed", because)
         self._swap_zones(one)
         self._work.replicas.follow(one)
         self._work.back_up_or_leave(one)
-
-    def _abandon(self, one: Instance) -> None:
-        with self._store.changing() as state:
-            one.status = "available"
-            self._work.say(state, "failover-abandoned", one)
 
     def _swap_zones(self, one: Instance) -> None:
         # Twice within the lag is not at all.

@@ -8,6 +8,7 @@ derived from it.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from dr.domain.errors import DrError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dr.lab.rds.work import Work
 
 log = logging.getLogger(__name__)
+RETRY = 5.0
+"""Seconds until a replica that could not be led to another primary is led there again."""
 SAMPLED = ("available", "backing-up", "modifying", "storage-full")
 """Statuses in which a replica's lag is measured."""
 
@@ -34,6 +37,8 @@ class Replicas:
         self._servers = servers
         self._clock = clock
         self._lags: dict[str, float] = {}
+        self._astray: dict[str, float] = {}
+        """Replicas that could not be led to their source's new primary, and when that is tried again."""
 
     def streams(self, key: str) -> bool:
         """Whether a replica streamed when it was looked at last."""
@@ -57,6 +62,8 @@ class Replicas:
             except DrError as error:
                 log.error("replica %s could not be promoted: %s", one.identifier, error)
                 with self._store.changing() as state:
+                    if not self._work.present(state, one):
+                        return
                     one.status = "available"
                     one.pending.pop("BackupRetentionPeriod", None)
                     self._work.say(state, "replication-stopped", one)
@@ -93,6 +100,7 @@ class Replicas:
                 self._servers.follow(one.resource_id, one.source)
             except DrError as error:
                 log.error("replica %s does not follow its source: %s", one.identifier, error)
+                self._astray[one.resource_id] = self._clock.now().at + RETRY
 
     def of(self, source: Instance) -> list[Instance]:
         with self._store.reading() as state:
@@ -103,6 +111,9 @@ class Replicas:
         with self._store.reading() as state:
             present = [one for one in state.instances.values() if one.source and one.status in SAMPLED]
         for one in present:
+            if self._astray.get(one.resource_id, math.inf) <= self._clock.now().at:
+                del self._astray[one.resource_id]
+                self._work.begin(lambda one=one: self._follow(one))  # type: ignore[misc]
             try:
                 lag = self._servers.lag(one.resource_id)
             except DrError as error:

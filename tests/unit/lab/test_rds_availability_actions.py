@@ -187,6 +187,20 @@ def test_a_failover_that_breaks_off_is_tried_again(multi: Driver) -> None:
     watch(multi, 2)
     assert "Multi-AZ instance failover completed." in multi.messages()
     assert "Recovered from partial failover." in multi.messages()
+    assert multi.messages().count("Multi-AZ instance failover started.") == 1
+
+
+def test_what_is_deleted_meanwhile_is_not_failed_over(multi: Driver) -> None:
+    multi("ModifyDBInstance", **ONE, DeletionProtection=False)
+    multi.work()
+    multi.servers.conditions[key(multi)] = "gone"
+    for _ in range(10):
+        multi.lab.work.watch()
+        multi.clock.at += 0.5
+    multi("DeleteDBInstance", **ONE, SkipFinalSnapshot=True)
+    multi.work()
+    assert "fail_over" not in calls(multi)
+    assert multi.refused("DescribeDBInstances", **ONE) == "DBInstanceNotFound"
 
 
 def test_a_full_disk_is_said_once_and_more_storage_is_the_way_out(single: Driver) -> None:

@@ -149,6 +149,18 @@ def test_replicas_follow_a_failover(pair: Driver) -> None:
     assert ("follow", *keys) in pair.servers.calls
 
 
+def test_a_replica_that_could_not_follow_is_led_again(pair: Driver) -> None:
+    pair.servers.broken = "follow"
+    pair("RebootDBInstance", DBInstanceIdentifier="one", ForceFailover=True)
+    pair.work()
+    pair.servers.broken = ""
+    for _ in range(20):
+        pair.lab.work.watch()
+        pair.work()
+        pair.clock.at += 0.5
+    assert [call[0] for call in pair.servers.calls].count("follow") == 2
+
+
 def test_a_replica_that_does_not_stream_is_in_error_and_says_so(pair: Driver) -> None:
     key = pair.instance("copy")["DbiResourceId"]
     pair.servers.lags[key] = -1.0
