@@ -1,0 +1,161 @@
+"""The lab's RDS keeps a Multi-AZ instance there: hosts are lost, engines crash and disks fill up, over real servers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from dr.evidence.clock import SystemClock
+from dr.lab.rds.account import initial_state
+from dr.lab.rds.actions import ACTIONS
+from dr.lab.rds.faults import Faults
+from dr.lab.rds.postgres import PostgresServers
+from dr.lab.rds.records import Store
+from dr.lab.rds.service import Lab, dispatch
+from dr.lab.rds.trouble import Trouble
+from dr.lab.rds.work import Work
+from dr.lab.site import Site
+from tests.lab_servers import DATABASE, MASTER, lab_site
+from tests.support import eventually
+from tests.unit.lab.fakes import ACCOUNT
+
+PASSWORD = "long-enough-1"
+ONE = {"DBInstanceIdentifier": "one"}
+
+
+class Kept:
+    """An account with one Multi-AZ instance, looked at as the daemon does."""
+
+    def __init__(self, site: Site) -> None:
+        clock = SystemClock()
+        self.site, self.servers = site, PostgresServers(site)
+        self.trouble = Trouble(self.servers)
+        store = Store(site.directory / "rds.json", ACCOUNT, initial_state(self.servers.version))
+        work = Work(store, self.servers, clock, Faults(), lambda key: self.trouble.fill_disk(key, full=False))
+        self.lab = Lab(store, work, clock)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.3):
+            self.lab.work.watch()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(10.0)
+        self.lab.work.close(10.0)
+        self.trouble.stop()
+        self.servers.close()
+
+    def __call__(self, action: str, **asked: Any) -> dict[str, Any]:
+        return dispatch(ACTIONS, self.lab, action, asked)
+
+    @property
+    def one(self) -> dict[str, Any]:
+        found: dict[str, Any] = self("DescribeDBInstances", **ONE)["DBInstances"][0]
+        return found
+
+    @property
+    def key(self) -> str:
+        return str(self.one["DbiResourceId"])
+
+    def said(self, text: str) -> bool:
+        return any(text in event["Message"] for event in self("DescribeEvents")["Events"])
+
+    def is_synchronous(self) -> bool:
+        standby = self.servers.standby(self.key)
+        return standby is not None and standby.streaming and standby.synchronous
+
+    def write(self, number: int) -> bool:
+        with suppress(psycopg.OperationalError), self._log_in() as session:
+            session.execute("CREATE TABLE IF NOT EXISTS written (n bigint)")
+            session.execute("INSERT INTO written VALUES (%s)", (number,))
+            return True
+        return False
+
+    def rows(self) -> set[int]:
+        with self._log_in() as session:
+            return {n for (n,) in session.execute("SELECT n FROM written").fetchall()}
+
+    def _log_in(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host="localhost",
+            port=self.one["Endpoint"]["Port"],
+            user=MASTER,
+            password=PASSWORD,
+            dbname=DATABASE,
+            sslmode="verify-full",
+            sslrootcert=str(self.site.ca),
+            connect_timeout=3,
+            autocommit=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    with lab_site("system") as site:
+        kept = Kept(site)
+        try:
+            kept(
+                "CreateDBInstance",
+                **ONE,
+                DBInstanceClass="db.t3.micro",
+                Engine="postgres",
+                AllocatedStorage=20,
+                DBName=DATABASE,
+                MasterUsername=MASTER,
+                MasterUserPassword=PASSWORD,
+                BackupRetentionPeriod=1,
+                MultiAZ=True,
+            )
+            eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
+            yield kept
+        finally:
+            kept.close()
+
+
+def test_a_crashed_engine_is_started_in_place(kept: Kept) -> None:
+    assert kept.write(1)
+    kept.trouble.crash(kept.key)
+    eventually(lambda: kept.said("Recovery of the DB instance is complete."), 30)
+    eventually(lambda: kept.write(2), 30)
+    assert not kept.said("failover")
+
+
+def test_a_lost_host_is_failed_over_from_and_becomes_the_standby_when_it_is_back(kept: Kept) -> None:
+    eventually(kept.is_synchronous, 30)
+    before = kept.one["AvailabilityZone"]
+    assert kept.write(3)
+    kept.trouble.lose_host(kept.key)
+    eventually(lambda: kept.said("unreachable due to loss of network connectivity"), 60)
+    eventually(lambda: kept.write(4), 30)
+    assert {1, 2, 3, 4} <= kept.rows()
+    eventually(lambda: kept.one["AvailabilityZone"] != before, 30)
+    kept.trouble.lose_host(kept.key, lost=False)
+    eventually(kept.is_synchronous, 90)
+    assert kept.said("The Multi-AZ standby is synchronous again.")
+
+
+def test_a_lost_standby_is_said_and_does_not_stop_writes(kept: Kept) -> None:
+    eventually(kept.is_synchronous, 60)
+    kept.trouble.lose_host(kept.key, standby=True)
+    eventually(lambda: kept.said("The Multi-AZ standby is lost"), 30)
+    eventually(lambda: kept.write(5), 10)
+    kept.trouble.lose_host(kept.key, lost=False)
+    eventually(kept.is_synchronous, 90)
+
+
+def test_a_full_disk_ends_when_more_is_allocated(kept: Kept) -> None:
+    eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
+    kept.trouble.fill_disk(kept.key)
+    eventually(lambda: kept.one["DBInstanceStatus"] == "storage-full", 30)
+    kept("ModifyDBInstance", **ONE, AllocatedStorage=40, ApplyImmediately=True)
+    eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
+    eventually(lambda: kept.write(6), 30)
+    assert kept.one["AllocatedStorage"] == 40
