@@ -1,4 +1,5 @@
-"""Everything the lab consists of, made in order: site, account, source, platform, pooler, service, API, target.
+"""Everything the lab consists of, made in order: site, account, source, platform, pooler, service, API, standby and
+replicas, target.
 
 Called by: ``dr.lab.daemon``.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.access import Access
 from dr.lab.beside import Beside
+from dr.lab.network.link import Mode
 from dr.lab.platform import dump, install
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
@@ -28,15 +30,23 @@ from dr.lab.rds.protocol import Api
 from dr.lab.rds.records import Instance, Snapshot, Store
 from dr.lab.rds.retention import automated
 from dr.lab.rds.service import Lab as RdsLab
+from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
 from dr.lab.served import Served
 from dr.lab.settings import SPACING
 from dr.lab.site import free_port, open_site, write_closed
-from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, SOURCE, render
+from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, READS, REPLICAS, SOURCE, render
 from dr.ports import Clock
 
 SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
 log = logging.getLogger(__name__)
+SETTLE_LIMIT, GLANCE = 60.0, 0.05
+"""Seconds that standby and replicas may take, and between two looks at whether they are there."""
+TROUBLES = (
+    *("lose_host", "hang", "crash", "fill_disk", "take_disk", "link", "slow"),
+    *("forget_sync", "keep_old_primary"),
+)
+"""Faults of ``dr.lab.rds.trouble`` that take an instance."""
 FOREIGN_ACCOUNT = "210987654321"
 """Another account, whose snapshots can be shared with the lab's."""
 
@@ -52,6 +62,7 @@ class Lab:
         state = accounts.initial_state(self._servers.version)
         self._store = Store(directory / "rds.json", self.account, state)
         self._faults = Faults()
+        self._trouble = Trouble(self._servers)
         self._work = Work(self._store, self._servers, clock, self._faults)
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._beside = Beside(self._site)
@@ -72,6 +83,7 @@ class Lab:
             self._served.stop()
         self._beside.stop()
         self._work.close(5.0)
+        self._trouble.stop()
         self._servers.close()
 
     @property
@@ -126,11 +138,47 @@ class Lab:
             self.added = install.complete(access, artifacts, closed).added
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
-        self._beside.pool({ENTRY: source.port})
+        replicas = self._enter_replicas(source)
+        reads = {name: one.port for name, one in zip(READS, replicas, strict=True)}
+        self._beside.pool({ENTRY: source.port, **reads})
         self._served = Served(self._directory, self.pooler_port or source.port, free_port())
         self._served.start()
         self._beside.scrape(self._served.url)
         self._api.start()
+        # Each takes seconds, and so does last night's snapshot: side by side.
+        self._work.begin(partial(self._add_standby, source))
+        for one in replicas:
+            self._work.begin(partial(self._work.replicas.create, one))
+
+    def _add_standby(self, source: Instance) -> None:
+        with self._work.lock(source.resource_id):
+            self._work.keeper.convert(source, multi_az=True)
+
+    def _enter_replicas(self, source: Instance) -> list[Instance]:
+        with self._store.changing() as state:
+            attributes = building.replica({}, source.attributes, state)
+            return [
+                enter(state, name, dict(attributes), {**SOURCE_TAGS, "Name": name}, None, source=source.resource_id)
+                for name in REPLICAS
+            ]
+
+    def settle(self) -> None:
+        """Wait until the standby and the replicas are there. Raises ProviderError where one is not."""
+        limit = self._clock.now().mono_ns + round(SETTLE_LIMIT * 1e9)
+        while waiting := self._unfinished():
+            if self._clock.now().mono_ns > limit:
+                raise ProviderError(f"{waiting[0]} was not there within {SETTLE_LIMIT:.0f} s.", "See daemon.log.")
+            self._clock.sleep(GLANCE)
+
+    def _unfinished(self) -> list[str]:
+        """What is still being made. Raises ProviderError for a replica that cannot be."""
+        with self._store.reading() as state:
+            present = [state.instances[name] for name in (SOURCE, *REPLICAS) if name in state.instances]
+            for one in present:
+                if one.status == "failed":
+                    raise ProviderError(f"{one.identifier} could not be made. {state.events[-1].message}")
+            lacking = [f"The standby of {one.identifier}" for one in present[:1] if not one.attributes["MultiAZ"]]
+            return lacking + [one.identifier for one in present if one.status == "creating"]
 
     def _make_source(self) -> Instance:
         asked = {
@@ -222,7 +270,21 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "instances": self.instances,
+            "replication_link": self.replication_link,
+            **{name: partial(self._trouble_with, name) for name in TROUBLES},
         }
+
+    def _trouble_with(self, name: str, instance: str, **arguments: Any) -> None:
+        """A fault of ``dr.lab.rds.trouble``, of one instance."""
+        getattr(self._trouble, name)(self._key(instance), **arguments)
+
+    def replication_link(self, of: str, mode: Mode = "pass", seconds: float = 0.0) -> None:
+        """The wire between an instance's primary and its standby or, where it is a replica, its source."""
+        self._trouble.replication_link(self._key(of), mode=mode, seconds=seconds)
+
+    def _key(self, instance: str) -> str:
+        with self._store.reading() as state:
+            return find(state, instance).resource_id
 
     def automated_backup(self, instance: str) -> str:
         with self._store.reading() as state:
@@ -246,9 +308,7 @@ class Lab:
 
     def cut_archive(self, instance: str, cut: bool = True) -> None:
         """Let no more WAL reach the archive of ``instance``; ``cut=False`` ends that."""
-        with self._store.reading() as state:
-            key = find(state, instance).resource_id
-        self._servers.archive(key).chmod(0o500 if cut else 0o700)
+        self._servers.archive(self._key(instance)).chmod(0o500 if cut else 0o700)
 
     def share_foreign_snapshot(self, snapshot: str, encrypted: bool) -> str:
         """Let another account's copy of ``snapshot`` be shared with the lab's. Returns its ARN."""
@@ -265,9 +325,7 @@ class Lab:
 
     def kill_server(self, instance: str) -> None:
         """End an instance's server as a power failure would."""
-        with self._store.reading() as state:
-            key = find(state, instance).resource_id
-        self._servers.server(key).kill()
+        self._servers.server(self._key(instance)).kill()
 
     def age_backups(self, instance: str, seconds: float) -> None:
         """Let the automated backups of ``instance`` be that much older; the next may be due then, and some expire."""

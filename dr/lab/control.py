@@ -89,6 +89,8 @@ def _up(
         automated_backup(SOURCE)
         if baseline is not None:
             baseline()
+        say("waiting for the standby and the read replicas")
+        call(place, now.control, "settle")
         call(place, now.control, "ready")
     except BaseException:
         down()
@@ -282,6 +284,11 @@ def inject(fault: str, **arguments: Any) -> Any:
     - ``share_foreign_snapshot(snapshot, encrypted)``: another account shares a copy; returns its ARN.
     - ``age_backups(instance, seconds)``: its automated backups are that much older.
     - ``set_quota(instances)``; ``kill_server(instance)``.
+    - ``lose_host(instance, lost=True)``, ``hang(instance, hung=True)``, ``crash(instance, what="postmaster")`` (or
+      "backend"), ``fill_disk(instance, full=True)``, ``take_disk(instance, taken=True)``, ``slow(instance, share)``.
+    - ``link(instance, mode="pass", seconds=0.0)``: the endpoint passes, falls "silent", "refuse"s, or "delay"s;
+      ``replication_link(of, mode, seconds)``: so does the wire to an instance's standby, or from a replica's source.
+    - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next fail-over.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.
     """
     return call(directory(), running().control, fault, **arguments)

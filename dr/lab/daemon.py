@@ -75,7 +75,7 @@ class Daemon:
             self._tell(phase)
             if self._over.is_set():
                 raise RefusedError("The lab was told to end while it was brought up.")
-        remote = Remote(self._directory, {**lab.commands(), "ready": self._ready})
+        remote = Remote(self._directory, {**lab.commands(), "settle": lab.settle, "ready": self._ready})
         stack.callback(remote.close)
         p = self._presence
         p.api, p.control, p.service = lab.api_url, remote.port, lab.service_url

@@ -33,10 +33,11 @@ SOURCE = "readmission-db"
 DATABASE = "readmission"
 MASTER = "readmission_admin"
 PROFILE = "lab"
+REPLICAS = (f"{SOURCE}-replica-1", f"{SOURCE}-replica-2")
 ENTRY = "readmission"
 """PgBouncer's entry for the service."""
-READS = "readmission_ro_{}"
-"""Its entry for a replica, counted from 1."""
+READS = ("readmission_ro_1", "readmission_ro_2")
+"""Its entries for the replicas."""
 
 
 def render(
@@ -45,11 +46,10 @@ def render(
     api: str,
     service: str,
     ca: Path,
-    replicas: tuple[str, ...] = (),
     pooler: PgBouncer | None = None,
     metrics: Prometheus | None = None,
 ) -> str:
-    """target.yaml's text; no secret in it, only where the secrets are. ``replicas``: their identifiers."""
+    """target.yaml's text; no secret in it, only where the secrets are."""
 
     def login(role: str) -> Login:
         return Login(role, f"file:{secret_file(directory / 'secrets', role)}")
@@ -77,8 +77,8 @@ def render(
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
         ),
-        replicas=replicas,
-        pooler=_pooler(pooler, len(replicas)) if pooler else None,
+        replicas=REPLICAS,
+        pooler=_pooler(pooler) if pooler else None,
         prometheus=_prometheus(metrics) if metrics else None,
         faults=(sys.executable, "-m", "dr.lab.fault"),
         restored={"DBSubnetGroupName": DRILL_SUBNET_GROUP, "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP]},
@@ -86,14 +86,14 @@ def render(
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
 
 
-def _pooler(pooler: PgBouncer, replicas: int) -> PoolerConfig:
+def _pooler(pooler: PgBouncer) -> PoolerConfig:
     return PoolerConfig(
         host="127.0.0.1",
         port=pooler.port,
         entry=ENTRY,
         admin=Login(pgbouncer.ADMIN, f"file:{secret_file(pooler.directory, pgbouncer.ADMIN)}"),
         configuration=str(pooler.configuration),
-        reads=tuple(READS.format(n) for n in range(1, replicas + 1)),
+        reads=READS,
     )
 
 
