@@ -63,7 +63,7 @@ class Lab:
         self._store = Store(directory / "rds.json", self.account, state)
         self._faults = Faults()
         self._trouble = Trouble(self._servers)
-        self._work = Work(self._store, self._servers, clock, self._faults)
+        self._work = Work(self._store, self._servers, clock, self._faults, enlarge=self._enlarge)
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._beside = Beside(self._site)
         self._served: Served | None = None
@@ -71,6 +71,7 @@ class Lab:
         """What a loaded dump lacked and the service needs."""
         self._password = secrets.token_urlsafe(24)
         self._clock = clock
+        self._replicas: list[Instance] = []
         self._nights: set[str] = set()
         """Instances whose daily backup is under way."""
 
@@ -121,7 +122,7 @@ class Lab:
 
     # Bringing up
 
-    def prepare(self, patients: int, load: Path | None) -> Iterator[str]:
+    def prepare(self, patients: int, load: Path | None, *, replicated: bool = False) -> Iterator[str]:
         """Make everything, naming each phase before it begins. Raises DrError."""
         yield "making the source's server"
         source = self._make_source()
@@ -138,17 +139,20 @@ class Lab:
             self.added = install.complete(access, artifacts, closed).added
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
-        replicas = self._enter_replicas(source)
-        reads = {name: one.port for name, one in zip(READS, replicas, strict=True)}
+        self._replicas = self._enter_replicas(source) if replicated else []
+        reads = {name: one.port for name, one in zip(READS, self._replicas, strict=False)}
         self._beside.pool({ENTRY: source.port, **reads})
         self._served = Served(self._directory, self.pooler_port or source.port, free_port())
         self._served.start()
         self._beside.scrape(self._served.url)
         self._api.start()
-        # Each takes seconds, and so does last night's snapshot: side by side.
-        self._work.begin(partial(self._add_standby, source))
-        for one in replicas:
+        if replicated:  # each takes seconds, and so does last night's snapshot: side by side
+            self._work.begin(partial(self._add_standby, source))
+        for one in self._replicas:
             self._work.begin(partial(self._work.replicas.create, one))
+
+    def _enlarge(self, key: str) -> None:
+        self._trouble.fill_disk(key, full=False)
 
     def _add_standby(self, source: Instance) -> None:
         with self._work.lock(source.resource_id):
@@ -173,6 +177,8 @@ class Lab:
     def _unfinished(self) -> list[str]:
         """What is still being made. Raises ProviderError for a replica that cannot be."""
         with self._store.reading() as state:
+            if not self._replicas:
+                return []
             present = [state.instances[name] for name in (SOURCE, *REPLICAS) if name in state.instances]
             for one in present:
                 if one.status == "failed":
@@ -216,6 +222,7 @@ class Lab:
             *(self._directory, self.account, self.api_url, self.service_url, self._site.ca),
             pooler=self._beside.pooler,
             metrics=self._beside.prometheus,
+            replicated=bool(self._replicas),
         )
         write_closed(self._directory / "target.yaml", target)
 
@@ -270,6 +277,7 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "instances": self.instances,
+            "old_primary": lambda instance: self._trouble.old_primary(self._key(instance)),
             "replication_link": self.replication_link,
             **{name: partial(self._trouble_with, name) for name in TROUBLES},
         }

@@ -54,8 +54,11 @@ def up(
     load: Path | None = None,
     baseline: Callable[[], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    replicated: bool = False,
 ) -> Outcome:
     """Bring the lab up, or find it up. ``baseline``: records what the source holds, before and after its backup.
+    ``replicated``: with a standby and two read replicas.
 
     ``say`` is told each phase. Raises RefusedError, UsageError, ProviderError; then nothing is left running.
     """
@@ -68,20 +71,25 @@ def up(
         )
     try:
         with presence.holding(place / "up.lock", LOAD_LIMIT if load else UP_LIMIT):
-            return _up(place, patients, load.absolute() if load else None, baseline, say)
+            command = _command(patients, load.absolute() if load else None, replicated)
+            return _up(place, command, LOAD_LIMIT if load else UP_LIMIT, baseline, say)
     except OSError as error:
         raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
 
 
 def _up(
-    place: Path, patients: int, load: Path | None, baseline: Callable[[], None] | None, say: Callable[[str], None]
+    place: Path,
+    command: list[str],
+    patience: float,
+    baseline: Callable[[], None] | None,
+    say: Callable[[str], None],
 ) -> Outcome:
     now = presence.read(place)
     if now is not None and presence.daemon(now) is not None and now.phase == READY:
         return Outcome(True, now)
     try:
         if now is None or presence.daemon(now) is None or now.phase != PREPARED:
-            now = _start(place, patients, load, say)
+            now = _start(place, command, patience, say)
         say("taking last night's snapshot and its baseline")
         if baseline is not None:
             baseline()
@@ -98,11 +106,15 @@ def _up(
     return Outcome(False, presence.read(place) or now)
 
 
-def _start(place: Path, patients: int, load: Path | None, say: Callable[[str], None]) -> Presence:
+def _command(patients: int, load: Path | None, replicated: bool) -> list[str]:
+    """What starts the daemon."""
+    command = [sys.executable, "-m", "dr.lab.daemon", "--patients", str(patients)]
+    return [*command, *(["--load", str(load)] if load else []), *(["--replicated"] if replicated else [])]
+
+
+def _start(place: Path, command: list[str], patience: float, say: Callable[[str], None]) -> Presence:
     """Start the daemon and wait until it has prepared everything."""
     _end(place)
-    command = [sys.executable, "-m", "dr.lab.daemon", "--patients", str(patients)]
-    command += ["--load", str(load)] if load is not None else []
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))}
     environment = {**kept, "DR_HOME": str(home()), "PYTHONPATH": str(Path(dr.__file__).parent.parent)}
     with (place / "daemon.log").open("wb") as output:
@@ -115,7 +127,6 @@ def _start(place: Path, patients: int, load: Path | None, say: Callable[[str], N
             stderr=output,
             start_new_session=True,
         )
-    patience = LOAD_LIMIT if load is not None else UP_LIMIT
     limit, phase = time.monotonic() + patience, ""
     while time.monotonic() < limit:
         now = presence.read(place)
@@ -288,6 +299,7 @@ def inject(fault: str, **arguments: Any) -> Any:
       "backend"), ``fill_disk(instance, full=True)``, ``take_disk(instance, taken=True)``, ``slow(instance, share)``.
     - ``link(instance, mode="pass", seconds=0.0)``: the endpoint passes, falls "silent", "refuse"s, or "delay"s;
       ``replication_link(of, mode, seconds)``: so does the wire to an instance's standby, or from a replica's source.
+    - ``old_primary(instance)``: where the server that was the primary listens, {"host", "port"}, or {}: there is none.
     - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next fail-over.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.
     """

@@ -48,6 +48,7 @@ def render(
     ca: Path,
     pooler: PgBouncer | None = None,
     metrics: Prometheus | None = None,
+    replicated: bool = False,
 ) -> str:
     """target.yaml's text; no secret in it, only where the secrets are."""
 
@@ -77,8 +78,8 @@ def render(
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
         ),
-        replicas=REPLICAS,
-        pooler=_pooler(pooler) if pooler else None,
+        replicas=REPLICAS if replicated else (),
+        pooler=_pooler(pooler, READS if replicated else ()) if pooler else None,
         prometheus=_prometheus(metrics) if metrics else None,
         faults=(sys.executable, "-m", "dr.lab.fault"),
         restored={"DBSubnetGroupName": DRILL_SUBNET_GROUP, "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP]},
@@ -86,14 +87,14 @@ def render(
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
 
 
-def _pooler(pooler: PgBouncer) -> PoolerConfig:
+def _pooler(pooler: PgBouncer, reads: tuple[str, ...]) -> PoolerConfig:
     return PoolerConfig(
         host="127.0.0.1",
         port=pooler.port,
         entry=ENTRY,
         admin=Login(pgbouncer.ADMIN, f"file:{secret_file(pooler.directory, pgbouncer.ADMIN)}"),
         configuration=str(pooler.configuration),
-        reads=READS,
+        reads=reads,
     )
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def failing() -> Iterator[Lab]:
     """One lab for all of these: each drill must leave it as it was."""
-    with lab_up() as lab:
+    with lab_up("--replicated") as lab:
         yield lab
 
 

@@ -7,7 +7,7 @@ All raise RefusedError and ProviderError.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dr.domain.errors import RefusedError
 from dr.lab import replication, server_faults
@@ -125,6 +125,12 @@ class Trouble:
         if not kept and nodes.aside is not None and nodes.aside.is_spared:
             nodes.aside.is_spared = False
             nodes.aside.server.kill()
+
+    def old_primary(self, key: str) -> dict[str, Any]:
+        """Where the server that was the primary before the last fail-over listens by itself; {} where there is none."""
+        nodes = self._servers.nodes(key)
+        old = nodes.aside or nodes.standby
+        return {"host": "127.0.0.1", "port": old.server.port} if old else {}
 
     def stop(self) -> None:
         """End what works on its own."""
