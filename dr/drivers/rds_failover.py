@@ -7,7 +7,7 @@ categories and event messages".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +58,13 @@ class Course:
         return self.started is not None or self.completed is not None or bool(self.abandoned)
 
 
-def course(rows: Iterable[Mapping[str, Any]], since: float) -> Course:
-    """What the events after ``since`` tell. An end counts from the newest start on; a start may be missing."""
+def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequence[Any]] = ()) -> Course:
+    """What the events from ``since`` on tell, without those ``known`` (each its time and its message) before.
+
+    An end counts from the newest start on; a start may be missing.
+    """
     told = sorted((float(row["Date"]), str(row.get("Message", ""))) for row in rows if row.get("Date"))
-    seen = [(at, message, *_meant(message)) for at, message in told if at > since]
+    seen = [(at, message, *_meant(message)) for at, message in told if at >= since and [at, message] not in known]
     started = max((at for at, _, kind, _ in seen if kind == STARTED), default=None)
     ended = [at for at, _, kind, _ in seen if kind == COMPLETED and (started is None or at >= started)]
     gave_up = [message for _, message, kind, _ in seen if kind == ABANDONED]
@@ -84,7 +87,10 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
     forced = _forced(verb)
     found = require_instance(target.instance, facts)
     refuse_unless_ready(found, facts)
-    known = [float(row["Date"]) for row in facts.extra.get("events") or () if row.get("Date")]
+    told: list[list[Any]] = [
+        [float(row["Date"]), str(row.get("Message", ""))] for row in facts.extra.get("events") or ()
+    ]
+    since = max([facts.at - CLOCKS, *(at for at, _ in told)])
     alone = run.purpose is Purpose.DRILL and forced  # then nothing else is the disaster
     return (
         Call(
@@ -96,7 +102,8 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
             args={
                 "identifier": found.identifier,
                 "zone": found.attributes.get("AvailabilityZone", ""),
-                "since": max([facts.at - CLOCKS, *known]),
+                "since": since,
+                "known": [event for event in told if event[0] >= since],
             },
             touches=(found.identifier,) if forced else (),
             until="failed over and available",

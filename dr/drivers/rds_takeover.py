@@ -75,13 +75,15 @@ class Takeover:
     # -- fail over
 
     def events(self, identifier: str, since: float) -> tuple[dict[str, Any], ...]:
-        """What RDS told of an instance from ``since`` on, which is at most 14 days ago."""
-        asked = {"SourceIdentifier": identifier, "SourceType": "db-instance", "StartTime": iso(since)}
+        """What RDS told of an instance from ``since`` on, and some of what was before: it refuses a time that its own
+        clock has not reached."""
+        start = {"StartTime": iso(since - CLOCKS)}
+        asked = {"SourceIdentifier": identifier, "SourceType": "db-instance", **start}
         return self._client.pages("DescribeEvents", "Events", asked)
 
     def _course(self, args: Mapping[str, Any]) -> Course:
         since = float(args["since"])
-        return course(self.events(str(args["identifier"]), since), since)
+        return course(self.events(str(args["identifier"]), since), since, args["known"])
 
     def _force(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """A request that may have been lost, or taken up, is looked for: a second one would fail over once more."""

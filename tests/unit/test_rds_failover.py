@@ -104,7 +104,10 @@ def test_events_are_known_by_their_messages_whatever_their_order() -> None:
 def test_an_earlier_failover_and_one_before_the_newest_start_end_nothing() -> None:
     found = course(rows((1.0, STARTED), (2.0, COMPLETED), (3.0, STARTED)), 0.0)
     assert (found.started, found.completed) == (3.0, None)
-    assert not course(rows((1.0, STARTED), (2.0, COMPLETED)), 2.0).taken_up
+    assert not course(rows((1.0, STARTED), (2.0, COMPLETED)), 2.0, [[2.0, COMPLETED]]).taken_up
+    assert (
+        course(rows((2.0, "DB instance created"), (2.0, STARTED)), 2.0, [[2.0, "DB instance created"]]).started == 2.0
+    )
     assert course(rows((2.0, COMPLETED)), 0.0).completed == 2.0, "a start that RDS never told of"
 
 
@@ -277,6 +280,11 @@ def test_an_awaited_failover_that_never_comes_fails_at_its_deadline_with_what_wa
     seen = (directory.path / "observations.jsonl").read_text().splitlines()
     assert len(seen) == 1, "told when it was seen, and once"
     assert "RDS-EVENT-0050" in seen[0]
+
+
+def test_events_are_asked_for_from_a_time_that_rdss_own_clock_has_reached(stage: Stage) -> None:
+    stage.provider.poll(stage.call, stage.apply())
+    assert stage.fake.made("DescribeEvents")[-1]["StartTime"] == "2025-10-09T08:51:20Z"  # 60 s, and 60 s for the clocks
 
 
 def test_facts_of_other_verbs_ask_for_no_events(stage: Stage) -> None:
