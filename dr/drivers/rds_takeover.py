@@ -114,7 +114,8 @@ class Takeover:
         zone = str(found.attributes.get("AvailabilityZone", ""))
         over = seen.completed is not None or self._moved(found.identifier, str(result["zone"]), zone)
         if seen.abandoned or (over and usable):
-            done = {**result, "available_at": self._at.now(), "promoted_at": seen.completed, "zone_after": zone}
+            kept = {key: value for key, value in result.items() if key != "known"}
+            done = {**kept, "available_at": self._at.now(), "promoted_at": seen.completed, "zone_after": zone}
             done |= {"abandoned": seen.abandoned} if seen.abandoned else {}
             return Progress(True, done, observations=(self._failover(found, seen),))
         fresh = len(seen.events) > self._told.get(found.identifier, 0)
