@@ -19,7 +19,6 @@ from typing import Any
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.access import Access
 from dr.lab.beside import Beside
-from dr.lab.network.link import Mode
 from dr.lab.platform import dump, install
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
@@ -42,11 +41,6 @@ SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
 log = logging.getLogger(__name__)
 SETTLE_LIMIT, GLANCE = 60.0, 0.05
 """Seconds that standby and replicas may take, and between two looks at whether they are there."""
-TROUBLES = (
-    *("lose_host", "hang", "crash", "fill_disk", "take_disk", "link", "slow"),
-    *("forget_sync", "keep_old_primary"),
-)
-"""Faults of ``dr.lab.rds.trouble`` that take an instance."""
 FOREIGN_ACCOUNT = "210987654321"
 """Another account, whose snapshots can be shared with the lab's."""
 
@@ -277,18 +271,8 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "instances": self.instances,
-            "old_primary": lambda instance: self._trouble.old_primary(self._key(instance)),
-            "replication_link": self.replication_link,
-            **{name: partial(self._trouble_with, name) for name in TROUBLES},
+            **self._trouble.commands(self._key),
         }
-
-    def _trouble_with(self, name: str, instance: str, **arguments: Any) -> None:
-        """A fault of ``dr.lab.rds.trouble``, of one instance."""
-        getattr(self._trouble, name)(self._key(instance), **arguments)
-
-    def replication_link(self, of: str, mode: Mode = "pass", seconds: float = 0.0) -> None:
-        """The wire between an instance's primary and its standby or, where it is a replica, its source."""
-        self._trouble.replication_link(self._key(of), mode=mode, seconds=seconds)
 
     def _key(self, instance: str) -> str:
         with self._store.reading() as state:

@@ -7,6 +7,7 @@ All raise RefusedError and ProviderError.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from dr.domain.errors import RefusedError
@@ -23,6 +24,19 @@ class Trouble:
     def __init__(self, servers: PostgresServers) -> None:
         self._servers = servers
         self._slow: dict[str, Slowness] = {}
+
+    def commands(self, key: Callable[[str], str]) -> dict[str, Callable[..., Any]]:
+        """The faults by name, for instances by identifier: ``key`` gives an identifier's DbiResourceId."""
+
+        def of(act: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda instance, **more: act(key(instance), **more)
+
+        acts = (self.lose_host, self.hang, self.crash, self.fill_disk, self.take_disk, self.link, self.slow)
+        others = (self.forget_sync, self.keep_old_primary, self.old_primary)
+        return {
+            **{act.__name__: of(act) for act in (*acts, *others)},
+            "replication_link": lambda of, **more: self.replication_link(key(of), **more),
+        }
 
     def lose_host(self, key: str, *, lost: bool = True, standby: bool = False) -> None:
         """The host is gone from one moment to the next: its connections fall silent, and its server is no more.
