@@ -6,7 +6,7 @@ Called by: the lab's RDS (LatestRestorableTime) and ``dr.lab.backup``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,21 +75,24 @@ def latest_history(archive: Path) -> list[tuple[int, int]]:
         return []
 
 
-def hand_over(data: Path, archive: Path, timeline: int) -> None:
+def hand_over(data: Path, archive: Path, timeline: int, own: Callable[[Path], None]) -> None:
     """Have a promoted server archive what its dead primary finished and did not; the archive has no hole then.
 
-    A standby holds for archived whatever it received. ``timeline``: the one that the server began.
+    A standby holds for archived what it received. ``timeline``: the one that the server began. ``own``: gives a file
+    to the server's account.
     """
     wal = data / "pg_wal"
     begins = dict(history((wal / f"{timeline:08X}.history").read_text(), timeline))[timeline]
     kept = segments(archive)
-    for status in sorted((wal / "archive_status").glob("*.done")):
-        name = status.stem
-        if not _NAME.fullmatch(name) or name[8:] >= segment_name(timeline, begins)[8:]:
-            continue
+    for name in segments(wal):
         # What was there once and was trimmed is not wanted again.
-        if name > max((one for one in kept if one[:8] == name[:8]), default="") and (wal / name).exists():
-            status.rename(status.with_suffix(".ready"))
+        newest = max((one for one in kept if one[:8] == name[:8]), default="")
+        if int(name[:8], 16) >= timeline or name[8:] >= segment_name(timeline, begins)[8:] or name <= newest:
+            continue
+        ready = wal / "archive_status" / f"{name}.ready"
+        ready.touch()
+        own(ready)
+        ready.with_suffix(".done").unlink(missing_ok=True)
 
 
 def segments(archive: Path) -> set[str]:

@@ -305,7 +305,7 @@ class PostgresServers:
             self._fence(nodes)
             timeline = replication.promote(new.server)
             self._close_stream(new)
-            hand_over(new.server.data, self.archive(key), timeline)
+            hand_over(new.server.data, self.archive(key), timeline, self._site.own)
             nodes.primary, nodes.standby, nodes.aside, nodes.is_synchronous = new, None, old, False
             self.wires.lead(nodes.endpoint, new.server)
             self.wires.lift(nodes.endpoint)
