@@ -10,12 +10,19 @@ import msgspec
 
 from dr.domain.model import Grant
 
+REFERENCES = ("env:", "file:")
+
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A database role and where its password is found."""
 
     user: str
     secret: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no reference; it may be the secret itself, and so is not repeated."""
+        if not self.secret.startswith(REFERENCES):
+            raise ValueError(f"The secret of {self.user} is no reference: write env:NAME or file:PATH")
 
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

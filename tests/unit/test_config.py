@@ -60,3 +60,18 @@ def test_a_secret_itself_in_the_configuration_is_refused_and_not_repeated() -> N
     with pytest.raises(UsageError, match="env:NAME or file:PATH") as refused:
         secret("hunter2")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        "{name: d, harness: {user: u, secret: hunter2}}",
+        "{name: d, harness: {user: u, secret: 'env:X'}, roles: [{user: u, secret: hunter2}]}",
+        "{name: d, harness: {user: u, secret: 'env:X'}, master: {user: u, secret: hunter2}}",
+    ],
+)
+def test_a_secret_itself_is_refused_when_the_configuration_is_read(tmp_path: Path, database: str) -> None:
+    (tmp_path / "dr.yaml").write_text(f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}}}}}")
+    with pytest.raises(UsageError, match="The secret of u is no reference") as refused:
+        load(tmp_path / "dr.yaml")
+    assert "hunter2" not in str(refused.value)
