@@ -37,11 +37,15 @@ def lab_target_file() -> Path:
 
 def _decode(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()) or {}, kind)
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, kind)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}).", "Save it as UTF-8.") from None
     except msgspec.ValidationError as error:
         raise UsageError(f"{path} is not a valid configuration: {error}.") from None
+    except ValueError as error:  # a time that no calendar has
+        raise UsageError(f"{path} is not YAML: {error}.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
 
