@@ -16,6 +16,7 @@ from dr.config.context import Context
 from dr.config.model import ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers import process
 from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
@@ -111,7 +112,7 @@ class MeasuringProvider:
         name = self._context.target.instance
         for resource in facts.resources:
             endpoint = resource.attributes.get("Endpoint") or {}
-            if resource.kind == "instance" and resource.identifier == name and endpoint.get("Address"):
+            if resource.kind == "instance" and same(resource.identifier, name) and endpoint.get("Address"):
                 return str(endpoint["Address"]), int(endpoint["Port"])
         raise RefusedError(
             f"Markers cannot be written: the source {name} has no endpoint.", "Leave markers out, or wait until it has."

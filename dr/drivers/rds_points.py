@@ -13,6 +13,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, RecoveryPoint
+from dr.domain.names import same
 
 BEFORE_DISASTER = "${vanish.recovery_point}"
 """Filled from the ledger once the disaster has happened."""
@@ -46,7 +47,7 @@ def choose(to: Any, source: str, facts: Facts, purpose: Purpose) -> Choice:
 def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) -> Choice:
     snapshots = [point for point in facts.points if point.kind == "snapshot"]
     point = _latest(snapshots, source, facts, purpose) if asked == "latest" else _named(snapshots, asked, facts)
-    if point.source.lower() != of.lower():
+    if not same(point.source, of):
         raise RefusedError(
             f"Snapshot {point.identifier} is one of {point.source}, not of {of}.",
             f"Name a target whose instance is {point.source}.",
@@ -71,7 +72,7 @@ def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) 
 
 def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
     """A drill rehearses last night's automated snapshot; somebody on call wants the newest data there is."""
-    own = [p for p in snapshots if p.source.lower() == source.lower() and p.status == "available"]
+    own = [p for p in snapshots if same(p.source, source) and p.status == "available"]
     if not own:
         raise RefusedError(
             f"There is no available snapshot of {source} in {facts.region} (account {facts.account}).",

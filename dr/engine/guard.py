@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dr.config.model import Target
 from dr.domain.model import Call, Facts, Grant, Plan
+from dr.domain.names import same
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def _touches(plan: Plan, target: Target) -> tuple[str, ...]:
 
 def _touched(call: Call, target: Target, made: set[str]) -> list[str]:
     wrong = []
-    if target.instance in call.touches:
+    if any(same(name, target.instance) for name in call.touches):
         wrong.append(f"{call.id} would change {target.instance}, the source itself, which is not disposable.")
     if call.fault and Grant.FAULTS not in target.grants:
         wrong.append(f"{call.id} is a fault, and the target does not grant faults.")
@@ -73,7 +74,7 @@ def _touched(call: Call, target: Target, made: set[str]) -> list[str]:
 
 
 def _consent(plan: Plan, target: Target, consent: Consent) -> tuple[str, ...]:
-    if not plan.calls or consent.identifier == target.instance:
+    if not plan.calls or same(consent.identifier, target.instance):
         return ()
     if consent.yes and Grant.DISPOSABLE in target.grants:
         return ()

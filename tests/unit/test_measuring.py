@@ -45,6 +45,12 @@ def test_markers_are_written_before_the_path_is_measured_and_their_table_outlive
     assert calls["mark-source"].args["login"]["host"] == "db.local"
 
 
+def test_the_sources_endpoint_is_found_in_whatever_case_its_name_is_written(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    object.__setattr__(made, "target", msgspec.structs.replace(made.target, instance="SOURCE-DB"))
+    assert propose(made, path="source", markers=True)["mark-source"].args["login"]["host"] == "db.local"
+
+
 def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
     calls = propose(context(tmp_path), path="source", markers=True, seconds=3)
     assert "hush" not in str(calls)
