@@ -17,6 +17,8 @@ from dr.domain.names import same
 
 BEFORE_DISASTER = "${vanish.recovery_point}"
 """Filled from the ledger once the disaster has happened."""
+LAST_SECOND = 253_402_300_799
+"""The last that a calendar of four-digit years has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def _origin(point: RecoveryPoint) -> dict[str, str]:
 def _epoch(asked: Any) -> float:
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         raise UsageError(f"{asked!r} is not a time.", "A time is in seconds since the epoch, UTC.")
+    if not 0 <= asked <= LAST_SECOND:
+        raise UsageError(f"{asked:g} s since 1970 is no time that could be restored.", "Use --latest, or name another.")
     return float(int(asked))
 
 
