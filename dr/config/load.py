@@ -6,6 +6,7 @@ Called by: ``dr.cli`` and ``dr.activities``, once at their start.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,10 +81,9 @@ def secret(reference: str) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "env" and rest in os.environ:
         return os.environ[rest]
-    if scheme == "file" and Path(rest).is_file():
-        lines = Path(rest).read_text().splitlines()
-        if lines:
-            return lines[0]
+    if scheme == "file":
+        with suppress(OSError, UnicodeDecodeError, IndexError):  # absent, unreadable or empty: said below
+            return Path(rest).read_text().splitlines()[0]
     if scheme not in ("env", "file"):  # what stands there may be a secret itself, so it is not repeated
         raise UsageError("A secret in the configuration is no reference.", "Use env:NAME or file:PATH.")
     raise RefusedError(f"The secret {reference!r} is not there.", "Set it where the reference points.")
