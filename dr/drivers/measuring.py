@@ -18,6 +18,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.names import same
 from dr.drivers import process
+from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
@@ -26,6 +27,8 @@ from dr.judge.windows import Slo, measured_enough
 from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
+LONGEST = 86_400
+"""Seconds that a path is measured at most; what is no number is not below it."""
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
@@ -257,12 +260,12 @@ def _counts(url: str) -> Histograms | None:
 
 def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
     """The verb's own arguments. Raises UsageError."""
-    unknown = set(verb.args) - {"path", "markers", "seconds", "url"}
+    check_arguments(verb, "path", "markers", "seconds", "url")
     path, seconds = verb.args.get("path"), verb.args.get("seconds") or 0.0
-    if unknown or not isinstance(path, str) or not path.replace("-", "").isalnum():
-        raise UsageError(f"measure takes path, markers, seconds and url, not {dict(verb.args)!r}.")
-    if not isinstance(seconds, int | float) or seconds < 0:
-        raise UsageError(f"measure takes seconds as a number from 0 on, not {seconds!r}.")
+    if not isinstance(path, str) or not path.replace("-", "").isalnum():
+        raise UsageError(f"measure takes a path of letters, digits and hyphens, not {path!r}.")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
+        raise UsageError(f"measure takes seconds as a number from 0 to {LONGEST}, not {seconds!r}.")
     markers = bool(verb.args.get("markers", False))
     if markers and path != SOURCE:
         raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")

@@ -16,6 +16,7 @@ from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.names import same
 from dr.drivers import rds_settings as settings
+from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_points import Choice, choose, iso
 
 DRIVER = "rds"
@@ -58,6 +59,7 @@ def propose(
     """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError."""
     if verb.name != "restore":
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
+    check_arguments(verb, "to", "as_name", "reset_master", "set")
     _refuse_second(target.instance, facts, run)
     choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
     identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)

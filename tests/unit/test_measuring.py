@@ -84,6 +84,8 @@ def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
         {"path": "source", "typo": 1},
         {"path": "source", "seconds": "12"},
         {"path": "source", "seconds": -1},
+        {"path": "source", "seconds": float("nan")},
+        {"path": "source", "seconds": float("inf")},
         {"path": "restored", "markers": True},
         {"path": "replica"},
     ],
