@@ -32,7 +32,7 @@ def restores_a_time(request: Request) -> bool:
 def demands(request: Request, asked: Mapping[str, str], limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
     """Freeze the limits of what is ``asked`` (objective to path). Indexes are asked only where they can be checked.
 
-    Raises UsageError for an objective that does not exist.
+    Raises UsageError for an objective that does not exist, and for a path that no verb of the request sees.
     """
     numbered = {
         "time-to-copy": (limits.time_to_copy, "s"),
@@ -46,11 +46,22 @@ def demands(request: Request, asked: Mapping[str, str], limits: Objectives, chec
     unknown = sorted(set(asked) - set(numbered) - UNNUMBERED)
     if unknown:
         raise UsageError(f"There is no objective {', '.join(unknown)}.", "docs/design.md lists the objectives.")
+    paths = _paths(request)
+    unseen = sorted(f"{objective} [{path}]" for objective, path in asked.items() if path not in paths)
+    if unseen:
+        known = f"Paths there are: {', '.join(sorted(paths))}." if paths else "Nothing is restored or measured."
+        raise UsageError(f"No verb measures what is demanded: {', '.join(unseen)}.", known)
     return tuple(
         Demand(objective, path, *numbered.get(objective, (None, "")))
         for objective, path in asked.items()
         if objective != "indexes" or checks_indexes
     )
+
+
+def _paths(request: Request) -> frozenset[str]:
+    """The paths of which the request's verbs observe anything: what is restored, and whatever they measure."""
+    measured = {str(verb.args["path"]) for verb in request.verbs if verb.name == "measure" and "path" in verb.args}
+    return frozenset(measured | {"restored" for verb in request.verbs if verb.name == "restore"})
 
 
 def plan(

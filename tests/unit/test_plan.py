@@ -51,8 +51,17 @@ def test_a_snapshots_exposure_is_not_a_point_in_time_restores(to: dict[str, obje
 
 def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
     asked = {"schema": "restored", "indexes": "restored"}
-    assert [d.objective for d in demands(request(), asked, Objectives(), False)] == ["schema"]
-    assert [d.objective for d in demands(request(), asked, Objectives(), True)] == ["schema", "indexes"]
+    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), False)] == ["schema"]
+    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), True)] == ["schema", "indexes"]
+
+
+def test_a_path_that_no_verb_measures_is_refused_with_those_there_are() -> None:
+    wanted = request(Verb("restore"), Verb("measure", {"path": "source"}))
+    assert demands(wanted, {"data": "restored", "latency": "source"}, Objectives(), True)
+    with pytest.raises(UsageError, match=r"latency \[restred\].*Paths there are: restored, source"):
+        demands(wanted, {"data": "restored", "latency": "restred"}, Objectives(), True)
+    with pytest.raises(UsageError, match="Nothing is restored or measured"):
+        demands(request(Verb("serve")), {"data": "restored"}, Objectives(), True)
 
 
 def test_an_unknown_objective_is_refused_by_name() -> None:
