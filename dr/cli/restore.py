@@ -64,7 +64,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
 
     progress = common.Progress(settings.objectives.time_to_copy)
     since = _since(options["since"])
-    if options["resume"]:
+    if options["resume"] is not None:
         _check_alone(options)
         return order.resumed(settings, target, options["resume"], since, progress)
     wanted = order.request(
