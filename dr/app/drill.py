@@ -178,6 +178,9 @@ def run(session: Session, experiment: Experiment) -> Outcome:
             _follow(session, experiment)
         except DrError as failed:
             error = failed
+        except BaseException:  # a defect of dr's own: what was made is undone and judged all the same
+            finish(session)
+            raise
         verdict, leftovers = finish(session)
     if signals or session.directory.halted():
         because = session.directory.halted() or "a signal was received"
