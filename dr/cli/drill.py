@@ -85,7 +85,7 @@ def run_drills(
     codes: set[int] = set()
     for name in wanted:
         codes.add(_one(settings, name, options, ran, refused))
-        if codes & {130, 143}:
+        if codes & {129, 130, 143}:
             break
     if options["output"] == "json" and not options["plan_only"]:
         _print_json(ran, refused)
