@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP (a lost terminal) as a halt of the run, so that it unwinds instead of dying. Called by: ``dr.app``."""
+"""SIGINT, SIGTERM and SIGHUP (a lost terminal) as a halt of the run, so that it unwinds instead of dying.
+
+Called by: ``dr.app``.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Restore, break and measure: disaster recovery that never says "recovered" without proof.
 
-    Exit codes: 0 all demands met, 1 a demand missed, 2 usage, 3 refused, 4 inconclusive, 5 failed, 129/130/143 interrupted.
+    Exit codes: 0 all demands met, 1 a demand missed, 2 usage, 3 refused, 4 inconclusive, 5 failed, 129, 130 or 143
+    interrupted.
     """
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -42,7 +43,7 @@ class Enduring(TextIOWrapper):
 
 def endure() -> Enduring:
     """Put enduring streams in place of stdout and stderr, and of one that is closed, nothing. Returns stdout."""
-    sys.stdin = sys.stdin or open(os.devnull)
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - it stays open as long as the process lives
     out = Enduring(_binary(sys.stdout), encoding="utf-8", errors="replace", line_buffering=True)
     sys.stdout = out
     sys.stderr = Enduring(_binary(sys.stderr), encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -50,4 +51,4 @@ def endure() -> Enduring:
 
 
 def _binary(stream: TextIO | None) -> Any:
-    return stream.buffer if stream is not None else open(os.devnull, "wb")
+    return stream.buffer if stream is not None else Path(os.devnull).open("wb")
