@@ -15,7 +15,7 @@ from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
 from dr.app.session import Session, accept, attach, finish, locked, prepare
 from dr.config.load import find_target, home, load
-from dr.domain.model import Call, Verb
+from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
 
@@ -116,7 +116,7 @@ def rebuild(configuration: Configuration | None = None) -> None:
 
 def restore(to: Mapping[str, Any], configuration: Configuration | None = None) -> None:
     """Restore a copy from the recovery point that ``to`` names."""
-    _do("restore", configuration, to=dict(to))
+    _do("restore", configuration, to=to)
 
 
 def examine(configuration: Configuration | None = None) -> None:
@@ -140,8 +140,7 @@ def undo(configuration: Configuration | None = None) -> None:
 
 def _do(verb: str, configuration: Configuration | None, **args: Any) -> None:
     session = _session(_drill_of(configuration))
-    given = {name: value for name, value in args.items() if value is not None}
-    session.do(session.find(Verb(verb, given)))
+    session.do(session.find(drill.verb(verb, args)))
 
 
 def _drill_of(configuration: Configuration | None) -> str:

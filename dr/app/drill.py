@@ -5,11 +5,13 @@ Called by: ``dr.cli.drill`` and, for the reading, ``dr.activities``.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
 PATIENCE = 120.0
 """Seconds a halted child has for its own rollbacks before it is ended; the parent then unwinds."""
+
+
+class ForeignError(UsageError):
+    """The file is an experiment, and none of dr's."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +63,83 @@ def known() -> dict[str, Path]:
 
 
 def read(name: str) -> Experiment:
-    """The drill called ``name``, or the file of that path. Raises UsageError with what is wrong with it."""
+    """The drill called ``name``, or the file of that path. Raises UsageError with what is wrong with it, ForeignError
+    where it is another extension's.
+    """
     path = Path(name) if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None or not path.exists():
         raise UsageError(f"There is no drill {name!r}.", f"Known drills: {', '.join(known()) or 'none'}.")
     try:
         document = yaml.safe_load(path.read_text())
+        if not _is_drill(document):
+            raise ForeignError(f"{path} is no drill of dr: its extensions name no 'dr'.")
         return _experiment(path, document)
+    except ForeignError:
+        raise
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise UsageError(f"{path} is not an experiment dr understands: {type(error).__name__} {error}.") from None
+
+
+def _is_drill(document: object) -> bool:
+    """Whether it is not some other experiment of Chaos Toolkit, or another file; a drill may still be a wrong one."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("method"), list):
+        return True  # nothing of the sort: what is wrong with it is to be said
+    extensions = document.get("extensions") or []
+    return any(isinstance(one, Mapping) and one.get("name") == "dr" for one in extensions)
+
+
+def verb(name: str, arguments: Mapping[str, Any]) -> Verb:
+    """The verb that an activity is, as the experiment has it and as Chaos Toolkit calls it.
+
+    A time to restore becomes seconds since the epoch. Raises UsageError for an argument that is no JSON.
+    """
+    args = {key: value for key, value in arguments.items() if value is not None}
+    to = args.get("to")
+    if isinstance(to, Mapping) and "time" in to:
+        args["to"] = {**to, "time": _seconds(to["time"])}
+    for key, value in args.items():
+        if not _is_json({key: value}):
+            raise UsageError(
+                f"The argument {key} of {name} is no JSON value: {value!r}.", "Write it as text or number."
+            )
+    return Verb(name, args)
+
+
+def _seconds(asked: object) -> object:
+    """A time with its zone, as text or as YAML reads it, in seconds; anything else is left to the driver to judge."""
+    if asked in ("latest", "before-disaster"):
+        return asked
+    at = asked
+    if isinstance(asked, str):
+        try:
+            at = datetime.fromisoformat(asked)
+        except ValueError:
+            raise UsageError(f"{asked!r} is not a time.", "Write it as 2026-04-24T23:45:00Z.") from None
+    if not isinstance(at, datetime):
+        return asked
+    if at.tzinfo is None:
+        raise UsageError(f"The time {asked} has no zone.", "Add Z for UTC, or an offset such as +02:00.")
+    return at.timestamp()
+
+
+def _is_json(value: object) -> bool:
+    """Whether ``value`` comes back from JSON as it was."""
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _demands(asked: object) -> Asked:
+    if not isinstance(asked, Mapping) or not asked:
+        raise UsageError("It demands nothing, so that nothing could be met.", "Name an objective: latency: restored.")
+    for objective, path in asked.items():
+        paths = path if isinstance(path, list) and path else [path]
+        if not isinstance(objective, str) or not all(isinstance(one, str) for one in paths):
+            raise UsageError(f"The demand {objective!r} names no path, but {path!r}.", "Write it as latency: restored.")
+    return dict(asked)
 
 
 def _experiment(path: Path, document: Mapping[str, Any]) -> Experiment:
@@ -78,8 +152,8 @@ def _experiment(path: Path, document: Mapping[str, Any]) -> Experiment:
         title=document["title"],
         description=document["description"],
         runbook=extension.get("runbook", ""),
-        verbs=tuple(Verb(a["provider"]["func"], dict(a["provider"].get("arguments") or {})) for a in own),
-        demands=dict(extension["demands"]),
+        verbs=tuple(verb(a["provider"]["func"], a["provider"].get("arguments") or {}) for a in own),
+        demands=_demands(extension["demands"]),
         foreign=tuple(activity["name"] for activity in method if activity not in own),
     )
 
@@ -106,6 +180,9 @@ def run(session: Session, experiment: Experiment) -> Outcome:
             _follow(session, experiment)
         except DrError as failed:
             error = failed
+        except BaseException:  # a defect of dr's own: what was made is undone and judged all the same
+            finish(session)
+            raise
         verdict, leftovers = finish(session)
     if signals or session.directory.halted():
         because = session.directory.halted() or "a signal was received"

@@ -9,7 +9,7 @@ from dr.domain.model import Verdict
 from dr.evidence.directory import RunDirectory
 from dr.judge.verdict import exit_code as verdict_code
 
-WORST_FIRST = (130, 143, 1, 5, 4, 3, 2)
+WORST_FIRST = (129, 130, 143, 1, 5, 4, 3, 2)
 """Interrupted before all; then a missed demand before a failure before inconclusive before refused."""
 
 

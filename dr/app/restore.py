@@ -182,6 +182,9 @@ def run(session: Session, what: str = "restore", how: str = "") -> Outcome:
             error = HaltedError(f"The {what} was stopped before its end.", how, exit_code=code)
         except DrError as failed:
             error = failed
+        except BaseException:  # a defect of dr's own: what was made is undone and judged all the same
+            finish(session)
+            raise
         verdict, leftovers = finish(session)
         if isinstance(error, RefusedError) and not _begun(session):
             seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with

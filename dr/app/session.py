@@ -18,6 +18,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from dr import __version__, wiring
+from dr.app.needs import needs
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -111,7 +112,10 @@ class Prepared:
     began: Stamp | None
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
-        return guard(self.session.plan, self.session.context.target, self.facts, consent)
+        """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
+        planned, target = self.session.plan, self.session.context.target
+        lacking = tuple(what for _, what in needs(target, planned.request.verbs) if what)
+        return (*guard(planned, target, self.facts, consent), *lacking)
 
 
 def request_digest(target: str, verbs: tuple[Verb, ...]) -> str:

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM as a halt of the run, so that it unwinds instead of dying. Called by: ``dr.app``."""
+"""SIGINT, SIGTERM and SIGHUP (a lost terminal) as a halt of the run, so that it unwinds instead of dying.
+
+Called by: ``dr.app``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from types import FrameType
 
 from dr.evidence.directory import RunDirectory
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @contextmanager
@@ -21,7 +24,8 @@ def halting(directory: RunDirectory) -> Iterator[list[int]]:
         received.append(CODES[signal.Signals(number)])
         directory.halt(f"{signal.Signals(number).name} was received")
 
-    before = {number: signal.signal(number, halt) for number in CODES}
+    heard = [number for number in CODES if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, halt) for number in heard}  # nohup stays nohup
     try:
         yield received
     finally:

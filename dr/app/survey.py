@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
+from dr.app.needs import EVERYTHING, needs, problem
 from dr.app.session import context_of
-from dr.config.load import secret
-from dr.config.model import Settings, Target
-from dr.domain.errors import DrError
+from dr.config.model import Settings
 from dr.domain.model import Purpose, RecoveryPoint, Request
 from dr.wiring import drivers, restorer
 
@@ -26,21 +25,6 @@ def check(settings: Settings, target: str) -> Iterator[tuple[str, str]]:
     context = context_of(settings, target, "survey")
     nothing = Request(target, (), Purpose.RESTORE)
     for name, provider in drivers(context).items():
-        yield f"{name}: identity", _problem(provider.confirm_identity)
-        yield f"{name}: present state", _problem(partial(provider.look, nothing))
-    for reference in _references(context.target):
-        yield f"secret {reference}", _problem(partial(secret, reference))
-
-
-def _references(target: Target) -> list[str]:
-    logins = [target.database.harness, *target.database.roles, target.database.master]
-    logins.append(target.pooler.admin if target.pooler is not None else None)
-    return [login.secret for login in logins if login is not None]
-
-
-def _problem(attempt: Callable[[], object]) -> str:
-    try:
-        attempt()
-    except DrError as error:
-        return str(error)
-    return ""
+        yield f"{name}: identity", problem(provider.confirm_identity)
+        yield f"{name}: present state", problem(partial(provider.look, nothing))
+    yield from needs(context.target, EVERYTHING)

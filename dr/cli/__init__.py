@@ -9,11 +9,11 @@ import importlib
 import os
 import sys
 import traceback
-from pathlib import Path
 
 import click
 
 from dr import __version__
+from dr.cli.streams import Enduring, endure
 from dr.domain.errors import DrError
 
 COMMANDS = {
@@ -56,23 +56,42 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Restore, break and measure: disaster recovery that never says "recovered" without proof.
 
-    Exit codes: 0 all demands met, 1 a demand missed, 2 usage, 3 refused, 4 inconclusive, 5 failed, 130/143 interrupted.
+    Exit codes: 0 all demands met, 1 a demand missed, 2 usage, 3 refused, 4 inconclusive, 5 failed, 129, 130 or 143
+    interrupted.
     """
 
 
-def _noted(error: Exception) -> Path:
-    """Append the trace of a defect to a file that its user alone can read."""
+INTERRUPTED = (129, 130, 143)
+
+
+def _noted(error: Exception) -> str:
+    """Append the trace of a defect to a file that its user alone can read. Returns where it is, in a sentence."""
     from dr.config.load import home
 
     path = home() / "defects.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-        traceback.print_exception(error, file=file)
-    return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+            traceback.print_exception(error, file=file)
+    except OSError as failed:
+        return f"Its trace could not be written to {path}: {failed.strerror}."
+    return f"The trace is in {path}."
+
+
+def _delivered(code: int, out: Enduring) -> int:
+    """The exit code once stdout is written: a result that nobody got is never 0 or 1, and never hides an interrupt."""
+    out.flush()
+    if out.lost is None or code in INTERRUPTED:
+        return code
+    if isinstance(out.lost, BrokenPipeError):
+        return 141
+    click.echo(f"dr: stdout could not be written: {out.lost.strerror}. 'dr report' prints a run's result.", err=True)
+    return 5
 
 
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
+    out = endure()
     try:
         code = cli.main(standalone_mode=False)
     except DrError as error:
@@ -87,12 +106,7 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 141
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
-        click.echo(
-            f"dr: the harness itself failed ({type(error).__name__}). The trace is in {_noted(error)}.", err=True
-        )
+        click.echo(f"dr: the harness itself failed ({type(error).__name__}). {_noted(error)}", err=True)
         code = 5
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(_delivered(code if isinstance(code, int) else 0, out))

@@ -123,10 +123,16 @@ def tell_cleaned(clean: Callable[[], list[Outcome]]) -> None:
     """Clean up killed drills and say so. What fails here is told, and changes nothing of the command's own outcome."""
     try:
         for killed in clean():
-            left = "; ".join(killed.leftovers) or "nothing is left of it"
-            click.echo(f"Drill {killed.run.id} had been killed; it was cleaned up: {left}.", err=True)
+            click.echo(f"Drill {killed.run.id} had been killed; {_cleaned(killed)}", err=True)
     except DrError as error:
         click.echo(f"dr: a killed drill could not be cleaned up: {error}", err=True)
+
+
+def _cleaned(killed: Outcome) -> str:
+    if not killed.leftovers:
+        return "it was cleaned up: nothing is left of it."
+    left = " ".join(f"{sentence.rstrip('.')}." for sentence in killed.leftovers)
+    return f"it could not be cleaned up whole: {left} 'dr cleanup {killed.run.id}' tries again."
 
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,14 @@ def drill() -> None:
 def list_drills(output: str) -> None:
     """List the drills."""
     from dr.app.drill import known, read
+    from dr.domain.errors import UsageError
 
-    experiments = [read(name) for name in known()]
+    experiments = []
+    for name in known():
+        try:
+            experiments.append(read(name))
+        except UsageError as error:  # one that cannot be read hides none of the others
+            click.echo(f"dr: {error}", err=True)
     if output == "json":
         click.echo(common.dumps([{"name": e.name, "title": e.title, "path": str(e.path)} for e in experiments]))
         return
@@ -70,7 +77,7 @@ def run_drills(
     from dr.app.outcome import worst
     from dr.domain.errors import UsageError
 
-    wanted = tuple(known()) if everything else names
+    wanted = tuple(_ours(known())) if everything else names
     if not wanted:
         raise UsageError("No drill was named.", "Give names, or --all; 'dr drill list' lists them.")
     settings = common.settings()
@@ -79,13 +86,29 @@ def run_drills(
     codes: set[int] = set()
     for name in wanted:
         codes.add(_one(settings, name, options, ran, refused))
-        if codes & {130, 143}:
+        if codes & {129, 130, 143}:
             break
     if options["output"] == "json" and not options["plan_only"]:
         _print_json(ran, refused)
     if junit is not None and not options["plan_only"]:
         _write_junit(junit, ran, refused)
     ctx.exit(worst(codes))
+
+
+def _ours(names: Iterable[str]) -> Iterator[str]:
+    """Those of ``names`` that are drills; of the others, which --all does not mean, it says so."""
+    from dr.app.drill import ForeignError, read
+    from dr.domain.errors import UsageError
+
+    for name in names:
+        try:
+            read(name)
+        except ForeignError as error:
+            click.echo(f"dr: skipped: {error}", err=True)
+            continue
+        except UsageError:  # a drill with a mistake: it is refused when its turn comes
+            pass
+        yield name
 
 
 def _one(

@@ -39,7 +39,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
     settings = common.settings()
     progress = common.Progress(settings.objectives.time_to_copy)
-    chosen = [find_run(home(), run)] if run else list(unsealed(None if everything else target))
+    chosen = list(unsealed(None if everything else target)) if run is None else [find_run(home(), run)]
     codes = {0}
     for directory in chosen:
         try:
@@ -90,8 +90,8 @@ def abort(run: str | None, everything: bool) -> None:
     from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
 
-    chosen = [find_run(home(), run)] if run else list(unsealed())
-    if not run and not everything and len(chosen) > 1:
+    chosen = list(unsealed()) if run is None else [find_run(home(), run)]
+    if run is None and not everything and len(chosen) > 1:
         raise UsageError(f"{len(chosen)} runs are under way.", "Name one, or say --all.")
     for directory in chosen:
         if directory.sealed():

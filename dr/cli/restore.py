@@ -63,8 +63,8 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
     from dr.config.load import find_target
 
     progress = common.Progress(settings.objectives.time_to_copy)
-    since = common.moment(options["since"], "--since") if options["since"] else None
-    if options["resume"]:
+    since = _since(options["since"])
+    if options["resume"] is not None:
         _check_alone(options)
         return order.resumed(settings, target, options["resume"], since, progress)
     wanted = order.request(
@@ -79,6 +79,17 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         settings=_settings(options["given"]),
     )
     return prepare(settings, wanted, order.asked(wanted), progress)
+
+
+def _since(text: str | None) -> float | None:
+    """The time of the disaster, where it was given. Raises UsageError, and RefusedError for one that is yet to come."""
+    from dr.domain.errors import RefusedError
+    from dr.evidence.clock import SystemClock
+
+    at = common.moment(text, "--since") if text else None
+    if at is not None and at > SystemClock().now().at:
+        raise RefusedError(f"--since {text} is in the future.", "Name the time at which the disaster happened.")
+    return at
 
 
 def _check_alone(options: dict[str, Any]) -> None:

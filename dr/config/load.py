@@ -6,6 +6,7 @@ Called by: ``dr.cli`` and ``dr.activities``, once at their start.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,11 +38,15 @@ def lab_target_file() -> Path:
 
 def _decode(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()) or {}, kind)
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, kind)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}).", "Save it as UTF-8.") from None
     except msgspec.ValidationError as error:
         raise UsageError(f"{path} is not a valid configuration: {error}.") from None
+    except ValueError as error:  # a time that no calendar has
+        raise UsageError(f"{path} is not YAML: {error}.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
 
@@ -76,10 +81,9 @@ def secret(reference: str) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "env" and rest in os.environ:
         return os.environ[rest]
-    if scheme == "file" and Path(rest).is_file():
-        lines = Path(rest).read_text().splitlines()
-        if lines:
-            return lines[0]
+    if scheme == "file":
+        with suppress(OSError, UnicodeDecodeError, IndexError):  # absent, unreadable or empty: said below
+            return Path(rest).read_text().splitlines()[0]
     if scheme not in ("env", "file"):  # what stands there may be a secret itself, so it is not repeated
         raise UsageError("A secret in the configuration is no reference.", "Use env:NAME or file:PATH.")
     raise RefusedError(f"The secret {reference!r} is not there.", "Set it where the reference points.")

@@ -6,9 +6,18 @@ Called by: ``dr.config.load``, and by whoever holds a target. Secrets never stan
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from dr.domain.model import Grant
+
+REFERENCES = ("env:", "file:")
+# The upper bounds keep out what is infinite or not a number, and what nobody waits for.
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=1e8)]
+Rate = Annotated[float, msgspec.Meta(gt=0.0, le=1e4)]
+Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,13 +26,18 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str
     secret: str
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no reference; it may be the secret itself, and so is not repeated."""
+        if not self.secret.startswith(REFERENCES):
+            raise ValueError(f"The secret of {self.user} is no reference: write env:NAME or file:PATH")
+
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The database inside the instance."""
 
     name: str
     harness: Login
-    """The harness's own role: reads every table (pg_read_all_data), owns schema ``dr``, nothing else."""
+    """The harness's own role: reads every table (pg_read_all_data, BYPASSRLS), owns schema ``dr``, nothing else."""
     roles: tuple[Login, ...] = ()
     """The application's roles, each with the secret the service really uses: a restore proves that they log in."""
     master: Login | None = None
@@ -140,42 +154,42 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """Limits. The platform's own where ``platform.md`` names one; the others are defaults to be set by its owner."""
 
-    time_to_copy: float = 3600.0
+    time_to_copy: Seconds = 3600.0
     """Seconds from the disaster to a verified copy within the SLO."""
-    exposure_snapshot: float = 93_600.0
+    exposure_snapshot: Seconds = 93_600.0
     """Seconds of data a daily snapshot may leave uncovered: a day, and two hours for the backup itself."""
-    exposure_time: float = 600.0
+    exposure_time: Seconds = 600.0
     """Seconds a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
-    loss: float = 0.0
+    loss: Amount = 0.0
     """Acknowledged markers before the recovery point that may be missing."""
-    outage_failover: float = 120.0
+    outage_failover: Seconds = 120.0
     """Seconds a path may be out when the standby takes over: RDS's own 60 to 120 s."""
-    outage_promotion: float = 600.0
+    outage_promotion: Seconds = 600.0
     """Seconds a path may be out when a replica is promoted and the service moved: somebody has to decide."""
-    loss_seconds: float = 60.0
+    loss_seconds: Seconds = 60.0
     """Seconds of acknowledged writes that an asynchronous replica may not have had."""
-    latency_p95: float = 1.0
+    latency_p95: Seconds = 1.0
     """Seconds; platform.md: readmission_api_request_duration_seconds p95 > 1s alerts."""
-    model_latency_p95: float = 2.0
+    model_latency_p95: Seconds = 2.0
     """Seconds; platform.md: readmission_model_prediction_duration_seconds p95 > 2s alerts."""
-    database_latency_p95: float = 0.5
+    database_latency_p95: Seconds = 0.5
     """Seconds; platform.md: readmission_database_query_duration_seconds p95 > 500ms alerts."""
-    error_rate: float = 0.01
+    error_rate: Share = 0.01
     """Share of requests; platform.md: > 1% alerts."""
 
 
 class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """How the harness measures."""
 
-    rate: float = 50.0
+    rate: Rate = 50.0
     """Probes a second on each path."""
-    markers: float = 20.0
+    markers: Rate = 20.0
     """Markers a second."""
-    timeout: float = 2.0
+    timeout: Seconds = 2.0
     """Seconds after which a probe counts as an error."""
-    window: float = 1.0
+    window: Seconds = 1.0
     """Seconds of one window; three in a row within the SLO end an outage."""
-    settle: float = 12.0
+    settle: Seconds = 12.0
     """Seconds a restored path is measured."""
 
 

@@ -8,6 +8,7 @@ examined.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,11 @@ _MODEL_VERSIONS = f"""
      order by 1
 """  # noqa: S608
 
-_BTREES = f"""
-    select i.indexrelid::oid::int8, format('%I.%I', n.nspname, c.relname)
+_INDEXES = f"""
+    select i.indexrelid::oid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready
       from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_am m on m.oid = c.relam
-     where m.amname = 'btree' and c.relkind = 'i' and c.relpersistence = 'p' and i.indisvalid and i.indisready
-       and {_OTHERS}
+     where c.relkind = 'i' and c.relpersistence = 'p' and {_OTHERS}
      order by 2
 """  # noqa: S608
 
@@ -122,7 +122,10 @@ def _rows_of(schema: str, table: str, partitioned: bool) -> sql.Composed:
 
 
 def indexes(connection: Connection) -> dict[str, Any]:
-    """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed."""
+    """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed.
+
+    ``invalid``: those that no query uses, by name; ``others``: how many there are of each kind amcheck does not know.
+    """
     with translated("looking for amcheck"):
         row = connection.execute(
             "select n.nspname, has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute')"
@@ -136,14 +139,18 @@ def indexes(connection: Connection) -> dict[str, Any]:
         return {"available": False, "because": "the harness's role may not execute amcheck's bt_index_check"}
     check = sql.SQL("select {}(%s::oid, true)").format(sql.Identifier(row[0], "bt_index_check"))
     with translated("reading the catalog of indexes"):
-        found = connection.execute(_BTREES).fetchall()
+        found = connection.execute(_INDEXES).fetchall()
+    valid = [(oid, name, kind) for oid, name, kind, usable in found if usable]
+    trees = [(oid, name) for oid, name, kind in valid if kind == "btree"]
     failed = []
-    for oid, name in found:
+    for oid, name in trees:
         try:
             connection.execute(check, (oid,))
         except Error as error:
             failed.append({"index": name, "error": reason(error)})
-    return {"available": True, "checked": len(found), "failed": failed}
+    others = Counter(kind for _, _, kind in valid if kind != "btree")
+    invalid = [name for _, name, _, usable in found if not usable]
+    return {"available": True, "checked": len(trees), "failed": failed, "invalid": invalid, "others": dict(others)}
 
 
 def active_model(connection: Connection, artifacts: str) -> dict[str, Any]:

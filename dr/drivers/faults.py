@@ -18,6 +18,7 @@ from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Verb
+from dr.drivers.arguments import check_arguments
 from dr.drivers.postgres_source import status_of
 from dr.evidence.files import write_atomically
 
@@ -84,9 +85,7 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     Raises UsageError for an unknown kind or argument, and RefusedError where the target has no command for faults.
     """
     name, kind = _kind(verb)
-    unknown = set(verb.args) - {"kind", kind.on, *kind.takes}
-    if unknown:
-        raise UsageError(f"A disaster of kind {name} does not take {', '.join(sorted(unknown))}.")
+    check_arguments(verb, "kind", kind.on, *kind.takes)
     _require_command(target)
     where = {kind.on: _hit(target, name, kind, verb)}
     chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}
@@ -113,9 +112,7 @@ def propose_remedy(target: Target, verb: Verb) -> tuple[Call, ...]:
     Raises UsageError for a kind that passes by itself, and otherwise as ``propose_disaster`` does.
     """
     name, kind = _kind(verb)
-    unknown = set(verb.args) - {"kind", kind.on}
-    if unknown:
-        raise UsageError(f"A remedy of {name} does not take {', '.join(sorted(unknown))}.")
+    check_arguments(verb, "kind", kind.on)
     _require_command(target)
     call = _taking_out(f"remedy-{name}", verb, kind, {kind.on: _hit(target, name, kind, verb)})
     if call is None:

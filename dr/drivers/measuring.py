@@ -19,7 +19,9 @@ from dr.config.context import Context
 from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers import process
+from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
@@ -29,6 +31,8 @@ from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
 WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
+LONGEST = 86_400
+"""Seconds that a path is measured at most; what is no number is not below it."""
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
@@ -188,11 +192,12 @@ class MeasuringProvider:
     def _settling_again(self, verb: Verb) -> Call:
         """The verb ``settle``: a path that is measured already, until it was good for ``seconds``, or ``patience``
         seconds more were over."""
+        check_arguments(verb, "path", "seconds", "patience")
         limit, meter = self._context.objectives.outage_failover, self._context.settings.meter
         args = {"seconds": meter.settle, "patience": limit, **verb.args}
         path, numbers = args.pop("path", None), list(args.values())
-        if set(args) != {"seconds", "patience"} or not isinstance(path, str):
-            raise UsageError(f"settle takes path, seconds and patience, not {dict(verb.args)!r}.")
+        if not isinstance(path, str):
+            raise UsageError(f"settle takes a path, not {path!r}.")
         if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
             raise UsageError(f"settle takes seconds and patience as numbers from 0 on, not {dict(verb.args)!r}.")
         url = self._service().url if path == SOURCE else ""
@@ -363,12 +368,12 @@ def _counts(url: str) -> Histograms | None:
 
 def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
     """The verb's own arguments. Raises UsageError."""
-    unknown = set(verb.args) - {"path", "markers", "seconds", "url"}
+    check_arguments(verb, "path", "markers", "seconds", "url")
     path, seconds = verb.args.get("path"), verb.args.get("seconds") or 0.0
-    if unknown or not isinstance(path, str) or not path.replace("-", "").isalnum():
-        raise UsageError(f"measure takes path, markers, seconds and url, not {dict(verb.args)!r}.")
-    if not isinstance(seconds, int | float) or seconds < 0:
-        raise UsageError(f"measure takes seconds as a number from 0 on, not {seconds!r}.")
+    if not isinstance(path, str) or not path.replace("-", "").isalnum():
+        raise UsageError(f"measure takes a path of letters, digits and hyphens, not {path!r}.")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
+        raise UsageError(f"measure takes seconds as a number from 0 to {LONGEST}, not {seconds!r}.")
     markers = bool(verb.args.get("markers", False))
     if markers and path != SOURCE:
         raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")
@@ -381,7 +386,7 @@ def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
 def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
     for resource in facts.resources:
         endpoint = resource.attributes.get("Endpoint") or {}
-        if resource.kind == "instance" and resource.identifier == name and endpoint.get("Address"):
+        if resource.kind == "instance" and same(resource.identifier, name) and endpoint.get("Address"):
             return str(endpoint["Address"]), int(endpoint["Port"])
     raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
 

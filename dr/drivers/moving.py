@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from dr.config.context import Context
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.arguments import check_arguments
 
 DRIVER = "moving"
 POOLER, SECRET = "pooler", "secret"
@@ -83,8 +84,7 @@ class MovingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Raises UsageError for arguments, RefusedError where nothing is known that leads clients."""
-        if verb.args:
-            raise UsageError(f"move takes no arguments, not {dict(verb.args)!r}.")
+        check_arguments(verb)
         target = self._context.target
         if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
             return ()  # the drill's own copy has no clients, and the real ones are none of its business

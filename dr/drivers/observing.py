@@ -17,6 +17,7 @@ from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import get
 from dr.drivers.faults import run_command
 from dr.drivers.postgres_connection import Server
@@ -188,9 +189,9 @@ def _server(args: Mapping[str, Any]) -> Server:
 
 def _arguments(verb: Verb) -> tuple[str, tuple[str, ...], bool]:
     """When, the paths of writes, and whether the new primary is a replica that was promoted. Raises UsageError."""
-    unknown = set(verb.args) - {"when", "paths", "primary"}
+    check_arguments(verb, "when", "paths", "primary")
     when, paths, primary = verb.args.get("when"), verb.args.get("paths", ()), verb.args.get("primary", SOURCE)
-    if unknown or when not in (BEFORE, AFTER) or primary not in (SOURCE, "promoted") or not _names(paths):
+    if when not in (BEFORE, AFTER) or primary not in (SOURCE, "promoted") or not _names(paths):
         raise UsageError(f"observe takes when (before or after), paths and primary, not {dict(verb.args)!r}.")
     return str(when), tuple(paths), primary == "promoted"
 

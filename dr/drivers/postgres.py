@@ -13,6 +13,7 @@ from dr.config.context import Context
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import postgres_victims
+from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import ask_golden
 from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.examination import LOOK_SECONDS, RUN_BASELINE, Examination
@@ -73,6 +74,7 @@ class PostgresProvider:
     # -- planning
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        check_arguments(verb, *(("kind",) if verb.name == "disaster" else ()))
         match verb.name:
             case "baseline":
                 return self._propose_baseline(verb, facts, run)

@@ -12,6 +12,7 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import RefusedError
 from dr.domain.model import Resource
+from dr.domain.names import same
 from dr.drivers.postgres_connection import Server
 from dr.evidence import profiles
 
@@ -37,7 +38,7 @@ class Source:
 def source_among(resources: Iterable[Resource], instance: str) -> Source | None:
     """Where ``instance`` listens; None where it is gone or has no endpoint yet."""
     for resource in resources:
-        if (resource.kind, resource.identifier.lower()) == ("instance", instance.lower()):
+        if resource.kind == "instance" and same(resource.identifier, instance):
             return _described(instance, resource.attributes)
     return None
 

@@ -14,6 +14,7 @@ from dr.config.context import Context
 from dr.config.load import secret
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.postgres_replicas import Servers
@@ -141,7 +142,7 @@ class RdsProvider:
     def _look(self, request: Request) -> Facts:
         found = rds_look.instances(self._client, self._target)
         name = self._target.instance
-        source = next((one for one in found if one.identifier.lower() == name.lower()), None)
+        source = next((one for one in found if same(one.identifier, name)), None)
         points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
         at = self._now()
         if source is not None and not source.remedy:

@@ -14,6 +14,7 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_points import iso
 
 DRIVER = "rds"
@@ -116,8 +117,9 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
 def _forced(verb: Verb) -> bool:
     """Whether the verb asks for a forced fail-over, and not to wait for RDS's own. Raises UsageError."""
     usual = "forced" if verb.name == "failover" else "automatic"
+    check_arguments(verb, "kind")
     kind = verb.args.get("kind", usual)
-    if set(verb.args) - {"kind"} or kind not in ("forced", "automatic"):
+    if kind not in ("forced", "automatic"):
         raise UsageError(f"{verb.name} takes a kind, forced or automatic, not {dict(verb.args)!r}.")
     return bool(kind == "forced")
 

@@ -13,9 +13,12 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, RecoveryPoint
+from dr.domain.names import same
 
 BEFORE_DISASTER = "${vanish.recovery_point}"
 """Filled from the ledger once the disaster has happened."""
+LAST_SECOND = 253_402_300_799
+"""The last that a calendar of four-digit years has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def choose(to: Any, source: str, facts: Facts, purpose: Purpose) -> Choice:
 def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) -> Choice:
     snapshots = [point for point in facts.points if point.kind == "snapshot"]
     point = _latest(snapshots, source, facts, purpose) if asked == "latest" else _named(snapshots, asked, facts)
-    if point.source.lower() != of.lower():
+    if not same(point.source, of):
         raise RefusedError(
             f"Snapshot {point.identifier} is one of {point.source}, not of {of}.",
             f"Name a target whose instance is {point.source}.",
@@ -71,7 +74,7 @@ def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) 
 
 def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
     """A drill rehearses last night's automated snapshot; somebody on call wants the newest data there is."""
-    own = [p for p in snapshots if p.source.lower() == source.lower() and p.status == "available"]
+    own = [p for p in snapshots if same(p.source, source) and p.status == "available"]
     if not own:
         raise RefusedError(
             f"There is no available snapshot of {source} in {facts.region} (account {facts.account}).",
@@ -147,6 +150,8 @@ def _origin(point: RecoveryPoint) -> dict[str, str]:
 def _epoch(asked: Any) -> float:
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         raise UsageError(f"{asked!r} is not a time.", "A time is in seconds since the epoch, UTC.")
+    if not 0 <= asked <= LAST_SECOND:
+        raise UsageError(f"{asked:g} s since 1970 is no time that could be restored.", "Use --latest, or name another.")
     return float(int(asked))
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dr.config.model import Target
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.drivers import rds_restore
 from dr.drivers import rds_settings as settings
+from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_failover import DRIVER, require_instance
 from dr.drivers.rds_states import State, classify
 
@@ -102,9 +103,7 @@ def propose(
     name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
-    unknown = set(verb.args) - ({"replica"} if verb.name == "promote" else set())
-    if unknown:
-        raise UsageError(f"{verb.name} does not take {', '.join(sorted(unknown))}.")
+    check_arguments(verb, *(("replica",) if verb.name == "promote" else ()))
     apart = run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants
     match verb.name:
         case "lag":

@@ -14,7 +14,9 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers import rds_settings as settings
+from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_points import Choice, choose, iso
 
 DRIVER = "rds"
@@ -57,6 +59,7 @@ def propose(
     """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError."""
     if verb.name != "restore":
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
+    check_arguments(verb, "to", "as_name", "reset_master", "set")
     _refuse_second(target.instance, facts, run)
     choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
     identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)
@@ -101,7 +104,7 @@ def expired(instances: Iterable[Resource], source: str, now: float, known: froze
         deletion(one.identifier, one.tags["dr:run"])
         for one in instances
         if one.tags.get("dr:purpose") == Purpose.DRILL
-        and one.tags.get("dr:source", "").lower() == source.lower()
+        and same(one.tags.get("dr:source", ""), source)
         and one.tags.get("dr:run", "") not in {"", *known}
         and one.tags.get("dr:expires", _NEVER) < iso(now)
     )
@@ -110,7 +113,7 @@ def expired(instances: Iterable[Resource], source: str, now: float, known: froze
 def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
     for resource in facts.resources:
         tags = resource.tags
-        if tags.get("dr:source", "").lower() != source.lower() or "dr:run" not in tags or _mine(tags, run):
+        if not same(tags.get("dr:source", ""), source) or "dr:run" not in tags or _mine(tags, run):
             continue
         if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at) or resource.remedy:
             continue
@@ -131,7 +134,7 @@ def _mine(tags: Mapping[str, str], run: RunIdentity) -> bool:
 
 def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> str:
     """A name of the caller's, the one that an earlier attempt took, or the source's with the end of the run's."""
-    mine = [r for r in facts.resources if _mine(r.tags, run) and r.tags.get("dr:source", "").lower() == source.lower()]
+    mine = [r for r in facts.resources if _mine(r.tags, run) and same(r.tags.get("dr:source", ""), source)]
     if as_name and not _valid(as_name):
         raise UsageError(
             f"{as_name!r} cannot be an instance's name.",
@@ -141,7 +144,7 @@ def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> st
         return mine[0].identifier
     identifier = as_name or _made_up(source, run.id)
     for resource in facts.resources:
-        if resource.identifier.lower() == identifier.lower() and resource not in mine:
+        if same(resource.identifier, identifier) and resource not in mine:
             raise RefusedError(
                 f"An instance {resource.identifier} exists already and is not this run's.",
                 "Choose another name: --as NAME.",
@@ -160,7 +163,7 @@ def _valid(name: str) -> bool:
 
 
 def _find(source: str, facts: Facts) -> Resource | None:
-    return next((r for r in facts.resources if r.identifier.lower() == source.lower()), None)
+    return next((r for r in facts.resources if same(r.identifier, source)), None)
 
 
 def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:

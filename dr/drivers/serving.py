@@ -19,6 +19,7 @@ from dr.config.model import Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import process
+from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import answer_digest, ask_golden, get, name_of
 
 __all__ = ["ServingProvider", "ask_golden"]
@@ -42,6 +43,7 @@ class ServingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
+        check_arguments(verb)
         service = self._service()
         self._login(service)
         stop = Call("stop-serve", verb.name, "unwind", "serving", "stop", deadline=30.0)

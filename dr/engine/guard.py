@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dr.config.model import Target
 from dr.domain.model import Call, Facts, Grant, Plan, Purpose
+from dr.domain.names import same
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,13 @@ def _touches(plan: Plan, target: Target) -> tuple[str, ...]:
 def _touched(call: Call, target: Target, made: set[str]) -> list[str]:
     wrong = []
     strange = [name for name in call.touches if name not in made]
-    if call.takes_over and strange and target.instance not in call.touches:
+    touches_source = any(same(name, target.instance) for name in call.touches)
+    if call.takes_over and strange and not touches_source:
         wrong.append(
             f"{call.id} would change {', '.join(strange)}, which this run did not make: a drill fails over what is its"
             " own, or a disposable target."
         )
-    if target.instance in call.touches:
+    if touches_source:
         wrong.append(f"{call.id} would change {target.instance}, the source itself, which is not disposable.")
     if call.fault and Grant.FAULTS not in target.grants:
         wrong.append(f"{call.id} is a fault, and the target does not grant faults.")
@@ -82,7 +84,7 @@ def _touched(call: Call, target: Target, made: set[str]) -> list[str]:
 
 
 def _consent(plan: Plan, target: Target, consent: Consent) -> tuple[str, ...]:
-    if not plan.calls or consent.identifier == target.instance:
+    if not plan.calls or same(consent.identifier, target.instance):
         return ()
     if consent.yes and Grant.DISPOSABLE in target.grants:
         return ()

@@ -43,7 +43,7 @@ def promotes(request: Request) -> bool:
 def demands(request: Request, asked: Asked, limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
     """Freeze the limits of what is ``asked``. Indexes are asked only where they can be checked.
 
-    Raises UsageError for an objective that does not exist.
+    Raises UsageError for an objective that does not exist, and for a path that no verb of the request sees.
     """
     numbered = {
         "time-to-copy": (limits.time_to_copy, "s"),
@@ -59,6 +59,11 @@ def demands(request: Request, asked: Asked, limits: Objectives, checks_indexes: 
     unknown = sorted(set(asked) - set(numbered) - UNNUMBERED)
     if unknown:
         raise UsageError(f"There is no objective {', '.join(unknown)}.", "docs/design.md lists the objectives.")
+    paths = _paths(request)
+    unseen = sorted(f"{objective} [{path}]" for objective, path in _each(asked) if path not in paths)
+    if unseen:
+        known = f"Paths there are: {', '.join(sorted(paths))}." if paths else "Nothing is restored or measured."
+        raise UsageError(f"No verb measures what is demanded: {', '.join(unseen)}.", known)
     return tuple(
         Demand(objective, path, *numbered.get(objective, (None, "")))
         for objective, path in _each(asked)
@@ -69,6 +74,12 @@ def demands(request: Request, asked: Asked, limits: Objectives, checks_indexes: 
 def _each(asked: Asked) -> Iterator[tuple[str, str]]:
     for objective, paths in asked.items():
         yield from ((objective, path) for path in ([paths] if isinstance(paths, str) else paths))
+
+
+def _paths(request: Request) -> frozenset[str]:
+    """The paths of which the request's verbs observe anything: what is restored, and whatever they measure."""
+    measured = {str(verb.args["path"]) for verb in request.verbs if verb.name == "measure" and "path" in verb.args}
+    return frozenset(measured | {"restored" for verb in request.verbs if verb.name == "restore"})
 
 
 def plan(

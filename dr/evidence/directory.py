@@ -35,6 +35,8 @@ def runs(home: Path) -> tuple[RunDirectory, ...]:
 
 def find_run(home: Path, name: str) -> RunDirectory:
     """The run called ``name``, an unambiguous part of its name, or "latest". Raises UsageError."""
+    if not name:
+        raise UsageError("No run was named.", "An empty name is a part of every run's: 'dr history' lists the runs.")
     known = runs(home)
     found = known[-1:] if name == "latest" else tuple(run for run in known if name in run.path.name)
     if len(found) == 1:

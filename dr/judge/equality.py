@@ -184,7 +184,19 @@ def _judge_indexes(evidence: Evidence, path: str) -> _Answer:
     if not seen["available"]:
         return _unknown(f"The indexes were not examined: {seen.get('because', 'amcheck is not available')}.")
     wrong = {failure["index"]: failure["error"] for failure in seen["failed"]}
-    return _judged(wrong, {}, f"amcheck found {_count(seen['checked'], 'index')} whole.", "index")
+    beside = _unchecked(seen)
+    if not seen["checked"]:
+        return _unknown(f"The database has no B-tree index that amcheck could check{beside}.")
+    return _judged(wrong, {}, f"amcheck found {_count(seen['checked'], 'index')} whole{beside}.", "index")
+
+
+def _unchecked(seen: Mapping[str, Any]) -> str:
+    """The indexes that amcheck could not check, as the end of a sentence."""
+    others, invalid = seen.get("others") or {}, seen.get("invalid") or ()
+    told = [f"it cannot check {count} of kind {kind}" for kind, count in sorted(others.items())]
+    if invalid:
+        told.append(f"invalid, and so not checked: {_some(invalid)}")
+    return "".join(f"; {what}" for what in told)
 
 
 def _judge_model(evidence: Evidence, path: str) -> _Answer:

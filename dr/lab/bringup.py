@@ -20,6 +20,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.access import Access
 from dr.lab.beside import Beside
 from dr.lab.platform import dump, install
+from dr.lab.platform.roles import show_all_rows
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
 from dr.lab.rds.actions_instances import enter, find
@@ -131,6 +132,8 @@ class Lab:
             dump.load(access, self._site.binaries, load)
             yield "adding what the service needs"
             self.added = install.complete(access, artifacts, closed).added
+        with server.connect(DATABASE) as connection:
+            show_all_rows(connection)
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
         self._replicas = self._enter_replicas(source) if replicated else []

@@ -50,7 +50,7 @@ def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = 
     """
     summary = summarise(evidence, verdict)
     label = evidence.record.emulated
-    status = style(verdict.status.upper(), verdict.status)
+    status = style(summary.word.upper(), summary.tone)
     about = f"{summary.title}, run {verdict.run}{f' ({label})' if label else ''}"
     lines = [f"{status}  {words.printable(about)}", *_wrapped(summary.headline, width, 2), ""]
     for fact in summary.facts:
@@ -58,7 +58,7 @@ def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = 
     if summary.findings:
         lines += ["", *_table(summary.findings, width, style)]
     lines += ["", *_next_steps(evidence, verdict, summary, width, style)]
-    first, *rest = _wrapped(summary.closing, width, len(verdict.status) + 2)
+    first, *rest = _wrapped(summary.closing, width, len(summary.word) + 2)
     lines += ["", f"{status}  {first.lstrip()}", *rest, f"  Whole report: dr report {verdict.run} --format html"]
     return "\n".join(lines) + "\n"
 
@@ -183,7 +183,7 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
     """The report as Markdown, for a ticket or a wiki."""
     summary = summarise(evidence, verdict)
     label = f" ({evidence.record.emulated})" if evidence.record.emulated else ""
-    lines = [f"# {verdict.status.upper()}: {_inline(summary.title)}{_inline(label)}", "", _inline(summary.headline), ""]
+    lines = [f"# {summary.word.upper()}: {_inline(summary.title)}{_inline(label)}", "", _inline(summary.headline), ""]
     facts = (("Run", verdict.run), *((fact.name, fact.sentence) for fact in summary.facts), ("Copy", summary.kept))
     lines += _grid(("", ""), [(f"**{name}**", _inline(value)) for name, value in facts if value])
     rows = [

@@ -16,6 +16,7 @@ from dr.evidence.model import Evidence
 from dr.report import words
 
 NOT_ASKED = "not asked"
+UNVERIFIED = "not verified"
 _NO_TIME_OR_COUNT = 1e15
 IN_SLO = "within the SLO"
 _KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
@@ -54,6 +55,10 @@ class Summary:
     """The sentences of a report. ``facts``: what was restored, how long it took, back to when, what was lost."""
 
     title: str
+    word: str
+    """The verdict: its status, or that nothing was verified."""
+    tone: Status
+    """What ``word`` is to look like."""
     headline: str
     facts: tuple[Fact, ...]
     closing: str
@@ -74,9 +79,12 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     """The summary of a run."""
     standing = None if _removed(evidence) else verdict.restored
     ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
+    hollow = verdict.status is Status.MET and _unverified(evidence)
     return Summary(
         title=f"{verdict.drill or _kind(evidence)} on {verdict.target}",
-        headline=_headline(verdict),
+        word=UNVERIFIED if hollow else str(verdict.status),
+        tone=Status.INCONCLUSIVE if hollow else verdict.status,
+        headline=_headline(evidence, verdict),
         facts=_facts(evidence, verdict),
         closing=_closing(verdict, _primary(evidence)),
         findings=tuple(ordered),
@@ -150,8 +158,19 @@ def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
     return tuple(seconds.items())
 
 
-def _headline(verdict: Verdict) -> str:
-    """One sentence: is it good enough, and if not, why not."""
+def _unverified(evidence: Evidence) -> bool:
+    """Whether the run restored a copy and was told not to read it."""
+    verbs = {verb.name for verb in evidence.record.plan.request.verbs}
+    return "restore" in verbs and "examine" not in verbs
+
+
+def _headline(evidence: Evidence, verdict: Verdict) -> str:
+    """Is it good enough, and if not, why not."""
+    judged = _judged(verdict)
+    return f"The copy was not verified: nobody has read it. {judged}" if _unverified(evidence) else judged
+
+
+def _judged(verdict: Verdict) -> str:
     if not verdict.findings:
         return "Nothing was asked of this run, so nothing is proven."
     if verdict.status is Status.MET:
@@ -334,6 +353,8 @@ def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple
         f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
         f"dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
     )
+    if _unverified(evidence):
+        return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
         return steps
     return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)

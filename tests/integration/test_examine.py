@@ -118,14 +118,18 @@ def test_indexes_are_not_examined_without_amcheck_or_its_privilege(
 
 def test_amcheck_finds_a_row_that_an_index_lost(saboteur: psycopg.Connection, harness: Connection) -> None:
     saboteur.execute("create extension amcheck; create table rows (id int); create index rows_id on rows (id)")
+    saboteur.execute("create index rows_hash on rows using hash (id)")
     saboteur.execute("grant execute on all functions in schema public to dr_harness")
     try:
         whole = examine.indexes(harness)
         assert whole["available"]
         assert whole["checked"] == 5
         assert whole["failed"] == []
+        assert whole["invalid"] == []
+        assert whole["others"] == {"hash": 1}
         flags = "update pg_index set indisready = {0}, indisvalid = {0} where indexrelid = 'rows_id'::regclass"
         saboteur.execute(flags.format("false"))
+        assert examine.indexes(harness)["invalid"] == ["public.rows_id"]
         saboteur.execute("insert into rows values (7)")
         saboteur.execute(flags.format("true"))
         (failed,) = examine.indexes(harness)["failed"]

@@ -351,6 +351,7 @@ def test_a_table_that_cannot_be_read_says_why_and_stops_no_other(
     tables = fingerprint(server).tables
     assert tables["public.accounts"].method.startswith("unreadable: ")
     assert "row-level security" in tables["public.accounts"].method
+    assert "BYPASSRLS" in tables["public.accounts"].method
     assert tables["public.rest"].rows == 2
 
 

@@ -109,6 +109,9 @@ def test_the_harness_reads_everything_makes_its_own_schema_and_writes_nothing_el
     server: Server, database: str, tmp_path: Path
 ) -> None:
     install(access(server, database), 10, tmp_path / "models", tmp_path / "secrets")
+    with server.connect(database) as session:
+        roles.show_all_rows(session)
+        session.execute("ALTER TABLE patients ENABLE ROW LEVEL SECURITY")
     with log_in(server, roles.HARNESS, roles.password(tmp_path / "secrets", roles.HARNESS), dbname=database) as session:
         assert session.execute("SELECT count(*) FROM patients").fetchone() == (15,)
         session.execute("CREATE SCHEMA dr")

@@ -145,7 +145,7 @@ def entries() -> tuple[Entry, ...]:
 
 def drill() -> Evidence:
     """A point-in-time drill that ran whole; its copy is gone again."""
-    request = Request("lab", (Verb("restore"),), Purpose.DRILL, drill="rds-pitr")
+    request = Request("lab", (Verb("restore"), Verb("examine")), Purpose.DRILL, drill="rds-pitr")
     run = RunIdentity("20261123-070000-7f3a", "lab", Purpose.DRILL, "d1")
     plan = Plan(request, run, CALLS, DEMANDS)
     record = RunRecord(plan, stamp(START), "RDS emulated", {"dr": "0.1.0", "postgresql": "15.18"}, 1.0, "ab" * 32)

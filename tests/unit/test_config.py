@@ -60,3 +60,51 @@ def test_a_secret_itself_in_the_configuration_is_refused_and_not_repeated() -> N
     with pytest.raises(UsageError, match="env:NAME or file:PATH") as refused:
         secret("hunter2")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        "{name: d, harness: {user: u, secret: hunter2}}",
+        "{name: d, harness: {user: u, secret: 'env:X'}, roles: [{user: u, secret: hunter2}]}",
+        "{name: d, harness: {user: u, secret: 'env:X'}, master: {user: u, secret: hunter2}}",
+    ],
+)
+def test_a_secret_itself_is_refused_when_the_configuration_is_read(tmp_path: Path, database: str) -> None:
+    (tmp_path / "dr.yaml").write_text(f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}}}}}")
+    with pytest.raises(UsageError, match="The secret of u is no reference") as refused:
+        load(tmp_path / "dr.yaml")
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("meter: {rate: 0}", "meter.rate"),
+        ("meter: {markers: -1}", "meter.markers"),
+        ("meter: {timeout: -1}", "meter.timeout"),
+        ("meter: {window: 0}", "meter.window"),
+        ("meter: {settle: .inf}", "meter.settle"),
+        ("meter: {settle: .nan}", "meter.settle"),
+        ("objectives: {time-to-copy: .nan}", "objectives.time-to-copy"),
+        ("objectives: {loss: -1}", "objectives.loss"),
+        ("objectives: {loss: .inf}", "objectives.loss"),
+        ("objectives: {latency-p95: -.inf}", "objectives.latency-p95"),
+        ("objectives: {error-rate: 7}", "objectives.error-rate"),
+    ],
+)
+def test_a_number_that_nothing_can_be_measured_by_is_refused_by_its_field(
+    tmp_path: Path, text: str, field: str
+) -> None:
+    (tmp_path / "dr.yaml").write_text(text)
+    with pytest.raises(UsageError, match=rf"\$\.{field}"):
+        load(tmp_path / "dr.yaml")
+
+
+def test_what_is_not_utf_8_or_no_time_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_bytes(b"objectives: {loss: 0}  # \xfc\n")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        load(tmp_path / "dr.yaml")
+    (tmp_path / "dr.yaml").write_text("meter: {rate: 2026-13-45}")
+    with pytest.raises(UsageError, match="is not YAML"):
+        load(tmp_path / "dr.yaml")

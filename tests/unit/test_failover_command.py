@@ -64,6 +64,8 @@ class Night:
     """Somebody on call, and what the account holds."""
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DR_SECRET", "s")
+        monkeypatch.setenv("X", "x")
         self.clock = VirtualClock()
         self.fake = Account(self.clock, description(), replica(ONE), replica(TWO))
         self.servers, self.lead = FakeServers(), FakeLead()

@@ -135,12 +135,12 @@ def test_a_remedy_of_a_lost_host_waits_for_nothing(broken: Broken) -> None:
     [
         ("disaster", {"kind": "fire"}, "no disaster of kind 'fire'"),
         ("remedy", {"kind": "fire"}, "no remedy of kind 'fire'"),
-        ("disaster", {"kind": "host-lost", "seconds": 3}, "does not take seconds"),
+        ("disaster", {"kind": "host-lost", "seconds": 3}, "knows no argument seconds"),
         ("disaster", {"kind": "replica-lag"}, "needs of: the replica"),
         ("disaster", {"kind": "replica-lag", "of": "x", "seconds": -1}, "a number from 0 on"),
         ("disaster", {"kind": "replica-lag", "of": "x", "seconds": True}, "a number from 0 on"),
         ("remedy", {"kind": "engine-crash"}, "passes by itself"),
-        ("remedy", {"kind": "host-lost", "seconds": 3}, "does not take seconds"),
+        ("remedy", {"kind": "host-lost", "seconds": 3}, "knows no argument seconds"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(broken: Broken, verb: str, args: dict[str, Any], words: str) -> None:

@@ -44,6 +44,13 @@ def test_without_the_right_consent_production_is_refused(consent: Consent, words
     assert words in refusal
 
 
+def test_the_source_is_the_source_in_whatever_case_it_is_written() -> None:
+    shouting = msgspec.structs.replace(PRODUCTION, instance="READMISSION-DB")
+    assert guard(plan(call("copy")), shouting, FACTS, TYPED) == ()
+    reboot = call("reboot", touches=("readmission-db",))
+    assert "the source itself" in guard(plan(reboot), shouting, FACTS, TYPED)[0]
+
+
 def test_yes_is_enough_on_a_disposable_target() -> None:
     assert guard(plan(call("copy")), LAB, FACTS, Consent(yes=True)) == ()
 

@@ -208,6 +208,17 @@ def test_a_corrupt_index_is_missed_and_a_missing_amcheck_inconclusive() -> None:
     assert judged("indexes", seen("indexes", {"available": True, "checked": 2, "failed": []})).status is Status.MET
 
 
+def test_indexes_that_amcheck_cannot_check_are_told_and_prove_nothing() -> None:
+    beside = {"invalid": ["public.torn"], "others": {"gin": 2, "gist": 1}}
+    some = judged("indexes", seen("indexes", {"available": True, "checked": 2, "failed": [], **beside}))
+    assert some.status is Status.MET
+    for words in ("2 indexes whole", "2 of kind gin", "1 of kind gist", "not checked: public.torn"):
+        assert words in some.because
+    none = judged("indexes", seen("indexes", {"available": True, "checked": 0, "failed": [], **beside}))
+    assert none.status is Status.INCONCLUSIVE
+    assert "2 of kind gin" in none.because
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [

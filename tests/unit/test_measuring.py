@@ -51,6 +51,12 @@ def test_markers_are_written_before_the_path_is_measured_and_their_table_outlive
     assert calls["mark-source"].args["login"]["host"] == "db.local"
 
 
+def test_the_sources_endpoint_is_found_in_whatever_case_its_name_is_written(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    object.__setattr__(made, "target", msgspec.structs.replace(made.target, instance="SOURCE-DB"))
+    assert propose(made, path="source", markers=True)["mark-source"].args["login"]["host"] == "db.local"
+
+
 def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
     calls = propose(context(tmp_path), path="source", markers=True, seconds=3)
     assert "hush" not in str(calls)
@@ -84,6 +90,8 @@ def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
         {"path": "source", "typo": 1},
         {"path": "source", "seconds": "12"},
         {"path": "source", "seconds": -1},
+        {"path": "source", "seconds": float("nan")},
+        {"path": "source", "seconds": float("inf")},
         {"path": "restored", "markers": True},
         {"path": "replica"},
     ],

@@ -106,7 +106,7 @@ def test_what_leads_nowhere_known_is_refused_and_so_is_an_argument(tmp_path: Pat
     seen = bare.look(Request("prod", (MOVE,), Purpose.RESTORE))
     with pytest.raises(RefusedError, match="names nothing that leads its clients"):
         bare.propose(MOVE, seen, run(Purpose.RESTORE))
-    with pytest.raises(UsageError, match="takes no arguments"):
+    with pytest.raises(UsageError, match="move knows no argument"):
         bare.propose(Verb("move", {"to": "x"}), seen, run(Purpose.RESTORE))
 
 

@@ -51,19 +51,29 @@ def test_a_snapshots_exposure_is_not_a_point_in_time_restores(to: dict[str, obje
 
 @pytest.mark.parametrize(("verb", "limit"), [("failover", 120.0), ("promote", 600.0)])
 def test_a_promotion_may_take_longer_than_a_failover(verb: str, limit: float) -> None:
-    asked = demands(request(Verb(verb)), {"outage": "writes"}, Objectives(), False)
+    asked = demands(request(Verb("measure", {"path": "writes"}), Verb(verb)), {"outage": "writes"}, Objectives(), False)
     assert asked == (Demand("outage", "writes", limit, "s"),)
 
 
 def test_an_objective_of_several_paths_is_a_demand_of_each() -> None:
-    asked = demands(request(), {"outage": ["writes", "reads"], "unaided": "source"}, Objectives(), False)
+    measured = [Verb("measure", {"path": path}) for path in ("writes", "reads", "source")]
+    asked = demands(request(*measured), {"outage": ["writes", "reads"], "unaided": "source"}, Objectives(), False)
     assert [(d.objective, d.path) for d in asked] == [("outage", "writes"), ("outage", "reads"), ("unaided", "source")]
 
 
 def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
     asked = {"schema": "restored", "indexes": "restored"}
-    assert [d.objective for d in demands(request(), asked, Objectives(), False)] == ["schema"]
-    assert [d.objective for d in demands(request(), asked, Objectives(), True)] == ["schema", "indexes"]
+    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), False)] == ["schema"]
+    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), True)] == ["schema", "indexes"]
+
+
+def test_a_path_that_no_verb_measures_is_refused_with_those_there_are() -> None:
+    wanted = request(Verb("restore"), Verb("measure", {"path": "source"}))
+    assert demands(wanted, {"data": "restored", "latency": "source"}, Objectives(), True)
+    with pytest.raises(UsageError, match=r"latency \[restred\].*Paths there are: restored, source"):
+        demands(wanted, {"data": "restored", "latency": "restred"}, Objectives(), True)
+    with pytest.raises(UsageError, match="Nothing is restored or measured"):
+        demands(request(Verb("serve")), {"data": "restored"}, Objectives(), True)
 
 
 def test_an_unknown_objective_is_refused_by_name() -> None:

@@ -88,6 +88,12 @@ def test_a_time_in_the_future_is_refused() -> None:
         choose({"time": NOW + 1}, SOURCE, facts(REACH), Purpose.RESTORE)
 
 
+@pytest.mark.parametrize("to", [253_402_351_199.0, -62_135_600_400.0, 1e300, float("nan"), float("inf")])
+def test_a_time_that_no_calendar_has_is_a_usage_error(to: float) -> None:
+    with pytest.raises(UsageError, match="is no time that could be restored"):
+        choose({"time": to}, SOURCE, facts(REACH), Purpose.RESTORE)
+
+
 def test_a_time_before_the_window_is_refused_with_the_window() -> None:
     with pytest.raises(RefusedError, match="reach from 2025-09-27T19:06:40Z to 2025-10-09T08:51:20Z"):
         choose({"time": NOW - 2e6}, SOURCE, facts(REACH), Purpose.RESTORE)

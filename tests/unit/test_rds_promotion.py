@@ -139,7 +139,7 @@ def test_a_source_that_is_gone_leaves_its_replicas() -> None:
 
 
 def test_a_strange_argument_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="rebuild does not take replica"):
+    with pytest.raises(UsageError, match="rebuild knows no argument replica"):
         planned(Verb("rebuild", {"replica": ONE}))
 
 

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 
-from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verdict
+from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verb, Verdict
 from dr.evidence.model import Evidence
 from dr.report.formats import Refused, as_json, coloured, document, junit, markdown, plain, style_for, text
+from dr.report.page import html
 from tests.unit.recoveries import FINDINGS, drill, met, on_call, verdict
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -50,6 +51,26 @@ def test_text_answers_a_strangers_four_questions_in_its_first_eight_lines() -> N
     assert "Took      16.2 s (15.9 to 16.3 s) from the disaster to a verified copy, limit 1 h: met" in top
     assert "Back to   2026-11-23 07:00:29 UTC, exposure 1 s (1 to 2 s), limit 10 min: met" in top
     assert "Lost      10 markers, limit 0 markers: missed" in top
+
+
+def unverified() -> Evidence:
+    """What ``dr restore --no-verify`` leaves."""
+    whole = on_call()
+    request = replace(whole.record.plan.request, verbs=(Verb("restore"),))
+    return replace(whole, record=replace(whole.record, plan=replace(whole.record.plan, request=request)))
+
+
+def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
+    said = text(unverified(), met())
+    assert said.startswith("NOT VERIFIED  ")
+    assert said.splitlines()[-2].startswith("NOT VERIFIED  ")
+    assert "The copy was not verified: nobody has read it." in said
+    assert "1. The copy was not verified: read it before users depend on it." in said
+    assert markdown(unverified(), met()).startswith("# NOT VERIFIED: ")
+    page = html(unverified(), met())
+    assert "<title>NOT VERIFIED: " in page
+    assert 'class="hero inconclusive"' in page
+    assert text(on_call(), met()).startswith("MET  ")
 
 
 def test_text_says_what_is_emulated() -> None:

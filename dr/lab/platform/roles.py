@@ -1,6 +1,6 @@
 """The application's roles, each with the least it needs.
 
-Called by: ``dr.lab.platform.install``.
+Called by: ``dr.lab.platform.install``, and ``dr.lab.bringup`` for what only a superuser may give.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def install_roles(connection: psycopg.Connection[Any], directory: Path) -> None:
         for grant in ("GRANT CONNECT ON DATABASE {database} TO {role}", *GRANTS[role]):
             connection.execute(sql.SQL(grant).format(**named))
     _offer_amcheck(connection)
+
+
+def show_all_rows(connection: psycopg.Connection[Any]) -> None:
+    """Let the harness read tables with row-level security. ``connection``: a superuser's; others may not give that."""
+    connection.execute(sql.SQL("ALTER ROLE {} BYPASSRLS").format(sql.Identifier(HARNESS)))
 
 
 def _offer_amcheck(connection: psycopg.Connection[Any]) -> None:

@@ -1,0 +1,54 @@
+"""The standard streams of a command, which outlive their readers. Called by: ``dr.cli.main``.
+
+A pipe whose reader went away, a full disk or a lost terminal must not end a run before it is unwound and sealed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Enduring(TextIOWrapper):
+    """A stream that drops what cannot be written, from the first failure on. ``lost``: that failure."""
+
+    lost: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        """Point the descriptor at nothing, so that what is still in a buffer harms nobody either."""
+        self.lost = self.lost or error
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        with suppress(OSError):
+            super().flush()
+
+
+def endure() -> Enduring:
+    """Put enduring streams in place of stdout and stderr, and of one that is closed, nothing. Returns stdout."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - it stays open as long as the process lives
+    out = Enduring(_binary(sys.stdout), encoding="utf-8", errors="replace", line_buffering=True)
+    sys.stdout = out
+    sys.stderr = Enduring(_binary(sys.stderr), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return out
+
+
+def _binary(stream: TextIO | None) -> Any:
+    return stream.buffer if stream is not None else Path(os.devnull).open("wb")

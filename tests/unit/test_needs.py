@@ -1,0 +1,87 @@
+"""What verbs need of this machine is known before they begin."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dr.app.needs import EVERYTHING, needs
+from dr.app.session import Prepared, Session
+from dr.config.context import Context
+from dr.config.model import DatabaseConfig, Login, ServiceConfig, Settings, Target
+from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.engine.guard import Consent
+from dr.evidence.clock import SystemClock
+
+TARGET = Target(
+    account="123456789012",
+    region="eu-central-1",
+    instance="readmission-db",
+    database=DatabaseConfig(
+        "readmission",
+        Login("dr_harness", "env:HARNESS"),
+        (Login("api", "env:API"), Login("analyst", "env:ANALYST")),
+        Login("admin", "file:/not/there"),
+    ),
+    service=ServiceConfig("http://127.0.0.1:1", ("/no/such/program",), "api", ()),
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HARNESS", "API", "ANALYST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("verb", "lacking"),
+    [
+        (Verb("declare"), []),
+        (Verb("restore", {"to": {"time": "latest"}}), []),
+        (Verb("restore", {"reset_master": True}), ["secret file:/not/there"]),
+        (Verb("baseline"), ["secret env:HARNESS"]),
+        (Verb("disaster", {"kind": "rows"}), ["secret env:HARNESS"]),
+        (Verb("measure", {"path": "restored"}), []),
+        (Verb("measure", {"path": "source", "markers": True}), ["secret env:HARNESS"]),
+        (Verb("examine"), ["secret env:HARNESS", "secret env:API", "secret env:ANALYST"]),
+        (Verb("serve"), ["secret env:API", "service.command"]),
+    ],
+)
+def test_a_verb_needs_what_it_uses_and_no_more(verb: Verb, lacking: list[str]) -> None:
+    assert [name for name, problem in needs(TARGET, (verb,)) if problem] == lacking
+
+
+def test_what_is_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HARNESS", "API", "ANALYST"):
+        monkeypatch.setenv(name, "hush")
+    (tmp_path / "admin").write_text("hush\n")
+    assert TARGET.service is not None
+    database = msgspec.structs.replace(TARGET.database, master=Login("admin", f"file:{tmp_path / 'admin'}"))
+    service = msgspec.structs.replace(TARGET.service, command=(sys.executable, "-m", "x"))
+    whole = msgspec.structs.replace(TARGET, database=database, service=service)
+    found = list(needs(whole, EVERYTHING))
+    assert len(found) == 5
+    assert {problem for _, problem in found} == {""}
+
+
+def test_a_run_that_lacks_something_is_refused_with_each_lack(tmp_path: Path) -> None:
+    verbs = (Verb("restore", {"to": {"time": "latest"}}), Verb("serve"))
+    planned = Plan(Request("prod", verbs, Purpose.RESTORE), RunIdentity("run", "prod", Purpose.RESTORE, ""), (), ())
+    context = Context("prod", TARGET, Settings(), tmp_path, tmp_path / "run", SystemClock(), "")
+    facts = Facts(0.0, TARGET.account, TARGET.region)
+    prepared = Prepared(Session(context, planned, {}, lambda _call, _note: None), facts, None)
+    secret, command = prepared.refusals(Consent(TARGET.instance))
+    assert "env:API" in secret
+    assert "/no/such/program" in command
+
+
+def test_a_secret_file_that_is_empty_or_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\n")
+    for name in ("empty", "binary"):
+        database = msgspec.structs.replace(TARGET.database, harness=Login("h", f"file:{tmp_path / name}"))
+        (found,) = needs(msgspec.structs.replace(TARGET, database=database), (Verb("baseline"),))
+        assert str(tmp_path / name) in found[1]

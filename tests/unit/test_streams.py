@@ -1,0 +1,79 @@
+"""A reader that goes away and a full disk end no command, and are never taken for a result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dr.app.outcome import Outcome
+from dr.app.signals import halting
+from dr.cli.common import tell_cleaned
+from dr.domain.model import Status, Verdict
+from dr.evidence.directory import RunDirectory
+
+SAYS = """
+import click, sys
+from dr.cli import cli, main
+@cli.command("say")
+@click.pass_context
+def say(ctx):
+    for n in range(3):
+        click.echo("progress", err=True)
+        click.echo("result")
+    open(sys.argv[2], "w").write("sealed")
+    ctx.exit(1)
+cli.get_command = lambda ctx, name: say
+say.params.append(click.Argument(["path"], expose_value=False))
+main()
+"""
+
+
+def said(path: Path, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SAYS, "say", str(path)], stdout=stdout, stderr=stderr, text=True, check=False
+    )
+
+
+def unread() -> int:
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize(("out", "err", "code"), [("pipe", "pipe", 141), ("full", "full", 5), ("", "full", 1)])
+def test_a_stream_that_cannot_be_written_ends_nothing(tmp_path: Path, out: str, err: str, code: int) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    streams = {"pipe": unread(), "full": full, "": subprocess.PIPE}
+    ended = said(tmp_path / "run", streams[out], streams[err])
+    assert (ended.returncode, (tmp_path / "run").read_text()) == (code, "sealed")
+
+
+def test_a_full_stdout_is_said_on_stderr(tmp_path: Path) -> None:
+    ended = said(tmp_path / "run", os.open("/dev/full", os.O_WRONLY), subprocess.PIPE)
+    assert "stdout could not be written: No space left on device" in ended.stderr
+
+
+def test_a_lost_terminal_halts_the_run_unless_it_is_ignored(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    with halting(run) as received:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert (received, run.halted()) == ([129], "SIGHUP was received")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with halting(run) as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_could_not_be_undone_is_not_called_cleaned_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict("r", "lab", "d", Status.INCONCLUSIVE, (), (), None)
+    tell_cleaned(lambda: [Outcome(RunDirectory(tmp_path / "r"), verdict, ("restore could not be undone: busy.",))])
+    assert "could not be cleaned up whole: restore could not be undone: busy. 'dr cleanup r'" in capsys.readouterr().err
