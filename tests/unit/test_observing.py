@@ -132,7 +132,7 @@ def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) 
     "args", [{}, {"when": "now"}, {"when": "after", "paths": "writes"}, {"when": "after", "primary": "x"}, {"a": 1}]
 )
 def test_what_makes_no_sense_is_a_usage_error(tmp_path: Path, args: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="observe takes when|observe knows no argument a"):
+    with pytest.raises(UsageError, match=r"observe takes when|observe knows no argument a"):
         provider(tmp_path).propose(Verb("observe", args), FACTS, RUN)
 
 

@@ -84,7 +84,7 @@ def test_an_unknown_instance_and_a_strange_argument_are_refused() -> None:
     ):
         propose(a_target(), 120.0, FORCED, facts(instances=()), run())
     for args in ({"kind": "soft"}, {"force": True}):
-        with pytest.raises(UsageError, match="forced or automatic|knows no argument"):
+        with pytest.raises(UsageError, match=r"forced or automatic|knows no argument"):
             planned(Verb("failover", args))
 
 
