@@ -128,14 +128,20 @@ class RunDirectory:
         write_atomically(self.path / "verdict.json", json.dumps(document, indent=2).encode())
 
     def verdict_document(self) -> dict[str, Any] | None:
-        """verdict.json as it stands, or None before there is one."""
+        """verdict.json as it stands, or None before there is one; a torn one says it is unreadable."""
         path = self.path / "verdict.json"
-        return json.loads(path.read_bytes()) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            document = None
+        return document if isinstance(document, dict) else {"verdict": "unreadable"}
 
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
         path = self.path / "ledger.jsonl"
-        ledger = path.read_bytes() if path.exists() else b""
+        ledger = path.read_bytes() if path.is_file() else b""
         document = {
             "at": at.at,
             "files": {name: _digest(path.read_bytes()) for name, path in self._sealable()},
@@ -195,7 +201,7 @@ class RunDirectory:
             elif name not in files or _digest(present[name].read_bytes()) != files[name]:
                 yield f"{name} was altered after the seal"
         ledger = self.path / "ledger.jsonl"
-        if _digest(ledger.read_bytes()[:length] if ledger.exists() else b"") != digest:
+        if _digest(ledger.read_bytes()[:length] if ledger.is_file() else b"") != digest:
             yield "ledger.jsonl was altered after the seal"
 
     def _journal(self) -> Mapping[str, Any] | None:

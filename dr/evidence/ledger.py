@@ -131,10 +131,12 @@ class Ledger:
 
     def entries(self, length: int | None = None) -> tuple[Entry, ...]:
         """All entries (of the first ``length`` bytes) up to the first that is torn or altered."""
-        return self._read(self._path.read_bytes()[:length])[0] if self._path.exists() else ()
+        return self._read(self._path.read_bytes()[:length])[0] if self._path.is_file() else ()
 
     def intact(self) -> bool:
         """Whether every whole line belongs to the chain."""
+        if self._path.exists() and not self._path.is_file():
+            return False
         content = self._path.read_bytes() if self._path.exists() else b""
         return self._read(content)[1] >= content.rfind(b"\n") + 1
 
@@ -150,7 +152,10 @@ class Ledger:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise EvidenceError(f"{self._path} cannot be opened: {error.strerror}.", "Start a new run.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file

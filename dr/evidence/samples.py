@@ -162,7 +162,14 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _heads(line: dict[str, Any]) -> bool:
-    return isinstance(line.get("stamp"), dict) and {"at", "mono_ns", "boot"} <= line["stamp"].keys()
+    """Whether a line is a header whose numbers are numbers; any other is none, and what follows it is not measured."""
+    try:
+        _stamp(line["stamp"])
+        for name in ("rate", "timeout", "offset", "uncertainty"):
+            float(line.get(name, 0.0))
+    except (KeyError, TypeError, ValueError):
+        return False
+    return {"path", "rate", "timeout"} <= line.keys()
 
 
 def _stamp(found: dict[str, Any]) -> Stamp:

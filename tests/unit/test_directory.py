@@ -135,3 +135,25 @@ def test_a_run_killed_before_its_acceptance_can_be_sealed_and_is_not_believed(tm
     directory.create(RECORD)
     sealed(directory)
     assert "run.json is not what was accepted in the ledger" in directory.load(CLOCK).problems
+
+
+@pytest.mark.parametrize("torn", ["", '{"verd', "[]"])
+def test_a_torn_verdict_is_called_unreadable(run: RunDirectory, torn: str) -> None:
+    (sealed(run).path / "verdict.json").write_text(torn)
+    assert run.verdict_document() == {"verdict": "unreadable"}
+    assert "verdict.json was altered after the seal" in run.load(CLOCK).problems
+
+
+def test_a_header_of_wrong_types_is_no_header(run: RunDirectory) -> None:
+    header = '{"path": "restored", "rate": "fast", "timeout": 1, "stamp": {"at": 1, "mono_ns": 1, "boot": "b"}}'
+    (run.path / "samples-restored.jsonl").write_text(header + "\n")
+    assert run.load(CLOCK).samples == {}
+
+
+def test_a_ledger_that_is_a_directory_is_a_problem_of_the_evidence(run: RunDirectory) -> None:
+    ledger = sealed(run).path / "ledger.jsonl"
+    ledger.unlink()
+    ledger.mkdir()
+    assert "ledger.jsonl was altered after the seal" in run.load(CLOCK).problems
+    with pytest.raises(EvidenceError, match="cannot be opened"):
+        run.ledger(CLOCK).append("event")
