@@ -29,15 +29,15 @@ UNDER_WAY_SECONDS = 900.0
 _LEAST_DEADLINE = 600.0
 """The least that a fail-over may take; five times the objective where that is more."""
 
-STARTED, COMPLETED, ABANDONED, OTHER = "started", "completed", "abandoned", "other"
+STARTED, COMPLETED, ABANDONED, RECOVERED, OTHER = "started", "completed", "abandoned", "recovered", "other"
 _MESSAGES = (
     ("abandoning user requested failover", ABANDONED, "RDS-EVENT-0034"),
     ("multi-az instance failover started", STARTED, "RDS-EVENT-0013"),
     ("multi-az failover to standby complete", COMPLETED, "RDS-EVENT-0015"),
     ("multi-az instance failover completed", COMPLETED, "RDS-EVENT-0049"),
     ("multi-az instance activation started", OTHER, "RDS-EVENT-0050"),
-    ("multi-az instance activation completed", OTHER, "RDS-EVENT-0051"),
-    ("recovered from partial failover", OTHER, "RDS-EVENT-0065"),
+    ("multi-az instance activation completed", RECOVERED, "RDS-EVENT-0051"),
+    ("recovered from partial failover", RECOVERED, "RDS-EVENT-0065"),
 )
 """An activation brings the primary back where it was: RDS recovered it, and nothing failed over."""
 
@@ -46,13 +46,15 @@ _MESSAGES = (
 class Course:
     """What RDS told of an instance: ``events`` as the observation ``failover`` has them; times as RDS's clock has them.
 
-    ``abandoned``: RDS's words where it gave a requested fail-over up, else "".
+    ``abandoned``: RDS's words where it gave a requested fail-over up, else "". ``recovered``: it brought the instance
+    back where it was, and whatever had started is over.
     """
 
     events: tuple[Mapping[str, Any], ...] = ()
     started: float | None = None
     completed: float | None = None
     abandoned: str = ""
+    recovered: float | None = None
 
     @property
     def taken_up(self) -> bool:
@@ -67,10 +69,13 @@ def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequ
     told = sorted((float(row["Date"]), str(row.get("Message", ""))) for row in rows if row.get("Date"))
     seen = [(at, message, *_meant(message)) for at, message in told if at >= since and [at, message] not in known]
     started = max((at for at, _, kind, _ in seen if kind == STARTED), default=None)
-    ended = [at for at, _, kind, _ in seen if kind == COMPLETED and (started is None or at >= started)]
+
+    def end(wanted: str) -> float | None:
+        return min((at for at, _, kind, _ in seen if kind == wanted and at >= (started or since)), default=None)
+
     gave_up = [message for _, message, kind, _ in seen if kind == ABANDONED]
     events = tuple({"at": at, "message": message, "event": name} for at, message, _, name in seen)
-    return Course(events, started, min(ended, default=None), gave_up[-1] if gave_up else "")
+    return Course(events, started, end(COMPLETED), gave_up[-1] if gave_up else "", end(RECOVERED))
 
 
 def _meant(message: str) -> tuple[str, str]:
@@ -145,7 +150,7 @@ def refuse_unless_ready(found: Resource, facts: Facts) -> None:
             "--multi-az'.",
         )
     recent = course(facts.extra.get("events") or (), facts.at - UNDER_WAY_SECONDS)
-    if recent.started is not None and recent.completed is None:
+    if recent.started is not None and recent.completed is None and recent.recovered is None:
         raise RefusedError(
             f"A fail-over of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
             "Wait for its end: 'aws rds describe-events' tells; RDS takes one or two minutes.",

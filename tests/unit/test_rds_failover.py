@@ -75,6 +75,9 @@ def test_a_failover_that_is_under_way_is_refused_and_one_that_ended_is_not() -> 
     with pytest.raises(RefusedError, match="is under way since 2025-10-09T08:52:50Z"):
         planned(events=((NOW - 30, STARTED),), DBInstanceStatus="rebooting")
     assert planned(events=((NOW - 30, STARTED), (NOW - 5, STANDBY)))
+    assert planned(events=((NOW - 30, STARTED), (NOW - 5, "Recovered from partial failover.")))
+    with pytest.raises(RefusedError, match="is under way"):
+        planned(events=((NOW - 40, "Recovered from partial failover."), (NOW - 30, STARTED)))
     assert planned(events=((NOW - 1000, STARTED),)), "RDS does not promise every event"
 
 
