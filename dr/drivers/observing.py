@@ -78,7 +78,9 @@ class ObservingProvider:
         if not promoted and found is not None:
             at = {"host": found.server.host, "port": found.server.port}
         tables = {path: marker_table(run.id, path) for path in paths}
-        wanted = {"service": {}, "markers": {**at, "tables": tables}, "old-primary": {**at, "tables": tables}}
+        wanted: dict[str, Mapping[str, Any]] = {"service": {}, "markers": {**at, "tables": tables}}
+        if not promoted:  # where a replica had to be promoted, the primary is lost for good
+            wanted["old-primary"] = wanted["markers"]
         wanted["prometheus"] = {}
         return tuple(_call(verb, what, f"observe-{what}", "verify", args) for what, args in wanted.items())
 

@@ -124,8 +124,10 @@ def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -
 
 def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) -> None:
     verb = replace(AFTER, args={**AFTER.args, "primary": "promoted"})
-    args = named(provider(tmp_path).propose(verb, Facts(0.0, "", ""), RUN), "observe-markers").args
+    calls = provider(tmp_path).propose(verb, Facts(0.0, "", ""), RUN)
+    args = named(calls, "observe-markers").args
     assert (args["host"], args["port"]) == ("${promote.host}", "${promote.port}")
+    assert "observe-old-primary" not in [call.id for call in calls], "it is lost for good"
 
 
 @pytest.mark.parametrize(
