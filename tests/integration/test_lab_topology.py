@@ -315,6 +315,9 @@ def test_a_primary_that_was_not_fenced_goes_on_confirming_what_is_lost(lab: Lab)
         old.execute("INSERT INTO written VALUES (1)")
         lab.write(2)
         assert lab.rows() == {2}
+        for have_a_standby in (lab.servers.rejoin, lab.servers.add_standby):
+            with pytest.raises(RefusedError, match="goes on by itself"):
+                have_a_standby(KEY)
         lab.trouble.keep_old_primary(KEY, kept=False)
         with pytest.raises(psycopg.OperationalError):
             old.execute("SELECT 1")

@@ -65,9 +65,11 @@ class Node:
             return False
 
     def require_host(self) -> None:
-        """Raises RefusedError where its host is lost or hangs."""
+        """Raises RefusedError where its host is lost or hangs, or is not to be had."""
         if self.is_lost or self.stands_still():
             raise RefusedError(f"The host of {self.slot} is not back.", "Wait until it is.")
+        if self.is_spared:
+            raise RefusedError(f"The server {self.slot} goes on by itself.", "Keep the old primary no longer.")
 
 
 @dataclass(eq=False)

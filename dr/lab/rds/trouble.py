@@ -124,10 +124,11 @@ class Trouble:
             self._slow[key].start()
 
     def forget_sync(self, key: str, *, forgotten: bool = True) -> None:
-        """Sabotage: no COMMIT waits for the standby, and nobody notices."""
+        """Sabotage: no COMMIT waits for the standby, and nobody notices. It ends with that standby, too."""
         nodes = self._servers.nodes(key)
-        standby = self._standby(nodes)
-        replication.set_synchronous(nodes.primary.server, "" if forgotten else standby.slot)
+        if forgotten or nodes.standby is not None:
+            standby = self._standby(nodes)
+            replication.set_synchronous(nodes.primary.server, "" if forgotten else standby.slot)
 
     def keep_old_primary(self, key: str, *, kept: bool = True) -> None:
         """Sabotage: the next fail-over fences nothing, and what is connected to the old primary goes on writing there.
