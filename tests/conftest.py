@@ -74,7 +74,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Lab]:
     """One lab for every test that leaves it as it was."""
-    with lab_up() as lab:
+    with lab_up("--single") as lab:
         yield lab
 
 
@@ -88,5 +88,5 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
 @pytest.fixture
 def own_lab() -> Iterator[Lab]:
     """A lab that the test may ruin."""
-    with lab_up() as lab:
+    with lab_up("--single") as lab:
         yield lab

@@ -20,8 +20,8 @@ def lab() -> None:
 @lab.command()
 @click.option("--patients", type=click.IntRange(1), default=2000, show_default=True, help="Synthetic patients.")
 @click.option("--load", type=click.Path(path_type=Path), help="A dump of your own (pg_dump, plain or custom) instead.")
-@click.option("--replicated", is_flag=True, help="With the platform's standby and its two read replicas.")
-def up(patients: int, load: Path | None, replicated: bool) -> None:
+@click.option("--single", is_flag=True, help="Single-AZ and without read replicas, for a small machine.")
+def up(patients: int, load: Path | None, single: bool) -> None:
     """Start the lab, or find it running."""
     from dr.app.baseline import take
     from dr.config.load import LAB
@@ -31,7 +31,7 @@ def up(patients: int, load: Path | None, replicated: bool) -> None:
         take(LAB)
 
     outcome = control.up(
-        patients, load, baseline, replicated=replicated, say=lambda phase: click.echo(f"{phase} ...", err=True)
+        patients, load, baseline, single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
     )
     words = "is running already" if outcome.found else "is up"
     click.echo(f"The lab {words}: RDS at {outcome.presence.api}, predictions at {outcome.presence.service}.")

@@ -27,6 +27,7 @@ from dr.lab.rds.actions_instances import enter, find
 from dr.lab.rds.faults import Failing, Faults
 from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.protocol import Api
+from dr.lab.rds.rebuilding import rebuild
 from dr.lab.rds.records import Instance, Snapshot, Store
 from dr.lab.rds.retention import automated
 from dr.lab.rds.service import Lab as RdsLab
@@ -117,7 +118,7 @@ class Lab:
 
     # Bringing up
 
-    def prepare(self, patients: int, load: Path | None, *, replicated: bool = False) -> Iterator[str]:
+    def prepare(self, patients: int, load: Path | None, *, single: bool = False) -> Iterator[str]:
         """Make everything, naming each phase before it begins. Raises DrError."""
         yield "making the source's server"
         source = self._make_source()
@@ -136,14 +137,14 @@ class Lab:
             show_all_rows(connection)
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
-        self._replicas = self._enter_replicas(source) if replicated else []
+        self._replicas = [] if single else self._enter_replicas(source)
         reads = {name: one.port for name, one in zip(READS, self._replicas, strict=False)}
         self._beside.pool({ENTRY: source.port, **reads})
         self._served = Served(self._directory, self.pooler_port or source.port, free_port())
         self._served.start()
         self._beside.scrape(self._served.url)
         self._api.start()
-        if replicated:  # each takes seconds, and so does last night's snapshot: side by side
+        if not single:  # each takes seconds, and so does last night's snapshot: side by side
             self._work.begin(partial(self._add_standby, source))
         for one in self._replicas:
             self._work.begin(partial(self._work.replicas.create, one))
@@ -271,6 +272,7 @@ class Lab:
             "set_quota": self.set_quota,
             "kill_server": self.kill_server,
             "age_backups": self.age_backups,
+            "rebuild": self.rebuild,
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "instances": self.instances,
@@ -330,6 +332,13 @@ class Lab:
                 one.created, one.original, one.database_time = (
                     at and at - seconds for at in (one.created, one.original, one.database_time)
                 )
+
+    def rebuild(self, instance: str) -> None:
+        """Make an instance that is lost for good anew from its last backup, with its standby and its replicas."""
+        with self._store.reading() as state:
+            one = find(state, instance)
+        replicas = self._replicas if one.identifier == SOURCE else self._work.replicas.of(one)
+        rebuild(self._work, self._store, one, replicas)
 
     def instances(self) -> list[dict[str, Any]]:
         """What there is, for ``dr lab status``."""

@@ -55,10 +55,10 @@ def up(
     baseline: Callable[[], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
     *,
-    replicated: bool = False,
+    single: bool = False,
 ) -> Outcome:
     """Bring the lab up, or find it up. ``baseline``: records what the source holds, before and after its backup.
-    ``replicated``: with a standby and two read replicas.
+    ``single``: without the standby and the two read replicas.
 
     ``say`` is told each phase. Raises RefusedError, UsageError, ProviderError; then nothing is left running.
     """
@@ -71,7 +71,7 @@ def up(
         )
     try:
         with presence.holding(place / "up.lock", LOAD_LIMIT if load else UP_LIMIT):
-            command = _command(patients, load.absolute() if load else None, replicated)
+            command = _command(patients, load.absolute() if load else None, single)
             return _up(place, command, LOAD_LIMIT if load else UP_LIMIT, baseline, say)
     except OSError as error:
         raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
@@ -106,10 +106,10 @@ def _up(
     return Outcome(False, presence.read(place) or now)
 
 
-def _command(patients: int, load: Path | None, replicated: bool) -> list[str]:
+def _command(patients: int, load: Path | None, single: bool) -> list[str]:
     """What starts the daemon."""
     command = [sys.executable, "-m", "dr.lab.daemon", "--patients", str(patients)]
-    return [*command, *(["--load", str(load)] if load else []), *(["--replicated"] if replicated else [])]
+    return [*command, *(["--load", str(load)] if load else []), *(["--single"] if single else [])]
 
 
 def _start(place: Path, command: list[str], patience: float, say: Callable[[str], None]) -> Presence:
@@ -300,6 +300,7 @@ def inject(fault: str, **arguments: Any) -> Any:
     - ``link(instance, mode="pass", seconds=0.0)``: the endpoint passes, falls "silent", "refuse"s, or "delay"s;
       ``replication_link(of, mode, seconds)``: so does the wire to an instance's standby, or from a replica's source.
     - ``old_primary(instance)``: where the server that was the primary listens, {"host", "port"}, or {}: there is none.
+    - ``rebuild(instance)``: one that is lost for good is made anew from its last backup, with standby and replicas.
     - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next fail-over.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.
     """

@@ -35,11 +35,11 @@ KEPT = ("daemon.json", "daemon.lock", "daemon.log", "up.lock")
 class Daemon:
     """Brings the lab up, keeps it, takes it down."""
 
-    def __init__(self, directory: Path, patients: int, load: Path | None, replicated: bool) -> None:
+    def __init__(self, directory: Path, patients: int, load: Path | None, single: bool) -> None:
         self._directory = directory
         self._patients = patients
         self._load = load
-        self._replicated = replicated
+        self._single = single
         self._over = threading.Event()
         me = psutil.Process()
         self._presence = Presence(me.pid, me.create_time(), "starting", patients=patients)
@@ -72,7 +72,7 @@ class Daemon:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
 
         lab = stack.enter_context(Lab(self._directory, SystemClock()))
-        for phase in lab.prepare(self._patients, self._load, replicated=self._replicated):
+        for phase in lab.prepare(self._patients, self._load, single=self._single):
             self._tell(phase)
             if self._over.is_set():
                 raise RefusedError("The lab was told to end while it was brought up.")
@@ -131,10 +131,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The lab's daemon; started by 'dr lab up'.")
     parser.add_argument("--patients", type=int, required=True)
     parser.add_argument("--load", type=Path)
-    parser.add_argument("--replicated", action="store_true")
+    parser.add_argument("--single", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.replicated).run()
+    return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.single).run()
 
 
 if __name__ == "__main__":

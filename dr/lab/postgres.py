@@ -365,8 +365,9 @@ class Server:
             connection.execute(BEAT)
 
     def switch_wal(self) -> None:
-        """Finish the present WAL segment, so that it is archived now. Raises ProviderError."""
+        """Commit a heartbeat and finish its WAL segment, so that it is archived now. Raises ProviderError."""
         with self.connect() as connection:
+            connection.execute(BEAT)
             connection.execute("SELECT pg_switch_wal()")
 
 

@@ -82,7 +82,11 @@ def render(
         pooler=_pooler(pooler, READS if replicated else ()) if pooler else None,
         prometheus=_prometheus(metrics) if metrics else None,
         faults=(sys.executable, "-m", "dr.lab.fault"),
-        restored={"DBSubnetGroupName": DRILL_SUBNET_GROUP, "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP]},
+        restored={
+            "DBSubnetGroupName": DRILL_SUBNET_GROUP,
+            "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP],
+            "MultiAZ": False,
+        },
     )
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
 

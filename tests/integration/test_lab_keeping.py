@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from dr.domain.errors import RefusedError
 from dr.evidence.clock import SystemClock
 from dr.lab.rds.account import initial_state
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.faults import Faults
 from dr.lab.rds.postgres import PostgresServers
+from dr.lab.rds.rebuilding import rebuild
 from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab, dispatch
 from dr.lab.rds.trouble import Trouble
@@ -35,7 +38,7 @@ class Kept:
         clock = SystemClock()
         self.site, self.servers = site, PostgresServers(site)
         self.trouble = Trouble(self.servers)
-        store = Store(site.directory / "rds.json", ACCOUNT, initial_state(self.servers.version))
+        self.store = store = Store(site.directory / "rds.json", ACCOUNT, initial_state(self.servers.version))
         work = Work(store, self.servers, clock, Faults(), lambda key: self.trouble.fill_disk(key, full=False))
         self.lab = Lab(store, work, clock)
         self._over = threading.Event()
@@ -45,6 +48,7 @@ class Kept:
     def _keep(self) -> None:
         while not self._over.wait(0.3):
             self.lab.work.watch()
+            self.lab.work.survey()
 
     def close(self) -> None:
         self._over.set()
@@ -79,14 +83,24 @@ class Kept:
             return True
         return False
 
-    def rows(self) -> set[int]:
-        with self._log_in() as session:
+    def rows(self, port: int = 0) -> set[int]:
+        with self._log_in(port) as session:
             return {n for (n,) in session.execute("SELECT n FROM written").fetchall()}
 
-    def _log_in(self) -> psycopg.Connection:
+    def instances(self) -> dict[str, dict[str, Any]]:
+        return {one["DBInstanceIdentifier"]: one for one in self("DescribeDBInstances")["DBInstances"]}
+
+    def rebuild(self) -> None:
+        """As the lab's daemon does, with every replica that there ever was."""
+        with self.store.reading() as state:
+            one = state.instances["one"]
+            replicas = [other for name, other in state.instances.items() if name != "one"]
+        rebuild(self.lab.work, self.store, one, replicas)
+
+    def _log_in(self, port: int = 0) -> psycopg.Connection:
         return psycopg.connect(
             host="localhost",
-            port=self.one["Endpoint"]["Port"],
+            port=port or self.one["Endpoint"]["Port"],
             user=MASTER,
             password=PASSWORD,
             dbname=DATABASE,
@@ -159,3 +173,40 @@ def test_a_full_disk_ends_when_more_is_allocated(kept: Kept) -> None:
     eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
     eventually(lambda: kept.write(6), 30)
     assert kept.one["AllocatedStorage"] == 40
+
+
+def test_an_instance_lost_for_good_is_rebuilt_with_its_standby_and_the_replica_that_took_its_place(kept: Kept) -> None:
+    eventually(lambda: kept.is_synchronous() and kept.one["DBInstanceStatus"] == "available", 90)
+    kept("CreateDBInstanceReadReplica", DBInstanceIdentifier="two", SourceDBInstanceIdentifier="one")
+    eventually(lambda: kept.instances()["two"]["DBInstanceStatus"] == "available", 60)
+    assert kept.write(7)
+    written, key = time.time(), kept.key
+    covered = "LatestRestorableTime"
+    eventually(lambda: kept.one[covered] and kept.one[covered] > written + 1, 60)
+    kept.trouble.lose_host(key, standby=True)
+    kept.trouble.lose_host(key)
+    assert not kept.write(8)
+    kept("PromoteReadReplica", DBInstanceIdentifier="two", BackupRetentionPeriod=1)
+    eventually(lambda: kept.instances()["two"]["DBInstanceStatus"] == "available", 60)
+    ports = {name: one["Endpoint"]["Port"] for name, one in kept.instances().items()}
+    kept.rebuild()
+    found = kept.instances()
+    assert {name: one["Endpoint"]["Port"] for name, one in found.items()} == ports
+    assert {name: one["DBInstanceStatus"] for name, one in found.items()} == {"one": "available", "two": "available"}
+    assert found["two"]["ReadReplicaSourceDBInstanceIdentifier"] == "one"
+    assert found["two"]["BackupRetentionPeriod"] == 0
+    assert kept.is_synchronous()
+    assert 7 in kept.rows(), "what the archive covered is there"
+    assert kept.write(9)
+    eventually(lambda: 9 in kept.rows(ports["two"]), 30)
+    backups = kept("DescribeDBSnapshots", SnapshotType="automated")["DBSnapshots"]
+    assert {one["DBInstanceIdentifier"] for one in backups} == {"one"}, "a replica's backups ended with its promotion"
+    kept("DeleteDBInstance", DBInstanceIdentifier="two", SkipFinalSnapshot=True)
+    eventually(lambda: set(kept.instances()) == {"one"}, 60)
+
+
+def test_what_has_no_backup_is_not_rebuilt(kept: Kept) -> None:
+    kept("ModifyDBInstance", **ONE, BackupRetentionPeriod=0, ApplyImmediately=True)
+    eventually(lambda: not kept("DescribeDBSnapshots", SnapshotType="automated")["DBSnapshots"], 60)
+    with pytest.raises(RefusedError, match="one has no automated backup"):
+        kept.rebuild()

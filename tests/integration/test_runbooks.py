@@ -20,16 +20,9 @@ def commands(runbook: Path) -> str:
     return "".join(re.findall(r"^```bash\n(.*?)^```", runbook.read_text(), re.DOTALL | re.MULTILINE))
 
 
-UNDOING = pytest.mark.xfail(reason="the lab cannot make a promoted database whole again yet", strict=False)
-
-
-@pytest.mark.parametrize(
-    "runbook",
-    [pytest.param(path, marks=UNDOING if "promotion" in path.stem else ()) for path in RUNBOOKS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
 def test_every_command_of_the_runbook_does_what_it_says(runbook: Path) -> None:
-    with lab_up(*(["--replicated"] if runbook.stem.startswith("db-") else [])) as lab:
+    with lab_up() as lab:
         follow(lab, commands(runbook))
 
 

@@ -186,7 +186,8 @@ class Keeper:
         try:
             took = self._servers.fail_over(one.resource_id)
         except DrError as error:
-            log.error("instance %s: its fail-over broke off: %s", one.identifier, error)
+            if not again:
+                log.error("instance %s: its fail-over broke off: %s", one.identifier, error)
             self._partial.add(one.resource_id)
             self._turn(one, "available", "rebooting")
             return

@@ -80,7 +80,13 @@ class PostgresServers:
         self._enter(key, port, make)
 
     def _enter(self, key: str, port: int, make: Callable[[Nodes], None]) -> None:
-        """An instance whose first node ``make`` makes; nothing stays behind where that fails."""
+        """An instance whose first node ``make`` makes; nothing stays behind where that fails.
+
+        One that is there has all its nodes replaced, and keeps its endpoint.
+        """
+        if key in self._instances:
+            self._replace(self._instances[key], make)
+            return
         first = new_node(self._site, key, "a", self.archive(key))
         nodes = Nodes(key, self.wires.endpoint(key, port, first.server), first)
         try:
@@ -89,6 +95,26 @@ class PostgresServers:
             self._remove(nodes)
             raise
         self._instances[key] = nodes
+        self._open(nodes)
+
+    def _replace(self, nodes: Nodes, make: Callable[[Nodes], None]) -> None:
+        """What fails leaves an instance whose server is dead."""
+        with nodes.lock:
+            nodes.hush(0.0)
+            if nodes.endpoint.down is None:
+                self.wires.take_down(nodes.endpoint, "refuse")
+            former, source = list(nodes), nodes.source
+            nodes.primary = new_node(self._site, nodes.key, next_name(nodes), self.archive(nodes.key))
+            nodes.standby, nodes.aside, nodes.is_synchronous, nodes.source = None, None, False, None
+            for node in former:
+                self._remove_node(node)
+            self._drop_slot(source, former[0].slot)
+            make(nodes)
+            self.wires.lead(nodes.endpoint, nodes.primary.server)
+            self._open(nodes)
+
+    def _open(self, nodes: Nodes) -> None:
+        """Let clients in."""
         self.wires.lift(nodes.endpoint)
         if nodes.source is None:
             nodes.beat()
@@ -103,9 +129,7 @@ class PostgresServers:
                 # Without it the primary runs all the same; who watches goes on without it.
                 with suppress(DrError):
                     nodes.standby.server.start()
-            self.wires.lift(nodes.endpoint)
-            if nodes.source is None:
-                nodes.beat()
+            self._open(nodes)
 
     def stop(self, key: str) -> None:
         nodes = self.nodes(key)
@@ -165,6 +189,9 @@ class PostgresServers:
 
     def delete_backup(self, name: str) -> None:
         shutil.rmtree(self._backup(name), ignore_errors=True)
+
+    def archive_now(self, key: str) -> None:
+        self.server(key).switch_wal()
 
     def restorable(self, key: str, backup: str) -> float | None:
         with self._lock:
@@ -228,6 +255,7 @@ class PostgresServers:
                 self._discard(nodes, node)
                 node = None
             if node is not None:
+                node.require_host()
                 self._reuse(nodes, node)
             else:
                 self._make_standby(nodes)

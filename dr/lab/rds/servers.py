@@ -40,7 +40,10 @@ full: its disk is. gone: its host, or its disk, is not there."""
 
 
 class Servers(Protocol):
-    """Servers by key. An instance's ``port`` is its endpoint: it leads to whichever server is its primary now."""
+    """Servers by key. An instance's ``port`` is its endpoint: it leads to whichever server is its primary now.
+
+    ``restore``, ``restore_to`` and ``replicate`` of an instance that is there replace all its servers.
+    """
 
     @property
     def version(self) -> str:
@@ -75,6 +78,9 @@ class Servers(Protocol):
         """A physical backup of a running server. Returns the time of the last transaction in it."""
 
     def delete_backup(self, name: str) -> None: ...
+
+    def archive_now(self, key: str) -> None:
+        """Have the archive cover the present moment within a moment, instead of within seconds."""
 
     def restorable(self, key: str, backup: str) -> float | None:
         """The last whole second that a backup of ``key`` and its archive truly cover; None: none. May take a while."""

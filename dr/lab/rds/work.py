@@ -8,6 +8,7 @@ another (a lock each), and a job that finds its instance gone or deleted leaves 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 from collections.abc import Callable
@@ -136,7 +137,7 @@ class Work:
             with self._store.changing() as state:
                 if not self.present(state, one):
                     return
-                one.created = self._clock.now().at
+                one.created = one.created or self._clock.now().at
                 backs_up = first_backup and bool(one.attributes["BackupRetentionPeriod"])
                 one.status = "backing-up" if backs_up else "available"
                 self.say(state, said, one, **words)
@@ -211,7 +212,7 @@ class Work:
                     return
                 one.pending.pop("MasterUserPassword", None)
                 if not one.attributes["BackupRetentionPeriod"]:
-                    self._disable_backups(state, one)
+                    self.disable_backups(state, one)
                 if identifier is not None:
                     del state.instances[one.identifier]
                     one.identifier = identifier
@@ -229,7 +230,7 @@ class Work:
             self.say(state, "storage-started", one)
         self._enlarge(one.resource_id)
 
-    def _disable_backups(self, state: State, one: Instance) -> None:
+    def disable_backups(self, state: State, one: Instance) -> None:
         """Retention 0: the automated backups are gone, and with them every point in time."""
         if retention.automated(state, one.resource_id):
             self._forget_backups(state, one.resource_id)
@@ -280,12 +281,20 @@ class Work:
             one.status = "backing-up"
         snapshot = self._automated(one)
         self._back_up(one, snapshot)
+        if snapshot.database_time is not None:
+            self._cover(one, snapshot.database_time + PAST)
+        return snapshot.identifier
+
+    def _cover(self, one: Instance, at: float) -> None:
+        """Wait until ``at`` can be restored: a commit in a later second has to be archived for that."""
+        self._clock.sleep(max(0.0, math.floor(at) + 1 - self._clock.now().at))
+        with suppress(DrError):
+            self.servers.archive_now(one.resource_id)
         for _ in range(GLANCES):
             self.survey()
-            if (self.latest(one.resource_id) or 0.0) > (snapshot.database_time or 0.0) + PAST:
+            if (self.latest(one.resource_id) or 0.0) > at:
                 break
             self._clock.sleep(GLANCE)
-        return snapshot.identifier
 
     def snapshot(self, one: Instance, snapshot: Snapshot) -> None:
         self._back_up(one, snapshot)
