@@ -84,7 +84,7 @@ class Bench:
         self.home = home
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DR_"))}
         self.env = {**kept, "DR_HOME": str(home)}
-        self.dr("lab", "up", "--patients", str(PATIENTS))
+        self.dr("lab", "up", "--single", "--patients", str(PATIENTS))
         lab = home / "lab"
         self.target = msgspec.convert(yaml.safe_load((lab / "target.yaml").read_text()), Target)
         self.client = RdsClient(self.target)

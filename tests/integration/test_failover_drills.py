@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from dr.evidence.clock import SystemClock
+from dr.evidence.directory import RunDirectory
+from dr.judge.interruption import Outage, outage_of
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE
 from tests.labs import Lab, eventually, inject, lab_up
@@ -119,11 +122,12 @@ def test_a_lost_hosts_outage_is_what_the_proxy_saw(whole: Lab) -> None:
     routed = next(line for line in noted if line["event"] == "route")
     silent = next(line for line in noted if line["event"] in ("freeze", "mode") and line["link"] == routed["link"])
     truth = (routed["monotonic_ns"] - silent["monotonic_ns"]) / 1e9
-    outage = finding(verdict, "outage", "writes-direct")
-    low, high = outage["interval"]
-    assert high >= truth - 2 * PERIOD
-    assert low <= truth + RECONNECTED
-    assert outage["measured"] == pytest.approx(truth + RECONNECTED / 2, abs=RECONNECTED / 2 + 2 * PERIOD)
+    assert finding(verdict, "outage", "writes-direct")["interval"][1] >= truth - 2 * PERIOD
+    found = outage_of(RunDirectory(whole.home / "runs" / verdict["run"]).load(SystemClock()), "writes-direct")
+    assert isinstance(found, Outage)
+    # What follows, while the standby is made anew on a busy machine, is not what the proxy saw.
+    lost = max(found.pieces, key=lambda piece: piece.seconds)
+    assert lost.seconds == pytest.approx(truth + RECONNECTED / 2, abs=RECONNECTED / 2 + 2 * PERIOD)
 
 
 def test_a_promotion_is_met_and_the_lab_is_rebuilt_so_that_it_runs_again(whole: Lab) -> None:
