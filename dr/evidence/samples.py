@@ -20,6 +20,8 @@ from dr.domain.model import Stamp
 from dr.evidence.model import Marker, Markers, Sample, Samples
 
 ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
+TIMEOUT = "timeout"
+"""The error of what had no answer in time, of a sample and of a marker."""
 TAIL = 65_536
 """Bytes read from the end of a file to learn how far it is."""
 

@@ -8,7 +8,8 @@ at a point is that of its requests over the same range.
 The prober's samples decide the other findings; this one says whether they can be believed. Two figures on different
 sides of a limit are a contradiction: one of the two looks at something else, so that neither is proof, and the finding
 is inconclusive. An answer's latency is compared only where there was one: the service counts no request that never
-reached it, or that it never answered.
+reached it, or that it never answered. What the prober gave up at its time-out is no error to a service that answered
+it later: there its latency has to be beyond the limit instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
+from dr.evidence.samples import TIMEOUT
 from dr.judge.alerts import stretches
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import VOID_SHARE
@@ -40,6 +42,8 @@ class _Figures:
     objective: str
     limit: float
     prober: float
+    answered: float
+    """The prober's without the requests that it gave up at its time-out."""
     prometheus: float
 
     @property
@@ -77,10 +81,16 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
             return unknown(demand, figures)
         compared.append(figures)
     because = f"{', '.join(f.told for f in compared)}.{_scraped(seen)} {_alerts(seen)}"
-    against = [NAMES[f.objective] for f in compared if f.contradictory]
+    against = [NAMES[f.objective] for f in compared if f.contradictory and not _answered_late(f, compared)]
     if against:
         return unknown(demand, f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
     return finding(demand, Status.MET, f"Prometheus agrees: {because}")
+
+
+def _answered_late(figures: _Figures, compared: Sequence[_Figures]) -> bool:
+    """Whether what the prober gave up accounts for its errors, and Prometheus saw the service answer late."""
+    slow = any(f.objective == "latency" and f.prometheus > f.limit for f in compared)
+    return slow and max(figures.answered, figures.prometheus) <= figures.limit
 
 
 def _compare(
@@ -89,13 +99,15 @@ def _compare(
     """The worst of the points of which both have a figure, or why they cannot be compared."""
     client, (begin, end) = _Client(measured, objective), window
     inside = [(at, value) for at, value in points(seen, objective) if begin <= at <= end]
-    both = [(value, own) for at, value in inside if (own := client.at(at, float(seen["range"]))) is not None]
+    found = [(value, client.at(at, float(seen["range"]))) for at, value in inside]
+    both = [(value, *own) for value, own in found if own is not None]
     expected = int((end - begin) / float(seen["step"]))
     if not both or len(inside) < (1 - VOID_SHARE) * expected:
         return (
             f"Prometheus has data of the {NAMES[objective]} at {len(both)} of {expected} points from the disaster on."
         )
-    return _Figures(objective, limit, max(own for _, own in both), max(value for value, _ in both))
+    prometheus, prober, answered = (max(row[column] for row in both) for column in range(3))
+    return _Figures(objective, limit, prober, answered, prometheus)
 
 
 def points(seen: Mapping[str, Any], objective: str) -> Points:
@@ -114,13 +126,14 @@ class _Client:
         self._samples = sorted((s for s in measured.samples if s.done), key=lambda s: s.done)
         self._done = [measured.wall(s.done) for s in self._samples]
 
-    def at(self, at: float, seconds: float) -> float | None:
-        """Over the ``seconds`` to ``at``; None where no request was done then."""
+    def at(self, at: float, seconds: float) -> tuple[float, float] | None:
+        """Over the ``seconds`` to ``at``, with and without what was given up; None where no request was done then."""
         of = self._samples[bisect_left(self._done, at - seconds) : bisect_left(self._done, at)]
         if self._objective == "errors":
-            return sum(not good(s) for s in of) / len(of) if of else None
+            bad = [s.error for s in of if not good(s)]
+            return (len(bad) / len(of), (len(bad) - bad.count(TIMEOUT)) / len(of)) if of else None
         answered = [_took(s) for s in of if s.status]
-        return p95(answered) if answered else None
+        return (p95(answered),) * 2 if answered else None
 
 
 def _took(sample: Sample) -> float:

@@ -27,7 +27,7 @@ from itertools import pairwise
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Marker, Markers, Sample, Samples
-from dr.evidence.samples import ACKNOWLEDGED
+from dr.evidence.samples import ACKNOWLEDGED, TIMEOUT
 from dr.judge.findings import finding, unknown, within
 from dr.judge.windows import LATE, MISSED, STALL, good
 
@@ -244,7 +244,7 @@ def _telling(measured: Measured, known: Usual) -> _Telling:
     for probe in measured.probes:
         if probe.answered and probe.took <= known.late:
             good_ones.append(probe)
-        elif (probe.answered or probe.error == "timeout") and probe.took - probe.slept <= known.late:
+        elif (probe.answered or probe.error == TIMEOUT) and probe.took - probe.slept <= known.late:
             continue  # it looks late because the prober was
         else:
             bad_ones.append(probe)

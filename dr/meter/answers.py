@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dr.evidence.samples import ACKNOWLEDGED, FAILED, INDETERMINATE
+from dr.evidence.samples import ACKNOWLEDGED, FAILED, INDETERMINATE, TIMEOUT
 
-TIMEOUT, BROKEN = "timeout", "broken"
-"""The words for no answer in time, and for a connection that broke."""
+BROKEN = "broken"
+"""The word for a connection that broke."""
 
 _WORDS = {
     "25006": "read-only",

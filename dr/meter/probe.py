@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 
 from dr.domain.errors import ProviderError
-from dr.evidence.samples import sample_line
+from dr.evidence.samples import TIMEOUT, sample_line
 from dr.meter import loop
 from dr.meter.http import Endpoint, MalformedError, fault, response
 from dr.meter.loop import AWAKE, Lines
@@ -28,7 +28,7 @@ IDLE = 16
 """Connections kept open for reuse."""
 STALE = SECOND // 50
 """Nanoseconds after the sending within which a reused connection shows that it had been closed while it was idle."""
-ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ETIMEDOUT: "timeout"}
+ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ETIMEDOUT: TIMEOUT}
 
 Sampled = tuple[int, int, int, int, int, str, int]
 """What ``sample_line`` takes."""
@@ -132,7 +132,7 @@ class Prober:
         while self._flying and (self._flying[0].over or self._flying[0].until <= now):
             probe = self._flying.popleft()
             if not probe.over:
-                self._finish(probe, now, 0, "timeout")
+                self._finish(probe, now, 0, TIMEOUT)
                 if probe.connection is not None:
                     self._close(probe.connection)
 

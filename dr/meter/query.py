@@ -25,8 +25,8 @@ from typing import Protocol
 import psycopg
 from psycopg import pq
 
-from dr.evidence.samples import FAILED, INDETERMINATE
-from dr.meter.answers import TIMEOUT, Answer, opening_failed, outcome
+from dr.evidence.samples import FAILED, INDETERMINATE, TIMEOUT
+from dr.meter.answers import Answer, opening_failed, outcome
 from dr.meter.login import Addresses, Login
 from dr.meter.loop import AWAKE
 from dr.meter.pace import SECOND

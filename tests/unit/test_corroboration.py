@@ -49,6 +49,15 @@ def test_latency_is_compared_of_requests_that_were_answered() -> None:
     assert judge(seen(), Script([Out(5.0, 15.0, "silent")], after=60)).status is Status.MET
 
 
+def test_what_the_prober_gave_up_is_no_error_of_a_service_that_answered_it_late() -> None:
+    hung = Script([Out(5.0, 15.0, "hang")], after=60)
+    late = {"errors": points(lambda _: 0.0), "latency": points(lambda at: 4.7 if 15 <= at < 45 else 0.004)}
+    found = judge(seen(**late), hung)
+    assert found.status is Status.MET, found.because
+    prompt = judge(seen(errors=points(lambda _: 0.0)), hung)
+    assert (prompt.status, "(p95, errors)" in prompt.because) == (Status.INCONCLUSIVE, True), prompt.because
+
+
 @pytest.mark.parametrize(
     ("script", "changed", "named"),
     [
