@@ -56,6 +56,8 @@ class Samples:
     timeout: float
     start: Stamp
     samples: tuple[Sample, ...]
+    processor: float | None = None
+    """The prober's own share of one processor, as it noted it when it ended."""
 
     def wall(self, mono_ns: int) -> float:
         return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
@@ -93,6 +95,8 @@ class Markers:
     offset: float
     uncertainty: float
     markers: tuple[Marker, ...]
+    processor: float | None = None
+    """The writer's own share of one processor, as it noted it when it ended."""
 
     def wall(self, mono_ns: int) -> float:
         return self.start.at + (mono_ns - self.start.mono_ns) / 1e9

@@ -81,7 +81,7 @@ def load_samples(path: Path) -> Samples | None:
     if read is None:
         return None
     first, start, samples = read
-    return Samples(str(first["path"]), float(first["rate"]), float(first["timeout"]), start, samples)
+    return Samples(str(first["path"]), float(first["rate"]), float(first["timeout"]), start, samples, _processor(path))
 
 
 def load_markers(path: Path) -> Markers | None:
@@ -92,7 +92,8 @@ def load_markers(path: Path) -> Markers | None:
     first, start, markers = read
     offset, uncertainty = float(first.get("offset", 0.0)), float(first.get("uncertainty", 0.0))
     return Markers(
-        str(first["path"]), float(first["rate"]), float(first["timeout"]), start, offset, uncertainty, markers
+        *(str(first["path"]), float(first["rate"]), float(first["timeout"]), start),
+        *(offset, uncertainty, markers, _processor(path)),
     )
 
 
@@ -115,13 +116,23 @@ def _key(line: Sample | Marker) -> tuple[int, int]:
 
 def last_line(path: Path) -> dict[str, Any] | None:
     """The newest whole line that is a probe or a write, or None. Reads the end of the file alone."""
+    return _newest(path, "due")
+
+
+def _processor(path: Path) -> float | None:
+    """What the newest footer says of the meter's share of a processor."""
+    found = (_newest(path, "end") or {}).get("processor")
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _newest(path: Path, has: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - TAIL))
         tail = file.read().splitlines(keepends=True)
-    return next((found for line in reversed(tail) if (found := _parsed(line)) is not None and "due" in found), None)
+    return next((found for line in reversed(tail) if (found := _parsed(line)) is not None and has in found), None)
 
 
 def next_number(path: Path) -> int:

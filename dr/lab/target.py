@@ -62,7 +62,8 @@ def render(
         endpoint=api,
         credentials=Credentials(str(directory / "aws-credentials"), PROFILE),
         grants=(Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
-        emulated="RDS emulated",
+        # An endpoint keeps its address here, where RDS keeps its name: nobody has to look it up anew.
+        emulated="RDS emulated, DNS resolution not exercised",
         database=DatabaseConfig(
             name=DATABASE,
             harness=login(HARNESS),

@@ -22,6 +22,7 @@ from dr.drivers.process import PidFile, alive
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
 from dr.meter.http import endpoint, request
+from dr.meter.loop import processor_share
 from dr.meter.pace import spread
 from dr.meter.probe import Prober, Settings
 
@@ -95,8 +96,9 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     prober = Prober(settings, first, journal.write, ended)
     be_punctual()
     journal.write(header(config["path"], config["rate"], config["timeout"], SystemClock().now()))
+    share = processor_share()
     why = prober.run()
-    journal.write(footer(why, prober.taken - 1, lateness=spread(prober.lateness)))
+    journal.write(footer(why, prober.taken - 1, lateness=spread(prober.lateness), processor=share()))
     return why
 
 

@@ -6,6 +6,7 @@ times (reading answers, writing lines, looking after its owner) never keeps it f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Generic, Protocol, TypeVar
@@ -55,6 +56,12 @@ class Work(Protocol):
 
     def turn(self, until: int) -> None:
         """Wait until ``until`` at most for what comes in, and handle it."""
+
+
+def processor_share() -> Callable[[], float]:
+    """Gives, when called, this process's share of one processor since now."""
+    spent, began = time.process_time(), time.monotonic()
+    return lambda: (time.process_time() - spent) / (time.monotonic() - began)
 
 
 def run(work: Work, pace: Pace, ended: Callable[[], str]) -> tuple[str, int]:

@@ -147,9 +147,9 @@ def write_markers(config: dict[str, Any], journal: Callable[[Path], Journal], en
     writer = Writer(login, marker_table(config["run_id"], config["path"]), rate, timeout, out.write)
     writer.queries.warm()
     out.write(header(config["path"], rate, timeout, SystemClock().now(), offset, uncertainty))
-    spent, began = time.process_time(), time.monotonic()
+    share = loop.processor_share()
     why, after = loop.run(writer, Pace(monotonic_ns() + SECOND // 100, rate, first), ended)
-    share = (time.process_time() - spent) / (time.monotonic() - began)
+    processor = share()
     writer.finish()
-    out.write(footer(why, after - 1, lateness=spread(writer.lateness), processor=share))
+    out.write(footer(why, after - 1, lateness=spread(writer.lateness), processor=processor))
     return why

@@ -62,8 +62,10 @@ def read_rows(config: dict[str, Any], journal: Callable[[Path], Journal], ended:
     reader = Reader(logins, rate, timeout, out.write)
     reader.queries.warm()
     out.write(header(config["path"], rate, timeout, SystemClock().now()))
+    share = loop.processor_share()
     why, after = loop.run(reader, Pace(monotonic_ns() + SECOND // 100, rate, first), ended)
+    processor = share()
     reader.queries.finish()
     reader.lines.flush()
-    out.write(footer(why, after - 1, lateness=spread(reader.lateness)))
+    out.write(footer(why, after - 1, lateness=spread(reader.lateness), processor=processor))
     return why

@@ -119,6 +119,8 @@ def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: i
     if verdict.phases:
         phases = ", ".join(f"{name} {words.duration(seconds)}" for name, seconds in totals(verdict.phases))
         lines += _labelled("Phases", phases, width, style)
+    if summary.harness:
+        lines += _labelled("Harness", summary.harness, width, style)
     if summary.differences:
         lines += _labelled("Differs", "; ".join(_difference(d) for d in summary.differences), width, style)
     if summary.connect:
@@ -184,7 +186,12 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
     summary = summarise(evidence, verdict)
     label = f" ({evidence.record.emulated})" if evidence.record.emulated else ""
     lines = [f"# {summary.word.upper()}: {_inline(summary.title)}{_inline(label)}", "", _inline(summary.headline), ""]
-    facts = (("Run", verdict.run), *((fact.name, fact.sentence) for fact in summary.facts), ("Copy", summary.kept))
+    facts = (
+        ("Run", verdict.run),
+        *((fact.name, fact.sentence) for fact in summary.facts),
+        ("Copy", summary.kept),
+        ("Harness", summary.harness),
+    )
     lines += _grid(("", ""), [(f"**{name}**", _inline(value)) for name, value in facts if value])
     rows = [
         (f"**{f.status}**", _inline(name), words.measured(f), words.limit(f), _inline(f.because))

@@ -73,6 +73,8 @@ class Summary:
     """Steps; empty where there is nothing to cut over to."""
     differences: tuple[Difference, ...]
     """Unexpected ones first."""
+    harness: str
+    """The meters' own share of a processor, or ""."""
 
 
 def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
@@ -92,6 +94,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         kept=_kept(evidence, verdict),
         cut_over=_cut_over(evidence, verdict, standing) if standing else (),
         differences=_differences(evidence),
+        harness=_harness(evidence),
     )
 
 
@@ -184,6 +187,15 @@ def _judged(verdict: Verdict) -> str:
         if names:
             counts.append(f"{len(names)} of {len(verdict.findings)} {status} ({', '.join(dict.fromkeys(names))})")
     return f"{'; '.join(counts)}."
+
+
+def _harness(evidence: Evidence) -> str:
+    """What measuring took: a harness that is short of processor measures itself."""
+    markers = {f"markers on {path}": of.processor for path, of in evidence.markers.items()}
+    shares = {**{path: of.processor for path, of in evidence.samples.items()}, **markers}
+    known = {name: share for name, share in shares.items() if share is not None}
+    each = ", ".join(f"{name} {share:.1%}" for name, share in known.items())
+    return f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
 
 
 def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:

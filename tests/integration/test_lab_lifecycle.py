@@ -104,7 +104,7 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
 
     target = find_target(Settings(), "lab")
     assert target.endpoint == outcome.presence.api
-    assert target.emulated == "RDS emulated"
+    assert target.emulated == "RDS emulated, DNS resolution not exercised"
     assert {grant.value for grant in target.grants} == {"markers", "faults", "disposable"}
 
     ports = [port_of(outcome.presence.api), port_of(outcome.presence.service), outcome.presence.control]

@@ -77,6 +77,15 @@ def test_text_says_what_is_emulated() -> None:
     assert "RDS emulated" in text(drill(), verdict()).splitlines()[0]
 
 
+def test_what_measuring_took_is_told_in_every_form_and_nothing_where_it_is_not_known() -> None:
+    of = drill()
+    told = replace(of, samples={path: replace(s, processor=0.025) for path, s in of.samples.items()})
+    share = f"{0.025 * len(of.samples):.1%} of one processor"
+    for form in (text, markdown, html):
+        assert share in re.sub(r"\s+", " ", form(told, verdict())), form
+        assert "of one processor" not in form(of, verdict())
+
+
 def test_text_lists_the_worst_findings_first_with_their_whole_reason() -> None:
     rows = text(drill(), verdict(), width=60)
     order = [line.split()[0] for line in rows.splitlines() if re.match(r"  (met|missed|inconclusive) ", line)]

@@ -25,10 +25,11 @@ def test_what_was_written_is_loaded(tmp_path: Path) -> None:
         header("source", 50.0, 2.0, STAMP)
         + sample_line(1, 30, 31, 40, 200, "", 1)
         + sample_line(0, 10, 0, 20, 0, "timeout", 2)
-        + footer("stopped", 1, lateness={"p95": 0.0001})
+        + footer("stopped", 1, lateness={"p95": 0.0001}, processor=0.031)
     )
     found = load_samples(file)
     assert found is not None
+    assert found.processor == 0.031
     assert (found.path, found.rate, found.timeout, found.start) == ("source", 50.0, 2.0, STAMP)
     assert [(s.n, s.due, s.sent, s.done, s.status, s.error, s.late) for s in found.samples] == [
         (0, 10, 0, 20, 0, "timeout", 2),
@@ -114,6 +115,9 @@ def test_the_last_line_is_the_newest_probe_and_no_footer(tmp_path: Path) -> None
     file.write_bytes(
         header("source", 50.0, 2.0, STAMP) + sample_line(7, 10, 11, 20, 200, "", 0) + footer("stopped", 7) + b'{"n": 8'
     )
+    measured = load_samples(file)
+    assert measured is not None
+    assert measured.processor is None, "a footer that says nothing of it"
     found = last_line(file)
     assert found is not None
     assert found["n"] == 7
