@@ -80,8 +80,10 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
         if isinstance(figures, str):
             return unknown(demand, figures)
         compared.append(figures)
-    because = f"{', '.join(f.told for f in compared)}.{_scraped(seen)} {_alerts(seen)}"
-    against = [NAMES[f.objective] for f in compared if f.contradictory and not _answered_late(f, compared)]
+    late = [f for f in compared if f.contradictory and _answered_late(f, compared)]
+    note = " The service answered later what the prober had given up." if late else ""
+    because = f"{', '.join(f.told for f in compared)}.{note}{_scraped(seen)} {_alerts(seen)}"
+    against = [NAMES[f.objective] for f in compared if f.contradictory and f not in late]
     if against:
         return unknown(demand, f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
     return finding(demand, Status.MET, f"Prometheus agrees: {because}")

@@ -54,6 +54,7 @@ def test_what_the_prober_gave_up_is_no_error_of_a_service_that_answered_it_late(
     late = {"errors": points(lambda _: 0.0), "latency": points(lambda at: 4.7 if 15 <= at < 45 else 0.004)}
     found = judge(seen(**late), hung)
     assert found.status is Status.MET, found.because
+    assert "The service answered later what the prober had given up." in found.because
     prompt = judge(seen(errors=points(lambda _: 0.0)), hung)
     assert (prompt.status, "(p95, errors)" in prompt.because) == (Status.INCONCLUSIVE, True), prompt.because
 
