@@ -25,7 +25,7 @@ from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import TIMEOUT
 from dr.judge.alerts import stretches
 from dr.judge.findings import finding, unknown
-from dr.judge.interruption import VOID_SHARE
+from dr.judge.interruption import VOID_SHARE, settled
 from dr.judge.windows import good, p95, slo_of
 
 HOLD = 300.0
@@ -73,7 +73,10 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, f"Path {demand.path} was not measured, or has no SLO to compare.")
     disaster = evidence.disaster()
     begin = measured.wall(min(s.due for s in measured.samples))
-    window = (begin if disaster is None else disaster, measured.wall(max(s.done for s in measured.samples)))
+    # What was probed after the path had settled, Prometheus was not asked for.
+    last = settled(evidence, demand.path)
+    end = measured.wall(max(s.done for s in measured.samples if last is None or s.n <= last))
+    window = (begin if disaster is None else disaster, end)
     compared = []
     for objective, limit in limits.items():
         figures = _compare(seen, measured, objective, limit, window)

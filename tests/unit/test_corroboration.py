@@ -104,6 +104,19 @@ def test_a_path_without_an_slo_has_nothing_to_compare() -> None:
     assert judge_corroborated(bare, ASKED).status is Status.INCONCLUSIVE
 
 
+def test_what_was_probed_after_the_path_had_settled_is_not_asked_of_prometheus() -> None:
+    asked = seen(
+        errors=points(lambda at: 0.2 if 10 <= at < 30 else 0.0, last=30), latency=points(lambda _: 0.004, last=30)
+    )
+    assert judge(asked).status is Status.INCONCLUSIVE, "half of the time that counts is missing"
+    found = of(OUT)
+    last = max(s.n for s in found.samples["source"].samples if found.samples["source"].wall(s.due) < DISASTER + 30)
+    entries = tuple(replace(e, data={**e.data, "last": last}) if "last" in e.data else e for e in found.entries)
+    observed = (Observation("prometheus", "source", asked, DISASTER + 60),)
+    judged = judge_corroborated(replace(found, entries=entries, observations=observed), ASKED)
+    assert judged.status is Status.MET, judged.because
+
+
 def test_scrapes_that_failed_are_told() -> None:
     halves = [[DISASTER - 60, DISASTER + 26], [DISASTER + 34, DISASTER + 60]]
     found = judge(seen(up=halves))
