@@ -102,7 +102,8 @@ class MeasuringProvider:
 
     def _marking(self, verb: Verb, path: str, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
         suffix = "" if path == SOURCE else f"-{path}"
-        args = {"login": self._writing_to(path, facts), "run_id": run.id, "path": path}
+        # Past the pooler, whose connections may lead to a server that was given up.
+        args = {"login": self._direct(facts), "run_id": run.id, "path": path}
         drop = Call(
             f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args, deadline=TABLE_DEADLINE
         )
@@ -123,7 +124,12 @@ class MeasuringProvider:
             phase="measure",
             driver="measuring",
             operation="mark",
-            args={**args, "rate": meter.markers, "timeout": meter.timeout},
+            args={
+                **args,
+                "login": self._writing_to(path, facts),
+                "rate": meter.markers,
+                "timeout": meter.timeout,
+            },
             undo=self._stopping(verb, f"mark-{path}"),
             until="the first marker acknowledged",
             deadline=START_DEADLINE,
@@ -149,8 +155,10 @@ class MeasuringProvider:
     def _writing_to(self, path: str, facts: Facts) -> dict[str, Any]:
         if path == WRITES:
             return self._pooled(self._pooler(), self._pooler().entry)
-        host, port = _endpoint_of(facts, self._context.target.instance, "Markers cannot be written")
-        return self._login(host, port)
+        return self._direct(facts)
+
+    def _direct(self, facts: Facts) -> dict[str, Any]:
+        return self._login(*_endpoint_of(facts, self._context.target.instance, "Markers cannot be written"))
 
     def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
         """Every replica: through the pooler where it leads to them, else directly."""
