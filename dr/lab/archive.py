@@ -89,10 +89,31 @@ def hand_over(data: Path, archive: Path, timeline: int, own: Callable[[Path], No
         newest = max((one for one in kept if one[:8] == name[:8]), default="")
         if int(name[:8], 16) >= timeline or name[8:] >= segment_name(timeline, begins)[8:] or name <= newest:
             continue
-        ready = wal / "archive_status" / f"{name}.ready"
-        ready.touch()
-        own(ready)
-        ready.with_suffix(".done").unlink(missing_ok=True)
+        _offer(wal, name, own)
+        _status(wal, name, "done").unlink(missing_ok=True)
+
+
+def complete(data: Path, present: str, own: Callable[[Path], None]) -> None:
+    """Have a server that crashed archive what it had finished right before, and not noted to be finished.
+
+    PostgreSQL itself looks for such a segment only when it is to be removed, and the archive has a hole until then.
+    ``present``: the segment that the server writes now. ``own``: as above.
+    """
+    wal = data / "pg_wal"
+    for name in segments(wal):
+        noted = any(_status(wal, name, word).exists() for word in ("ready", "done"))
+        if name[:8] == present[:8] and name < present and not noted:
+            _offer(wal, name, own)
+
+
+def _offer(wal: Path, name: str, own: Callable[[Path], None]) -> None:
+    ready = _status(wal, name, "ready")
+    ready.touch()
+    own(ready)
+
+
+def _status(wal: Path, name: str, word: str) -> Path:
+    return wal / "archive_status" / f"{name}.{word}"
 
 
 def segments(archive: Path) -> set[str]:

@@ -169,10 +169,14 @@ def test_a_full_disk_ends_when_more_is_allocated(kept: Kept) -> None:
     eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
     kept.trouble.fill_disk(kept.key)
     eventually(lambda: kept.one["DBInstanceStatus"] == "storage-full", 30)
+    eventually(lambda: not kept.write(60), 30)
     kept("ModifyDBInstance", **ONE, AllocatedStorage=40, ApplyImmediately=True)
     eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
     eventually(lambda: kept.write(6), 30)
     assert kept.one["AllocatedStorage"] == 40
+    # What it wrote last before it ended is archived, too: nothing that comes after is restored without it.
+    written = time.time()
+    eventually(lambda: (kept.one["LatestRestorableTime"] or 0.0) > written, 30)
 
 
 def test_an_instance_lost_for_good_is_rebuilt_with_its_standby_and_the_replica_that_took_its_place(kept: Kept) -> None:

@@ -116,6 +116,7 @@ class Keeper:
         key = one.resource_id
         self._failed_starts.pop(key, None)
         if one.status == "storage-full":
+            self._servers.complete_archive(key)
             self._turn(one, "available", *IDLE)
         if key in self._partial:
             self._partial.discard(key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.lab import backup as backups
 from dr.lab import replication
-from dr.lab.archive import Coverage, hand_over, trim
+from dr.lab.archive import Coverage, complete, hand_over, trim
 from dr.lab.postgres import Server
 from dr.lab.rds import nodes as instances
 from dr.lab.rds import wires as network
@@ -130,6 +130,8 @@ class PostgresServers:
                 with suppress(DrError):
                     nodes.standby.server.start()
             self._open(nodes)
+            if nodes.source is None:
+                self.complete_archive(key)
 
     def stop(self, key: str) -> None:
         nodes = self.nodes(key)
@@ -189,6 +191,13 @@ class PostgresServers:
 
     def delete_backup(self, name: str) -> None:
         shutil.rmtree(self._backup(name), ignore_errors=True)
+
+    def complete_archive(self, key: str) -> None:
+        server = self.server(key)
+        with server.connect() as session:
+            row = session.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
+        if row is not None:
+            complete(server.data, row[0], self._site.own)
 
     def archive_now(self, key: str) -> None:
         self.server(key).switch_wal()

@@ -79,6 +79,9 @@ class Servers(Protocol):
 
     def delete_backup(self, name: str) -> None: ...
 
+    def complete_archive(self, key: str) -> None:
+        """Have the archive get what a server finished right before it crashed."""
+
     def archive_now(self, key: str) -> None:
         """Have the archive cover the present moment within a moment, instead of within seconds."""
 

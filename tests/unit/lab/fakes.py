@@ -147,6 +147,9 @@ class FakeServers:
     def delete_backup(self, name: str) -> None:
         self._call("delete_backup", name)
 
+    def complete_archive(self, key: str) -> None:
+        self._call("complete_archive", key)
+
     def archive_now(self, key: str) -> None:
         self._call("archive_now", key)
 
