@@ -77,7 +77,7 @@ class Kept:
         return standby is not None and standby.streaming and standby.synchronous
 
     def write(self, number: int) -> bool:
-        with suppress(psycopg.OperationalError), self._log_in() as session:
+        with suppress(psycopg.Error), self._log_in() as session:
             session.execute("CREATE TABLE IF NOT EXISTS written (n bigint)")
             session.execute("INSERT INTO written VALUES (%s)", (number,))
             return True
