@@ -150,7 +150,9 @@ def lab_up(*args: str, **env: str) -> Iterator[Lab]:
             lab.dr("lab", "up", *args, code=0)
             yield lab
         finally:
-            lab.dr("lab", "down", code=0)
+            if lab.dr("lab", "down").returncode:  # a run that a failed test left under way
+                lab.dr("abort", "--all")
+                eventually(lambda: lab.dr("lab", "down").returncode == 0, 60)
 
 
 def inject(lab: Lab, fault: str, **arguments: Any) -> Any:

@@ -1,6 +1,6 @@
 """Finish what was left: runs that were killed, and copies that no run owns any more.
 
-Called by: ``dr.cli`` (cleanup, abort), and before every new run on the same target.
+Called by: ``dr.cli`` (cleanup, abort, lab), and before every new run on the same target.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dr.config.model import Settings
 from dr.domain.errors import DrError
 from dr.domain.model import Purpose
 from dr.engine.perform import carry_out
+from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
+from dr.report.formats import document
 from dr.wiring import drivers, restorer
 
 
@@ -55,6 +57,26 @@ def _clean(session: Session) -> Outcome:
     if not leftovers and not session.directory.sealed():
         stays = seal(session, verdict)
     return Outcome(session.directory, verdict, leftovers, stays=stays)
+
+
+def abandon(target: str) -> list[Outcome]:
+    """Judge and seal the unfinished runs of a target that is gone with all that was on it: nothing is left to undo.
+
+    The target's lock is held.
+    """
+    return [_abandon(directory) for directory in unsealed(target)]
+
+
+def _abandon(directory: RunDirectory) -> Outcome:
+    clock = SystemClock()
+    ledger = directory.ledger(clock)
+    for call in ledger.state().open:
+        ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
+    evidence = directory.load(clock)
+    verdict = judge(evidence)
+    directory.write_verdict(document(evidence, verdict))
+    directory.seal(clock.now())
+    return Outcome(directory, verdict)
 
 
 def clean_orphans(settings: Settings, target: str, tell: Tell) -> tuple[list[str], list[str]]:

@@ -153,6 +153,17 @@ def locked(target: str) -> Iterator[None]:
         yield
 
 
+def busy(directory: RunDirectory) -> bool:
+    """Whether a run is under way on the target of ``directory``'s run; Chaos Toolkit by itself holds no target."""
+    if not directory.readable():
+        return False
+    try:
+        with locked(directory.record().plan.request.target):
+            return False
+    except RefusedError:
+        return True
+
+
 def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:
     """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its
     run directory and from another machine by its tag. Raises what the drivers' look and propose raise."""
@@ -229,8 +240,9 @@ def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
     unwound stays unsealed, so that the next command tries again.
     """
     leftovers = session.unwind(session.plan.request.keep)
-    verdict = judge(session.directory.load(session.context.clock))
-    session.directory.write_verdict(document(verdict))
+    evidence = session.directory.load(session.context.clock)
+    verdict = judge(evidence)
+    session.directory.write_verdict(document(evidence, verdict))
     if not leftovers and (session.plan.request.purpose is Purpose.DRILL or session.done()):
         seal(session, verdict)
     return verdict, leftovers

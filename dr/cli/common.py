@@ -174,7 +174,7 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
         return page.html(evidence, verdict)
     if form == "markdown":
         return formats.markdown(evidence, verdict)
-    return formats.junit([(evidence, verdict)]) if form == "junit" else formats.as_json(verdict)
+    return formats.junit([(evidence, verdict)]) if form == "junit" else formats.as_json(evidence, verdict)
 
 
 def moment(text: str, what: str) -> float:

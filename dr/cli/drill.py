@@ -80,6 +80,8 @@ def run_drills(
     wanted = tuple(_ours(known())) if everything else names
     if not wanted:
         raise UsageError("No drill was named.", "Give names, or --all; 'dr drill list' lists them.")
+    if junit is not None and not options["plan_only"]:
+        _check_writable(junit)
     settings = common.settings()
     ran: list[tuple[Session, Outcome]] = []
     refused: list[Refused] = []
@@ -141,7 +143,8 @@ def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple
     progress = common.Progress(settings.objectives.time_to_copy)
     drills.check_foreign(experiment, find_target(settings, options["target"]))
     with locked(options["target"]):
-        common.tell_cleaned(lambda: clean_drills(settings, options["target"], progress))
+        if not options["plan_only"]:
+            common.tell_cleaned(lambda: clean_drills(settings, options["target"], progress))
         wanted = drills.request(experiment, options["target"], options["keep"])
         prepared = prepare(settings, wanted, experiment.demands, progress)
         if options["plan_only"]:
@@ -158,9 +161,19 @@ def _print_json(ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> N
     """One document whatever the number of drills: the verdict of one, or a list."""
     from dr.report.formats import document
 
-    documents = [document(outcome.verdict) for _, outcome in ran]
+    documents = [document(outcome.run.load(session.context.clock), outcome.verdict) for session, outcome in ran]
     documents += [{"drill": one.drill, "target": one.target, "refused": one.because} for one in refused]
     click.echo(common.dumps(documents[0] if len(documents) == 1 else documents))
+
+
+def _check_writable(path: Path) -> None:
+    """Before a drill begins, and not after it. Raises UsageError."""
+    from dr.domain.errors import UsageError
+
+    try:
+        path.touch()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file for --junit.") from None
 
 
 def _write_junit(path: Path, ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:

@@ -51,6 +51,8 @@ def history(output: str) -> None:
         request = directory.record().plan.request
         document = directory.verdict_document() or {}
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
+        if document.get("verified") is False and came_out == "met":
+            came_out = "not verified"
         rows.append(
             {"run": directory.id, "what": request.drill or "restore", "target": request.target, "verdict": came_out}
         )
@@ -65,6 +67,7 @@ def _judged(run: str) -> tuple[Any, Any, Any]:
     """A run's directory, evidence and verdict, judged anew. A run without a seal proves nothing: that is a problem."""
     from dataclasses import replace
 
+    from dr.app.session import busy
     from dr.config.load import home
     from dr.evidence.clock import SystemClock
     from dr.evidence.directory import find_run
@@ -73,5 +76,6 @@ def _judged(run: str) -> tuple[Any, Any, Any]:
     directory = find_run(home(), run)
     evidence = directory.load(SystemClock())
     if not directory.sealed():
-        evidence = replace(evidence, problems=(*evidence.problems, "the run is not sealed: it never came to its end"))
+        why = "it is still under way" if busy(directory) else "it never came to its end"
+        evidence = replace(evidence, problems=(*evidence.problems, f"the run is not sealed: {why}"))
     return directory, evidence, judge(evidence)

@@ -52,5 +52,5 @@ def failover(
         outcome = order.run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(document(outcome.verdict)))
+            click.echo(common.dumps(document(outcome.run.load(session.context.clock), outcome.verdict)))
     ctx.exit(code)

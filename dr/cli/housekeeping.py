@@ -86,6 +86,7 @@ def _left(outcome: Outcome) -> str:
 def abort(run: str | None, everything: bool) -> None:
     """Tell a run to stop: it unwinds, judges and seals itself. What is no longer running, 'dr cleanup' finishes."""
     from dr.app.cleanup import unsealed
+    from dr.app.session import busy
     from dr.config.load import home
     from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
@@ -98,7 +99,8 @@ def abort(run: str | None, everything: bool) -> None:
             click.echo(f"{directory.id} has already ended.")
             continue
         directory.halt("dr abort was called")
-        click.echo(f"{directory.id} was told to stop.")
+        alive = "" if busy(directory) else f" If nothing of it runs any more, 'dr cleanup {directory.id}' finishes it."
+        click.echo(f"{directory.id} was told to stop.{alive}")
     if not chosen:
         click.echo("No run is under way.")
 

@@ -5,6 +5,7 @@ Called by: ``dr.cli``.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -24,12 +25,16 @@ def lab() -> None:
 def up(patients: int, load: Path | None, single: bool) -> None:
     """Start the lab, or find it running."""
     from dr.app.baseline import take
+    from dr.app.session import locked
     from dr.config.load import LAB
     from dr.lab import control
 
     def baseline() -> None:
         take(LAB)
 
+    with suppress(RefusedError), locked(LAB):  # a run that is under way on a lab that died ends by itself
+        if not control.is_running():
+            _tell_abandoned()
     outcome = control.up(
         patients, load, baseline, single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
     )
@@ -86,8 +91,21 @@ def env() -> None:
 def down() -> None:
     """Stop everything of the lab and remove its state; the evidence of runs stays."""
     from dr.app.baseline import forget
+    from dr.app.session import locked
     from dr.config.load import LAB
     from dr.lab import control
 
-    forget(LAB)
-    click.echo("The lab is down." if control.down() else "The lab was not running.")
+    with locked(LAB):
+        forget(LAB)
+        was_there = control.down()
+        _tell_abandoned()
+    click.echo("The lab is down." if was_there else "The lab was not running.")
+
+
+def _tell_abandoned() -> None:
+    """End the runs that were not finished on a lab that is gone, and say so."""
+    from dr.app.cleanup import abandon
+    from dr.config.load import LAB
+
+    for ended in abandon(LAB):
+        click.echo(f"Run {ended.run.id} was not finished; it went with its lab: {ended.verdict.status}.", err=True)

@@ -52,7 +52,7 @@ def restore(
         outcome = run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(document(outcome.verdict)))
+            click.echo(common.dumps(document(outcome.run.load(session.context.clock), outcome.verdict)))
         common.tell_cleaned(lambda: clean_drills(settings, session.context.name, session.tell))
     ctx.exit(code)
 

@@ -119,12 +119,12 @@ def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
             continue
         if run.purpose is Purpose.RESTORE and tags.get("dr:purpose") == Purpose.DRILL:
             continue  # what a killed drill left must not keep anybody from restoring on call
-        other = tags["dr:run"]
-        drill = tags.get("dr:purpose") == Purpose.DRILL
-        hint = f"'dr cleanup {other}' removes it." if drill else f"Finish it with 'dr restore --resume {other}'."
+        other, what = tags["dr:run"], f"{resource.identifier} ({resource.status})"
+        hint = f"'dr restore --resume {other}' goes on with it; 'dr cleanup {other}' ends its run and leaves it alone."
+        if tags.get("dr:purpose") == Purpose.DRILL:
+            hint = f"'dr cleanup {other}' removes it."
         raise RefusedError(
-            f"Another restoration of {source} is under way: {resource.identifier} ({resource.status}) of run {other}.",
-            f"Wait for it. {hint}",
+            f"Another restoration of {source} is not finished: {what} of run {other}.", f"If nobody is at it: {hint}"
         )
 
 

@@ -82,7 +82,7 @@ class RunDirectory:
 
     def record_digest(self) -> str:
         """The digest of run.json, which its acceptance in the ledger names."""
-        return _digest((self.path / "run.json").read_bytes())
+        return _digest(_content(self.path / "run.json"))
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.path / "ledger.jsonl", clock)
@@ -140,18 +140,17 @@ class RunDirectory:
 
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
-        path = self.path / "ledger.jsonl"
-        ledger = path.read_bytes() if path.is_file() else b""
+        ledger = _content(self.path / "ledger.jsonl")
         document = {
             "at": at.at,
-            "files": {name: _digest(path.read_bytes()) for name, path in self._sealable()},
+            "files": {name: _digest(_content(path)) for name, path in self._sealable()},
             "ledger": {"length": len(ledger), "digest": _digest(ledger)},
         }
         write_atomically(self.path / "seal.json", json.dumps(document, indent=2).encode())
 
     def seal_digest(self) -> str:
         path = self.path / "seal.json"
-        return _digest(path.read_bytes()) if path.exists() else ""
+        return _digest(_content(path)) if path.exists() else ""
 
     def load(self, clock: Clock) -> Evidence:
         """All evidence, with what is wrong with it in ``problems``. Raises EvidenceError without a run.json."""
@@ -159,7 +158,10 @@ class RunDirectory:
         problems = list(self._broken_seals())
         if not ledger.intact():
             problems.append("ledger.jsonl was altered: its chain of hashes is broken")
-        entries = ledger.entries(self._sealed_length())  # what clean-up appended later is no evidence
+        try:
+            entries = ledger.entries(self._sealed_length())  # what clean-up appended later is no evidence
+        except EvidenceError:
+            entries = ()
         accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
         if accepted != self.record_digest():
             problems.append("run.json is not what was accepted in the ledger")
@@ -191,17 +193,16 @@ class RunDirectory:
         try:
             seal = json.loads((self.path / "seal.json").read_bytes())
             files, length, digest = seal["files"], seal["ledger"]["length"], seal["ledger"]["digest"]
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             yield "seal.json was altered: it cannot be read"
             return
         present = dict(self._sealable())
         for name in sorted({*files, *present}):
             if name not in present:
                 yield f"{name} is missing since the seal"
-            elif name not in files or _digest(present[name].read_bytes()) != files[name]:
+            elif name not in files or _digest(_content(present[name])) != files[name]:
                 yield f"{name} was altered after the seal"
-        ledger = self.path / "ledger.jsonl"
-        if _digest(ledger.read_bytes()[:length] if ledger.is_file() else b"") != digest:
+        if _digest(_content(self.path / "ledger.jsonl")[:length]) != digest:
             yield "ledger.jsonl was altered after the seal"
 
     def _journal(self) -> Mapping[str, Any] | None:
@@ -210,7 +211,7 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            journal = json.loads(path.read_bytes())
+            journal = json.loads(_content(path))
         except ValueError:
             return {}
         return journal if isinstance(journal, dict) else {}
@@ -219,7 +220,7 @@ class RunDirectory:
         """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""
         path = self.path / "observations.jsonl"
         found = []
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        for line in _content(path).splitlines():
             with suppress(msgspec.DecodeError):
                 found.append(msgspec.json.decode(line, type=Observation))
         return tuple(found)
@@ -233,6 +234,14 @@ def _ends_whole(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing where there is none, or it cannot be read: then it is not what was sealed."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _digest(content: bytes) -> str:

@@ -130,15 +130,27 @@ class Ledger:
             raise ProviderError(f"{self._path} cannot be written: the disk is full.", "Free space on it.")
 
     def entries(self, length: int | None = None) -> tuple[Entry, ...]:
-        """All entries (of the first ``length`` bytes) up to the first that is torn or altered."""
-        return self._read(self._path.read_bytes()[:length])[0] if self._path.is_file() else ()
+        """All entries (of the first ``length`` bytes) up to the first that is torn or altered; none without a file.
+
+        Raises EvidenceError where it cannot be read: what was done, and is to be undone, is not known then.
+        """
+        return self._read(self._content()[:length])[0]
 
     def intact(self) -> bool:
         """Whether every whole line belongs to the chain."""
-        if self._path.exists() and not self._path.is_file():
+        try:
+            content = self._content()
+        except EvidenceError:
             return False
-        content = self._path.read_bytes() if self._path.exists() else b""
         return self._read(content)[1] >= content.rfind(b"\n") + 1
+
+    def _content(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise EvidenceError(f"{self._path} cannot be read: {error.strerror}.", "Restore it from a copy.") from None
 
     def state(self) -> State:
         return fold(self.entries())

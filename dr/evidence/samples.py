@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,12 +127,13 @@ def _processor(path: Path) -> float | None:
 
 
 def _newest(path: Path, has: str) -> dict[str, Any] | None:
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - TAIL))
+            tail = file.read().splitlines(keepends=True)
+    except OSError:
         return None
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - TAIL))
-        tail = file.read().splitlines(keepends=True)
     return next((found for line in reversed(tail) if (found := _parsed(line)) is not None and has in found), None)
 
 
@@ -163,10 +165,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Whole lines, beginning with the first header. Lines are read one at a time: files may be large."""
-    if not path.exists():
-        return
     headed = False
-    with path.open("rb") as file:
+    with suppress(OSError), path.open("rb") as file:  # what cannot be read was not measured
         for line in file:
             found = _parsed(line)
             headed = headed or (found is not None and _heads(found))

@@ -97,7 +97,6 @@ def _up(
         automated_backup(SOURCE)
         if baseline is not None:
             baseline()
-        say("waiting for the standby and the read replicas")
         call(place, now.control, "settle")
         call(place, now.control, "ready")
     except BaseException:
@@ -196,9 +195,13 @@ def down() -> bool:
 def running() -> Presence:
     """The lab that runs. Raises RefusedError where none does."""
     now = presence.read(directory())
-    if now is None or presence.daemon(now) is None:
+    if now is None or not is_running():
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up'.")
     return now
+
+
+def is_running() -> bool:
+    return presence.daemon(presence.read(directory())) is not None
 
 
 @dataclass(frozen=True, slots=True)

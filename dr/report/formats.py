@@ -17,7 +17,7 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 from dr.domain.model import Finding, Status, Verdict
 from dr.evidence.model import Evidence
 from dr.report import words
-from dr.report.summary import Difference, Summary, summarise, totals
+from dr.report.summary import Difference, Summary, summarise, totals, verified
 
 Style = Callable[[str, str], str]
 """Text and its role (a status, "label" or "dim") to the text as a terminal shows it."""
@@ -139,14 +139,19 @@ def _difference(difference: Difference) -> str:
     return f"{difference.name} {difference.source} -> {difference.restored}{mark}"
 
 
-def document(verdict: Verdict) -> dict[str, Any]:
-    """verdict.json, as DESIGN.md has it. A bound without end is null, since JSON has no infinity."""
+def document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """verdict.json, as docs/design.md has it. A bound without end is null, since JSON has no infinity.
+
+    ``verified``: false for a copy that nobody has read, whatever the verdict on the rest; null where none was made.
+    """
     restored = verdict.restored
     return {
         "run": verdict.run,
         "drill": verdict.drill,
         "target": verdict.target,
+        "emulated": evidence.record.emulated,
         "verdict": str(verdict.status),
+        "verified": verified(evidence),
         "findings": [
             {
                 "objective": finding.objective,
@@ -176,9 +181,9 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def as_json(verdict: Verdict) -> str:
+def as_json(evidence: Evidence, verdict: Verdict) -> str:
     """``document`` as one JSON document."""
-    return json.dumps(document(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(document(evidence, verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def markdown(evidence: Evidence, verdict: Verdict) -> str:
@@ -263,6 +268,9 @@ def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
     suite = TestSuite(words.printable(f"{name} {verdict.run}"))
     for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
         suite.add_property(key, words.printable(value))
+    if verified(evidence) is False:
+        unread = Error("The copy was not verified: nobody has read it.", "not verified")
+        suite.add_testcase(_case(name, "verified", unread))
     seen: dict[str, int] = {}
     for finding in verdict.findings:
         case = f"{finding.objective} [{finding.path}]" if finding.path else finding.objective

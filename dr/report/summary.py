@@ -81,7 +81,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     """The summary of a run."""
     standing = None if _removed(evidence) else verdict.restored
     ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
-    hollow = verdict.status is Status.MET and _unverified(evidence)
+    hollow = verdict.status is Status.MET and verified(evidence) is False
     return Summary(
         title=f"{verdict.drill or _kind(evidence)} on {verdict.target}",
         word=UNVERIFIED if hollow else str(verdict.status),
@@ -161,16 +161,16 @@ def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
     return tuple(seconds.items())
 
 
-def _unverified(evidence: Evidence) -> bool:
-    """Whether the run restored a copy and was told not to read it."""
+def verified(evidence: Evidence) -> bool | None:
+    """Whether the run was to read the copy that it restored; None where it restored none."""
     verbs = {verb.name for verb in evidence.record.plan.request.verbs}
-    return "restore" in verbs and "examine" not in verbs
+    return "examine" in verbs if "restore" in verbs else None
 
 
 def _headline(evidence: Evidence, verdict: Verdict) -> str:
     """Is it good enough, and if not, why not."""
     judged = _judged(verdict)
-    return f"The copy was not verified: nobody has read it. {judged}" if _unverified(evidence) else judged
+    return f"The copy was not verified: nobody has read it. {judged}" if verified(evidence) is False else judged
 
 
 def _judged(verdict: Verdict) -> str:
@@ -365,7 +365,7 @@ def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple
         f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
         f"dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
     )
-    if _unverified(evidence):
+    if verified(evidence) is False:
         return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
         return steps

@@ -248,6 +248,46 @@ def test_an_experiment_that_makes_no_sense_is_a_usage_error(
     leaves_nothing(lab)
 
 
+def test_a_lab_waits_for_a_drill_under_way_and_takes_a_killed_one_with_it(own_lab: Lab) -> None:
+    running = own_lab.begin("drill", "run", "rds-pitr", "--yes")
+    eventually(lambda: any(intends(run, "restore") for run in own_lab.runs()[-1:]))
+    run = own_lab.runs()[-1]
+    refused = own_lab.dr("lab", "down", code=3)
+    assert "'dr abort' stops it" in refused.stderr
+    running.kill()
+    with suppress(ProcessLookupError):
+        os.kill(_child(run), signal.SIGKILL)
+    running.wait(10)
+    assert f"Run {run.name} was not finished" in own_lab.dr("lab", "down", code=0).stderr
+    assert (run / "seal.json").exists()
+    own_lab.dr("lab", "up", "--single", code=0)
+    assert "Nothing was left unfinished" in own_lab.dr("cleanup", code=0).stdout
+    assert "had been killed" not in own_lab.dr("drill", "run", "rds-pitr", "--plan", code=0).stderr
+
+
+def test_a_plan_cleans_nothing_up(lab: Lab) -> None:
+    running = lab.begin("drill", "run", "rds-pitr", "--yes")
+    eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
+    run = lab.runs()[-1]
+    running.kill()
+    with suppress(ProcessLookupError):
+        os.kill(_child(run), signal.SIGKILL)
+    running.wait(10)
+    before = (run / "ledger.jsonl").read_bytes()
+    planned = lab.dr("drill", "run", "rds-snapshot-restore", "--plan")
+    assert "had been killed" not in planned.stderr
+    assert (run / "ledger.jsonl").read_bytes() == before
+    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    leaves_nothing(lab)
+
+
+def test_a_junit_file_that_cannot_be_written_is_refused_before_the_drill(lab: Lab, tmp_path: Path) -> None:
+    known = lab.runs()
+    refused = lab.dr("drill", "run", "rds-pitr", "--yes", "--junit", str(tmp_path / "nowhere" / "x.xml"), code=2)
+    assert "cannot be written" in refused.stderr
+    assert lab.runs() == known
+
+
 def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
     eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dr.app.cleanup import abandon
 from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
 from dr.evidence.directory import RunDirectory, find_run, runs
@@ -148,6 +150,41 @@ def test_a_header_of_wrong_types_is_no_header(run: RunDirectory) -> None:
     header = '{"path": "restored", "rate": "fast", "timeout": 1, "stamp": {"at": 1, "mono_ns": 1, "boot": "b"}}'
     (run.path / "samples-restored.jsonl").write_text(header + "\n")
     assert run.load(CLOCK).samples == {}
+
+
+@pytest.mark.parametrize("name", ["observations.jsonl", "verdict.json", "seal.json", "journal.json", "ledger.jsonl"])
+def test_evidence_that_cannot_be_read_is_a_problem_and_no_defect(run: RunDirectory, name: str) -> None:
+    path = sealed(run).path / name
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    assert any(name in problem for problem in run.load(CLOCK).problems)
+
+
+@pytest.mark.parametrize("name", ["samples-source.jsonl", "markers-source.jsonl"])
+def test_measurements_that_cannot_be_read_were_not_taken(run: RunDirectory, name: str) -> None:
+    (run.path / name).mkdir()
+    found = run.load(CLOCK)
+    assert (found.samples, found.markers) == ({}, {})
+
+
+def test_what_is_to_be_undone_is_not_known_where_the_ledger_cannot_be_read(run: RunDirectory) -> None:
+    path = run.path / "ledger.jsonl"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        run.ledger(CLOCK).state()
+
+
+def test_a_run_ends_with_the_target_that_is_gone(run: RunDirectory, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    run.ledger(CLOCK).append("intent", "restore")
+    assert abandon("elsewhere") == []
+    (ended,) = abandon("lab")
+    assert (ended.run.id, str(ended.verdict.status), ended.leftovers) == (run.id, "inconclusive", ())
+    assert run.sealed()
+    assert run.ledger(CLOCK).state().open == ()
+    assert run.load(CLOCK).problems == ()
+    assert abandon("lab") == []
 
 
 def test_a_ledger_that_is_a_directory_is_a_problem_of_the_evidence(run: RunDirectory) -> None:

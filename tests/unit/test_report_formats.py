@@ -67,6 +67,8 @@ def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
     assert "The copy was not verified: nobody has read it." in said
     assert "1. The copy was not verified: read it before users depend on it." in said
     assert markdown(unverified(), met()).startswith("# NOT VERIFIED: ")
+    assert json.loads(as_json(unverified(), met()))["verified"] is False
+    assert JUnitXml.fromstring(junit([(unverified(), met())]).encode()).errors == 1
     page = html(unverified(), met())
     assert "<title>NOT VERIFIED: " in page
     assert 'class="hero inconclusive"' in page
@@ -209,8 +211,11 @@ def test_no_name_can_steer_the_terminal_or_end_the_psql_argument() -> None:
 
 
 def test_json_has_the_form_of_verdict_json() -> None:
-    read = json.loads(as_json(verdict()))
-    assert list(read) == ["run", "drill", "target", "verdict", "findings", "phases", "restored"]
+    read = json.loads(as_json(drill(), verdict()))
+    assert list(read) == [
+        *("run", "drill", "target", "emulated", "verdict", "verified", "findings", "phases", "restored")
+    ]
+    assert (read["emulated"], read["verified"]) == ("RDS emulated", True)
     assert list(read["findings"][0]) == [
         "objective",
         "path",
@@ -234,7 +239,7 @@ def test_json_has_the_form_of_verdict_json() -> None:
 
 def test_json_says_null_for_a_bound_without_end_and_for_nothing_restored() -> None:
     endless = replace(FINDINGS[0], measured=None, interval=(3600.0, math.inf))
-    read = document(replace(verdict(endless), restored=None))
+    read = document(drill(), replace(verdict(endless), restored=None))
     assert read["findings"][0]["interval"] == [3600.0, None]
     assert read["restored"] is None
 
