@@ -29,8 +29,9 @@ from dr.app.signals import halting
 from dr.config.load import home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, RefusedError, UsageError
-from dr.domain.model import Purpose, Request, Resource, Verb
+from dr.domain.model import Plan, Purpose, Request, Resource, Verb
 from dr.evidence.directory import find_run
+from dr.report.words import moment
 from dr.wiring import drivers, restorer
 
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
@@ -152,6 +153,18 @@ def _command(found: Resource) -> str:
         at = datetime.fromtimestamp(_covers(found) or 0.0, UTC)
         point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
     return f"dr restore --target {tags.get('dr:target')} {point}"
+
+
+def cautions(planned: Plan) -> tuple[str, ...]:
+    """What is to be known before consent, a sentence each."""
+    since = planned.request.since
+    points = [call.args.get("recovery_point") for call in planned.calls if call.restoration]
+    return tuple(
+        f"The recovery point, {moment(at)}, lies after the disaster (--since), so that the damage may be in it:"
+        " 'dr backups' lists earlier ones."
+        for at in points
+        if since is not None and isinstance(at, float) and at > since
+    )
 
 
 def asked(wanted: Request) -> dict[str, str]:

@@ -53,7 +53,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
         codes.add(_orphans(settings, target, progress))
     if not chosen:
-        click.echo("Nothing was left unfinished.")
+        click.echo("Nothing was left unfinished." if everything else f"Nothing was left unfinished on {target}.")
     ctx.exit(worst(codes))
 
 

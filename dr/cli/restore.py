@@ -36,12 +36,14 @@ def restore(
     The source is not touched. The restored instance stays until you adopt or delete it.
     """
     from dr.app.cleanup import clean_drills
-    from dr.app.restore import run
+    from dr.app.restore import cautions, run
     from dr.app.session import accept, locked
     from dr.report.formats import document
 
     settings = common.settings()
     prepared = _prepare(settings, target, options)
+    for sentence in cautions(prepared.session.plan):
+        click.echo(f"dr: {sentence}", err=True)
     if plan_only:
         common.print_plan(prepared, output)
         return

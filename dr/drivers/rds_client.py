@@ -33,6 +33,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from dr.config.model import Credentials, Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Grant
 from dr.drivers.rds_errors import from_code
 from dr.drivers.rds_settings import SET_BY
 
@@ -159,7 +160,9 @@ class RdsClient:
         if isinstance(error, _UNREACHABLE):
             return ProviderError(
                 f"{self.where} cannot be reached ({operation}: {text}).",
-                "Check the network and the target's endpoint and region.",
+                "'dr lab status' tells whether the lab runs, 'dr lab up' starts it."
+                if Grant.DISPOSABLE in self._target.grants
+                else "Check the network and the target's endpoint and region.",
                 code=type(error).__name__,
                 transient=True,
             )

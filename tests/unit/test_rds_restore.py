@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from dr.app.restore import cautions
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds_restore import propose
 from tests.unit.rds_support import NOW, SOURCE, description, facts, run, snapshot, target, window
 
@@ -56,6 +57,16 @@ def test_an_on_call_restore_passes_everything_that_rds_does_not_inherit() -> Non
         "PerformanceInsightsRetentionPeriod": 7,
     }
     assert configure.args["roles"] == [{"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Import"}]
+
+
+@pytest.mark.parametrize(("since", "warned"), [(None, False), (-60.0, True), (60.0, False)])
+def test_a_recovery_point_after_the_disaster_is_warned_of_before_anything_is_made(since: Any, warned: bool) -> None:
+    calls = planned(who=run(Purpose.RESTORE))
+    point = calls[0].args["recovery_point"]
+    asked = Request("prod", (), Purpose.RESTORE, since=None if since is None else point + since)
+    told = cautions(Plan(asked, run(Purpose.RESTORE), calls, ()))
+    assert bool(told) is warned
+    assert all("the damage may be in it" in sentence for sentence in told)
 
 
 def test_an_on_call_restore_has_the_sources_tags_no_expiry_and_no_undo() -> None:
