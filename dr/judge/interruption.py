@@ -7,7 +7,8 @@ The rule: a probe is bad that was not answered well, or later than ``Usual.late`
 before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when
 it goes on is seen by its lateness alone: a hang that no probe is late by lasts less than the lateness allowed and the
 time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
-times, too. An interruption in which nothing failed, and that is no longer than one before the disaster, prolongs none.
+times, too. An interruption in which nothing failed prolongs none where it is no longer than one before the disaster,
+or where it is brief and the path had been good for three windows beside it: then the outage was over, or not yet begun.
 
 Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
 the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
@@ -35,6 +36,10 @@ FEWEST = 20
 """Good probes before the disaster that tell what is usual."""
 TIMES = 3.0
 """A late answer is beyond so many times the usual p99."""
+BRIEF = 0.25
+"""Seconds of late answers, none of which failed, that are no return of an outage."""
+STEADY_WINDOWS = 3
+"""Windows in a row that are good end an outage (DESIGN, RTO)."""
 VOID_SHARE = 0.25
 """Share of the time after the disaster in which nothing may be known."""
 SHOWN = 5
@@ -110,13 +115,15 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What became of a path after the disaster. ``whole``: from the first interruption to the last; None without any.
+    """What became of a path after the disaster.
 
-    ``unseen``: seconds up to which an outage may have gone unseen. ``blind``: stretches nobody looked at. ``hung``:
-    requests that were over no sooner than their time-out.
+    ``pieces``: the interruptions that make the outage, ``whole``: from the first of them to the last; None without any.
+    ``slips``: interruptions that are none of it. ``unseen``: seconds up to which an outage may have gone unseen.
+    ``blind``: stretches nobody looked at. ``hung``: requests that were over no sooner than their time-out.
     """
 
     pieces: tuple[Interruption, ...]
+    slips: tuple[Interruption, ...]
     whole: Interruption | None
     unseen: float
     blind: tuple[tuple[float, float], ...]
@@ -226,7 +233,7 @@ def outage_of(evidence: Evidence, path: str) -> Outage | str:
     dark = sum(b - a for a, b in _gaps(measured, telling, disaster))
     if dark > VOID_SHARE * seconds:
         return f"Nobody looked at path {path} for {dark:.1f} of the {seconds:.1f} s after the disaster."
-    return _outage(measured, known, telling, disaster)
+    return _outage(measured, known, telling, disaster, STEADY_WINDOWS * evidence.record.window)
 
 
 def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[float, float]]:
@@ -252,23 +259,25 @@ def _telling(measured: Measured, known: Usual) -> _Telling:
     return _Telling(tuple(everything), tuple(good_ones), tuple(bad_ones))
 
 
-def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float) -> Outage:
+def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float, steady: float) -> Outage:
     steps = [b.asked - a.asked for a, b in pairwise(telling.all) if b.asked >= disaster]
     bad = {p.asked for p in telling.bad}
     blind = tuple((a, b) for a, b in _gaps(measured, telling, disaster) if a not in bad and b not in bad)
     every = list(_pieces(telling, known, measured.period))
-    pieces = tuple(p for p in every if p.ended.high >= disaster)
+    seen = tuple(p for p in every if p.ended.high >= disaster)
     usually = max((p.interval[1] for p in every if not p.failed and p.ended.high < disaster), default=0.0)
+    pieces = _counted(seen, usually, steady)
     return Outage(
         pieces=pieces,
-        whole=_whole(pieces, usually, blind),
+        slips=tuple(p for p in seen if p not in pieces),
+        whole=_whole(pieces, blind),
         unseen=max(steps, default=math.inf) + known.late - known.least,
         blind=blind,
         hung=sum(p.took >= measured.timeout for p in telling.bad if p.done >= disaster),
         measured=measured,
-        still_out=bool(pieces)
-        and math.isinf(pieces[-1].ended.high)
-        and measured.probes[-1].asked - pieces[-1].ended.low <= max(STALL, 2 * measured.period),
+        still_out=bool(seen)
+        and math.isinf(seen[-1].ended.high)
+        and measured.probes[-1].asked - seen[-1].ended.low <= max(STALL, 2 * measured.period),
     )
 
 
@@ -325,18 +334,36 @@ def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float)
     return Edge(low, (best + up) / 2, high)
 
 
-def _whole(pieces: Sequence[Interruption], usually: float, blind: Sequence[tuple[float, float]]) -> Interruption | None:
-    """From the first interruption to the last, and to the end of what nobody looked at before or after them.
+def _counted(seen: Sequence[Interruption], usually: float, steady: float) -> tuple[Interruption, ...]:
+    """The interruptions that make the outage: without any that does, the longest.
 
-    ``usually``: seconds of the longest interruption before the disaster.
+    ``usually``: seconds of the longest interruption before the disaster. ``steady``: seconds that a path is good for
+    when it is back.
     """
+
+    def alone(at: int) -> bool:
+        before = math.inf if at == 0 else seen[at].began.best - seen[at - 1].ended.best
+        after = math.inf if at + 1 == len(seen) else seen[at + 1].began.best - seen[at].ended.best
+        return min(before, after) >= steady
+
+    def slips(at: int) -> bool:
+        piece = seen[at]
+        if piece.failed or math.isinf(piece.ended.high):
+            return False
+        return piece.interval[1] <= usually or (piece.seconds <= BRIEF and alone(at))
+
+    counted = tuple(piece for at, piece in enumerate(seen) if not slips(at))
+    return counted or tuple(sorted(seen, key=lambda piece: -piece.seconds)[:1])
+
+
+def _whole(pieces: Sequence[Interruption], blind: Sequence[tuple[float, float]]) -> Interruption | None:
+    """From the first interruption to the last, and to the end of what nobody looked at before or after them."""
     if not pieces:
         return None
-    counted = [p for p in pieces if p.failed or p.interval[1] > usually] or pieces
-    began, ended = counted[0].began, counted[-1].ended
+    began, ended = pieces[0].began, pieces[-1].ended
     earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
     latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
-    failed = any(p.failed for p in counted)
+    failed = any(p.failed for p in pieces)
     return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), failed)
 
 
@@ -353,7 +380,7 @@ def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
         because = f"Never out; an outage of less than {high * 1000:.0f} ms may have gone unseen."
     else:
         seconds, (low, high) = found.whole.seconds, found.whole.interval
-        because = f"{_told(found, found.whole, disaster)}{_blind(found, disaster)}{_hung(found)}"
+        because = f"{_told(found, found.whole, disaster)}{_slips(found)}{_blind(found, disaster)}{_hung(found)}"
     if math.isinf(high):
         return _never_back(demand, found, low, because)
     high = max(high, found.unseen)
@@ -382,6 +409,13 @@ def _told(found: Outage, whole: Interruption, disaster: float) -> str:
     shown = [f"{p.seconds:.2f} s from {p.began.best - disaster:.2f} s" for p in found.pieces[:SHOWN]]
     more = f" and {len(found.pieces) - SHOWN} more" if len(found.pieces) > SHOWN else ""
     return f"{said}, in {len(found.pieces)} pieces: {', '.join(shown)}{more}."
+
+
+def _slips(found: Outage) -> str:
+    if not found.slips:
+        return ""
+    longest = max(piece.seconds for piece in found.slips)
+    return f" {len(found.slips)} times besides, answers were late by {longest:.2f} s at most, and none failed."
 
 
 def _blind(found: Outage, disaster: float) -> str:

@@ -186,6 +186,21 @@ def test_a_pause_that_the_path_had_before_the_disaster_too_prolongs_no_outage() 
     assert "in 2 pieces" in found.because
 
 
+def test_a_moment_of_late_answers_long_before_or_after_an_outage_is_none_of_it() -> None:
+    out, early, later = Out(5.0, 6.5), Out(0.5, 0.56, "hang"), Out(11.0, 11.06, "hang")
+
+    def judged(*outs: Out) -> Finding:
+        return judge(of(Script(outs, after=16)))
+
+    found = judged(early, out, later)
+    assert found.measured == pytest.approx(1.5, abs=2 * PERIOD)
+    assert "2 times besides, answers were late by 0.0" in found.because
+    assert judged(early, later).measured == pytest.approx(0.06, abs=2 * PERIOD), "the longest, where there is no other"
+    assert judged(out, replace(later, kind="refuse")).measured == pytest.approx(6.06, abs=2 * PERIOD), "one failed"
+    assert judged(out, replace(later, end=11.5)).measured == pytest.approx(6.5, abs=2 * PERIOD), "it lasted"
+    assert judged(out, Out(8.0, 8.06, "hang")).measured == pytest.approx(3.06, abs=2 * PERIOD), "it was hardly back"
+
+
 def test_requests_that_hung_to_their_time_out_are_counted() -> None:
     found = outage_of(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5)), "source")
     assert not isinstance(found, str)
