@@ -53,9 +53,9 @@ def history(output: str) -> None:
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
         if document.get("verified") is False and came_out == "met":
             came_out = "not verified"
-        rows.append(
-            {"run": directory.id, "what": request.drill or "restore", "target": request.target, "verdict": came_out}
-        )
+        taken = {"failover", "promote"} & {verb.name for verb in request.verbs}
+        what = request.drill or ("failover" if taken else "restore")
+        rows.append({"run": directory.id, "what": what, "target": request.target, "verdict": came_out})
     if output == "json":
         click.echo(common.dumps(rows))
         return

@@ -8,7 +8,7 @@ from dr.cli import common
 
 
 @click.command(short_help="Fail the database over, or promote a replica.")
-@click.option("--promote", default="", metavar="REPLICA", help="This read replica; best: the one that received most.")
+@click.option("--promote", metavar="REPLICA", help="This read replica; best: the one that received most.")
 @click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
 @common.run_options
 @click.pass_context
@@ -20,7 +20,7 @@ def failover(
     plan_only: bool,
     yes: bool,
     confirm: str,
-    promote: str,
+    promote: str | None,
     since: str | None,
 ) -> None:
     """Let the standby take over, or with --promote a read replica, and say whether the service is well after that.
@@ -30,13 +30,16 @@ def failover(
     from dr.app import failover as order
     from dr.app.session import accept, locked, prepare
     from dr.config.load import find_target
+    from dr.domain.errors import UsageError
     from dr.report.formats import document
 
+    if promote is not None and not promote.strip():
+        raise UsageError("--promote names no replica.", "Name one, or say --promote best.")
     settings = common.settings()
     limits = settings.objectives
     progress = common.Progress(limits.outage_promotion if promote else limits.outage_failover)
     at = common.moment(since, "--since") if since else None
-    wanted = order.request(target, find_target(settings, target), promote, settings.meter.settle, at)
+    wanted = order.request(target, find_target(settings, target), promote or "", settings.meter.settle, at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
     for sentence in order.cautions(wanted):
         click.echo(f"dr: {sentence}", err=True)

@@ -57,6 +57,10 @@ class Course:
     recovered: float | None = None
 
     @property
+    def over(self) -> bool:
+        return self.completed is not None or self.recovered is not None or bool(self.abandoned)
+
+    @property
     def taken_up(self) -> bool:
         return self.started is not None or self.completed is not None or bool(self.abandoned)
 
@@ -150,7 +154,7 @@ def refuse_unless_ready(found: Resource, facts: Facts) -> None:
             "--multi-az'.",
         )
     recent = course(facts.extra.get("events") or (), facts.at - UNDER_WAY_SECONDS)
-    if recent.started is not None and recent.completed is None and recent.recovered is None:
+    if recent.started is not None and not recent.over:
         raise RefusedError(
             f"A fail-over of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
             "Wait for its end: 'aws rds describe-events' tells; RDS takes one or two minutes.",

@@ -118,6 +118,12 @@ class Takeover:
             done = {**kept, "available_at": self._at.now(), "promoted_at": seen.completed, "zone_after": zone}
             done |= {"abandoned": seen.abandoned} if seen.abandoned else {}
             return Progress(True, done, observations=(self._failover(found, seen),))
+        if seen.recovered is not None and usable:
+            raise ProviderError(
+                f"RDS brought {found.identifier} back where it was ({seen.events[-1]['message'].rstrip('.')}): nothing"
+                " failed over.",
+                "Look at its events and its standby, and fail over again where that is still wanted.",
+            )
         fresh = len(seen.events) > self._told.get(found.identifier, 0)
         self._told[found.identifier] = len(seen.events)
         said = f" ({seen.events[-1]['message'].rstrip('.')})" if seen.events else ", RDS tells of no fail-over yet"

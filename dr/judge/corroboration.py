@@ -159,6 +159,8 @@ def _alerts(seen: Mapping[str, Any]) -> str:
         start, end, step = (float(seen[key]) for key in ("start", "end", "step"))
         found = stretches([float(at) for at in true_at], start, end, step, HOLD)
         told += [f"{name} would have fired at {_clock(s.firing)}" for s in found if s.firing is not None]
+        lasting = [s.since for s in found if s.firing is None and s.until is None]
+        told += [f"{name} was true from {_clock(at)} on and would have fired at {_clock(at + HOLD)}" for at in lasting]
     return f"{'; '.join(told) or f'Of {names} none would have fired'}."
 
 

@@ -49,18 +49,41 @@ def abandoned(evidence: Evidence) -> Iterable[Finding]:
 
 def phases(evidence: Evidence) -> tuple[Phase, ...]:
     """Detection, promotion, reconnection of the last path to come back, and until the paths are in their SLO again.
+    Where nothing was to fail over, a remedy or a restart in place is in the promotion's stead.
 
     A phase of which an end is not known is left out, and so are those after it.
     """
     disaster, promoted = evidence.disaster(), _observed(evidence).get("promoted_at")
-    if disaster is None or promoted is None:
+    if disaster is None:
         return ()
+    if promoted is None:
+        return _timed(_in_place(evidence, disaster))
     begun = [float(event["at"]) for event in _events(evidence) if float(event["at"]) >= disaster]
     if _observed(evidence).get("promotion_started_at") is not None:
         begun.append(float(_observed(evidence)["promotion_started_at"]))
     moments = [("", disaster), ("detection", min([*begun, float(promoted)])), ("promotion", float(promoted))]
     moments += _after(evidence, float(promoted))
+    return _timed(moments)
+
+
+def _timed(moments: Iterable[tuple[str, float]]) -> tuple[Phase, ...]:
+    """Each phase from the end of the one before it."""
     return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))
+
+
+def _in_place(evidence: Evidence, disaster: float) -> Iterator[tuple[str, float]]:
+    """Until the provider showed what was wrong, and the remedy was done; or until the engine was back by itself."""
+    calls = evidence.record.plan.calls
+    if _observed(evidence) or any(call.verb.endswith("failover") or call.takes_over for call in calls):
+        return
+    yield "", disaster
+    since, name = disaster, "restart"
+    for call in calls:
+        done = evidence.effect(call.id) if call.phase == "remedy" else None
+        if done is not None:
+            since, name = float(done["done_at"]), "reconnection"
+            yield from (("detection", float(done["at"])), ("remedy", since))
+    yield from ((name if phase == "reconnection" else phase, end) for phase, end in _after(evidence, since))
 
 
 def _after(evidence: Evidence, promoted: float) -> Iterator[tuple[str, float]]:

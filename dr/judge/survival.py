@@ -23,9 +23,9 @@ FIRST_ATTEMPT = "0"
 NO_WRITE = {
     "refused": "it refused",
     "read-only": "it was read-only",
-    "unreachable": "it could not be reached",
 }
-"""What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing."""
+"""What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing: a
+server that did not come back may yet take writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +179,14 @@ def _rows(keys: Sequence[tuple[int, int]]) -> str:
 
 
 def _lag(evidence: Evidence, disaster: float) -> str:
+    """Of the replica that took over, where that is known; else the greatest."""
     seen = [o.value for o in evidence.observations if o.what == "lag" and o.at <= disaster]
-    if not seen or seen[-1].get("seconds") is None:
+    promoted = (evidence.effect("promote") or {}).get("identifier")
+    own = [value for value in seen if value.get("replica") == promoted] if promoted else seen
+    if not own or own[-1].get("seconds") is None:
         return " No lag was seen before the disaster."
-    of = f" of {seen[-1]['replica']}" if seen[-1].get("replica") else ""
-    return f" The lag{of} seen before the disaster was {float(seen[-1]['seconds']):.2f} s."
+    of = f" of {own[-1]['replica']}" if own[-1].get("replica") else ""
+    return f" The lag{of} seen before the disaster was {float(own[-1]['seconds']):.2f} s."
 
 
 # -- split-brain
@@ -205,6 +208,8 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, found if isinstance(found, str) else str(taken))
     if found.doubt:
         return unknown(demand, found.doubt)
+    if old is not None and old.get("outcome") == "unreachable":
+        return unknown(demand, "The old primary did not come back: whether it would take a write is not known.")
     if old is None or old.get("outcome") not in NO_WRITE:
         return unknown(demand, "No write was attempted at the old primary when it came back.")
     because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "

@@ -64,7 +64,8 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
     if _provider_failed(failed, RESTORE):
         findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
     findings = [_verified(finding, findings) for finding in findings]
-    course = [*_completed(evidence, failed), *_abandoned(evidence), *_steady(evidence)]
+    broken_off = [*_completed(evidence, failed)]
+    course = [*broken_off, *_abandoned(evidence), *_steady(evidence, not broken_off)]
     findings = [*course, *([] if course else _journalled(evidence)), *findings]
     phases, crash = _phases(evidence)
     findings.extend(crash)
@@ -138,9 +139,9 @@ def _verified(finding: Finding, all_of_them: list[Finding]) -> Finding:
     return replace(finding, status=worst, because=f"The copy is not verified ({what} {worst}). {finding.because}")
 
 
-def _steady(evidence: Evidence) -> Iterable[Finding]:
+def _steady(evidence: Evidence, complete: bool) -> Iterable[Finding]:
     """What a drill's hypothesis saw, where it was out of its objectives: before, the drill shows nothing; after, the
-    drill harmed its source."""
+    drill harmed its source, unless it broke off, and what it had begun was still to be undone."""
     seen = [o.value for o in evidence.observations if o.what == "steady"]
     for place, value in enumerate(seen):
         if value["in_slo"]:
@@ -150,8 +151,9 @@ def _steady(evidence: Evidence) -> Iterable[Finding]:
             because = f"The source was not within its objectives before the drill began ({state})."
             yield Finding("steady-state", "source", Status.INCONCLUSIVE, because)
         else:
-            because = f"The source was not within its objectives after the drill ({state})."
-            yield Finding("steady-state", "source", Status.MISSED, because)
+            when = "after the drill" if complete else "when the drill broke off, before it was unwound"
+            because = f"The source was not within its objectives {when} ({state})."
+            yield Finding("steady-state", "source", Status.MISSED if complete else Status.INCONCLUSIVE, because)
 
 
 def _completed(evidence: Evidence, failed: Mapping[str, Entry]) -> Iterable[Finding]:

@@ -22,6 +22,7 @@ IN_SLO = "within the SLO"
 _KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
+FAILOVER = "fail-over"
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
@@ -202,8 +203,8 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
     out, primary = _of(verdict, "outage"), _primary(evidence)
     if out:  # nothing is restored when another server takes over
         return (_out(out), *map(_gone, _of(verdict, *GONE)), *primary)
-    if primary and verdict.restored is None:
-        return primary
+    if _kind(evidence) == FAILOVER and verdict.restored is None:
+        return primary or (Fact("Primary", "no other server is known to have taken over"),)
     return (
         *primary,
         _restored(evidence, verdict),
@@ -215,8 +216,7 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
 
 def _kind(evidence: Evidence) -> str:
     """What a run on call was."""
-    taken = any(call.takes_over for call in evidence.record.plan.calls)
-    return "fail-over" if taken else "restore"
+    return FAILOVER if any(call.takes_over for call in evidence.record.plan.calls) else "restore"
 
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:

@@ -36,6 +36,7 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("restore", "--latest", "--since", "9999-12-31T23:59:59-14:00"), 3, "is in the future"),
         (("drill", "run"), 2, "No drill was named"),
         (("drill", "show", "zzz"), 2, "no drill 'zzz'"),
+        (("failover", "--promote", ""), 2, "--promote names no replica"),
         (("verify", "zzz"), 2, "no run 'zzz'"),
         (("verify", ""), 2, "No run was named"),
         (("report", ""), 2, "No run was named"),

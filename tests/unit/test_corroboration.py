@@ -132,6 +132,8 @@ def test_the_sentence_names_the_alert_and_when_it_would_have_fired() -> None:
     found = judge(seen(**grid, alerts={"HighErrorRate": true[:30] + true[31:], "SlowAPIResponse": []}))
     assert found.because.endswith("Of HighErrorRate and SlowAPIResponse none would have fired.")
     assert found.status is Status.MET
+    lasting = judge(seen(start=DISASTER, end=DISASTER + 60, alerts={"HighErrorRate": true[:11], "SlowAPIResponse": []}))
+    assert "HighErrorRate was true from 07:00:40 UTC on and would have fired at 07:05:40 UTC." in lasting.because
 
 
 def test_alerts_that_were_not_asked_for_are_told() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Finding, Observation, Status
-from dr.evidence.model import Evidence
+from dr.domain.model import Call, Demand, Finding, Observation, Status
+from dr.evidence.model import Entry, Evidence
 from dr.judge.failover import abandoned, judge_unaided, phases
 from dr.judge.verdict import judge
 from tests.unit import outages
-from tests.unit.outages import DISASTER, Out, Script, of
+from tests.unit.outages import DISASTER, Out, Script, of, stamp
 
 UNAIDED = Demand("unaided", "source")
 WENT = {
@@ -54,7 +54,18 @@ def test_phases_end_where_their_moments_are_not_known() -> None:
     never = Script([Out(0.0, 99.0)])
     assert [p.name for p in phases(run(failover(), script=never))] == ["detection", "promotion"]
     assert phases(run(failover(promoted_at=None))) == ()
-    assert phases(run()) == ()
+    assert [p.name for p in phases(run())] == ["restart", "back-in-slo"], "nothing was to fail over"
+
+
+def test_a_remedy_is_timed_from_when_the_provider_showed_what_was_wrong() -> None:
+    found = run()
+    remedy = Call("remedy-disk-full", "4-remedy", "remedy", "faults", "take-out")
+    plan = replace(found.record.plan, calls=(*found.record.plan.calls, remedy))
+    done = Entry(9, stamp(2.0), "effect", remedy.id, {"at": DISASTER + 0.5, "done_at": DISASTER + 0.75}, "", "")
+    found = replace(found, record=replace(found.record, plan=plan), entries=(*found.entries, done))
+    timed = {p.name: p.seconds for p in phases(found)}
+    assert list(timed) == ["detection", "remedy", "reconnection", "back-in-slo"]
+    assert (timed["detection"], timed["remedy"]) == (pytest.approx(0.5), pytest.approx(0.25))
 
 
 def test_a_paths_return_before_the_promotion_takes_no_time() -> None:

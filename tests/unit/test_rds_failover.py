@@ -76,6 +76,7 @@ def test_a_failover_that_is_under_way_is_refused_and_one_that_ended_is_not() -> 
         planned(events=((NOW - 30, STARTED),), DBInstanceStatus="rebooting")
     assert planned(events=((NOW - 30, STARTED), (NOW - 5, STANDBY)))
     assert planned(events=((NOW - 30, STARTED), (NOW - 5, "Recovered from partial failover.")))
+    assert planned(events=((NOW - 30, STARTED), (NOW - 5, ABANDONED)))
     with pytest.raises(RefusedError, match="is under way"):
         planned(events=((NOW - 40, "Recovered from partial failover."), (NOW - 30, STARTED)))
     assert planned(events=((NOW - 1000, STARTED),)), "RDS does not promise every event"
@@ -188,6 +189,15 @@ def test_one_that_rds_abandoned_is_told_and_neither_awaited_nor_an_error(stage: 
     assert done.result["abandoned"] == ABANDONED
     assert done.result["promoted_at"] is None
     assert done.observations[0].value["events"] == [{"at": NOW + 1, "message": ABANDONED, "event": "RDS-EVENT-0034"}]
+
+
+def test_a_recovery_in_place_ends_the_wait_and_is_no_failover(stage: Stage) -> None:
+    begun = stage.apply()
+    stage.tells(STARTED, "Recovered from partial failover.")
+    assert not stage.provider.poll(stage.call, begun).done, "it is rebooting still"
+    stage.become(DBInstanceStatus="available")
+    with pytest.raises(ProviderError, match=r"brought readmission-db back where it was .*: nothing failed over"):
+        stage.provider.poll(stage.call, begun)
 
 
 def test_zones_that_changed_are_believed_once_no_event_comes(stage: Stage) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from dr.domain.model import Finding, Observation, Status
-from dr.evidence.model import Evidence, Marker
+from dr.evidence.model import Entry, Evidence, Marker
 from dr.judge.survival import JUDGES, survived
-from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, written
+from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, stamp, written
 
 SYNC, ASYNC = Takeover(), Takeover(lag=0.5)
 
@@ -59,6 +59,11 @@ def test_an_asynchronous_loss_is_counted_in_writes_and_seconds_beside_the_lag() 
     assert found.interval[0] <= 0.5 <= found.interval[1]
     assert f"{len(of.lost)} are gone" in found.because
     assert "lag of replica-1 seen before the disaster was 0.48 s" in found.because
+    other = Observation("lag", "replica-2", {"seconds": 2.0, "replica": "replica-2"}, DISASTER - 1)
+    whole = run_of(of, (lag, other, *of.observed()))
+    promoted = Entry(99, stamp(1.0), "effect", "promote", {"identifier": "replica-1"}, "", "")
+    told = judge("loss-seconds", replace(whole, entries=(*whole.entries, promoted))).because
+    assert "lag of replica-1 seen before the disaster was 0.48 s" in told, "the lag of the one that took over"
     assert "No lag was seen" in judge("loss-seconds", run_of(of)).because
 
 
@@ -196,10 +201,16 @@ def test_an_old_primary_that_takes_a_write_is_split_brain() -> None:
     assert judge("split-brain", run_of(of, seen(of, markers=None, old_primary=taken))).status is Status.MISSED
 
 
-@pytest.mark.parametrize("outcome", ["refused", "read-only", "unreachable"])
+@pytest.mark.parametrize("outcome", ["refused", "read-only"])
 def test_an_old_primary_that_takes_no_write_is_met(outcome: str) -> None:
     of = make()
     assert judge("split-brain", run_of(of, seen(of, old_primary={"outcome": outcome}))).status is Status.MET
+
+
+def test_an_old_primary_that_does_not_come_back_proves_nothing() -> None:
+    of = make()
+    found = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "unreachable"})))
+    assert (found.status, "did not come back" in found.because) == (Status.INCONCLUSIVE, True)
 
 
 @pytest.mark.parametrize("missing", ["old_primary", "failover"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Call, Demand, Finding, Observation, Restored, Status
-from dr.evidence.model import Evidence
+from dr.evidence.model import Entry, Evidence
 from dr.judge import outage
 from dr.judge.verdict import Judge, combine, exit_code, judge
 from tests.unit.recoveries import drill, stamp, verdict
@@ -250,6 +250,21 @@ def test_the_worst_status_wins(statuses: list[Status], worst: Status) -> None:
 @pytest.mark.parametrize(("status", "code"), [(Status.MET, 0), (Status.MISSED, 1), (Status.INCONCLUSIVE, 4)])
 def test_exit_code_follows_the_verdict(status: Status, code: int) -> None:
     assert exit_code(verdict(status=status)) == code
+
+
+def test_a_source_out_of_its_objectives_is_no_harm_that_a_drill_did_which_broke_off() -> None:
+    seen = tuple(
+        Observation("steady", "source", {"p95": 0.1, "errors": 9, "probes": 100, "in_slo": good})
+        for good in (True, False)
+    )
+    of = drill()
+    halted = Entry(
+        99, of.record.started, "failed", "examine", {"because": "Its token expired.", "error": "RefusedError"}, "", ""
+    )
+    result = judge(replace(of, observations=(*of.observations, *seen), entries=(*of.entries, halted)), all_met())
+    found = next(f for f in result.findings if f.objective == "steady-state")
+    assert (found.status, "before it was unwound" in found.because) == (Status.INCONCLUSIVE, True)
+    assert result.status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
