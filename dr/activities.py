@@ -99,9 +99,9 @@ def await_failover(kind: str | None = None, configuration: Configuration | None 
     _do("await_failover", configuration, kind=kind)
 
 
-def promote(replica: str | None = None, configuration: Configuration | None = None) -> None:
-    """Promote ``replica``, or the read replica that has received most."""
-    _do("promote", configuration, replica=replica)
+def promote(replica: str | None = None, copy: bool | None = None, configuration: Configuration | None = None) -> None:
+    """Promote ``replica``, or the read replica that has received most; with ``copy`` that of a copy made for it."""
+    _do("promote", configuration, replica=replica, copy=copy)
 
 
 def move(configuration: Configuration | None = None) -> None:
@@ -109,9 +109,9 @@ def move(configuration: Configuration | None = None) -> None:
     _do("move", configuration)
 
 
-def rebuild(configuration: Configuration | None = None) -> None:
-    """Await the first backup of what was promoted, and make new replicas of it."""
-    _do("rebuild", configuration)
+def rebuild(copy: bool | None = None, configuration: Configuration | None = None) -> None:
+    """Await the first backup of what was promoted, and make new replicas of it; a copy gets none."""
+    _do("rebuild", configuration, copy=copy)
 
 
 def restore(to: Mapping[str, Any], configuration: Configuration | None = None) -> None:
@@ -119,14 +119,14 @@ def restore(to: Mapping[str, Any], configuration: Configuration | None = None) -
     _do("restore", configuration, to=to)
 
 
-def examine(configuration: Configuration | None = None) -> None:
-    """Read the copy before anything writes to it."""
-    _do("examine", configuration)
+def examine(of: str | None = None, configuration: Configuration | None = None) -> None:
+    """Read the copy, or with ``of`` "promoted" what was promoted of it, before anything writes to it."""
+    _do("examine", configuration, of=of)
 
 
-def serve(configuration: Configuration | None = None) -> None:
-    """Put the prediction service on the copy."""
-    _do("serve", configuration)
+def serve(of: str | None = None, configuration: Configuration | None = None) -> None:
+    """Put the prediction service on the copy, or with ``of`` "promoted" on what was promoted of it."""
+    _do("serve", configuration, of=of)
 
 
 def undo(configuration: Configuration | None = None) -> None:

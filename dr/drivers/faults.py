@@ -17,9 +17,10 @@ from typing import Any
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Grant, Progress, Request, RunIdentity, Verb
 from dr.drivers.arguments import check_arguments
 from dr.drivers.postgres_source import status_of
+from dr.drivers.rds_promotion import ON_A_COPY
 from dr.evidence.files import write_atomically
 
 DRIVER = "faults"
@@ -86,6 +87,8 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     """
     name, kind = _kind(verb)
     check_arguments(verb, "kind", kind.on, *kind.takes)
+    if kind.undo_fault and Grant.DISPOSABLE not in target.grants:
+        raise RefusedError(f"{target.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
     _require_command(target)
     where = {kind.on: _hit(target, name, kind, verb)}
     chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}

@@ -13,7 +13,7 @@ from dr.config.context import Context
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import postgres_victims
-from dr.drivers.arguments import check_arguments
+from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import ask_golden
 from dr.drivers.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.examination import LOOK_SECONDS, RUN_BASELINE, Examination
@@ -74,7 +74,7 @@ class PostgresProvider:
     # -- planning
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        check_arguments(verb, *(("kind",) if verb.name == "disaster" else ()))
+        check_arguments(verb, *{"disaster": ("kind",), "examine": ("of",)}.get(verb.name, ()))
         match verb.name:
             case "baseline":
                 return self._propose_baseline(verb, facts, run)
@@ -115,8 +115,8 @@ class PostgresProvider:
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         source = source_among(facts.resources, self._target.instance)
-        results = ("host", "port", "identifier", "recovery_point", "resolution", "kind")
-        args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in results}
+        args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
+        args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
         args |= {"run": run.id, "source": source.to_args() if source else None}
         return (
             Call(

@@ -1,7 +1,7 @@
 """What the verbs ``lag``, ``promote`` and ``rebuild`` come down to on RDS, and which replica is promoted. Pure.
 
 Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``. A promotion cannot be undone. So a drill on a target that
-is not disposable restores a copy, gives it a replica, and promotes that one; on call it is the real one.
+is not disposable restores a copy, gives it a replica, and promotes that one (``copy``); on call it is the real one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ CHOOSE = "ask-replicas"
 PROMOTE = "PromoteReadReplica"
 BACKUP = "DescribeDBSnapshots"
 REPLICATE = "CreateDBInstanceReadReplica"
-VERBS = ("lag", "promote", "rebuild")
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {"lag": (), "promote": ("replica", "copy"), "rebuild": ("copy",)}
+VERBS = tuple(_ARGUMENTS)
+ON_A_COPY = "'dr drill run db-replica-promotion-copy' promotes a replica of a copy that it makes."
 
 OF_A_REPLICA = frozenset(
     {
@@ -103,11 +105,15 @@ def propose(
     name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
-    check_arguments(verb, *(("replica",) if verb.name == "promote" else ()))
-    apart = run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants
+    check_arguments(verb, *_ARGUMENTS[verb.name])
+    apart = bool(verb.args.get("copy"))
+    if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
+        raise RefusedError(
+            f"{target.instance} is not disposable, and a promotion of its replica could not be undone.", ON_A_COPY
+        )
     match verb.name:
         case "lag":
-            return () if apart else (_lag(target, facts),)
+            return (_lag(target, facts),)
         case "promote":
             if apart:
                 return _promote_apart(name, target, objective, facts, run)

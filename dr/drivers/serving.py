@@ -19,7 +19,7 @@ from dr.config.model import Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import process
-from dr.drivers.arguments import check_arguments
+from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import answer_digest, ask_golden, get, name_of
 
 __all__ = ["ServingProvider", "ask_golden"]
@@ -43,7 +43,7 @@ class ServingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
-        check_arguments(verb)
+        check_arguments(verb, "of")
         service = self._service()
         self._login(service)
         stop = Call("stop-serve", verb.name, "unwind", "serving", "stop", deadline=30.0)
@@ -53,7 +53,7 @@ class ServingProvider:
             phase="warm-up",
             driver="serving",
             operation="start",
-            args={"host": "${restore.host}", "port": "${restore.port}"},
+            args={name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port")},
             undo=stop,
             until="the service ready",
             deadline=START_DEADLINE,

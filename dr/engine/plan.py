@@ -79,7 +79,8 @@ def _each(asked: Asked) -> Iterator[tuple[str, str]]:
 def _paths(request: Request) -> frozenset[str]:
     """The paths of which the request's verbs observe anything: what is restored, and whatever they measure."""
     measured = {str(verb.args["path"]) for verb in request.verbs if verb.name == "measure" and "path" in verb.args}
-    return frozenset(measured | {"restored" for verb in request.verbs if verb.name == "restore"})
+    restores = any(verb.name == "restore" or verb.args.get("copy") for verb in request.verbs)
+    return frozenset(measured | ({"restored"} if restores else set()))
 
 
 def plan(

@@ -135,6 +135,11 @@ class Evidence:
         """The newest effect's result of ``call``, or None where it had none (or it was undone before a repeat)."""
         return next((e.data for e in reversed(self.entries) if e.call == call and e.kind == "effect"), None)
 
+    def available_at(self) -> Any:
+        """When the provider called the copy available, or the promotion of its replica done; None: not known."""
+        promoted = (self.effect("promote") or {}).get("promoted_at")
+        return promoted if promoted is not None else (self.effect("restore") or {}).get("available_at")
+
     def observed(self, what: str, path: str) -> Any:
         """The newest observation of ``what`` on ``path``, or None: not observed."""
         return next((o.value for o in reversed(self.observations) if (o.what, o.path) == (what, path)), None)

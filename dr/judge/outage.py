@@ -85,14 +85,16 @@ def _effect_at(evidence: Evidence, call: str) -> float | None:
 def _from(evidence: Evidence) -> str:
     if evidence.effect("vanish") is not None or evidence.effect("declare") is not None:
         return "From the disaster"
+    if evidence.effect("promote") is not None:
+        return "From the promotion's beginning"
     return "From --since" if evidence.record.plan.request.since is not None else "From the command's start"
 
 
 def _clocks(evidence: Evidence, disaster: float, window: Window) -> str:
     """The three clocks, as far as they were read."""
-    restore, examine = evidence.effect("restore") or {}, evidence.effect("examine") or {}
+    examine = evidence.effect("examine") or {}
     read = {
-        "available": restore.get("available_at"),
+        "available": evidence.available_at(),
         "first correct query": examine.get("first_correct_at"),
         "SLO met": window.start,
     }

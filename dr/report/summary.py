@@ -105,6 +105,8 @@ def origin(evidence: Evidence) -> str:
         return "from the disaster"
     if evidence.effect("declare") is not None:
         return "from the declared disaster"
+    if evidence.effect("promote") is not None:
+        return "from the promotion's beginning"
     if evidence.record.plan.request.since is not None:
         return "from the disaster (--since)"
     return "from the command's start (no --since was given)"
@@ -144,7 +146,7 @@ def clocks(evidence: Evidence, verdict: Verdict) -> tuple[tuple[str, float], ...
     if begin is None:
         return ()
     moments = (
-        ("available", number((evidence.effect("restore") or {}).get("available_at"))),
+        ("available", number(evidence.available_at())),
         ("first correct query", number((evidence.effect("examine") or {}).get("first_correct_at"))),
     )
     seen = [(name, at - begin) for name, at in moments if at is not None]

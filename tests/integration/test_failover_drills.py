@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory
@@ -151,6 +153,17 @@ def test_a_promotion_is_met_and_the_lab_is_rebuilt_so_that_it_runs_again(whole: 
         assert verdict["verdict"] == "met", said(verdict)
         assert "lag" in finding(verdict, "loss-seconds", "writes")["because"]
         eventually(lambda: is_whole(whole), 240, lambda: json.dumps(state(whole)))
+
+
+def test_a_replica_of_a_copy_is_promoted_where_the_database_may_not_be_broken(whole: Lab, tmp_path: Path) -> None:
+    target = yaml.safe_load((whole.home / "lab" / "target.yaml").read_text()) | {"grants": ["markers"]}
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"lab": target}}))
+    config = {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_CONFIRM": SOURCE}
+    refused = whole.dr("drill", "run", PROMOTION, code=3, **config)
+    assert f"'dr drill run {PROMOTION}-copy'" in refused.stderr
+    verdict = whole.verdict("drill", "run", f"{PROMOTION}-copy", code=0, **config)
+    assert {f["status"] for f in verdict["findings"]} == {"met"}
+    assert "From the promotion's beginning" in finding(verdict, "time-to-copy", "restored")["because"]
 
 
 def test_a_prometheus_that_is_down_is_named_and_nothing_else_suffers(whole: Lab) -> None:

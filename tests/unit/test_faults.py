@@ -40,7 +40,7 @@ class Broken:
         self._log = directory / "log"
         command = (sys.executable, "-c", COMMAND, str(self._log))
         plain = context(directory)
-        target = msgspec.structs.replace(plain.target, faults=command)
+        target = msgspec.structs.replace(plain.target, faults=command, grants=(Grant.DISPOSABLE,))
         self.clock = VirtualClock()
         self.context: Context = replace(plain, target=target, clock=self.clock)
         self.status = "available"
@@ -87,6 +87,12 @@ def test_an_instance_is_lost_with_its_standby_and_rebuilt_as_a_whole(broken: Bro
         ("lose_host", {"instance": "source-db", "lost": True}),
         ("rebuild", {"instance": "source-db"}),
     ]
+
+
+def test_nobody_loses_an_instance_for_good_that_is_not_disposable(broken: Broken) -> None:
+    kept = replace(broken.context, target=msgspec.structs.replace(broken.context.target, grants=(Grant.FAULTS,)))
+    with pytest.raises(RefusedError, match="'dr drill run db-replica-promotion-copy'"):
+        FaultsProvider(kept).propose(Verb("disaster", {"kind": "instance-lost"}), FACTS, RUN)
 
 
 def test_the_disaster_is_stamped_right_before_the_command_acts(broken: Broken) -> None:
@@ -162,7 +168,7 @@ def test_a_fault_hits_no_target_that_is_not_disposable(broken: Broken) -> None:
         target: Target = msgspec.structs.replace(broken.context.target, **changed)
         return guard(plan, target, FACTS, Consent("source-db"))
 
-    assert "would change source-db" in refused()[0]
+    assert "would change source-db" in refused(grants=())[0]
     assert "would change source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
     assert refused(grants=(Grant.DISPOSABLE,), endpoint="http://127.0.0.1:1") == ()
 

@@ -159,7 +159,7 @@ def test_on_call_the_real_replica_is_promoted_with_consent_by_identifier() -> No
 
 
 def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one() -> None:
-    calls = planned(who=run())
+    calls = planned(Verb("promote", {"copy": True}), run())
     restore, configure, replicate, ask, promote = calls
     copy = restore.args["identifier"]
     assert restore.args["parameters"]["BackupRetentionPeriod"] == 1, "RDS replicates only what it backs up"
@@ -221,8 +221,13 @@ def test_a_name_does_not_grow_with_every_rebuilding() -> None:
 
 
 def test_a_drill_on_a_copy_rebuilds_no_real_replica() -> None:
-    assert [call.id for call in planned(Verb("rebuild"), run())] == ["first-backup"]
-    assert planned(Verb("lag"), run()) == ()
+    assert [call.id for call in planned(Verb("rebuild", {"copy": True}), run())] == ["first-backup"]
+
+
+@pytest.mark.parametrize("verb", ["promote", "rebuild", "lag"])
+def test_a_drill_of_the_real_one_is_refused_where_it_may_not_be_broken_and_the_other_drill_named(verb: str) -> None:
+    with pytest.raises(RefusedError, match="'dr drill run db-replica-promotion-copy'"):
+        planned(Verb(verb), run())
 
 
 # -- doing
