@@ -1,4 +1,4 @@
-"""What verbs need of this machine: the secrets they log in with, and the command that serves.
+"""What verbs need of this machine: the secrets they log in with, the CAs they verify by, the command that serves.
 
 Called by: ``dr.app.session`` for a run's verbs, before it begins, and ``dr.app.survey`` for all of them.
 """
@@ -6,6 +6,7 @@ Called by: ``dr.app.session`` for a run's verbs, before it begins, and ``dr.app.
 from __future__ import annotations
 
 import shutil
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -16,6 +17,8 @@ from dr.domain.model import Verb
 
 EVERYTHING = (Verb("restore", {"reset_master": True}), Verb("examine"), Verb("serve"), Verb("move"))
 """Verbs that together need all that a target names."""
+SYSTEM_CA = ("", "system")
+"""What stands for the system's own CAs instead of a file."""
 
 
 def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
@@ -23,6 +26,8 @@ def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
     wanted = tuple(verbs)
     for reference in dict.fromkeys(login.secret for verb in wanted for login in _logins(target, verb)):
         yield f"secret {reference}", problem(partial(secret, reference))
+    for field, path in dict.fromkeys(bundle for verb in wanted for bundle in _bundles(target, verb)):
+        yield field, problem(partial(_check_bundle, field, path))
     if target.service is not None and target.service.command and any(verb.name == "serve" for verb in wanted):
         yield "service.command", problem(partial(_check_command, target.service.command[0]))
 
@@ -55,6 +60,27 @@ def _logins(target: Target, verb: Verb) -> tuple[Login, ...]:
         case "restore" if verb.args.get("reset_master") and database.master:
             return (database.master,)
     return ()
+
+
+def _bundles(target: Target, verb: Verb) -> Iterator[tuple[str, str]]:
+    """The files with the CAs by which ``verb`` verifies whom it logs in to: the field that names each, and its path."""
+    if verb.name == "restore" or not _logins(target, verb):
+        return  # it sets the master's password, and logs in nowhere
+    if target.database.ca not in SYSTEM_CA:
+        yield "database.ca", target.database.ca
+    pooled = verb.name == "move" or verb.args.get("path") == "writes"
+    if pooled and target.pooler is not None and target.pooler.ca not in SYSTEM_CA:
+        yield "pooler.ca", target.pooler.ca
+
+
+def _check_bundle(field: str, path: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # an ssl.SSLError, too: no certificate in it
+        because = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise RefusedError(
+            f"The CA file {path!r} cannot be read: {because}.", f"Put it there, or correct {field}."
+        ) from None
 
 
 def _check_command(command: str) -> None:

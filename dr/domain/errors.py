@@ -33,6 +33,10 @@ class RefusedError(DrError):
     exit_code = 3
 
 
+class PasswordError(RefusedError):
+    """A database that answers does not take a role's password."""
+
+
 class EvidenceError(DrError):
     """Evidence is missing, altered or unreadable, so that nothing can be concluded from it."""
 

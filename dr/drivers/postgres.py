@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
-from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.drivers import postgres_victims
 from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import ask_golden
@@ -50,23 +50,24 @@ class PostgresProvider:
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
         """Whether the source answers, its clock, whether amcheck is there. A source that is gone is no error.
 
-        ``extra``: {"amcheck": bool, "database": {"reachable", "because", "offset", "uncertainty"}}.
+        ``extra``: {"amcheck": bool, "database": {"reachable", "because", "stale", "offset", "uncertainty"}}; ``stale``:
+        it answers, and does not take the harness's password.
         """
         amcheck, database = self._look()
         return Facts(self._now(), "", "", extra={"amcheck": amcheck, "database": database})
 
     def _look(self) -> tuple[bool, dict[str, Any]]:
-        because = "the source has no known endpoint"
+        because, stale = "the source has no known endpoint", False
         try:
             source = last_seen(self._context)
             if source is not None:
                 with connect(source.server, self._target.database, seconds=LOOK_SECONDS) as connection:
                     return _has_amcheck(connection), {"reachable": True, **clock_offset(connection, self._now)}
         except DrError as error:
-            because = str(error)
+            because, stale = str(error), isinstance(error, PasswordError)
         known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.instance)
         remembered = any("extension amcheck" in baseline.fingerprint.schema for baseline in known[-1:])
-        return remembered, {"reachable": False, "because": because}
+        return remembered, {"reachable": False, "because": because, "stale": stale}
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
@@ -87,7 +88,7 @@ class PostgresProvider:
         raise UsageError(f"PostgreSQL's driver knows no verb {verb.name!r}.")
 
     def _propose_baseline(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        args = {**self._granted(verb, facts).to_args(), "run": run.id}
+        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
         table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
         undo = _drop_call("plant-victims-undo", args, table)
         return (
@@ -107,13 +108,14 @@ class PostgresProvider:
     def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         if verb.args.get("kind", "rows") != "rows":
             return propose_disaster(self._target, verb)
-        args = {**self._granted(verb, facts).to_args(), "run": run.id}
+        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
         table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
         vanish = Call("vanish", verb.name, "disaster", "postgres", "vanish", args, (table,), fault=True)
         undo = _drop_call("vanish-undo", args, table)
         return (replace(vanish, undo=undo, until="the victims are deleted", deadline=READ_SECONDS),)
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        self._check_password(facts, run)
         source = source_among(facts.resources, self._target.instance)
         args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
         args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
@@ -131,13 +133,28 @@ class PostgresProvider:
             ),
         )
 
-    def _granted(self, verb: Verb, facts: Facts) -> Source:
+    def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> Source:
         if Grant.MARKERS not in self._target.grants:
             raise RefusedError(
                 f"The verb {verb.name} writes rows of its own to {self._target.instance}, which is not granted.",
                 "Add markers to the target's grants.",
             )
+        self._check_password(facts, run)
         return require_source(facts.resources, self._target.instance)
+
+    def _check_password(self, facts: Facts, run: RunIdentity) -> None:
+        """A copy has the source's roles: it is not made only to be told then that it cannot be read. Of a source that
+        is gone or out of reach nothing is known, and it keeps nobody from restoring. Raises RefusedError."""
+        stale = (facts.extra.get("database") or {}).get("stale", False)
+        if not stale or source_among(facts.resources, self._target.instance) is None:
+            return
+        harness = self._target.database.harness
+        spared = ", or restore with --no-verify, which does not read the copy" if run.purpose is Purpose.RESTORE else ""
+        raise RefusedError(
+            f"The source {self._target.instance} does not take the password of {harness.user} that {harness.secret}"
+            " refers to, so that a copy of it could not be read either.",
+            f"Put the right one there{spared}.",
+        )
 
     # -- doing
 

@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 
 from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login
-from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -39,13 +39,13 @@ _SESSION = {
     "lock_timeout": "30s",
 }
 
+_PASSWORD = ("password authentication failed", "no password supplied")
 _REFUSALS = (
-    ("password authentication failed", "The secret is stale or wrong: compare it with the one the role really has."),
     ("no pg_hba.conf entry", "Let this role and address log in."),
     ("is not permitted to log in", "Give the role LOGIN."),
     ("does not exist", "Correct the target's database or role."),
-    ("no password supplied", "Put the password where the secret's reference points."),
 )
+_NO_CA = "root certificate file"
 _POLICY = "row-level security policy"
 _TLS = ("certificate", "ssl", "tls")
 _PASSING = (
@@ -85,6 +85,16 @@ def reason(error: psycopg.Error) -> str:
 def _connect_error(error: psycopg.Error, server: Server, login: Login, database: str) -> DrError:
     said, because = str(error).lower(), reason(error)
     where = f"database {database} at {server} as {login.user}"
+    if _NO_CA in said:  # the client library's own: it does not exist, which no server said
+        return RefusedError(
+            f"The server at {server} cannot be verified by TLS: {because}.",
+            "Name a file that can be read and holds the CA's certificate as database.ca.",
+        )
+    if any(sign in said for sign in _PASSWORD):
+        return PasswordError(
+            f"Logging in to {where} was refused: {because}.",
+            f"The secret {login.secret} is stale, wrong or empty: compare it with the one the role really has.",
+        )
     for sign, hint in _REFUSALS:
         if sign in said:
             return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
@@ -127,8 +137,8 @@ def connect(
 
     ``seconds`` bounds every statement, and the waiting for the connection where it is less than that.
 
-    Raises RefusedError where the login, the database or the certificate is not accepted, or the secret is missing, and
-    ProviderError where the server cannot be reached.
+    Raises RefusedError where the login (PasswordError: its password), the database or the certificate is not accepted,
+    or the secret is missing, and ProviderError where the server cannot be reached.
     """
     role = login or database.harness
     arguments: dict[str, Any] = {

@@ -6,19 +6,24 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import yaml
 
+from dr.config.model import Login
 from tests.labs import Lab, eventually, inject
 
 SOURCE = "readmission-db"
 
 
-def pinned(lab: Lab, tmp_path: Path) -> dict[str, str]:
-    """A dr.yaml whose target "pinned" is the lab's, so that a DR_HOME without the lab reaches it, too."""
-    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"pinned": msgspec.to_builtins(lab.target)}}))
+def pinned(lab: Lab, tmp_path: Path, **changes: Any) -> dict[str, str]:
+    """A dr.yaml whose target "pinned" is the lab's, so that a DR_HOME without the lab reaches it, too. ``changes``: of
+    its database."""
+    database = msgspec.structs.replace(lab.target.database, **changes)
+    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, database=database))
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"pinned": target}}))
     return {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_TARGET": "pinned"}
 
 
@@ -34,6 +39,17 @@ def test_an_override_is_planned_restored_and_expected(lab: Lab) -> None:
     assert restored["DBInstanceClass"] == "db.r6g.xlarge" != lab.instances()[SOURCE]["DBInstanceClass"]
     report = lab.dr("report", verdict["run"], "--format", "markdown", code=0).stdout
     assert "asked for on the command line" in report
+
+
+def test_what_the_copy_could_not_be_read_with_is_refused_before_anything_is_made(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "stale").write_text("stale\n")
+    stale = pinned(lab, tmp_path, harness=Login("dr_harness", f"file:{tmp_path / 'stale'}"))
+    refused = lab.dr("restore", "--latest", "--yes", code=3, **stale).stderr
+    assert f"the password of dr_harness that file:{tmp_path / 'stale'} refers to" in refused
+    assert "--no-verify" in refused
+    refused = lab.dr("restore", "--latest", "--yes", code=3, **pinned(lab, tmp_path, ca="/nope")).stderr
+    assert "The CA file '/nope' cannot be read" in refused
+    assert restorations(lab) == []
 
 
 def killed_elsewhere(lab: Lab, tmp_path: Path, *options: str) -> tuple[str, dict[str, str]]:

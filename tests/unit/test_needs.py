@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from dr.app.needs import EVERYTHING, needs
 from dr.app.session import Prepared, Session
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, ServiceConfig, Settings, Target
+from dr.config.model import DatabaseConfig, Login, PoolerConfig, ServiceConfig, Settings, Target
 from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.engine.guard import Consent
 from dr.evidence.clock import SystemClock
@@ -85,3 +86,43 @@ def test_a_secret_file_that_is_empty_or_no_text_is_named(tmp_path: Path) -> None
         database = msgspec.structs.replace(TARGET.database, harness=Login("h", f"file:{tmp_path / name}"))
         (found,) = needs(msgspec.structs.replace(TARGET, database=database), (Verb("baseline"),))
         assert str(tmp_path / name) in found[1]
+
+
+POOLED = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:POOLER"), "/none", ca="/no/pooler.pem")
+
+
+@pytest.mark.parametrize(
+    ("verb", "lacking"),
+    [
+        (Verb("examine"), ["database.ca"]),
+        (Verb("baseline"), ["database.ca"]),
+        (Verb("serve"), ["database.ca"]),
+        (Verb("measure", {"path": "writes"}), ["database.ca", "pooler.ca"]),
+        (Verb("move"), ["database.ca", "pooler.ca"]),
+        (Verb("restore", {"reset_master": True}), []),
+        (Verb("measure", {"path": "restored"}), []),
+    ],
+)
+def test_a_verb_that_logs_in_needs_the_ca_it_verifies_by(verb: Verb, lacking: list[str]) -> None:
+    database = msgspec.structs.replace(TARGET.database, ca="/no/database.pem")
+    found = dict(needs(msgspec.structs.replace(TARGET, database=database, pooler=POOLED), (verb,)))
+    assert [field for field in found if field.endswith(".ca")] == lacking
+    for field in lacking:
+        assert found[field] == (
+            f"The CA file '/no/{field.partition('.')[0]}.pem' cannot be read: No such file or directory."
+            f" Put it there, or correct {field}."
+        )
+
+
+def test_a_ca_file_is_one_that_holds_a_certificate_and_the_systems_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    def wrong(ca: str) -> list[str]:
+        database = msgspec.structs.replace(TARGET.database, ca=ca)
+        found = needs(msgspec.structs.replace(TARGET, database=database), (Verb("examine"),))
+        return [problem for field, problem in found if field == "database.ca"]
+
+    assert "it holds no certificate" in wrong(str(tmp_path / "empty.pem"))[0]
+    assert wrong(str(tmp_path / "ca.pem")) == [""]
+    assert wrong("") == wrong("system") == []
