@@ -37,7 +37,9 @@ class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     harness: Login
-    """The harness's own role: reads every table (pg_read_all_data, BYPASSRLS), owns schema ``dr``, nothing else."""
+    """The harness's own role: reads every table (pg_read_all_data, BYPASSRLS), owns schema ``dr``, nothing else.
+
+    With pg_read_all_stats it also sees whether the source's standby is synchronous."""
     roles: tuple[Login, ...] = ()
     """The application's roles, each with the secret the service really uses: a restore proves that they log in."""
     master: Login | None = None

@@ -17,13 +17,16 @@ from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import get
 from dr.drivers.faults import run_command
 from dr.drivers.postgres_connection import Server
 from dr.drivers.postgres_markers import attempt_write, read_markers
+from dr.drivers.postgres_replicas import Servers
 from dr.drivers.postgres_source import source_among
 from dr.drivers.prometheus import Points, Prometheus, expression, scraped
+from dr.drivers.rds_promotion import replicas_of
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.meter.mark import marker_table
@@ -46,13 +49,14 @@ STARTED = re.compile(r"^process_start_time_seconds(?:\{[^}]*\})?\s+([0-9.eE+]+)"
 
 
 class ObservingProvider:
-    """Calls: ``observe-WHAT``; before the disaster ``observe-service-before`` alone."""
+    """Calls: ``observe-WHAT``; before the disaster ``observe-service-before`` and ``observe-replication``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._target = context.target
         self._looks: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Observation]]] = {
             "service": self._service,
+            "replication": self._replication,
             "markers": self._markers,
             "old-primary": self._old_primary,
             "prometheus": self._prometheus,
@@ -69,9 +73,17 @@ class ObservingProvider:
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Raises UsageError for bad arguments, RefusedError where the source has no endpoint."""
         when, paths, promoted = _arguments(verb)
-        if when == BEFORE:
-            return (_call(verb, "service", "observe-service-before", "prepare", {}),)
         found = source_among(facts.resources, self._target.instance)
+        if when == BEFORE:
+            service = _call(verb, "service", "observe-service-before", "prepare", {})
+            if found is None:
+                return (service,)
+            args = {
+                "host": found.server.host,
+                "port": found.server.port,
+                "replicas": _replicas(found.identifier, facts),
+            }
+            return (service, _call(verb, "replication", "observe-replication", "prepare", args))
         if found is None and not promoted:
             raise RefusedError(f"The source {self._target.instance} has no endpoint to look at.", "Wait until it has.")
         at: dict[str, Any] = {"host": "${promote.host}", "port": "${promote.port}"}
@@ -118,6 +130,13 @@ class ObservingProvider:
         if found is None:
             raise RefusedError(f"The service at {url} does not tell when its process had started.")
         return [Observation("service-process", SOURCE, {"started": float(found[1])}, self._now())]
+
+    def _replication(self, args: Mapping[str, Any]) -> Sequence[Observation]:
+        """How many servers stream from the source, and for how many of them its commits wait."""
+        server = _server(args)
+        seen = Servers(self._target.database).followed(server.host, server.port)
+        value = {"standbys": seen.standbys, "synchronous": seen.synchronous, "replicas": int(args["replicas"])}
+        return [Observation("replication", SOURCE, value, self._now())]
 
     def _markers(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """Every write that the new primary holds, by path."""
@@ -183,6 +202,13 @@ def runs(times: Sequence[float], step: float) -> list[list[float]]:
     begins = [*times[:1], *gaps]
     ends = [earlier for earlier, later in pairwise(times) if later - earlier > 1.5 * step]
     return [list(pair) for pair in zip(begins, [*ends, *times[-1:]], strict=True)]
+
+
+def _replicas(source: str, facts: Facts) -> int:
+    """How many read replicas the provider shows of ``source``: its own list has those of other regions, too."""
+    shown = (one.attributes for one in facts.resources if one.kind == "instance" and same(one.identifier, source))
+    named = next(shown, {}).get("ReadReplicaDBInstanceIdentifiers") or ()
+    return max(len(named), len(replicas_of(source, facts)))
 
 
 def _server(args: Mapping[str, Any]) -> Server:

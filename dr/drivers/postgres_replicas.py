@@ -1,6 +1,8 @@
-"""What a replica has received and replayed, and what its source has written: asked of each server itself.
+"""What a replica has received and replayed, and what its source has written and who follows it: asked of each server
+itself.
 
-Called by: ``dr.drivers.rds_takeover``. The functions asked need no right but to log in.
+Called by: ``dr.drivers.rds_takeover`` and ``dr.drivers.observing``. Only who follows a server needs a right beyond that
+to log in.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr.config.model import DatabaseConfig
+from dr.domain.errors import RefusedError
 
 ASK_SECONDS = 5.0
 """A server that takes longer to answer is not asked: others wait."""
@@ -21,6 +24,15 @@ select pg_is_in_recovery(),
 """
 """A replica that was restarted while its source is gone has received, as far as it knows, less than it has replayed."""
 
+_FOLLOWED = """
+select count(*) filter (where state = 'streaming'),
+       count(*) filter (where state = 'streaming' and sync_state in ('sync', 'quorum')),
+       count(*) filter (where state is null)
+  from pg_stat_replication as r
+ where not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
+"""
+"""Who decodes the log takes nobody's place, and is left out. To a role that may not look, a row shows its pid alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -31,6 +43,14 @@ class Standing:
     received: int | None
     replayed: int | None
     behind: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How many servers stream from a primary, and for how many of them a commit waits."""
+
+    standbys: int
+    synchronous: int
 
 
 class Servers:
@@ -46,6 +66,16 @@ class Servers:
     def written(self, host: str, port: int) -> int:
         """Up to where a primary has written its log. Raises as ``standing``."""
         return int(self._row(host, port, "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")[0])
+
+    def followed(self, host: str, port: int) -> Followed:
+        """Who streams from a server. Raises as ``standing``, and RefusedError where the role may not see that."""
+        standbys, synchronous, hidden = self._row(host, port, _FOLLOWED)
+        if hidden:
+            raise RefusedError(
+                f"The harness's role may not see how the source at {host}:{port} replicates.",
+                "Give it pg_read_all_stats.",
+            )
+        return Followed(int(standbys), int(synchronous))
 
     def _row(self, host: str, port: int, query: str) -> tuple[Any, ...]:
         from dr.drivers.postgres_connection import Server, connect, translated  # psycopg is slow to import

@@ -19,6 +19,8 @@ from dr.judge.findings import finding, unknown, within
 from dr.judge.interruption import settled
 from dr.judge.loss import holes
 
+FAILOVER = "failover"
+"""The id of the planned call by which the standby takes over (docs/design.md)."""
 FIRST_ATTEMPT = "0"
 NO_WRITE = {
     "refused": "it refused",
@@ -119,16 +121,33 @@ def _doubt(evidence: Evidence, markers: Markers, rows: Rows, disaster: float) ->
 
 
 def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
-    """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated."""
+    """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated.
+
+    Where the standby was not synchronous, that none is gone proves nothing of the next time.
+    """
     found = survived(evidence, demand.path)
     if isinstance(found, str):
         return unknown(demand, found)
     because, count = f"{_told(found)}.", float(len(found.lost))
     if found.lost or found.unexpected:
         return finding(demand, Status.MISSED, because, count)
-    if found.doubt:
-        return finding(demand, Status.INCONCLUSIVE, f"{found.doubt} {because}", count)
+    doubt = found.doubt or _luck(evidence)
+    if doubt:
+        return finding(demand, Status.INCONCLUSIVE, f"{doubt} {because}", count)
     return finding(demand, Status.MET, because, count)
+
+
+def _luck(evidence: Evidence) -> str:
+    """Why an absence of losses proves nothing: the standby that took over was seen to be asynchronous; else "".
+
+    A server that restarts where it is needs no standby. Beyond the read replicas nothing may show, as on RDS.
+    """
+    seen = evidence.observed("replication", "source")
+    if seen is None or not any(call.id == FAILOVER for call in evidence.record.plan.calls):
+        return ""
+    if int(seen["standbys"]) <= int(seen["replicas"]) or int(seen["synchronous"]):
+        return ""
+    return "The standby was asynchronous before the disaster, so that nothing is gone is luck."
 
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:

@@ -20,7 +20,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.access import Access
 from dr.lab.beside import Beside
 from dr.lab.platform import dump, install
-from dr.lab.platform.roles import show_all_rows
+from dr.lab.platform.roles import show_all
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
 from dr.lab.rds.actions_instances import enter, find
@@ -134,7 +134,7 @@ class Lab:
             yield "adding what the service needs"
             self.added = install.complete(access, artifacts, closed).added
         with server.connect(DATABASE) as connection:
-            show_all_rows(connection)
+            show_all(connection)
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
         self._replicas = [] if single else self._enter_replicas(source)

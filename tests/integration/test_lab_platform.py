@@ -110,10 +110,11 @@ def test_the_harness_reads_everything_makes_its_own_schema_and_writes_nothing_el
 ) -> None:
     install(access(server, database), 10, tmp_path / "models", tmp_path / "secrets")
     with server.connect(database) as session:
-        roles.show_all_rows(session)
+        roles.show_all(session)
         session.execute("ALTER TABLE patients ENABLE ROW LEVEL SECURITY")
     with log_in(server, roles.HARNESS, roles.password(tmp_path / "secrets", roles.HARNESS), dbname=database) as session:
         assert session.execute("SELECT count(*) FROM patients").fetchone() == (15,)
+        assert session.execute("SELECT pg_has_role('pg_read_all_stats', 'usage')").fetchone() == (True,)
         session.execute("CREATE SCHEMA dr")
         session.execute("CREATE TABLE dr.marker (n int)")
         if server.site.binaries.origin == "system":

@@ -9,12 +9,16 @@ import pytest
 
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.postgres_replicas import Servers
+from dr.drivers.postgres_replicas import Followed, Servers
 from dr.lab.postgres import Server
-from dr.lab.replication import Upstream, make_standby, promote
+from dr.lab.replication import Upstream, make_standby, promote, set_synchronous
 from dr.lab.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
+
+
+def followed(server: Server, home: Path, user: str) -> Followed:
+    return asking(server, home, user, user).followed("localhost", server.port)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,20 @@ def asking(server: Server, home: Path, user: str = MASTER, password: str = PASSW
     secret = home / "secret"
     secret.write_text(password)
     return Servers(DatabaseConfig(DATABASE, Login(user, f"file:{secret}"), ca=str(server.site.ca)))
+
+
+def test_a_primary_tells_who_follows_it_and_for_whom_its_commits_wait(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    primary, _ = pair
+    with primary.connect(DATABASE) as session:
+        session.execute("CREATE ROLE watching LOGIN PASSWORD 'watching' IN ROLE pg_read_all_stats")
+    assert followed(primary, tmp_path, "watching") == Followed(1, 0)
+    set_synchronous(primary, "replica")
+    assert followed(primary, tmp_path, "watching") == Followed(1, 1)
+    set_synchronous(primary, "")
+    with pytest.raises(RefusedError, match="Give it pg_read_all_stats"):
+        followed(primary, tmp_path, "plain")
 
 
 def test_a_replica_is_asked_before_and_after_its_promotion(pair: tuple[Server, Server], tmp_path: Path) -> None:

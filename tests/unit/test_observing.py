@@ -20,6 +20,7 @@ from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
 from dr.drivers import observing
 from dr.drivers.observing import PATIENCE, ObservingProvider, recorded, runs
+from dr.drivers.postgres_replicas import Followed, Servers
 from dr.drivers.prometheus import Prometheus
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
@@ -30,6 +31,7 @@ from tests.virtual import VirtualClock
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
 ENDPOINT = {"Endpoint": {"Address": "db.example", "Port": 5432}, "DbiResourceId": "db-1"}
 FACTS = Facts(0.0, "", "", resources=(Resource("instance", "source-db", "available", {}, ENDPOINT),))
+BEFORE = Verb("observe", {"when": "before"})
 AFTER = Verb("observe", {"when": "after", "paths": ["writes", "writes-direct"]})
 PROCESS = "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1795417000.25\n"
 
@@ -104,9 +106,59 @@ def named(calls: tuple[Call, ...], name: str) -> Call:
 
 def test_before_the_disaster_the_services_process_is_looked_at(tmp_path: Path, stub: Stub) -> None:
     of = provider(tmp_path, stub.url)
-    (call,) = of.propose(Verb("observe", {"when": "before"}), FACTS, RUN)
+    call, _ = of.propose(BEFORE, FACTS, RUN)
     (seen,), _ = observe(of, call)
     assert (seen.what, seen.path, seen.value) == ("service-process", "source", {"started": 1795417000.25})
+
+
+def listed(**attributes: Any) -> Facts:
+    """The source, and two replicas of it in its own region."""
+    source = Resource("instance", "Source-DB", "available", {}, {**ENDPOINT, **attributes})
+    link = {"ReadReplicaSourceDBInstanceIdentifier": "source-db"}
+    return Facts(0.0, "", "", (source, *(Resource("instance", name, "available", {}, link) for name in "ab")))
+
+
+def test_before_the_disaster_the_source_is_asked_who_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def followed(_: Servers, *at: Any) -> Followed:
+        asked.append(at)
+        return Followed(3, 1)
+
+    monkeypatch.setattr(Servers, "followed", followed)
+    of = provider(tmp_path)
+    call = named(of.propose(BEFORE, listed(), RUN), "observe-replication")
+    assert (call.touches, call.fault, call.undo) == ((), False, None), "a pure read"
+    (seen,), _ = observe(of, call)
+    assert (seen.what, seen.path) == ("replication", "source")
+    assert seen.value == {"standbys": 3, "synchronous": 1, "replicas": 2}
+    assert asked == [("db.example", 5432)]
+
+
+def test_replicas_of_other_regions_are_counted_too(tmp_path: Path) -> None:
+    shown = listed(ReadReplicaDBInstanceIdentifiers=["a", "b", "arn:aws:rds:eu-west-1:123456789012:db:far"])
+    calls = provider(tmp_path).propose(BEFORE, shown, RUN)
+    assert named(calls, "observe-replication").args["replicas"] == 3
+
+
+def test_replication_that_the_role_may_not_see_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hidden(*_: Any) -> Followed:
+        raise RefusedError("The harness's role may not see how the source replicates.", "Give it pg_read_all_stats.")
+
+    monkeypatch.setattr(Servers, "followed", hidden)
+    of = provider(tmp_path)
+    seen, result = observe(of, named(of.propose(BEFORE, FACTS, RUN), "observe-replication"))
+    assert (seen, "pg_read_all_stats" in result["because"]) == ((), True)
+
+
+def test_a_source_without_an_endpoint_is_not_asked_who_follows_it(tmp_path: Path) -> None:
+    assert [call.id for call in provider(tmp_path).propose(BEFORE, Facts(0.0, "", ""), RUN)] == [
+        "observe-service-before"
+    ]
 
 
 def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -> None:

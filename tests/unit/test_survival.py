@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dr.domain.model import Finding, Observation, Status
+from dr.domain.model import Call, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence, Marker
 from dr.judge.survival import JUDGES, survived
 from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, stamp, written
@@ -128,6 +128,37 @@ def test_writes_acknowledged_after_the_rows_were_read_prove_nothing() -> None:
     read = of.markers.wall(of.markers.markers[-1].sent)
     early = tuple(replace(o, value={**o.value, "at": read}) if o.what == "markers" else o for o in early)
     assert judge("acknowledged", run_of(gone, early)).status is Status.MET
+
+
+def followed(of: Written, standbys: int, synchronous: int, *calls: Call) -> Evidence:
+    """A run that saw who streamed from the source, which had two read replicas; ``calls``: planned, too."""
+    value = {"standbys": standbys, "synchronous": synchronous, "replicas": 2}
+    found = run_of(of, (Observation("replication", "source", value, DISASTER - 5), *of.observed()))
+    plan = replace(found.record.plan, calls=(*found.record.plan.calls, *calls))
+    return replace(found, record=replace(found.record, plan=plan))
+
+
+FAILED_OVER = Call("failover", "3-failover", "failover", "rds", "RebootDBInstance")
+
+
+def test_with_an_asynchronous_standby_that_nothing_is_gone_is_luck() -> None:
+    found = judge("acknowledged", followed(make(), 3, 0, FAILED_OVER))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because.startswith(
+        "The standby was asynchronous before the disaster, so that nothing is gone is luck."
+    )
+    assert judge("acknowledged", followed(make(ASYNC), 3, 0, FAILED_OVER)).status is Status.MISSED
+
+
+@pytest.mark.parametrize(
+    ("standbys", "synchronous"), [(3, 1), (2, 0), (0, 0)], ids=["synchronous", "not shown", "nobody streams"]
+)
+def test_what_is_seen_of_no_asynchronous_standby_takes_nothing_away(standbys: int, synchronous: int) -> None:
+    assert judge("acknowledged", followed(make(), standbys, synchronous, FAILED_OVER)).status is Status.MET
+
+
+def test_a_server_that_restarts_where_it_is_needs_no_standby() -> None:
+    assert judge("acknowledged", followed(make(), 3, 0)).status is Status.MET
 
 
 def blinded() -> Sequence[tuple[str, Evidence]]:

@@ -28,7 +28,7 @@ GRANTS = {
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT ON patients, admissions, predictions, model_versions TO {role}",
     ),
-    # Reads everything, and may make a schema of its own; nothing else.
+    # Reads every table, and may make a schema of its own; nothing else.
     HARNESS: ("GRANT pg_read_all_data TO {role}", "GRANT CREATE ON DATABASE {database} TO {role}"),
 }
 
@@ -64,9 +64,13 @@ def install_roles(connection: psycopg.Connection[Any], directory: Path) -> None:
     _offer_amcheck(connection)
 
 
-def show_all_rows(connection: psycopg.Connection[Any]) -> None:
-    """Let the harness read tables with row-level security. ``connection``: a superuser's; others may not give that."""
-    connection.execute(sql.SQL("ALTER ROLE {} BYPASSRLS").format(sql.Identifier(HARNESS)))
+def show_all(connection: psycopg.Connection[Any]) -> None:
+    """Let the harness read tables with row-level security, and see who streams from the server.
+
+    ``connection``: a superuser's; others may not give that.
+    """
+    for grant in ("ALTER ROLE {} BYPASSRLS", "GRANT pg_read_all_stats TO {}"):
+        connection.execute(sql.SQL(grant).format(sql.Identifier(HARNESS)))
 
 
 def _offer_amcheck(connection: psycopg.Connection[Any]) -> None:
