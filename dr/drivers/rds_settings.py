@@ -139,6 +139,7 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
         key=lambda role: (role["FeatureName"], role["RoleArn"]),
     )
     found["EnabledCloudwatchLogsExports"] = sorted(found.get("EnabledCloudwatchLogsExports", ()))
+    found["ReadReplicas"] = sorted(map(str, description.get("ReadReplicaDBInstanceIdentifiers", ())))
     found["Port"] = description.get("Endpoint", {}).get("Port")
     found["Tags"] = {key: value for key, value in tags(description).items() if not key.startswith(("dr:", "aws:"))}
     return {name: value for name, value in found.items() if value not in (None, "", [], {}, ())}
@@ -211,6 +212,8 @@ def differences(
             expected, reason = True, because
         elif name in _OF_THE_POINT:
             expected, reason = True, _OF_THE_POINT[name]
+        elif name == "ReadReplicas":
+            expected, reason = True, "RDS restores none: they are made of the copy once it takes over"
         elif name == "Port" and same_host:
             expected, reason = True, "both listen on one host"
         else:

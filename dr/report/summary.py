@@ -366,12 +366,21 @@ def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple
         "Stop every writer of the old database.",
         f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
         f"dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
+        *_replicas_anew(evidence, restored),
     )
     if verified(evidence) is False:
         return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
         return steps
     return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)
+
+
+def _replicas_anew(evidence: Evidence, restored: Restored) -> tuple[str, ...]:
+    lacking = next((of.source for of in _differences(evidence) if of.name == "ReadReplicas"), "")
+    if not lacking:
+        return ()
+    made = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {restored.identifier}"
+    return (f"Make read replicas of it in place of {lacking}: {made} --db-instance-identifier NAME",)
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:

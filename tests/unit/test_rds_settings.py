@@ -50,6 +50,13 @@ def test_a_port_differs_by_necessity_on_one_host_only() -> None:
     assert differing(Endpoint=endpoint, same_host=True)["Port"] == (True, "both listen on one host")
 
 
+def test_read_replicas_are_a_difference_that_every_restore_makes() -> None:
+    source = comparable(description(ReadReplicaDBInstanceIdentifiers=["two", "one"]))
+    (found,) = differences(source, comparable(description("copy")), {}, "it is a copy", False)
+    assert (found["name"], found["source"], found["restored"]) == ("ReadReplicas", ["one", "two"], None)
+    assert (found["expected"], "RDS restores none" in found["because"]) == (True, True)
+
+
 def test_a_parameter_group_that_waits_for_a_reboot_is_a_difference() -> None:
     groups = [{"DBParameterGroupName": "readmission15", "ParameterApplyStatus": "pending-reboot"}]
     assert list(differing(DBParameterGroups=groups)) == ["ParameterApplyStatus"]

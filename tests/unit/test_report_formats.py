@@ -137,6 +137,15 @@ def test_text_says_settings_as_people_write_them() -> None:
     assert "Differs   Tags env=prod, team=ml -> unset; Groups sg-1, sg-2 -> off" in said
 
 
+def test_a_source_with_read_replicas_has_them_made_anew_at_cut_over() -> None:
+    of = on_call()
+    lacking = {"name": "ReadReplicas", "source": ["one", "two"], "restored": None, "expected": True, "because": "none"}
+    shown = replace(of, observations=(*of.observations, Observation("configuration", "restored", [lacking], 1.0)))
+    said = re.sub(r"\s+", " ", text(shown, met()))
+    assert "Make read replicas of it in place of one, two: aws rds create-db-instance-read-replica" in said
+    assert "create-db-instance-read-replica" not in text(of, met())
+
+
 def test_text_warns_before_a_cut_over_to_what_is_not_proven() -> None:
     assert "The verdict is missed" in text(on_call(), verdict())
     assert "The verdict is" not in text(on_call(), met())
