@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.option("--as", "as_name", default="", metavar="NAME", help="The restored instance's identifier.")
 @click.option("--reset-master-secret", is_flag=True, help="Set the master password to the target's master secret.")
 @click.option(
-    "--set", "given", multiple=True, metavar="NAME=VALUE", help="Instead of the source's setting; may be repeated."
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Instead of the source's setting; a VALUE is JSON or text.",
 )
 @click.option("--verify/--no-verify", default=True, help="Examine the copy and put the service on it; the default.")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted restore, also of another machine.")

@@ -12,13 +12,13 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.load import secret
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.names import same
 from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.postgres_replicas import Servers
-from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds_client import RdsClient, wanted_instead
 from dr.drivers.rds_instances import GONE, Instances, pairs
 from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
@@ -83,7 +83,9 @@ class RdsProvider:
             return rds_failover.propose(self._target, limits.outage_failover, verb, facts, run)
         if verb.name in rds_promotion.VERBS:
             return rds_promotion.propose(name, self._target, limits.outage_promotion, verb, facts, run)
-        return rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
+        calls = rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
+        _check_types(verb.args.get("set") or {})
+        return calls
 
     # -- doing
 
@@ -371,3 +373,16 @@ def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict
         "point_id": point_id,
         "covers_by": args["covers_by"],
     }
+
+
+def _check_types(given: Mapping[str, Any]) -> None:
+    """What --set gave, before anything is begun. Raises UsageError."""
+    for name, value in given.items():
+        operation = rds_restore.FROM_SNAPSHOT if name in settings.RESTORE else rds_restore.MODIFY
+        wanted = "" if value in settings.LEFT_TO_RDS else wanted_instead(operation, name, value)
+        if wanted:
+            example = {"list": '["a", "b"]', "boolean": "true", "integer": "3000"}.get(wanted, "text")
+            raise UsageError(
+                f"{name} is of type {wanted} in RDS, and {value!r} is not.",
+                f"Values are JSON, text may stand plain: --set '{name}={example}'.",
+            )

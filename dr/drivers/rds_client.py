@@ -30,6 +30,7 @@ from botocore.exceptions import (
     SSOError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.validate import ParamValidator
 
 from dr.config.model import Credentials, Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
@@ -169,6 +170,13 @@ class RdsClient:
         if isinstance(error, ParamValidationError):
             return RefusedError(f"RDS has no such setting ({operation}: {text}).", f"Correct it {SET_BY}.")
         return ProviderError(f"The AWS client failed ({operation}: {text}).", "Check the target's settings.")
+
+
+def wanted_instead(operation: str, parameter: str, value: Any) -> str:
+    """The type that ``operation``'s ``parameter`` has in RDS's own model, where ``value`` has another; else ""."""
+    model = botocore.session.get_session().get_service_model("rds").operation_model(operation)
+    shape = model.input_shape.members[parameter]
+    return str(shape.type_name) if ParamValidator().validate(value, shape).has_errors() else ""
 
 
 def boto3_name(operation: str) -> str:

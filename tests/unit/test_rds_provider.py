@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr.app.cleanup import remove_expired
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers import rds_look
 from dr.drivers.rds import LISTED_SECONDS, SETTLED_SECONDS, RdsProvider
@@ -40,6 +40,24 @@ SNAPSHOT = {
 }
 TO_NIGHT = Verb("restore", {"to": {"snapshot": "night"}})
 TO_LATEST = Verb("restore", {"to": {"time": "latest"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "type_"),
+    [
+        ("VpcSecurityGroupIds", "sg-x", "list"),
+        ("MultiAZ", "maybe", "boolean"),
+        ("MonitoringInterval", "60 s", "integer"),
+    ],
+)
+def test_a_setting_of_another_type_is_a_usage_error_before_anything_begins(
+    tmp_path: Path, name: str, value: str, type_: str
+) -> None:
+    stage = Stage(tmp_path)
+    verb = Verb("restore", {"to": {"snapshot": "night"}, "set": {name: value}})
+    seen = stage.provider.look(Request("prod", (verb,), Purpose.RESTORE))
+    with pytest.raises(UsageError, match=f"{name} is of type {type_} in RDS"):
+        stage.provider.propose(verb, seen, run(Purpose.RESTORE))
 
 
 class Stage:
