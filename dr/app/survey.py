@@ -1,14 +1,17 @@
-"""Looking without touching: what could be restored, and whether a target can be reached. Called by: ``dr.cli``."""
+"""Looking without touching: what could be restored, and whether a target is as configured. Called by: ``dr.cli``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
 
+from dr.app.failover import moves
 from dr.app.needs import EVERYTHING, needs, problem
 from dr.app.session import context_of
 from dr.config.model import Settings
-from dr.domain.model import Purpose, RecoveryPoint, Request
+from dr.domain.errors import DrError
+from dr.domain.model import Plan, Purpose, RecoveryPoint, Request, RunIdentity
+from dr.engine.guard import Consent, guard
 from dr.wiring import drivers, restorer
 
 
@@ -20,11 +23,28 @@ def recovery_points(settings: Settings, target: str) -> list[RecoveryPoint]:
     return sorted(points, key=lambda point: point.covers or 0.0)
 
 
-def check(settings: Settings, target: str) -> Iterator[tuple[str, str]]:
-    """Each check's name and what is wrong, "" where nothing is."""
-    context = context_of(settings, target, "survey")
-    nothing = Request(target, (), Purpose.RESTORE)
-    for name, provider in drivers(context).items():
-        yield f"{name}: identity", problem(provider.confirm_identity)
-        yield f"{name}: present state", problem(partial(provider.look, nothing))
-    yield from needs(context.target, EVERYTHING)
+def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
+    """What was checked of target ``name``, one by one, and what is wrong with it, "" where nothing is.
+
+    Whoever the provider does not let in is told so once: what it would have shown of the database is left out then.
+    """
+    from dr.drivers.checks import client_checks, database_checks
+
+    context = context_of(settings, name, "survey")
+    target, by_name = context.target, drivers(context, ("move",))
+    nothing = Request(name, (), Purpose.RESTORE)
+    checks = list(client_checks(target))
+    identity = f"account {target.account} in {target.region}"
+    try:
+        facts = restorer(by_name).look(nothing)
+    except DrError as error:
+        yield identity, str(error)
+    else:
+        empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
+        yield identity, " ".join(guard(empty, target, facts, Consent()))
+        checks[:0] = database_checks(target, facts.resources)
+    yield from needs(target, EVERYTHING)
+    for what, attempt in checks:
+        yield what, problem(attempt)
+    if moves(target):
+        yield "where clients are led", problem(partial(by_name["moving"].look, nothing))

@@ -28,7 +28,7 @@ COMMANDS = {
     "abort": ("dr.cli.housekeeping", "Stop a run that is under way."),
     "baseline": ("dr.cli.housekeeping", "Record what the source holds, beside its nightly backup."),
     "backups": ("dr.cli.housekeeping", "List what could be restored."),
-    "doctor": ("dr.cli.housekeeping", "Check that a target can be reached as configured."),
+    "doctor": ("dr.cli.housekeeping", "Check that a target is there and answers as configured."),
     "lab": ("dr.cli.lab", "The embedded environment: real PostgreSQL behind an RDS endpoint."),
 }
 

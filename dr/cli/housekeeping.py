@@ -137,11 +137,14 @@ def backups(target: str, output: str) -> None:
         click.echo(f"{point.kind:<9} {point.identifier:<48} {point.status:<10} {since}{covers}")
 
 
-@click.command(short_help="Check that a target can be reached as configured.")
+@click.command(short_help="Check that a target is there and answers as configured.")
 @common.target_option
 @click.pass_context
 def doctor(ctx: click.Context, target: str) -> None:
-    """Check identity, provider, database and secrets of a target; change nothing."""
+    """Check identity, source, secrets, logins, service and what else a target names; change nothing.
+
+    Exits with 3 where anything is wrong.
+    """
     from dr.app.survey import check
 
     worst = 0

@@ -52,7 +52,11 @@ def get(
         return response.status, _whole(response, wire, until)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ProviderError(f"The {whose} at {url} does not answer: {reason}.", transient=True) from None
+        raise ProviderError(
+            f"The {whose} at {url} does not answer: {reason}.",
+            "See whether it runs and can be reached from here.",
+            transient=True,
+        ) from None
     finally:
         connection.close()
 

@@ -1,8 +1,8 @@
 """What a restored database is asked before anything writes to it: each answer an observation (docs/design.md).
 
-Called by: ``dr.drivers.postgres``; ``active_model`` also by ``dr.drivers.baseline``. Nothing here changes a database or
-installs anything in it. What cannot be examined says why in its observation, and does not keep the others from being
-examined.
+Called by: ``dr.drivers.postgres``; ``active_model`` also by ``dr.drivers.baseline``, ``log_in`` by
+``dr.drivers.checks``. Nothing here changes a database or installs anything in it. What cannot be examined says why in
+its observation, and does not keep the others from being examined.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg import Error, sql
 
-from dr.config.model import DatabaseConfig
+from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import DrError
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, Server, connect, reason, translated
@@ -62,12 +62,17 @@ def logins(server: Server, database: DatabaseConfig) -> list[dict[str, Any]]:
     for role in database.roles:
         because = ""
         try:
-            with connect(server, database, role, seconds=10) as connection, translated("the first question of a login"):
-                connection.execute("select 1").fetchone()
+            log_in(server, database, role)
         except DrError as error:
             because = str(error)
         found.append({"user": role.user, "ok": not because, "because": because})
     return found
+
+
+def log_in(server: Server, database: DatabaseConfig, role: Login) -> None:
+    """Log in as ``role``, ask one question, and leave. Raises as ``connect`` does."""
+    with connect(server, database, role, seconds=10) as connection, translated("the first question of a login"):
+        connection.execute("select 1").fetchone()
 
 
 def foreign_keys(connection: Connection) -> list[dict[str, Any]]:

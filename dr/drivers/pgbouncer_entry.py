@@ -1,7 +1,8 @@
 """Where an entry of PgBouncer's leads: edited in its file, and taken up by a reload.
 
-Called by: ``dr.drivers.moving``. PgBouncer's console changes no entry: over a network alone it cannot be led elsewhere.
-So its file is to be seen from here (in a cluster it is a Secret or ConfigMap, which ``kubernetes_secret`` moves).
+Called by: ``dr.drivers.moving`` and ``dr.drivers.checks``. PgBouncer's console changes no entry: over a network alone
+it cannot be led elsewhere. So its file is to be seen from here (in a cluster it is a Secret or ConfigMap, which
+``kubernetes_secret`` moves).
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class Entry:
                 for verb in ("KILL", "RESUME"):
                     console.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(entry)))
         return f"{len(old)} old connections of {self.name} are not closed yet" if old else ""
+
+    def check_console(self) -> None:
+        """Raises as ``_console`` does where it does not take the administrator's login, or cannot be reached."""
+        self._command("SHOW VERSION")
 
     def _read(self) -> str:
         try:

@@ -1,0 +1,83 @@
+"""Each thing that a target names, asked whether it is there and answers: logs in, reads, and changes nothing.
+
+Called by: ``dr.app.survey``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from dr.config.model import ServiceConfig, Target
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Resource
+from dr.domain.names import same
+from dr.drivers.asking import get
+from dr.drivers.examine import log_in
+from dr.drivers.pgbouncer_entry import Entry
+from dr.drivers.postgres_source import source_among
+from dr.drivers.prometheus import Prometheus
+
+Check = tuple[str, Callable[[], object]]
+"""What is checked; and the asking, which raises a ``DrError`` where it is not as configured."""
+
+
+def database_checks(target: Target, resources: Iterable[Resource]) -> Iterator[Check]:
+    """The source and its replicas among the provider's ``resources``, and every login on the source.
+
+    A source without an endpoint takes none, which its own check says.
+    """
+    present = tuple(resources)
+    for kind, name in (("source", target.instance), *(("replica", replica) for replica in target.replicas)):
+        yield f"{kind} {name}", partial(_check_instance, target, kind, name, present)
+    source = source_among(present, target.instance)
+    if source is not None:
+        for role in (target.database.harness, *target.database.roles):
+            yield f"login of {role.user}", partial(log_in, source.server, target.database, role)
+
+
+def client_checks(target: Target) -> Iterator[Check]:
+    """What the database's clients are, and what leads and watches them."""
+    if target.service is not None:
+        yield f"service at {target.service.url}", partial(_check_service, target.service.url)
+        if target.service.artifacts:
+            yield "service.artifacts", partial(_check_artifacts, target.service)
+    if target.prometheus is not None:
+        yield f"Prometheus at {target.prometheus.url}", Prometheus(target.prometheus.url).alert_rules
+    if target.pooler is not None:
+        pooler = target.pooler
+        yield f"PgBouncer's console at {pooler.host}:{pooler.port}", Entry(pooler, target.database.ca).check_console
+
+
+def _check_instance(target: Target, kind: str, name: str, present: Iterable[Resource]) -> None:
+    found = next((one for one in present if one.kind == "instance" and same(one.identifier, name)), None)
+    if found is None:
+        raise RefusedError(
+            f"There is no instance {name} in {target.region} of account {target.account}.",
+            "Correct the target's instance, or restore it." if kind == "source" else "Correct the target's replicas.",
+        )
+    if found.remedy:
+        raise ProviderError(f"{name} is {found.status}.", found.remedy, code=found.status)
+    if source_among((found,), name) is None:
+        raise RefusedError(f"{name} is {found.status} and has no endpoint yet.", "Wait until it is available.")
+
+
+def _check_service(url: str) -> None:
+    """Raises ProviderError where neither its /healthz nor the URL itself is good."""
+    status, _ = get(url, "/healthz")
+    if status == 404:  # a health check of another name, or none
+        status, _ = get(url, "")
+    if status >= 400:
+        raise ProviderError(
+            f"The service at {url} answers with status {status}.",
+            "See whether it is well, and whether service.url is its base URL.",
+        )
+
+
+def _check_artifacts(service: ServiceConfig) -> None:
+    if not Path(service.artifacts).is_dir():
+        raise RefusedError(
+            f"The directory of model artifacts {service.artifacts!r} is not there.",
+            "Put it there, or correct service.artifacts.",
+        )

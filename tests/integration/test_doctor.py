@@ -1,0 +1,46 @@
+"""``dr doctor`` on a lab: what is there is ok, and all that is wrong is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from dr.config.model import Login
+from dr.lab.site import free_port
+from tests.labs import Lab
+
+
+def doctor(lab: Lab, tmp_path: Path, code: int, **changes: Any) -> str:
+    """What ``dr doctor`` says of a target that is the lab's but for ``changes``."""
+    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, **changes))
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"changed": target}}))
+    return lab.dr("doctor", "--target", "changed", code=code, DR_CONFIG=str(tmp_path / "dr.yaml")).stdout
+
+
+def test_a_lab_is_as_its_target_says(lab: Lab, tmp_path: Path) -> None:
+    said = doctor(lab, tmp_path, 0)
+    assert {line.split()[0] for line in said.splitlines()} == {"ok"}
+    for role in (lab.target.database.harness, *lab.target.database.roles):
+        assert f"login of {role.user}\n" in said
+
+
+def test_each_thing_that_is_wrong_is_told(lab: Lab, tmp_path: Path) -> None:
+    target, dead = lab.target, f"http://127.0.0.1:{free_port()}"
+    assert target.service is not None
+    (tmp_path / "stale").write_text("stale\n")
+    stale = f"file:{tmp_path / 'stale'}"
+    roles = (Login(target.database.roles[0].user, stale), *target.database.roles[1:])
+    service = msgspec.structs.replace(target.service, url=dead, artifacts="/nope", command=("/no/such",))
+    database = msgspec.structs.replace(target.database, harness=Login("dr_harness", stale), roles=roles)
+    said = doctor(lab, tmp_path, 3, database=database, service=service)
+    wrong = [line.removeprefix("wrong ").strip() for line in said.splitlines() if line.startswith("wrong")]
+    named = ["service.command", "login of dr_harness", f"login of {roles[0].user}", f"service at {dead}"]
+    assert [line.partition(": ")[0] for line in wrong] == [*named, "service.artifacts"]
+    assert stale in wrong[1]
+    assert "stale, wrong or empty" in wrong[1]
+    nowhere = msgspec.structs.replace(target.database, ca="/nope")
+    assert "The CA file '/nope' cannot be read" in doctor(lab, tmp_path, 3, database=nowhere)
+    assert "There is no instance nodb" in doctor(lab, tmp_path, 3, instance="nodb")
