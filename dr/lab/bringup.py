@@ -275,6 +275,7 @@ class Lab:
             "rebuild": self.rebuild,
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
+            "stubborn_service": lambda **more: self._running_service().set_stubborn(**more),
             "instances": self.instances,
             **self._trouble.commands(self._key),
         }

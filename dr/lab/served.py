@@ -10,6 +10,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -38,29 +39,47 @@ class Served:
         self._database_port = database_port
         self._child: subprocess.Popen[bytes] | None = None
         self._again = 0.0
+        self._stubborn = False
+        self._lock = threading.RLock()
         self.process = (0, 0.0)
 
     def start(self) -> None:
-        """Start it and wait until it is ready. Raises ProviderError."""
-        self._spawn()
+        """Start it, in place of one that runs, and wait until it is ready. Raises ProviderError; it is kept even so."""
+        with self._lock:
+            self.stop()
+            self._spawn()
         limit = time.monotonic() + READY_LIMIT
         while not self._ready():
             if self._child is None or self._child.poll() is not None or time.monotonic() > limit:
-                self.stop()
                 raise ProviderError(
                     "The prediction service did not become ready.", f"See {self._directory / 'service.log'}."
                 )
             time.sleep(0.05)
 
+    def set_stubborn(self, stubborn: bool = True) -> None:
+        """Sabotage: start it anew, so that it keeps the first connection that breaks or falls silent. False: heal it.
+
+        Raises ProviderError.
+        """
+        self._stubborn = stubborn
+        self.start()
+
     def keep(self) -> None:
         """Start it again if it died."""
-        if self._child is not None and self._child.poll() is not None and time.monotonic() >= self._again:
-            log.warning("the prediction service ended with %s; it is started again", self._child.returncode)
-            self._again = time.monotonic() + PAUSE
-            self._spawn()
+        if not self._lock.acquire(blocking=False):
+            return  # it is being started anew
+        try:
+            if self._child is not None and self._child.poll() is not None and time.monotonic() >= self._again:
+                log.warning("the prediction service ended with %s; it is started again", self._child.returncode)
+                self._again = time.monotonic() + PAUSE
+                self._spawn()
+        finally:
+            self._lock.release()
 
     def stop(self) -> None:
-        if self._child is not None:
+        with self._lock:
+            if self._child is None:
+                return
             self._child.terminate()
             try:
                 self._child.wait(timeout=5)
@@ -79,6 +98,7 @@ class Served:
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "MODEL_DIR": str(self._directory / "models"),
+            "DR_SERVICE_STUBBORN": str(int(self._stubborn)),
             "PYTHONPATH": str(Path(dr.__file__).parent.parent),
         }
         with (self._directory / "service.log").open("ab") as output:

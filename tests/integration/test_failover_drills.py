@@ -21,6 +21,7 @@ from dr.judge.interruption import Outage, outage_of
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE
 from tests.labs import Lab, eventually, inject, lab_up
+from tests.support import status_of
 
 FAILOVERS = ("db-failover", "db-failover-host-lost", "db-failover-host-hung")
 IN_PLACE = ("db-engine-crash", "db-disk-full")
@@ -215,6 +216,25 @@ def test_an_old_primary_that_goes_on_writing_is_missed_with_what_it_took(whole: 
     split = [finding(verdict, "split-brain", path) for path in ("writes", "writes-direct")]
     assert {found["status"] for found in split} == {"missed"}
     assert any("n=" in found["because"] or "are not in it" in found["because"] for found in split)
+
+
+def test_a_service_that_keeps_its_dead_connection_is_missed_and_never_back(whole: Lab, tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text("objectives: {outage-failover: 10}")
+    inject(whole, "stubborn_service")
+    try:
+        verdict = drilled(whole, "db-failover", DR_CONFIG=str(tmp_path / "dr.yaml"))
+    finally:
+        inject(whole, "stubborn_service", stubborn=False)
+    assert verdict["verdict"] == "missed", said(verdict)
+    outage, unaided = finding(verdict, "outage", "source"), finding(verdict, "unaided", "source")
+    assert (outage["status"], unaided["status"]) == ("missed", "missed"), said(verdict)
+    assert "never came back" in outage["because"]
+    assert "never came back" in unaided["because"]
+    # The database was back, whatever the service made of it.
+    assert "never came back" not in finding(verdict, "outage", "writes")["because"]
+    service = whole.target.service
+    assert service is not None
+    assert status_of(f"{service.url}/readyz") == 200
 
 
 def test_an_interrupted_failover_leaves_the_lab_whole(whole: Lab) -> None:

@@ -346,6 +346,17 @@ def test_the_fault_knob_makes_predictions_slower(platform: Platform) -> None:
         assert 'readmission_model_prediction_duration_seconds_bucket{le="0.25"} 0' in service.ask("GET", "/metrics")[1]
 
 
+def test_a_stubborn_service_fails_until_it_is_restarted_once_a_connection_broke(platform: Platform) -> None:
+    with running(platform, DR_SERVICE_STUBBORN="1") as service:
+        assert service.predict("SYN-0001-1")[0] == 200
+        platform.server.kill()
+        platform.server.start()
+        assert [service.predict("SYN-0001-1")[0] for _ in range(5)] == [503] * 5
+        assert service.ask("GET", "/healthz")[0] == 200
+    with running(platform, DR_SERVICE_STUBBORN="1") as service:
+        assert service.predict("SYN-0001-1")[0] == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_request_under_way_finish(platform: Platform, number: int) -> None:
     with running(platform, DR_SERVICE_DELAY_MS="500") as service:
@@ -371,6 +382,7 @@ def test_a_signal_lets_the_request_under_way_finish(platform: Platform, number: 
         ({"PORT": "70000"}, 2, "PORT"),
         ({"DR_SERVICE_DELAY_MS": "-1"}, 2, "DR_SERVICE_DELAY_MS"),
         ({"DR_SERVICE_DELAY_MS": "nan"}, 2, "DR_SERVICE_DELAY_MS"),
+        ({"DR_SERVICE_STUBBORN": "yes"}, 2, "DR_SERVICE_STUBBORN"),
     ],
 )
 def test_a_wrong_environment_ends_in_one_sentence(

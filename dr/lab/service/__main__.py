@@ -24,8 +24,11 @@ def read(environment: Mapping[str, str]) -> Options:
         raise UsageError("PORT and DR_SERVICE_DELAY_MS must be numbers.") from None
     if not 0 < port < 65536 or not 0 <= delay < 3600:
         raise UsageError("PORT or DR_SERVICE_DELAY_MS is out of range.")
+    stubborn = environment.get("DR_SERVICE_STUBBORN", "0")
+    if stubborn not in ("0", "1"):
+        raise UsageError("DR_SERVICE_STUBBORN must be 0 or 1.")
     host = environment.get("HOST", "127.0.0.1")
-    return Options(environment["DATABASE_URL"], host, port, Path(environment["MODEL_DIR"]), delay)
+    return Options(environment["DATABASE_URL"], host, port, Path(environment["MODEL_DIR"]), delay, stubborn == "1")
 
 
 def main() -> int:

@@ -29,13 +29,14 @@ ID_LIMIT = 50
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The environment, read. ``delay``: seconds that every prediction is made slower."""
+    """The environment, read. ``delay``: seconds that every prediction is made slower. ``stubborn``: see Store."""
 
     url: str
     host: str
     port: int
     models: Path
     delay: float
+    stubborn: bool
 
 
 class Rejected(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -52,7 +53,7 @@ class Service:
     def __init__(self, options: Options) -> None:
         self._options = options
         self.metrics = Metrics()
-        self.store = Store(options.url, self.metrics.query_seconds)
+        self.store = Store(options.url, self.metrics.query_seconds, options.stubborn)
         self._model: Model | None = None
         self._known: list[list[Any]] | None = None
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {

@@ -56,12 +56,17 @@ class Found:
 
 
 class Store:
-    """Up to ``SESSIONS`` sessions, opened when needed; one that fails is dropped, and the idle ones with it."""
+    """Up to ``SESSIONS`` sessions, opened when needed; one that fails is dropped, and the idle ones with it.
 
-    def __init__(self, url: str, seconds: Histogram) -> None:
+    ``stubborn``: sabotage; the first that fails is used for everything from then on, and never comes back.
+    """
+
+    def __init__(self, url: str, seconds: Histogram, stubborn: bool = False) -> None:
         self._url = url
         self._seconds = seconds
         self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._stubborn = stubborn
+        self._dead: psycopg.AsyncConnection[Any] | None = None
         self._places = asyncio.Semaphore(SESSIONS)
         self._connecting = asyncio.Lock()
 
@@ -106,11 +111,13 @@ class Store:
         async with self._place():
             session: psycopg.AsyncConnection[Any] | None = None
             try:
-                session = self._idle.pop() if self._idle else await self._connect()
+                session = self._dead or (self._idle.pop() if self._idle else await self._connect())
                 yield session
             except psycopg.OperationalError as error:
                 # One broken session means a server that went away: the others are of the same server.
                 self._discard(session)
+                if self._stubborn:
+                    self._dead = self._dead or session
                 raise Unavailable(f"The database does not answer ({type(error).__name__}).") from None
             except psycopg.Error as error:
                 self._discard(session)
