@@ -291,7 +291,7 @@ def inject(fault: str, **arguments: Any) -> Any:
     """Put a fault into the lab; each is undone by its neutral value. Raises DrError.
 
     - ``fail_calls(code, calls=1, action="")``: the next calls fail with an error code (Throttling, InternalFailure,
-      ExpiredToken, ...); "dropped-connection" lets the call take effect and loses its answer.
+      ExpiredToken, ...); "dropped-connection" lets the call take effect and loses its answer; 0 calls: none fails.
     - ``delay_restores(seconds)``, ``delay_backups(seconds)``: every one takes that much longer.
     - ``force_status(instance, status)``: show a status such as storage-full; "" shows the true one again.
     - ``cut_archive(instance, cut=True)``: no more WAL reaches the archive.

@@ -31,8 +31,9 @@ class Faults:
         self._backup_delay = 0.0
 
     def fail(self, failing: Failing) -> None:
+        """Arm ``failing``, in place of what was armed; without calls, nothing is."""
         with self._lock:
-            self._failing = failing
+            self._failing = failing if failing.calls > 0 else None
 
     def delay_restores(self, seconds: float) -> None:
         with self._lock:
