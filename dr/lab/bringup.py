@@ -24,11 +24,12 @@ from dr.lab.platform.roles import show_all
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, names
 from dr.lab.rds.actions_instances import enter, find
+from dr.lab.rds.errors import AwsError
 from dr.lab.rds.faults import Failing, Faults
 from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.protocol import Api
 from dr.lab.rds.rebuilding import rebuild
-from dr.lab.rds.records import Instance, Snapshot, Store
+from dr.lab.rds.records import Instance, Snapshot, State, Store
 from dr.lab.rds.retention import automated
 from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.trouble import Trouble
@@ -275,18 +276,18 @@ class Lab:
             "rebuild": self.rebuild,
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
-            "stubborn_service": lambda **more: self._running_service().set_stubborn(**more),
+            "stubborn_service": self.stubborn_service,
             "instances": self.instances,
             **self._trouble.commands(self._key),
         }
 
     def _key(self, instance: str) -> str:
         with self._store.reading() as state:
-            return find(state, instance).resource_id
+            return _find(state, instance).resource_id
 
     def automated_backup(self, instance: str) -> str:
         with self._store.reading() as state:
-            one = find(state, instance)
+            one = _find(state, instance)
             if one.status != "available":
                 raise RefusedError(f"{one.identifier} is {one.status}.", "Wait until it is available.")
         return self._work.automated_backup(one)
@@ -299,7 +300,7 @@ class Lab:
     def force_status(self, instance: str, status: str) -> None:
         """Show ``status`` instead of the true one; "" shows the true one again."""
         with self._store.changing() as state:
-            one = find(state, instance)
+            one = _find(state, instance)
             one.forced = status
             if status == "storage-full":
                 self._work.say(state, "storage-full", one)
@@ -311,7 +312,9 @@ class Lab:
     def share_foreign_snapshot(self, snapshot: str, encrypted: bool) -> str:
         """Let another account's copy of ``snapshot`` be shared with the lab's. Returns its ARN."""
         with self._store.changing() as state:
-            source = state.snapshots[snapshot]
+            source = state.snapshots.get(snapshot)
+            if source is None:
+                raise RefusedError(f"The lab has no snapshot {snapshot!r}.", "'dr backups' names them.")
             arn = f"arn:aws:rds:{self.account.region}:{FOREIGN_ACCOUNT}:snapshot:shared-{secrets.token_hex(4)}"
             attributes = {**source.attributes, "Encrypted": encrypted}
             state.snapshots[arn] = _shared(source, arn, attributes)
@@ -328,7 +331,7 @@ class Lab:
     def age_backups(self, instance: str, seconds: float) -> None:
         """Let the automated backups of ``instance`` be that much older; the next may be due then, and some expire."""
         with self._store.changing() as state:
-            for one in automated(state, find(state, instance).resource_id):
+            for one in automated(state, _find(state, instance).resource_id):
                 one.asked -= seconds
                 one.created, one.original, one.database_time = (
                     at and at - seconds for at in (one.created, one.original, one.database_time)
@@ -337,9 +340,12 @@ class Lab:
     def rebuild(self, instance: str) -> None:
         """Make an instance that is lost for good anew from its last backup, with its standby and its replicas."""
         with self._store.reading() as state:
-            one = find(state, instance)
+            one = _find(state, instance)
         replicas = self._replicas if one.identifier == SOURCE else self._work.replicas.of(one)
         rebuild(self._work, self._store, one, replicas)
+
+    def stubborn_service(self, stubborn: bool = True) -> None:
+        self._running_service().set_stubborn(stubborn)
 
     def instances(self) -> list[dict[str, Any]]:
         """What there is, for ``dr lab status``."""
@@ -348,6 +354,14 @@ class Lab:
                 {"identifier": one.identifier, "status": one.forced or one.status, "port": one.port}
                 for one in state.instances.values()
             ]
+
+
+def _find(state: State, instance: str) -> Instance:
+    """As the API finds it, and refused in a sentence where there is none."""
+    try:
+        return find(state, instance)
+    except AwsError:
+        raise RefusedError(f"The lab has no instance {instance!r}.", "'dr lab status' names them.") from None
 
 
 def _shared(source: Snapshot, arn: str, attributes: dict[str, Any]) -> Snapshot:

@@ -21,10 +21,10 @@ import psutil
 
 import dr
 from dr.config.load import home
-from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import presence
 from dr.lab.presence import PREPARED, READY, Presence
-from dr.lab.rds.remote import call
+from dr.lab.rds.remote import as_error, call
 from dr.lab.settings import SPACING
 
 UP_LIMIT = 180.0
@@ -132,7 +132,7 @@ def _start(place: Path, command: list[str], patience: float, say: Callable[[str]
         if now is not None and now.pid == child.pid:
             if now.problem:
                 child.wait(timeout=DOWN_LIMIT)
-                raise _as_error(now)
+                raise as_error(now.exit_code, now.problem)
             if now.phase != phase:
                 phase = now.phase
                 say(phase)
@@ -143,11 +143,6 @@ def _start(place: Path, command: list[str], patience: float, say: Callable[[str]
         time.sleep(0.03)
     child.terminate()
     raise ProviderError(f"The lab was not up within {patience:.0f} s.", _last_words(place))
-
-
-def _as_error(now: Presence) -> DrError:
-    kinds: dict[int, type[DrError]] = {2: UsageError, 3: RefusedError}
-    return kinds.get(now.exit_code, ProviderError)(now.problem)
 
 
 def _last_words(place: Path) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import process
 from dr.lab.postgres import Server
 from dr.lab.settings import SEGMENT_BYTES
@@ -175,13 +175,13 @@ class Slowness(threading.Thread):
 
     A long statement so takes 1 / (1 - share) times as long, and a short one up to ``share * period`` seconds longer.
     Queries, locks and COMMITs are slow together, as on a host that is short of CPU. ``stop`` ends it; no session stands
-    still for longer than a period, unless this process is killed: ``resume`` helps then.
+    still for longer than a period, unless this process is killed: ``resume`` helps then. Raises UsageError.
     """
 
     def __init__(self, server: Server, share: float, period: float = 0.1) -> None:
         super().__init__(name=f"slowness-{server.port}", daemon=True)
         if not 0 < share < 1:
-            raise RefusedError(f"A share of {share} of the time is not between 0 and 1.")
+            raise UsageError(f"A share of {share} of the time is not between 0 and 1.")
         self._server = server
         self._stands = share * period
         self._runs = period - self._stands

@@ -109,7 +109,15 @@ def test_status_says_where_they_are(target: Target) -> None:
     [
         (["unheard-of"], 3, "knows no command"),
         (["prometheus", "7"], 2, "no JSON object"),
-        (["prometheus", '{"up": true}'], 3, "asked wrongly"),
+        (["prometheus", '{"up": true}'], 2, "prometheus takes down (true or false; true if left out), not {"),
+        (["crash", '{"instance": "nope"}'], 3, "The lab has no instance 'nope'."),
+        (["automated_backup", '{"instance": "nope"}'], 3, "The lab has no instance 'nope'."),
+        (["share_foreign_snapshot", '{"snapshot": "nope", "encrypted": true}'], 3, "The lab has no snapshot 'nope'."),
+        (["lose_host", '{"x": 1}'], 2, "lose_host takes instance (text), lost (true or false; true if left out), "),
+        (["slow", '{"instance": "readmission-db", "share": "a"}'], 2, "slow takes instance (text), share (number; 0.5"),
+        (["slow", '{"instance": "readmission-db", "share": 2}'], 2, "A share of 2 of the time is not between 0 and 1"),
+        (["link", '{"instance": "readmission-db", "mode": "delay", "seconds": -1}'], 2, "seconds"),
+        (["replication_link", '{"instance": "readmission-db"}'], 2, "replication_link takes of (text), mode ("),
         ([], 2, "not how a fault"),
     ],
 )
@@ -117,6 +125,7 @@ def test_a_fault_that_cannot_be_put_in_is_told(target: Target, words: list[str],
     ended = inject(target, *words)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,32 @@
 """How ``dr.lab.control`` reaches the daemon: JSON over an authenticated loopback connection, apart from the API.
 
-Called by: ``dr.lab.daemon`` (Remote) and ``dr.lab.control`` (call). The key is a file only the lab's user reads.
+Called by: ``dr.lab.daemon`` (Remote) and ``dr.lab.control`` (call, as_error).
+The key is a file only the lab's user reads.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from dr.domain.errors import DrError, ProviderError, RefusedError
+import msgspec
+
+from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.lab.site import write_closed
 
 log = logging.getLogger(__name__)
 KEY = "control.key"
+KINDS = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+"""What an argument may be, in words."""
 
 
 class Remote:
@@ -50,23 +57,52 @@ class Remote:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: Connection) -> None:
-        with connection:
-            try:
-                name, arguments = json.loads(connection.recv_bytes())
-                if name not in self._commands:
-                    raise RefusedError(f"The lab knows no command {name!r}.")
-                answer = {"result": self._commands[name](**arguments)}
-            except DrError as error:
-                answer = {"error": str(error), "exit_code": error.exit_code}
-            except (ValueError, TypeError) as error:
-                answer = {"error": f"The lab was asked wrongly: {error}.", "exit_code": RefusedError.exit_code}
-            except (EOFError, OSError):
-                return
-            connection.send_bytes(json.dumps(answer).encode())
+        with connection, suppress(EOFError, OSError):  # whoever asks may go away
+            name, arguments = json.loads(connection.recv_bytes())
+            connection.send_bytes(json.dumps(self._answer(name, arguments)).encode())
+
+    def _answer(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            if name not in self._commands:
+                raise RefusedError(f"The lab knows no command {name!r}.")
+            fit(name, self._commands[name], arguments)
+            return {"result": self._commands[name](**arguments)}
+        except DrError as error:
+            return {"error": str(error), "exit_code": error.exit_code}
+        except Exception as error:
+            log.exception("%s failed", name)
+            sentence = f"The lab failed at {name} ({type(error).__name__}). See daemon.log."
+            return {"error": sentence, "exit_code": ProviderError.exit_code}
+
+
+def fit(name: str, command: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Check ``arguments`` against what ``command`` is annotated to take. Pure. Raises UsageError, which says that."""
+    takes = inspect.signature(command, eval_str=True)
+    try:
+        takes.bind(**arguments)
+        for argument, value in arguments.items():
+            msgspec.convert(value, takes.parameters[argument].annotation)
+    except (TypeError, msgspec.ValidationError):
+        shown = ", ".join(map(_shown, takes.parameters.values())) or "no arguments"
+        raise UsageError(f"{name} takes {shown}, not {json.dumps(arguments)}.") from None
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    """An argument as a person writes it: in JSON."""
+    words = KINDS.get(parameter.annotation) or " or ".join(map(json.dumps, get_args(parameter.annotation)))
+    if parameter.default is inspect.Parameter.empty:
+        return f"{parameter.name} ({words})"
+    return f"{parameter.name} ({words}; {json.dumps(parameter.default)} if left out)"
+
+
+def as_error(exit_code: int, sentence: str) -> DrError:
+    """What the daemon said, as the error that it was."""
+    kinds: dict[int, type[DrError]] = {2: UsageError, 3: RefusedError}
+    return kinds.get(exit_code, ProviderError)(sentence)
 
 
 def call(directory: Path, port: int, name: str, **arguments: Any) -> Any:
-    """Ask the daemon. Raises RefusedError or ProviderError with its sentence."""
+    """Ask the daemon. Raises UsageError, RefusedError or ProviderError with its sentence."""
     try:
         key = (directory / KEY).read_bytes()
         with Client(("127.0.0.1", port), authkey=key) as connection:
@@ -75,6 +111,5 @@ def call(directory: Path, port: int, name: str, **arguments: Any) -> Any:
     except (OSError, EOFError, AuthenticationError) as error:
         raise ProviderError(f"The lab does not answer ({type(error).__name__}).", "See 'dr lab status'.") from None
     if "error" in answer:
-        kind = RefusedError if answer["exit_code"] == RefusedError.exit_code else ProviderError
-        raise kind(answer["error"])
+        raise as_error(answer["exit_code"], answer["error"])
     return answer["result"]

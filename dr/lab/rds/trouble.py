@@ -2,11 +2,12 @@
 
 Called by: the lab's daemon, for ``dr.lab.control.inject``. ``key`` is an instance's DbiResourceId; server, host and
 disk are its primary's, unless said otherwise; each undo reaches whatever the fault was done to, wherever it is now.
-All raise RefusedError and ProviderError.
+All raise UsageError, RefusedError and ProviderError.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -27,15 +28,11 @@ class Trouble:
 
     def commands(self, key: Callable[[str], str]) -> dict[str, Callable[..., Any]]:
         """The faults by name, for instances by identifier: ``key`` gives an identifier's DbiResourceId."""
-
-        def of(act: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda instance, **more: act(key(instance), **more)
-
         acts = (self.lose_host, self.hang, self.crash, self.fill_disk, self.take_disk, self.link, self.slow)
         others = (self.forget_sync, self.keep_old_primary, self.old_primary)
         return {
-            **{act.__name__: of(act) for act in (*acts, *others)},
-            "replication_link": lambda of, **more: self.replication_link(key(of), **more),
+            **{act.__name__: _named(act, key, "instance") for act in (*acts, *others)},
+            "replication_link": _named(self.replication_link, key, "of"),
         }
 
     def lose_host(self, key: str, *, lost: bool = True, standby: bool = False) -> None:
@@ -76,10 +73,8 @@ class Trouble:
         server = self._servers.server(key)
         if what == "backend":
             server_faults.crash_backend(server)
-        elif what == "postmaster":
-            server_faults.crash_postmaster(server)
         else:
-            raise RefusedError(f"Nothing of a server is called '{what}'.", "Crash a backend or the postmaster.")
+            server_faults.crash_postmaster(server)
 
     def fill_disk(self, key: str, *, full: bool = True) -> None:
         """The disk takes no more. With room again, a server that ended of it is started by who watches."""
@@ -165,3 +160,16 @@ class Trouble:
         if nodes.standby is None:
             raise RefusedError(f"{nodes.key} has no standby.", "Make it Multi-AZ, and wait for its standby.")
         return nodes.standby
+
+
+def _named(act: Callable[..., Any], key: Callable[[str], str], name: str) -> Callable[..., Any]:
+    """``act`` on an instance whose identifier is the argument ``name``; its signature says so, too."""
+
+    def asked(**arguments: Any) -> Any:
+        return act(key(arguments.pop(name)), **arguments)
+
+    takes = inspect.signature(act, eval_str=True)
+    _, *others = takes.parameters.values()
+    instance = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=str)
+    asked.__signature__ = takes.replace(parameters=[instance, *others])  # type: ignore[attr-defined]
+    return asked

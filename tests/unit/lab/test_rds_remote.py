@@ -1,0 +1,50 @@
+"""What the lab's daemon says of a command that is given what it does not take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.lab.rds.remote import as_error, fit
+
+
+def act(instance: str, *, what: Literal["backend", "postmaster"] = "postmaster", share: float = 0.5) -> None:
+    """What is asked for."""
+
+
+@pytest.mark.parametrize("arguments", [{"instance": "x"}, {"instance": "x", "what": "backend", "share": 1}])
+def test_what_a_command_takes_passes(arguments: dict[str, Any]) -> None:
+    fit("act", act, arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"x": 1},
+        {"instance": 5},
+        {"instance": "x", "what": "disk"},
+        {"instance": "x", "share": "a"},
+        {"instance": "x", "share": True},
+    ],
+)
+def test_what_a_command_takes_is_said_where_it_is_given_something_else(arguments: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as wrong:
+        fit("act", act, arguments)
+    takes = (
+        'act takes instance (text), what ("backend" or "postmaster"; "postmaster" if left out), '
+        "share (number; 0.5 if left out), not {"
+    )
+    assert str(wrong.value).startswith(takes)
+
+
+def test_a_command_without_arguments_says_so() -> None:
+    with pytest.raises(UsageError, match="tick takes no arguments, not "):
+        fit("tick", lambda: None, {"x": 1})
+
+
+@pytest.mark.parametrize(("code", "kind"), [(2, UsageError), (3, RefusedError), (5, ProviderError)])
+def test_an_error_keeps_its_exit_code_on_its_way(code: int, kind: type[Exception]) -> None:
+    assert type(as_error(code, "It is so.")) is kind
