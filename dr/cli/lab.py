@@ -12,6 +12,9 @@ import click
 
 from dr.domain.errors import RefusedError
 
+STANDBY = {True: "  standby synchronous", False: "  without a standby now", None: ""}
+"""What is shown of an instance's standby; of a Single-AZ one nothing."""
+
 
 @click.group()
 def lab() -> None:
@@ -67,7 +70,8 @@ def status() -> None:
     for what in now.added:
         click.echo(f"added    {what}, which the dump lacked")
     for one in condition.instances:
-        click.echo(f"instance {one['identifier']}  {one['status']}  127.0.0.1:{one['port']}")
+        standby = STANDBY[one["standby"]]
+        click.echo(f"instance {one['identifier']}  {one['status']}  127.0.0.1:{one['port']}{standby}")
     if now.phase != "ready":
         raise RefusedError("The lab is not up yet.", "Wait for 'dr lab up', or repeat it.")
 

@@ -348,12 +348,25 @@ class Lab:
         self._running_service().set_stubborn(stubborn)
 
     def instances(self) -> list[dict[str, Any]]:
-        """What there is, for ``dr lab status``."""
+        """What there is, for ``dr lab status``. ``standby``: whether it has a synchronous one now; None: Single-AZ."""
         with self._store.reading() as state:
-            return [
-                {"identifier": one.identifier, "status": one.forced or one.status, "port": one.port}
-                for one in state.instances.values()
-            ]
+            present = list(state.instances.values())
+        return [
+            {
+                "identifier": one.identifier,
+                "status": one.forced or one.status,
+                "port": one.port,
+                "standby": self._has_standby(one) if one.attributes["MultiAZ"] else None,
+            }
+            for one in present
+        ]
+
+    def _has_standby(self, one: Instance) -> bool:
+        try:
+            standby = self._servers.standby(one.resource_id)
+        except RefusedError:
+            return False  # it is being made, or was deleted meanwhile
+        return standby is not None and standby.takes_all
 
 
 def _find(state: State, instance: str) -> Instance:

@@ -104,6 +104,25 @@ def test_status_says_where_they_are(target: Target) -> None:
     assert "without" not in shown
 
 
+def test_status_says_whether_the_source_has_its_standby_and_nothing_of_a_replica(target: Target) -> None:
+    def shown(identifier: str) -> str:
+        lines = CliRunner().invoke(command, ["status"]).stdout.splitlines()
+        return next(line for line in lines if line.startswith(f"instance {identifier} "))
+
+    def lose_standby(lost: bool) -> None:
+        arguments = {"instance": target.instance, "lost": lost, "standby": True}
+        assert inject(target, "lose_host", json.dumps(arguments)).returncode == 0
+
+    assert shown(target.instance).endswith("  standby synchronous")
+    assert "standby" not in shown(target.replicas[0])
+    lose_standby(True)
+    try:
+        eventually(lambda: shown(target.instance).endswith("  without a standby now"))
+    finally:
+        lose_standby(False)
+    eventually(lambda: shown(target.instance).endswith("  standby synchronous"), 60)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -174,7 +174,7 @@ class Keeper:
         """A reboot with a fail-over: abandoned, and nothing done, where no standby holds every acknowledged write."""
         with self._work.lock(one.resource_id):
             standby = self._servers.standby(one.resource_id)
-            if standby is None or not (standby.streaming and standby.synchronous):
+            if standby is None or not standby.takes_all:
                 self._turn(one, "available", "rebooting", said="failover-abandoned")
             else:
                 self.fail_over(one, "because-asked")

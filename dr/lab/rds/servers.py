@@ -33,6 +33,11 @@ class Standby:
     synchronous: bool
     silent: float
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every acknowledged write is on it, and it is there now."""
+        return self.streaming and self.synchronous
+
 
 Condition = Literal["running", "hung", "dead", "full", "gone"]
 """Of an instance's primary. hung: its processes are there and stand still. dead: they are not, and may be started.
