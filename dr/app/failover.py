@@ -12,11 +12,17 @@ from dr.app import restore
 from dr.app.outcome import Outcome
 from dr.app.session import Session
 from dr.config.model import Target
-from dr.domain.model import Grant, Purpose, Request, Verb
+from dr.domain.model import Facts, Grant, Purpose, Request, Verb
+from dr.domain.names import same
 
 BEST = "best"
 """The replica that has received most, whichever it is."""
 MEASURED = ("latency", "errors")
+PROMOTED = (*MEASURED, "split-brain")
+RUNS = (
+    "The provider shows {} as available: while it runs, a promotion makes two primaries, and writes may go to both."
+    " Fail over instead, by 'dr failover', or keep clients away from it first."
+)
 UNMOVED = "The target names neither a pooler nor a secret: lead clients to the promoted replica yourself."
 UNMEASURED = "The service is not measured (that takes the target's service and the grant markers): nothing is proven."
 
@@ -44,16 +50,25 @@ def moves(target: Target) -> bool:
 
 
 def asked(wanted: Request) -> dict[str, str]:
-    """The demands: objective to path."""
-    measured = any(verb.name == "measure" for verb in wanted.verbs)
-    return dict.fromkeys(MEASURED, "source") if measured else {}
-
-
-def cautions(wanted: Request) -> tuple[str, ...]:
-    """What is to be known before consent, a sentence each."""
+    """The demands: objective to path. A promotion demands of the service what is not measured, too: that the old source
+    takes no write proves nothing of it."""
     verbs = {verb.name for verb in wanted.verbs}
-    unmoved = (UNMOVED,) if "promote" in verbs and "move" not in verbs else ()
-    return (*unmoved, *(() if "measure" in verbs else (UNMEASURED,)))
+    if "promote" in verbs:
+        return dict.fromkeys(PROMOTED, "source")
+    return dict.fromkeys(MEASURED, "source") if "measure" in verbs else {}
+
+
+def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
+    """What is to be known before consent, a sentence each. ``instance``: the source, of which ``facts`` tell."""
+    verbs = {verb.name for verb in wanted.verbs}
+    promotes = "promote" in verbs
+    runs = any(one.status == "available" and same(one.identifier, instance) for one in facts.resources)
+    sentences = (
+        (RUNS.format(instance), promotes and runs),
+        (UNMOVED, promotes and "move" not in verbs),
+        (UNMEASURED, "measure" not in verbs),
+    )
+    return tuple(sentence for sentence, holds in sentences if holds)
 
 
 def run(session: Session) -> Outcome:

@@ -117,7 +117,7 @@ def propose(
         case "promote":
             if apart:
                 return _promote_apart(name, target, objective, facts, run)
-            return _promote(target, objective, str(verb.args.get("replica") or ""), facts)
+            return _promote(target, objective, str(verb.args.get("replica") or ""), facts, run)
         case _:
             return _rebuild(name, target, facts, run, apart)
 
@@ -135,16 +135,16 @@ def _lag(target: Target, facts: Facts) -> Call:
 # -- promote
 
 
-def _promote(target: Target, objective: float, named: str, facts: Facts) -> tuple[Call, ...]:
+def _promote(target: Target, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     replicas = _candidates(target.instance, named, facts)
     source = next((one for one in facts.resources if one.identifier.lower() == target.instance.lower()), None)
     known = source.attributes if source is not None else facts.extra.get("profile") or {}
     places = [_place(one) for one in replicas]
     others = [_place(one) for one in replicas_of(target.instance, facts) if named and one not in replicas]
-    return (
-        _choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""),
-        _promotion([place["identifier"] for place in places], target.instance, known, objective, facts),
-    )
+    promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
+    if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
+        promotion = replace(promotion, args={**promotion.args, "old": _address(known)})
+    return (_choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""), promotion)
 
 
 def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
@@ -189,8 +189,12 @@ def _promotable(found: Resource) -> bool:
 
 
 def _place(found: Resource) -> dict[str, Any]:
-    endpoint = found.attributes.get("Endpoint") or {}
-    return {"identifier": found.identifier, "host": endpoint.get("Address", ""), "port": endpoint.get("Port", 0)}
+    return {"identifier": found.identifier, **_address(found.attributes)}
+
+
+def _address(known: Mapping[str, Any]) -> dict[str, Any]:
+    endpoint = known.get("Endpoint") or {}
+    return {"host": endpoint.get("Address", ""), "port": endpoint.get("Port", 0)}
 
 
 def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:

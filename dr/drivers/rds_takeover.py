@@ -247,7 +247,24 @@ class Takeover:
             "promoted_at": promoted,
             "available_at": self._at.now(),
         }
+        if "old" in result:
+            done["old_primary"] = self._old_primary(result["old"])
         return Progress(True, done, observations=(self._failover(found, seen, **more),))
+
+    def _old_primary(self, place: Mapping[str, Any]) -> str:
+        """What the source that was replaced is by now: "primary", "recovering", "unreachable"; "": not known.
+
+        Asked once, since clients wait to be led away.
+        """
+        if not place["host"]:
+            return ""
+        try:
+            own = self._servers.standing(str(place["host"]), int(place["port"]))
+        except ProviderError as error:
+            return "" if "FATAL" in str(error) else "unreachable"  # what has no room, or starts, is there
+        except DrError:
+            return ""  # it does not take the login: it may be anything
+        return "recovering" if own.recovering else "primary"
 
     def _takes_writes(self, found: Resource) -> str:
         """Why it does not take writes, or "": asked of itself whatever RDS calls it, for the sake of the moment."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dr.config.model import Objectives
 from dr.domain.errors import UsageError
-from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Verb
+from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.ports import Provider
 
 UNNUMBERED = frozenset(
@@ -77,10 +77,12 @@ def _each(asked: Asked) -> Iterator[tuple[str, str]]:
 
 
 def _paths(request: Request) -> frozenset[str]:
-    """The paths of which the request's verbs observe anything: what is restored, and whatever they measure."""
+    """The paths of which the request's verbs observe anything: what is restored, whatever they measure, and the source
+    that a promotion on call replaces."""
     measured = {str(verb.args["path"]) for verb in request.verbs if verb.name == "measure" and "path" in verb.args}
-    restores = any(verb.name == "restore" or verb.args.get("copy") for verb in request.verbs)
-    return frozenset(measured | ({"restored"} if restores else set()))
+    restored = any(verb.name == "restore" or verb.args.get("copy") for verb in request.verbs)
+    replaced = promotes(request) and request.purpose is Purpose.RESTORE
+    return frozenset(measured | ({"restored"} if restored else set()) | ({"source"} if replaced else set()))
 
 
 def plan(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dr.domain.model import Demand, Finding, Status
+from dr.domain.model import Demand, Finding, Purpose, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
@@ -28,6 +28,13 @@ NO_WRITE = {
 }
 """What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing: a
 server that did not come back may yet take writes."""
+PROMOTION = "promote"
+"""The id of the planned call that makes a replica the primary (docs/design.md)."""
+NO_PRIMARY = {
+    "recovering": "answers, but takes no write: it recovers",
+    "unreachable": "could not be reached any more",
+}
+"""What the old source should say of itself after a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,12 @@ def _lag(evidence: Evidence, disaster: float) -> str:
 
 
 def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
-    """Once the new primary took writes, no other server may: none of the path's, and not one tried at the old one."""
+    """Once the new primary took writes, no other server may: none of the path's, and not one tried at the old one.
+
+    On call nobody writes markers: there the old source's own answer decides.
+    """
+    if evidence.record.plan.request.purpose is Purpose.RESTORE:
+        return _by_its_answer(evidence, demand)
     found = survived(evidence, demand.path)
     taken, old = _taken_elsewhere(evidence, found), _old_primary(evidence)
     accepted = old is not None and old.get("outcome") == "accepted"
@@ -233,6 +245,17 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, "No write was attempted at the old primary when it came back.")
     because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "
     return finding(demand, Status.MET, f"{because}{NO_WRITE[str(old['outcome'])]}.", 0.0)
+
+
+def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
+    """By what the source that a promotion replaced said of itself after that."""
+    effect = evidence.effect(PROMOTION) or {}
+    said, old = effect.get("old_primary"), effect.get("source", "the old primary")
+    if said == "primary":
+        return finding(demand, Status.MISSED, f"{old} still answers as a primary: writes may go to both.")
+    if said not in NO_PRIMARY:
+        return unknown(demand, f"Whether {old} still answers as a primary is not known.")
+    return finding(demand, Status.MET, f"{old} {NO_PRIMARY[str(said)]}.")
 
 
 def _keys(markers: Sequence[Marker]) -> list[tuple[int, int]]:

@@ -86,8 +86,10 @@ class FakeServers:
     """What servers say of themselves, by their address's first word; an error is raised instead."""
 
     def __init__(self, **standings: Standing | DrError) -> None:
-        self.standings = {name.replace("_", "-"): standing for name, standing in standings.items()}
-        self.log: int | DrError = ProviderError("The source does not answer.", transient=True)
+        gone = ProviderError("The source does not answer.", transient=True)
+        self.standings: dict[str, Standing | DrError] = {SOURCE: gone}
+        self.standings |= {name.replace("_", "-"): standing for name, standing in standings.items()}
+        self.log: int | DrError = gone
 
     def standing(self, host: str, port: int) -> Standing:
         found = self.standings[host.split(".")[0]]

@@ -17,21 +17,24 @@ from dr.cli import cli
 from dr.cli.common import rendered
 from dr.config.context import Context
 from dr.config.model import Login, PoolerConfig, ServiceConfig, Settings
-from dr.domain.errors import DeadlineError, HaltedError, RefusedError
-from dr.domain.model import Call, Grant, Status
+from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError, RefusedError
+from dr.domain.model import Call, Facts, Grant, Status
 from dr.drivers.moving import MovingProvider
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds import RdsProvider
 from dr.engine.guard import Consent
 from dr.evidence.directory import runs
 from dr.ports import Provider
-from tests.unit.rds_support import SOURCE, FakeRds, FakeServers, VirtualClock, description, replica, target
+from tests.unit.rds_support import SOURCE, FakeRds, FakeServers, VirtualClock, description, facts, replica, target
 from tests.unit.test_moving import NEW, OLD, FakeLead
 from tests.unit.test_rds_failover import ABANDONED, COMPLETED, STARTED
 
 ONE, TWO = f"{SOURCE}-replica-1", f"{SOURCE}-replica-2"
 POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:X"), "/none")
 SETTINGS = Settings(targets={"prod": target(), "pooled": target(pooler=POOLER)})
+PRIMARY, UNKNOWN = Standing(False, None, None, None), Status.INCONCLUSIVE
+LOST = Facts(0.0, "", "")
+"""The provider shows no source any more."""
 
 
 def tell(_call: Call, _note: str) -> None:
@@ -107,12 +110,27 @@ def test_what_is_asked_for_and_what_is_measured_of_it() -> None:
     measured = target(pooler=POOLER, service=service, grants=(Grant.MARKERS,))
     wanted = request("prod", measured, "best", 12.0, None)
     assert [verb.name for verb in wanted.verbs] == ["promote", "move", "measure", "rebuild"]
-    assert asked(wanted) == {"latency": "source", "errors": "source"}
-    assert cautions(wanted) == ()
-    assert [verb.name for verb in request("prod", measured, "", 12.0, None).verbs] == ["failover", "measure"]
+    assert asked(wanted) == {"latency": "source", "errors": "source", "split-brain": "source"}
+    assert cautions(wanted, LOST, SOURCE) == ()
+    standby = request("prod", measured, "", 12.0, None)
+    assert [verb.name for verb in standby.verbs] == ["failover", "measure"]
+    assert asked(standby) == {"latency": "source", "errors": "source"}
     bare = request("prod", target(service=service), ONE, 12.0, None)
     assert [(verb.name, verb.args) for verb in bare.verbs] == [("promote", {"replica": ONE}), ("rebuild", {})]
-    assert [sentence.split(" ")[1] for sentence in cautions(bare)] == ["target", "service"]
+    assert [sentence.split(" ")[1] for sentence in cautions(bare, LOST, SOURCE)] == ["target", "service"]
+    assert asked(bare) == asked(wanted), "that nobody measures the service is no proof of it"
+
+
+def test_a_source_that_still_runs_is_named_before_a_promotion_and_what_to_do_instead() -> None:
+    wanted = request("prod", target(pooler=POOLER), "best", 12.0, None)
+    shown = facts(instances=(description(SOURCE.upper()), replica(ONE)))
+    (runs, _) = cautions(wanted, shown, SOURCE)
+    assert f"shows {SOURCE} as available" in runs
+    assert "a promotion makes two primaries" in runs
+    assert "Fail over instead, by 'dr failover', or keep clients away from it first." in runs
+    failing = facts(instances=(description(DBInstanceStatus="storage-full"), replica(ONE)))
+    assert len(cautions(wanted, failing, SOURCE)) == 1
+    assert len(cautions(request("prod", target(), "", 12.0, None), shown, SOURCE)) == 1, "the standby is the way then"
 
 
 def test_a_failover_on_call_is_done_to_the_source_itself(night: Night) -> None:
@@ -146,18 +164,57 @@ def test_one_that_never_comes_is_missed_at_its_deadline(night: Night) -> None:
     assert again.error is None
 
 
-def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night: Night) -> None:
-    night.servers.standings[ONE] = Standing(True, 9, 9, 1.0)
+def promoting(night: Night) -> None:
+    """Let the first replica take writes once it is promoted."""
     promoted = night.fake.then
 
     def promote(row: dict[str, Any]) -> None:
         promoted(row)
         if row["DBInstanceIdentifier"] == ONE:
-            night.servers.standings[ONE] = Standing(False, None, None, None)
+            night.servers.standings[ONE] = PRIMARY
 
     night.fake.then = promote
+
+
+@pytest.mark.parametrize(
+    ("old", "status", "code"),
+    [
+        (PRIMARY, Status.MISSED, 1),
+        (Standing(True, 9, 9, 1.0), Status.MET, 4),
+        (ProviderError("The database cannot be reached: timeout expired.", transient=True), Status.MET, 4),
+        (ProviderError("It cannot be reached: FATAL:  sorry, too many clients already.", transient=True), UNKNOWN, 4),
+        (RefusedError("Logging in was refused."), UNKNOWN, 4),
+    ],
+    ids=["primary", "recovering", "unreachable", "no room", "login refused"],
+)
+def test_after_a_promotion_the_old_source_is_asked_whether_it_still_is_a_primary(
+    night: Night, old: Standing | DrError, status: Status, code: int
+) -> None:
+    promoting(night)
+    night.servers.standings[SOURCE] = old
+    outcome = night.go("best", "pooled")
+    found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
+    assert (found.path, found.status) == ("source", status), found.because
+    assert outcome.error is None
+    assert exit_code(outcome) == code, "nobody measured the service"
+    if status is Status.MISSED:
+        assert found.because == f"{SOURCE} still answers as a primary: writes may go to both."
+
+
+def test_a_source_that_is_gone_and_was_never_seen_cannot_be_asked(night: Night) -> None:
+    promoting(night)
+    del night.fake.rows[SOURCE]
+    outcome = night.go("best", "pooled")
+    assert effect(outcome, "promote")["old_primary"] == ""
+    found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
+    assert (found.status, "is not known" in found.because) == (Status.INCONCLUSIVE, True)
+
+
+def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night: Night) -> None:
+    promoting(night)
     outcome = night.go("best", "pooled")
     assert outcome.error is None
+    assert effect(outcome, "promote")["old_primary"] == "unreachable"
     assert str(night.lead.at) == f"{ONE}.example.com:5432"
     assert effect(outcome, "promote")["because"] == f"{ONE} has received 0/9, {TWO} 0/5"
     assert effect(outcome, f"rebuild-{ONE}")["skipped"]
@@ -259,5 +316,6 @@ def test_the_command_prints_its_plan_and_what_is_to_be_known(night: Night, monke
     assert shown.exit_code == 0, shown.output
     assert f"rds.PromoteReadReplica touches {ONE}, {TWO} until promoted" in shown.output
     assert "lead clients to the promoted replica yourself" in shown.output
+    assert f"dr: The provider shows {SOURCE} as available" in shown.stderr
     assert "refused" not in shown.output.replace("RDS refused", "")
     assert NEW != OLD

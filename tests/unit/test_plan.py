@@ -76,6 +76,15 @@ def test_a_path_that_no_verb_measures_is_refused_with_those_there_are() -> None:
         demands(request(Verb("serve")), {"data": "restored"}, Objectives(), True)
 
 
+def test_of_a_promotion_on_call_the_old_source_is_seen_though_nobody_measures_it() -> None:
+    verbs, asked = (Verb("promote"), Verb("rebuild")), {"split-brain": "source"}
+    assert demands(Request("lab", verbs, Purpose.RESTORE), asked, Objectives(), False) == (
+        Demand("split-brain", "source"),
+    )
+    with pytest.raises(UsageError, match="Nothing is restored or measured"):
+        demands(request(*verbs), asked, Objectives(), False)
+
+
 def test_an_unknown_objective_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"no objective speed"):
         demands(request(), {"speed": "restored"}, Objectives(), True)
