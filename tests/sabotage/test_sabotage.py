@@ -96,7 +96,8 @@ def test_a_marker_that_is_gone_from_the_copy_is_lost(lab: Lab, tmp_path: Path) -
 
 def test_a_copy_that_holds_more_than_its_second_is_missed(lab: Lab, tmp_path: Path) -> None:
     newest = "(SELECT max(n) FROM dr.markers_RUN)"
-    act = f"INSERT INTO dr.markers_RUN (n, sent_at) SELECT {newest} + k, now() FROM generate_series(1, 40) k"
+    rows = f"SELECT {newest} + k, 0, now() FROM generate_series(1, 40) k"
+    act = f"INSERT INTO dr.markers_RUN (n, attempt, sent_at) {rows}"
     verdict = run(lab, TIME, act, tmp_path)
     assert finding(verdict, "exact-point")["status"] == "missed"
 
