@@ -63,13 +63,14 @@ def state(lab: Lab) -> dict[str, Any]:
 
 
 def is_whole(lab: Lab) -> bool:
-    """The Multi-AZ source and its two replicas are there and nothing else, all available."""
+    """The source, its synchronous standby and its two replicas are there and nothing else, all available."""
     found = state(lab)
     return (
         set(found) == {SOURCE, *REPLICAS}
         and all(one["DBInstanceStatus"] == "available" for one in found.values())
         and bool(found[SOURCE]["MultiAZ"])
         and all(found[name]["ReadReplicaSourceDBInstanceIdentifier"] == SOURCE for name in REPLICAS)
+        and "standby synchronous" in lab.dr("lab", "status").stdout
     )
 
 
