@@ -178,7 +178,7 @@ def test_a_second_restore_of_the_source_under_way_is_refused(rds: Endpoint) -> N
     first = rds.provider()
     call = plan(first, purpose=ON_CALL)["restore"]
     first.apply(call, call.args)
-    with pytest.raises(RefusedError, match=r"under way: readmission-db-restored-r1 \(creating\) of run r1"):
+    with pytest.raises(RefusedError, match=r"not finished: readmission-db-restored-r1 \(creating\) of run r1"):
         plan(rds.provider(), purpose=Purpose.DRILL, run="r2")
 
 

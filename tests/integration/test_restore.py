@@ -263,7 +263,7 @@ def test_a_second_restore_of_the_same_source_is_refused_while_one_is_under_way(l
         eventually(lambda: len(lab.instances()) == 2)
         runs = lab.runs()
         refused = lab.dr("restore", "--latest", "--yes", code=3)
-        assert f"Another restoration of {SOURCE} is under way" in refused.stderr
+        assert f"Another restoration of {SOURCE} is not finished" in refused.stderr
         assert f"'dr restore --resume {runs[-1].name}'" in refused.stderr
         assert lab.runs() == runs
     finally:
