@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dr.app.outcome import Outcome
-from dr.app.session import Session, Tell, attach, context_of, finish, locked, seal
+from dr.app.session import Session, Tell, attach, context_of, finish, locked, pronounce, seal
 from dr.config.load import home
 from dr.config.model import Settings
 from dr.domain.errors import DrError
@@ -18,7 +18,6 @@ from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
-from dr.report.formats import document
 from dr.wiring import drivers, restorer
 
 
@@ -72,9 +71,7 @@ def _abandon(directory: RunDirectory) -> Outcome:
     ledger = directory.ledger(clock)
     for call in ledger.state().open:
         ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
-    evidence = directory.load(clock)
-    verdict = judge(evidence)
-    directory.write_verdict(document(evidence, verdict))
+    verdict = pronounce(directory, clock)
     directory.seal(clock.now())
     return Outcome(directory, verdict)
 

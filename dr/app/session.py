@@ -32,7 +32,7 @@ from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs
 from dr.evidence.model import RunRecord
 from dr.judge.verdict import judge
-from dr.ports import Provider, Restorer
+from dr.ports import Clock, Provider, Restorer
 from dr.report.formats import document
 
 Tell = Callable[[Call, str], None]
@@ -240,12 +240,18 @@ def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
     unwound stays unsealed, so that the next command tries again.
     """
     leftovers = session.unwind(session.plan.request.keep)
-    evidence = session.directory.load(session.context.clock)
-    verdict = judge(evidence)
-    session.directory.write_verdict(document(evidence, verdict))
+    verdict = pronounce(session.directory, session.context.clock)
     if not leftovers and (session.plan.request.purpose is Purpose.DRILL or session.done()):
         seal(session, verdict)
     return verdict, leftovers
+
+
+def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:
+    """Judge a run by its evidence, and write the verdict beside it."""
+    evidence = directory.load(clock)
+    verdict = judge(evidence)
+    directory.write_verdict(document(evidence, verdict))
+    return verdict
 
 
 def seal(session: Session, verdict: Verdict) -> str:

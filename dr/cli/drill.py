@@ -159,9 +159,7 @@ def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple
 
 def _print_json(ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
     """One document whatever the number of drills: the verdict of one, or a list."""
-    from dr.report.formats import document
-
-    documents = [document(outcome.run.load(session.context.clock), outcome.verdict) for session, outcome in ran]
+    documents: list[dict[str, Any] | None] = [outcome.run.verdict_document() for _, outcome in ran]
     documents += [{"drill": one.drill, "target": one.target, "refused": one.because} for one in refused]
     click.echo(common.dumps(documents[0] if len(documents) == 1 else documents))
 

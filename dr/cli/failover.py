@@ -31,7 +31,6 @@ def failover(
     from dr.app.session import accept, locked, prepare
     from dr.config.load import find_target
     from dr.domain.errors import UsageError
-    from dr.report.formats import document
 
     if promote is not None and not promote.strip():
         raise UsageError("--promote names no replica.", "Name one, or say --promote best.")
@@ -55,5 +54,5 @@ def failover(
         outcome = order.run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(document(outcome.run.load(session.context.clock), outcome.verdict)))
+            click.echo(common.dumps(outcome.run.verdict_document()))
     ctx.exit(code)

@@ -42,7 +42,6 @@ def restore(
     from dr.app.cleanup import clean_drills
     from dr.app.restore import cautions, run
     from dr.app.session import accept, locked
-    from dr.report.formats import document
 
     settings = common.settings()
     prepared = _prepare(settings, target, options)
@@ -58,7 +57,7 @@ def restore(
         outcome = run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(document(outcome.run.load(session.context.clock), outcome.verdict)))
+            click.echo(common.dumps(outcome.run.verdict_document()))
         common.tell_cleaned(lambda: clean_drills(settings, session.context.name, session.tell))
     ctx.exit(code)
 
