@@ -106,8 +106,9 @@ def test_status_says_where_they_are(target: Target) -> None:
 
 def test_status_says_whether_the_source_has_its_standby_and_nothing_of_a_replica(target: Target) -> None:
     def shown(identifier: str) -> str:
-        lines = CliRunner().invoke(command, ["status"]).stdout.splitlines()
-        return next(line for line in lines if line.startswith(f"instance {identifier} "))
+        said = CliRunner().invoke(command, ["status"])
+        assert said.exit_code == 0, (said.output, said.exception)
+        return next(line for line in said.stdout.splitlines() if line.startswith(f"instance {identifier} "))
 
     def lose_standby(lost: bool) -> None:
         arguments = {"instance": target.instance, "lost": lost, "standby": True}

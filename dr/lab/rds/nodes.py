@@ -118,11 +118,10 @@ class Asking:
 
     def __init__(self) -> None:
         self._pending: threading.Thread | None = None
+        self._turn = threading.Lock()
 
     def ask(self, question: Callable[[], T], limit: float) -> T | None:
         """The answer; None where there is none in time, or where the one before is still awaited."""
-        if self._pending is not None and self._pending.is_alive():
-            return None
         answers: list[T] = []
 
         def run() -> None:
@@ -131,9 +130,12 @@ class Asking:
             except DrError:
                 return
 
-        self._pending = threading.Thread(target=run, daemon=True)
-        self._pending.start()
-        self._pending.join(limit)
+        with self._turn:
+            if self._pending is not None and self._pending.is_alive():
+                return None
+            self._pending = mine = threading.Thread(target=run, daemon=True)
+            mine.start()
+        mine.join(limit)
         return answers[0] if answers else None
 
 
