@@ -94,7 +94,7 @@ class Lab:
 
     @property
     def service_process(self) -> tuple[int, float]:
-        """The service's pid and start time."""
+        """The service's pid and ``presence.start``."""
         return self._running_service().process
 
     @property

@@ -42,7 +42,7 @@ class Daemon:
         self._single = single
         self._over = threading.Event()
         me = psutil.Process()
-        self._presence = Presence(me.pid, me.create_time(), "starting", patients=patients)
+        self._presence = Presence(me.pid, presence.start(me), "starting", patients=patients)
 
     def run(self) -> int:
         """Until told to end. Returns the exit code."""

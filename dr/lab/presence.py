@@ -1,6 +1,6 @@
 """Whether this DR_HOME's lab runs, and how to reach it: the files its daemon writes for ``dr.lab.control`` to read.
 
-Called by: ``dr.lab.daemon`` (writes), ``dr.lab.control`` (reads).
+Called by: ``dr.lab.daemon`` (writes), ``dr.lab.control`` (reads) and ``dr.lab.served`` (start).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREPARED = "prepared"
 
 
 class Presence(msgspec.Struct):
-    """The daemon and where it is reached. ``started``: its process's start, which tells a pid given anew apart."""
+    """The daemon and where it is reached. ``started``: its process's ``start``, which tells a pid given anew apart."""
 
     pid: int
     started: float
@@ -64,11 +64,19 @@ def write(directory: Path, presence: Presence) -> None:
     write_closed(directory / "daemon.json", msgspec.json.encode(presence).decode())
 
 
+def start(of: psutil.Process) -> float:
+    """Seconds from the machine's boot to a process's start: no other time of it stays when the clock is set.
+
+    Raises psutil.Error.
+    """
+    return of.create_time() - psutil.boot_time()
+
+
 def process(pid: int, started: float) -> psutil.Process | None:
-    """The process with this pid and start time, if it lives."""
+    """The process with this pid and ``start``, if it lives."""
     try:
         found = psutil.Process(pid)
-        if abs(found.create_time() - started) > 0.5 or found.status() == psutil.STATUS_ZOMBIE:
+        if abs(start(found) - started) > 0.5 or found.status() == psutil.STATUS_ZOMBIE:
             return None
         return found
     except psutil.Error:

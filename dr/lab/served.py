@@ -19,6 +19,7 @@ import psutil
 
 import dr
 from dr.domain.errors import ProviderError
+from dr.lab import presence
 from dr.lab.platform.roles import API, password
 from dr.lab.target import DATABASE
 
@@ -42,6 +43,7 @@ class Served:
         self._stubborn = False
         self._lock = threading.RLock()
         self.process = (0, 0.0)
+        """Its pid and ``presence.start``."""
 
     def start(self) -> None:
         """Start it, in place of one that runs, and wait until it is ready. Raises ProviderError; it is kept even so."""
@@ -110,7 +112,7 @@ class Served:
                 stdout=output,
                 stderr=output,
             )
-        self.process = (self._child.pid, psutil.Process(self._child.pid).create_time())
+        self.process = (self._child.pid, presence.start(psutil.Process(self._child.pid)))
 
     def _ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
