@@ -31,7 +31,6 @@ from tests.relay import Relay
 RUN = RunIdentity("drill-1", "lab", Purpose.DRILL, "")
 ENTRY, READS = "readmission", ("readmission_ro_1", "readmission_ro_2")
 METER = Meter(rate=50.0, timeout=0.5, markers=50.0)
-PERIOD = 1 / METER.markers
 
 
 @dataclass
@@ -169,7 +168,7 @@ def test_a_host_that_is_lost_keeps_no_marker_from_being_due_and_its_successor_is
     assert {m.error for m in out} == {"timeout"}
     assert {m.outcome for m in out} == {"failed", "indeterminate"}
     first = min(m.done for m in found if m.done > back and m.outcome == "acknowledged")
-    assert (first - back) / 1e9 < 5 * PERIOD
+    assert (first - back) / 1e9 < METER.timeout / 2, "nobody waited for what hangs"
     assert {m.n for m in found} == set(range(found[-1].n + 1))
     late = sorted(m.late for m in found if not m.attempt)
     assert late[len(late) * 95 // 100] < 5e6, "the writer was on time all the while"
