@@ -161,7 +161,7 @@ def test_a_delay_comes_each_way_in_order_and_does_not_throttle(network: Network,
     client, sent = dial(link[1]), os.urandom(8_000_000)
     begun = time.monotonic()
     assert ask(client) == b"ax"
-    assert 0.4 <= time.monotonic() - begun < 0.5
+    assert 0.4 <= time.monotonic() - begun < 0.8
     sink = socket.create_server(("127.0.0.1", 0))
     network.route("db", f"127.0.0.1:{sink.getsockname()[1]}")
     begun, source = time.monotonic(), dial(link[1])
@@ -169,7 +169,7 @@ def test_a_delay_comes_each_way_in_order_and_does_not_throttle(network: Network,
     threading.Thread(target=lambda: (source.sendall(sent), source.shutdown(socket.SHUT_WR))).start()
     with server.makefile("rb") as got:
         assert got.read() == sent
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10, "one window of the sender's at a time would take 25 s"
 
 
 def test_what_was_under_way_is_lost_with_the_server(network: Network) -> None:
