@@ -29,7 +29,6 @@ AT_ONCE = (
     "PreferredBackupWindow",
     "PreferredMaintenanceWindow",
     "MaxAllocatedStorage",
-    "MonitoringInterval",
 )
 """Applied as soon as possible whatever ApplyImmediately says."""
 MODIFIABLE = ("available", "storage-full", "incompatible-network", "incompatible-parameters")
@@ -172,7 +171,7 @@ def _renaming(asked: Asked, state: State) -> str | None:
 def _changes(asked: Asked, one: Instance, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     """What changes at once, and what may wait. Raises AwsError."""
     a = one.attributes
-    now: dict[str, Any] = {key: asked[key] for key in AT_ONCE if key in asked}
+    now: dict[str, Any] = {key: asked[key] for key in AT_ONCE if key in asked} | building.watched(asked, a)
     if "DBSubnetGroupName" in asked or "VpcSecurityGroupIds" in asked:
         group = asked.get("DBSubnetGroupName", a["DBSubnetGroupName"])
         now |= building.network(group, asked.get("VpcSecurityGroupIds") or a["VpcSecurityGroupIds"], state)

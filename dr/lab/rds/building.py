@@ -23,11 +23,17 @@ _REPLICAS_OWN = (
     "EnableCloudwatchLogsExports",
     "CopyTagsToSnapshot",
     "MaxAllocatedStorage",
+    "MonitoringInterval",
+    "MonitoringRoleArn",
+    "EnablePerformanceInsights",
+    "PerformanceInsightsRetentionPeriod",
+    "PerformanceInsightsKMSKeyId",
 )
 """What a read replica does not have from its source."""
+_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
+"""Seconds between two looks of Enhanced Monitoring; 0: off."""
+_INSIGHTS_DAYS = 7
 _FIXED: Mapping[str, Any] = {
-    "MonitoringInterval": 0,
-    "PerformanceInsightsEnabled": False,
     "CACertificateIdentifier": "rds-ca-rsa2048-g1",
     "NetworkType": "IPV4",
     "PreferredMaintenanceWindow": "sun:04:00-sun:04:30",
@@ -118,7 +124,7 @@ def replica(asked: Mapping[str, Any], source: Mapping[str, Any], state: State) -
 
 
 def _placed(asked: Mapping[str, Any], state: State, region: str) -> dict[str, Any]:
-    """What no restore inherits: network, groups, storage type, availability, protection."""
+    """What no restore inherits: network, groups, storage type, availability, protection, monitoring."""
     names.between(asked.get("BackupRetentionPeriod"), "BackupRetentionPeriod", 0, 35)
     names.between(asked.get("Port"), "Port", 1150, 65535)
     storage = asked.get("StorageType") or ("io1" if asked.get("Iops") else "gp3")
@@ -146,6 +152,37 @@ def _placed(asked: Mapping[str, Any], state: State, region: str) -> dict[str, An
         "PubliclyAccessible": bool(asked.get("PubliclyAccessible", False)),
         "AutoMinorVersionUpgrade": bool(asked.get("AutoMinorVersionUpgrade", True)),
         "MaxAllocatedStorage": asked.get("MaxAllocatedStorage"),
+        **watched(asked, {}),
+    }
+
+
+def watched(asked: Mapping[str, Any], a: Mapping[str, Any]) -> dict[str, Any]:
+    """Enhanced Monitoring and Performance Insights as a request has them, else as the attributes ``a`` do.
+
+    What is off has neither a role nor a key. Raises AwsError.
+    """
+    interval = asked.get("MonitoringInterval", a.get("MonitoringInterval", 0))
+    role = asked.get("MonitoringRoleArn", a.get("MonitoringRoleArn"))
+    if interval not in _INTERVALS:
+        raise invalid(
+            f"Invalid value {interval} for MonitoringInterval. Valid values: {', '.join(map(str, _INTERVALS))}"
+        )
+    if interval and not role:
+        raise combination(
+            "A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0."
+        )
+    if asked.get("MonitoringRoleArn") and not interval:
+        raise combination(
+            "You must specify a MonitoringInterval value other than 0 when you specify a MonitoringRoleARN value."
+        )
+    insights = bool(asked.get("EnablePerformanceInsights", a.get("PerformanceInsightsEnabled", False)))
+    days, key = "PerformanceInsightsRetentionPeriod", "PerformanceInsightsKMSKeyId"
+    return {
+        "MonitoringInterval": interval,
+        "MonitoringRoleArn": role if interval else None,
+        "PerformanceInsightsEnabled": insights,
+        days: (asked.get(days) or a.get(days) or _INSIGHTS_DAYS) if insights else None,
+        key: (asked.get(key) or a.get(key)) if insights else None,
     }
 
 

@@ -118,6 +118,44 @@ def test_a_restore_takes_defaults_for_what_is_not_passed(made: Driver) -> None:
     assert two["DbiResourceId"] != one["DbiResourceId"]
 
 
+ROLE = "arn:aws:iam::123456789012:role/monitoring"
+
+
+def watched(driver: Driver, name: str = "one") -> list[Any]:
+    shown = ("MonitoringInterval", "MonitoringRoleArn", "PerformanceInsightsEnabled")
+    found = driver.instance(name)
+    return [found.get(key) for key in (*shown, "PerformanceInsightsRetentionPeriod")]
+
+
+def modified(driver: Driver, **asked: Any) -> None:
+    driver("ModifyDBInstance", DBInstanceIdentifier="one", **asked)
+    driver.work()
+
+
+def test_monitoring_and_insights_are_shown_as_they_were_set_and_no_restore_inherits_them(made: Driver) -> None:
+    assert watched(made) == [0, None, False, None]
+    modified(made, MonitoringInterval=60, MonitoringRoleArn=ROLE, EnablePerformanceInsights=True)
+    assert watched(made) == [60, ROLE, True, 7]
+    modified(made, MonitoringInterval=30, PerformanceInsightsRetentionPeriod=31)
+    assert watched(made) == [30, ROLE, True, 31]
+    name = made.snapshots()[0]["DBSnapshotIdentifier"]
+    made("RestoreDBInstanceFromDBSnapshot", DBInstanceIdentifier="two", DBSnapshotIdentifier=name)
+    made("CreateDBInstanceReadReplica", DBInstanceIdentifier="copy", SourceDBInstanceIdentifier="one")
+    assert watched(made, "two") == watched(made, "copy") == [0, None, False, None]
+    modified(made, MonitoringInterval=0, EnablePerformanceInsights=False)
+    assert watched(made) == [0, None, False, None]
+
+
+def test_monitoring_is_an_interval_and_a_role_together(made: Driver) -> None:
+    def refused(**asked: Any) -> str:
+        return made.refused("ModifyDBInstance", DBInstanceIdentifier="one", **asked)
+
+    assert refused(MonitoringInterval=60) == "InvalidParameterCombination"
+    assert refused(MonitoringRoleArn=ROLE) == "InvalidParameterCombination"
+    assert refused(MonitoringInterval=7, MonitoringRoleArn=ROLE) == "InvalidParameterValue"
+    assert watched(made) == [0, None, False, None]
+
+
 def test_a_restore_that_fails_is_incompatible(made: Driver) -> None:
     made.servers.broken = "restore"
     name = made.snapshots()[0]["DBSnapshotIdentifier"]
