@@ -109,6 +109,13 @@ _OF_THE_POINT = {
     "SecondaryAvailabilityZone": "RDS chooses the zone",
 }
 
+_FOLLOWS = {
+    "MonitoringRoleArn": "MonitoringInterval",
+    "PerformanceInsightsKMSKeyId": "PerformanceInsightsEnabled",
+    "PerformanceInsightsRetentionPeriod": "PerformanceInsightsEnabled",
+}
+"""What comes and goes with another setting: asked for the one, RDS sets the other or drops it."""
+
 LEFT_TO_RDS: tuple[Any, ...] = (None, "", [])
 """Values that ask for no setting at all."""
 
@@ -208,7 +215,7 @@ def differences(
             expected, reason = False, f"asked for {asked[name]!r}"
         elif _equal(here, there):
             continue
-        elif name in asked:
+        elif name in asked or _FOLLOWS.get(name) in asked:
             expected, reason = True, because
         elif name in _OF_THE_POINT:
             expected, reason = True, _OF_THE_POINT[name]

@@ -29,6 +29,13 @@ def test_what_was_asked_for_is_expected_and_gives_its_reason() -> None:
     assert differing({"MultiAZ": False}, MultiAZ=False) == {"MultiAZ": (True, "it is a copy")}
 
 
+def test_what_comes_and_goes_with_a_setting_that_was_asked_for_is_expected() -> None:
+    off: dict[str, Any] = {"PerformanceInsightsEnabled": False, "PerformanceInsightsRetentionPeriod": None}
+    changed = differing({"PerformanceInsightsEnabled": False}, **off)
+    assert changed["PerformanceInsightsRetentionPeriod"] == (True, "it is a copy")
+    assert differing(**off)["PerformanceInsightsRetentionPeriod"] == (False, "nobody asked for it")
+
+
 def test_what_was_asked_for_and_did_not_come_is_unexpected() -> None:
     assert differing({"MultiAZ": False}) == {"MultiAZ": (False, "asked for False")}
 
