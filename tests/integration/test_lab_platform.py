@@ -198,7 +198,7 @@ def test_a_broken_dump_ends_in_one_sentence_and_leaves_nothing(
     server: Server, database: str, content: str | bytes, why: str
 ) -> None:
     file = write(server, "broken.dump", content)
-    with pytest.raises(ProviderError, match=why) as caught:
+    with pytest.raises(UsageError, match=why) as caught:
         dump.load(by_socket(server, database), server.site.binaries, file)
     assert "\n" not in str(caught.value)
     assert PASSWORD not in str(caught.value)

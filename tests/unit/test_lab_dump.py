@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dr.lab.platform.dump import loadable, open_quote, reason
+from dr.domain.errors import ProviderError, UsageError
+from dr.lab.platform.dump import failure, loadable, open_quote, reason
 
 
 def cleaned(text: str) -> str:
@@ -70,3 +73,23 @@ def test_quotes_close_only_with_their_own_mark() -> None:
 )
 def test_the_reason_is_the_first_error_without_its_row(said: str, why: str) -> None:
     assert reason(said) == why
+
+
+@pytest.mark.parametrize("why", ['relation "x" does not exist', "could not read from input file: end of file"])
+def test_a_broken_dump_is_a_wrong_input_and_says_what_to_do(why: str) -> None:
+    error = failure(Path("own.sql"), why, 15)
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"The dump own.sql could not be loaded: {why}.")
+    assert "correct it, or dump anew with pg_dump" in error.hint
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        'could not extend file "base/5/16385": No space left on device',
+        "terminating connection due to administrator command",
+        "connection to server was lost",
+    ],
+)
+def test_a_server_that_fails_under_a_dump_is_not_the_dumps_fault(why: str) -> None:
+    assert isinstance(failure(Path("own.sql"), why, 15), ProviderError)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from dr.domain.errors import ProviderError, UsageError
+from dr.domain.errors import DrError, ProviderError, UsageError
 from dr.lab.access import Access
 from dr.lab.binaries import Binaries
 from dr.lab.postgres import last_line
@@ -38,6 +38,8 @@ _LEFT_OUT = re.compile(
 )
 _COPY = re.compile(r"COPY .* FROM stdin;\s*$", re.IGNORECASE)
 _QUOTE = re.compile(r"\$[A-Za-z_]*\$|'")
+_NOT_ITS_FAULT = re.compile("No space left|out of memory|terminating connection|connection to server|server closed the")
+"""In the reasons for which a dump cannot be loaded that lie with the server."""
 _ERROR = re.compile(r"(?:ERROR|FATAL|error|fatal): +(.*)")
 
 
@@ -45,8 +47,8 @@ def load(access: Access, binaries: Binaries, file: Path) -> None:
     """Load ``file`` into an empty database. All of it, or nothing.
 
     ``access``: the master user's, by the server's socket where ``binaries`` cannot speak TLS.
-    Raises UsageError where it is no dump, RefusedError where psql or pg_restore is missing, ProviderError where it
-    fails.
+    Raises UsageError where it is no dump, or a broken one; RefusedError where psql or pg_restore is missing;
+    ProviderError where the server fails.
     """
     archive = is_archive(file)
     tool = binaries.tool("pg_restore" if archive else "psql").name
@@ -63,10 +65,16 @@ def load(access: Access, binaries: Binaries, file: Path) -> None:
             arguments += ["--output", "/dev/null", "--file", "-"]
         answer = binaries.run(tool, arguments, access.environment(), LOAD_LIMIT, source)
     if answer.returncode:
-        raise ProviderError(
-            f"The dump {file} could not be loaded: {reason(answer.stderr)}.",
-            f"It is loaded into PostgreSQL {binaries.major}; nothing of it was kept.",
-        )
+        raise failure(file, reason(answer.stderr), binaries.major)
+
+
+def failure(file: Path, why: str, major: int) -> DrError:
+    """What ``why`` (see ``reason``) comes to: a wrong dump, or a server that could not load a right one. Pure."""
+    said = f"The dump {file} could not be loaded: {why}."
+    if _NOT_ITS_FAULT.search(why):
+        return ProviderError(said, "Nothing of it was kept: see to the server, then repeat the command.")
+    hint = f"It is loaded into PostgreSQL {major}, and nothing of it was kept: correct it, or dump anew with pg_dump."
+    return UsageError(said, hint)
 
 
 def is_archive(file: Path) -> bool:
