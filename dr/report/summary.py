@@ -253,12 +253,15 @@ def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     kind = _KINDS.get(str(point.get("kind")))
     if kind is None:
         return Fact("Restored", verdict.restored.identifier)
-    return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(point)}")
+    return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(evidence, point)}")
 
 
-def _source_name(point: Mapping[str, Any]) -> str:
-    """The recovery point's identifier; of an ARN, the last part, since the rest only repeats the target's pins."""
-    return str(point.get("identifier") or "unknown").split(":auto-backup:")[-1]
+def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:
+    """The snapshot's identifier; of a point in time the source's, as the restore was planned: once that is gone, its
+    backups are found by a resource's id, which tells a person nothing."""
+    planned = next((call.args.get("source") for call in evidence.record.plan.calls if call.id == "restore"), None)
+    named = point.get("identifier") if point.get("kind") == "snapshot" else planned or point.get("identifier")
+    return str(named or "unknown")
 
 
 def _took(evidence: Evidence, verdict: Verdict) -> Fact:

@@ -65,7 +65,7 @@ CALLS = (
         "restore",
         "rds",
         "restore_to_point_in_time",
-        {"database": "readmission"},
+        {"database": "readmission", "source": "readmission-db"},
         touches=("readmission-db-dr-7f3a",),
         undo=Call("restore-undo", "restore", "unwind", "rds", "delete"),
     ),

@@ -53,6 +53,15 @@ def test_text_answers_a_strangers_four_questions_in_its_first_eight_lines() -> N
     assert "Lost      10 markers, limit 0 markers: missed" in top
 
 
+def test_a_point_in_time_of_a_source_that_is_gone_bears_the_sources_name() -> None:
+    point = {"kind": "time", "identifier": "arn:aws:rds:eu-central-1:123456789012:auto-backup:ab-gmrd51"}
+    gone = replace(on_call(), observations=(Observation("recovery-point", "restored", point),))
+    assert "from a point in time of readmission-db\n" in text(gone, met())
+    assert "ab-gmrd51" not in text(gone, met())
+    snapshot = replace(gone, observations=(Observation("recovery-point", "restored", {**point, "kind": "snapshot"}),))
+    assert "ab-gmrd51" in text(snapshot, met())
+
+
 def unverified() -> Evidence:
     """What ``dr restore --no-verify`` leaves."""
     whole = on_call()
