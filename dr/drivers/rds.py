@@ -84,7 +84,9 @@ class RdsProvider:
         if verb.name in rds_promotion.VERBS:
             return rds_promotion.propose(name, self._target, limits.outage_promotion, verb, facts, run)
         calls = rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
-        _check_types(verb.args.get("set") or {})
+        _check_types(verb.args.get("set") or {}, "--set '{}={}'")
+        if run.purpose is Purpose.DRILL:
+            _check_types(self._target.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
         return calls
 
     # -- doing
@@ -375,8 +377,8 @@ def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict
     }
 
 
-def _check_types(given: Mapping[str, Any]) -> None:
-    """What --set gave, before anything is begun. Raises UsageError."""
+def _check_types(given: Mapping[str, Any], form: str) -> None:
+    """What a person set, before anything is begun. ``form``: how a name and its value are. Raises UsageError."""
     for name, value in given.items():
         operation = rds_restore.FROM_SNAPSHOT if name in settings.RESTORE else rds_restore.MODIFY
         wanted = "" if value in settings.LEFT_TO_RDS else wanted_instead(operation, name, value)
@@ -384,5 +386,5 @@ def _check_types(given: Mapping[str, Any]) -> None:
             example = {"list": '["a", "b"]', "boolean": "true", "integer": "3000"}.get(wanted, "text")
             raise UsageError(
                 f"{name} is of type {wanted} in RDS, and {value!r} is not.",
-                f"Values are JSON, text may stand plain: --set '{name}={example}'.",
+                f"Values are JSON, text may stand plain: {form.format(name, example)}.",
             )

@@ -168,7 +168,9 @@ class RdsClient:
                 transient=True,
             )
         if isinstance(error, ParamValidationError):
-            return RefusedError(f"RDS has no such setting ({operation}: {text}).", f"Correct it {SET_BY}.")
+            return RefusedError(
+                f"RDS takes no such setting, or not this value of it ({operation}: {text}).", f"Correct it {SET_BY}."
+            )
         return ProviderError(f"The AWS client failed ({operation}: {text}).", "Check the target's settings.")
 
 

@@ -60,6 +60,15 @@ def test_a_setting_of_another_type_is_a_usage_error_before_anything_begins(
         stage.provider.propose(verb, seen, run(Purpose.RESTORE))
 
 
+def test_a_setting_of_a_drills_copy_is_checked_for_its_type_and_says_where_it_stands(tmp_path: Path) -> None:
+    own = {"VpcSecurityGroupIds": "sg-x"}
+    drill = context(tmp_path, VirtualClock(), restored=own)
+    provider = RdsProvider(drill, Stage(tmp_path).fake)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is of type list") as caught:
+        provider.propose(TO_NIGHT, provider.look(Request("prod", (TO_NIGHT,), Purpose.DRILL)), run())
+    assert "'VpcSecurityGroupIds: [\"a\", \"b\"]' under the target's 'restored' in dr.yaml" in caught.value.hint
+
+
 class Stage:
     """A provider over a fake, with a restoration planned."""
 
