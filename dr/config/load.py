@@ -22,10 +22,16 @@ T = TypeVar("T")
 
 
 def home() -> Path:
-    """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross."""
+    """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross.
+
+    Raises UsageError where DR_HOME is a file.
+    """
     named = os.environ.get("DR_HOME")
     if named:
-        return Path(named).expanduser().absolute()
+        path = Path(named).expanduser().absolute()
+        if path.is_file():
+            raise UsageError(f"DR_HOME is {path}, which is a file.", "Name a directory, or unset it.")
+        return path
     if os.geteuid() == 0:
         return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/dr"))
     return platformdirs.user_data_path("dr")

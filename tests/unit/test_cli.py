@@ -80,6 +80,17 @@ def test_a_broken_configuration_is_named_and_nothing_is_done(home: Path) -> None
     assert not (home / "runs").exists()
 
 
+@pytest.mark.parametrize("words", [("history",), ("lab", "status"), ("verify", "latest")])
+def test_no_command_takes_a_file_for_its_home(
+    home: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("DR_HOME", str(home / "file"))
+    ended = dr(*words)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "which is a file" in ended.stderr
+
+
 def test_help_names_every_command_and_imports_no_heavy_library(home: Path) -> None:
     code = "import sys; sys.argv=['dr','--help']; from dr.cli import main\ntry: main()\nexcept SystemExit: pass\n"
     ended = subprocess.run(

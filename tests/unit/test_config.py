@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.config.load import find_target, load, secret
+from dr.config.load import find_target, home, load, secret
 from dr.domain.errors import RefusedError, UsageError
 
 
@@ -108,3 +108,10 @@ def test_what_is_not_utf_8_or_no_time_is_said(tmp_path: Path) -> None:
     (tmp_path / "dr.yaml").write_text("meter: {rate: 2026-13-45}")
     with pytest.raises(UsageError, match="is not YAML"):
         load(tmp_path / "dr.yaml")
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DR_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"DR_HOME is .*/file, which is a file"):
+        home()
