@@ -33,12 +33,17 @@ def main(words: Sequence[str]) -> int:
 def parse(text: str) -> Mapping[str, Any]:
     """A fault's arguments. Pure. Raises UsageError."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise UsageError(f"{text!r} is no JSON object.", USAGE)
     return found
+
+
+def _no_number(text: str) -> None:
+    """NaN and Infinity, which Python reads, JSON does not have, and no fault has a meaning for."""
+    raise ValueError(text)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ def test_status_says_whether_the_source_has_its_standby_and_nothing_of_a_replica
     [
         (["unheard-of"], 3, "knows no command"),
         (["prometheus", "7"], 2, "no JSON object"),
+        (["slow", '{"instance": "readmission-db", "share": NaN}'], 2, "no JSON object"),
         (["prometheus", '{"up": true}'], 2, "prometheus takes down (true or false; true if left out), not {"),
         (["crash", '{"instance": "nope"}'], 3, "The lab has no instance 'nope'."),
         (["automated_backup", '{"instance": "nope"}'], 3, "The lab has no instance 'nope'."),

@@ -111,12 +111,13 @@ class Trouble:
 
     def slow(self, key: str, *, share: float = 0.5) -> None:
         """Every session stands still for this share of the time; 0: none does."""
+        slowness = Slowness(self._servers.server(key), share) if share else None
         before = self._slow.pop(key, None)
         if before is not None:
             before.stop()
-        if share:
-            self._slow[key] = Slowness(self._servers.server(key), share)
-            self._slow[key].start()
+        if slowness is not None:
+            self._slow[key] = slowness
+            slowness.start()
 
     def forget_sync(self, key: str, *, forgotten: bool = True) -> None:
         """Sabotage: no COMMIT waits for the standby, and nobody notices. It ends with that standby, too."""
