@@ -304,6 +304,7 @@ def _restore(
             "identifier": identifier,
             "source": target.instance,
             "database": target.database.name,
+            "ca": target.database.ca,
             "kind": "snapshot" if snapshot else "time",
             "point_id": choice.point.identifier,
             "recovery_point": choice.covers,

@@ -256,11 +256,16 @@ def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(evidence, point)}")
 
 
+def _planned(evidence: Evidence) -> Mapping[str, Any]:
+    """What the restore was told."""
+    return next((call.args for call in evidence.record.plan.calls if call.id == "restore"), {})
+
+
 def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:
     """The snapshot's identifier; of a point in time the source's, as the restore was planned: once that is gone, its
     backups are found by a resource's id, which tells a person nothing."""
-    planned = next((call.args.get("source") for call in evidence.record.plan.calls if call.id == "restore"), None)
-    named = point.get("identifier") if point.get("kind") == "snapshot" else planned or point.get("identifier")
+    source = _planned(evidence).get("source")
+    named = point.get("identifier") if point.get("kind") == "snapshot" else source or point.get("identifier")
     return str(named or "unknown")
 
 
@@ -345,13 +350,16 @@ def _kept(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _connect(evidence: Evidence, restored: Restored) -> str:
-    """A command to paste. psql asks for the password; a quote in a name cannot end the argument."""
+    """A command to paste. psql asks for the password, and gives it to none but the server that the target's CA knows,
+    where it has one; a quote in a name cannot end the argument."""
     known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
     parts = {"host": restored.host, "port": restored.port, "dbname": restored.database}
     if known:
         parts["user"] = known[0]
+    ca = _planned(evidence).get("ca")
+    parts |= {"sslmode": "verify-full", "sslrootcert": ca} if ca else {"sslmode": "require"}
     conninfo = " ".join(f"{key}={_conninfo(value)}" for key, value in parts.items() if value != "")
-    return f"psql {shlex.quote(words.printable(f'{conninfo} sslmode=require'))}"
+    return f"psql {shlex.quote(words.printable(conninfo))}"
 
 
 def _conninfo(value: object) -> str:

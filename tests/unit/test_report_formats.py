@@ -62,6 +62,13 @@ def test_a_point_in_time_of_a_source_that_is_gone_bears_the_sources_name() -> No
     assert "ab-gmrd51" in text(snapshot, met())
 
 
+def with_ca(whole: Evidence, ca: str) -> Evidence:
+    """The same, of a target that names a CA."""
+    plan = whole.record.plan
+    told = tuple(replace(one, args={**one.args, "ca": ca}) if one.id == "restore" else one for one in plan.calls)
+    return replace(whole, record=replace(whole.record, plan=replace(plan, calls=told)))
+
+
 def unverified() -> Evidence:
     """What ``dr restore --no-verify`` leaves."""
     whole = on_call()
@@ -134,6 +141,8 @@ def test_the_last_lines_keep_to_the_width_even_with_a_long_name() -> None:
 def test_text_of_a_restore_says_how_to_connect_what_differs_and_how_to_cut_over() -> None:
     said = text(on_call(), met())
     assert "psql 'host=127.0.0.1 port=54123 dbname=readmission user=readmission_api sslmode=require'" in said
+    known = with_ca(on_call(), "/etc/my ca.pem")
+    assert "user=readmission_api sslmode=verify-full sslrootcert='\"'\"'/etc/my ca.pem'\"'\"''" in text(known, met())
     assert "DBParameterGroupName readmission-pg15 -> default.postgres15 (not expected)" in said
     assert "dr adopt 20261123-070000-7f3a --confirm readmission-db-dr-7f3a" in said
 
