@@ -41,6 +41,7 @@ class Daemon:
         self._load = load
         self._single = single
         self._over = threading.Event()
+        self._telling = threading.Lock()
         me = psutil.Process()
         self._presence = Presence(me.pid, presence.start(me), "starting", patients=patients)
 
@@ -63,10 +64,13 @@ class Daemon:
                 return error.exit_code
         return 0
 
-    def _tell(self, phase: str) -> None:
-        self._presence.phase = phase
-        log.info("%s", phase)
-        presence.write(self._directory, self._presence)
+    def _tell(self, phase: str = "") -> None:
+        """Write what is known, and that this ``phase`` is reached. A remote call's thread does, too."""
+        with self._telling:
+            if phase:
+                self._presence.phase = phase
+                log.info("%s", phase)
+            presence.write(self._directory, self._presence)
 
     def _bring_up(self, stack: ExitStack) -> Any:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
@@ -100,7 +104,7 @@ class Daemon:
             lab.watch()
             if (self._presence.service_pid, self._presence.service_started) != lab.service_process:
                 self._presence.service_pid, self._presence.service_started = lab.service_process
-                self._tell(self._presence.phase)
+                self._tell()
 
 
 def clean(directory: Path, left: Presence | None) -> None:
