@@ -106,7 +106,9 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     engine.tell(call, "")
     result = provider.apply(call, args)
     applied.append(call.id)
-    progress = _drive(engine, call, provider, result, began=state.began.get(call.id, intent.stamp.at))
+    # Between a kill and a resumption nobody waited: that time is not counted against the call.
+    began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
+    progress = _drive(engine, call, provider, result, began)
     engine.ledger.append("effect", call.id, progress.result)
 
 

@@ -29,6 +29,7 @@ class State:
 
     ``effects``: results of calls that stand (not undone). ``open``: calls whose intent was never undone, newest first.
     ``began``: wall time of a call's first intent that stands. ``over``: why no further verb may run, or "".
+    ``resumed``: wall time at which the run was last gone on with; 0: it never was.
     """
 
     effects: Mapping[str, Mapping[str, Any]]
@@ -36,13 +37,14 @@ class State:
     began: Mapping[str, float]
     over: str
     accepted: bool
+    resumed: float = 0.0
 
 
 def fold(entries: Iterable[Entry]) -> State:
     """The present state, from the entries alone."""
     effects: dict[str, Mapping[str, Any]] = {}
     began: dict[str, float] = {}
-    over, accepted = "", False
+    over, accepted, resumed = "", False, 0.0
     for entry in entries:
         match entry.kind:
             case "accepted":
@@ -57,10 +59,10 @@ def fold(entries: Iterable[Entry]) -> State:
             case "failed" | "halted":
                 over = str(entry.data.get("because", entry.kind))
             case "resumed":
-                over = ""
+                over, resumed = "", entry.stamp.at
             case _:  # undoing, event: told, not counted
                 pass
-    return State(effects, tuple(reversed(began)), began, over, accepted)
+    return State(effects, tuple(reversed(began)), began, over, accepted, resumed)
 
 
 def _digest(prev: str, body: Mapping[str, Any]) -> str:

@@ -103,6 +103,23 @@ def test_a_call_that_never_gets_there_ends_at_its_deadline(tmp_path: Path) -> No
         perform(engine, [call("b", deadline=30.0, undo=None)])
 
 
+def test_the_time_between_a_kill_and_a_resumption_is_not_counted_against_a_call(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    engine = engine_in(tmp_path, Scripted(polls=20), clock)
+    engine.ledger.append("accepted")
+    engine.ledger.append("intent", "a", {"args": {}})
+    clock.sleep(50_000.0)
+    engine.ledger.append("resumed")
+    perform(engine, [call("a", deadline=30.0)])
+    assert "a" in engine.ledger.state().effects
+    clock.sleep(50_000.0)
+    resumed = clock.at
+    engine.ledger.append("resumed")
+    with pytest.raises(DeadlineError, match="within 1 s"):
+        perform(engine, [call("b", deadline=1.0)])
+    assert 1.0 < clock.at - resumed < 2.0
+
+
 def test_waiting_costs_at_most_two_per_cent_after_the_first_seconds() -> None:
     assert pause(0.0) == 0.1
     assert pause(60.0) == pytest.approx(1.2)
