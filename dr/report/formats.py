@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -250,17 +251,27 @@ class Refused:
 
 
 def junit(runs: Sequence[tuple[Evidence, Verdict]], refused: Sequence[Refused] = ()) -> str:
-    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors."""
+    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors.
+
+    A second case of the same name, as of a drill that ran twice, is numbered: readers keep one of each name.
+    """
     xml = JUnitXml("dr")
-    for evidence, verdict in runs:
-        xml.add_testsuite(_suite(evidence, verdict))
-    for refusal in refused:
-        suite = TestSuite(words.printable(refusal.drill))
-        suite.add_property("target", words.printable(refusal.target))
-        suite.add_testcase(_case(refusal.drill, "guard", Error(words.printable(refusal.because), "refused")))
+    seen: Counter[tuple[str, str]] = Counter()
+    for suite in [*(_suite(*run) for run in runs), *map(_refused, refused)]:
+        for case in suite:
+            seen[case.classname, case.name] += 1
+            if (often := seen[case.classname, case.name]) > 1:
+                case.name = f"{case.name} #{often}"
         xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
     return str(xml.tostring().decode())  # type: ignore[no-untyped-call]
+
+
+def _refused(refusal: Refused) -> TestSuite:
+    suite = TestSuite(words.printable(refusal.drill))
+    suite.add_property("target", words.printable(refusal.target))
+    suite.add_testcase(_case(refusal.drill, "guard", Error(words.printable(refusal.because), "refused")))
+    return suite
 
 
 def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
@@ -271,11 +282,9 @@ def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
     if verified(evidence) is False:
         unread = Error("The copy was not verified: nobody has read it.", "not verified")
         suite.add_testcase(_case(name, "verified", unread))
-    seen: dict[str, int] = {}
     for finding in verdict.findings:
         case = f"{finding.objective} [{finding.path}]" if finding.path else finding.objective
-        seen[case] = seen.get(case, 0) + 1
-        suite.add_testcase(_case(name, case if seen[case] == 1 else f"{case} #{seen[case]}", _result(finding)))
+        suite.add_testcase(_case(name, case, _result(finding)))
     if not verdict.findings:
         suite.add_testcase(_case(name, "demands", Error("Nothing was asked of this run.", "inconclusive")))
     return suite

@@ -303,6 +303,15 @@ def test_junit_names_are_unique_even_where_a_demand_is_repeated() -> None:
     assert [case.name for case in suite] == ["time-to-copy [restored]", "time-to-copy [restored] #2"]
 
 
+def test_junits_names_are_unique_also_of_a_drill_that_ran_or_was_refused_twice() -> None:
+    twice = [Refused("rds-pitr", "prod", "No consent.")] * 2
+    xml = JUnitXml.fromstring(junit([(drill(), verdict())] * 2, twice).encode())
+    names = [(case.classname, case.name) for suite in xml for case in suite]
+    assert len(set(names)) == len(names)
+    assert ("rds-pitr", "guard #2") in names
+    assert xml.failures == 2 * JUnitXml.fromstring(junit([(drill(), verdict())]).encode()).failures > 0
+
+
 def test_junit_counts_a_refused_drill_and_a_run_that_was_asked_nothing_as_errors() -> None:
     empty = replace(verdict(), findings=(), status=Status.INCONCLUSIVE)
     xml = JUnitXml.fromstring(junit([(drill(), empty)], [Refused("rds-pitr", "prod", "No consent.")]).encode())
