@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.names import same
 from dr.drivers import rds_settings as settings
 from dr.drivers.arguments import check_arguments
@@ -39,8 +39,9 @@ _RESTORE_DEADLINE = 14_400.0
 """The least that a restoration may take; four times the objective where that is more."""
 _CONFIGURE_DEADLINE = 3_600.0
 _DELETE_DEADLINE = 3_600.0
-_APART = {"BackupRetentionPeriod": 0, "DeletionProtection": False, "MultiAZ": False}
-"""What a drill's copy gets unless the target says otherwise: it is thrown away, so nothing is kept or protected."""
+_APART = {"BackupRetentionPeriod": 0, "DeletionProtection": False, "MultiAZ": False, "PubliclyAccessible": False}
+"""What a drill's copy gets unless the target says otherwise: it is thrown away, so nothing is kept or protected, and
+nobody's way leads to it."""
 _ANSWERS = {
     Purpose.DRILL: "Set them under 'restored:' of the target in dr.yaml",
     Purpose.RESTORE: "Say --set NAME=VALUE for each, or prepare them under 'fallback:' of the target in dr.yaml",
@@ -66,6 +67,8 @@ def propose(
     known = _known(target.instance, facts)
     asked = _asked(target, verb, run.purpose)
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
+    if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
+        _check_apart(target.instance, wanted, known)
     tags = _tags(name, target.instance, known, choice.point, facts, run) | _said(verb.args.get("set"), run)
     calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
     if choice.waits:
@@ -182,6 +185,21 @@ def _asked(target: Target, verb: Verb, purpose: Purpose) -> dict[str, Any]:
     if purpose is not Purpose.DRILL:
         return given
     return {**_APART, **settings.asked_attributes(target.restored, "The target's 'restored'"), **given}
+
+
+def _check_apart(source: str, wanted: Mapping[str, Any], known: Mapping[str, Any] | None) -> None:
+    """A drill's copy holds all that its source does: who is let in there is not let in here. Raises RefusedError."""
+    groups = set(wanted.get("VpcSecurityGroups") or ())
+    shared = groups & set(settings.comparable(known).get("VpcSecurityGroups") or ()) if known else set()
+    if groups and not shared:
+        return
+    why = (
+        f"would have {source}'s security groups ({', '.join(sorted(shared))})" if shared else "names no security group"
+    )
+    raise RefusedError(
+        f"The drill's copy {why}: whoever reaches the one would reach the other.",
+        "Name groups of its own under 'restored: {VpcSecurityGroupIds: [...]}' of the target in dr.yaml.",
+    )
 
 
 def _wanted(

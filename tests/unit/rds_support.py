@@ -139,7 +139,9 @@ def target(**changes: Any) -> Target:
     database = DatabaseConfig(
         "readmission", Login("dr", "env:DR_SECRET"), master=Login("postgres", "env:MASTER_SECRET")
     )
-    return Target(**{"account": ACCOUNT, "region": REGION, "instance": SOURCE, "database": database, **changes})
+    apart: dict[str, object] = {"VpcSecurityGroupIds": ["sg-drill"]}
+    pins = {"account": ACCOUNT, "region": REGION, "instance": SOURCE}
+    return Target(**{**pins, "database": database, "restored": apart, **changes})
 
 
 def run(purpose: Purpose = Purpose.DRILL, name: str = "20261123-070000-ab12", digest: str = "d1") -> RunIdentity:

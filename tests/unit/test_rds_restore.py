@@ -10,7 +10,7 @@ import pytest
 from dr.app.restore import cautions
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds_restore import propose
 from tests.unit.rds_support import NOW, SOURCE, description, facts, run, snapshot, target, window
 
@@ -87,6 +87,7 @@ def test_a_drills_copy_stands_apart_and_is_undone() -> None:
     parameters, tags = restore.args["parameters"], restore.args["tags"]
     assert parameters["VpcSecurityGroupIds"] == ["sg-drill"]
     assert parameters["DBInstanceClass"] == "db.t4g.small"
+    assert parameters["PubliclyAccessible"] is False
     assert (parameters["BackupRetentionPeriod"], parameters["DeletionProtection"], parameters["MultiAZ"]) == (
         0,
         False,
@@ -97,6 +98,16 @@ def test_a_drills_copy_stands_apart_and_is_undone() -> None:
     assert restore.undo is not None
     assert restore.undo.args == {"identifier": restore.args["identifier"], "run": "20261123-070000-ab12"}
     assert restore.undo.touches == restore.touches == (restore.args["identifier"],)
+
+
+@pytest.mark.parametrize("groups", [[], ["sg-app"], ["sg-drill", "sg-app"]])
+def test_a_drills_copy_that_whoever_reaches_the_source_would_reach_is_refused(groups: list[str]) -> None:
+    own: dict[str, object] = {"VpcSecurityGroupIds": groups} if groups else {}
+    with pytest.raises(RefusedError, match="whoever reaches the one would reach the other") as caught:
+        planned(restored=own)
+    assert "'restored: {VpcSecurityGroupIds: [...]}'" in caught.value.hint
+    assert planned(restored=own, grants=(Grant.DISPOSABLE,))
+    assert planned(restored=own, who=run(Purpose.RESTORE))
 
 
 def test_the_name_is_the_sources_with_the_runs_end_and_always_valid() -> None:
