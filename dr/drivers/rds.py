@@ -299,10 +299,8 @@ class RdsProvider:
         if self._at.state(found) is not State.USABLE or pending or (late and waited < SETTLED_SECONDS):
             missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
-        rows = self._differences(call.args, found, have)
-        seen = Observation("configuration", "restored", rows, self._now())
-        unexpected = sum(not row["expected"] for row in rows)
-        return Progress(done=True, result={**result, "unexpected": unexpected}, observations=(seen,))
+        seen = Observation("configuration", "restored", self._differences(call.args, found, have), self._now())
+        return Progress(done=True, result=dict(result), observations=(seen,))
 
     def _poll_delete(self, result: Mapping[str, Any]) -> Progress:
         found = self._at.describe(str(result["identifier"]))
@@ -315,10 +313,10 @@ class RdsProvider:
 
     # -- parts of these
 
-    def _differences(self, args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _differences(self, args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> Any:
+        """Each difference from the source, or {because} where there is nothing to compare with."""
         if args["source"] is None:
-            because = "neither the source nor a profile of it is there to compare with"
-            return [{"name": "source", "source": None, "restored": None, "expected": False, "because": because}]
+            return {"because": "neither the source nor a profile of it is there to compare with"}
         address = (found.attributes.get("Endpoint") or {}).get("Address", "")
         same_host = bool(address) and address == args["source_host"]
         return settings.differences(args["source"], have, args["asked"], args["because"], same_host)

@@ -139,7 +139,9 @@ def _judge_data(evidence: Evidence, path: str) -> _Answer:
     if not pair.source.tables:
         return _unknown("The source holds no table that could be compared.")
     rows = sum(table.rows for table in pair.source.tables.values())
-    met = f"{_count(len(pair.source.tables), 'table')} with {_count(rows, 'row')} hold what the source held."
+    met = f"{_count(len(pair.source.tables), 'table')} with {_count(rows, 'row')} hold what the source held"
+    later = sum(here.total - here.rows for name, here in pair.copy.tables.items() if name in pair.source.tables)
+    met += f"; {_count(later, 'row')} written after the baseline can only be counted." if later > 0 else "."
     return _judged(wrong, unproven, met, "table")
 
 
@@ -253,6 +255,8 @@ def _judge_configuration(evidence: Evidence, path: str) -> _Answer:
     differences = evidence.observed("configuration", path)
     if differences is None:
         return _unknown("The copy's configuration was not compared with the source's.")
+    if isinstance(differences, Mapping):
+        return _unknown(f"The copy's configuration was not compared: {differences['because']}.")
     wrong = {d["name"]: f"{d['restored']} instead of {d['source']}" for d in differences if not d["expected"]}
     expected = [d["name"] for d in differences if d["expected"]]
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."

@@ -268,6 +268,12 @@ def test_an_unexpected_difference_of_configuration_is_missed_and_expected_ones_a
     assert finding.because == "StorageType: gp3 instead of io1."
 
 
+def test_a_configuration_with_nothing_to_compare_it_with_is_inconclusive() -> None:
+    finding = judged("configuration", seen("configuration", {"because": "no profile is there"}))
+    assert finding.status is Status.INCONCLUSIVE
+    assert finding.because == "The copy's configuration was not compared: no profile is there."
+
+
 def test_the_newest_observation_counts() -> None:
     stale, good = [{"user": "a", "ok": False, "because": "x"}], [{"user": "a", "ok": True, "because": ""}]
     assert judged("logins", seen("logins", stale), seen("logins", good)).status is Status.MET
@@ -279,6 +285,8 @@ def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
     held = {"public.b": TableSum(2, "88", METHOD, 2)}
     fits = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 5)})
     assert compared("data", fits, later).status is Status.MET
+    assert "; 2 rows written after the baseline can only be counted." in compared("data", fits, later).because
+    assert compared("data", SOURCE).because.endswith("5 rows hold what the source held.")
     surplus = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 6)})
     found = compared("data", surplus, later)
     assert found.status is Status.MISSED

@@ -366,7 +366,7 @@ def configured(stage: Stage, **changes: Any) -> tuple[Call, dict[str, Any]]:
     stage.become(
         **{"DBInstanceStatus": "available", "BackupRetentionPeriod": 0, "DeletionProtection": False, **changes}
     )
-    stage.become(MultiAZ=False)
+    stage.become(MultiAZ=False, VpcSecurityGroups=[{"VpcSecurityGroupId": "sg-drill", "Status": "active"}])
     return stage.calls["configure"], stage.apply(stage.calls["configure"])
 
 
@@ -389,9 +389,17 @@ def test_configure_changes_nothing_where_nothing_is_missing(stage: Stage) -> Non
         "DeletionProtection",
         "MultiAZ",
         "Tags",
+        "VpcSecurityGroups",
     ]
     assert all(row["expected"] for row in done.observations[0].value)
-    assert done.result["unexpected"] == 0
+
+
+def test_nothing_to_compare_a_configuration_with_says_so(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    call, result = configured(stage)
+    done = stage.provider.poll(replace(call, args={**call.args, "source": None}), result)
+    assert done.done
+    assert done.observations[0].value == {"because": "neither the source nor a profile of it is there to compare with"}
 
 
 def test_configure_waits_for_pending_values_and_for_a_change_to_show(stage: Stage) -> None:
