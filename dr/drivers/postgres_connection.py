@@ -6,6 +6,9 @@ library as an argument, never into a URL, a command line or a message.
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +29,15 @@ LEAST_SECONDS = 2
 """The client library waits for a connection no shorter."""
 STATEMENT_SECONDS = 3600.0
 """A table of a terabyte is read in one statement; a statement that takes longer hangs."""
+STATEMENTS = 4
+"""More than are made within one of the short limits."""
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+"""A host that is lost answers nothing: a minute instead of the system's hours."""
 
 _SESSION = {
     "search_path": "pg_catalog",  # catalog functions then print every name qualified, whoever asks
@@ -130,12 +142,36 @@ def translated(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def _bounded(connection: Connection, seconds: float) -> Iterator[None]:
+    """Sever a connection with a short limit once ``STATEMENTS`` times that have passed inside the block: a server that
+    stands still ends no statement by itself, and its host acknowledges all the same.
+    """
+    if seconds >= STATEMENT_SECONDS:
+        yield
+        return
+    watchdog = threading.Timer(STATEMENTS * seconds, _sever, (connection,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+
+
+def _sever(connection: Connection) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
 def connect(
     server: Server, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
 ) -> Iterator[Connection]:
     """An autocommitting connection as ``login`` (absent: the harness's own role); closed at the end of the block.
 
-    ``seconds`` bounds every statement, and the waiting for the connection where it is less than that.
+    ``seconds`` bounds every statement, and the waiting for the connection where it is less than that; a short one is
+    kept to also where the server stands still.
 
     Raises RefusedError where the login (PasswordError: its password), the database or the certificate is not accepted,
     or the secret is missing, and ProviderError where the server cannot be reached.
@@ -153,12 +189,13 @@ def connect(
         "application_name": "dr",
         "hostaddr": "",  # set, so that PGHOSTADDR and PGOPTIONS of this machine's user are not looked at
         "options": "",
+        **_KEEPALIVE,
     }
     try:
         connection = psycopg.connect(autocommit=True, **arguments)
     except psycopg.Error as error:
         raise _connect_error(error, server, role, database.name) from None
-    with connection:
+    with connection, _bounded(connection, seconds):
         with translated("the session's settings"):
             settings = {**_SESSION, "statement_timeout": f"{round(seconds * 1000)}"}
             connection.execute(

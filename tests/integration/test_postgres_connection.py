@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.drivers.postgres_connection import Server, connect, translated
 from dr.lab.site import free_port
+from tests.relay import Relay
 from tests.servers import LocalServer, local_server
 
 WRONG = "s3cret-but-wrong"
@@ -125,3 +127,16 @@ def test_a_missing_privilege_says_what_to_grant(server: LocalServer) -> None:
     session = connect(server.address, server.database())
     with pytest.raises(RefusedError, match="pg_read_all_data"), session as connection, translated("the test"):
         connection.execute("create schema other")
+
+
+def test_a_server_that_falls_silent_after_the_login_is_not_waited_for_without_end(server: LocalServer) -> None:
+    relay, began = Relay(server.address.port), time.monotonic()
+    with connect(Server(server.address.host, relay.port), server.database(), seconds=0.5) as connection:
+        relay.freeze()
+        with pytest.raises(ProviderError, match="failed a question") as caught, translated("a question"):
+            connection.execute("select 1")
+    relay.close()
+    assert caught.value.transient
+    assert time.monotonic() - began < 20
+    with connect(server.address, server.database(), seconds=0.2) as connection:
+        connection.execute("select 1")
