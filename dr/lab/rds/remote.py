@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +25,7 @@ from dr.lab.site import write_closed
 
 log = logging.getLogger(__name__)
 KEY = "control.key"
+BACKLOG = 16
 KINDS = {str: "text", bool: "true or false", int: "whole number", float: "number"}
 """What an argument may be, in words."""
 
@@ -35,8 +36,9 @@ class Remote:
     def __init__(self, directory: Path, commands: Mapping[str, Callable[..., Any]]) -> None:
         key = secrets.token_urlsafe(32)
         write_closed(directory / KEY, key)
+        self._key = key.encode()
         self._commands = commands
-        self._listener = Listener(("127.0.0.1", 0), authkey=key.encode())
+        self._listener = Listener(("127.0.0.1", 0), backlog=BACKLOG)
         self.port = int(self._listener.address[1])
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -49,8 +51,7 @@ class Remote:
         while not self._closed:
             try:
                 connection = self._listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError) as error:
-                log.warning("a control connection was refused: %s", type(error).__name__)
+            except ConnectionError:
                 continue
             except OSError:
                 return
@@ -58,6 +59,13 @@ class Remote:
 
     def _serve(self, connection: Connection) -> None:
         with connection, suppress(EOFError, OSError):  # whoever asks may go away
+            try:
+                # As a Listener with a key would, which answers nobody else meanwhile.
+                deliver_challenge(connection, self._key)
+                answer_challenge(connection, self._key)
+            except AuthenticationError:
+                log.warning("a control connection was refused: it has another key")
+                return
             name, arguments = json.loads(connection.recv_bytes())
             connection.send_bytes(json.dumps(self._answer(name, arguments)).encode())
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.lab.rds.remote import as_error, fit
+from dr.lab.rds.remote import KEY, Remote, as_error, call, fit
 
 
 def act(instance: str, *, what: Literal["backend", "postmaster"] = "postmaster", share: float = 0.5) -> None:
@@ -48,3 +51,22 @@ def test_a_command_without_arguments_says_so() -> None:
 @pytest.mark.parametrize(("code", "kind"), [(2, UsageError), (3, RefusedError), (5, ProviderError)])
 def test_an_error_keeps_its_exit_code_on_its_way(code: int, kind: type[Exception]) -> None:
     assert type(as_error(code, "It is so.")) is kind
+
+
+def test_who_connects_and_says_nothing_keeps_nobody_from_being_answered(tmp_path: Path) -> None:
+    remote = Remote(tmp_path, {"double": double})
+    with socket.create_connection(("127.0.0.1", remote.port)), ThreadPoolExecutor(1) as beside:
+        assert beside.submit(call, tmp_path, remote.port, "double", number=4).result(timeout=10) == 8
+    remote.close()
+
+
+def test_another_key_is_not_answered(tmp_path: Path) -> None:
+    remote = Remote(tmp_path, {"double": double})
+    (tmp_path / KEY).write_text("another")
+    with pytest.raises(ProviderError, match="does not answer"):
+        call(tmp_path, remote.port, "double", number=4)
+    remote.close()
+
+
+def double(number: int) -> int:
+    return 2 * number
