@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, RefusedError
 from dr.lab.rds import events, retention, views
 from dr.lab.rds.faults import Faults
 from dr.lab.rds.keeping import Keeper
@@ -275,9 +275,11 @@ class Work:
     def automated_backup(self, one: Instance) -> str:
         """Last night's backup, now: blocks until it is there and the archive reaches past it, as it had all night to.
 
-        Returns the snapshot's identifier.
+        Returns the snapshot's identifier. Raises RefusedError where ``one`` is not available.
         """
         with self._store.changing():
+            if one.status != "available":
+                raise RefusedError(f"{one.identifier} is {one.status}.", "Wait until it is available.")
             one.status = "backing-up"
         snapshot = self._automated(one)
         self._back_up(one, snapshot)
