@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
+from dr.app.earlier import covers, standing
 from dr.app.outcome import Outcome
 from dr.app.session import (
     Prepared,
@@ -81,7 +82,7 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
         wanted = _begun_elsewhere(settings, target, name)
         if wanted is None:
             raise
-        return same_since(prepare(settings, wanted, asked(wanted), tell), since)
+        return same_since(prepare(settings, wanted, asked(wanted), tell, named=True), since)
     return same_since(resume(settings, directory, tell), since)
 
 
@@ -118,22 +119,15 @@ def _of(run: str, target: Target, found: Resource) -> bool:
 
 def _candidates(name: str, target: Target, settle: float, found: Resource) -> Iterator[Request]:
     """Every request that the tags of ``found`` leave open; its digest, which is among them, tells which it was."""
-    point, covers = found.tags.get("dr:point-id", ""), _covers(found)
+    point, at = found.tags.get("dr:point-id", ""), covers(found)
     points: list[dict[str, Any]] = [{"snapshot": point}, {"snapshot": "latest"}, {"time": "latest"}]
-    if covers is not None:
-        points.append({"time": covers})
+    if at is not None:
+        points.append({"time": at})
     given = _given(found.tags.get("dr:set", ""))
     for to, as_name, reset, verify in product(points, ("", found.identifier), (False, True), (True, False)):
         yield request(
             name, target, to, settle, since=None, as_name=as_name, reset_master=reset, verify=verify, settings=given
         )
-
-
-def _covers(found: Resource) -> float | None:
-    try:
-        return float(found.tags["dr:point"])
-    except (KeyError, ValueError):
-        return None
 
 
 def _given(tag: str) -> dict[str, Any]:
@@ -150,9 +144,17 @@ def _command(found: Resource) -> str:
     tags = found.tags
     point = f"--snapshot {tags.get('dr:point-id')}"
     if tags.get("dr:point-id", "").lower() == tags.get("dr:source", "").lower():
-        at = datetime.fromtimestamp(_covers(found) or 0.0, UTC)
+        at = datetime.fromtimestamp(covers(found) or 0.0, UTC)
         point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
     return f"dr restore --target {tags.get('dr:target')} {point}"
+
+
+def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
+    """What becomes of a run that nobody finished here, to be known before consent: a sentence each."""
+    told, planned = [], prepared.session.plan
+    if prepared.goes_on:
+        told.append(f"The unfinished restore {planned.run.id} goes on: it {standing(planned, prepared.facts)}.")
+    return tuple(told)
 
 
 def cautions(planned: Plan) -> tuple[str, ...]:

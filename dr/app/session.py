@@ -18,6 +18,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from dr import __version__, wiring
+from dr.app import earlier
 from dr.app.needs import needs
 from dr.config.context import Context
 from dr.config.load import find_target, home
@@ -105,11 +106,16 @@ class Session:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a request comes down to, before anything is changed. ``began``: None where an earlier run goes on."""
+    """What a request comes down to, before anything is changed. ``began``: None where a run of this machine goes on."""
 
     session: Session
     facts: Facts
     began: Stamp | None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier run goes on, this machine's or another's."""
+        return self.began is None or bool(earlier.made(self.session.directory.id, self.facts))
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
         """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
@@ -164,33 +170,52 @@ def busy(directory: RunDirectory) -> bool:
         return True
 
 
-def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:
+def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, named: bool = False) -> Prepared:
     """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its
-    run directory and from another machine by its tag. Raises what the drivers' look and propose raise."""
+    run directory and from another machine by its tag. ``named``: somebody wants that very run, however old it is.
+
+    Raises what the drivers' look and propose raise, and RefusedError for a run that is too old or cannot go on.
+    """
     request = replace(request, digest=request_digest(request.target, request.verbs))
-    earlier = _unfinished(request)
-    if earlier is not None:
-        prepared = resume(settings, earlier, tell)
-        if _made(earlier.id, prepared.facts) or _under_way(prepared.session):
-            return same_since(prepared, request.since)
-        # nothing came of it: a plan that failed is not repeated, it is made anew
+    unfinished = _unfinished(request)
+    here = None if unfinished is None else _standing(settings, unfinished, tell)
+    prepared = here if here is not None and _goes_on(here) else _plan(settings, request, asked, tell)
+    if prepared.goes_on and not named:
+        session, now = prepared.session, prepared.session.context.clock.now().at
+        usual = settings.objectives.time_to_copy
+        earlier.check_age(session.plan, prepared.facts, now, usual, session.directory.path.exists())
+    return same_since(prepared, request.since)
+
+
+def _goes_on(here: Prepared) -> bool:
+    """Whether an unfinished run is gone on with: not where nothing came of it.
+
+    Raises RefusedError for one whose restoration has failed for good.
+    """
+    run = here.session.directory.id
+    earlier.check_alive(run, here.facts, here=True)
+    return bool(earlier.made(run, here.facts)) or _under_way(here.session)
+
+
+def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:
+    """A new run, or what another machine began and nobody has finished."""
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
     verbs = [verb.name for verb in request.verbs]
     drivers = wiring.drivers(context, verbs)
     facts = _look(drivers, request)
-    typed, elsewhere = request.since, _tagged(request, facts)
+    elsewhere = _tagged(request, facts)
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
-        _check_alive(run, facts)
         context = context_of(settings, request.target, run)
+        earlier.check_alive(run, facts, context.run.exists())
         drivers = wiring.drivers(context, verbs)
-        began = replace(began, at=_began(run))
+        began = replace(began, at=earlier.began(run))
         request = replace(request, since=_since(elsewhere))
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
-    return same_since(Prepared(Session(context, planned, drivers, tell), facts, began), typed)
+    return Prepared(Session(context, planned, drivers, tell), facts, began)
 
 
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
@@ -199,11 +224,16 @@ def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
     Raises RefusedError for a run that has come to its end or whose restoration has failed for good, and for a drill,
     which is cleaned up and not resumed.
     """
+    prepared = _standing(settings, directory, tell)
+    earlier.check_alive(directory.id, prepared.facts, here=True)
+    return prepared
+
+
+def _standing(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
+    """A run of this machine and what there is now, whether it may go on or not. Raises RefusedError."""
     session = attach(settings, directory, tell)
     _check_resumable(session)
-    facts = _look(session.providers, session.plan.request)
-    _check_alive(directory.id, facts)
-    return Prepared(session, facts, None)
+    return Prepared(session, _look(session.providers, session.plan.request), None)
 
 
 def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str = "") -> Session:
@@ -277,11 +307,6 @@ def _check_resumable(session: Session) -> None:
         raise RefusedError(f"Run {session.directory.id} is a drill.", "'dr cleanup' finishes it; then run it again.")
 
 
-def _made(run: str, facts: Facts) -> list[Resource]:
-    """What of ``run`` is at the provider."""
-    return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
-
-
 def _under_way(session: Session) -> bool:
     """Whether another server was made the source, or may have been: that is not asked for a second time."""
     state, now = session.engine.ledger.state(), session.context.clock.now().at
@@ -290,19 +315,6 @@ def _under_way(session: Session) -> bool:
         for call in session.plan.calls
         if call.takes_over and call.id in state.began
     )
-
-
-def _check_alive(run: str, facts: Facts) -> None:
-    """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision."""
-    for resource in _made(run, facts):
-        if resource.remedy:
-            here = RunDirectory(home() / "runs" / run).path.exists()
-            ends = f" 'dr cleanup {run}' ends the run." if here else ""
-            raise RefusedError(
-                f"{resource.identifier}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
-                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE.{ends} It is left"
-                " alone: to delete it is up to you.",
-            )
 
 
 def same_since(prepared: Prepared, since: float | None) -> Prepared:
@@ -315,11 +327,6 @@ def same_since(prepared: Prepared, since: float | None) -> Prepared:
             f"Say 'dr restore --resume {run}', or end it with 'dr cleanup {run}'.",
         )
     return prepared
-
-
-def _began(run: str) -> float:
-    """When ``run`` was begun, from its name: a restore that goes on elsewhere is no younger for that."""
-    return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
 
 
 def _unfinished(request: Request) -> RunDirectory | None:

@@ -40,12 +40,12 @@ def restore(
     The source is not touched. The restored instance stays until you adopt or delete it.
     """
     from dr.app.cleanup import clean_drills
-    from dr.app.restore import cautions, run
+    from dr.app.restore import cautions, earlier_runs, run
     from dr.app.session import accept, locked
 
     settings = common.settings()
     prepared = _prepare(settings, target, options)
-    for sentence in cautions(prepared.session.plan):
+    for sentence in (*earlier_runs(prepared), *cautions(prepared.session.plan)):
         click.echo(f"dr: {sentence}", err=True)
     if plan_only:
         common.print_plan(prepared, output)
@@ -147,7 +147,9 @@ def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what(prepared: Prepared) -> str:
-    """The request in words; for a run that goes on, the one it was begun with."""
+    """The request in words; from where a run goes on was told before consent."""
+    if prepared.goes_on:
+        return "an unfinished restore goes on"
     request = prepared.session.plan.request
     to = request.verbs[0].args["to"]
     if "snapshot" in to:
@@ -156,5 +158,4 @@ def _what(prepared: Prepared) -> str:
         from dr.report.words import moment
 
         point = "the latest restorable time" if to["time"] == "latest" else moment(float(to["time"]))
-    begun = "restoring" if prepared.began is not None else "an unfinished restore goes on,"
-    return f"{begun} from {point}"
+    return f"restoring from {point}"

@@ -35,6 +35,12 @@ def restores_a_time(request: Request) -> bool:
     return any(isinstance(to, Mapping) and "time" in to for to in asked)
 
 
+def restores_the_latest(request: Request) -> bool:
+    """Whether what is restored depends on when it is asked for: the newest snapshot, or the latest restorable time."""
+    asked = [verb.args.get("to") for verb in request.verbs if verb.name == "restore"]
+    return any(isinstance(to, Mapping) and "latest" in to.values() for to in asked)
+
+
 def promotes(request: Request) -> bool:
     """Whether the run promotes a replica, and does not only wait for a failover."""
     return any(verb.name == "promote" for verb in request.verbs)

@@ -86,6 +86,26 @@ def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, opt
     assert "come to its end" in over.stderr
 
 
+def test_the_latest_goes_on_with_no_old_run_unless_that_is_named(lab: Lab, tmp_path: Path) -> None:
+    latest = ("restore", "--latest", "--no-verify", "--yes")
+    run, here = killed_elsewhere(lab, tmp_path, *latest[1:-1])
+    config, there = Path(here["DR_CONFIG"]), {**here, "DR_HOME": str(tmp_path / "there")}
+    usual = config.read_text()
+    config.write_text(f"objectives: {{time-to-copy: 0.1}}\n{usual}")  # both machines hold it for old
+    for env, ends in ((there, f"'dr cleanup {run}',"), (here, "'aws rds add-tags-to-resource ")):
+        refused = lab.dr(*latest, code=3, **env).stderr
+        assert f"The unfinished restore {run} began at " in refused
+        assert f"'dr restore --resume {run}'" in refused
+        assert ends in refused
+        assert len(restorations(lab)) == 1
+    resumed = lab.dr("restore", "--resume", run, "--plan", code=0, **here).stderr
+    assert f"The unfinished restore {run} goes on: it began at " in resumed
+    assert "its recovery point is 20" in resumed
+    assert "stays" in lab.dr("cleanup", run, code=0, **there).stdout
+    assert lab.verdict(*latest, **here)["run"] != run
+    assert len(restorations(lab)) == 2
+
+
 def test_what_the_tags_do_not_tell_is_asked_for_as_a_command(lab: Lab, tmp_path: Path) -> None:
     run, here = killed_elsewhere(lab, tmp_path, "--latest-snapshot")
     config = Path(here["DR_CONFIG"])

@@ -9,20 +9,27 @@ from typing import Any
 import pytest
 
 from dr import wiring
-from dr.app.restore import asked, request, resumed
-from dr.app.session import Prepared, prepare
+from dr.app.cleanup import clean
+from dr.app.earlier import check_age
+from dr.app.restore import asked, earlier_runs, request, resumed
+from dr.app.session import Prepared, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Request
+from dr.domain.model import Call, Demand, Plan, Purpose, Request, RunIdentity
 from dr.drivers.rds import RdsProvider
+from dr.engine.guard import Consent
+from dr.engine.perform import perform
 from dr.ports import Provider
-from tests.unit.rds_support import NOW, SOURCE, FakeRds, VirtualClock, context, description, target
+from tests.unit.rds_support import NOW, SOURCE, FakeRds, VirtualClock, context, description, facts, target
 from tests.unit.test_rds_provider import SNAPSHOT
 from tests.virtual import Scripted
 
 SETTINGS = Settings(targets={"prod": target()})
 NIGHT: dict[str, Any] = {"snapshot": "night"}
+LATEST: dict[str, Any] = {"time": "latest"}
+NEWEST: dict[str, Any] = {"snapshot": "latest"}
+HOUR = SETTINGS.objectives.time_to_copy
 
 
 def tell(_call: Call, _note: str) -> None:
@@ -40,7 +47,10 @@ class Machines:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fake = FakeRds(description())
         self.fake.listings["DBSnapshots"] = [SNAPSHOT]
+        self.fake.creates_as = "available"
+        self.clock = VirtualClock()
         self._path, self._monkeypatch, self._count = path, monkeypatch, 0
+        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.restore.drivers", self._drivers)
         self.another()
@@ -48,10 +58,14 @@ class Machines:
     def another(self) -> None:
         """From here on another machine is the one that acts."""
         self._count += 1
-        self._monkeypatch.setenv("DR_HOME", str(self._path / str(self._count)))
+        self.back_to(self._count)
+
+    def back_to(self, number: int) -> None:
+        """From here on machine ``number`` acts, from 1 on."""
+        self._monkeypatch.setenv("DR_HOME", str(self._path / str(number)))
 
     def _drivers(self, _context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
-        rds = RdsProvider(context(self._path / str(self._count), VirtualClock()), self.fake)  # type: ignore[arg-type]
+        rds = RdsProvider(context(self._path / str(self._count), self.clock), self.fake)  # type: ignore[arg-type]
         return {"rds": rds, "postgres": Scripted(), "measuring": Scripted(), "serving": Scripted()}
 
     def begin(self, asked_for: Request) -> Prepared:
@@ -60,6 +74,25 @@ class Machines:
         call = next(call for call in begun.session.plan.calls if call.restoration)
         begun.session.providers["rds"].apply(call, call.args)
         return begun
+
+    def begin_here(self, asked_for: Request) -> Prepared:
+        """Begin a restore that leaves a run directory, and be killed once the restoration is there."""
+        begun = prepare(SETTINGS, asked_for, asked(asked_for), tell)
+        session = accept(begun, Consent(SOURCE))
+        perform(session.engine, [call for call in session.plan.calls if call.restoration])
+        return begun
+
+    def tags(self, identifier: str) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in self.fake.rows[identifier]["TagList"]}
+
+    def changes(self) -> list[str]:
+        """What has changed anything at RDS so far."""
+        return [name for name, _ in self.fake.calls if not name.startswith(("Describe", "Download"))]
+
+
+def again(asked_for: Request) -> Prepared:
+    """The same command once more."""
+    return prepare(SETTINGS, asked_for, asked(asked_for), tell)
 
 
 @pytest.fixture
@@ -131,3 +164,78 @@ def test_a_restoration_that_failed_for_good_is_not_gone_on_with_but_restored_ane
     anew = machines.begin(other).session
     assert anew.directory.id != begun.directory.id
     assert set(machines.fake.rows) == {SOURCE, failed, str(anew.plan.calls[0].args["identifier"])}
+
+
+@pytest.mark.parametrize("to", [LATEST, NEWEST])
+def test_the_latest_is_not_what_an_old_run_began_with_here_or_elsewhere(machines: Machines, to: dict[str, Any]) -> None:
+    asked_for = wanted(to)
+    run = machines.begin_here(asked_for).session.directory.id
+    (restored,) = set(machines.fake.rows) - {SOURCE}
+    machines.clock.at = NOW + HOUR
+    assert again(asked_for).session.directory.id == run
+    machines.another()
+    assert again(asked_for).session.directory.id == run
+    machines.clock.at += 1
+    tagging = f"'aws rds add-tags-to-resource --resource-name {machines.fake.rows[restored]['DBInstanceArn']} "
+    point = "08:51:20" if to is LATEST else "06:23:20"
+    for machine, ends in ((1, f"end it with 'dr cleanup {run}',"), (2, tagging)):
+        machines.back_to(machine)
+        before = machines.changes()
+        with pytest.raises(RefusedError) as refused:
+            again(asked_for)
+        assert f"{run} began at 2025-10-09 08:53:20 UTC and its recovery point is 2025-10-09 {point} UTC" in str(
+            refused.value
+        )
+        assert f"'dr restore --resume {run}'" in str(refused.value)
+        assert ends in str(refused.value)
+        assert machines.changes() == before
+        assert resumed(SETTINGS, "prod", run, None, tell).session.directory.id == run
+
+
+def test_what_a_refusal_says_ends_an_old_run_does_and_leaves_its_copy(machines: Machines) -> None:
+    asked_for = wanted(NEWEST)
+    old = machines.begin_here(asked_for).session.directory
+    machines.clock.at += HOUR + 1
+    clean(SETTINGS, old, tell)
+    second = machines.begin_here(asked_for).session.directory
+    assert second.id != old.id
+    machines.another()
+    machines.clock.at += HOUR + 1
+    (copy,) = (name for name in machines.fake.rows if name != SOURCE and machines.tags(name)["dr:run"] == second.id)
+    machines.fake.rows[copy]["TagList"].append({"Key": "dr:sealed", "Value": "abandoned"})
+    assert not again(asked_for).goes_on
+    assert len(machines.fake.rows) == 3
+
+
+@pytest.mark.parametrize("to", [NIGHT, {"time": NOW - 3600}])
+def test_a_point_that_does_not_move_goes_on_whatever_its_age(machines: Machines, to: dict[str, Any]) -> None:
+    run = machines.begin_here(wanted(to)).session.directory.id
+    machines.clock.at += 7 * 86_400
+    assert again(wanted(to)).session.directory.id == run
+    machines.another()
+    assert again(wanted(to)).session.directory.id == run
+
+
+@pytest.mark.parametrize(("age", "refused"), [(60, False), (61, True)])
+def test_the_limit_is_the_one_that_was_frozen_with_the_run(age: float, refused: bool) -> None:
+    run = RunIdentity("20251009-085320-ab12", "prod", Purpose.RESTORE, "")
+    old = Plan(wanted(LATEST, as_name="tonight"), run, (), (Demand("time-to-copy", "restored", 60.0, "s"),))
+    if not refused:
+        check_age(old, facts(), NOW + age, HOUR, here=True)
+        return
+    with pytest.raises(RefusedError, match=r"not known: that is more than 60 s ago.* command with another --as"):
+        check_age(old, facts(), NOW + age, HOUR, here=True)
+
+
+def test_before_consent_a_run_that_goes_on_says_when_it_began_and_what_it_restores(machines: Machines) -> None:
+    assert earlier_runs(again(wanted(LATEST))) == ()
+    run = machines.begin_here(wanted(LATEST)).session.directory.id
+    machines.clock.at += 600
+    machines.fake.rows[SOURCE]["LatestRestorableTime"] += 600
+    told = (
+        f"The unfinished restore {run} goes on: it began at 2025-10-09 08:53:20 UTC and its recovery point is"
+        " 2025-10-09 08:51:20 UTC.",
+    )
+    assert earlier_runs(again(wanted(LATEST))) == told
+    machines.another()
+    assert earlier_runs(again(wanted(LATEST))) == told

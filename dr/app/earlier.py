@@ -1,0 +1,89 @@
+"""An earlier run that nobody finished here: what became of it, and whether it may go on. Pure.
+
+Called by: ``dr.app.session``, and ``dr.app.restore`` for the words.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dr.domain.errors import RefusedError
+from dr.domain.model import Facts, Plan, Resource
+from dr.engine.plan import restores_the_latest
+from dr.report.words import duration, moment
+
+
+def made(run: str, facts: Facts) -> list[Resource]:
+    """What of ``run`` is at the provider."""
+    return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
+
+
+def began(run: str) -> float:
+    """When ``run`` was begun, from its name: a restore that goes on elsewhere is no younger for that."""
+    return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+
+
+def covers(found: Resource) -> float | None:
+    """The recovery point of a restoration, as its tag has it."""
+    try:
+        return float(found.tags["dr:point"])
+    except (KeyError, ValueError):
+        return None
+
+
+def standing(plan: Plan, facts: Facts) -> str:
+    """When a run began and what it restores, in words. What its tags say comes first: "the latest" was another time
+    when it was planned."""
+    there = made(plan.run.id, facts)
+    planned = (call.args.get("recovery_point") for call in plan.calls if call.restoration)
+    at = covers(there[0]) if there else next(planned, None)
+    point = f"its recovery point is {moment(at)}" if isinstance(at, float) else "its recovery point is not known"
+    return f"began at {moment(began(plan.run.id))} and {point}"
+
+
+def check_alive(run: str, facts: Facts, here: bool) -> None:
+    """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision.
+
+    ``here``: whether the run's directory is on this machine. Raises RefusedError.
+    """
+    for resource in made(run, facts):
+        if resource.remedy:
+            ends = f" 'dr cleanup {run}' ends the run." if here else ""
+            raise RefusedError(
+                f"{resource.identifier}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
+                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE.{ends} It is left"
+                " alone: to delete it is up to you.",
+            )
+
+
+def check_age(plan: Plan, facts: Facts, now: float, usual: float, here: bool) -> None:
+    """Whoever asks for the latest wants what is the latest now, and not what it was when an old run began.
+
+    ``usual``: the limit in seconds where none was frozen with the plan. ``here``: as above. Raises RefusedError.
+    """
+    run = plan.run.id
+    frozen = (demand.limit for demand in plan.demands if demand.objective == "time-to-copy")
+    limit = next(frozen, None) or usual
+    if not restores_the_latest(plan.request) or now - began(run) <= limit:
+        return
+    raise RefusedError(
+        f"The unfinished restore {run} {standing(plan, facts)}: that is more than {duration(limit)} ago, so that it is"
+        " the latest no longer.",
+        f"To go on with it all the same say 'dr restore --resume {run}'; to restore anew {_end(run, facts, here)},"
+        f" which leaves its copy alone, and repeat the command{_otherwise(plan)}.",
+    )
+
+
+def _otherwise(plan: Plan) -> str:
+    """What is to be said otherwise when a command is repeated beside what it made before: the name is taken."""
+    named = any(verb.args.get("as_name") for verb in plan.request.verbs)
+    return " with another --as" if named else ""
+
+
+def _end(run: str, facts: Facts, here: bool) -> str:
+    """How to end a run. Clean-up knows those of its own machine alone; to all others the tag says that one is over."""
+    if here:
+        return f"end it with 'dr cleanup {run}'"
+    arn = made(run, facts)[0].attributes["DBInstanceArn"]
+    tag = f"aws rds add-tags-to-resource --resource-name {arn} --tags Key=dr:sealed,Value=abandoned"
+    return f"end it with 'dr cleanup {run}' on the machine that began it or, where that is gone, with '{tag}'"
