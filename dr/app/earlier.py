@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
+from dr.domain.names import same
 from dr.engine.plan import restores_the_latest
 from dr.report.words import duration, moment
 
@@ -39,6 +40,20 @@ def standing(plan: Plan, facts: Facts) -> str:
     at = covers(there[0]) if there else next(planned, None)
     point = f"its recovery point is {moment(at)}" if isinstance(at, float) else "its recovery point is not known"
     return f"began at {moment(began(plan.run.id))} and {point}"
+
+
+def ended_elsewhere(run: str, restored: str, facts: Facts) -> str:
+    """How a run that is unfinished here came to its end on another machine, in words; "" where it did not.
+
+    ``restored``: the instance that it is known here to have restored, or "".
+    """
+    for resource in facts.resources:
+        whose, sealed = resource.tags.get("dr:run"), resource.tags.get("dr:sealed")
+        if whose == run and sealed is not None:
+            return f"Run {run} was ended elsewhere as {sealed}; {resource.identifier} is its restoration."
+        if same(resource.identifier, restored) and whose != run:
+            return f"{restored} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
+    return ""
 
 
 def check_alive(run: str, facts: Facts, here: bool) -> None:

@@ -154,6 +154,8 @@ def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
     told, planned = [], prepared.session.plan
     if prepared.goes_on:
         told.append(f"The unfinished restore {planned.run.id} goes on: it {standing(planned, prepared.facts)}.")
+    if prepared.closes is not None:
+        told.append(f"{prepared.closes.ended_elsewhere} A new one begins.")
     return tuple(told)
 
 

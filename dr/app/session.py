@@ -106,16 +106,26 @@ class Session:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a request comes down to, before anything is changed. ``began``: None where a run of this machine goes on."""
+    """What a request comes down to, before anything is changed.
+
+    ``began``: None where a run of this machine goes on. ``closes``: one that ended elsewhere, and so does not.
+    """
 
     session: Session
     facts: Facts
     began: Stamp | None
+    closes: Prepared | None = None
 
     @property
     def goes_on(self) -> bool:
         """Whether an earlier run goes on, this machine's or another's."""
         return self.began is None or bool(earlier.made(self.session.directory.id, self.facts))
+
+    @property
+    def ended_elsewhere(self) -> str:
+        """How another machine ended this unfinished run, in words; "" where none did."""
+        restored = self.session.engine.ledger.state().effects.get("restore", {})
+        return earlier.ended_elsewhere(self.session.directory.id, str(restored.get("identifier", "")), self.facts)
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
         """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
@@ -180,6 +190,8 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
     unfinished = _unfinished(request)
     here = None if unfinished is None else _standing(settings, unfinished, tell)
     prepared = here if here is not None and _goes_on(here) else _plan(settings, request, asked, tell)
+    if here is not None and here.ended_elsewhere:
+        prepared = replace(prepared, closes=here)
     if prepared.goes_on and not named:
         session, now = prepared.session, prepared.session.context.clock.now().at
         usual = settings.objectives.time_to_copy
@@ -188,10 +200,12 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
 
 
 def _goes_on(here: Prepared) -> bool:
-    """Whether an unfinished run is gone on with: not where nothing came of it.
+    """Whether an unfinished run is gone on with: not where nothing came of it, and not where it ended elsewhere.
 
     Raises RefusedError for one whose restoration has failed for good.
     """
+    if here.ended_elsewhere:
+        return False
     run = here.session.directory.id
     earlier.check_alive(run, here.facts, here=True)
     return bool(earlier.made(run, here.facts)) or _under_way(here.session)
@@ -221,10 +235,13 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
     """An unfinished restore as it stands; its plan is the one that was accepted then.
 
-    Raises RefusedError for a run that has come to its end or whose restoration has failed for good, and for a drill,
-    which is cleaned up and not resumed.
+    Raises RefusedError for a run that has come to its end, here or elsewhere, or whose restoration has failed for good,
+    and for a drill, which is cleaned up and not resumed.
     """
     prepared = _standing(settings, directory, tell)
+    over = prepared.ended_elsewhere
+    if over:
+        raise RefusedError(over, f"Start a new one; 'dr cleanup {directory.id}' closes this one here, too.")
     earlier.check_alive(directory.id, prepared.facts, here=True)
     return prepared
 
@@ -260,7 +277,24 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
         return session
     digest = session.directory.create(_record(session, prepared.began))
     session.engine.ledger.append("accepted", data={"run.json": digest})
+    if prepared.closes is not None:
+        _close(prepared.closes, session)
     return session
+
+
+def _close(ended: Prepared, beside: Session) -> None:
+    """Judge and seal here, by what was seen here, a run that ended elsewhere. What it restored is not touched.
+
+    What fails in that is noted in the ledger of the run ``beside`` it, which it does not hinder.
+    """
+    closed = ended.session
+    try:
+        closed.engine.ledger.append("event", data={"text": ended.ended_elsewhere})
+        if not closed.unwind(keep=True):
+            pronounce(closed.directory, closed.context.clock)
+            closed.directory.seal(closed.context.clock.now())
+    except DrError as error:
+        beside.engine.ledger.append("event", data={"text": f"{closed.directory.id} could not be closed: {error}"})
 
 
 def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:

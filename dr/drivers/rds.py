@@ -130,8 +130,12 @@ class RdsProvider:
         )
 
     def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
-        """Mark a restoration of ``run`` as over: from then on it hinders no other restore. Raises RefusedError."""
-        self._at.tag(self._own(identifier, run), {"dr:sealed": verdict})
+        """Mark a restoration of ``run`` as over: from then on it hinders no other restore. Raises RefusedError.
+
+        The mark of the machine that ended the run stays, whoever cleans up later."""
+        found = self._own(identifier, run)
+        if "dr:sealed" not in found.tags:
+            self._at.tag(found, {"dr:sealed": verdict})
 
     def _own(self, identifier: str, run: str) -> Resource:
         """A restoration of ``run``. Raises RefusedError where it is another's, or adopted."""

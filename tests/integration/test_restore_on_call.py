@@ -86,6 +86,21 @@ def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, opt
     assert "come to its end" in over.stderr
 
 
+def test_what_another_machine_finished_is_not_gone_on_with_where_it_began(lab: Lab, tmp_path: Path) -> None:
+    run, here = killed_elsewhere(lab, tmp_path, "--latest-snapshot", "--no-verify")
+    there = {**here, "DR_HOME": str(tmp_path / "there")}
+    finished = lab.verdict("restore", "--resume", run, "--yes", code=0, **here)
+    (copy,) = restorations(lab)
+    before = lab.instances()[copy] | {"LatestRestorableTime": None}
+    ended = f"Run {run} was ended elsewhere as {finished['verdict']}; {copy} is its restoration."
+    assert ended in lab.dr("restore", "--resume", run, "--yes", code=3, **there).stderr
+    began = lab.dr("restore", "--latest-snapshot", "--no-verify", "--yes", code=0, **there)
+    assert f"dr: {ended} A new one begins." in began.stderr
+    assert len(restorations(lab)) == 2
+    assert lab.instances()[copy] | {"LatestRestorableTime": None} == before
+    assert (tmp_path / "there" / "runs" / run / "seal.json").exists()
+
+
 def test_the_latest_goes_on_with_no_old_run_unless_that_is_named(lab: Lab, tmp_path: Path) -> None:
     latest = ("restore", "--latest", "--no-verify", "--yes")
     run, here = killed_elsewhere(lab, tmp_path, *latest[1:-1])

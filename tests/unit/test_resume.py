@@ -12,7 +12,7 @@ from dr import wiring
 from dr.app.cleanup import clean
 from dr.app.earlier import check_age
 from dr.app.restore import asked, earlier_runs, request, resumed
-from dr.app.session import Prepared, accept, prepare
+from dr.app.session import Prepared, accept, finish, prepare
 from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError, UsageError
@@ -20,6 +20,7 @@ from dr.domain.model import Call, Demand, Plan, Purpose, Request, RunIdentity
 from dr.drivers.rds import RdsProvider
 from dr.engine.guard import Consent
 from dr.engine.perform import perform
+from dr.evidence.directory import RunDirectory, find_run
 from dr.ports import Provider
 from tests.unit.rds_support import NOW, SOURCE, FakeRds, VirtualClock, context, description, facts, target
 from tests.unit.test_rds_provider import SNAPSHOT
@@ -81,6 +82,13 @@ class Machines:
         session = accept(begun, Consent(SOURCE))
         perform(session.engine, [call for call in session.plan.calls if call.restoration])
         return begun
+
+    def finish(self, run: str) -> str:
+        """Go on with ``run`` to its end. Returns its restoration."""
+        session = accept(resumed(SETTINGS, "prod", run, None, tell), Consent(SOURCE))
+        session.do(0)
+        finish(session)
+        return session.restorations()[0]
 
     def tags(self, identifier: str) -> dict[str, str]:
         return {tag["Key"]: tag["Value"] for tag in self.fake.rows[identifier]["TagList"]}
@@ -239,3 +247,59 @@ def test_before_consent_a_run_that_goes_on_says_when_it_began_and_what_it_restor
     assert earlier_runs(again(wanted(LATEST))) == told
     machines.another()
     assert earlier_runs(again(wanted(LATEST))) == told
+
+
+def ended_and_noted(machines: Machines, run: str, how: str) -> None:
+    """Machine 1 refuses to resume ``run``, and the same command begins anew, changes nothing of it and closes it."""
+    machines.back_to(1)
+    before = machines.changes()
+    with pytest.raises(RefusedError, match=how):
+        resumed(SETTINGS, "prod", run, None, tell)
+    anew = again(wanted())
+    assert anew.session.directory.id != run
+    (sentence,) = earlier_runs(anew)
+    assert how in sentence
+    closed = find_run(Path(anew.session.context.home), run)
+    assert not closed.sealed(), "nothing is changed before consent"
+    accept(anew, Consent(SOURCE))
+    assert machines.changes() == before
+    assert closed.sealed()
+    assert how in str([entry.data for entry in closed.ledger(machines.clock).entries()])
+    assert again(wanted()).closes is None
+
+
+def test_a_run_that_another_machine_ended_is_not_gone_on_with_here(machines: Machines) -> None:
+    run = machines.begin_here(wanted()).session.directory.id
+    machines.another()
+    restored = machines.finish(run)
+    sealed = machines.tags(restored)["dr:sealed"]
+    ended_and_noted(machines, run, f"Run {run} was ended elsewhere as {sealed}; {restored} is its restoration.")
+
+
+def test_a_restoration_that_was_adopted_elsewhere_is_nobodys_to_go_on_with(machines: Machines) -> None:
+    run = machines.begin_here(wanted()).session.directory.id
+    machines.another()
+    session = resumed(SETTINGS, "prod", run, None, tell).session
+    restored = machines.finish(run)
+    session.restorer.adopt(restored, run)
+    ended_and_noted(machines, run, f"{restored} is no longer run {run}'s: it was adopted elsewhere")
+
+
+def test_an_end_that_cannot_be_noted_here_hinders_no_new_restore(machines: Machines) -> None:
+    begun = machines.begin_here(wanted()).session
+    machines.another()
+    machines.finish(begun.directory.id)
+    machines.back_to(1)
+    anew = again(wanted())
+    (begun.directory.path / "ledger.jsonl").write_text("altered\n")
+    session = accept(anew, Consent(SOURCE))
+    assert "could not be closed" in str([entry.data for entry in session.engine.ledger.entries()])
+
+
+def test_cleaning_up_here_leaves_the_mark_of_whoever_ended_the_run(machines: Machines) -> None:
+    begun = machines.begin_here(wanted()).session
+    restored = str(begun.plan.calls[0].args["identifier"])
+    begun.restorer.seal_tag(restored, begun.directory.id, "met")
+    clean(SETTINGS, RunDirectory(begun.directory.path), tell)
+    assert begun.directory.sealed()
+    assert machines.tags(restored)["dr:sealed"] == "met"
