@@ -155,7 +155,7 @@ def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
     if prepared.goes_on:
         told.append(f"The unfinished restore {planned.run.id} goes on: it {standing(planned, prepared.facts)}.")
     if prepared.closes is not None:
-        told.append(f"{prepared.closes.ended_elsewhere} A new one begins.")
+        told.append(prepared.closes.over)
     return tuple(told)
 
 

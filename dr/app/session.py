@@ -35,6 +35,7 @@ from dr.evidence.model import RunRecord
 from dr.judge.verdict import judge
 from dr.ports import Clock, Provider, Restorer
 from dr.report.formats import document
+from dr.report.words import moment
 
 Tell = Callable[[Call, str], None]
 PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "psycopg")
@@ -108,7 +109,7 @@ class Session:
 class Prepared:
     """What a request comes down to, before anything is changed.
 
-    ``began``: None where a run of this machine goes on. ``closes``: one that ended elsewhere, and so does not.
+    ``began``: None where a run of this machine goes on. ``closes``: one that is over, and so does not.
     """
 
     session: Session
@@ -126,6 +127,12 @@ class Prepared:
         """How another machine ended this unfinished run, in words; "" where none did."""
         restored = self.session.engine.ledger.state().effects.get("restore", {})
         return earlier.ended_elsewhere(self.session.directory.id, str(restored.get("identifier", "")), self.facts)
+
+    @property
+    def over(self) -> str:
+        """Why this unfinished run does not go on although something came of it, in words; "" where it may."""
+        why = self.ended_elsewhere or _past(self.session)
+        return why and f"{why} A new one begins."
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
         """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
@@ -190,7 +197,7 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
     unfinished = _unfinished(request)
     here = None if unfinished is None else _standing(settings, unfinished, tell)
     prepared = here if here is not None and _goes_on(here) else _plan(settings, request, asked, tell)
-    if here is not None and here.ended_elsewhere:
+    if here is not None and here.over:
         prepared = replace(prepared, closes=here)
     if prepared.goes_on and not named:
         session, now = prepared.session, prepared.session.context.clock.now().at
@@ -200,11 +207,11 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
 
 
 def _goes_on(here: Prepared) -> bool:
-    """Whether an unfinished run is gone on with: not where nothing came of it, and not where it ended elsewhere.
+    """Whether an unfinished run is gone on with: not where nothing came of it, and not where it is over.
 
     Raises RefusedError for one whose restoration has failed for good.
     """
-    if here.ended_elsewhere:
+    if here.over:
         return False
     run = here.session.directory.id
     earlier.check_alive(run, here.facts, here=True)
@@ -283,13 +290,13 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
 
 
 def _close(ended: Prepared, beside: Session) -> None:
-    """Judge and seal here, by what was seen here, a run that ended elsewhere. What it restored is not touched.
+    """Judge and seal here, by what was seen here, a run that is over. What it restored is not touched.
 
     What fails in that is noted in the ledger of the run ``beside`` it, which it does not hinder.
     """
     closed = ended.session
     try:
-        closed.engine.ledger.append("event", data={"text": ended.ended_elsewhere})
+        closed.engine.ledger.append("event", data={"text": ended.over})
         if not closed.unwind(keep=True):
             pronounce(closed.directory, closed.context.clock)
             closed.directory.seal(closed.context.clock.now())
@@ -342,13 +349,26 @@ def _check_resumable(session: Session) -> None:
 
 
 def _under_way(session: Session) -> bool:
-    """Whether another server was made the source, or may have been: that is not asked for a second time."""
+    """Whether another server was made the source just now, or may have been: that is not asked for a second time.
+
+    Once the longest of its steps would have ended, whoever types the command again means another disaster.
+    """
     state, now = session.engine.ledger.state(), session.context.clock.now().at
+    longest = max((call.deadline for call in session.plan.calls), default=0.0)
     return any(
-        call.id in state.effects or now - state.began[call.id] < call.deadline
+        now - state.began[call.id] < (longest if call.id in state.effects else call.deadline)
         for call in session.plan.calls
         if call.takes_over and call.id in state.began
     )
+
+
+def _past(session: Session) -> str:
+    """When a run that nobody finished made another server the source, in words; "" where it did not, or just now."""
+    state = session.engine.ledger.state()
+    taken = [state.began[call.id] for call in session.plan.calls if call.takes_over and call.id in state.began]
+    if not taken or _under_way(session):
+        return ""
+    return f"Run {session.directory.id}, which failed over at {moment(min(taken))}, was never finished."
 
 
 def same_since(prepared: Prepared, since: float | None) -> Prepared:

@@ -40,7 +40,8 @@ def failover(
     at = common.moment(since, "--since") if since else None
     wanted = order.request(target, find_target(settings, target), promote or "", settings.meter.settle, at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
-    for sentence in order.cautions(wanted, prepared.facts, prepared.session.context.target.instance):
+    past = () if prepared.closes is None else (prepared.closes.over,)
+    for sentence in (*past, *order.cautions(wanted, prepared.facts, prepared.session.context.target.instance)):
         click.echo(f"dr: {sentence}", err=True)
     if plan_only:
         common.print_plan(prepared, output)

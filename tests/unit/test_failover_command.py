@@ -258,6 +258,30 @@ def test_credentials_lost_in_the_middle_end_the_run_and_the_same_command_goes_on
     assert len(night.fake.made("RebootDBInstance")) == 1
 
 
+@pytest.mark.parametrize("has_effect", [False, True])
+def test_the_same_command_on_another_day_fails_over_anew_and_closes_the_run_that_nobody_finished(
+    night: Night, has_effect: bool
+) -> None:
+    night.fake.then = lost(night)
+    first = night.go()
+    if has_effect:
+        first.run.ledger(night.clock).append("effect", "failover", {})
+    assert not first.run.sealed()
+    night.clock.sleep(86_400.0)
+    night.fake.then = night.fake.fail_over
+    ready = night.prepare()
+    assert ready.closes is not None
+    assert f"Run {first.run.id}, which failed over at 2025-" in ready.closes.over
+    assert not first.run.sealed(), "to look is to change nothing"
+    again = run(accept(ready, Consent(SOURCE)))
+    assert again.run.id != first.run.id
+    assert len(night.fake.made("RebootDBInstance")) == 2
+    assert first.run.sealed()
+    assert any(
+        "was never finished. A new one begins." in str(entry.data) for entry in first.run.ledger(night.clock).entries()
+    )
+
+
 def test_a_promotion_that_rds_refuses_leaves_nothing_to_go_on_with(night: Night) -> None:
     night.fake.fail["PromoteReadReplica"] = ["AccessDenied"]
     with pytest.raises(RefusedError, match="The credentials may not do this"):
