@@ -56,7 +56,8 @@ def _logins(target: Target, verb: Verb) -> tuple[Login, ...]:
         case "examine":
             return (database.harness, *database.roles)
         case "serve":
-            return tuple(role for role in database.roles if target.service and role.user == target.service.login)
+            served = (role for role in database.roles if target.service and role.user == target.service.login)
+            return (database.harness, *served)
         case "restore" if verb.args.get("reset_master") and database.master:
             return (database.master,)
     return ()

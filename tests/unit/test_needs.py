@@ -48,7 +48,7 @@ def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         (Verb("measure", {"path": "restored"}), []),
         (Verb("measure", {"path": "source", "markers": True}), ["secret env:HARNESS"]),
         (Verb("examine"), ["secret env:HARNESS", "secret env:API", "secret env:ANALYST"]),
-        (Verb("serve"), ["secret env:API", "service.command"]),
+        (Verb("serve"), ["secret env:HARNESS", "secret env:API", "service.command"]),
     ],
 )
 def test_a_verb_needs_what_it_uses_and_no_more(verb: Verb, lacking: list[str]) -> None:
@@ -74,7 +74,8 @@ def test_a_run_that_lacks_something_is_refused_with_each_lack(tmp_path: Path) ->
     context = Context("prod", TARGET, Settings(), tmp_path, tmp_path / "run", SystemClock(), "")
     facts = Facts(0.0, TARGET.account, TARGET.region)
     prepared = Prepared(Session(context, planned, {}, lambda _call, _note: None), facts, None)
-    secret, command = prepared.refusals(Consent(TARGET.instance))
+    harness, secret, command = prepared.refusals(Consent(TARGET.instance))
+    assert "env:HARNESS" in harness
     assert "env:API" in secret
     assert "/no/such/program" in command
 
