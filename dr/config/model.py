@@ -54,7 +54,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """Base URL of the service on the source."""
     command: tuple[str, ...]
-    """Started against a restored database with DATABASE_URL, HOST and PORT in its environment."""
+    """Started against a restored database with DATABASE_URL, HOST and PORT in its environment, to which it connects."""
     login: str
     """The role among ``database.roles`` the service connects as."""
     requests: tuple[dict[str, object], ...]

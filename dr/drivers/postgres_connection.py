@@ -24,6 +24,8 @@ from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
 
 Connection = psycopg.Connection[TupleRow]
 
+APPLICATION = "dr"
+"""What the harness's sessions are called, whatever role they log in as."""
 CONNECT_SECONDS = 10
 LEAST_SECONDS = 2
 """The client library waits for a connection no shorter."""
@@ -186,7 +188,7 @@ def connect(
         "sslmode": "verify-full",
         "sslrootcert": database.ca or "system",
         "connect_timeout": min(CONNECT_SECONDS, max(LEAST_SECONDS, round(seconds))),
-        "application_name": "dr",
+        "application_name": APPLICATION,
         "hostaddr": "",  # set, so that PGHOSTADDR and PGOPTIONS of this machine's user are not looked at
         "options": "",
         **_KEEPALIVE,

@@ -1,41 +1,52 @@
 """Put the prediction service to work on a restored database: the verb ``serve``.
 
 Called by: the engine, through ``dr.wiring``. The service is a command that knows nothing of dr; a guardian runs it.
-Its password travels in the environment of the process alone.
+Its password travels in the environment of the process alone. Whether it heeds the database it is given is not taken on
+trust: a service that has no session on the copy is of some other database, and is neither judged nor probed.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from dr.config.context import Context
 from dr.config.load import secret
-from dr.config.model import Login, ServiceConfig
+from dr.config.model import DatabaseConfig, Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.drivers import process
 from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import answer_digest, ask_golden, get, name_of
+from dr.drivers.postgres_connection import Server
+from dr.drivers.postgres_sessions import Look, seen_beside, watching
 
 __all__ = ["ServingProvider", "ask_golden"]
 
 LOOPBACK = "127.0.0.1"
 START_DEADLINE, GOLDEN_DEADLINE = 120.0, 300.0
 READY_PATIENCE = 2.0
+READY_ASKS, GOLDEN_ASKS = 8, 3
+"""Times that /readyz, then /predict is asked while the service's session is looked for: some two seconds, and one."""
 UNANSWERED = "no answer"
 """Stands for an answer's digest where there was none: it equals no baseline's."""
+
+Watch = Callable[[Server, DatabaseConfig, str], AbstractContextManager[Look]]
+"""As ``watching``."""
 
 
 class ServingProvider:
     """Calls: ``serve`` starts the service, ``golden`` asks it for the answers that the baseline's has given."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, watch: Watch = watching) -> None:
         self._context = context
+        self._watch = watch
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         target = self._context.target
@@ -55,7 +66,7 @@ class ServingProvider:
             operation="start",
             args={name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port")},
             undo=stop,
-            until="the service ready",
+            until="the service ready on the copy",
             deadline=START_DEADLINE,
             volatile=True,
         )
@@ -72,11 +83,11 @@ class ServingProvider:
         return (serve, golden) if service.requests else (serve,)
 
     def confirm_identity(self) -> None:
-        """Nothing to compare: what is started here talks to a copy of this run, over verified TLS."""
+        """Nothing to compare: what is started here is given a copy of this run, over verified TLS, and seen there."""
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.operation == "start":
-            return self._start(str(args["host"]), int(args["port"]))
+            return self._start(Server(str(args["host"]), int(args["port"])))
         if call.operation == "stop":
             process.stop(self._pidfile)
         return dict(args)
@@ -113,27 +124,34 @@ class ServingProvider:
             )
         return known[service.login]
 
-    def _start(self, host: str, port: int) -> Mapping[str, Any]:
-        """Start the service, in place of one that an earlier attempt left."""
+    def _start(self, copy: Server) -> Mapping[str, Any]:
+        """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
         process.stop(self._pidfile)
         service = self._service()
+        with self._watching(copy) as look:
+            before = look()
         own_port = _free_port()
-        started_at = self._context.clock.now().at
+        started_at = self._now()
         held = process.spawn(
             [sys.executable, "-m", "dr.drivers.guardian"],
             self._pidfile,
             self._log,
             {"argv": list(service.command), "pidfile": str(self._pidfile), "owner": self._context.owner},
-            self._environment(service, host, port, own_port),
+            self._environment(service, copy, own_port),
         )
-        url = f"http://{LOOPBACK}:{own_port}"
-        return {"url": url, "pid": held.pid, "started": held.who.partition(":")[2], "started_at": started_at}
+        url, started = f"http://{LOOPBACK}:{own_port}", held.who.partition(":")[2]
+        served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
+        return {"served": served, "copy": copy, "before": before}
 
-    def _environment(self, service: ServiceConfig, host: str, port: int, own_port: int) -> dict[str, str]:
+    def _watching(self, copy: Server) -> AbstractContextManager[Look]:
+        return self._watch(copy, self._context.target.database, self._login(self._service()).user)
+
+    def _environment(self, service: ServiceConfig, copy: Server, own_port: int) -> dict[str, str]:
         login, database = self._login(service), self._context.target.database
         verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
+        user, name = quote(login.user, safe=""), quote(database.name, safe="")
         return {
-            "DATABASE_URL": f"postgresql://{quote(login.user, safe='')}@{host}:{port}/{quote(database.name, safe='')}",
+            "DATABASE_URL": f"postgresql://{user}@{copy.host}:{copy.port}/{name}",
             "PGPASSWORD": secret(login.secret),
             **verified,
             "HOST": LOOPBACK,
@@ -150,12 +168,34 @@ class ServingProvider:
                 "Its output stands in serve.log of the run directory.",
             )
         try:
-            status, _ = get(str(result["url"]), "/readyz", patience=READY_PATIENCE)
+            status, _ = get(str(result["served"]["url"]), "/readyz", patience=READY_PATIENCE)
         except ProviderError:
             return Progress(done=False, note="the service does not listen yet")
         if status != 200:
             return Progress(done=False, note=f"the service says it is not ready (status {status})")
-        return Progress(done=True, result={**result, "ready_at": self._context.clock.now().at})
+        served = {**result["served"], "ready_at": self._now()}
+        seen = self._seen(served["url"], result["copy"], result["before"])
+        return Progress(done=True, result=served, observations=(seen,))
+
+    def _seen(self, url: str, copy: Server, before: frozenset[int]) -> Observation:
+        """The service's sessions on the copy. Raises ProviderError where it has none, or where nobody can look."""
+        user = self._login(self._service()).user
+        with self._watching(copy) as look:
+            found = seen_beside(look, self._asks(url), before, self._context.clock)
+        if not found:
+            raise ProviderError(
+                f"The prediction service has no session on the copy at {copy} as {user}: what it answers may be of"
+                " another database, the source's even, and so it is not measured.",
+                "Let service.command connect to the DATABASE_URL of its environment, as the user that it names.",
+            )
+        return Observation("service-sessions", "restored", {"user": user, "seen": len(found)}, self._now())
+
+    def _asks(self, url: str) -> Iterator[Callable[[], object]]:
+        """What may make the service connect: /readyz, which writes nothing and is all that most of them need. Only of
+        one that connects for predictions alone are some asked, no more than any baseline asks of the source."""
+        yield from (partial(get, url, "/readyz", patience=READY_PATIENCE) for _ in range(READY_ASKS))
+        for request in self._service().requests[:GOLDEN_ASKS]:
+            yield partial(get, url, "/predict", request)
 
     def _golden(self, url: str) -> Progress:
         """Ask all requests. One that gets no answer is part of the observation: a finding, not a failure of the run."""
@@ -166,8 +206,11 @@ class ServingProvider:
                 answers[name_of(request)] = answer_digest(url, request, service.volatile)
             except ProviderError as error:
                 answers[name_of(request)] = f"{UNANSWERED}: {error}"
-        observation = Observation("golden", "restored", answers, self._context.clock.now().at)
+        observation = Observation("golden", "restored", answers, self._now())
         return Progress(done=True, result={"asked": len(answers)}, observations=(observation,))
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
 
 
 def _free_port() -> int:

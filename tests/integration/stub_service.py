@@ -8,8 +8,22 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psycopg
+
 STARTED = time.monotonic()
 COUNTS = {"n": 0}
+CONNECTS = os.environ.get("STUB_CONNECT", "")
+"""When it connects to its database: start, for good, or readyz or predict, for each such request."""
+
+
+def connected(when: str) -> psycopg.Connection | None:
+    return psycopg.connect(os.environ["DATABASE_URL"]) if when == CONNECTS else None
+
+
+def use(when: str) -> None:
+    if session := connected(when):
+        with session:
+            session.execute("select 1")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -17,6 +31,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/readyz":
+            use("readyz")
             ready = time.monotonic() - STARTED > float(os.environ.get("STUB_READY_AFTER", "0"))
             self.answer(200 if ready else 503, b"{}")
         elif self.path == "/metrics":
@@ -29,6 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         COUNTS["n"] += 1
+        use("predict")
         if body.get("fail"):
             self.answer(500, b"{}")
             return
@@ -50,4 +66,5 @@ if __name__ == "__main__":
         print("the database schema is too old")
         print(f"connecting with {os.environ['PGPASSWORD']}", flush=True)
         sys.exit(7)
+    kept = connected("start")
     ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()

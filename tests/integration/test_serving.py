@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
 from dr.drivers import process
 from dr.drivers.asking import ask_golden, get, name_of
 from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.postgres_sessions import Look
 from dr.drivers.serving import ServingProvider
 from tests.integration.meters import context, drive, somebody, wait_for
 
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
 RESTORED = {"host": "localhost", "port": 5432}
+PIDS = itertools.count(1)
+
+
+@contextmanager
+def watched(*_: object) -> Iterator[Look]:
+    """A copy without a server: whenever it is looked at, it has a session that it had not before."""
+    yield lambda: frozenset({next(PIDS)})
+
+
+def serving(made: Context) -> ServingProvider:
+    return ServingProvider(made, watched)
 
 
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[ServingProvider]:
-    yield ServingProvider(context(tmp_path))
+    yield serving(context(tmp_path))
     process.stop(tmp_path / "serve.pid")
 
 
@@ -82,7 +97,7 @@ def test_a_repeated_start_leaves_one_service(tmp_path: Path, provider: ServingPr
 
 def test_it_ends_when_its_owner_was_killed(tmp_path: Path) -> None:
     with somebody() as owner:
-        provider = ServingProvider(context(tmp_path, owner=process.identity(owner.pid)))
+        provider = serving(context(tmp_path, owner=process.identity(owner.pid)))
         serve(provider)
         service = the_service(tmp_path)
         owner.send_signal(signal.SIGKILL)
@@ -150,7 +165,7 @@ def golden(provider: ServingProvider, url: str) -> Observation:
 
 
 def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path) -> None:
-    provider = ServingProvider(context(tmp_path, requests=({"patient": "a"}, {"fail": True})))
+    provider = serving(context(tmp_path, requests=({"patient": "a"}, {"fail": True})))
     url = serve(provider)["url"]
     seen = golden(provider, url)
     assert (seen.what, seen.path) == ("golden", "restored")
@@ -179,7 +194,7 @@ def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, p
 
 def test_without_a_service_nothing_is_served(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
-        ServingProvider(context(tmp_path, service=False)).propose(Verb("serve"), FACTS, RUN)
+        serving(context(tmp_path, service=False)).propose(Verb("serve"), FACTS, RUN)
 
 
 def test_an_unknown_role_of_the_service_is_a_usage_error(tmp_path: Path) -> None:
@@ -191,4 +206,4 @@ def test_an_unknown_role_of_the_service_is_a_usage_error(tmp_path: Path) -> None
     other = context(tmp_path)
     object.__setattr__(other, "target", msgspec.structs.replace(made.target, service=service))
     with pytest.raises(UsageError):
-        ServingProvider(other).propose(Verb("serve"), FACTS, RUN)
+        serving(other).propose(Verb("serve"), FACTS, RUN)

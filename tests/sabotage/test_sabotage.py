@@ -19,10 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 import yaml
 
+from dr.drivers.serving import GOLDEN_ASKS
 from tests.integration.test_restore import SOURCE, intends
 from tests.labs import ROOT, Lab, eventually, inject
 
@@ -112,6 +114,38 @@ def test_a_service_that_is_too_slow_is_missed(lab: Lab) -> None:
     verdict = lab.verdict("drill", "run", SNAPSHOT, "--yes", code=1, DR_SERVICE_DELAY_MS="1300")
     assert finding(verdict, "latency")["status"] == "missed"
     assert finding(verdict, "time-to-copy")["status"] == "missed"
+
+
+def strayed(lab: Lab, into: Path) -> str:
+    """A dr.yaml whose lab starts the service by a wrapper with an env file of its own, which leads to the source."""
+    at = lab.instances()[SOURCE]["Endpoint"]
+    assert lab.target.service is not None
+    login, database = lab.target.service.login, lab.target.database.name
+    own = into / "service.env"
+    own.write_text(f"export DATABASE_URL=postgresql://{login}@{at['Address']}:{at['Port']}/{database}\n")
+    wrapper = ("/bin/sh", "-c", f". {own} && exec {sys.executable} -m dr.lab.service")
+    service = msgspec.structs.replace(lab.target.service, command=wrapper)
+    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, service=service))
+    (into / "dr.yaml").write_text(yaml.safe_dump({"targets": {"lab": target}}))
+    return str(into / "dr.yaml")
+
+
+def test_a_service_that_strays_to_the_source_is_not_judged_and_not_probed(lab: Lab, tmp_path: Path) -> None:
+    def predictions() -> int:
+        with lab.connect(SOURCE) as connection:
+            return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
+
+    before = predictions()
+    verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=5, DR_CONFIG=strayed(lab, tmp_path))
+    assert verdict["verdict"] == "inconclusive"
+    assert "no session on the copy" in finding(verdict, "completed")["because"]
+    for objective in ("time-to-copy", "golden", "latency", "errors", "model-latency", "database-latency"):
+        assert finding(verdict, objective)["status"] == "inconclusive"
+    assert predictions() - before <= GOLDEN_ASKS
+    assert not (lab.runs()[-1] / "samples-restored.jsonl").exists()
+    assert not lab.run_processes()
+    mended = lab.verdict("restore", "--resume", verdict["run"], "--yes", code=0)
+    assert finding(mended, "golden")["status"] == "met"
 
 
 def test_a_stalled_prober_is_inconclusive(lab: Lab) -> None:
