@@ -28,8 +28,6 @@ from dr.evidence import profiles
 
 IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
-LISTED_SECONDS = 120.0
-"""RDS may list an instance only some time after it accepted to make it."""
 SETTLED_SECONDS = 60.0
 """A change may take a moment to show; what has not arrived by then is reported as a difference."""
 LOG_FILES = 4
@@ -101,7 +99,7 @@ class RdsProvider:
         if call.operation == rds_restore.MODIFY:
             return self._at.patiently(lambda: self._configure(args))
         if call.operation == rds_restore.DELETE:
-            return self._at.patiently(lambda: self._delete(str(args["identifier"]), str(args["run"])))
+            return self._begin_deletion(str(args["identifier"]), str(args["run"]), rds_restore.gone_from(args))
         return self._at.patiently(lambda: self._restore(call.operation, args))
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -239,11 +237,15 @@ class RdsProvider:
                 )
         return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
 
-    def _delete(self, identifier: str, run: str) -> dict[str, Any]:
+    def _begin_deletion(self, identifier: str, run: str, gone_from: float) -> dict[str, Any]:
+        asked_at = self._now()
+        self._at.patiently(lambda: self._delete(identifier, run))
+        return {"identifier": identifier, "run": run, "asked_at": asked_at, "gone_from": gone_from}
+
+    def _delete(self, identifier: str, run: str) -> None:
         found = self._at.describe(identifier)
-        result = {"identifier": identifier, "run": run, "asked_at": self._now()}
         if found is None or found.status == "deleting":
-            return result
+            return
         if (found.tags.get("dr:run"), found.tags.get("dr:purpose")) != (run, Purpose.DRILL.value):
             raise RefusedError(
                 f"{identifier} is not a drill's copy of run {run}, so it is not deleted.",
@@ -255,7 +257,6 @@ class RdsProvider:
         # An instance that is being created is not deletable yet: the next poll tries again.
         wanted = {"DBInstanceIdentifier": identifier, "SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
         self._client.call(rds_restore.DELETE, wanted, (*GONE, "InvalidDBInstanceState"))
-        return result
 
     # -- polling
 
@@ -307,12 +308,16 @@ class RdsProvider:
         return Progress(done=True, result=dict(result), observations=(seen,))
 
     def _poll_delete(self, result: Mapping[str, Any]) -> Progress:
-        found = self._at.describe(str(result["identifier"]))
+        identifier = str(result["identifier"])
+        found = self._at.describe(identifier)
         if found is None:
-            return Progress(done=True, result=dict(result))
+            left = float(result["gone_from"]) - self._now()
+            if left <= 0 or self._at.seen(identifier):
+                return Progress(done=True, result=dict(result))
+            return Progress(done=False, note=f"{identifier}: not listed, though RDS may list it yet for {left:.0f} s")
         if found.status != "deleting":
             self.confirm_identity()
-            self._delete(str(result["identifier"]), str(result["run"]))
+            self._delete(identifier, str(result["run"]))
         return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
 
     # -- parts of these
@@ -327,7 +332,7 @@ class RdsProvider:
 
     def _listed(self, result: Mapping[str, Any]) -> Resource | None:
         found = self._at.describe(str(result["identifier"]))
-        if found is None and self._now() - float(result["asked_at"]) > LISTED_SECONDS:
+        if found is None and self._now() - float(result["asked_at"]) > rds_restore.LISTED_SECONDS:
             raise ProviderError(
                 f"{result['identifier']} is gone while it was being restored.",
                 "Find out who deleted it, then restore anew.",

@@ -28,12 +28,20 @@ class Instances:
     def __init__(self, context: Context, client: RdsClient) -> None:
         self._context = context
         self.client = client
+        self._seen: set[str] = set()
 
     def describe(self, identifier: str) -> Resource | None:
         """The instance as it is now; None where there is none."""
         answer = self.client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, GONE)
         rows = (answer or {}).get("DBInstances", [])
-        return rds_look.resource(rows[0]) if rows else None
+        if not rows:
+            return None
+        self._seen.add(identifier)
+        return rds_look.resource(rows[0])
+
+    def seen(self, identifier: str) -> bool:
+        """Whether ``describe`` has found it before: one that is not listed any more is gone."""
+        return identifier in self._seen
 
     def require(self, identifier: str) -> Resource:
         """``describe``, or RefusedError."""

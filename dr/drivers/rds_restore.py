@@ -26,6 +26,8 @@ TO_TIME = "RestoreDBInstanceToPointInTime"
 MODIFY = "ModifyDBInstance"
 DELETE = "DeleteDBInstance"
 
+LISTED_SECONDS = 120.0
+"""RDS may list an instance only some time after it accepted to make it."""
 _NAME_LIMIT = 63
 _NEVER = "9999"
 """Later than every expiry, as text."""
@@ -99,6 +101,16 @@ def deletion(identifier: str, run: str) -> Call:
         until="gone",
         deadline=_DELETE_DEADLINE,
     )
+
+
+def gone_from(args: Mapping[str, Any]) -> float:
+    """From when on, wall time, an instance is gone that a deletion with ``args`` does not find listed; 0: at once.
+
+    At once where its restoration took effect, and where nothing is undone but what was listed is deleted. Else RDS may
+    have accepted to make it right before its run was killed, and list it later.
+    """
+    undone = args.get("undone") or {"took_effect": True}
+    return 0.0 if undone["took_effect"] else float(undone["intended_at"]) + LISTED_SECONDS
 
 
 def expired(instances: Iterable[Resource], source: str, now: float, known: frozenset[str]) -> tuple[Call, ...]:

@@ -17,14 +17,13 @@ from dr.drivers.rds_failover import CLOCKS, Course, course
 from dr.drivers.rds_instances import Instances, pairs
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_promotion import Answer, source_of
+from dr.drivers.rds_restore import LISTED_SECONDS
 from dr.drivers.rds_states import State
 
 ASK_AGAIN_SECONDS = 30.0
 """How long replicas are asked again where none of them answers."""
 LATE_EVENT_SECONDS = 30.0
 """How long the event of an end is waited for once the zones have changed: RDS does not promise that it comes."""
-LISTED_SECONDS = 120.0
-"""RDS may list an instance only some time after it accepted to make it."""
 
 _TAKEN = ("InvalidDBInstanceState", "InvalidDBInstanceStateFault")
 

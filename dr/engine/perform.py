@@ -181,7 +181,9 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
     provider = engine.providers[undo.driver]
     provider.confirm_identity()
     engine.ledger.append("undoing", call.id)
-    progress = carry_out(provider, undo, fill(undo.args, state.effects), engine.clock, engine.tell)
+    told = {"intended_at": state.intended[call.id], "took_effect": call.id in state.effects}
+    args = {**fill(undo.args, state.effects), "undone": told}
+    progress = carry_out(provider, undo, args, engine.clock, engine.tell)
     engine.ledger.append("undone", call.id, progress.result)
 
 

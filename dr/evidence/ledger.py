@@ -28,13 +28,15 @@ class State:
     """What the entries add up to.
 
     ``effects``: results of calls that stand (not undone). ``open``: calls whose intent was never undone, newest first.
-    ``began``: wall time of a call's first intent that stands. ``over``: why no further verb may run, or "".
+    ``began``, ``intended``: wall time of a call's first and of its newest intent that stands. ``over``: why no further
+    verb may run, or "".
     ``resumed``: wall time at which the run was last gone on with; 0: it never was.
     """
 
     effects: Mapping[str, Mapping[str, Any]]
     open: tuple[str, ...]
     began: Mapping[str, float]
+    intended: Mapping[str, float]
     over: str
     accepted: bool
     resumed: float = 0.0
@@ -44,6 +46,7 @@ def fold(entries: Iterable[Entry]) -> State:
     """The present state, from the entries alone."""
     effects: dict[str, Mapping[str, Any]] = {}
     began: dict[str, float] = {}
+    intended: dict[str, float] = {}
     over, accepted, resumed = "", False, 0.0
     for entry in entries:
         match entry.kind:
@@ -51,18 +54,20 @@ def fold(entries: Iterable[Entry]) -> State:
                 accepted = True
             case "intent":
                 began.setdefault(entry.call, entry.stamp.at)
+                intended[entry.call] = entry.stamp.at
             case "effect":
                 effects[entry.call] = entry.data
             case "undone":
                 effects.pop(entry.call, None)
                 began.pop(entry.call, None)
+                intended.pop(entry.call, None)
             case "failed" | "halted":
                 over = str(entry.data.get("because", entry.kind))
             case "resumed":
                 over, resumed = "", entry.stamp.at
             case _:  # undoing, event: told, not counted
                 pass
-    return State(effects, tuple(reversed(began)), began, over, accepted, resumed)
+    return State(effects, tuple(reversed(began)), began, intended, over, accepted, resumed)
 
 
 def _digest(prev: str, body: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdent
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_promotion import Answer, choose, lsn, propose
-from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS, LISTED_SECONDS
+from dr.drivers.rds_restore import LISTED_SECONDS
+from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import fill
 from tests.unit.rds_support import (

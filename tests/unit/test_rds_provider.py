@@ -10,8 +10,8 @@ from dr.app.cleanup import remove_expired
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers import rds_look
-from dr.drivers.rds import LISTED_SECONDS, SETTLED_SECONDS, RdsProvider
-from dr.drivers.rds_restore import deletion
+from dr.drivers.rds import SETTLED_SECONDS, RdsProvider
+from dr.drivers.rds_restore import LISTED_SECONDS, deletion
 from dr.drivers.rds_settings import tags
 from dr.engine.guard import Consent, guard
 from dr.evidence import profiles
