@@ -61,5 +61,6 @@ class Restorer(Provider, Protocol):
     def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
         """Mark the restoration's run as over, where another machine sees it. Raises RefusedError if it is another's."""
 
-    def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
-        """The calls that delete drill copies whose expiry lies before ``now`` and whose run is not ``known``."""
+    def orphans(self, now: float, owned: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+        """The calls that delete drill copies which no run will delete: those of runs that are ``over``, and those whose
+        expiry lies before ``now`` and whose run is not ``owned``."""

@@ -5,7 +5,7 @@ Called by: ``dr.cli`` (cleanup, abort, lab), and before every new run on the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dr.app.outcome import Outcome
 from dr.app.session import Session, Tell, attach, context_of, finish, locked, pronounce, seal
@@ -77,21 +77,31 @@ def _abandon(directory: RunDirectory) -> Outcome:
 
 
 def clean_orphans(settings: Settings, target: str, tell: Tell) -> tuple[list[str], list[str]]:
-    """Delete drill copies past their expiry that no run of this DR_HOME owns.
+    """Delete the drill copies that no run of this DR_HOME owns: those past their expiry, and those of its runs that are
+    over, which were listed too late for them.
 
     Returns a sentence for each that is gone, and one for each that is left.
     """
     context = context_of(settings, target, "orphans")
-    known = frozenset(directory.id for directory in runs(home()))
+    known = {directory.id: _over(directory, context.clock) for directory in runs(home())}
+    over = frozenset(run for run, ended in known.items() if ended)
     with locked(target):
-        return remove_expired(restorer(drivers(context, ())), context.clock, known, tell)
+        return remove_orphans(restorer(drivers(context, ())), context.clock, known.keys() - over, over, tell)
 
 
-def remove_expired(provider: Restorer, clock: Clock, known: frozenset[str], tell: Tell) -> tuple[list[str], list[str]]:
+def _over(directory: RunDirectory, clock: Clock) -> bool:
+    """Whether a run will undo nothing more: it is sealed, and its ledger shows nothing open."""
+    ledger = directory.ledger(clock)
+    return directory.sealed() and ledger.intact() and not ledger.state().open
+
+
+def remove_orphans(
+    provider: Restorer, clock: Clock, owned: Iterable[str], over: Iterable[str], tell: Tell
+) -> tuple[list[str], list[str]]:
     """What ``clean_orphans`` does, once it is known with what. One that stays does not keep the others."""
     gone, left = [], []
-    for call in provider.expired(clock.now().at, known):
-        copies = f"{', '.join(call.touches)}, an expired drill copy that no run here owns,"
+    for call in provider.orphans(clock.now().at, frozenset(owned), frozenset(over)):
+        copies = f"{', '.join(call.touches)}, a drill copy that no run here owns,"
         try:
             provider.confirm_identity()
             carry_out(provider, call, call.args, clock, tell)

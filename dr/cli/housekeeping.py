@@ -27,7 +27,7 @@ def adopt(run: str, confirm: str) -> None:
 
 @click.command(short_help="Finish killed runs and undo what they left.")
 @click.argument("run", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every unfinished run, and expired copies without a run.")
+@click.option("--all", "everything", is_flag=True, help="Every unfinished run, and drill copies that no run owns.")
 @common.target_option
 @click.pass_context
 def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) -> None:
@@ -58,13 +58,13 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
 
 def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
-    """Delete expired copies without a run; say which are gone and which are left. Returns the exit code."""
+    """Delete drill copies that no run owns; say which are gone and which are left. Returns the exit code."""
     from dr.app.cleanup import clean_orphans
 
     try:
         gone, left = clean_orphans(settings, target, progress)
     except DrError as error:
-        click.echo(f"dr: expired copies on {target} were not looked for: {error}", err=True)
+        click.echo(f"dr: drill copies that no run owns were not looked for on {target}: {error}", err=True)
         return error.exit_code
     for sentence in gone:
         click.echo(sentence)

@@ -69,10 +69,11 @@ class RdsProvider:
             )
         self._confirmed = now
 
-    def expired(self, now: float, known: frozenset[str]) -> tuple[Call, ...]:
-        """The deletions of drills' copies of this source that have expired and whose run is not ``known``."""
+    def orphans(self, now: float, owned: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+        """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
         self.confirm_identity()
-        return rds_restore.expired(rds_look.instances(self._client, self._target), self._target.instance, now, known)
+        found = rds_look.instances(self._client, self._target)
+        return rds_restore.orphans(found, self._target.instance, now, owned, over)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""

@@ -113,15 +113,18 @@ def gone_from(args: Mapping[str, Any]) -> float:
     return 0.0 if undone["took_effect"] else float(undone["intended_at"]) + LISTED_SECONDS
 
 
-def expired(instances: Iterable[Resource], source: str, now: float, known: frozenset[str]) -> tuple[Call, ...]:
-    """The deletions of drills' copies of ``source`` whose expiry lies before ``now`` and whose run is not ``known``."""
+def orphans(
+    instances: Iterable[Resource], source: str, now: float, owned: frozenset[str], over: frozenset[str]
+) -> tuple[Call, ...]:
+    """The deletions of drills' copies of ``source`` that nobody will delete: those of runs that are ``over``, and those
+    whose expiry lies before ``now`` and whose run is not ``owned``."""
     return tuple(
         deletion(one.identifier, one.tags["dr:run"])
         for one in instances
         if one.tags.get("dr:purpose") == Purpose.DRILL
         and same(one.tags.get("dr:source", ""), source)
-        and one.tags.get("dr:run", "") not in {"", *known}
-        and one.tags.get("dr:expires", _NEVER) < iso(now)
+        and one.tags.get("dr:run", "") not in {"", *owned}
+        and (one.tags["dr:run"] in over or one.tags.get("dr:expires", _NEVER) < iso(now))
     )
 
 
@@ -137,7 +140,7 @@ def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
         other, what = tags["dr:run"], f"{resource.identifier} ({resource.status})"
         hint = f"'dr restore --resume {other}' goes on with it; 'dr cleanup {other}' ends its run and leaves it alone."
         if tags.get("dr:purpose") == Purpose.DRILL:
-            hint = f"'dr cleanup {other}' removes it."
+            hint = f"'dr cleanup {other}' removes it, or where that run is over, 'dr cleanup --all'."
         raise RefusedError(
             f"Another restoration of {source} is not finished: {what} of run {other}.", f"If nobody is at it: {hint}"
         )

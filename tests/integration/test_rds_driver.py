@@ -249,8 +249,9 @@ def test_an_expired_copy_is_removed_by_a_machine_that_never_knew_its_run(rds: En
     first = rds.provider()
     perform(first, plan(first)["restore"])
     other = rds.provider()
-    assert other.expired(time.time(), frozenset()) == ()
-    (call,) = other.expired(time.time() + 90_000, frozenset())
+    nobody = frozenset[str]()
+    assert other.orphans(time.time(), nobody, nobody) == ()
+    (call,) = other.orphans(time.time() + 90_000, nobody, nobody)
     perform(other, call)
     assert list(rds.rows()) == [SOURCE]
 

@@ -46,7 +46,7 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("report", "zzz"), 2, "no run 'zzz'"),
         (("adopt", "zzz"), 2, "no run 'zzz'"),
         (("cleanup", "zzz"), 2, "no run 'zzz'"),
-        (("cleanup", "--all", "--target", "lab"), 3, "expired copies on lab were not looked for"),
+        (("cleanup", "--all", "--target", "lab"), 3, "that no run owns were not looked for on lab"),
         (("baseline",), 3, "'dr lab up'"),
         (("backups",), 3, "'dr lab up'"),
     ],

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Call, Facts, Verb
+from dr.app import cleanup
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_restore import LISTED_SECONDS
 from dr.engine.perform import Engine, unwind
 from dr.evidence.directory import RunDirectory
+from dr.evidence.model import RunRecord
 from tests.unit.rds_support import (
     NOW,
     SOURCE,
@@ -133,3 +135,48 @@ def test_what_was_listed_is_gone_as_soon_as_it_is_not_listed_any_more(stage: Sta
 def test_what_was_never_asked_for_is_not_looked_for(stage: Stage) -> None:
     assert stage.unwind() == 0.0
     assert stage.fake.calls == []
+
+
+# -- what was listed later still
+
+
+def test_cleaning_all_finds_the_copy_of_a_run_that_is_over_and_spares_what_a_run_still_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    here = context(tmp_path, clock := VirtualClock())
+    undone = ("intent", "undoing", "undone")
+    copies = {
+        "over": _copy_of(_made(tmp_path, "over", clock, undone, sealed=True)),
+        "kept": _copy_of(_made(tmp_path, "kept", clock, ("intent", "effect"), sealed=True)),
+        "unfinished": _copy_of(_made(tmp_path, "unfinished", clock, undone, sealed=False)),
+        "elsewhere": _copy_of("of another home"),
+    }
+    fake = FakeRds(description(), *copies.values())
+    provider = RdsProvider(here, fake)  # type: ignore[arg-type]
+    monkeypatch.setattr(cleanup, "context_of", lambda *_: here)
+    monkeypatch.setattr(cleanup, "drivers", lambda *_: {})
+    monkeypatch.setattr(cleanup, "restorer", lambda _: provider)
+    gone, left = cleanup.clean_orphans(here.settings, "prod", lambda _call, _note: None)
+    assert (gone, left) == (["copy-over, a drill copy that no run here owns, was deleted."], [])
+    assert set(fake.rows) == {SOURCE, "copy-kept", "copy-unfinished", "copy-of another home"}
+
+
+def _made(home: Path, name: str, clock: VirtualClock, kinds: tuple[str, ...], *, sealed: bool) -> str:
+    directory = RunDirectory(home / "runs" / name)
+    who = RunIdentity(name, "prod", Purpose.DRILL, "d1")
+    plan = Plan(Request("prod", (RESTORE,), Purpose.DRILL), who, (), ())
+    directory.create(RunRecord(plan, clock.now(), "", {}, 1.0))
+    directory.ledger(clock).append("accepted")
+    for kind in kinds:
+        directory.ledger(clock).append(kind, "restore")
+    if sealed:
+        directory.seal(clock.now())
+    return name
+
+
+def _copy_of(run: str) -> dict[str, Any]:
+    """A run's copy whose expiry lies in the future."""
+    owned = {"dr:run": run, "dr:purpose": "drill", "dr:source": SOURCE, "dr:expires": "2999-01-01T00:00:00Z"}
+    tags = [{"Key": key, "Value": value} for key, value in owned.items()]
+    return description(f"copy-{run}", TagList=tags, DeletionProtection=False)

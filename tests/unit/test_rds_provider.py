@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dr.app.cleanup import remove_expired
+from dr.app.cleanup import remove_orphans
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers import rds_look
@@ -478,9 +478,10 @@ def test_drills_copies_past_their_expiry_are_deleted_unless_a_run_here_owns_them
     stage.apply()
     stage.become(DBInstanceStatus="available")
     tomorrow = NOW + 90_000
-    assert stage.provider.expired(NOW, frozenset()) == ()
-    assert stage.provider.expired(tomorrow, frozenset({run().id})) == ()
-    (call,) = stage.provider.expired(tomorrow, frozenset({"another"}))
+    nobody = frozenset[str]()
+    assert stage.provider.orphans(NOW, nobody, nobody) == ()
+    assert stage.provider.orphans(tomorrow, frozenset({run().id}), nobody) == ()
+    (call,) = stage.provider.orphans(tomorrow, frozenset({"another"}), nobody)
     assert stage.provider.poll(call, stage.apply(call)).done
     assert list(stage.fake.rows) == [SOURCE]
 
@@ -490,9 +491,9 @@ def test_an_expired_copy_that_stays_is_told_after_its_deadline_and_does_not_keep
     told = [{"Key": key, "Value": value} for key, value in owned.items()]
     stage.fake.rows["a-stuck"] = description("a-stuck", TagList=told, DBInstanceStatus="creating")
     stage.fake.rows["b-free"] = description("b-free", TagList=told)
-    gone, left = remove_expired(stage.provider, stage.clock, frozenset(), lambda _call, _note: None)
+    gone, left = remove_orphans(stage.provider, stage.clock, (), (), lambda _call, _note: None)
     assert [sentence.split(",")[0] for sentence in gone] == ["b-free"]
-    assert "a-stuck, an expired drill copy" in left[0]
+    assert "a-stuck, a drill copy that no run here owns" in left[0]
     assert "not done after 3600 s" in left[0]
     assert set(stage.fake.rows) == {SOURCE, "a-stuck"}
     assert stage.clock.at - NOW < 4000
@@ -501,4 +502,4 @@ def test_an_expired_copy_that_stays_is_told_after_its_deadline_and_does_not_keep
 def test_what_an_on_call_restore_made_never_expires(tmp_path: Path) -> None:
     stage = Stage(tmp_path, who=run(Purpose.RESTORE))
     stage.apply()
-    assert stage.provider.expired(NOW + 1e9, frozenset()) == ()
+    assert stage.provider.orphans(NOW + 1e9, frozenset(), frozenset({run().id})) == ()
