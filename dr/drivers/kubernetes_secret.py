@@ -2,20 +2,22 @@
 
 Called by: ``dr.drivers.moving``. The only module that imports the Kubernetes client, which is an extra of its own:
 ``pip install 'dr[kubernetes]'``. Nothing ambient is looked at: the target names kubeconfig and context. What else the
-Secret holds, a password in its URL, say, is written back as it was read, and neither told nor recorded.
+Secret holds, a password in its URL, say, is left as it is, and neither told nor recorded: led back by host and port
+alone, each value is to the letter what it was.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dr.config.model import SecretConfig
 from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers import database_url
 from dr.drivers.moving import Place
 
 SECONDS = 15.0
@@ -23,6 +25,7 @@ SECONDS = 15.0
 ANNOTATION = "dr/database"
 """On the pods' template: another value makes Kubernetes replace the pods, the same one again does nothing."""
 DEFAULT_PORT = 5432
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _CONFLICT, _SERVER_ERROR = 409, 500
 
 
@@ -38,13 +41,15 @@ class Secret:
         return f"Secret {self._config.namespace}/{self._config.name}"
 
     def present(self) -> Place:
+        """Raises RefusedError where the Secret names no single host that can be replaced."""
         return self._place(self._read()[0])
 
     def lead(self, to: Place) -> None:
         """Raises RefusedError where the Secret or a deployment is not there or may not be changed."""
         data, version = self._read()
         if self._place(data) != to:
-            changed = {key: _encoded(value) for key, value in self._led(data, to).items()}
+            led = self._led(data, to)
+            changed = {key: None if value is None else _encoded(value) for key, value in led.items()}  # None: deleted
             body = {"metadata": {"resourceVersion": version}, "data": changed}  # refused if changed meanwhile
             with self._asking("changing") as api:
                 api.CoreV1Api(self._api()).patch_namespaced_secret(
@@ -77,29 +82,56 @@ class Secret:
             found = api.CoreV1Api(self._api()).read_namespaced_secret(
                 self._config.name, self._config.namespace, _request_timeout=SECONDS
             )
-        return {
-            key: base64.b64decode(v).decode() for key, v in (found.data or {}).items()
-        }, found.metadata.resource_version
+        named = (self._config.url_key,) if self._config.url_key else (self._config.host_key, self._config.port_key)
+        data = {key: self._decoded(key, value) for key, value in (found.data or {}).items() if key in named}
+        return data, found.metadata.resource_version
 
-    def _place(self, data: dict[str, str]) -> Place:
-        keys = self._config
+    def _decoded(self, key: str, value: str) -> str:
         try:
-            if keys.url_key:
-                url = urlsplit(data[keys.url_key].strip())
-                return Place(url.hostname or "", url.port or DEFAULT_PORT)
-            return Place(data[keys.host_key].strip(), int(data.get(keys.port_key, "") or DEFAULT_PORT))
-        except KeyError as error:
-            raise RefusedError(f"{self.name} has no key {error.args[0]!r}.", "Correct the target's secret.") from None
+            return base64.b64decode(value).decode()
         except ValueError:
-            raise RefusedError(f"{self.name} names no host and port that can be read.", "Correct it.") from None
+            raise self._unreadable(key, "is no text") from None
 
-    def _led(self, data: dict[str, str], to: Place) -> dict[str, str]:
+    def _place(self, data: Mapping[str, str]) -> Place:
         keys = self._config
+        needed = keys.url_key or keys.host_key
+        if needed not in data:
+            raise RefusedError(f"{self.name} has no key {needed!r}.", "Correct the target's secret.")
         if keys.url_key:
-            url = urlsplit(data[keys.url_key].strip())
-            login, at, _ = url.netloc.rpartition("@")
-            return {keys.url_key: url._replace(netloc=f"{login}{at}{to}").geturl()}
-        return {keys.host_key: to.host, **({keys.port_key: str(to.port)} if keys.port_key else {})}
+            try:
+                host, port = database_url.host_and_port(data[keys.url_key])
+            except ValueError as error:
+                raise self._unreadable(keys.url_key, str(error)) from None
+        else:
+            host, port = data[keys.host_key].strip(), self._port(data)
+            if not database_url.HOST.fullmatch(host):
+                raise self._unreadable(keys.host_key, "is no host")
+        return Place(host, DEFAULT_PORT if port is None else port, bare=port is None)
+
+    def _port(self, data: Mapping[str, str]) -> int | None:
+        """The port of the key for it; None where there is none. Only what can be written back the same is one."""
+        written = data.get(self._config.port_key)
+        if written is None:
+            return None
+        if not _PORT.fullmatch(written.strip()):
+            raise self._unreadable(self._config.port_key, "is no port")
+        return int(written)
+
+    def _unreadable(self, key: str, because: str) -> RefusedError:
+        """A sentence without what the key holds, which may be a password."""
+        return RefusedError(f"{self.name} cannot be led elsewhere: its key {key!r} {because}.", "Correct the Secret.")
+
+    def _led(self, data: Mapping[str, str], to: Place) -> dict[str, str | None]:
+        """What is to be changed, by key; None: a key that is to be gone. Raises RefusedError."""
+        keys, port = self._config, None if to.bare else to.port
+        if keys.url_key:
+            return {keys.url_key: database_url.led(data[keys.url_key], to.host, port)}
+        changed: dict[str, str | None] = {keys.host_key: _instead(data[keys.host_key], to.host)}
+        if keys.port_key:
+            changed[keys.port_key] = None if port is None else _instead(data.get(keys.port_key, ""), str(port))
+        elif to.port != DEFAULT_PORT:
+            raise RefusedError(f"{self.name} has no key for a port, and {to} needs one.", "Add the secret's port_key.")
+        return changed
 
     def _api(self) -> Any:
         """A client of the cluster that the target names; made at the first request."""
@@ -141,6 +173,12 @@ class Secret:
                 "Check the network and the target's kubeconfig.",
                 transient=True,
             ) from None
+
+
+def _instead(old: str, new: str) -> str:
+    """``new`` within the blanks that ``old`` stands in: led back, the value is to the letter what it was."""
+    core = old.strip()
+    return old.replace(core, new) if core else new
 
 
 def _encoded(value: str) -> str:

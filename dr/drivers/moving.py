@@ -9,7 +9,7 @@ cut off in the middle is undone, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dr.config.context import Context
@@ -28,6 +28,8 @@ class Place:
 
     host: str
     port: int
+    bare: bool = field(default=False, compare=False)
+    """The port is the usual one, and stands nowhere: led back, it stands nowhere again."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -76,7 +78,7 @@ class MovingProvider:
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
         """Where clients are led now: ``extra`` has it as "led", by what leads."""
         target = self._context.target
-        led = {kind: asdict(lead.present()) for kind, lead in self._leads.items()}
+        led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
         return Facts(self._context.clock.now().at, target.account, target.region, extra={"led": led})
 
     def confirm_identity(self) -> None:
@@ -140,7 +142,7 @@ class MovingProvider:
                 "Find out who changed it, then repeat the command.",
             )
         lead.lead(to)
-        return {**asdict(to), "from": str(now), "asked_at": self._now()}
+        return {**_told(to), "from": str(now), "asked_at": self._now()}
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         waited = self._now() - float(result["asked_at"])
@@ -162,5 +164,10 @@ class MovingProvider:
         return self._context.clock.now().at
 
 
-def _place(args: Mapping[str, Any]) -> Place:
-    return Place(str(args["host"]), int(args["port"]))
+def _told(place: Place) -> dict[str, Any]:
+    """A place as plans and the ledger hold it."""
+    return {"host": place.host, "port": place.port, **({"bare": True} if place.bare else {})}
+
+
+def _place(told: Mapping[str, Any]) -> Place:
+    return Place(str(told["host"]), int(told["port"]), bool(told.get("bare")))

@@ -19,7 +19,7 @@ import yaml
 from dr.config.model import SecretConfig
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.kubernetes_secret import ANNOTATION, Secret
-from dr.drivers.moving import Place
+from dr.drivers.moving import Place, _place, _told
 
 pytest.importorskip("kubernetes", reason="the extra 'kubernetes' is not installed")
 
@@ -94,6 +94,8 @@ class Cluster:
         for key, value in body.items():
             if isinstance(value, dict):
                 self.merge(found.setdefault(key, {}), value)
+            elif value is None:
+                found.pop(key, None)
             else:
                 found[key] = value
 
@@ -140,6 +142,88 @@ def test_a_url_keeps_its_login_and_its_options(tmp_path: Path, cluster: Cluster)
     assert cluster.data()["url"] == URL.replace(str(OLD), str(NEW))
     lead.lead(OLD)
     assert cluster.data()["url"] == URL
+
+
+def through_the_ledger(place: Place) -> Place:
+    """What an undo knows: a plan's arguments, as JSON holds them."""
+    told = json.loads(json.dumps(_told(place)))
+    assert set(told) <= {"host", "port", "bare"}, "nothing else of a Secret is recorded"
+    return _place(told)
+
+
+@pytest.mark.parametrize(
+    ("keys", "data"),
+    [
+        ({"url_key": "url"}, {"url": "postgresql://api:s3cret@Old-DB.example.com/x?sslmode=require\n"}),
+        ({"url_key": "url"}, {"url": "jdbc:postgresql://old-db:5432/x?user=api&password=s3cret"}),
+        ({"url_key": "url"}, {"url": "postgresql+asyncpg://api@[fd00::7]:5432/x?"}),
+        ({}, {"host": "Old-DB.example.com\n", "port": "5432\n"}),
+        ({}, {"host": "old-db"}),
+        ({"port_key": ""}, {"host": "old-db"}),
+    ],
+)
+def test_led_back_the_secret_is_to_the_letter_what_it_was(
+    tmp_path: Path, cluster: Cluster, keys: dict[str, str], data: dict[str, str]
+) -> None:
+    cluster.objects[SECRET]["data"] = encoded(**data)
+    lead, to = secret(tmp_path, cluster, **keys), Place(NEW.host, 5432)
+    before = through_the_ledger(lead.present())
+    lead.lead(to)
+    assert lead.present() == to
+    assert "old" not in str(cluster.data()).lower()
+    lead.lead(before)
+    assert cluster.data() == data
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql:///x?host=old-db", "names no single host"),
+        ("postgresql://s3cret:5432,other:5432/x", "names no single host"),
+        ("postgresql://api:s3cret@pw@old-db/x", "names no single host"),
+        ("postgresql://api:s3cret@old-db/x?sslmode=require&host=other", "in its query"),
+        ("postgresql://api:s3cret@old-db/x?host%61ddr=10.0.0.1", "in its query"),
+        ("jdbc:postgresql://old-db/x?password=s3cret&PGPORT=1", "in its query"),
+        ("jdbc:mysql://old-db/s3cret", "is no URL of a scheme that is known"),
+        ("s3cret", "is no URL of a scheme that is known"),
+    ],
+)
+def test_a_url_that_would_lead_elsewhere_is_refused_and_not_repeated(
+    tmp_path: Path, cluster: Cluster, url: str, words: str
+) -> None:
+    cluster.objects[SECRET]["data"] = encoded(url=url)
+    lead = secret(tmp_path, cluster, url_key="url")
+    for ask in (lead.present, lambda: lead.lead(NEW)):
+        with pytest.raises(RefusedError, match=rf"Secret prod/database .*key 'url' .*{words}") as caught:
+            ask()
+        assert "s3cret" not in str(caught.value)
+    assert cluster.patches == []
+
+
+def test_a_binary_key_that_nobody_named_is_not_read(tmp_path: Path, cluster: Cluster) -> None:
+    cluster.objects[SECRET]["data"]["keystore"] = base64.b64encode(b"\xfe\xed\xff").decode()
+    assert secret(tmp_path, cluster).present() == OLD
+    with pytest.raises(RefusedError, match="key 'keystore' is no text"):
+        secret(tmp_path, cluster, host_key="keystore").present()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [({"host": "postgresql://api:s3cret@db"}, "'host' is no host"), ({"host": "db", "port": "s3cret"}, "'port' is no")],
+)
+def test_what_is_no_host_or_port_is_refused_and_not_repeated(
+    tmp_path: Path, cluster: Cluster, data: dict[str, str], words: str
+) -> None:
+    cluster.objects[SECRET]["data"] = encoded(**data)
+    with pytest.raises(RefusedError, match=words) as caught:
+        secret(tmp_path, cluster).present()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_port_that_the_secret_has_no_key_for_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+    with pytest.raises(RefusedError, match="has no key for a port"):
+        secret(tmp_path, cluster, port_key="").lead(NEW)
+    assert cluster.patches == []
 
 
 def test_deployments_are_restarted_and_waited_for(tmp_path: Path, cluster: Cluster) -> None:
