@@ -269,7 +269,7 @@ def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: b
         phase="rebuild",
         driver=DRIVER,
         operation=BACKUP,
-        args={"identifier": "${promote.identifier}", "promoted_at": "${promote.promoted_at}"},
+        args={"identifier": "${promote.identifier}", "before": "${promote.backups}"},
         until="its first backup is available",
         deadline=_LONG_DEADLINE,
     )

@@ -7,6 +7,7 @@ before it acts, so that one whose answer was lost is found again and not made tw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
@@ -43,6 +44,8 @@ class Takeover:
         self._told: dict[str, int] = {}
         self._first: dict[tuple[str, str], float] = {}
         """When something was first seen of an instance."""
+        self._backups: dict[str, list[str]] = {}
+        """The automated backups that an instance had when its promotion was asked for."""
         self._steps: Mapping[str, tuple[Apply, Poll]] = {
             rds_failover.FORCE: (self._force, self._poll_failover),
             rds_failover.AWAIT: (self._begin, self._poll_failover),
@@ -220,6 +223,7 @@ class Takeover:
     def _ask_promotion(self, found: Resource, args: Mapping[str, Any]) -> None:
         """RDS refuses it while it backs the replica up: the next poll asks again."""
         if source_of(found) and found.status != "backing-up":
+            self._backups[found.identifier] = [str(row["DBSnapshotIdentifier"]) for row in self._automated(found)]
             wanted = {"DBInstanceIdentifier": found.identifier, **args["parameters"]}
             self._client.call(rds_promotion.PROMOTE, wanted, _TAKEN)
 
@@ -244,11 +248,27 @@ class Takeover:
             "port": int(endpoint["Port"]),
             "resource_id": found.attributes.get("DbiResourceId", ""),
             "promoted_at": promoted,
+            "backups": self._backups_before(found, float(result["planned_at"])),
             "available_at": self._at.now(),
         }
         if "old" in result:
             done["old_primary"] = self._old_primary(result["old"])
         return Progress(True, done, observations=(self._failover(found, seen, **more),))
+
+    def _backups_before(self, found: Resource, planned_at: float) -> list[str]:
+        """Its automated backups that are none of what was promoted.
+
+        Where another process had asked for the promotion, and it was done before this one looked: those of before the
+        planning, which surely are not.
+        """
+        if found.identifier in self._backups:
+            return self._backups[found.identifier]
+        rows = self._automated(found)
+        return [str(r["DBSnapshotIdentifier"]) for r in rows if float(r.get("SnapshotCreateTime") or inf) < planned_at]
+
+    def _automated(self, found: Resource) -> tuple[dict[str, Any], ...]:
+        asked = {"DBInstanceIdentifier": found.identifier, "SnapshotType": "automated"}
+        return self._client.pages("DescribeDBSnapshots", "DBSnapshots", asked)
 
     def _old_primary(self, place: Mapping[str, Any]) -> str:
         """What the source that was replaced is by now: "primary", "recovering", "unreachable"; "": not known.
@@ -285,16 +305,20 @@ class Takeover:
     # -- afterwards
 
     def _poll_backup(self, result: Mapping[str, Any]) -> Progress:
+        """What the replica had, or had begun, when its promotion was asked for holds nothing of the new primary.
+
+        No time tells it from the first one, as the clocks differ.
+        """
         found = self._at.require(str(result["identifier"]))
         self._at.state(found)
-        asked = {"DBInstanceIdentifier": found.identifier, "SnapshotType": "automated"}
-        rows = self._client.pages("DescribeDBSnapshots", "DBSnapshots", asked)
-        least = float(result["promoted_at"]) - CLOCKS
-        new = [r for r in rows if r.get("Status") == "available" and float(r.get("SnapshotCreateTime") or 0) >= least]
+        before = result["before"]
+        ready = [row for row in self._automated(found) if row.get("Status") == "available"]
+        new = [row for row in ready if row["DBSnapshotIdentifier"] not in before]
         if not new:
             note = self._at.note(found, float(result["asked_at"]))
             return Progress(False, note=f"{note}, no backup since its promotion")
-        return Progress(True, {**result, "snapshot": new[0]["DBSnapshotIdentifier"], "available_at": self._at.now()})
+        kept = {key: value for key, value in result.items() if key != "before"}
+        return Progress(True, {**kept, "snapshot": new[0]["DBSnapshotIdentifier"], "available_at": self._at.now()})
 
     def _replicate(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """A new replica; nothing in place of the one that has become the primary."""

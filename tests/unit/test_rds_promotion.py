@@ -373,19 +373,62 @@ def test_a_login_that_the_promoted_server_refuses_ends_the_wait(stage: Stage) ->
 
 
 def promoted(stage: Stage) -> None:
-    stage.effects["promote"] = {"identifier": TWO, "promoted_at": NOW}
+    stage.effects["promote"] = {"identifier": TWO, "backups": []}
 
 
-def test_a_first_backup_is_one_that_was_taken_after_the_promotion(stage: Stage) -> None:
-    promoted(stage)
+def backup(name: str, at: float, status: str = "available") -> dict[str, Any]:
+    return {"DBSnapshotIdentifier": name, "Status": status, "SnapshotCreateTime": at}
+
+
+def promote(stage: Stage) -> None:
+    """To the end."""
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    stage.fake.rows[TWO].pop("ReadReplicaSourceDBInstanceIdentifier", None)
+    stage.fake.rows[TWO]["DBInstanceStatus"] = "available"
+    stage.servers.standings[TWO] = Standing(False, None, None, None)
+    stage.effects["promote"] = stage.provider.poll(call, begun).result
+
+
+def test_a_first_backup_is_none_that_was_there_when_the_promotion_was_asked_for(stage: Stage) -> None:
+    stage.choose()
+    nightly, fresh = backup("nightly", NOW - 1), backup("first", NOW + 9, "creating")
+    stage.fake.listings["DBSnapshots"] = [backup("old", NOW - 5000), nightly]
+    promote(stage)
+    assert stage.effects["promote"]["backups"] == ["old", "nightly"]
     call = stage.calls(Verb("rebuild"))["first-backup"]
     begun = stage.begin(call)
-    old = {"DBSnapshotIdentifier": "old", "Status": "available", "SnapshotCreateTime": NOW - 5000}
-    fresh = {"DBSnapshotIdentifier": "first", "Status": "creating", "SnapshotCreateTime": NOW + 9}
-    stage.fake.listings["DBSnapshots"] = [old, fresh]
+    stage.fake.listings["DBSnapshots"] += [fresh]
     assert "no backup since its promotion" in stage.provider.poll(call, begun).note
     fresh["Status"] = "available"
     assert stage.provider.poll(call, begun).result["snapshot"] == "first"
+
+
+def test_a_backup_that_was_under_way_when_the_promotion_had_to_wait_is_not_its_first(stage: Stage) -> None:
+    stage.choose()
+    call, row = stage.calls()["promote"], stage.fake.rows[TWO]
+    row["DBInstanceStatus"] = "backing-up"
+    begun = stage.begin(call)
+    stage.fake.listings["DBSnapshots"] = [backup("nightly", NOW + 1)]
+    row["DBInstanceStatus"] = "available"
+    stage.provider.poll(call, begun)
+    assert len(stage.fake.made("PromoteReadReplica")) == 1
+    del row["ReadReplicaSourceDBInstanceIdentifier"]
+    row["DBInstanceStatus"] = "available"
+    stage.servers.standings[TWO] = Standing(False, None, None, None)
+    assert stage.provider.poll(call, begun).result["backups"] == ["nightly"]
+
+
+def test_of_a_promotion_that_was_done_already_the_backups_of_before_its_planning_are_none(stage: Stage) -> None:
+    stage.choose()
+    del stage.fake.rows[TWO]["ReadReplicaSourceDBInstanceIdentifier"]
+    stage.fake.listings["DBSnapshots"] = [
+        backup("nightly", NOW - 1),
+        backup("first", NOW + 9),
+        backup("begun", 0, "creating"),
+    ]
+    promote(stage)
+    assert stage.effects["promote"]["backups"] == ["nightly"]
 
 
 def test_a_replica_is_rebuilt_and_the_one_that_was_promoted_is_not(stage: Stage) -> None:
