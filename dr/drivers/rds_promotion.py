@@ -53,36 +53,56 @@ _OF_A_COPY = "-replica"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one replica said. ``received``: the log sequence number it has got, as a number; None: it did not say."""
+    """What one replica said. ``received``: the log sequence number it has got, as a number; None: it did not say.
+
+    ``barred``: its status, where RDS does not promote it so; "" where it does.
+    """
 
     identifier: str
     received: int | None
     because: str = ""
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The replica to promote; "" where none can be."""
+    """The replica to promote; "" where none can be. ``hint``: what to do then, where that is known."""
 
     identifier: str
     because: str
+    hint: str = ""
 
 
 def choose(answers: Sequence[Answer], named: str = "") -> Choice:
-    """The replica that has received most, or the one ``named``, and why. One that cannot be asked loses."""
+    """The replica that has received most, or the one ``named``, and why. One that cannot be asked loses.
+
+    Where one that RDS does not promote has received most, it takes a name to lose that.
+    """
     heard = sorted((a for a in answers if a.received is not None), key=lambda a: (-(a.received or 0), a.identifier))
     silent = [f"{a.identifier} could not be asked ({a.because.rstrip('.')})" for a in answers if a.received is None]
-    if not heard or (named and named not in [a.identifier for a in heard]):
-        return Choice("", "; ".join(silent) or "there is none")
+    chosen = next((a for a in heard if (a.identifier == named if named else not a.barred)), None)
+    if chosen is None:
+        unfit = [] if named else [f"{_received(a)}, but RDS does not promote it so" for a in heard]
+        return Choice("", "; ".join([*unfit, *silent]) or "there is none")
+    others = [_received(a, "") for a in heard if a is not chosen]
+    reason = "; ".join([", ".join([_received(chosen), *others]), *silent])
     best = heard[0]
-    chosen = next((a for a in heard if a.identifier == named), best)
-    said = [f"{chosen.identifier} has received {lsn(chosen.received)}"]
-    said += [f"{a.identifier} {lsn(a.received)}" for a in heard if a is not chosen]
-    reason = "; ".join([", ".join(said), *silent])
-    if (best.received or 0) > (chosen.received or 0):
-        more = (best.received or 0) - (chosen.received or 0)
+    more = (best.received or 0) - (chosen.received or 0)
+    if more <= 0:
+        return Choice(chosen.identifier, reason)
+    if named:
         return Choice(chosen.identifier, f"it was named, though {best.identifier} has {more} bytes more: {reason}")
-    return Choice(chosen.identifier, reason)
+    barred = f"and RDS does not promote it while it is {best.barred}"
+    return Choice(
+        "",
+        f"{best.identifier} has received {more} bytes more than {chosen.identifier}, {barred}",
+        f"Wait until {best.identifier} is available, or give them up: --promote {chosen.identifier}.",
+    )
+
+
+def _received(answer: Answer, verb: str = "has received ") -> str:
+    barred = f" (it is {answer.barred})" if answer.barred else ""
+    return f"{answer.identifier} {verb}{lsn(answer.received)}{barred}"
 
 
 def lsn(number: int | None) -> str:
@@ -140,7 +160,7 @@ def _promote(target: Target, objective: float, named: str, facts: Facts, run: Ru
     source = next((one for one in facts.resources if one.identifier.lower() == target.instance.lower()), None)
     known = source.attributes if source is not None else facts.extra.get("profile") or {}
     places = [_place(one) for one in replicas]
-    others = [_place(one) for one in replicas_of(target.instance, facts) if named and one not in replicas]
+    others = [_compared(one) for one in replicas_of(target.instance, facts) if one not in replicas]
     promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
     if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
         promotion = replace(promotion, args={**promotion.args, "old": _address(known)})
@@ -190,6 +210,11 @@ def _promotable(found: Resource) -> bool:
 
 def _place(found: Resource) -> dict[str, Any]:
     return {"identifier": found.identifier, **_address(found.attributes)}
+
+
+def _compared(found: Resource) -> dict[str, Any]:
+    """A replica that is asked what it has received, and not promoted."""
+    return {**_place(found), **({} if _promotable(found) else {"barred": found.status})}
 
 
 def _address(known: Mapping[str, Any]) -> dict[str, Any]:

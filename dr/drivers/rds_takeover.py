@@ -7,6 +7,7 @@ before it acts, so that one whose answer was lost is found again and not made tw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -186,7 +187,9 @@ class Takeover:
             return None  # it only stands beside what the replica says itself
 
     def _poll_choice(self, result: Mapping[str, Any]) -> Progress:
-        answers = [self._answer(place) for place in result["replicas"]]
+        # Those that cannot be promoted first: where the source still writes, whoever is asked later has received more.
+        asked = sorted(result["replicas"], key=lambda place: not place.get("barred"))
+        answers = [replace(self._answer(place), barred=str(place.get("barred", ""))) for place in asked]
         choice = rds_promotion.choose(answers, str(result["named"]))
         if not choice.identifier:
             if self._at.now() - float(result["asked_at"]) < ASK_AGAIN_SECONDS:
@@ -195,7 +198,7 @@ class Takeover:
             cannot = "cannot" if result["named"] else "can"
             raise RefusedError(
                 f"{which} {cannot} be promoted: {choice.because}.",
-                "Name a replica that answers: --promote REPLICA; or restore: 'dr restore'.",
+                choice.hint or "Name a replica that answers: --promote REPLICA; or restore: 'dr restore'.",
             )
         place = next(place for place in result["replicas"] if place["identifier"] == choice.identifier)
         received = {a.identifier: a.received for a in answers}
@@ -205,6 +208,8 @@ class Takeover:
 
     def _answer(self, place: Mapping[str, Any]) -> Answer:
         name = str(place["identifier"])
+        if not place["host"]:
+            return Answer(name, None, "it has no endpoint")
         try:
             own = self._servers.standing(str(place["host"]), int(place["port"]))
         except DrError as error:

@@ -85,6 +85,24 @@ def test_a_log_sequence_number_is_written_as_postgresql_writes_it() -> None:
     assert lsn(0xAB_00C0FFEE) == "AB/C0FFEE"
 
 
+def test_a_replica_that_rds_does_not_promote_is_compared_and_named() -> None:
+    chosen = choose([Answer(ONE, 7), Answer(TWO, 7, barred="modifying")])
+    assert chosen.identifier == ONE
+    assert chosen.because == f"{ONE} has received 0/7, {TWO} 0/7 (it is modifying)"
+    only = choose([Answer(ONE, None, "refused"), Answer(TWO, 7, barred="modifying")])
+    assert only.identifier == ""
+    assert f"{TWO} has received 0/7 (it is modifying), but RDS does not promote it so" in only.because
+
+
+def test_where_a_replica_that_rds_does_not_promote_has_received_more_the_best_is_none() -> None:
+    answers = [Answer(ONE, 10), Answer(TWO, 25, barred="modifying")]
+    best = choose(answers)
+    assert best.identifier == ""
+    assert f"{TWO} has received 15 bytes more than {ONE}, and RDS does not promote it while it is mod" in best.because
+    assert best.hint == f"Wait until {TWO} is available, or give them up: --promote {ONE}."
+    assert choose(answers, named=ONE).identifier == ONE
+
+
 # -- planning
 
 
@@ -133,7 +151,12 @@ def test_what_cannot_be_promoted_is_refused_in_one_sentence(
 
 def test_a_replica_that_is_backed_up_is_waited_for_and_one_that_failed_is_left_out() -> None:
     rows = (description(), replica(ONE, DBInstanceStatus="backing-up"), replica(TWO, DBInstanceStatus="failed"))
-    assert planned(seen=known(*rows))[1].touches == (ONE,)
+    ask, promote = planned(seen=known(*rows))
+    assert promote.touches == (ONE,)
+    assert [(place["identifier"], place.get("barred")) for place in ask.args["replicas"]] == [
+        (ONE, None),
+        (TWO, "failed"),
+    ]
 
 
 def test_a_source_that_is_gone_leaves_its_replicas() -> None:
@@ -289,6 +312,34 @@ def test_where_no_replica_answers_it_is_refused_after_a_while(stage: Stage) -> N
     stage.clock.at += ASK_AGAIN_SECONDS
     with pytest.raises(RefusedError, match=rf"No replica of {SOURCE} can be promoted: {ONE} could not be asked"):
         stage.provider.poll(call, begun)
+
+
+def test_a_replica_that_is_modified_and_has_received_more_keeps_the_best_from_being_promoted(stage: Stage) -> None:
+    stage.fake.rows[TWO]["DBInstanceStatus"] = "modifying"
+    stage.seen = stage.provider.look(Request("prod", (BEST,), Purpose.RESTORE))
+    call = stage.calls()["choose-replica"]
+    begun = stage.begin(call)
+    assert "15 bytes more" in stage.provider.poll(call, begun).note
+    stage.clock.at += ASK_AGAIN_SECONDS
+    with pytest.raises(RefusedError, match=rf"{TWO} has received 15 bytes more .* --promote {ONE}\."):
+        stage.provider.poll(call, begun)
+    assert stage.choose(named(ONE))["identifier"] == ONE
+
+
+def test_a_replica_without_an_endpoint_is_not_looked_for_on_this_machine(stage: Stage) -> None:
+    stage.fake.rows[TWO].update({"DBInstanceStatus": "creating", "Endpoint": {}})
+    stage.seen = stage.provider.look(Request("prod", (BEST,), Purpose.RESTORE))
+    assert f"{TWO} could not be asked (it has no endpoint)" in stage.choose()["because"]
+
+
+def test_those_that_cannot_be_promoted_are_asked_first_as_the_source_may_still_write(stage: Stage) -> None:
+    stage.fake.rows[ONE]["DBInstanceStatus"] = "modifying"
+    stage.seen = stage.provider.look(Request("prod", (BEST,), Purpose.RESTORE))
+    assert list(stage.choose()["received"]) == [ONE, TWO]
+    stage.fake.rows[ONE]["DBInstanceStatus"], stage.fake.rows[TWO]["DBInstanceStatus"] = "available", "modifying"
+    stage.servers.standings[ONE] = following(30)
+    stage.seen = stage.provider.look(Request("prod", (BEST,), Purpose.RESTORE))
+    assert list(stage.choose()["received"]) == [TWO, ONE]
 
 
 def test_a_promotion_is_done_once_it_takes_writes_and_is_no_replica(stage: Stage) -> None:
