@@ -118,6 +118,8 @@ class PrometheusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Labels of the service's series (``job="readmission-api"``); empty: whatever has their names."""
     interval: float = 15.0
     """Seconds between two scrapes."""
+    alerts: tuple[str, ...] = ("HighErrorRate", "SlowAPIResponse")
+    """Its alert rules of which a drill tells whether they would have fired; empty: that is not asked."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ from dr.drivers.postgres_connection import Server
 from dr.drivers.postgres_markers import attempt_write, read_markers
 from dr.drivers.postgres_replicas import Servers
 from dr.drivers.postgres_source import source_among
-from dr.drivers.prometheus import Points, Prometheus, expression, scraped
+from dr.drivers.prometheus import Points, Prometheus, Rule, expression, scraped
 from dr.drivers.rds_promotion import replicas_of
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
@@ -39,8 +39,6 @@ PATIENCE = 30.0
 ASK_SECONDS = 60.0
 """Seconds in which one observation is made, patience apart."""
 FAULT_SECONDS = 30.0
-ALERTS = ("HighErrorRate", "SlowAPIResponse")
-"""The platform's two rules."""
 RATE_SCRAPES = 10
 """Scrapes that a rate is taken over: few enough to show an outage of seconds, enough to survive one that is missed."""
 MOST_POINTS = 5_000
@@ -189,11 +187,20 @@ def recorded(prometheus: Prometheus, config: PrometheusConfig, start: float, end
 
     figures = {name: ask(expression(name, over, config.selector)) for name in ("latency", "errors")}
     scrapes = [at for at, value in ask(scraped(config.interval, config.selector)) if value == 1]
-    rules = [rule for rule in prometheus.alert_rules() if rule.name in ALERTS and not rule.problem]
-    alerts = {rule.name: [at for at, _ in ask(rule.expression)] for rule in rules}
+    rules = {rule.name: rule for rule in prometheus.alert_rules()} if config.alerts else {}
+    asked = {name: rules.get(name) for name in config.alerts}
+    whole = [rule for rule in asked.values() if rule is not None and not rule.problem]
     value = {"start": start, "end": end, "step": step, "range": over, "up": runs(scrapes, step)}
     value |= {name: [list(point) for point in points] for name, points in figures.items()}
-    return {**value, "alerts": alerts} if alerts else value
+    value["rules"] = {name: _described(rule) for name, rule in asked.items()}
+    return {**value, "alerts": {rule.name: [at for at, _ in ask(rule.expression)] for rule in whole}}
+
+
+def _described(rule: Rule | None) -> dict[str, Any]:
+    """An alert rule as the judge wants it; None: there is none."""
+    if rule is None:
+        return {"held": None, "problem": "Prometheus has no such rule"}
+    return {"held": rule.held, "problem": rule.problem}
 
 
 def runs(times: Sequence[float], step: float) -> list[list[float]]:

@@ -1,15 +1,17 @@
 """Whether Prometheus saw what the prober saw: the same SLOs by its range query over the same window. Pure.
 
 Called by: ``dr.judge.verdict``. The observation ``prometheus`` is {error} or {start, end, step, range, latency, errors,
-up, alerts}: the query's grid, the seconds of a rate's window, [at, value] of the p95 and of the share of errors, when
-the service was scraped, as [from, until], and of each alert the times its expression was true. The prober's figure
-at a point is that of its requests over the same range.
+up, rules, alerts}: the query's grid, the seconds of a rate's window, [at, value] of the p95 and of the share of errors,
+when the service was scraped, as [from, until], of each alert that was asked for {held, problem} (seconds of its rule's
+``for``, and why it cannot be evaluated, or ""), and of each that can the times its expression was true. The prober's
+figure at a point is that of its requests over the same range.
 
 The prober's samples decide the other findings; this one says whether they can be believed. Two figures on different
 sides of a limit are a contradiction: one of the two looks at something else, so that neither is proof, and the finding
-is inconclusive. An answer's latency is compared only where there was one: the service counts no request that never
-reached it, or that it never answered. What the prober gave up at its time-out is no error to a service that answered
-it later: there its latency has to be beyond the limit instead.
+is inconclusive. So it is where nothing can be told of an alert that was asked for. An answer's latency is compared only
+where there was one: the service counts no request that never reached it, or that it never answered. What the prober
+gave up at its time-out is no error to a service that answered it later: there its latency has to be beyond the limit
+instead.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from dr.judge.interruption import VOID_SHARE, settled
 from dr.judge.windows import good, p95, slo_of
 
 HOLD = 300.0
-"""Seconds that the expression of an alert holds before it fires: platform.md, both rules."""
+"""Seconds that the expression of an alert holds before it fires, where its rule's own are not recorded: platform.md."""
 NAMES = {"latency": "p95", "errors": "errors"}
 
 Points = Sequence[tuple[float, float]]
@@ -85,10 +87,13 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
         compared.append(figures)
     late = [f for f in compared if f.contradictory and _answered_late(f, compared)]
     note = " The service answered later what the prober had given up." if late else ""
-    because = f"{', '.join(f.told for f in compared)}.{note}{_scraped(seen)} {_alerts(seen)}"
+    because = f"{', '.join(f.told for f in compared)}.{note}{_scraped(seen)}{_alerts(seen)}"
     against = [NAMES[f.objective] for f in compared if f.contradictory and f not in late]
     if against:
         return unknown(demand, f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
+    untold = _untold(seen)
+    if untold:
+        return unknown(demand, f"Whether alerts would have fired is not known ({untold}): {because}")
     return finding(demand, Status.MET, f"Prometheus agrees: {because}")
 
 
@@ -150,18 +155,28 @@ def _scraped(seen: Mapping[str, Any]) -> str:
     return f" It could not scrape the service {gaps} times." if gaps > 0 else ""
 
 
+def _untold(seen: Mapping[str, Any]) -> str:
+    """Which of the alerts that were asked for cannot be told of, and why, or ""."""
+    if "rules" not in seen:
+        return "" if seen.get("alerts") else "nothing is recorded of its rules"
+    problems = {name: str(rule["problem"]).rstrip(".") for name, rule in seen["rules"].items() if rule["problem"]}
+    return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+
+
 def _alerts(seen: Mapping[str, Any]) -> str:
-    """When the platform's rules would have fired, by the times at which their own expressions were true."""
-    if seen.get("alerts") is None:
-        return "Whether alerts would have fired was not asked."
-    told, names = [], " and ".join(seen["alerts"])
-    for name, true_at in seen["alerts"].items():
+    """When the rules would have fired, by the times at which their own expressions were true."""
+    rules, alerts = seen.get("rules"), seen.get("alerts") or {}
+    if not alerts:
+        return " Whether alerts would have fired was not asked." if rules == {} else ""
+    told, names = [], " and ".join(alerts)
+    for name, true_at in alerts.items():
         start, end, step = (float(seen[key]) for key in ("start", "end", "step"))
-        found = stretches([float(at) for at in true_at], start, end, step, HOLD)
+        held = float(rules[name]["held"]) if rules else HOLD
+        found = stretches([float(at) for at in true_at], start, end, step, held)
         told += [f"{name} would have fired at {_clock(s.firing)}" for s in found if s.firing is not None]
         lasting = [s.since for s in found if s.firing is None and s.until is None]
-        told += [f"{name} was true from {_clock(at)} on and would have fired at {_clock(at + HOLD)}" for at in lasting]
-    return f"{'; '.join(told) or f'Of {names} none would have fired'}."
+        told += [f"{name} was true from {_clock(at)} on and would have fired at {_clock(at + held)}" for at in lasting]
+    return f" {'; '.join(told) or f'Of {names} none would have fired'}."
 
 
 def _clock(at: float) -> str:

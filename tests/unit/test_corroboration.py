@@ -21,14 +21,22 @@ def points(value: Callable[[float], float], first: float = 0.0, last: float = 60
     return [[DISASTER + at, value(at)] for at in range(int(first), int(last) + 1, 5)]
 
 
+RULES = {name: {"held": 300.0, "problem": ""} for name in ("HighErrorRate", "SlowAPIResponse")}
+GONE = {"held": None, "problem": "Prometheus has no such rule"}
+
+
 def seen(**changed: Any) -> dict[str, Any]:
     """What Prometheus recorded of a service that failed a fifth of its requests for a while."""
     return {
+        "start": DISASTER,
+        "end": DISASTER + 60,
         "range": 30.0,
         "step": 5.0,
         "latency": points(lambda _: 0.004),
         "errors": points(lambda at: 0.2 if 10 <= at < 45 else 0.0),
         "up": [[DISASTER - 60, DISASTER + 60]],
+        "rules": RULES,
+        "alerts": {name: [] for name in RULES},
     } | changed
 
 
@@ -137,4 +145,38 @@ def test_the_sentence_names_the_alert_and_when_it_would_have_fired() -> None:
 
 
 def test_alerts_that_were_not_asked_for_are_told() -> None:
-    assert "Whether alerts would have fired was not asked." in judge(seen()).because
+    found = judge(seen(rules={}, alerts={}))
+    assert found.status is Status.MET
+    assert found.because.endswith("Whether alerts would have fired was not asked.")
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [
+        (GONE, "SlowAPIResponse: Prometheus has no such rule"),
+        ({"held": 300.0, "problem": "found duplicate series."}, "SlowAPIResponse: found duplicate series"),
+    ],
+)
+def test_a_rule_that_is_missing_or_errs_is_inconclusive_and_named(problem: dict[str, Any], named: str) -> None:
+    found = judge(seen(rules={**RULES, "SlowAPIResponse": problem}, alerts={"HighErrorRate": []}))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because.startswith(
+        f"Whether alerts would have fired is not known ({named}): p95 0.004 s by the prober"
+    )
+    assert found.because.endswith("Of HighErrorRate none would have fired.")
+
+
+def test_a_prometheus_without_any_rule_is_inconclusive() -> None:
+    found = judge(seen(rules=dict.fromkeys(RULES, GONE), alerts={}))
+    assert found.status is Status.INCONCLUSIVE
+    assert "HighErrorRate: Prometheus has no such rule; SlowAPIResponse: Prometheus has no such rule" in found.because
+    early = {key: value for key, value in seen().items() if key not in ("rules", "alerts")}
+    assert judge(early).status is Status.INCONCLUSIVE, "recorded before rules were"
+
+
+def test_an_alert_fires_after_its_own_rules_time() -> None:
+    true = {"HighErrorRate": [DISASTER + at for at in range(10, 61, 5)], "SlowAPIResponse": []}
+    short = {**RULES, "HighErrorRate": {"held": 30.0, "problem": ""}}
+    assert judge(seen(rules=short, alerts=true)).because.endswith("HighErrorRate would have fired at 07:01:10 UTC.")
+    early = {key: value for key, value in seen(alerts=true).items() if key != "rules"}
+    assert "would have fired at 07:05:40 UTC." in judge(early).because, "recorded before rules were"

@@ -33,6 +33,7 @@ def processes(after: float) -> Evidence:
 def scraped(errors: float) -> Evidence:
     grid = [DISASTER + n for n in range(11)]
     value = {"range": 5.0, "step": 1.0, "up": [[DISASTER - 60, DISASTER + 60]], "latency": [[at, 0.01] for at in grid]}
+    value["rules"] = {}
     value["errors"] = [[at, errors] for at in grid]
     told = (Observation("prometheus", "source", value, DISASTER + 20),)
     return replace(of(Script([Out(0.0, 1.0)], after=10)), observations=told)

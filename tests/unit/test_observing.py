@@ -33,6 +33,7 @@ ENDPOINT = {"Endpoint": {"Address": "db.example", "Port": 5432}, "DbiResourceId"
 FACTS = Facts(0.0, "", "", resources=(Resource("instance", "source-db", "available", {}, ENDPOINT),))
 BEFORE = Verb("observe", {"when": "before"})
 AFTER = Verb("observe", {"when": "after", "paths": ["writes", "writes-direct"]})
+MISSING = {"held": None, "problem": "Prometheus has no such rule"}
 PROCESS = "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1795417000.25\n"
 
 
@@ -311,14 +312,21 @@ def test_what_prometheus_recorded_has_the_shape_that_is_judged(stub: Stub) -> No
         "latency": [[100.0, 0.004], [102.0, 0.005]],
         "errors": [[100.0, 0.0], [102.0, 0.2]],
         "up": [[100.0, 101.0], [103.0, 103.0]],
+        "rules": {"HighErrorRate": {"held": 300.0, "problem": ""}, "SlowAPIResponse": MISSING},
         "alerts": {"HighErrorRate": [102.0]},
     }
 
 
-@pytest.mark.parametrize("rules", [[], [{"name": "HighErrorRate", "query": "x", "duration": 300, "lastError": "bad"}]])
-def test_alerts_that_prometheus_does_not_evaluate_are_left_out(stub: Stub, rules: list[dict[str, Any]]) -> None:
-    stub.rules = rules
-    assert "alerts" not in recorded(Prometheus(stub.url), PrometheusConfig(stub.url), 100.0, 104.0)
+def test_a_rule_that_prometheus_lacks_or_cannot_evaluate_is_recorded_with_its_problem(stub: Stub) -> None:
+    stub.rules = [{"name": "HighErrorRate", "query": "alert_a", "duration": 60, "lastError": "bad"}]
+    found = recorded(Prometheus(stub.url), PrometheusConfig(stub.url), 100.0, 104.0)
+    assert found["rules"] == {"HighErrorRate": {"held": 60.0, "problem": "bad"}, "SlowAPIResponse": MISSING}
+    assert found["alerts"] == {}
+
+
+def test_a_prometheus_that_is_not_asked_for_alerts_records_none(stub: Stub) -> None:
+    found = recorded(Prometheus(stub.url), PrometheusConfig(stub.url, alerts=()), 100.0, 104.0)
+    assert (found["rules"], found["alerts"]) == ({}, {})
 
 
 def test_a_long_time_is_asked_in_fewer_points(stub: Stub) -> None:
