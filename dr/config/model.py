@@ -20,6 +20,12 @@ Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
+def _without_login(field: str, url: str) -> None:
+    """Raises ValueError for a URL with an @, wherever: its login would stand in every report. It is not repeated."""
+    if "@" in url:
+        raise ValueError(f"{field} has a login in it, or an @ that could end one: dr sends none, so write it without")
+
+
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A database role and where its password is found."""
 
@@ -65,6 +71,10 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields that a good answer has; empty: any JSON object is one."""
     volatile: tuple[str, ...] = ("prediction_id", "created_at")
     """Fields of an answer that differ every time and are left out when answers are compared."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a URL with a login."""
+        _without_login("service.url", self.url)
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +131,10 @@ class PrometheusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: tuple[str, ...] = ("HighErrorRate", "SlowAPIResponse")
     """Its alert rules of which a drill tells whether they would have fired; empty: that is not asked."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a URL with a login."""
+        _without_login("prometheus.url", self.url)
+
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A system under drill, pinned."""
@@ -153,6 +167,10 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fallback: dict[str, object] = {}
     """Prepared for the night when the source is gone and no profile of it was ever stored: what a restore on call then
     passes, unless ``--set`` says otherwise; the same names."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an endpoint with a login."""
+        _without_login("endpoint", self.endpoint)
 
 
 class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

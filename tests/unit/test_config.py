@@ -77,6 +77,29 @@ def test_a_secret_itself_is_refused_when_the_configuration_is_read(tmp_path: Pat
     assert "hunter2" not in str(refused.value)
 
 
+SERVICE = "command: [serve], login: u, requests: [{}]"
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("endpoint: 'https://dr:hunter2@rds.example.com'", "endpoint"),
+        (f"service: {{url: 'http://dr:hunter2@api.example.com', {SERVICE}}}", r"service\.url"),
+        ("prometheus: {url: 'http://dr:hunter2@prometheus:9090'}", r"prometheus\.url"),
+        ("prometheus: {url: 'http://dr:hunter2/x@prometheus:9090'}", r"prometheus\.url"),
+        ("prometheus: {url: 'hunter2@prometheus:9090'}", r"prometheus\.url"),
+    ],
+)
+def test_a_login_in_a_url_is_refused_by_its_field_and_not_repeated(tmp_path: Path, more: str, field: str) -> None:
+    database = "{name: d, harness: {user: u, secret: 'env:X'}}"
+    (tmp_path / "dr.yaml").write_text(
+        f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}, {more}}}}}"
+    )
+    with pytest.raises(UsageError, match=rf"dr\.yaml is not a valid configuration: {field} has a login") as refused:
+        load(tmp_path / "dr.yaml")
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
