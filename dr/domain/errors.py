@@ -57,6 +57,14 @@ class ProviderError(DrError):
         self.transient = transient
 
 
+class UnreachableError(ProviderError):
+    """No database server answers where one should listen: that says nothing of what it would take if it did."""
+
+
+class HiddenStandbyError(ProviderError):
+    """A database server that answers, but is a standby that takes no session at all, and so no write."""
+
+
 class DeadlineError(ProviderError):
     """A call did not reach its state before its deadline."""
 

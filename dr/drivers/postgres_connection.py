@@ -20,7 +20,14 @@ from psycopg.rows import TupleRow
 
 from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login
-from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
+from dr.domain.errors import (
+    DrError,
+    HiddenStandbyError,
+    PasswordError,
+    ProviderError,
+    RefusedError,
+    UnreachableError,
+)
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -59,6 +66,9 @@ _REFUSALS = (
     ("is not permitted to log in", "Give the role LOGIN."),
     ("does not exist", "Correct the target's database or role."),
 )
+_STANDBY = "the database system is not accepting connections"
+"""Of a standby with hot_standby off. One that is "not yet accepting connections" may be on its way to anything."""
+_ANSWER = "fatal:"
 _NO_CA = "root certificate file"
 _POLICY = "row-level security policy"
 _TLS = ("certificate", "ssl", "tls")
@@ -117,7 +127,8 @@ def _connect_error(error: psycopg.Error, server: Server, login: Login, database:
             f"The server at {server} could not be verified by TLS: {because}.",
             "Give the CA that signed its certificate as the target's database.ca.",
         )
-    return ProviderError(
+    kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError
+    return kind(
         f"The {where} cannot be reached: {because}.",
         "See whether the server runs and this machine may connect to it.",
         transient=any(sign in said for sign in _PASSING),
@@ -176,7 +187,8 @@ def connect(
     kept to also where the server stands still.
 
     Raises RefusedError where the login (PasswordError: its password), the database or the certificate is not accepted,
-    or the secret is missing, and ProviderError where the server cannot be reached.
+    or the secret is missing; UnreachableError where no server answers, HiddenStandbyError where a standby does that
+    takes no session, and ProviderError where a server does that takes none now.
     """
     role = login or database.harness
     arguments: dict[str, Any] = {

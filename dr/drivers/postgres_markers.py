@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors, sql
 
 from dr.config.model import DatabaseConfig
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import HiddenStandbyError, ProviderError, RefusedError, UnreachableError
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, Server, connect, reason, translated
 
@@ -46,16 +46,24 @@ def read_markers(server: Server, database: DatabaseConfig, table: str) -> dict[s
 def attempt_write(old: Server, new: Server, database: DatabaseConfig, table: str) -> dict[str, Any]:
     """Try to write one row to ``old``: {outcome: accepted (with rows: what it took), read-only, refused, unreachable}.
 
+    Refused is said by a standby that takes no session alone: a server that starts, ends or has no room may take writes
+    a moment later, and one that does not take this login may take another.
+
     Raises RefusedError where the attempt proves nothing: ``old`` leads to the very server that ``new`` does, it does
-    not take the login, or what became of the write is not known; ProviderError where ``new`` does not answer.
+    not take the login, or it failed the write; ProviderError where ``new`` does not answer, and a transient one where
+    ``old`` takes no session now, or breaks it off. It may be repeated: a row that was taken is found.
     """
     with connect(new, database, seconds=LOOK_SECONDS) as connection, translated("asking which server this is"):
         primary = _identity(connection)
     try:
         with connect(old, database, seconds=WRITE_SECONDS) as connection:
             return _write(connection, primary, old, table)
+    except HiddenStandbyError:
+        return {"outcome": "refused"}
+    except UnreachableError:
+        return {"outcome": "unreachable"}
     except ProviderError as error:
-        return {"outcome": "refused" if "FATAL" in str(error) else "unreachable"}
+        raise ProviderError(f"The old primary at {old} takes no write now: {error.args[0]}", transient=True) from None
 
 
 def _identity(connection: Connection) -> Any:
@@ -74,6 +82,8 @@ def _write(connection: Connection, primary: Any, old: Server, table: str) -> dic
         return {"outcome": "read-only"}
     except errors.UniqueViolation:
         pass  # an attempt before this one was taken
+    except psycopg.OperationalError as error:
+        raise ProviderError(f"The session broke off: {reason(error)}.") from None
     except psycopg.Error as error:
         raise RefusedError(f"What became of a write at the old primary {old} is not known: {reason(error)}.") from None
     return {"outcome": "accepted", "rows": [f"{OWN_SCHEMA}.{table} n={TRIED}"]}

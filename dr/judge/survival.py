@@ -242,7 +242,8 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
     if old is not None and old.get("outcome") == "unreachable":
         return unknown(demand, "The old primary did not come back: whether it would take a write is not known.")
     if old is None or old.get("outcome") not in NO_WRITE:
-        return unknown(demand, "No write was attempted at the old primary when it came back.")
+        said = str((evidence.effect("observe-old-primary") or {}).get("because", ""))
+        return unknown(demand, f"What a write comes to at the old primary is not known. {said}".rstrip())
     because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "
     return finding(demand, Status.MET, f"{because}{NO_WRITE[str(old['outcome'])]}.", 0.0)
 

@@ -84,9 +84,28 @@ def test_an_old_primary_that_became_a_hidden_standby_refuses(old: LocalServer, n
     old.run("pg_ctl", "-D", old.data, "-l", old.log_file, "-W", "start")
     if old.front:
         old.front.start()
-    assert eventually(lambda: attempt(old, new)["outcome"] != "unreachable" and attempt(old, new), 20) == {
-        "outcome": "refused"
-    }
+    assert eventually(lambda: answered(old, new), 20) == {"outcome": "refused"}
+
+
+def answered(old: LocalServer, new: LocalServer) -> dict[str, object] | None:
+    """What an attempt comes to, once the old primary has started."""
+    try:
+        found = attempt(old, new)
+    except ProviderError:
+        return None
+    return found if found["outcome"] != "unreachable" else None
+
+
+def test_an_old_primary_that_has_no_room_now_refuses_nothing_and_is_asked_again(
+    old: LocalServer, new: LocalServer
+) -> None:
+    rewritten(old, "max_connections = 5\nsuperuser_reserved_connections = 1\nmax_wal_senders = 0\n")
+    with old.superuser() as first, old.superuser() as second, old.superuser() as third, old.superuser() as fourth:
+        assert all((first, second, third, fourth))
+        with pytest.raises(ProviderError, match="takes no write now") as caught:
+            attempt(old, new)
+        assert caught.value.transient
+    assert eventually(lambda: answered(old, new), 20)["outcome"] == "accepted"
 
 
 def test_an_old_primary_that_does_not_listen_is_unreachable(old: LocalServer, new: LocalServer) -> None:

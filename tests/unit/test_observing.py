@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from dr.config.model import PrometheusConfig
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
 from dr.drivers import observing
 from dr.drivers.observing import PATIENCE, ObservingProvider, recorded, runs
@@ -258,6 +258,26 @@ def test_an_old_primary_that_stays_away_is_unreachable_once_patience_has_ended(
     (seen,), _ = observe(of, call)
     assert seen.value == {"outcome": "unreachable"}
     assert of._context.clock.now().at - began >= PATIENCE
+
+
+def test_an_old_primary_that_starts_up_is_asked_again_until_it_says_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = [ProviderError("It is starting up.", transient=True)] * 2
+
+    def attempt(*_: Any) -> dict[str, Any]:
+        if starts:
+            raise starts.pop()
+        return {"outcome": "accepted"}
+
+    monkeypatch.setattr(observing, "attempt_write", attempt)
+    of = provider(tmp_path, faults=(sys.executable, "-c", 'print(\'{"host": "127.0.0.1", "port": 7}\')'))
+    call = named(of.propose(AFTER, FACTS, RUN), "observe-old-primary")
+    (seen,), _ = observe(of, call)
+    assert seen.value == {"outcome": "accepted"}
+    starts = [ProviderError("It is starting up.", transient=True)] * 1000
+    found, result = observe(of, call)
+    assert (found, result["because"]) == ((), "It is starting up.")
 
 
 # -- Prometheus

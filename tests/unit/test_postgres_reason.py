@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
+from dr.domain.errors import DrError, HiddenStandbyError, PasswordError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Facts, Grant, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres import PostgresProvider
 from dr.drivers.postgres_connection import Server, connect, reason
@@ -22,6 +22,7 @@ NO_CA = (
     'connection to server at "h", port 5432 failed: root certificate file "/nope" does not exist\nEither provide it.'
 )
 GONE = 'connection to server at "h", port 5432 failed: Connection refused'
+FATAL = 'connection to server at "h", port 5432 failed: FATAL:  the database system is '
 NO_DATABASE = 'connection to server at "h", port 5432 failed: FATAL:  database "readmission" does not exist'
 
 
@@ -49,7 +50,13 @@ def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
         ("failed: fe_sendauth: no password supplied", PasswordError, "env:DR_SECRET"),
         (NO_CA, RefusedError, "database.ca"),
         (NO_DATABASE, RefusedError, "Correct the target's database or role."),
-        (GONE, ProviderError, "See whether the server runs"),
+        (GONE, UnreachableError, "See whether the server runs"),
+        ("failed: timeout expired", UnreachableError, "See whether the server runs"),
+        (f"{FATAL}not accepting connections\nDETAIL:  Hot standby mode is disabled.", HiddenStandbyError, "See"),
+        (f"{FATAL}not yet accepting connections", ProviderError, "See whether the server runs"),
+        (f"{FATAL}starting up", ProviderError, "See whether the server runs"),
+        (f"{FATAL}in recovery mode", ProviderError, "See whether the server runs"),
+        ("failed: FATAL:  sorry, too many clients already", ProviderError, "See whether the server runs"),
     ],
 )
 def test_a_login_that_fails_says_what_to_do(

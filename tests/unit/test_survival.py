@@ -256,6 +256,14 @@ def test_an_attempt_at_the_old_primary_of_unknown_outcome_proves_nothing() -> No
     assert found.status is Status.INCONCLUSIVE
 
 
+def test_an_old_primary_that_took_no_session_is_told_with_its_words() -> None:
+    of = make()
+    found = run_of(of, seen(of, old_primary=None))
+    starts = Entry(99, stamp(9.0), "effect", "observe-old-primary", {"because": "It is starting up."}, "", "")
+    judged = judge("split-brain", replace(found, entries=(*found.entries, starts)))
+    assert (judged.status, judged.because.endswith("is not known. It is starting up.")) == (Status.INCONCLUSIVE, True)
+
+
 def test_ranges_alone_are_those_of_first_attempts() -> None:
     of = make()
     plain = tuple(
