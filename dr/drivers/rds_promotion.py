@@ -163,7 +163,8 @@ def _promote(target: Target, objective: float, named: str, facts: Facts, run: Ru
     others = [_compared(one) for one in replicas_of(target.instance, facts) if one not in replicas]
     promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
     if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
-        promotion = replace(promotion, args={**promotion.args, "old": _address(known)})
+        old = {**_address(known), "resource_id": known.get("DbiResourceId", "")}
+        promotion = replace(promotion, args={**promotion.args, "old": old})
     return (_choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""), promotion)
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.domain.errors import DrError, HiddenStandbyError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Observation, Progress, Resource
+from dr.domain.names import same
 from dr.drivers import rds_failover, rds_promotion
 from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_failover import CLOCKS, Course, course
@@ -257,7 +258,8 @@ class Takeover:
             "available_at": self._at.now(),
         }
         if "old" in result:
-            done["old_primary"] = self._old_primary(result["old"])
+            done |= self._old_primary(result["old"])
+            done["old_status"] = self._shown(str(result["source"]), result["old"])
         return Progress(True, done, observations=(self._failover(found, seen, **more),))
 
     def _backups_before(self, found: Resource, planned_at: float) -> list[str]:
@@ -275,20 +277,33 @@ class Takeover:
         asked = {"DBInstanceIdentifier": found.identifier, "SnapshotType": "automated"}
         return self._client.pages("DescribeDBSnapshots", "DBSnapshots", asked)
 
-    def _old_primary(self, place: Mapping[str, Any]) -> str:
-        """What the source that was replaced is by now: "primary", "recovering", "unreachable"; "": not known.
+    def _old_primary(self, place: Mapping[str, Any]) -> dict[str, str]:
+        """What the source that was replaced says it is by now, and why that is not known (docs/design.md, ``promote``).
 
         Asked once, since clients wait to be led away.
         """
         if not place["host"]:
-            return ""
+            return {"old_primary": "", "old_because": "where it listens is not known."}
         try:
             own = self._servers.standing(str(place["host"]), int(place["port"]))
-        except ProviderError as error:
-            return "" if "FATAL" in str(error) else "unreachable"  # what has no room, or starts, is there
+        except UnreachableError as error:
+            return {"old_primary": "unreachable", "old_because": str(error)}
+        except HiddenStandbyError:
+            return {"old_primary": "recovering"}
+        except DrError as error:  # what has no room, starts, or does not take the login, is there
+            return {"old_primary": "", "old_because": str(error)}
+        return {"old_primary": "recovering" if own.recovering else "primary"}
+
+    def _shown(self, source: str, old: Mapping[str, Any]) -> str | None:
+        """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known."""
+        try:
+            rows = self._client.pages("DescribeDBInstances", "DBInstances", {})
         except DrError:
-            return ""  # it does not take the login: it may be anything
-        return "recovering" if own.recovering else "primary"
+            return None  # clients wait: it is not asked again
+        key, name = (
+            ("DbiResourceId", old["resource_id"]) if old.get("resource_id") else ("DBInstanceIdentifier", source)
+        )
+        return next((str(row["DBInstanceStatus"]) for row in rows if same(str(row.get(key, "")), str(name))), "")
 
     def _takes_writes(self, found: Resource) -> str:
         """Why it does not take writes, or "": asked of itself whatever RDS calls it, for the sake of the moment."""

@@ -30,11 +30,9 @@ NO_WRITE = {
 server that did not come back may yet take writes."""
 PROMOTION = "promote"
 """The id of the planned call that makes a replica the primary (docs/design.md)."""
-NO_PRIMARY = {
-    "recovering": "answers, but takes no write: it recovers",
-    "unreachable": "could not be reached any more",
-}
-"""What the old source should say of itself after a promotion."""
+ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials"})
+"""What RDS shows of a source whose server does not run, nor comes back by itself; "": it shows it no more."""
+FENCE = "Keep clients away from it: take its security group's inbound rules out, or delete it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +247,27 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
 
 
 def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
-    """By what the source that a promotion replaced said of itself after that."""
+    """By what the source that a promotion replaced said of itself after that, and where it said nothing, by RDS.
+
+    Silence alone proves nothing: a host that hung goes on, and takes the writes of whoever still reaches it.
+    """
     effect = evidence.effect(PROMOTION) or {}
-    said, old = effect.get("old_primary"), effect.get("source", "the old primary")
+    said, old, shown = effect.get("old_primary"), effect.get("source", "the old primary"), effect.get("old_status")
     if said == "primary":
         return finding(demand, Status.MISSED, f"{old} still answers as a primary: writes may go to both.")
-    if said not in NO_PRIMARY:
-        return unknown(demand, f"Whether {old} still answers as a primary is not known.")
-    return finding(demand, Status.MET, f"{old} {NO_PRIMARY[str(said)]}.")
+    if said == "recovering":
+        return finding(demand, Status.MET, f"{old} answers, but takes no write: it recovers.")
+    if said != "unreachable":
+        because = f" ({effect['old_because'].rstrip('.')})" if effect.get("old_because") else ""
+        return unknown(demand, f"Whether {old} still answers as a primary is not known{because}. {FENCE}")
+    if shown is None:
+        return unknown(demand, f"{old} does not answer, and what RDS shows of it could not be read. {FENCE}")
+    if shown not in ENDED:
+        return unknown(
+            demand, f"{old} does not answer, but RDS shows it as {shown}: it may go on and take writes. {FENCE}"
+        )
+    told = f"as {shown}" if shown else "no more"
+    return finding(demand, Status.MET, f"{old} could not be reached any more, and RDS shows it {told}.")
 
 
 def _keys(markers: Sequence[Marker]) -> list[tuple[int, int]]:

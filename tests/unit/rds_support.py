@@ -9,7 +9,7 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Settings, Target
-from dr.domain.errors import DrError, ProviderError
+from dr.domain.errors import DrError, UnreachableError
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity, Stamp
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds_errors import from_code
@@ -86,7 +86,7 @@ class FakeServers:
     """What servers say of themselves, by their address's first word; an error is raised instead."""
 
     def __init__(self, **standings: Standing | DrError) -> None:
-        gone = ProviderError("The source does not answer.", transient=True)
+        gone = UnreachableError("The source does not answer.", transient=True)
         self.standings: dict[str, Standing | DrError] = {SOURCE: gone}
         self.standings |= {name.replace("_", "-"): standing for name, standing in standings.items()}
         self.log: int | DrError = gone

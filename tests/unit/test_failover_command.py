@@ -17,7 +17,15 @@ from dr.cli import cli
 from dr.cli.common import rendered
 from dr.config.context import Context
 from dr.config.model import Login, PoolerConfig, ServiceConfig, Settings
-from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError, RefusedError
+from dr.domain.errors import (
+    DeadlineError,
+    DrError,
+    HaltedError,
+    HiddenStandbyError,
+    ProviderError,
+    RefusedError,
+    UnreachableError,
+)
 from dr.domain.model import Call, Facts, Grant, Status
 from dr.drivers.moving import MovingProvider
 from dr.drivers.postgres_replicas import Standing
@@ -33,6 +41,7 @@ ONE, TWO = f"{SOURCE}-replica-1", f"{SOURCE}-replica-2"
 POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:X"), "/none")
 SETTINGS = Settings(targets={"prod": target(), "pooled": target(pooler=POOLER)})
 PRIMARY, UNKNOWN = Standing(False, None, None, None), Status.INCONCLUSIVE
+SILENT = UnreachableError("The database cannot be reached: timeout expired.", transient=True)
 LOST = Facts(0.0, "", "")
 """The provider shows no source any more."""
 
@@ -181,11 +190,14 @@ def promoting(night: Night) -> None:
     [
         (PRIMARY, Status.MISSED, 1),
         (Standing(True, 9, 9, 1.0), Status.MET, 4),
-        (ProviderError("The database cannot be reached: timeout expired.", transient=True), Status.MET, 4),
+        (HiddenStandbyError("It is not accepting connections."), Status.MET, 4),
+        (SILENT, UNKNOWN, 4),
+        (ProviderError("The database took too long: asking how far it is."), UNKNOWN, 4),
+        (ProviderError("Terminated by an administrator's command.", transient=True), UNKNOWN, 4),
         (ProviderError("It cannot be reached: FATAL:  sorry, too many clients already.", transient=True), UNKNOWN, 4),
         (RefusedError("Logging in was refused."), UNKNOWN, 4),
     ],
-    ids=["primary", "recovering", "unreachable", "no room", "login refused"],
+    ids=["primary", "recovering", "hidden", "silent", "too long", "ended", "no room", "login refused"],
 )
 def test_after_a_promotion_the_old_source_is_asked_whether_it_still_is_a_primary(
     night: Night, old: Standing | DrError, status: Status, code: int
@@ -199,6 +211,47 @@ def test_after_a_promotion_the_old_source_is_asked_whether_it_still_is_a_primary
     assert exit_code(outcome) == code, "nobody measured the service"
     if status is Status.MISSED:
         assert found.because == f"{SOURCE} still answers as a primary: writes may go to both."
+
+
+@pytest.mark.parametrize("shown", ["deleting", "stopped", "failed", "gone"])
+def test_a_source_that_does_not_answer_is_no_primary_where_rds_shows_that_it_does_not_run(
+    night: Night, shown: str
+) -> None:
+    promoting(night)
+    night.fake.rows[SOURCE]["DBInstanceStatus"] = shown
+    if shown == "gone":
+        meanwhile = night.fake.then
+
+        def delete(row: dict[str, Any]) -> None:
+            meanwhile(row)
+            night.fake.rows.pop(SOURCE, None)
+
+        night.fake.then = delete
+    outcome = night.go("best", "pooled")
+    found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
+    assert found.status is Status.MET, found.because
+    assert found.because.endswith("shows it no more." if shown == "gone" else f"shows it as {shown}.")
+
+
+@pytest.mark.parametrize("shown", ["available", "stopping", "storage-full", "renamed"])
+def test_one_that_does_not_answer_and_may_go_on_is_to_be_fenced(night: Night, shown: str) -> None:
+    promoting(night)
+    meanwhile = night.fake.then
+
+    def change(row: dict[str, Any]) -> None:
+        meanwhile(row)
+        if shown == "renamed" and SOURCE in night.fake.rows:
+            old = night.fake.rows.pop(SOURCE)
+            night.fake.rows["aside"] = {**old, "DBInstanceIdentifier": "aside"}
+
+    if shown != "renamed":
+        night.fake.rows[SOURCE]["DBInstanceStatus"] = shown
+    night.fake.then = change
+    outcome = night.go("best", "pooled")
+    found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
+    assert (found.status, exit_code(outcome)) == (UNKNOWN, 4)
+    assert f"RDS shows it as {'available' if shown == 'renamed' else shown}: it may go on" in found.because
+    assert "Keep clients away from it" in found.because
 
 
 def test_a_source_that_is_gone_and_was_never_seen_cannot_be_asked(night: Night) -> None:

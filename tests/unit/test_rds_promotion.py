@@ -115,7 +115,7 @@ def test_a_promotion_on_call_asks_both_replicas_and_keeps_the_sources_backups() 
     assert promote.args["parameters"] == {"BackupRetentionPeriod": 30, "PreferredBackupWindow": "02:00-02:30"}
     assert promote.touches == (ONE, TWO)
     assert (promote.undo, promote.takes_over, promote.deadline) == (None, True, 2400.0)
-    assert promote.args["old"] == {"host": f"{SOURCE}.example.com", "port": 5432}
+    assert promote.args["old"] == {"host": f"{SOURCE}.example.com", "port": 5432, "resource_id": "db-SOURCE"}
 
 
 def test_a_named_replica_alone_is_touched_and_the_others_are_asked_to_compare() -> None:
