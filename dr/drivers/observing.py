@@ -80,6 +80,7 @@ class ObservingProvider:
                 "host": found.server.host,
                 "port": found.server.port,
                 "replicas": _replicas(found.identifier, facts),
+                "places": _places(found.identifier, facts),
             }
             return (service, _call(verb, "replication", "observe-replication", "prepare", args))
         if found is None and not promoted:
@@ -130,10 +131,15 @@ class ObservingProvider:
         return [Observation("service-process", SOURCE, {"started": float(found[1])}, self._now())]
 
     def _replication(self, args: Mapping[str, Any]) -> Sequence[Observation]:
-        """How many servers stream from the source, and for how many of them its commits wait."""
-        server = _server(args)
-        seen = Servers(self._target.database).followed(server.host, server.port)
-        value = {"standbys": seen.standbys, "synchronous": seen.synchronous, "replicas": int(args["replicas"])}
+        """How many servers stream from the source, for how many of them its commits wait, and how many are replicas.
+
+        No sender tells whose it is, so each replica is asked whether it streams.
+        """
+        server, servers = _server(args), Servers(self._target.database)
+        streaming = sum(_receives(servers, _server(place)) for place in args["places"])
+        seen = servers.followed(server.host, server.port)
+        value = {"standbys": seen.standbys, "synchronous": seen.synchronous, "commit": seen.commit}
+        value |= {"replicas": int(args["replicas"]), "streaming": streaming}
         return [Observation("replication", SOURCE, value, self._now())]
 
     def _markers(self, args: Mapping[str, Any]) -> Sequence[Observation]:
@@ -216,6 +222,19 @@ def _replicas(source: str, facts: Facts) -> int:
     shown = (one.attributes for one in facts.resources if one.kind == "instance" and same(one.identifier, source))
     named = next(shown, {}).get("ReadReplicaDBInstanceIdentifiers") or ()
     return max(len(named), len(replicas_of(source, facts)))
+
+
+def _places(source: str, facts: Facts) -> list[dict[str, Any]]:
+    """Where the replicas of ``source`` listen that can be asked: those of other regions are only named."""
+    ends = (one.attributes.get("Endpoint") or {} for one in replicas_of(source, facts))
+    return [{"host": end["Address"], "port": end["Port"]} for end in ends if end.get("Address")]
+
+
+def _receives(servers: Servers, at: Server) -> bool:
+    try:
+        return servers.receives(at.host, at.port)
+    except DrError:
+        return False  # then nothing shows that it is among those that stream
 
 
 def _server(args: Mapping[str, Any]) -> Server:

@@ -1,8 +1,8 @@
 """What a replica has received and replayed, and what its source has written and who follows it: asked of each server
 itself.
 
-Called by: ``dr.drivers.rds_takeover`` and ``dr.drivers.observing``. Only who follows a server needs a right beyond that
-to log in.
+Called by: ``dr.drivers.rds_takeover`` and ``dr.drivers.observing``. Only who follows a server, and whether one streams,
+need a right beyond that to log in.
 """
 
 from __future__ import annotations
@@ -27,11 +27,18 @@ select pg_is_in_recovery(),
 _FOLLOWED = """
 select count(*) filter (where state = 'streaming'),
        count(*) filter (where state = 'streaming' and sync_state in ('sync', 'quorum')),
-       count(*) filter (where state is null)
+       count(*) filter (where state is null),
+       current_setting('synchronous_commit')
   from pg_stat_replication as r
  where not exists (select from pg_replication_slots as s where s.active_pid = r.pid and s.slot_type = 'logical')
 """
 """Who decodes the log takes nobody's place, and is left out. To a role that may not look, a row shows its pid alone."""
+
+_RECEIVES = """
+select exists (select from pg_stat_wal_receiver
+                where status = 'streaming' and last_msg_receipt_time > clock_timestamp() - interval '10 s')
+"""
+"""Markers are written while this is asked, so that one whose wire was cut has been without a word for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How many servers stream from a primary, and for how many of them a commit waits."""
+    """How many servers stream from a primary, for how many of them a commit waits, and what it waits for (the setting
+    synchronous_commit) in the harness's own sessions."""
 
     standbys: int
     synchronous: int
+    commit: str
 
 
 class Servers:
@@ -69,13 +78,17 @@ class Servers:
 
     def followed(self, host: str, port: int) -> Followed:
         """Who streams from a server. Raises as ``standing``, and RefusedError where the role may not see that."""
-        standbys, synchronous, hidden = self._row(host, port, _FOLLOWED)
+        standbys, synchronous, hidden, commit = self._row(host, port, _FOLLOWED)
         if hidden:
             raise RefusedError(
                 f"The harness's role may not see how the source at {host}:{port} replicates.",
                 "Give it pg_read_all_stats.",
             )
-        return Followed(int(standbys), int(synchronous))
+        return Followed(int(standbys), int(synchronous), str(commit))
+
+    def receives(self, host: str, port: int) -> bool:
+        """Whether a replica says that it streams now; not where it may not be asked that. Raises as ``standing``."""
+        return bool(self._row(host, port, _RECEIVES)[0])
 
     def _row(self, host: str, port: int, query: str) -> tuple[Any, ...]:
         from dr.drivers.postgres_connection import Server, connect, translated  # psycopg is slow to import

@@ -139,20 +139,47 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     doubt = found.doubt or _luck(evidence)
     if doubt:
         return finding(demand, Status.INCONCLUSIVE, f"{doubt} {because}", count)
-    return finding(demand, Status.MET, because, count)
+    return finding(demand, Status.MET, f"{because}{_unseen(evidence)}", count)
 
 
 def _luck(evidence: Evidence) -> str:
-    """Why an absence of losses proves nothing: the standby that took over was seen to be asynchronous; else "".
+    """Why an absence of losses proves nothing: commits did not wait, or may not have; else "".
 
-    A server that restarts where it is needs no standby. Beyond the read replicas nothing may show, as on RDS.
+    A server that restarts where it is needs no standby. A replica is known by its own word that it streams; what
+    streams besides is taken for the standby.
     """
     seen = evidence.observed("replication", "source")
-    if seen is None or not any(call.id == FAILOVER for call in evidence.record.plan.calls):
+    if seen is not None and seen.get("commit") == "off":
+        return "Commits did not wait for the disk (synchronous_commit is off), so that nothing is gone is luck."
+    if not _fails_over(evidence):
         return ""
-    if int(seen["standbys"]) <= int(seen["replicas"]) or int(seen["synchronous"]):
+    if seen is None:
+        why = str((evidence.effect("observe-replication") or {}).get("because", ""))
+        return f"Whether a standby streams asynchronously was not observed before the disaster. {why}".rstrip()
+    if int(seen["synchronous"]):
+        local = "Commits did not wait for the standby (synchronous_commit is local), so that nothing is gone is luck."
+        return local if seen.get("commit") == "local" else ""
+    standbys, streaming = int(seen["standbys"]), int(seen.get("streaming", 0))
+    if standbys <= streaming:
         return ""
-    return "The standby was asynchronous before the disaster, so that nothing is gone is luck."
+    if standbys > int(seen["replicas"]):
+        return "The standby was asynchronous before the disaster, so that nothing is gone is luck."
+    return (
+        f"{standbys} servers streamed asynchronously before the disaster, and only {streaming} are known to be read"
+        " replicas: where another is the standby, that nothing is gone is luck."
+    )
+
+
+def _unseen(evidence: Evidence) -> str:
+    """What a met finding takes on trust: the standby of RDS follows beneath PostgreSQL, where nobody can look."""
+    seen = evidence.observed("replication", "source")
+    if not _fails_over(evidence) or seen is None or int(seen["synchronous"]):
+        return ""
+    return " No standby showed in pg_stat_replication, as on RDS: that it was synchronous was not observed."
+
+
+def _fails_over(evidence: Evidence) -> bool:
+    return any(call.id == FAILOVER for call in evidence.record.plan.calls)
 
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:

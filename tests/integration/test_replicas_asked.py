@@ -46,12 +46,21 @@ def test_a_primary_tells_who_follows_it_and_for_whom_its_commits_wait(
     primary, _ = pair
     with primary.connect(DATABASE) as session:
         session.execute("CREATE ROLE watching LOGIN PASSWORD 'watching' IN ROLE pg_read_all_stats")
-    assert followed(primary, tmp_path, "watching") == Followed(1, 0)
+    assert followed(primary, tmp_path, "watching") == Followed(1, 0, "on")
     set_synchronous(primary, "replica")
-    assert followed(primary, tmp_path, "watching") == Followed(1, 1)
+    assert followed(primary, tmp_path, "watching") == Followed(1, 1, "on")
     set_synchronous(primary, "")
     with pytest.raises(RefusedError, match="Give it pg_read_all_stats"):
         followed(primary, tmp_path, "plain")
+
+
+def test_a_replica_says_whether_it_streams_and_a_primary_that_it_does_not(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    primary, replica = pair
+    servers = asking(primary, tmp_path)
+    eventually(lambda: servers.receives("localhost", replica.port))
+    assert not servers.receives("localhost", primary.port)
 
 
 def test_a_replica_is_asked_before_and_after_its_promotion(pair: tuple[Server, Server], tmp_path: Path) -> None:

@@ -112,11 +112,17 @@ def test_before_the_disaster_the_services_process_is_looked_at(tmp_path: Path, s
     assert (seen.what, seen.path, seen.value) == ("service-process", "source", {"started": 1795417000.25})
 
 
+def at(name: str) -> dict[str, Any]:
+    return {"Endpoint": {"Address": f"{name}.example", "Port": 5432}}
+
+
 def listed(**attributes: Any) -> Facts:
     """The source, and two replicas of it in its own region."""
     source = Resource("instance", "Source-DB", "available", {}, {**ENDPOINT, **attributes})
     link = {"ReadReplicaSourceDBInstanceIdentifier": "source-db"}
-    return Facts(0.0, "", "", (source, *(Resource("instance", name, "available", {}, link) for name in "ab")))
+    return Facts(
+        0.0, "", "", (source, *(Resource("instance", name, "available", {}, {**link, **at(name)}) for name in "ab"))
+    )
 
 
 def test_before_the_disaster_the_source_is_asked_who_follows_it(
@@ -126,15 +132,21 @@ def test_before_the_disaster_the_source_is_asked_who_follows_it(
 
     def followed(_: Servers, *at: Any) -> Followed:
         asked.append(at)
-        return Followed(3, 1)
+        return Followed(3, 1, "on")
+
+    def receives(_: Servers, host: str, port: int) -> bool:
+        if host == "b.example":
+            raise RefusedError("Logging in was refused.")
+        return port == 5432
 
     monkeypatch.setattr(Servers, "followed", followed)
+    monkeypatch.setattr(Servers, "receives", receives)
     of = provider(tmp_path)
     call = named(of.propose(BEFORE, listed(), RUN), "observe-replication")
     assert (call.touches, call.fault, call.undo) == ((), False, None), "a pure read"
     (seen,), _ = observe(of, call)
     assert (seen.what, seen.path) == ("replication", "source")
-    assert seen.value == {"standbys": 3, "synchronous": 1, "replicas": 2}
+    assert seen.value == {"standbys": 3, "synchronous": 1, "commit": "on", "replicas": 2, "streaming": 1}
     assert asked == [("db.example", 5432)]
 
 

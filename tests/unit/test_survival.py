@@ -130,10 +130,16 @@ def test_writes_acknowledged_after_the_rows_were_read_prove_nothing() -> None:
     assert judge("acknowledged", run_of(gone, early)).status is Status.MET
 
 
-def followed(of: Written, standbys: int, synchronous: int, *calls: Call) -> Evidence:
+def followed(
+    of: Written, standbys: int, synchronous: int, *calls: Call, streaming: int = 2, commit: str = "on"
+) -> Evidence:
     """A run that saw who streamed from the source, which had two read replicas; ``calls``: planned, too."""
-    value = {"standbys": standbys, "synchronous": synchronous, "replicas": 2}
-    found = run_of(of, (Observation("replication", "source", value, DISASTER - 5), *of.observed()))
+    value = {"standbys": standbys, "synchronous": synchronous, "replicas": 2, "streaming": streaming, "commit": commit}
+    seen = Observation("replication", "source", value, DISASTER - 5)
+    return planning(run_of(of, (seen, *of.observed())), *calls)
+
+
+def planning(found: Evidence, *calls: Call) -> Evidence:
     plan = replace(found.record.plan, calls=(*found.record.plan.calls, *calls))
     return replace(found, record=replace(found.record, plan=plan))
 
@@ -150,11 +156,53 @@ def test_with_an_asynchronous_standby_that_nothing_is_gone_is_luck() -> None:
     assert judge("acknowledged", followed(make(ASYNC), 3, 0, FAILED_OVER)).status is Status.MISSED
 
 
+@pytest.mark.parametrize(("standbys", "streaming"), [(2, 1), (1, 0)])
+def test_what_streams_and_is_not_known_to_be_a_replica_may_be_an_asynchronous_standby(
+    standbys: int, streaming: int
+) -> None:
+    found = judge("acknowledged", followed(make(), standbys, 0, FAILED_OVER, streaming=streaming))
+    assert found.status is Status.INCONCLUSIVE
+    assert f"{standbys} servers streamed asynchronously" in found.because
+    assert f"only {streaming} are known to be read replicas" in found.because
+
+
 @pytest.mark.parametrize(
-    ("standbys", "synchronous"), [(3, 1), (2, 0), (0, 0)], ids=["synchronous", "not shown", "nobody streams"]
+    ("standbys", "synchronous", "streaming"),
+    [(3, 1, 2), (2, 1, 0), (2, 0, 2), (0, 0, 0)],
+    ids=["synchronous", "replicas cannot be asked", "not shown", "nobody streams"],
 )
-def test_what_is_seen_of_no_asynchronous_standby_takes_nothing_away(standbys: int, synchronous: int) -> None:
-    assert judge("acknowledged", followed(make(), standbys, synchronous, FAILED_OVER)).status is Status.MET
+def test_what_is_seen_of_no_asynchronous_standby_takes_nothing_away(
+    standbys: int, synchronous: int, streaming: int
+) -> None:
+    found = judge("acknowledged", followed(make(), standbys, synchronous, FAILED_OVER, streaming=streaming))
+    assert found.status is Status.MET
+    assert ("that it was synchronous was not observed" in found.because) is (synchronous == 0)
+
+
+def test_where_nobody_looked_who_streams_that_nothing_is_gone_proves_nothing() -> None:
+    unseen = planning(run_of(make()), FAILED_OVER)
+    found = judge("acknowledged", unseen)
+    assert (found.status, "was not observed before the disaster" in found.because) == (Status.INCONCLUSIVE, True)
+    because = Entry(99, stamp(-5.0), "effect", "observe-replication", {"because": "The role may not see."}, "", "")
+    told = judge("acknowledged", replace(unseen, entries=(*unseen.entries, because)))
+    assert "The role may not see." in told.because
+
+
+@pytest.mark.parametrize(
+    ("commit", "synchronous", "calls", "status"),
+    [
+        ("off", 1, (FAILED_OVER,), Status.INCONCLUSIVE),
+        ("off", 0, (), Status.INCONCLUSIVE),  # of a crash alone the newest commits are gone, too
+        ("local", 1, (FAILED_OVER,), Status.INCONCLUSIVE),
+        ("local", 0, (FAILED_OVER,), Status.MET),  # beneath PostgreSQL the standby gets what the disk does
+        ("remote_write", 1, (FAILED_OVER,), Status.MET),
+    ],
+)
+def test_commits_that_do_not_wait_prove_nothing_by_what_is_there(
+    commit: str, synchronous: int, calls: tuple[Call, ...], status: Status
+) -> None:
+    found = judge("acknowledged", followed(make(), 2 + synchronous, synchronous, *calls, commit=commit))
+    assert (found.status, "is luck" in found.because) == (status, status is Status.INCONCLUSIVE)
 
 
 def test_a_server_that_restarts_where_it_is_needs_no_standby() -> None:
