@@ -169,12 +169,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a poll saw. ``result`` goes into the ledger when ``done``; ``note`` is for the person who waits."""
+    """What a poll saw. ``result`` goes into the ledger when ``done``; ``note`` is for the person who waits.
+
+    ``busy``: it is the poll that works, and nothing is waited for, so that the next one follows at once.
+    """
 
     done: bool
     result: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     observations: tuple[Observation, ...] = ()
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Baseline, Fingerprint, Grant, Repeat
 from dr.drivers.asking import ask_golden
 from dr.drivers.examine import active_model
-from dr.drivers.fingerprint import differences, take_fingerprint
+from dr.drivers.fingerprint import differences, summing, take_fingerprint
 from dr.drivers.postgres_connection import Connection, connect
 from dr.drivers.postgres_source import Source, artifacts_of, locate
+from dr.drivers.steps import Steps, at_once
 from dr.evidence.baselines import BaselineStore
 
 AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str]], Mapping[str, str]]
@@ -47,11 +48,16 @@ def _name(fingerprint: Fingerprint) -> str:
 
 
 def repeat_baseline(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Baseline:
+    """``repeating`` at once."""
+    return at_once(repeating(connection, baseline, include))
+
+
+def repeating(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Steps[Baseline]:
     """``baseline`` with one more repeat: its tables summed again under its own filter, its objects read again.
 
     Raises RefusedError where too many transactions have passed to filter by it.
     """
-    again = take_fingerprint(connection, baseline.fingerprint.snapshot, include)
+    again = yield from summing(connection, baseline.fingerprint.snapshot, include)
     totals = {name: table.total for name, table in again.tables.items()}
     repeat = Repeat(again.at, differences(baseline.fingerprint, again), totals)
     return replace(baseline, repeats=(*baseline.repeats, repeat))

@@ -5,7 +5,7 @@ Called by: ``dr.drivers.postgres``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,16 @@ import msgspec
 
 from dr.config.context import Context
 from dr.domain.errors import DrError, EvidenceError
-from dr.domain.model import Baseline, Observation, Progress
+from dr.domain.model import Baseline, Fingerprint, Observation, Progress
 from dr.drivers import examine
-from dr.drivers.baseline import repeat_baseline
-from dr.drivers.fingerprint import major_version, take_fingerprint
+from dr.drivers.baseline import repeating
+from dr.drivers.fingerprint import major_version, summing
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset
 from dr.drivers.postgres_connection import Connection, Server, connect
 from dr.drivers.postgres_source import Source, artifacts_of
 from dr.drivers.postgres_victims import victim_table
+from dr.drivers.steps import Steps, working
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
 from dr.evidence.samples import markers_file
 from dr.meter.mark import marker_table
@@ -44,20 +45,25 @@ class Examination:
         self._resolution = float(args["resolution"])
         self._source = Source.from_args(args["source"]) if args["source"] else None
 
-    def steps(self) -> Iterator[Progress]:
-        """Each step's observations; the last one is done. Raises ProviderError where the copy cannot be reached."""
-        baseline, notes = self.find_baseline()
+    def steps(self) -> Steps[None]:
+        """Each step's observations, the last one done; in between each table, foreign key and index by its name.
+
+        Raises ProviderError where the copy cannot be reached.
+        """
+        baseline, notes = yield from self.find_baseline()
         rows = {name: table.rows for name, table in baseline.fingerprint.tables.items()} if baseline else {}
         with connect(self._copy, self._database) as connection:
-            baseline = self._across_majors(connection, baseline)
+            baseline = yield from self._across_majors(connection, baseline)
             first = self._context.clock.now().at if examine.answers(connection, rows) else None
             covers = Observation("baseline", "source", None if baseline is None else msgspec.to_builtins(baseline))
-            yield Progress(False, note="examining the logins", observations=(covers,))
+            yield working("examining the logins", (covers,))
             yield self._saw("every table", logins=examine.logins(self._copy, self._database))
-            yield self._saw("the foreign keys", fingerprint=self._fingerprint(connection, baseline))
-            keys = {"foreign-keys": examine.foreign_keys(connection)}
-            yield self._saw("the indexes", **keys)
-            yield self._saw("what is left", indexes=examine.indexes(connection))
+            sums = yield from self._fingerprint(connection, baseline)
+            yield self._saw("the foreign keys", fingerprint=msgspec.to_builtins(sums))
+            keys = yield from examine.foreign_keys(connection)
+            yield self._saw("the indexes", **{"foreign-keys": keys})
+            indexes = yield from examine.indexes(connection)
+            yield self._saw("what is left", indexes=indexes)
             last = self._saw("", model=self._model(connection, baseline), **self._own(connection, baseline))
         seen = (*last.observations, *self._clock(notes))
         yield Progress(True, {"first_correct_at": first, "notes": notes}, observations=seen)
@@ -76,19 +82,13 @@ class Examination:
 
     def _saw(self, following: str, **observed: Any) -> Progress:
         seen = tuple(Observation(what, PATH, value) for what, value in observed.items())
-        return Progress(False, note=f"examining {following}", observations=seen)
+        return working(f"examining {following}", seen)
 
-    def _fingerprint(self, connection: Connection, baseline: Baseline | None) -> Any:
+    def _fingerprint(self, connection: Connection, baseline: Baseline | None) -> Steps[Fingerprint]:
         if baseline is None:
-            return msgspec.to_builtins(take_fingerprint(connection))
-        return msgspec.to_builtins(
-            take_fingerprint(
-                connection,
-                baseline.fingerprint.snapshot,
-                self._included(baseline),
-                portable=major_version(connection) != baseline.fingerprint.major,
-            )
-        )
+            return summing(connection, of="the copy")
+        snapshot, portable = baseline.fingerprint.snapshot, major_version(connection) != baseline.fingerprint.major
+        return summing(connection, snapshot, self._included(baseline), portable=portable, of="the copy")
 
     def _included(self, baseline: Baseline) -> tuple[str, ...]:
         victims = f"{OWN_SCHEMA}.{victim_table(self._run)}"
@@ -111,7 +111,7 @@ class Examination:
 
     # -- what the copy is compared with
 
-    def find_baseline(self) -> tuple[Baseline | None, list[str]]:
+    def find_baseline(self) -> Steps[tuple[Baseline | None, list[str]]]:
         """The one that covers the recovery point: the run's own, a stored one, or one repeated now on the source."""
         if self._point is None:
             return None, ["the recovery point's time is not known"]
@@ -119,7 +119,7 @@ class Examination:
         found = covering(known, self._point, self._resolution)
         if found is not None:
             return found, notes
-        return self._repeated_now(known, notes)
+        return (yield from self._repeated_now(known, notes))
 
     def _known(self) -> tuple[list[Baseline], list[str]]:
         stored, problems = BaselineStore(self._context.home, self._context.name).load(self._context.target.instance)
@@ -132,7 +132,7 @@ class Examination:
                 notes.append(str(error))
         return known, notes
 
-    def _repeated_now(self, known: list[Baseline], notes: list[str]) -> tuple[Baseline | None, list[str]]:
+    def _repeated_now(self, known: list[Baseline], notes: list[str]) -> Steps[tuple[Baseline | None, list[str]]]:
         """A source that is still up can be asked now; whatever the disaster changed there then stays unproven."""
         before = [b for b in known if self._point is not None and b.fingerprint.at <= self._point]
         if not before or self._source is None or self._point is None:
@@ -142,12 +142,12 @@ class Examination:
             return None, notes
         try:
             with connect(self._source.server, self._database) as connection:
-                again = repeat_baseline(connection, newest, self._included(newest))
+                again = yield from repeating(connection, newest, self._included(newest))
         except DrError as error:
             return None, [*notes, f"the baseline {newest.id} could not be repeated on the source: {error}"]
         return covering([again], self._point, self._resolution), notes
 
-    def _across_majors(self, connection: Connection, baseline: Baseline | None) -> Baseline | None:
+    def _across_majors(self, connection: Connection, baseline: Baseline | None) -> Steps[Baseline | None]:
         """``baseline`` with sums that a copy on another major version can be compared with, taken from a source that is
         still up. Rows under a snapshot only ever get fewer: those that still hash as then are those of the baseline.
         """
@@ -156,8 +156,8 @@ class Examination:
         include = self._included(baseline)
         try:
             with connect(self._source.server, self._database) as source:
-                portable = take_fingerprint(source, baseline.fingerprint.snapshot, include, portable=True)
-                again = repeat_baseline(source, baseline, include)
+                portable = yield from summing(source, baseline.fingerprint.snapshot, include, portable=True)
+                again = yield from repeating(source, baseline, include)
         except DrError:  # the sums then stay as they are, and are judged not comparable
             return baseline
         return replace(again, fingerprint=replace(baseline.fingerprint, tables=portable.tables))

@@ -19,6 +19,7 @@ from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import DrError
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, Server, connect, reason, translated
+from dr.drivers.steps import Steps, working
 
 _OTHERS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
 
@@ -75,14 +76,18 @@ def log_in(server: Server, database: DatabaseConfig, role: Login) -> None:
         connection.execute("select 1").fetchone()
 
 
-def foreign_keys(connection: Connection) -> list[dict[str, Any]]:
+def foreign_keys(connection: Connection) -> Steps[list[dict[str, Any]]]:
     """Rows of each validated foreign key that refer to nothing, by anti-join; ``orphans`` None: why in ``because``.
 
     A key declared NOT VALID is left out: its source may hold orphans, too.
     """
     with translated("reading the catalog of foreign keys"):
         keys = connection.execute(_FOREIGN_KEYS).fetchall()
-    return [_foreign_key(connection, *key) for key in keys]
+    found = []
+    for name, table, *rest in keys:
+        yield working(f"looking for orphans of {name} in {table}")
+        found.append(_foreign_key(connection, name, table, *rest))
+    return found
 
 
 def _foreign_key(
@@ -126,7 +131,7 @@ def _rows_of(schema: str, table: str, partitioned: bool) -> sql.Composed:
     return sql.SQL("{} {}").format(sql.SQL("" if partitioned else "only"), sql.Identifier(schema, table))
 
 
-def indexes(connection: Connection) -> dict[str, Any]:
+def indexes(connection: Connection) -> Steps[dict[str, Any]]:
     """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed.
 
     ``invalid``: those that no query uses, by name; ``others``: how many there are of each kind amcheck does not know.
@@ -149,6 +154,7 @@ def indexes(connection: Connection) -> dict[str, Any]:
     trees = [(oid, name) for oid, name, kind in valid if kind == "btree"]
     failed = []
     for oid, name in trees:
+        yield working(f"checking the index {name}")
         try:
             connection.execute(check, (oid,))
         except Error as error:

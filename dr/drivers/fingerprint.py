@@ -23,6 +23,7 @@ from dr.domain.model import Fingerprint, TableSum
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_connection import Connection, reason, translated
 from dr.drivers.postgres_schema import schema_digests
+from dr.drivers.steps import Steps, at_once, working
 
 UNREADABLE = "unreadable: "
 """Begins the method of a table that could not be summed; the reason follows."""
@@ -245,10 +246,23 @@ def _sum(connection: Connection, query: sql.Composed, method: str) -> TableSum:
 def take_fingerprint(
     connection: Connection, snapshot: str | None = None, include: Iterable[str] = (), *, portable: bool = False
 ) -> Fingerprint:
+    """``summing`` at once."""
+    return at_once(summing(connection, snapshot, include, portable=portable))
+
+
+def summing(
+    connection: Connection,
+    snapshot: str | None = None,
+    include: Iterable[str] = (),
+    *,
+    portable: bool = False,
+    of: str = "the source",
+) -> Steps[Fingerprint]:
     """Sum every table under ``snapshot`` (None: the present one, recorded in the answer), all in one transaction.
 
     ``at`` is the server's clock: all that the present snapshot shows was committed by then; under a given one, all that
     was committed by then was looked at. ``portable``: by md5, for a comparison between major versions.
+    ``of``: what a person is told to be summed.
 
     Raises RefusedError where the snapshot is too old to filter by, ProviderError where the connection is lost.
     """
@@ -262,14 +276,11 @@ def take_fingerprint(
         major = major_version(connection)
         wanted = snapshot or current
         method = "md5/1" if portable else f"hash-{major}/1"
-        tables = {
-            table.qualified: _sum(
-                connection,
-                checksum_query(table, Snapshot.parse(wanted), Snapshot.parse(current), portable=portable),
-                method,
-            )
-            for table in find_tables(connection, include)
-        }
+        tables = {}
+        for table in find_tables(connection, include):
+            yield working(f"summing {table.qualified} of {of}")
+            query = checksum_query(table, Snapshot.parse(wanted), Snapshot.parse(current), portable=portable)
+            tables[table.qualified] = _sum(connection, query, method)
         at = after if snapshot is None else before
         return Fingerprint(at, major, wanted, schema_digests(connection), tables)
 

@@ -5,7 +5,7 @@ Called by: ``dr.wiring``, which makes one for each target, and the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset, database_clock
 from dr.drivers.postgres_connection import Connection, connect, translated
 from dr.drivers.postgres_source import Source, artifacts_of, last_seen, require_source, source_among
+from dr.drivers.steps import Steps
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 
 __all__ = ["PostgresProvider", "nightly"]
@@ -43,7 +44,7 @@ class PostgresProvider:
         self._context = context
         self._target = context.target
         self._ask_golden = ask
-        self._steps: dict[str, Iterator[Progress]] = {}
+        self._steps: dict[str, Steps[None]] = {}
 
     # -- reading
 
@@ -160,10 +161,12 @@ class PostgresProvider:
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Begin; every step is done by a poll, so that a halt is heard between two."""
-        self._steps[call.id] = self._begin(call, args)
+        for earlier in self._steps.values():
+            earlier.close()  # one that was halted still holds its transaction, and locks that an undo waits for
+        self._steps = {call.id: self._begin(call, args)}
         return {}
 
-    def _begin(self, call: Call, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _begin(self, call: Call, args: Mapping[str, Any]) -> Steps[None]:
         match call.operation:
             case "plant-victims":
                 return self._plant(args)
@@ -172,7 +175,7 @@ class PostgresProvider:
             case "take-baseline":
                 return self._take(args)
             case "declare":
-                return iter((Progress(True, {"at": self._now()}),))
+                return self._declare()
             case "vanish":
                 return self._vanish(args)
             case "examine":
@@ -183,19 +186,22 @@ class PostgresProvider:
         """Do the next step."""
         return next(self._steps[call.id])
 
-    def _plant(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _declare(self) -> Steps[None]:
+        yield Progress(True, {"at": self._now()})
+
+    def _plant(self, args: Mapping[str, Any]) -> Steps[None]:
         table = postgres_victims.victim_table(args["run"])
         with connect(Source.from_args(args).server, self._target.database) as connection:
             rows = postgres_victims.plant(connection, table, args["run"])
         yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}", "rows": rows})
 
-    def _drop(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _drop(self, args: Mapping[str, Any]) -> Steps[None]:
         table = postgres_victims.victim_table(args["run"])
         with connect(Source.from_args(args).server, self._target.database) as connection:
             postgres_victims.drop(connection, table, args["run"])
         yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}"})
 
-    def _take(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _take(self, args: Mapping[str, Any]) -> Steps[None]:
         source = Source.from_args(args)
         include = (f"{OWN_SCHEMA}.{postgres_victims.victim_table(args['run'])}",)
         golden, silence = golden_answers(self._context, self._ask_golden)
@@ -207,7 +213,7 @@ class PostgresProvider:
         result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}
         yield Progress(True, result, observations=(Observation("clock", "source", clock),))
 
-    def _vanish(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _vanish(self, args: Mapping[str, Any]) -> Steps[None]:
         """Choose a whole second after all victims were committed, let it and the next one pass, repeat, delete.
 
         Everything up to that second is in the baseline, and nothing of the disaster within a second of it: RDS
@@ -230,7 +236,7 @@ class PostgresProvider:
             done = postgres_victims.vanish(connection, table, note)
         yield Progress(True, done, observations=(Observation("clock", "source", clock),))
 
-    def _examine(self, args: Mapping[str, Any]) -> Iterator[Progress]:
+    def _examine(self, args: Mapping[str, Any]) -> Steps[None]:
         """What passes by itself is waited for, but not for ever: whoever waits at night must be told."""
         examination, failing = Examination(self._context, args), None
         while True:

@@ -68,6 +68,10 @@ def pause(waited: float) -> float:
     return min(max(FIRST_PAUSE, waited * SHARE), LONGEST_PAUSE)
 
 
+def _until_next(progress: Progress, waited: float) -> float:
+    return 0.0 if progress.busy else pause(waited)
+
+
 def perform(engine: Engine, calls: Iterable[Call]) -> None:
     """Execute planned calls: intent, apply, poll, effect. A call that already has its effect is left alone.
 
@@ -127,11 +131,11 @@ def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, 
                 f" ({progress.note or 'no more is known'}).",
                 f"Look at the provider's events; {then}.",
             )
-        _wait(engine, pause(waited))
+        _wait(engine, _until_next(progress, waited))
 
 
 def _wait(engine: Engine, seconds: float) -> None:
-    """Wait, and stop waiting when the run is halted."""
+    """Wait, and stop waiting when the run is halted, which is looked for even where nothing is waited for."""
     while seconds > 0:
         _check_halt(engine)
         engine.clock.sleep(min(seconds, GLANCE))
@@ -202,5 +206,5 @@ def carry_out(
         tell(undo, progress.note)
         if waited > undo.deadline:
             raise ProviderError(f"{undo.id} is not done after {undo.deadline:.0f} s ({progress.note}).")
-        clock.sleep(pause(waited))
+        clock.sleep(_until_next(progress, waited))
     return progress

@@ -12,6 +12,7 @@ import pytest
 from dr.config.model import Login
 from dr.drivers import examine
 from dr.drivers.postgres_connection import Connection, connect
+from dr.drivers.steps import at_once
 from tests.servers import PASSWORD, LocalServer, local_server
 
 KEYS = """
@@ -63,7 +64,7 @@ def harness(server: LocalServer) -> Iterator[Connection]:
 
 
 def orphans(connection: Connection) -> dict[str, int | None]:
-    return {key["name"]: key["orphans"] for key in examine.foreign_keys(connection)}
+    return {key["name"]: key["orphans"] for key in at_once(examine.foreign_keys(connection))}
 
 
 WHOLE = {"facts_y_fkey": 0, "simple": 0, "whole": 0, "uses_code_fkey": 0}
@@ -97,7 +98,7 @@ def test_a_key_that_cannot_be_read_says_why_and_stops_no_other(
 ) -> None:
     saboteur.execute("alter table uses enable row level security")
     try:
-        keys = {key["name"]: key for key in examine.foreign_keys(harness)}
+        keys = {key["name"]: key for key in at_once(examine.foreign_keys(harness))}
     finally:
         saboteur.execute("alter table uses disable row level security")
     assert keys["uses_code_fkey"]["orphans"] is None
@@ -108,10 +109,10 @@ def test_a_key_that_cannot_be_read_says_why_and_stops_no_other(
 def test_indexes_are_not_examined_without_amcheck_or_its_privilege(
     saboteur: psycopg.Connection, harness: Connection
 ) -> None:
-    assert "not installed" in examine.indexes(harness)["because"]
+    assert "not installed" in at_once(examine.indexes(harness))["because"]
     saboteur.execute("create schema tools; create extension amcheck schema tools")
     try:
-        assert "may not execute" in examine.indexes(harness)["because"]
+        assert "may not execute" in at_once(examine.indexes(harness))["because"]
     finally:
         saboteur.execute("drop extension amcheck; drop schema tools")
 
@@ -121,7 +122,7 @@ def test_amcheck_finds_a_row_that_an_index_lost(saboteur: psycopg.Connection, ha
     saboteur.execute("create index rows_hash on rows using hash (id)")
     saboteur.execute("grant execute on all functions in schema public to dr_harness")
     try:
-        whole = examine.indexes(harness)
+        whole = at_once(examine.indexes(harness))
         assert whole["available"]
         assert whole["checked"] == 5
         assert whole["failed"] == []
@@ -129,10 +130,10 @@ def test_amcheck_finds_a_row_that_an_index_lost(saboteur: psycopg.Connection, ha
         assert whole["others"] == {"hash": 1}
         flags = "update pg_index set indisready = {0}, indisvalid = {0} where indexrelid = 'rows_id'::regclass"
         saboteur.execute(flags.format("false"))
-        assert examine.indexes(harness)["invalid"] == ["public.rows_id"]
+        assert at_once(examine.indexes(harness))["invalid"] == ["public.rows_id"]
         saboteur.execute("insert into rows values (7)")
         saboteur.execute(flags.format("true"))
-        (failed,) = examine.indexes(harness)["failed"]
+        (failed,) = at_once(examine.indexes(harness))["failed"]
     finally:
         saboteur.execute("drop table rows; drop extension amcheck")
     assert failed["index"] == "public.rows_id"

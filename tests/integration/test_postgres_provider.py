@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from dr.lab.site import free_port
 from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
 
 RUN = RunIdentity("20261123-070000-ab12", "clinic", Purpose.DRILL, "d")
+LOCK_SECONDS = 25.0
+"""Less than a statement waits for a lock."""
 VICTIMS = "dr.victims_20261123_070000_ab12"
 MODEL = b'{"intercept": 1}'
 PLATFORM = """
@@ -399,6 +402,36 @@ def test_sabotage_of_the_copy_is_seen_and_nothing_is_left_unexamined(granted: Dr
     assert PASSWORD not in json.dumps(seen)
     assert "index public.admissions_patient" not in seen["fingerprint"]["schema"]
     assert "public.model_versions" not in seen["fingerprint"]["tables"]
+
+
+def test_an_examination_that_was_halted_at_the_source_keeps_nobody_from_undoing(
+    granted: Drill, server: LocalServer
+) -> None:
+    planted, _ = granted.calls("baseline")
+    granted.run("baseline")
+    (call,) = granted.calls("examine")
+    result = granted.provider.apply(call, restored(server, granted.context.clock.now().at, granted))
+    tables = ("public.admissions", "public.model_versions", "public.patients")
+    notes = [granted.provider.poll(call, result).note for _ in range(4)]
+    assert notes == [f"summing {table} of the source" for table in (VICTIMS, *tables)]
+    halted, began = granted.provider._steps[call.id], time.monotonic()
+    assert planted.undo is not None
+    try:
+        granted.perform(planted.undo)  # the victims were read in a transaction that is still open
+    finally:
+        halted.close()
+    assert time.monotonic() - began < LOCK_SECONDS
+    with server.superuser() as connection:
+        assert connection.execute("select to_regclass(%s)", (VICTIMS,)).fetchone() == (None,)
+
+
+def test_an_examination_that_was_halted_ends_also_once_its_copy_is_gone(granted: Drill, server: LocalServer) -> None:
+    (call,) = granted.calls("examine")
+    with physical_copy(server) as copy:
+        result = granted.provider.apply(call, restored(copy, None, granted))
+        while not granted.provider.poll(call, result).note.startswith("summing"):
+            pass
+    granted.run("declare")
 
 
 def test_a_copy_that_does_not_answer_yet_is_asked_again(granted: Drill, server: LocalServer) -> None:
