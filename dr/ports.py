@@ -44,8 +44,8 @@ class Provider(Protocol):
         """Do it; ``args`` are the call's with every reference filled. Returns what ``poll`` needs.
 
         Idempotent under the run's tag: repeated after a crash, it finds what the first attempt made. What undoes a call
-        of a run is also told ``undone``: {intended_at: wall time of that call's newest intent, took_effect: whether it
-        has its effect}; a call without one may have been accepted all the same.
+        of a run is also told ``undone``: {intended_at: wall time of that call's newest intent, certain: whether it
+        has its effect, or was refused}; any other may have been accepted all the same.
         """
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:

@@ -106,11 +106,11 @@ def deletion(identifier: str, run: str) -> Call:
 def gone_from(args: Mapping[str, Any]) -> float:
     """From when on, wall time, an instance is gone that a deletion with ``args`` does not find listed; 0: at once.
 
-    At once where its restoration took effect, and where nothing is undone but what was listed is deleted. Else RDS may
-    have accepted to make it right before its run was killed, and list it later.
+    At once where its restoration took effect or was refused, and where nothing is undone but what was listed goes.
+    Else RDS may have accepted to make it right before its run was killed, and list it later.
     """
-    undone = args.get("undone") or {"took_effect": True}
-    return 0.0 if undone["took_effect"] else float(undone["intended_at"]) + LISTED_SECONDS
+    undone = args.get("undone") or {"certain": True}
+    return 0.0 if undone["certain"] else float(undone["intended_at"]) + LISTED_SECONDS
 
 
 def orphans(

@@ -185,7 +185,8 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
     provider = engine.providers[undo.driver]
     provider.confirm_identity()
     engine.ledger.append("undoing", call.id)
-    told = {"intended_at": state.intended[call.id], "took_effect": call.id in state.effects}
+    certain = call.id in state.effects or call.id in state.refused
+    told = {"intended_at": state.intended[call.id], "certain": certain}
     args = {**fill(undo.args, state.effects), "undone": told}
     progress = carry_out(provider, undo, args, engine.clock, engine.tell)
     engine.ledger.append("undone", call.id, progress.result)

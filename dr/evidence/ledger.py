@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dr.domain.errors import EvidenceError, ProviderError
+from dr.domain.errors import EvidenceError, ProviderError, RefusedError
 from dr.domain.model import Stamp
 from dr.evidence.model import Entry
 from dr.ports import Clock
@@ -30,6 +30,7 @@ class State:
     ``effects``: results of calls that stand (not undone). ``open``: calls whose intent was never undone, newest first.
     ``began``, ``intended``: wall time of a call's first and of its newest intent that stands. ``over``: why no further
     verb may run, or "".
+    ``refused``: calls that were tried once, and refused before anything was done.
     ``resumed``: wall time at which the run was last gone on with; 0: it never was.
     """
 
@@ -39,6 +40,7 @@ class State:
     intended: Mapping[str, float]
     over: str
     accepted: bool
+    refused: frozenset[str] = frozenset()
     resumed: float = 0.0
 
 
@@ -47,6 +49,7 @@ def fold(entries: Iterable[Entry]) -> State:
     effects: dict[str, Mapping[str, Any]] = {}
     began: dict[str, float] = {}
     intended: dict[str, float] = {}
+    refused: set[str] = set()
     over, accepted, resumed = "", False, 0.0
     for entry in entries:
         match entry.kind:
@@ -62,12 +65,19 @@ def fold(entries: Iterable[Entry]) -> State:
                 began.pop(entry.call, None)
                 intended.pop(entry.call, None)
             case "failed" | "halted":
+                if _is_refusal(entry) and began.get(entry.call) == intended.get(entry.call):
+                    refused.add(entry.call)
                 over = str(entry.data.get("because", entry.kind))
             case "resumed":
                 over, resumed = "", entry.stamp.at
             case _:  # undoing, event: told, not counted
                 pass
-    return State(effects, tuple(reversed(began)), began, intended, over, accepted, resumed)
+    return State(effects, tuple(reversed(began)), began, intended, over, accepted, frozenset(refused), resumed)
+
+
+def _is_refusal(entry: Entry) -> bool:
+    """Whether a call ended in a refusal, and not once it was applied."""
+    return entry.kind == "failed" and entry.data.get("error") == RefusedError.__name__ and not entry.data.get("begun")
 
 
 def _digest(prev: str, body: Mapping[str, Any]) -> str:

@@ -132,6 +132,24 @@ def test_what_was_listed_is_gone_as_soon_as_it_is_not_listed_any_more(stage: Sta
     assert stage.unwind() < 1.0
 
 
+@pytest.mark.parametrize(
+    ("error", "attempts", "begun", "waits"),
+    [
+        ("RefusedError", 1, {}, False),
+        ("RefusedError", 2, {}, True),
+        ("RefusedError", 1, {"begun": True}, True),
+        ("ProviderError", 1, {}, True),
+    ],
+)
+def test_only_what_was_refused_when_it_was_tried_once_needs_no_waiting(
+    stage: Stage, error: str, attempts: int, begun: dict[str, bool], waits: bool
+) -> None:
+    for _ in range(attempts):
+        stage.killed("intent")
+    stage.engine.ledger.append("failed", stage.call.id, {"because": "No.", "error": error, **begun})
+    assert (stage.unwind() > 100.0) is waits
+
+
 def test_what_was_never_asked_for_is_not_looked_for(stage: Stage) -> None:
     assert stage.unwind() == 0.0
     assert stage.fake.calls == []
