@@ -39,7 +39,7 @@ from dr.meter.__main__ import be_punctual
 COUNT, SHORTEST, LONGEST, SIDE_BY_SIDE = 30, 0.05, 20.0, 6
 KINDS = ("refuse", "hang", "break", "error")
 PERIODS = 2.0
-BEFORE, AFTER = 1.5, 1.0
+BEFORE, AFTER = 1.5, 3.5
 """Seconds that are measured before an outage and after it."""
 METER = Meter()
 PATH = "bench"

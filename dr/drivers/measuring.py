@@ -26,6 +26,7 @@ from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
 from dr.judge.histogram import METRICS
+from dr.judge.interruption import STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
 from dr.meter.http import endpoint
 
@@ -339,7 +340,8 @@ class MeasuringProvider:
         return Progress(done=True, result=kept, observations=(seen,))
 
     def _back(self, path: str, since: float, until: float, first: int) -> bool:
-        """Whether the path was good from ``since`` to ``until``, seconds after number ``first``, within its error rate.
+        """Whether the path was good from ``since`` to ``until``, seconds after number ``first``, within its error rate,
+        and without a failure in the windows that the judge wants to see after an outage.
 
         What is still under way counts as neither.
         """
@@ -351,8 +353,13 @@ class MeasuringProvider:
         else:
             read, rate = load_samples(samples_file(self._context.run, path)), meter.rate
             told = [(s.n, good(s)) for s in read.samples] if read is not None else []
-        within = [answered for n, answered in told if first + since * rate <= n <= first + until * rate]
-        return bool(within) and within.count(False) <= self._context.objectives.error_rate * len(within)
+
+        def told_since(begin: float) -> list[bool]:
+            return [answered for n, answered in told if first + begin * rate <= n <= first + until * rate]
+
+        within, last = told_since(since), told_since(until - STEADY_WINDOWS * meter.window)
+        few = within.count(False) <= self._context.objectives.error_rate * len(within)
+        return bool(within) and few and all(last)
 
     def _enough(self, path: str, first: int, last: int, seconds: float) -> bool:
         """Whether what lies between the numbers ``first`` and ``last`` suffices; the judge decides by itself."""

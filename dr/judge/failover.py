@@ -130,6 +130,8 @@ def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
     before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]
     if found.still_out:
         return finding(demand, Status.MISSED, "The service never came back by itself.")
+    if found.whole is not None and math.isinf(found.whole.ended.high):
+        return unknown(demand, "The measuring ended before the service was back for good.")
     if not before or not after:
         return unknown(demand, "When the service's process had started was not read before the disaster and after it.")
     if found.whole is not None and after[-1].at < found.whole.ended.high:

@@ -9,6 +9,7 @@ it goes on is seen by its lateness alone: a hang that no probe is late by lasts 
 time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
 times, too. An interruption in which nothing failed prolongs none where it is no longer than one before the disaster,
 or where it is brief and the path had been good for three windows beside it: then the outage was over, or not yet begun.
+An outage has ended where the path was seen good for three windows after it: a good answer among failures is no end.
 
 Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
 the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
@@ -97,7 +98,8 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """From the first bad probe to the last one before a good one; ``ended.high`` is infinite where none came."""
+    """From the first bad probe to the last one before a good one; ``ended.high`` is infinite where none came, and where
+    an outage was not seen to be over."""
 
     began: Edge
     ended: Edge
@@ -120,6 +122,7 @@ class Outage:
     ``pieces``: the interruptions that make the outage, ``whole``: from the first of them to the last; None without any.
     ``slips``: interruptions that are none of it. ``unseen``: seconds up to which an outage may have gone unseen.
     ``blind``: stretches nobody looked at. ``hung``: requests that were over no sooner than their time-out.
+    ``still_out``: it was out, for more than a moment, until the measuring ended.
     """
 
     pieces: tuple[Interruption, ...]
@@ -267,18 +270,33 @@ def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float
     seen = tuple(p for p in every if p.ended.high >= disaster)
     usually = max((p.interval[1] for p in every if not p.failed and p.ended.high < disaster), default=0.0)
     pieces = _counted(seen, usually, steady)
+    whole = _whole(pieces, blind)
+    if whole is not None and not _over(whole, _good_since(whole.ended.best, telling, blind, measured.period), steady):
+        whole = replace(whole, ended=replace(whole.ended, high=math.inf))
     return Outage(
         pieces=pieces,
         slips=tuple(p for p in seen if p not in pieces),
-        whole=_whole(pieces, blind),
+        whole=whole,
         unseen=max(steps, default=math.inf) + known.late - known.least,
         blind=blind,
         hung=sum(p.took >= measured.timeout for p in telling.bad if p.done >= disaster),
         measured=measured,
-        still_out=bool(seen)
-        and math.isinf(seen[-1].ended.high)
-        and measured.probes[-1].asked - seen[-1].ended.low <= max(STALL, 2 * measured.period),
+        still_out=whole is not None
+        and whole.ended.low - whole.began.best > STALL
+        and measured.probes[-1].asked - whole.ended.low <= max(STALL, 2 * measured.period),
     )
+
+
+def _over(whole: Interruption, good_since: float, steady: float) -> bool:
+    """Whether the path was good for long enough to be back. A moment of late answers, none of which failed, is no
+    outage that it would have to be back from."""
+    return good_since >= steady or (not whole.failed and whole.seconds <= BRIEF)
+
+
+def _good_since(ended: float, telling: _Telling, blind: Sequence[tuple[float, float]], period: float) -> float:
+    """Seconds from ``ended`` to the last probe and its period, without those in which nobody looked."""
+    unseen = sum(max(0.0, end - max(begin, ended)) for begin, end in blind)
+    return telling.all[-1].asked + period - ended - unseen
 
 
 def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interruption]:
@@ -394,7 +412,7 @@ def _never_back(demand: Demand, found: Outage, low: float, because: str) -> Find
     """Missed where that is known, and not only that the measuring ended meanwhile."""
     if (demand.limit is not None and low > demand.limit) or (found.still_out and found.measured.whole):
         return finding(demand, Status.MISSED, f"It never came back. {because}")
-    return unknown(demand, f"The measuring ended before it came back. {because}")
+    return unknown(demand, f"The measuring ended before it was back for good. {because}")
 
 
 def _told(found: Outage, whole: Interruption, disaster: float) -> str:

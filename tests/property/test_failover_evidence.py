@@ -53,7 +53,7 @@ def scripts(draw: st.DrawFn, longest: float = 20.0) -> Script:
         (out,),
         rate,
         timeout=draw(st.sampled_from([0.5, 2.0])),
-        after=out.end + 3,
+        after=out.end + 4,
         took=lambda luck: luck.uniform(least, least + spread),
         jitter=draw(st.sampled_from([0.0001, 0.001])),
     )
@@ -82,7 +82,7 @@ def test_an_outages_length_is_right_to_two_periods(script: Script, seed: int, of
 @settings(max_examples=300, deadline=None)
 @given(outs(5.0), seeds, st.floats(0.005, 0.1), st.floats(1.0, 2.5))
 def test_the_interval_holds_the_truth_however_slow_the_path_is(out: Out, seed: int, least: float, times: float) -> None:
-    script = Script((out,), after=out.end + 3, took=lambda luck: luck.uniform(least, times * least))
+    script = Script((out,), after=out.end + 4, took=lambda luck: luck.uniform(least, times * least))
     holds(of(script, seed), "source", out.end - out.begin)
 
 
@@ -119,6 +119,20 @@ def test_one_more_error_never_helps(script: Script, seed: int, after: int) -> No
     for limit in (0.1, 0.5, 120.0):
         if judge_outage(whole, demand("outage", limit)).status is not Status.MET:
             assert judge_outage(changed, demand("outage", limit)).status is not Status.MET
+
+
+@settings(max_examples=200, deadline=None)
+@given(seeds, st.integers(2, 100), st.floats(3.0, 10.0))
+def test_a_path_that_goes_on_failing_to_the_end_is_never_met(seed: int, every: int, after: float) -> None:
+    whole = of(Script(after=after), seed)
+    measured = whole.samples["source"]
+    last, first = measured.samples[-1].n, measured.samples[-1].n - round(after * 50) + 2
+    made = tuple(
+        replace(s, status=0, error="refused") if s.n >= first and (last - s.n) % every == 1 else s
+        for s in measured.samples
+    )
+    failing = replace(whole, samples={"source": replace(measured, samples=made)})
+    assert judge_outage(failing, demand("outage", 120.0)).status is not Status.MET
 
 
 # -- writes

@@ -103,6 +103,11 @@ def test_a_service_that_was_restarted_did_not_come_back_unaided(other: dict[str,
     assert unaided(process(-5), process(10, **other)).status is Status.MISSED
 
 
+def test_a_service_that_was_hardly_back_when_the_measuring_ended_is_not_known_to_be() -> None:
+    found = unaided(process(-5), process(10), script=Script([Out(0.0, 3.0)], after=5))
+    assert (found.status, "before the service was back for good" in found.because) == (Status.INCONCLUSIVE, True)
+
+
 def test_a_service_that_keeps_its_dead_connections_is_missed() -> None:
     assert unaided(process(-5), process(10), script=Script([Out(0.0, 99.0, "hang")])).status is Status.MISSED
 

@@ -22,7 +22,7 @@ def judge(found: Evidence, limit: float = 120.0) -> Finding:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0, 4.0, 20.0])
 def test_an_outage_is_as_long_as_it_was_whatever_requests_come_to(kind: str, seconds: float) -> None:
-    found = judge(of(Script([Out(0.5, 0.5 + seconds, kind)], after=seconds + 3)))
+    found = judge(of(Script([Out(0.5, 0.5 + seconds, kind)], after=seconds + 4)))
     assert found.status is Status.MET, found.because
     assert found.measured == pytest.approx(seconds, abs=2 * PERIOD)
     assert found.interval is not None
@@ -53,6 +53,52 @@ def test_a_path_that_never_came_back_is_missed() -> None:
     found = judge(of(Script([Out(1.0, 99.0)])))
     assert (found.status, found.measured) == (Status.MISSED, None)
     assert "never came back" in found.because
+
+
+def half_failing(every: int = 2) -> Evidence:
+    """From the disaster to the end only every so-manyth request is answered, and so is the last one."""
+    whole = of(Script(after=20))
+    measured = whole.samples["source"]
+    last = measured.samples[-1].n
+
+    def fails(n: int, due: float) -> bool:
+        return due >= DISASTER and (last - n) % every != 0
+
+    made = tuple(
+        replace(s, status=0, error="refused") if fails(s.n, measured.wall(s.due)) else s for s in measured.samples
+    )
+    return replace(whole, samples={"source": replace(measured, samples=made)})
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_a_path_that_half_fails_to_the_end_never_came_back(every: int) -> None:
+    found = judge(half_failing(every))
+    assert (found.status, found.measured) == (Status.MISSED, None)
+    assert found.because.startswith("It never came back. Out for at least 19.")
+    seen = outage_of(half_failing(every), "source")
+    assert not isinstance(seen, str)
+    assert seen.still_out
+
+
+@pytest.mark.parametrize(("good", "status"), [(2.5, Status.INCONCLUSIVE), (3.1, Status.MET)])
+def test_an_outage_has_ended_where_the_path_was_good_for_three_windows_after_it(good: float, status: Status) -> None:
+    assert judge(of(Script([Out(1.0, 2.0)], after=2.0 + good))).status is status
+    relapsed = judge(of(Script([Out(1.0, 2.0), Out(8.0, 8.1)], after=8.1 + good)))
+    assert (relapsed.status, "never came back" in relapsed.because) == (status, False)
+
+
+def test_a_moment_of_late_answers_at_the_end_is_no_outage_to_be_back_from() -> None:
+    found = judge(of(Script([Out(4.0, 4.1, "hang")])))
+    assert found.status is Status.MET
+    assert found.measured == pytest.approx(0.1, abs=2 * PERIOD)
+
+
+def test_one_probe_that_fails_at_the_very_end_is_no_path_that_never_came_back() -> None:
+    whole = of(Script())
+    measured = whole.samples["source"]
+    made = (*measured.samples[:-1], replace(measured.samples[-1], status=0, error="refused"))
+    found = judge(replace(whole, samples={"source": replace(measured, samples=made)}))
+    assert found.status is Status.INCONCLUSIVE
 
 
 def test_measuring_that_ended_during_an_outage_is_inconclusive_until_the_limit_is_past() -> None:
@@ -100,9 +146,9 @@ def test_a_path_that_did_not_settle_after_the_disaster_is_not_met() -> None:
 
 
 def test_what_is_measured_beyond_the_settled_number_is_not_judged() -> None:
-    whole = of(Script([Out(1.0, 1.5), Out(4.0, 4.5)]))
+    whole = of(Script([Out(1.0, 1.5), Out(6.0, 6.5)], after=8))
     entries = tuple(
-        replace(e, data={"first": 0, "last": 300}) if e.call == "settle-source" else e for e in whole.entries
+        replace(e, data={"first": 0, "last": 440}) if e.call == "settle-source" else e for e in whole.entries
     )
     assert judge(replace(whole, entries=entries)).measured == pytest.approx(0.5, abs=2 * PERIOD)
 

@@ -235,7 +235,9 @@ def test_a_path_that_is_out_is_waited_for(settling: Callable[[], bool], tmp_path
     assert not settling()
     write(tmp_path, 61, "a" * 38)
     assert not settling()
-    write(tmp_path, 99, "aaa")
+    write(tmp_path, 99, "a" * 20)
+    assert not settling(), "good for its seconds, and not yet for three windows"
+    write(tmp_path, 119, "aaa")
     assert settling()
 
 
