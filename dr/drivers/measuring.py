@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from dr.config.context import Context
@@ -26,7 +27,7 @@ from dr.drivers.asking import Histograms, between, histograms
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
 from dr.judge.histogram import METRICS
-from dr.judge.interruption import STEADY_WINDOWS
+from dr.judge.interruption import BRIEF, STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
 from dr.meter.http import endpoint
 
@@ -341,7 +342,7 @@ class MeasuringProvider:
 
     def _back(self, path: str, since: float, until: float, first: int) -> bool:
         """Whether the path was good from ``since`` to ``until``, seconds after number ``first``, within its error rate,
-        and without a failure in the windows that the judge wants to see after an outage.
+        and without a failure, or a stall, in the windows that the judge wants to see after an outage.
 
         What is still under way counts as neither.
         """
@@ -349,17 +350,21 @@ class MeasuringProvider:
         if path in (WRITES, WRITES_DIRECT):
             written, rate = load_markers(markers_file(self._context.run, path)), meter.markers
             firsts = [m for m in written.markers if m.done and not m.attempt] if written is not None else []
-            told = [(m.n, m.outcome == ACKNOWLEDGED) for m in firsts]
+            told = [(m.n, m.outcome == ACKNOWLEDGED, (m.done - m.due) / 1e9) for m in firsts]
         else:
             read, rate = load_samples(samples_file(self._context.run, path)), meter.rate
-            told = [(s.n, good(s)) for s in read.samples] if read is not None else []
+            told = [(s.n, good(s), (s.done - s.due) / 1e9) for s in read.samples] if read is not None else []
 
-        def told_since(begin: float) -> list[bool]:
-            return [answered for n, answered in told if first + begin * rate <= n <= first + until * rate]
+        def told_since(begin: float) -> list[tuple[bool, float]]:
+            return [(well, took) for n, well, took in told if first + begin * rate <= n <= first + until * rate]
 
         within, last = told_since(since), told_since(until - STEADY_WINDOWS * meter.window)
-        few = within.count(False) <= self._context.objectives.error_rate * len(within)
-        return bool(within) and few and all(last)
+        if not within:
+            return False
+        failed = sum(not well for well, _ in within)
+        stalled = max(BRIEF, 2 * median(took for _, took in within))  # a path that is slow as ever does not stall
+        few = failed <= self._context.objectives.error_rate * len(within)
+        return few and all(well and took <= stalled for well, took in last)
 
     def _enough(self, path: str, first: int, last: int, seconds: float) -> bool:
         """Whether what lies between the numbers ``first`` and ``last`` suffices; the judge decides by itself."""

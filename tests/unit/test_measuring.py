@@ -201,13 +201,15 @@ def test_wrong_arguments_of_settle_are_usage_errors(tmp_path: Path, args: dict[s
 
 
 def write(run: Path, first: int, outcomes: str) -> None:
-    """A line a marker: a(cknowledged), f(ailed)."""
-    names = {"a": "acknowledged", "f": "failed"}
+    """A line a marker: a(cknowledged), s(lowly so, after 0.3 s), f(ailed)."""
+    names = {"a": "acknowledged", "s": "acknowledged", "f": "failed"}
     file = markers_file(run, WRITING)
     if not file.exists():
         file.write_bytes(header(WRITING, 20.0, 2.0, SystemClock().now(), 0.0, 0.0))
     with file.open("ab") as lines:
-        lines.writelines(marker_line(n, n, n, n + 1, names[o]) for n, o in enumerate(outcomes, first))
+        lines.writelines(
+            marker_line(n, n, n, n + 1 + 300_000_000 * (o == "s"), names[o]) for n, o in enumerate(outcomes, first)
+        )
 
 
 @pytest.fixture
@@ -238,6 +240,19 @@ def test_a_path_that_is_out_is_waited_for(settling: Callable[[], bool], tmp_path
     write(tmp_path, 99, "a" * 20)
     assert not settling(), "good for its seconds, and not yet for three windows"
     write(tmp_path, 119, "aaa")
+    assert settling()
+
+
+def test_a_path_that_stalls_is_waited_for_and_one_that_is_slow_as_ever_is_not(
+    settling: Callable[[], bool], tmp_path: Path
+) -> None:
+    write(tmp_path, 20, "a" * 30 + "s" + "a" * 15)
+    assert not settling()
+    write(tmp_path, 66, "a" * 44)
+    assert not settling()
+    write(tmp_path, 110, "aaa")
+    assert settling()
+    write(tmp_path, 113, "s" * 60)
     assert settling()
 
 
