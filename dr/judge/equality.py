@@ -139,9 +139,9 @@ def _judge_data(evidence: Evidence, path: str) -> _Answer:
     if not pair.source.tables:
         return _unknown("The source holds no table that could be compared.")
     rows = sum(table.rows for table in pair.source.tables.values())
-    met = f"{_count(len(pair.source.tables), 'table')} with {_count(rows, 'row')} hold what the source held"
+    met = f"{_count(len(pair.source.tables), 'table')} hold the source's {_count(rows, 'row')}"
     later = sum(here.total - here.rows for name, here in pair.copy.tables.items() if name in pair.source.tables)
-    met += f"; {_count(later, 'row')} written after the baseline can only be counted." if later > 0 else "."
+    met += f"; {later} later {'one' if later == 1 else 'ones'} only counted." if later > 0 else "."
     return _judged(wrong, unproven, met, "table")
 
 
