@@ -135,6 +135,10 @@ class Evidence:
         """The newest effect's result of ``call``, or None where it had none (or it was undone before a repeat)."""
         return next((e.data for e in reversed(self.entries) if e.call == call and e.kind == "effect"), None)
 
+    def planned(self, call: str) -> Mapping[str, Any] | None:
+        """The arguments that ``call`` was planned with, or None: it was not planned."""
+        return next((planned.args for planned in self.record.plan.calls if planned.id == call), None)
+
     def available_at(self) -> Any:
         """When the provider called the copy available, or the promotion of its replica done; None: not known."""
         promoted = (self.effect("promote") or {}).get("promoted_at")

@@ -151,7 +151,7 @@ def _luck(evidence: Evidence) -> str:
     seen = evidence.observed("replication", "source")
     if seen is not None and seen.get("commit") == "off":
         return "Commits did not wait for the disk (synchronous_commit is off), so that nothing is gone is luck."
-    if not _fails_over(evidence):
+    if evidence.planned(FAILOVER) is None:
         return ""
     if seen is None:
         why = str((evidence.effect("observe-replication") or {}).get("because", ""))
@@ -173,13 +173,9 @@ def _luck(evidence: Evidence) -> str:
 def _unseen(evidence: Evidence) -> str:
     """What a met finding takes on trust: the standby of RDS follows beneath PostgreSQL, where nobody can look."""
     seen = evidence.observed("replication", "source")
-    if not _fails_over(evidence) or seen is None or int(seen["synchronous"]):
+    if evidence.planned(FAILOVER) is None or seen is None or int(seen["synchronous"]):
         return ""
     return " No standby showed in pg_stat_replication, as on RDS: that it was synchronous was not observed."
-
-
-def _fails_over(evidence: Evidence) -> bool:
-    return any(call.id == FAILOVER for call in evidence.record.plan.calls)
 
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:

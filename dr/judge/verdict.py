@@ -237,8 +237,7 @@ def _restored(evidence: Evidence) -> Restored | None:
     effect = evidence.effect(RESTORE)
     if effect is None:
         return None
-    planned = next((call.args for call in _planned(evidence) if call.id == RESTORE), {})
-    database = effect.get("database") or planned.get("database") or ""
+    database = effect.get("database") or (evidence.planned(RESTORE) or {}).get("database") or ""
     try:
         return Restored(str(effect["identifier"]), str(effect["host"]), int(effect["port"]), str(database))
     except (KeyError, TypeError, ValueError):

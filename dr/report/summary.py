@@ -256,15 +256,10 @@ def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(evidence, point)}")
 
 
-def _planned(evidence: Evidence) -> Mapping[str, Any]:
-    """What the restore was told."""
-    return next((call.args for call in evidence.record.plan.calls if call.id == "restore"), {})
-
-
 def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:
     """The snapshot's identifier; of a point in time the source's, as the restore was planned: once that is gone, its
     backups are found by a resource's id, which tells a person nothing."""
-    source = _planned(evidence).get("source")
+    source = (evidence.planned("restore") or {}).get("source")
     named = point.get("identifier") if point.get("kind") == "snapshot" else source or point.get("identifier")
     return str(named or "unknown")
 
@@ -356,7 +351,7 @@ def _connect(evidence: Evidence, restored: Restored) -> str:
     parts = {"host": restored.host, "port": restored.port, "dbname": restored.database}
     if known:
         parts["user"] = known[0]
-    ca = _planned(evidence).get("ca")
+    ca = (evidence.planned("restore") or {}).get("ca")
     parts |= {"sslmode": "verify-full", "sslrootcert": ca} if ca else {"sslmode": "require"}
     conninfo = " ".join(f"{key}={_conninfo(value)}" for key, value in parts.items() if value != "")
     return f"psql {shlex.quote(words.printable(conninfo))}"
