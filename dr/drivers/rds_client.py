@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -176,9 +177,14 @@ class RdsClient:
 
 def wanted_instead(operation: str, parameter: str, value: Any) -> str:
     """The type that ``operation``'s ``parameter`` has in RDS's own model, where ``value`` has another; else ""."""
-    model = botocore.session.get_session().get_service_model("rds").operation_model(operation)
-    shape = model.input_shape.members[parameter]
+    shape = _model().operation_model(operation).input_shape.members[parameter]
     return str(shape.type_name) if ParamValidator().validate(value, shape).has_errors() else ""
+
+
+@cache
+def _model() -> Any:
+    """RDS's own model, which takes a while to unpack: once for all settings that are looked up in it."""
+    return botocore.session.get_session().get_service_model("rds")
 
 
 def boto3_name(operation: str) -> str:
