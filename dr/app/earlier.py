@@ -26,8 +26,18 @@ def began(run: str) -> float:
 
 def covers(found: Resource) -> float | None:
     """The recovery point of a restoration, as its tag has it."""
+    return _number(found, "dr:point")
+
+
+def since(found: Resource) -> float | None:
+    """The time of the disaster that a restoration was begun with, as its tag has it."""
+    return _number(found, "dr:since")
+
+
+def _number(found: Resource, tag: str) -> float | None:
+    """What a tag holds; None where it is not there, or no number."""
     try:
-        return float(found.tags["dr:point"])
+        return float(found.tags[tag])
     except (KeyError, ValueError):
         return None
 

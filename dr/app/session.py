@@ -232,7 +232,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         earlier.check_alive(run, facts, context.run.exists())
         drivers = wiring.drivers(context, verbs)
         began = replace(began, at=earlier.began(run))
-        request = replace(request, since=_since(elsewhere))
+        request = replace(request, since=earlier.since(elsewhere))
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since)
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
@@ -405,14 +405,6 @@ def _tagged(request: Request, facts: Facts) -> Resource | None:
         if begun and not RunDirectory(home() / "runs" / str(run)).sealed():
             return resource
     return None
-
-
-def _since(found: Resource) -> float | None:
-    """The time of the disaster that a restoration was begun with, as its tag has it."""
-    try:
-        return float(found.tags["dr:since"])
-    except (KeyError, ValueError):
-        return None
 
 
 def _look(by_name: Mapping[str, Provider], request: Request) -> Facts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dr.config.model import Objectives
 from dr.domain.errors import UsageError
@@ -31,14 +32,18 @@ def label(position: int, verb: Verb) -> str:
 
 def restores_a_time(request: Request) -> bool:
     """Whether the run restores a point in time, and not a snapshot."""
-    asked = [verb.args.get("to") for verb in request.verbs if verb.name == "restore"]
-    return any(isinstance(to, Mapping) and "time" in to for to in asked)
+    return any("time" in to for to in _restored(request))
 
 
 def restores_the_latest(request: Request) -> bool:
     """Whether what is restored depends on when it is asked for: the newest snapshot, or the latest restorable time."""
-    asked = [verb.args.get("to") for verb in request.verbs if verb.name == "restore"]
-    return any(isinstance(to, Mapping) and "latest" in to.values() for to in asked)
+    return any("latest" in to.values() for to in _restored(request))
+
+
+def _restored(request: Request) -> list[Mapping[str, Any]]:
+    """The recovery points that a request names: {snapshot} or {time}."""
+    asked = (verb.args.get("to") for verb in request.verbs if verb.name == "restore")
+    return [to for to in asked if isinstance(to, Mapping)]
 
 
 def promotes(request: Request) -> bool:
