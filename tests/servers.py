@@ -142,8 +142,10 @@ def _settings(server: LocalServer, settings: dict[str, str]) -> str:
 
 
 @contextmanager
-def local_server(**settings: str) -> Iterator[LocalServer]:
-    """A running server with database ``clinic`` and the harness's role; stopped and removed at the end."""
+def local_server(*also: str, **settings: str) -> Iterator[LocalServer]:
+    """A running server with database ``clinic``, the harness's role, and what the statements ``also`` make there;
+    stopped and removed at the end.
+    """
     with _directory() as directory:
         server = LocalServer(directory, free_port())
         server.run("initdb", "-D", server.data, "-U", SUPERUSER, "-A", "trust", "--no-sync", "--encoding", "UTF8")
@@ -156,18 +158,19 @@ def local_server(**settings: str) -> Iterator[LocalServer]:
         )
         server.start()
         try:
-            _furnish(server)
+            _furnish(server, also)
             yield server
         finally:
             server.stop("immediate")
 
 
-def _furnish(server: LocalServer) -> None:
+def _furnish(server: LocalServer, also: tuple[str, ...]) -> None:
     with server.superuser("postgres") as connection:
         connection.execute(f"create database {DATABASE}")
         connection.execute(f"create role {HARNESS} login password '{PASSWORD}' in role pg_read_all_data")
     with server.superuser() as connection:
-        connection.execute(f"create schema dr authorization {HARNESS}")
+        for statement in (f"create schema dr authorization {HARNESS}", *also):
+            connection.execute(statement)
 
 
 @contextmanager

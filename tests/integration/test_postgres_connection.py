@@ -23,9 +23,7 @@ WRONG = "s3cret-but-wrong"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server() as running:
-        with running.superuser() as connection:
-            connection.execute(f"create role locked nologin password '{WRONG}'")
+    with local_server(f"create role locked nologin password '{WRONG}'") as running:
         yield running
 
 

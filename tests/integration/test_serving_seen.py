@@ -22,9 +22,7 @@ APP = "app"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server() as running:
-        with running.superuser() as connection:
-            connection.execute(f"create role {APP} login password '{PASSWORD}'")
+    with local_server(f"create role {APP} login password '{PASSWORD}'") as running:
         yield running
 
 
