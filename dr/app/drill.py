@@ -53,8 +53,13 @@ class Experiment:
 
 
 def shelves() -> tuple[Path, ...]:
-    """Where experiments are looked for: the working directory's, then those that came with dr."""
-    return (Path("experiments"), Path(dr.__file__).parent.parent / "experiments")
+    """Where experiments are looked for: the working directory's, then those that came with dr.
+
+    A wheel carries them in the package; in a checkout they stand beside it.
+    """
+    package = Path(dr.__file__).parent
+    carried = package / "experiments"
+    return (Path("experiments"), carried if carried.is_dir() else package.parent / "experiments")
 
 
 def known() -> dict[str, Path]:
@@ -151,11 +156,17 @@ def _experiment(path: Path, document: Mapping[str, Any]) -> Experiment:
         path=path.absolute(),
         title=document["title"],
         description=document["description"],
-        runbook=extension.get("runbook", ""),
+        runbook=_runbook(extension.get("runbook", ""), path),
         verbs=tuple(verb(a["provider"]["func"], a["provider"].get("arguments") or {}) for a in own),
         demands=_demands(extension["demands"]),
         foreign=tuple(activity["name"] for activity in method if activity not in own),
     )
+
+
+def _runbook(named: str, experiment: Path) -> str:
+    """Where a runbook is that an experiment names: seen from the working directory, or else from the experiments'."""
+    beside = experiment.parent.parent / named
+    return str(beside) if beside.is_file() and not Path(named).is_file() else named
 
 
 def request(experiment: Experiment, target: str, keep: bool) -> Request:

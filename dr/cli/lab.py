@@ -6,6 +6,7 @@ Called by: ``dr.cli``.
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -14,11 +15,18 @@ from dr.domain.errors import RefusedError
 
 STANDBY = {True: "  standby synchronous", False: "  without a standby now", None: ""}
 """What is shown of an instance's standby; of a Single-AZ one nothing."""
+EXTRA = ("moto", "trustme")
+"""What every command of the lab imports, and dr without its extra does not bring."""
 
 
 @click.group()
 def lab() -> None:
     """The embedded environment: real PostgreSQL behind an RDS endpoint, all on loopback."""
+    lacking = [name for name in EXTRA if find_spec(name) is None]
+    if lacking:
+        raise RefusedError(
+            f"The lab needs {' and '.join(lacking)}, not installed here.", "Install it: pip install 'dr[lab]'."
+        )
 
 
 @lab.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from dr.config.model import Login, PoolerConfig, SecretConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Grant, Purpose, Request, RunIdentity, Verb
+from dr.drivers.kubernetes_secret import Secret
 from dr.drivers.moving import MovingProvider, Place
 from dr.drivers.pgbouncer_entry import Entry, led, place
 from dr.lab.site import free_port
@@ -137,6 +139,12 @@ def test_a_move_that_was_made_already_is_made_again_without_harm(stage: Stage) -
 def test_facts_are_those_of_the_target(stage: Stage) -> None:
     seen = stage.provider.look(Request("prod", (MOVE,), Purpose.DRILL))
     assert (seen.account, seen.region) == (ACCOUNT, REGION)
+
+
+def test_a_secret_without_the_kubernetes_client_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(RefusedError, match=r"pip install 'dr\[kubernetes\]'"):
+        Secret(SECRET).present()
 
 
 # -- PgBouncer's file
