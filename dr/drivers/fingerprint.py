@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import Error, IsolationLevel, sql
+from psycopg.errors import ProgramLimitExceeded
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Fingerprint, TableSum
@@ -36,6 +37,14 @@ _FIRST_NORMAL = 3
 _XMIN = sql.SQL("t.xmin")
 _BITMAP = 48
 """Nullable columns in one bitmap word."""
+_CHAINED = 330
+"""Columns in one chain of hashes: PostgreSQL's stack (2 MB by default) bears some 1,600, at 1.5 kB each."""
+_ARGUMENTS = 90
+"""PostgreSQL's functions take a hundred."""
+_BYTES_ALREADY = frozenset({"text", "varchar", "bytea"})
+"""Types that md5 takes as they are."""
+_TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
+"""How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +137,20 @@ _TYPED: dict[str, tuple[str, str, str]] = {
 _BY_TEXT = _hashing("hashtextextended", '{}::text collate "C"', "''")
 
 
-def _chained(column: Column, seed: sql.Composable) -> sql.Composed:
-    """The hash of one column's value, seeded with the hash of all before it."""
+def _chained(column: Column) -> tuple[sql.Composable, sql.Composable]:
+    """The hash of one column's value: what stands before and after its seed, which is the hash of all before it."""
     name = sql.SQL("t.{}").format(sql.Identifier(column.name))
     if column.base == "int8":  # its hash folds two halves onto each other: the seed holds the value whole
-        value = sql.SQL("coalesce({}, 0)").format(name) if column.nullable else name
-        return sql.SQL("hashint8extended({0}, {0} # {1})").format(value, seed)
+        return _mixed(sql.SQL("coalesce({}, 0)").format(name) if column.nullable else name)
     function, cast, missing = _TYPED.get(column.base, _BY_TEXT)
     value = sql.SQL(cast).format(name)
     if column.nullable:
         value = sql.SQL("coalesce({}, {})").format(value, sql.SQL(missing))
-    return sql.SQL("{}({}, {})").format(sql.SQL(function), value, seed)
+    return sql.SQL("{}({}, ").format(sql.SQL(function), value), sql.SQL(")")
+
+
+def _mixed(value: sql.Composable) -> tuple[sql.Composable, sql.Composable]:
+    return sql.SQL("hashint8extended({0}, {0} # ").format(value), sql.SQL(")")
 
 
 def _null_bitmap(columns: Sequence[Column]) -> sql.Composed:
@@ -150,32 +162,69 @@ def _null_bitmap(columns: Sequence[Column]) -> sql.Composed:
 
 
 def row_hash(columns: Sequence[Column]) -> sql.Composed:
-    """64 bits of the row ``t``, each column's hash seeding the next: not linear, so values swapped between rows or
-    columns change the sum, which they do not with hash_record (a weighted sum of its columns' hashes). A bitmap of the
-    nulls goes first, because the hash functions are strict and coalesce alone would take null for a value.
+    """64 bits of the row ``t``: not linear, so values swapped between rows or columns change the sum, which they do not
+    with hash_record (a weighted sum of its columns' hashes).
+
+    A table of more columns than one chain bears is hashed in several, and these by their text, which is not linear
+    either. A narrower table's hash must stay what it is: stored baselines are compared with it.
+    """
+    chains = [_chain(columns[start : start + _CHAINED]) for start in range(0, len(columns), _CHAINED)]
+    if len(chains) < 2:
+        return chains[0] if chains else _chain(())
+    return sql.SQL("hashtextextended(concat_ws(',', {}) collate \"C\", 0)").format(sql.SQL(", ").join(chains))
+
+
+def _chain(columns: Sequence[Column]) -> sql.Composed:
+    """Each column's hash seeds the next. A bitmap of the nulls goes first, because the hash functions are strict and
+    coalesce alone would take null for a value.
+
+    Laid out flat here, since each column is one level deeper in SQL, and Python composes no more than some hundred.
     """
     nullable = [c for c in columns if c.nullable]
-    chain: sql.Composed = _null_bitmap(nullable[:_BITMAP])
-    for start in range(_BITMAP, len(nullable), _BITMAP):
-        word = _null_bitmap(nullable[start : start + _BITMAP])
-        chain = sql.SQL("hashint8extended({0}, {0} # {1})").format(word, chain)
-    for column in columns:
-        chain = _chained(column, chain)
-    return chain
+    words = [_null_bitmap(nullable[start : start + _BITMAP]) for start in range(_BITMAP, len(nullable), _BITMAP)]
+    steps = [*(_mixed(word) for word in words), *(_chained(column) for column in columns)]
+    innermost = _null_bitmap(nullable[:_BITMAP])
+    return sql.Composed([*(before for before, _ in reversed(steps)), innermost, *(after for _, after in steps)])
 
 
-def portable_row_hash() -> sql.SQL:
+def portable_row_hash() -> sql.Composable:
     """64 bits that are the same on every major version; three to five times slower than ``row_hash``."""
-    return sql.SQL("('x' || substr(md5(t::text), 1, 16))::bit(64)::int8")
+    return _sixty_four_bits(sql.SQL("t::text"))
 
 
-def checksum_query(table: Table, snapshot: Snapshot, current: Snapshot, *, portable: bool = False) -> sql.Composed:
-    """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``, and the count of all."""
+def binary_row_hash(columns: Sequence[Column]) -> sql.Composable:
+    """64 bits, on every major version the same, for which no value is made text, but for what is text anyway: a
+    ``bytea`` of half a gigabyte is a whole one as text, and PostgreSQL holds no longer value."""
+    digests = [sql.SQL("coalesce(md5({}), '-')").format(_bytes(column)) for column in columns]
+    parts = [
+        sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(digests[start : start + _ARGUMENTS]))
+        for start in range(0, len(digests), _ARGUMENTS)
+    ]
+    return _sixty_four_bits(sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join([sql.SQL("''"), *parts])))
+
+
+def _bytes(column: Column) -> sql.Composed:
+    """What of a column's value md5 takes."""
+    form = "t.{}" if column.base in _BYTES_ALREADY else "record_send(row(t.{}))"
+    return sql.SQL(form).format(sql.Identifier(column.name))
+
+
+def _sixty_four_bits(text: sql.Composable) -> sql.Composed:
+    return sql.SQL("('x' || substr(md5({}), 1, 16))::bit(64)::int8").format(text)
+
+
+def checksum_query(
+    table: Table, snapshot: Snapshot, current: Snapshot, hashed: sql.Composable | None = None
+) -> sql.Composed:
+    """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``, and the count of all.
+
+    ``hashed``: the hash of a row ``t``; by default ``row_hash``.
+    """
     return sql.SQL(
         "select count(*) filter (where {visible}), coalesce(sum({hash}) filter (where {visible}), 0)::text, count(*)"
         " from only {table} as t"
     ).format(
-        hash=portable_row_hash() if portable else row_hash(table.columns),
+        hash=row_hash(table.columns) if hashed is None else hashed,
         table=sql.Identifier(table.schema, table.name),
         visible=visible_in(snapshot, current),
     )
@@ -230,17 +279,28 @@ def _one_moment(connection: Connection) -> Iterator[None]:
             connection.isolation_level, connection.read_only = None, None
 
 
-def _sum(connection: Connection, query: sql.Composed, method: str) -> TableSum:
-    """One table's sum; one that cannot be read says why in its method and does not stop the others."""
-    try:
-        with connection.transaction():
-            row = connection.execute(query).fetchone()
-    except Error as error:
-        if connection.closed:
-            raise
-        return TableSum(0, "", UNREADABLE + reason(error))
-    assert row is not None  # noqa: S101 - an aggregate always yields a row
-    return TableSum(int(row[0]), str(row[1]), method, int(row[2]))
+def _sum(connection: Connection, ways: Iterable[tuple[str, sql.Composed]]) -> TableSum:
+    """One table's sum by the first of ``ways`` (method, query) for which no value is too long as text; one that cannot
+    be read says why in its method and does not stop the others."""
+    why = ""
+    for method, query in ways:
+        try:
+            with connection.transaction():
+                row = connection.execute(query).fetchone()
+        except Error as error:
+            if connection.closed:
+                raise
+            why = why or reason(error)
+            if not _is_too_long(error):
+                break
+            continue
+        assert row is not None  # noqa: S101 - an aggregate always yields a row
+        return TableSum(int(row[0]), str(row[1]), method, int(row[2]))
+    return TableSum(0, "", UNREADABLE + why)
+
+
+def _is_too_long(error: Error) -> bool:
+    return isinstance(error, ProgramLimitExceeded) or _TOO_LONG_FOR_POSTGRESQL in str(error)
 
 
 def take_fingerprint(
@@ -279,8 +339,14 @@ def summing(
         tables = {}
         for table in find_tables(connection, include):
             yield working(f"summing {table.qualified} of {of}")
-            query = checksum_query(table, Snapshot.parse(wanted), Snapshot.parse(current), portable=portable)
-            tables[table.qualified] = _sum(connection, query, method)
+            hashes = (
+                (method, portable_row_hash() if portable else row_hash(table.columns)),
+                ("binary/1", binary_row_hash(table.columns)),
+            )
+            seen = Snapshot.parse(wanted), Snapshot.parse(current)
+            tables[table.qualified] = _sum(
+                connection, ((method, checksum_query(table, *seen, hashed)) for method, hashed in hashes)
+            )
         at = after if snapshot is None else before
         return Fingerprint(at, major, wanted, schema_digests(connection), tables)
 

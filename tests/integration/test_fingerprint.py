@@ -391,6 +391,65 @@ def test_a_table_of_more_columns_than_a_bitmap_holds_is_summed(server: LocalServ
             connection.execute("drop table wide")
 
 
+@pytest.mark.parametrize("columns", [321, 331, 400, 1000, 1600])
+@pytest.mark.parametrize("kind", ["int8", "text"])
+def test_as_many_columns_as_postgresql_has_are_summed(server: LocalServer, columns: int, kind: str) -> None:
+    with server.superuser() as connection:
+        connection.execute(f"create table wide ({', '.join(f'c{n} {kind}' for n in range(columns))})")
+        try:
+            connection.execute("insert into wide (c1) values ('1'), ('2'), (null)")
+            assert fingerprint(server).tables["public.wide"].rows == 3
+            for n in (0, 2, columns - 1):
+                assert altered(server, f"update wide set c{n} = '0' where c1 = '1'"), n
+        finally:
+            connection.execute("drop table wide")
+
+
+def test_values_swapped_between_rows_of_a_wide_table_are_seen(server: LocalServer) -> None:
+    columns = ", ".join(f"c{n} int not null default 0" for n in range(700))
+    with server.superuser() as connection:
+        connection.execute(f"create table wide ({columns})")
+        try:
+            connection.execute("insert into wide (c0, c699) values (1, 3), (2, 4)")
+            assert altered(server, "update wide set c699 = 7 - c699")
+        finally:
+            connection.execute("drop table wide")
+
+
+def test_a_table_whose_columns_were_mostly_dropped_is_summed(server: LocalServer) -> None:
+    with server.superuser() as connection:
+        connection.execute(f"create table wide ({', '.join(f'c{n} int' for n in range(1600))})")
+        try:
+            connection.execute("insert into wide (c0) values (1)")
+            connection.execute(f"alter table wide {', '.join(f'drop c{n}' for n in range(1, 1599))}")
+            assert altered(server, "update wide set c1599 = 0")
+        finally:
+            connection.execute("drop table wide")
+
+
+def test_a_value_of_more_than_a_gigabyte_of_text_is_summed_without_it(server: LocalServer) -> None:
+    with server.superuser() as connection:
+        connection.execute("create table long (a int, b bit varying, c bytea, d text, e int[])")
+        try:
+            connection.execute(
+                "insert into long values (1, b'10101010', '\\x01', 'd', '{1,2}'), (null, null, null, null, null)"
+            )
+            assert fingerprint(server).tables["public.long"].method.startswith("hash-")
+            for _ in range(27):
+                connection.execute("update long set b = b || b where a = 1")
+            summed = fingerprint(server).tables["public.long"]
+            assert (summed.rows, summed.method) == (2, "binary/1")
+            with connect(server.address, server.database()) as other:
+                assert take_fingerprint(other, portable=True).tables["public.long"] == summed
+            for change in ("a = 2", "b = set_bit(b, 76, 0)", "c = ''", "d = null", "e = '{2,1}'"):
+                connection.execute(f"update long set {change} where a is not null")
+                changed = fingerprint(server).tables["public.long"]
+                assert (changed.method, changed.checksum != summed.checksum) == ("binary/1", True), change
+                summed = changed
+        finally:
+            connection.execute("drop table long")
+
+
 def test_md5_sums_are_the_fallback_between_major_versions(server: LocalServer) -> None:
     with connect(server.address, server.database()) as connection:
         portable = take_fingerprint(connection, portable=True)
