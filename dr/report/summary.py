@@ -165,9 +165,8 @@ def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
 
 
 def verified(evidence: Evidence) -> bool | None:
-    """Whether the run was to read the copy that it restored; None where it restored none."""
-    verbs = {verb.name for verb in evidence.record.plan.request.verbs}
-    return "examine" in verbs if "restore" in verbs else None
+    """Whether the copy that the run restored was read; None where it restored none."""
+    return None if evidence.effect("restore") is None else evidence.effect("examine") is not None
 
 
 def _headline(evidence: Evidence, verdict: Verdict) -> str:

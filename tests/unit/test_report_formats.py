@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 
-from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verb, Verdict
+from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verdict
 from dr.evidence.model import Evidence
 from dr.report.formats import Refused, as_json, coloured, document, junit, markdown, plain, style_for, text
 from dr.report.page import html
@@ -72,8 +72,7 @@ def with_ca(whole: Evidence, ca: str) -> Evidence:
 def unverified() -> Evidence:
     """What ``dr restore --no-verify`` leaves."""
     whole = on_call()
-    request = replace(whole.record.plan.request, verbs=(Verb("restore"),))
-    return replace(whole, record=replace(whole.record, plan=replace(whole.record.plan, request=request)))
+    return replace(whole, entries=tuple(entry for entry in whole.entries if entry.call != "examine"))
 
 
 def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
@@ -89,6 +88,13 @@ def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
     assert "<title>NOT VERIFIED: " in page
     assert 'class="hero inconclusive"' in page
     assert text(on_call(), met()).startswith("MET  ")
+
+
+def test_a_run_that_restored_nothing_has_no_copy_to_be_verified() -> None:
+    nothing = tuple(entry for entry in on_call().entries if (entry.kind, entry.call) != ("effect", "restore"))
+    broken_off = replace(on_call(), entries=nothing)
+    assert json.loads(as_json(broken_off, verdict()))["verified"] is None
+    assert "nobody has read it" not in text(broken_off, verdict())
 
 
 def test_text_says_what_is_emulated() -> None:
