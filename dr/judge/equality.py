@@ -78,8 +78,10 @@ def _pair(evidence: Evidence, path: str) -> _Pair | str:
     observed = evidence.observed("fingerprint", path)
     if observed is None:
         return "the copy's content was not read"
-    baseline = msgspec.convert(recorded, Baseline)
-    copy = msgspec.convert(observed, Fingerprint)
+    try:
+        baseline, copy = msgspec.convert(recorded, Baseline), msgspec.convert(observed, Fingerprint)
+    except msgspec.ValidationError as error:
+        return f"what was recorded of them cannot be read ({error})"
     if not baseline.repeats:
         return "the baseline was not repeated after the recovery point, so it proves nothing of it"
     if copy.snapshot != baseline.fingerprint.snapshot:
@@ -93,7 +95,9 @@ def _baseline(evidence: Evidence) -> Mapping[str, Any] | str:
     seen = [o.value for o in evidence.observations if (o.what, o.path) == ("baseline", "source")]
     if not seen:
         return "no baseline was looked for"
-    return dict(seen[-1]) if seen[-1] is not None else "no baseline covers the recovery point"
+    if seen[-1] is None:
+        return "no baseline covers the recovery point"
+    return seen[-1] if isinstance(seen[-1], Mapping) else "what was recorded of the baseline cannot be read"
 
 
 def _judge_schema(evidence: Evidence, path: str) -> _Answer:
@@ -114,48 +118,89 @@ def _judge_schema(evidence: Evidence, path: str) -> _Answer:
     return _judged(wrong, unproven, f"All {len(pair.source.schema)} objects are defined as in the source.", "object")
 
 
-def _judge_data(evidence: Evidence, path: str) -> _Answer:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of source and copy under the baseline's filter: rows there and here, None where there is no table.
+
+    ``status``: met where the sums agree, missed where the copy's differ from the source's, inconclusive where they
+    prove nothing. ``because``: what is the matter, as the end of a sentence; "" where they agree.
+    """
+
+    name: str
+    there: int | None
+    here: int | None
+    later: int
+    """Rows of the copy beyond the filter, which are only counted."""
+    status: Status
+    because: str
+
+
+def tables(evidence: Evidence, path: str) -> tuple[Table, ...] | str:
+    """Every table of source or copy compared, or why there is nothing to compare.
+
+    It alone decides whether two sums agree: the finding ``data`` and every report rest on it.
+    """
     pair = _pair(evidence, path)
     if isinstance(pair, str):
-        return _unknown(f"The data cannot be compared: {pair}.")
-    wrong, unproven = {}, {}
-    for name, there in pair.source.tables.items():
-        here = pair.copy.tables.get(name)
-        if name in pair.changed:
-            unproven[name] = "its rows changed on the source after the baseline"
-        elif here is None:
-            wrong[name] = f"missing, with {_count(there.rows, 'row')}"
-        else:
-            _compare(name, there, here, wrong, unproven)
-            beyond = here.total - pair.totals.get(name, here.total)
-            if (
-                name not in wrong and beyond > 0
-            ):  # rows written after the baseline are beyond its filter, not beyond count
-                wrong[name] = f"{_count(beyond, 'row')} more than the source held later"
-    # Every row of a table made after the baseline is beyond its filter; one with rows under it cannot be the source's.
-    for name in sorted(set(pair.copy.tables) - set(pair.source.tables) - pair.changed):
-        if pair.copy.tables[name].rows:
-            wrong[name] = "not in the source"
-    if not pair.source.tables:
+        return pair
+    names = sorted({*pair.source.tables, *pair.copy.tables})
+    return tuple(_table(name, pair) for name in names)
+
+
+def _table(name: str, pair: _Pair) -> Table:
+    there, here = pair.source.tables.get(name), pair.copy.tables.get(name)
+    status, because = _compared(name, there, here, pair)
+    later = here.total - here.rows if there and here else 0
+    return Table(name, there.rows if there else None, here.rows if here else None, later, status, because)
+
+
+def _compared(name: str, there: TableSum | None, here: TableSum | None, pair: _Pair) -> tuple[Status, str]:
+    unread = [
+        f"{table.method} on the {where}"
+        for table, where in ((there, "source"), (here, "copy"))
+        if table is not None and table.method.startswith(UNREADABLE)
+    ]
+    if name in pair.changed:
+        return Status.INCONCLUSIVE, "its rows changed on the source after the baseline"
+    if here is None:
+        return Status.MISSED, f"missing, with {_count(there.rows if there else 0, 'row')}"
+    if unread:
+        return Status.INCONCLUSIVE, unread[0]
+    if there is None:
+        # Every row of a table made after the baseline is beyond its filter; one with rows under it is not the source's.
+        return (Status.MISSED, "not in the source") if here.rows else (Status.MET, "")
+    beyond = here.total - pair.totals.get(name, here.total)
+    status, because = _sums(there, here)
+    if status is not Status.MISSED and beyond > 0:  # rows beyond the filter are not beyond count
+        return Status.MISSED, f"{_count(beyond, 'row')} more than the source held later"
+    return status, because
+
+
+def _sums(there: TableSum, here: TableSum) -> tuple[Status, str]:
+    if there.method != here.method:
+        return Status.INCONCLUSIVE, f"summed as {there.method} on the source and as {here.method} on the copy"
+    if there.rows != here.rows:
+        return Status.MISSED, f"{_count(here.rows, 'row')} instead of {there.rows}"
+    if there.checksum != here.checksum:
+        return Status.MISSED, f"altered among its {_count(there.rows, 'row')}"
+    return Status.MET, ""
+
+
+def _judge_data(evidence: Evidence, path: str) -> _Answer:
+    compared = tables(evidence, path)
+    if isinstance(compared, str):
+        return _unknown(f"The data cannot be compared: {compared}.")
+    sources = [table for table in compared if table.there is not None]
+    if not sources:
         return _unknown("The source holds no table that could be compared.")
-    rows = sum(table.rows for table in pair.source.tables.values())
-    met = f"{_count(len(pair.source.tables), 'table')} hold the source's {_count(rows, 'row')}"
-    later = sum(here.total - here.rows for name, here in pair.copy.tables.items() if name in pair.source.tables)
+    wrong, unproven = (
+        {table.name: table.because for table in compared if table.status is status}
+        for status in (Status.MISSED, Status.INCONCLUSIVE)
+    )
+    rows, later = sum(table.there or 0 for table in sources), sum(table.later for table in sources)
+    met = f"{_count(len(sources), 'table')} hold the source's {_count(rows, 'row')}"
     met += f"; {later} later {'one' if later == 1 else 'ones'} only counted." if later > 0 else "."
     return _judged(wrong, unproven, met, "table")
-
-
-def _compare(name: str, there: TableSum, here: TableSum, wrong: dict[str, str], unproven: dict[str, str]) -> None:
-    if there.method.startswith(UNREADABLE):
-        unproven[name] = f"{there.method} on the source"
-    elif here.method.startswith(UNREADABLE):
-        unproven[name] = f"{here.method} on the copy"
-    elif there.method != here.method:
-        unproven[name] = f"summed as {there.method} on the source and as {here.method} on the copy"
-    elif there.rows != here.rows:
-        wrong[name] = f"{_count(here.rows, 'row')} instead of {there.rows}"
-    elif there.checksum != here.checksum:
-        wrong[name] = f"altered among its {_count(there.rows, 'row')}"
 
 
 # -- what is asked of the copy alone

@@ -109,13 +109,16 @@ def judged_markers(evidence: Evidence, path: str) -> Judged | str:
         return "No markers were written."
     if seen is None:
         return "Which markers the copy holds was not observed."
-    markers = replace(
-        markers, markers=tuple(m for m in markers.markers if not m.attempt)
-    )  # rows have but a number here
+    markers = first_attempts(markers)
     acknowledged = [m for m in markers.markers if m.outcome == ACKNOWLEDGED]
     if not any(markers.wall(m.done) < disaster for m in acknowledged):
         return "No marker was acknowledged before the disaster."
     return _judge(markers, point, [(int(low), int(high)) for low, high in seen["present"]])
+
+
+def first_attempts(markers: Markers) -> Markers:
+    """``markers`` without repetitions: the rows of the path ``source`` have but a number."""
+    return replace(markers, markers=tuple(m for m in markers.markers if not m.attempt))
 
 
 def _judge(markers: Markers, point: Point, present: Sequence[tuple[int, int]]) -> Judged:

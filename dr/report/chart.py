@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from dr.domain.model import Finding, Phase
 from dr.evidence.model import Marker, Markers, Samples
+from dr.judge.windows import good
 from dr.report import words
 from dr.report.summary import totals
 
@@ -115,12 +116,10 @@ class Latency:
 
 def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
     """The chart of one path, on a logarithmic scale of seconds."""
-    good = [
-        (samples.wall(s.due), max(s.done - s.due, 1000) / 1e9) for s in samples.samples if _answered(s.error, s.done)
-    ]
-    bad = [samples.wall(s.due) for s in samples.samples if not _answered(s.error, s.done)]
-    slowest = max((seconds for _, seconds in good), default=None)
-    columns = _columns(good)
+    answered = [(samples.wall(s.due), max(s.done - s.due, 1000) / 1e9) for s in samples.samples if good(s) and s.done]
+    bad = [samples.wall(s.due) for s in samples.samples if not (good(s) and s.done)]
+    slowest = max((seconds for _, seconds in answered), default=None)
+    columns = _columns(answered)
     drawn = [seconds for column in columns for seconds in column[1:]] or [(limit or 1.0) / 100]
     low, high = _decades([*drawn, *([limit] if limit else [])])
 
@@ -143,19 +142,15 @@ def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
     )
 
 
-def _answered(error: str, done: int) -> bool:
-    return not error and done > 0
-
-
-def _columns(good: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+def _columns(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
     """Down to so many columns that each has several probes: middle of the time, least, median and most seconds."""
-    if not good:
+    if not answered:
         return []
-    first, last = good[0][0], good[-1][0]
-    count = max(1, min(MOST_COLUMNS, len(good) // PROBES_PER_COLUMN))
+    first, last = answered[0][0], answered[-1][0]
+    count = max(1, min(MOST_COLUMNS, len(answered) // PROBES_PER_COLUMN))
     width = max(last - first, 1e-9) / count
     buckets: dict[int, list[float]] = {}
-    for at, seconds in good:
+    for at, seconds in answered:
         buckets.setdefault(min(count - 1, int((at - first) / width)), []).append(seconds)
     return [(first + (n + 0.5) * width, min(of), median(of), max(of)) for n, of in sorted(buckets.items())]
 
@@ -179,17 +174,18 @@ def _merged(moments: Sequence[float], gap: float, axis: Axis) -> tuple[Span, ...
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Acknowledged markers, consecutive in number, that the restoration does not hold."""
+    """Acknowledged markers, consecutive in number, that the restoration does not hold. ``lost``: they count as lost."""
 
     first: int
     last: int
     count: int
     sent: float
     until: float
+    lost: bool
 
 
-def gaps(markers: Markers, present: Sequence[tuple[int, int]], split: float) -> tuple[Gap, ...]:
-    """What is missing in a restoration that holds the ranges ``present``; a gap across ``split`` is two."""
+def gaps(markers: Markers, present: Sequence[tuple[int, int]], lost: Collection[int]) -> tuple[Gap, ...]:
+    """What is missing in a restoration that holds the ranges ``present``; those that count as ``lost`` stand apart."""
     found: list[Gap] = []
     ranges = sorted(present)
     starts = [first for first, _ in ranges]
@@ -198,19 +194,18 @@ def gaps(markers: Markers, present: Sequence[tuple[int, int]], split: float) -> 
         if marker.outcome != "acknowledged":
             continue
         place = bisect_right(starts, marker.n) - 1
-        lost = place < 0 or ranges[place][1] < marker.n
-        crossed = missing and markers.wall(missing[-1].sent) < split <= markers.wall(marker.sent)
-        if missing and (crossed or not lost):
-            found.append(_gap(markers, missing))
+        absent = place < 0 or ranges[place][1] < marker.n
+        if missing and (not absent or (missing[-1].n in lost) != (marker.n in lost)):
+            found.append(_gap(markers, missing, lost))
             missing = []
-        if lost:
+        if absent:
             missing.append(marker)
-    return (*found, _gap(markers, missing)) if missing else tuple(found)
+    return (*found, _gap(markers, missing, lost)) if missing else tuple(found)
 
 
-def _gap(markers: Markers, missing: Sequence[Marker]) -> Gap:
+def _gap(markers: Markers, missing: Sequence[Marker], lost: Collection[int]) -> Gap:
     sent, until = markers.wall(missing[0].sent), markers.wall(missing[-1].done)
-    return Gap(missing[0].n, missing[-1].n, len(missing), sent, until)
+    return Gap(missing[0].n, missing[-1].n, len(missing), sent, until, missing[0].n in lost)
 
 
 def acknowledged(markers: Markers, axis: Axis) -> tuple[Span, ...]:

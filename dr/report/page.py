@@ -6,7 +6,6 @@ Everything that comes from a run is escaped by the template engine; the page's o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,9 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from dr.domain.model import Status, Verdict
 from dr.evidence.model import Entry, Evidence
+from dr.judge import equality, loss
 from dr.report import chart, words
 from dr.report import summary as told
 
+AGREEMENT = {Status.MET: "equal", Status.MISSED: "differs", Status.INCONCLUSIVE: "not comparable"}
+"""How a table's status is called."""
 MOST_GAPS = 20
 """Rows of the table of marker gaps; the page says how many more there are."""
 
@@ -41,10 +43,10 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(duration=words.duration, moment=words.moment, printable=words.printable)
-    environment.globals.update(
-        chart=chart, Status=Status, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds
+    environment.filters.update(
+        duration=words.duration, moment=words.moment, printable=words.printable, rows=_rows, agreement=AGREEMENT.get
     )
+    environment.globals.update(chart=chart, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds)
     return environment.get_template("page.html")
 
 
@@ -71,7 +73,7 @@ def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     disaster = told.disaster(evidence)
     covers = told.number((evidence.effect("restore") or {}).get("recovery_point"))
     paths = [samples for samples in evidence.samples.values() if samples.samples]
-    markers = written if (written := evidence.markers.get("source")) and written.markers else None
+    markers = written if (written := evidence.markers.get(loss.WRITTEN_TO)) and written.markers else None
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
     if markers:
         moments += [markers.wall(edge.due) for edge in (markers.markers[0], markers.markers[-1])]
@@ -86,7 +88,7 @@ def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
         "outages": _outages(verdict, axis, disaster),
         "lines": [chart.Tick(axis.x(at), name) for at, name in lines if at is not None],
-        "markers": _markers(evidence, axis, covers) if markers else None,
+        "markers": _markers(evidence, axis) if markers else None,
     }
 
 
@@ -108,23 +110,20 @@ def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict
     return shaded
 
 
-def _markers(evidence: Evidence, axis: chart.Axis, covers: float | None) -> dict[str, Any] | None:
-    """The lanes. Which markers count as lost, with their uncertainty, is the judge's to say; this only shows them."""
-    markers = evidence.markers.get("source")
-    observed, point = evidence.observed("markers", "restored"), evidence.observed("recovery-point", "restored")
-    resolution = (told.number(point.get("resolution")) if isinstance(point, Mapping) else None) or 0.0
+def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:
+    """The lanes. Which of what is missing counts as lost is the judge's to say; this only shows it."""
+    written, observed = evidence.markers.get(loss.WRITTEN_TO), evidence.observed("markers", "restored")
     present = observed.get("present") if isinstance(observed, Mapping) else None
-    if markers is None or not isinstance(present, list | tuple):
+    if written is None or not isinstance(present, list | tuple):
         return None
-    ranges = [(pair[0], pair[1]) for pair in present if _is_range(pair)]
-    split = math.inf if covers is None else covers - resolution
-    missing = chart.gaps(markers, ranges, split)
+    markers = loss.first_attempts(written)
+    missing = chart.gaps(markers, [(pair[0], pair[1]) for pair in present if _is_range(pair)], _lost(evidence))
     origin = axis.origin
     return {
         "written": chart.acknowledged(markers, axis),
         "gaps": [
             (
-                axis.span(gap.sent, gap.until, kind="before" if gap.sent < split else "after"),
+                axis.span(gap.sent, gap.until, kind="lost" if gap.lost else "uncounted"),
                 gap,
                 gap.sent - origin,
                 gap.until - origin,
@@ -136,6 +135,15 @@ def _markers(evidence: Evidence, axis: chart.Axis, covers: float | None) -> dict
         "indeterminate": sum(marker.outcome == "indeterminate" for marker in markers.markers),
         "missing": sum(gap.count for gap in missing),
     }
+
+
+def _lost(evidence: Evidence) -> frozenset[int]:
+    """The markers that the judge counts as lost; none where it cannot tell."""
+    try:
+        judged = loss.judged_markers(evidence, "restored")
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):  # evidence that was altered
+        return frozenset()
+    return frozenset() if isinstance(judged, str) else frozenset(marker.n for marker in judged.lost)
 
 
 def _is_range(pair: object) -> bool:
@@ -164,24 +172,11 @@ def _steps(evidence: Evidence) -> list[Step]:
     return steps
 
 
-def _tables(evidence: Evidence) -> list[tuple[str, str, str, bool]]:
-    """Every table of the baseline or the restoration: rows before, rows after, and whether the checksums are equal."""
-    baseline = evidence.observed("baseline", "source")
-    before = _sums(baseline.get("fingerprint") if isinstance(baseline, Mapping) else None)
-    after = _sums(evidence.observed("fingerprint", "restored"))
-    names = sorted({*before, *after}) if before and after else []
-    return [
-        (name, _rows(before.get(name)), _rows(after.get(name)), before.get(name) == after.get(name)) for name in names
-    ]
+def _tables(evidence: Evidence) -> tuple[equality.Table, ...]:
+    """Every table as the finding ``data`` has it; none where nothing could be compared, which that finding says."""
+    compared = equality.tables(evidence, "restored")
+    return () if isinstance(compared, str) else compared
 
 
-def _sums(fingerprint: object) -> dict[str, Mapping[str, Any]]:
-    tables = fingerprint.get("tables") if isinstance(fingerprint, Mapping) else None
-    if not isinstance(tables, Mapping):
-        return {}
-    return {str(name): table for name, table in tables.items() if isinstance(table, Mapping)}
-
-
-def _rows(table: Mapping[str, Any] | None) -> str:
-    count = table.get("rows") if table else None
-    return f"{count:,}" if isinstance(count, int) else "absent"
+def _rows(count: int | None) -> str:
+    return "absent" if count is None else f"{count:,}"

@@ -152,6 +152,24 @@ def test_an_unreadable_table_is_inconclusive_with_its_reason(where: str) -> None
     assert "permission denied" in finding.because
 
 
+def test_a_table_that_could_not_be_read_is_no_table_of_no_rows() -> None:
+    """Neither on the source, which then seems to have held none later, nor on the copy, where it may hold any."""
+    unread = TableSum(0, "", "unreadable: permission denied for table a")
+    baseline = replace(BASELINE, fingerprint=with_tables(a=unread, b=B), repeats=(Repeat(120.0, (), {"public.a": 0}),))
+    assert compared("data", with_tables(a=replace(A, total=3), b=B), baseline).status is Status.INCONCLUSIVE
+    assert compared("data", with_tables(a=A, b=B, c=unread)).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("what", ["baseline", "fingerprint"])
+def test_what_was_recorded_and_cannot_be_read_is_inconclusive(what: str) -> None:
+    good = {"baseline": msgspec.to_builtins(BASELINE), "fingerprint": msgspec.to_builtins(SOURCE)}
+    for broken in ({}, [1], "x", {**good[what], "tables": 7, "fingerprint": 7}):
+        told = {**good, what: broken}
+        found = judged("data", seen("baseline", told["baseline"], "source"), seen("fingerprint", told["fingerprint"]))
+        assert found.status is Status.INCONCLUSIVE
+        assert "cannot be read" in found.because
+
+
 def test_only_the_first_few_offenders_are_named() -> None:
     many = replace(SOURCE, tables={f"public.t{n}": A for n in range(9)})
     finding = compared("data", replace(SOURCE, tables={}), replace(BASELINE, fingerprint=many))

@@ -8,12 +8,27 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr.domain.model import Finding, Observation, Phase, Restored, Stamp, Status
+from dr.domain.model import (
+    Baseline,
+    Demand,
+    Finding,
+    Fingerprint,
+    Observation,
+    Phase,
+    Repeat,
+    Restored,
+    Stamp,
+    Status,
+    TableSum,
+)
 from dr.evidence.model import Evidence
+from dr.judge.equality import JUDGES
+from dr.judge.loss import loss
 from dr.report.page import html
 from tests.unit.recoveries import COPY_UP, DISASTER, FINDINGS, PHASES, START, drill, met, on_call, samples, verdict
 from tests.unit.test_report_formats import anything, hostile
@@ -127,17 +142,28 @@ def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
     assert "600 probes, 10 failed" in read.text
 
 
-def test_page_lists_marker_gaps_and_tells_what_lies_before_the_recovery_point() -> None:
+def test_page_lists_marker_gaps_and_tells_which_count_as_lost() -> None:
     read = page(drill())
-    assert len(read.of("rect", "before")) == 1
-    assert len(read.of("rect", "after")) == 1
+    assert len(read.of("rect", "lost")) == 1
+    assert len(read.of("rect", "uncounted")) == 1
     assert "800 acknowledged, 231 of the acknowledged not in the restoration" in read.text
 
 
 def test_a_gap_across_the_recovery_point_is_shown_as_two() -> None:
     observed = Observation("markers", "restored", {"table": True, "present": [[0, 499]]})
     read = page(replace(drill(), observations=(*drill().observations, observed)))
-    assert (len(read.of("rect", "before")), len(read.of("rect", "after"))) == (1, 1)
+    assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (1, 1)
+
+
+def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> None:
+    """Acknowledged within the resolution of the recovery point, or of a point that was not observed."""
+    near = Observation("markers", "restored", {"table": True, "present": [[0, 559]]})
+    whole = replace(drill(), observations=(*drill().observations, near))
+    unobserved = replace(drill(), observations=(replace(near, value={"table": True, "present": [[0, 99]]}),))
+    for found, status in ((whole, Status.MET), (unobserved, Status.INCONCLUSIVE)):
+        assert loss(found, Demand("loss", "restored", 0.0, "markers")).status is status
+        read = page(found)
+        assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (0, 1)
 
 
 def test_page_draws_a_bar_for_every_phase_and_one_row_for_what_comes_twice() -> None:
@@ -160,15 +186,56 @@ def test_page_names_problems_of_the_evidence() -> None:
     assert "Entry 3 was altered." in page(replace(drill(), problems=("Entry 3 was altered.",))).text
 
 
-def test_page_compares_the_tables_of_baseline_and_restoration() -> None:
-    before = {"fingerprint": {"tables": {"public.patients": {"rows": 2000, "checksum": "a", "method": "m"}}}}
-    after = {"tables": {"public.patients": {"rows": 1999, "checksum": "b", "method": "m"}}}
-    observed = (Observation("baseline", "source", before), Observation("fingerprint", "restored", after))
-    read = page(replace(drill(), observations=(*drill().observations, *observed)))
-    assert "public.patients" in read.text
-    assert "2,000" in read.text
-    assert "1,999" in read.text
-    assert "differs" in read.text
+SUM = TableSum(2000, "a", "hash-15/1", 2000)
+
+
+@pytest.mark.parametrize(
+    ("copy", "repeat", "said", "status"),
+    [
+        (SUM, Repeat(2.0, ()), "equal", Status.MET),
+        (replace(SUM, total=2007), Repeat(2.0, (), {"t": 2007}), "equal", Status.MET),
+        (replace(SUM, total=2007), Repeat(2.0, (), {"t": 2006}), "differs", Status.MISSED),
+        (replace(SUM, rows=1999), Repeat(2.0, ()), "differs", Status.MISSED),
+        (replace(SUM, checksum="b"), Repeat(2.0, ()), "differs", Status.MISSED),
+        (None, Repeat(2.0, ()), "differs", Status.MISSED),
+        (replace(SUM, checksum="b"), Repeat(2.0, ("t",)), "not comparable", Status.INCONCLUSIVE),
+        (replace(SUM, method="md5/1"), Repeat(2.0, ()), "not comparable", Status.INCONCLUSIVE),
+        (TableSum(0, "", "unreadable: denied"), Repeat(2.0, ()), "not comparable", Status.INCONCLUSIVE),
+    ],
+)
+def test_page_says_of_a_table_what_the_finding_says(
+    copy: TableSum | None, repeat: Repeat, said: str, status: Status
+) -> None:
+    source = Fingerprint(1.0, 15, "10:10:", {}, {"t": SUM})
+    baseline = Baseline("b", "lab", "db", "r", source, repeats=(repeat,))
+    here = replace(source, tables={} if copy is None else {"t": copy})
+    observed = (
+        Observation("baseline", "source", msgspec.to_builtins(baseline)),
+        Observation("fingerprint", "restored", msgspec.to_builtins(here)),
+    )
+    found = replace(drill(), observations=observed)
+    assert JUDGES["data"](found, Demand("data", "restored")).status is status
+    tables = page(found).text.split("Tables")[1].split("Evidence")[0]
+    assert [word for word in ("equal", "differs", "not comparable") if word in tables] == [said]
+    assert "2,000" in tables
+
+
+def test_page_compares_no_tables_that_the_finding_does_not() -> None:
+    fingerprint = msgspec.to_builtins(Fingerprint(1.0, 15, "10:10:", {}, {"t": SUM}))
+    never_repeated = {"fingerprint": fingerprint, "id": "b", "target": "lab", "source": "db", "resource_id": "r"}
+    observed = (
+        Observation("baseline", "source", never_repeated),
+        Observation("fingerprint", "restored", fingerprint),
+    )
+    found = replace(drill(), observations=observed)
+    assert JUDGES["data"](found, Demand("data", "restored")).status is Status.INCONCLUSIVE
+    assert "Tables" not in page(found).text
+
+
+def test_a_probe_that_was_answered_badly_is_drawn_as_a_failure() -> None:
+    of = samples("restored", COPY_UP, 1)
+    unavailable = replace(of, samples=tuple(replace(s, status=503) for s in of.samples))
+    assert "50 probes, 50 failed" in page(replace(drill(), samples={"restored": unavailable})).text
 
 
 def test_page_says_what_became_of_every_planned_call() -> None:
@@ -209,11 +276,15 @@ def test_a_hundred_thousand_samples_are_drawn_within_seconds_and_a_page_of_ordin
 
 @settings(deadline=None, max_examples=50)
 @given(
-    st.dictionaries(st.sampled_from(["recovery-point", "configuration", "markers", "fingerprint"]), anything), anything
+    st.dictionaries(
+        st.sampled_from(["recovery-point", "configuration", "markers", "fingerprint", "baseline"]), anything
+    ),
+    anything,
 )
 def test_page_survives_observations_and_results_of_any_shape(observed: dict[str, Any], at: Any) -> None:
     evidence = drill()
-    observations = tuple(Observation(what, "restored", value) for what, value in observed.items())
+    paths = {"baseline": "source"}
+    observations = tuple(Observation(what, paths.get(what, "restored"), value) for what, value in observed.items())
     entries = tuple(replace(e, data={"at": at, "available_at": at, "recovery_point": at}) for e in evidence.entries)
     assert html(replace(evidence, observations=observations, entries=entries), verdict())
 
