@@ -19,7 +19,8 @@ from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_client import RdsClient, wanted_instead
-from dr.drivers.rds_instances import GONE, Instances, pairs
+from dr.drivers.rds_deletion import Deletion
+from dr.drivers.rds_instances import Instances, pairs
 from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_states import State
@@ -42,6 +43,7 @@ class RdsProvider:
         self._target = context.target
         self._client = client or RdsClient(context.target)
         self._at = Instances(context, self._client)
+        self._deletion = Deletion(self._at)
         self._takeover = Takeover(self._at, servers or Servers(context.target.database))
         self._confirmed: float | None = None
         self._account = ""
@@ -100,7 +102,7 @@ class RdsProvider:
         if call.operation == rds_restore.MODIFY:
             return self._at.patiently(lambda: self._configure(args))
         if call.operation == rds_restore.DELETE:
-            return self._begin_deletion(str(args["identifier"]), str(args["run"]), rds_restore.gone_from(args))
+            return self._deletion.apply(args, rds_restore.gone_from(args))
         return self._at.patiently(lambda: self._restore(call.operation, args))
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -113,7 +115,8 @@ class RdsProvider:
             if call.operation == rds_restore.MODIFY:
                 return self._poll_configure(call, result)
             if call.operation == rds_restore.DELETE:
-                return self._poll_delete(result)
+                self.confirm_identity()
+                return self._deletion.poll(result)
             return self._poll_restore(result)
         except ProviderError as error:
             if not error.transient:
@@ -238,27 +241,6 @@ class RdsProvider:
                 )
         return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
 
-    def _begin_deletion(self, identifier: str, run: str, gone_from: float) -> dict[str, Any]:
-        asked_at = self._now()
-        self._at.patiently(lambda: self._delete(identifier, run))
-        return {"identifier": identifier, "run": run, "asked_at": asked_at, "gone_from": gone_from}
-
-    def _delete(self, identifier: str, run: str) -> None:
-        found = self._at.describe(identifier)
-        if found is None or found.status == "deleting":
-            return
-        if (found.tags.get("dr:run"), found.tags.get("dr:purpose")) != (run, Purpose.DRILL.value):
-            raise RefusedError(
-                f"{identifier} is not a drill's copy of run {run}, so it is not deleted.",
-                "Look at its tags; 'dr adopt' keeps what an on-call restore made.",
-            )
-        if found.attributes.get("DeletionProtection"):
-            named = {"DBInstanceIdentifier": identifier, "DeletionProtection": False, "ApplyImmediately": True}
-            self._client.call(rds_restore.MODIFY, named, GONE)
-        # An instance that is being created is not deletable yet: the next poll tries again.
-        wanted = {"DBInstanceIdentifier": identifier, "SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
-        self._client.call(rds_restore.DELETE, wanted, (*GONE, "InvalidDBInstanceState"))
-
     # -- polling
 
     def _poll_await(self, result: Mapping[str, Any]) -> Progress:
@@ -307,19 +289,6 @@ class RdsProvider:
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
         seen = Observation("configuration", "restored", self._differences(call.args, found, have), self._now())
         return Progress(done=True, result=dict(result), observations=(seen,))
-
-    def _poll_delete(self, result: Mapping[str, Any]) -> Progress:
-        identifier = str(result["identifier"])
-        found = self._at.describe(identifier)
-        if found is None:
-            left = float(result["gone_from"]) - self._now()
-            if left <= 0 or self._at.seen(identifier):
-                return Progress(done=True, result=dict(result))
-            return Progress(done=False, note=f"{identifier}: not listed, though RDS may list it yet for {left:.0f} s")
-        if found.status != "deleting":
-            self.confirm_identity()
-            self._delete(identifier, str(result["run"]))
-        return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
 
     # -- parts of these
 

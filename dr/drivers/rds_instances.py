@@ -28,20 +28,18 @@ class Instances:
     def __init__(self, context: Context, client: RdsClient) -> None:
         self._context = context
         self.client = client
-        self._seen: set[str] = set()
+
+    def rows(self, identifier: str) -> tuple[Resource, ...] | None:
+        """The instance as it is now; None where RDS says that there is none, and nothing where its answer is empty,
+        which says neither."""
+        answer = self.client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, GONE)
+        if answer is None:
+            return None
+        return tuple(rds_look.resource(row) for row in answer.get("DBInstances", []))
 
     def describe(self, identifier: str) -> Resource | None:
-        """The instance as it is now; None where there is none."""
-        answer = self.client.call("DescribeDBInstances", {"DBInstanceIdentifier": identifier}, GONE)
-        rows = (answer or {}).get("DBInstances", [])
-        if not rows:
-            return None
-        self._seen.add(identifier)
-        return rds_look.resource(rows[0])
-
-    def seen(self, identifier: str) -> bool:
-        """Whether ``describe`` has found it before: one that is not listed any more is gone."""
-        return identifier in self._seen
+        """The instance as it is now; None where it is not listed."""
+        return next(iter(self.rows(identifier) or ()), None)
 
     def require(self, identifier: str) -> Resource:
         """``describe``, or RefusedError."""

@@ -339,6 +339,6 @@ def _deletion(made: Call, run: RunIdentity) -> Call:
 
 def _renamed(old: str, run: str) -> str:
     """``old`` with the end of the run's name, as a valid name: what an earlier run appended is taken off first."""
-    end = re.sub(r"[^a-z0-9]+", "-", run.lower())[-20:].strip("-")
+    end = rds_restore.run_suffix(run)
     base = re.sub(r"-\d{8}-\d{6}-[0-9a-f]{4}$", "", old)
     return f"{base[: _NAME_LIMIT - len(end) - 1].rstrip('-')}-{end}"

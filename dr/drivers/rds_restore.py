@@ -28,6 +28,8 @@ DELETE = "DeleteDBInstance"
 
 LISTED_SECONDS = 120.0
 """RDS may list an instance only some time after it accepted to make it."""
+UNLISTED_SECONDS = 300.0
+"""How long what RDS may have accepted is looked for before it is believed never made: twice the longest delay seen."""
 _NAME_LIMIT = 63
 _NEVER = "9999"
 """Later than every expiry, as text."""
@@ -104,13 +106,13 @@ def deletion(identifier: str, run: str) -> Call:
 
 
 def gone_from(args: Mapping[str, Any]) -> float:
-    """From when on, wall time, an instance is gone that a deletion with ``args`` does not find listed; 0: at once.
+    """From when on, wall time, an instance is gone that a deletion with ``args`` does not find; 0: at once.
 
     At once where its restoration took effect or was refused, and where nothing is undone but what was listed goes.
     Else RDS may have accepted to make it right before its run was killed, and list it later.
     """
     undone = args.get("undone") or {"certain": True}
-    return 0.0 if undone["certain"] else float(undone["intended_at"]) + LISTED_SECONDS
+    return 0.0 if undone["certain"] else float(undone["intended_at"]) + UNLISTED_SECONDS
 
 
 def orphans(
@@ -170,8 +172,18 @@ def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> st
     return identifier
 
 
+def run_suffix(run: str) -> str:
+    """The end of a run's name, as a part of a valid identifier."""
+    return re.sub(r"[^a-z0-9]+", "-", run.lower())[-_SUFFIX_LIMIT:].strip("-")
+
+
+def bears(identifier: str, run: str) -> bool:
+    """Whether an identifier was made up with ``run``'s own name, so that what bears it can be nobody else's."""
+    return f"-{run_suffix(run)}-" in f"-{identifier.lower()}-"
+
+
 def _made_up(source: str, run: str) -> str:
-    suffix = re.sub(r"[^a-z0-9]+", "-", run.lower())[-_SUFFIX_LIMIT:].strip("-")
+    suffix = run_suffix(run)
     head = source[: _NAME_LIMIT - len("-restored-") - len(suffix)].rstrip("-")
     return f"{head}-restored-{suffix}"
 
