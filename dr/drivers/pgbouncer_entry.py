@@ -10,22 +10,15 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
-from dr.config.load import secret
 from dr.config.model import PoolerConfig
-from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.domain.errors import DrError, RefusedError
 from dr.drivers.moving import Place
-from dr.drivers.postgres_connection import reason
+from dr.drivers.pgbouncer_console import Console, shown
 
-CONNECT_SECONDS = 10
 SILENT_SECONDS = 10.0
 """How long old connections may finish their queries. A server that is lost lets none finish: they are dropped then,
 and so are the clients that wait for them, which connect anew."""
@@ -41,7 +34,7 @@ class Entry:
     def __init__(self, config: PoolerConfig, ca: str) -> None:
         self._config = config
         self._path = Path(config.configuration).expanduser()
-        self._ca = config.ca or ca
+        self._console = Console(config, ca)
 
     @property
     def name(self) -> str:
@@ -66,9 +59,9 @@ class Entry:
     def waiting(self, to: Place, seconds: float) -> str:
         """PgBouncer marks the connections that a reload made old; it closes each when its query has ended."""
         entry = self._config.entry
-        with self._console() as console:
-            row = next((row for row in _shown(console, "DATABASES") if row["name"] == entry), {})
-            old = [r for r in _shown(console, "SERVERS") if r["database"] == entry and int(r["close_needed"] or 0)]
+        with self._console.session() as console:
+            row = next((row for row in shown(console, "DATABASES") if row["name"] == entry), {})
+            old = [r for r in shown(console, "SERVERS") if r["database"] == entry and int(r["close_needed"] or 0)]
             if (str(row.get("host")), int(row.get("port") or 0)) != (to.host, to.port):
                 return f"{self.name} leads to {row.get('host')}:{row.get('port')}"
             if old and seconds >= SILENT_SECONDS:
@@ -77,7 +70,7 @@ class Entry:
         return f"{len(old)} old connections of {self.name} are not closed yet" if old else ""
 
     def check_console(self) -> None:
-        """Raises as ``_console`` does where it does not take the administrator's login, or cannot be reached."""
+        """Raises as ``Console.session`` does where it does not take the administrator's login, or cannot be reached."""
         self._command("SHOW VERSION")
 
     def _read(self) -> str:
@@ -111,35 +104,8 @@ class Entry:
             ) from None
 
     def _command(self, verb: str) -> None:
-        with self._console() as console:
+        with self._console.session() as console:
             console.execute(sql.SQL(verb))
-
-    @contextmanager
-    def _console(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        """A session of the administrator's; the console knows simple queries only. Raises RefusedError for a login
-        that is not accepted, else ProviderError."""
-        config = self._config
-        try:
-            with psycopg.connect(
-                host=config.host,
-                port=config.port,
-                user=config.admin.user,
-                password=secret(config.admin.secret),
-                dbname=config.console,
-                sslmode="verify-full",
-                sslrootcert=self._ca or "system",
-                connect_timeout=CONNECT_SECONDS,
-                autocommit=True,
-                row_factory=dict_row,
-            ) as console:
-                yield console
-        except psycopg.Error as error:
-            said = f"PgBouncer's console at {config.host}:{config.port} failed: {reason(error)}."
-            if "password" in str(error).lower() or "sasl" in str(error).lower():
-                raise RefusedError(said, "Correct the target's pooler.admin.") from None
-            raise ProviderError(
-                said, "See whether PgBouncer runs and can be reached from here.", transient=True
-            ) from None
 
 
 def place(text: str, entry: str) -> Place:
@@ -173,7 +139,3 @@ def _line(text: str, entry: str) -> int:
         elif section == "[databases]" and own.match(line):
             return number
     raise RefusedError(f"PgBouncer's file has no entry {entry}.", "Correct the target's pooler.entry.")
-
-
-def _shown(console: psycopg.Connection[dict[str, Any]], what: str) -> list[dict[str, Any]]:
-    return console.execute(sql.SQL("SHOW {}").format(sql.SQL(what))).fetchall()

@@ -1,0 +1,60 @@
+"""PgBouncer's console: its administrator's session, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from dr.config.load import secret
+from dr.config.model import PoolerConfig
+from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.postgres_connection import reason
+
+CONNECT_SECONDS = 10
+
+Session = psycopg.Connection[dict[str, Any]]
+
+
+class Console:
+    """The console of a target's pooler. ``ca``: where the pooler names none of its own."""
+
+    def __init__(self, config: PoolerConfig, ca: str) -> None:
+        self._config = config
+        self._ca = config.ca or ca
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session of the administrator's; the console knows simple queries only. Raises RefusedError for a login
+        that is not accepted, else ProviderError."""
+        config = self._config
+        try:
+            with psycopg.connect(
+                host=config.host,
+                port=config.port,
+                user=config.admin.user,
+                password=secret(config.admin.secret),
+                dbname=config.console,
+                sslmode="verify-full",
+                sslrootcert=self._ca or "system",
+                connect_timeout=CONNECT_SECONDS,
+                autocommit=True,
+                row_factory=dict_row,
+            ) as console:
+                yield console
+        except psycopg.Error as error:
+            said = f"PgBouncer's console at {config.host}:{config.port} failed: {reason(error)}."
+            if "password" in str(error).lower() or "sasl" in str(error).lower():
+                raise RefusedError(said, "Correct the target's pooler.admin.") from None
+            raise ProviderError(
+                said, "See whether PgBouncer runs and can be reached from here.", transient=True
+            ) from None
+
+
+def shown(console: Session, what: str) -> list[dict[str, Any]]:
+    """The rows of SHOW ``what``."""
+    return console.execute(sql.SQL("SHOW {}").format(sql.SQL(what))).fetchall()
