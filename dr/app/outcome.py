@@ -18,6 +18,7 @@ class Outcome:
     """A finished run: its verdict, what could not be undone, and the error that ended it early, if one did.
 
     ``stays``: a restoration on call that clean-up leaves where it is.
+    ``judged``: by its evidence, and written beside it.
     """
 
     run: RunDirectory
@@ -25,6 +26,7 @@ class Outcome:
     leftovers: tuple[str, ...] = ()
     error: DrError | None = None
     stays: str = ""
+    judged: bool = True
 
 
 def worst(codes: set[int]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -29,9 +29,10 @@ from dr.app.session import (
 from dr.app.signals import halting
 from dr.config.load import home
 from dr.config.model import Settings, Target
-from dr.domain.errors import DrError, HaltedError, RefusedError, UsageError
-from dr.domain.model import Plan, Purpose, Request, Resource, Verb
+from dr.domain.errors import DefectError, DrError, HaltedError, RefusedError, UsageError
+from dr.domain.model import Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.evidence.directory import find_run
+from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
 from dr.wiring import drivers, restorer
 
@@ -182,31 +183,56 @@ def asked(wanted: Request) -> dict[str, str]:
     return dict.fromkeys(objectives, "restored")
 
 
-def run(session: Session, what: str = "restore", how: str = "") -> Outcome:
+def run(session: Session, what: str = "restore", how: str = "", copied: Callable[[], None] = lambda: None) -> Outcome:
     """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with, which ``how``
-    tells: by default, a restoration that is resumed.
+    tells: by default, a restoration that is resumed. ``copied`` is called once the first verb, which makes it, is done.
 
-    Raises RefusedError where the provider refused the first step: then nothing was made.
+    Whatever fails after that, a defect of dr's own, too, is the outcome's error: what was restored stands, and how it
+    is reached has to be told. Raises RefusedError where the provider refused the first step: then nothing was made.
     """
     error: DrError | None = None
     with halting(session.directory) as signals:
         try:
             for position in range(len(session.plan.request.verbs)):
                 session.do(position)
+                if position == 0:
+                    copied()
         except HaltedError as halted:
             how = how or f"'dr restore --resume {session.directory.id}' goes on; the restoration itself was left alone."
             code = (signals or [halted.exit_code])[0]
             error = HaltedError(f"The {what} was stopped before its end.", how, exit_code=code)
         except DrError as failed:
             error = failed
-        except BaseException:  # a defect of dr's own: what was made is undone and judged all the same
+        except Exception as defect:
+            error = DefectError(defect)
+        except BaseException:  # nobody caught it in between: what was made is undone and judged all the same
             finish(session)
             raise
-        verdict, leftovers = finish(session)
-        if isinstance(error, RefusedError) and not _begun(session):
-            seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with
-            raise error
+        try:
+            verdict, leftovers = finish(session)
+            if isinstance(error, RefusedError) and not _begun(session):
+                seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with
+                raise error
+        except Exception as failed:
+            if failed is error:
+                raise
+            return unjudged(session, failed, error)
     return Outcome(session.directory, verdict, leftovers, error)
+
+
+def unjudged(session: Session, failed: Exception, earlier: DrError | None) -> Outcome:
+    """The outcome of a run whose evidence could not be judged, or not be written. What it restored is told from the
+    ledger, as far as that can be read. ``earlier``: what had ended it before."""
+    why = failed if isinstance(failed, DrError) else DefectError(failed)
+    plan, what = session.plan, f"The run could not be judged: {why}"
+    try:
+        made = session.engine.ledger.state().effects.get(RESTORE)
+    except Exception as lost:  # the sentence above has the first cause
+        made, what = None, f"{what} Its ledger cannot be read ({type(lost).__name__})."
+    restored = None if made is None else restored_by(made, plan)
+    finding = Finding("completed", "", Status.INCONCLUSIVE, what)
+    verdict = Verdict(plan.run.id, plan.request.target, None, Status.INCONCLUSIVE, (finding,), (), restored)
+    return Outcome(session.directory, verdict, (), earlier or why, judged=False)
 
 
 def _begun(session: Session) -> bool:

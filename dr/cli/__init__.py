@@ -6,13 +6,12 @@ Called by: the console script.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import traceback
 
 import click
 
 from dr import __version__
+from dr.cli.defects import noted
 from dr.cli.streams import Enduring, endure
 from dr.domain.errors import DrError
 
@@ -64,20 +63,6 @@ def cli() -> None:
 INTERRUPTED = (129, 130, 143)
 
 
-def _noted(error: Exception) -> str:
-    """Append the trace of a defect to a file that its user alone can read. Returns where it is, in a sentence."""
-    from dr.config.load import home
-
-    path = home() / "defects.log"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            traceback.print_exception(error, file=file)
-    except OSError as failed:
-        return f"Its trace could not be written to {path}: {failed.strerror}."
-    return f"The trace is in {path}."
-
-
 def _delivered(code: int, out: Enduring) -> int:
     """The exit code once stdout is written: a result that nobody got is never 0 or 1, and never hides an interrupt."""
     out.flush()
@@ -107,6 +92,6 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
-        click.echo(f"dr: the harness itself failed ({type(error).__name__}). {_noted(error)}", err=True)
+        click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
         code = 5
     sys.exit(_delivered(code if isinstance(code, int) else 0, out))

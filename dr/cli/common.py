@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dr.domain.errors import DrError
+from dr.cli.defects import noted
+from dr.domain.errors import DefectError, DrError
 from dr.domain.model import Call
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
     from dr.app.session import Prepared, Session
     from dr.config.model import Settings
-    from dr.domain.model import Verdict
+    from dr.domain.model import Restored, Verdict
     from dr.engine.guard import Consent
     from dr.evidence.model import Evidence
 
@@ -136,20 +137,67 @@ def _cleaned(killed: Outcome) -> str:
 
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
-    """Print the report (a JSON document is the caller's), the error and what was left; return the exit code."""
-    from dr.app.outcome import exit_code
+    """Print the report (a JSON document is ``print_document``'s), the error and what was left; return the exit code.
 
-    evidence = outcome.run.load(session.context.clock)
-    if output == "text":
-        click.echo(rendered(output, evidence, outcome.verdict), nl=False)
-        click.echo(f"  Evidence  {outcome.run.path}")
-    if evidence.samples:  # nobody waits at night for a page without a measurement; 'dr report' draws it on request
-        _write_page(outcome, evidence, output)
+    A report that cannot be printed costs nobody what is in the verdict, nor how the restoration is reached.
+    """
+    from dr.app.outcome import exit_code, worst
+
+    code = exit_code(outcome)
+    try:
+        evidence = outcome.run.load(session.context.clock)
+        if output == "text":
+            click.echo(rendered(output, evidence, outcome.verdict), nl=False)
+            click.echo(f"  Evidence  {outcome.run.path}")
+        if evidence.samples:  # nobody waits at night for a page without a measurement; 'dr report' draws it on request
+            _write_page(outcome, evidence, output)
+    except Exception as error:
+        _in_short(session, outcome, error)
+        code = worst({code, 5})
     if outcome.error is not None:
-        click.echo(f"dr: {outcome.error}", err=True)
+        click.echo(f"dr: {_told(outcome.error)}", err=True)
     for sentence in outcome.leftovers:
         click.echo(f"dr: left behind: {sentence}", err=True)
-    return exit_code(outcome)
+    return code
+
+
+def _in_short(session: Session, outcome: Outcome, error: Exception) -> None:
+    """What a person needs of a report that cannot be printed."""
+    verdict = outcome.verdict
+    why = error if isinstance(error, DrError) else DefectError(error)
+    click.echo(f"dr: The report could not be printed: {_told(why)}", err=True)
+    because = f" {verdict.findings[0].because}" if verdict.findings else ""
+    click.echo(f"dr: {verdict.status.upper()}, run {verdict.run}.{because}", err=True)
+    if verdict.restored is not None:
+        click.echo(f"dr: {verdict.restored.identifier}: {_psql(session, verdict.restored)}", err=True)
+
+
+def tell_restored(session: Session) -> None:
+    """How the restoration is reached, as soon as it is: examining it and putting the service on it takes its time."""
+    from dr.judge.verdict import RESTORE, restored_by
+
+    made = session.engine.ledger.state().effects.get(RESTORE)
+    restored = None if made is None else restored_by(made, session.plan)
+    if restored is not None:
+        click.echo(f"dr: {restored.identifier} answers, and is not examined yet: {_psql(session, restored)}", err=True)
+
+
+def _psql(session: Session, restored: Restored) -> str:
+    from dr.report.summary import connect
+
+    database = session.context.target.database
+    return connect(restored, (*database.roles, database.harness)[0].user, database.ca)
+
+
+def _told(error: DrError) -> str:
+    return f"{error} {noted(error.cause)}" if isinstance(error, DefectError) else str(error)
+
+
+def print_document(outcome: Outcome) -> None:
+    """The verdict as JSON: verdict.json, or where it could not be judged, what is known all the same."""
+    from dr.report.formats import outline
+
+    click.echo(dumps(outcome.run.verdict_document() if outcome.judged else outline(outcome.verdict)))
 
 
 def _write_page(outcome: Outcome, evidence: Evidence, output: str) -> None:

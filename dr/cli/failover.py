@@ -55,5 +55,5 @@ def failover(
         outcome = order.run(session)
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(outcome.run.verdict_document()))
+            common.print_document(outcome)
     ctx.exit(code)

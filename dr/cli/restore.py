@@ -39,6 +39,8 @@ def restore(
 
     The source is not touched. The restored instance stays until you adopt or delete it.
     """
+    from functools import partial
+
     from dr.app.cleanup import clean_drills
     from dr.app.restore import cautions, earlier_runs, run
     from dr.app.session import accept, locked
@@ -54,10 +56,10 @@ def restore(
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
         click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(prepared)}", err=True)
-        outcome = run(session)
+        outcome = run(session, copied=partial(common.tell_restored, session))
         code = common.conclude(session, outcome, output)
         if output == "json":
-            click.echo(common.dumps(outcome.run.verdict_document()))
+            common.print_document(outcome)
         common.tell_cleaned(lambda: clean_drills(settings, session.context.name, session.tell))
     ctx.exit(code)
 

@@ -69,6 +69,14 @@ class DeadlineError(ProviderError):
     """A call did not reach its state before its deadline."""
 
 
+class DefectError(DrError):
+    """The harness itself failed. ``cause``: what was raised, whose text may hold anything and is not told."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"The harness itself failed ({type(cause).__name__}).")
+        self.cause = cause
+
+
 class HaltedError(DrError):
     """The run was told to stop (``dr abort``, a signal, or a parent that is gone)."""
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from dr.domain.errors import DeadlineError, ProviderError
-from dr.domain.model import Call, Demand, Finding, Phase, Restored, Status, Verdict
+from dr.domain.model import Call, Demand, Finding, Phase, Plan, Restored, Status, Verdict
 from dr.evidence.model import Entry, Evidence
 from dr.judge import corroboration, equality, failover, interruption, loss, outage, survival
 
@@ -68,6 +68,7 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
     course = [*broken_off, *_abandoned(evidence), *_steady(evidence, not broken_off)]
     findings = [*course, *([] if course else _journalled(evidence)), *findings]
     phases, crash = _phases(evidence)
+    made = evidence.effect(RESTORE)
     findings.extend(crash)
     findings = [_distrusted(finding, evidence.problems) for finding in findings]
     return Verdict(
@@ -77,7 +78,7 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
         status=combine(finding.status for finding in findings),
         findings=tuple(findings),
         phases=phases,
-        restored=_restored(evidence),
+        restored=None if made is None else restored_by(made, plan),
     )
 
 
@@ -232,12 +233,10 @@ def _distrusted(finding: Finding, problems: tuple[str, ...]) -> Finding:
     return replace(finding, status=Status.INCONCLUSIVE, because=because)
 
 
-def _restored(evidence: Evidence) -> Restored | None:
-    """What was made, from the effect of the call ``restore``; the database's name may stand in the call's plan."""
-    effect = evidence.effect(RESTORE)
-    if effect is None:
-        return None
-    database = effect.get("database") or (evidence.planned(RESTORE) or {}).get("database") or ""
+def restored_by(effect: Mapping[str, Any], plan: Plan) -> Restored | None:
+    """What was made, from the effect of the call ``restore``; the database's name may stand in that call's plan."""
+    planned = next((call.args for call in plan.calls if call.id == RESTORE), {})
+    database = effect.get("database") or planned.get("database") or ""
     try:
         return Restored(str(effect["identifier"]), str(effect["host"]), int(effect["port"]), str(database))
     except (KeyError, TypeError, ValueError):

@@ -140,19 +140,27 @@ def _difference(difference: Difference) -> str:
     return f"{difference.name} {difference.source} -> {difference.restored}{mark}"
 
 
+_FIRST = ("run", "drill", "target", "emulated", "verdict", "verified")
+"""What a document begins with."""
+
+
 def document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     """verdict.json, as docs/design.md has it. A bound without end is null, since JSON has no infinity.
 
     ``verified``: false for a copy that nobody has read, whatever the verdict on the rest; null where none was made.
     """
+    seen = {"emulated": evidence.record.emulated, "verified": verified(evidence)}
+    return {**dict.fromkeys(_FIRST), **outline(verdict), **seen}
+
+
+def outline(verdict: Verdict) -> dict[str, Any]:
+    """What of ``document`` stands in the verdict alone."""
     restored = verdict.restored
     return {
         "run": verdict.run,
         "drill": verdict.drill,
         "target": verdict.target,
-        "emulated": evidence.record.emulated,
         "verdict": str(verdict.status),
-        "verified": verified(evidence),
         "findings": [
             {
                 "objective": finding.objective,

@@ -344,13 +344,16 @@ def _kept(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _connect(evidence: Evidence, restored: Restored) -> str:
+    known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
+    return connect(restored, known[0] if known else "", str((evidence.planned("restore") or {}).get("ca") or ""))
+
+
+def connect(restored: Restored, user: str, ca: str) -> str:
     """A command to paste. psql asks for the password, and gives it to none but the server that the target's CA knows,
     where it has one; a quote in a name cannot end the argument."""
-    known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
     parts = {"host": restored.host, "port": restored.port, "dbname": restored.database}
-    if known:
-        parts["user"] = known[0]
-    ca = (evidence.planned("restore") or {}).get("ca")
+    if user:
+        parts["user"] = user
     parts |= {"sslmode": "verify-full", "sslrootcert": ca} if ca else {"sslmode": "require"}
     conninfo = " ".join(f"{key}={_conninfo(value)}" for key, value in parts.items() if value != "")
     return f"psql {shlex.quote(words.printable(conninfo))}"
