@@ -8,17 +8,14 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import platformdirs
-import yaml
 
 from dr.config.model import Settings, Target
 from dr.domain.errors import RefusedError, UsageError
+from dr.evidence.decode import read_yaml
 
 LAB = "lab"
-T = TypeVar("T")
 
 
 def home() -> Path:
@@ -42,27 +39,12 @@ def lab_target_file() -> Path:
     return home() / "lab" / "target.yaml"
 
 
-def _decode(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, kind)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {error}.") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}).", "Save it as UTF-8.") from None
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path} is not a valid configuration: {error}.") from None
-    except ValueError as error:  # a time that no calendar has
-        raise UsageError(f"{path} is not YAML: {error}.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-
-
 def load(path: Path | None = None) -> Settings:
     """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError."""
     named = path or (Path(os.environ["DR_CONFIG"]) if os.environ.get("DR_CONFIG") else None)
     if named is None and not Path("dr.yaml").exists():
         return Settings()
-    return _decode(named or Path("dr.yaml"), Settings)
+    return read_yaml(named or Path("dr.yaml"), Settings, UsageError)
 
 
 def find_target(settings: Settings, name: str) -> Target:
@@ -71,7 +53,7 @@ def find_target(settings: Settings, name: str) -> Target:
         return settings.targets[name]
     if name == LAB:
         if lab_target_file().exists():
-            return _decode(lab_target_file(), Target)
+            return read_yaml(lab_target_file(), Target, UsageError)
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
     known = ", ".join(sorted({*settings.targets, LAB}))
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")

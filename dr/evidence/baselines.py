@@ -17,6 +17,7 @@ import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError
 from dr.domain.model import Baseline
+from dr.evidence.decode import read_json
 from dr.evidence.files import write_atomically
 
 KEEP = 90
@@ -46,12 +47,7 @@ def write_baseline(path: Path, baseline: Baseline) -> str:
 
 def read_baseline(path: Path) -> Baseline:
     """The baseline at ``path``. Raises EvidenceError where it is unreadable, torn or altered."""
-    try:
-        document = msgspec.json.decode(path.read_bytes(), type=_Document)
-    except OSError as error:
-        raise EvidenceError(f"The baseline {path} cannot be read: {error.strerror}.") from None
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise EvidenceError(f"{path} is not a baseline: {error}.", "Remove it; others are used.") from None
+    document = read_json(path, _Document, hint="Remove this baseline; others are used.")
     if digest(document.baseline) != document.digest:
         raise EvidenceError(f"The baseline {path} was altered after it was taken.", "Remove it; others are used.")
     return document.baseline

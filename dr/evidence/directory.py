@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Stamp
-from dr.evidence.files import write_atomically
+from dr.evidence.decode import content, find_json, line_of, opened, read_json
+from dr.evidence.files import writable, write_atomically
 from dr.evidence.ledger import Ledger
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
@@ -26,6 +27,7 @@ from dr.ports import Clock
 
 SEALED = ("run.json", "observations.jsonl", "journal.json", "baseline.json", "verdict.json")
 MEASURED = ("samples-*.jsonl", "markers-*.jsonl")
+OBSERVATION = msgspec.json.Decoder(Observation)
 
 
 def runs(home: Path) -> tuple[RunDirectory, ...]:
@@ -48,6 +50,20 @@ def find_run(home: Path, name: str) -> RunDirectory:
     )
 
 
+class _Sealed(msgspec.Struct):
+    """The ledger's first bytes, as they were sealed."""
+
+    length: Annotated[int, msgspec.Meta(ge=0)]
+    digest: str
+
+
+class _Seal(msgspec.Struct):
+    """seal.json."""
+
+    files: dict[str, str]
+    ledger: _Sealed
+
+
 class RunDirectory:
     """The files of one run."""
 
@@ -61,16 +77,13 @@ class RunDirectory:
     def create(self, record: RunRecord) -> str:
         """Make the directory and write run.json: from here on the run exists. Returns the file's digest."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        write_atomically(self.path / "run.json", content)
-        return _digest(content)
+        document = msgspec.json.format(msgspec.json.encode(record), indent=2)
+        write_atomically(self.path / "run.json", document)
+        return _digest(document)
 
     def record(self) -> RunRecord:
         """run.json. Raises EvidenceError where it cannot be read."""
-        try:
-            return msgspec.json.decode((self.path / "run.json").read_bytes(), type=RunRecord)
-        except (OSError, msgspec.DecodeError) as error:
-            raise EvidenceError(f"{self.path / 'run.json'} cannot be read: {error}.") from None
+        return read_json(self.path / "run.json", RunRecord)
 
     def readable(self) -> bool:
         """Whether run.json can be read; 'dr history' names the runs where it cannot."""
@@ -82,14 +95,14 @@ class RunDirectory:
 
     def record_digest(self) -> str:
         """The digest of run.json, which its acceptance in the ledger names."""
-        return _digest(_content(self.path / "run.json"))
+        return _digest_of(self.path / "run.json")
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.path / "ledger.jsonl", clock)
 
     def observe(self, observations: Iterable[Observation], at: float) -> None:
         """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
-        lines = [msgspec.json.encode(_stamped(o, at)) for o in observations]
+        lines = [msgspec.json.encode(writable(msgspec.to_builtins(_stamped(o, at)))) for o in observations]
         if not lines:
             return
         with (self.path / "observations.jsonl").open("ab") as file:
@@ -106,8 +119,11 @@ class RunDirectory:
 
     def halted(self) -> str:
         """Why the run was told to stop, or ""."""
-        path = self.path / "halt"
-        return (path.read_text() or "told to stop") if path.exists() else ""
+        try:
+            found = content(self.path / "halt")
+        except EvidenceError as error:  # whoever put it there wants the run to stop, whatever it says
+            return str(error)
+        return "" if found is None else found.decode(errors="replace") or "told to stop"
 
     def resume(self) -> None:
         """Take the halt away."""
@@ -125,32 +141,29 @@ class RunDirectory:
 
     def write_verdict(self, document: Mapping[str, Any]) -> None:
         """Write verdict.json; a verdict before the seal may be replaced by a later one."""
-        write_atomically(self.path / "verdict.json", json.dumps(document, indent=2).encode())
+        write_atomically(self.path / "verdict.json", json.dumps(writable(document), indent=2).encode())
 
     def verdict_document(self) -> dict[str, Any] | None:
         """verdict.json as it stands, or None before there is one; a torn one says it is unreadable."""
-        path = self.path / "verdict.json"
-        if not path.exists():
-            return None
         try:
-            document = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            document = None
-        return document if isinstance(document, dict) else {"verdict": "unreadable"}
+            document = find_json(self.path / "verdict.json", dict[str, Any])
+        except EvidenceError:
+            return {"verdict": "unreadable"}
+        return document if document is None or isinstance(document.get("verdict"), str) else {"verdict": "unreadable"}
 
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
         ledger = _content(self.path / "ledger.jsonl")
         document = {
             "at": at.at,
-            "files": {name: _digest(_content(path)) for name, path in self._sealable()},
+            "files": {name: _digest_of(path) for name, path in self._sealable()},
             "ledger": {"length": len(ledger), "digest": _digest(ledger)},
         }
         write_atomically(self.path / "seal.json", json.dumps(document, indent=2).encode())
 
     def seal_digest(self) -> str:
         path = self.path / "seal.json"
-        return _digest(_content(path)) if path.exists() else ""
+        return _digest_of(path) if path.exists() else ""
 
     def load(self, clock: Clock) -> Evidence:
         """All evidence, with what is wrong with it in ``problems``. Raises EvidenceError without a run.json."""
@@ -178,9 +191,10 @@ class RunDirectory:
     def _sealed_length(self) -> int | None:
         """The ledger's length when it was sealed, in bytes; None before. An unreadable seal is a problem of its own."""
         try:
-            return int(json.loads((self.path / "seal.json").read_bytes())["ledger"]["length"])
-        except (OSError, ValueError, KeyError, TypeError):
+            seal = find_json(self.path / "seal.json", _Seal)
+        except EvidenceError:
             return None
+        return None if seal is None else seal.ledger.length
 
     def _sealable(self) -> list[tuple[str, Path]]:
         named = [self.path / name for name in SEALED]
@@ -191,39 +205,32 @@ class RunDirectory:
         if not self.sealed():
             return
         try:
-            seal = json.loads((self.path / "seal.json").read_bytes())
-            files, length, digest = seal["files"], seal["ledger"]["length"], seal["ledger"]["digest"]
-        except (OSError, ValueError, KeyError, TypeError):
-            yield "seal.json was altered: it cannot be read"
+            seal = read_json(self.path / "seal.json", _Seal)
+        except EvidenceError as error:
+            yield f"seal.json was altered: {error}"
             return
+        files = seal.files
         present = dict(self._sealable())
         for name in sorted({*files, *present}):
             if name not in present:
                 yield f"{name} is missing since the seal"
-            elif name not in files or _digest(_content(present[name])) != files[name]:
+            elif name not in files or _digest_of(present[name]) != files[name]:
                 yield f"{name} was altered after the seal"
-        if _digest(_content(self.path / "ledger.jsonl")[:length]) != digest:
+        if _digest(_content(self.path / "ledger.jsonl")[: seal.ledger.length]) != seal.ledger.digest:
             yield "ledger.jsonl was altered after the seal"
 
     def _journal(self) -> Mapping[str, Any] | None:
         """What Chaos Toolkit wrote at its end. One that cannot be read has no status, and so proves nothing."""
-        path = self.path / "journal.json"
-        if not path.exists():
-            return None
         try:
-            journal = json.loads(_content(path))
-        except ValueError:
+            return find_json(self.path / "journal.json", dict[str, Any])
+        except EvidenceError:
             return {}
-        return journal if isinstance(journal, dict) else {}
 
     def _observations(self) -> tuple[Observation, ...]:
         """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""
         path = self.path / "observations.jsonl"
-        found = []
-        for line in _content(path).splitlines():
-            with suppress(msgspec.DecodeError):
-                found.append(msgspec.json.decode(line, type=Observation))
-        return tuple(found)
+        found = (line_of(line, OBSERVATION) for line in _content(path).splitlines())
+        return tuple(observation for observation in found if observation is not None)
 
 
 def _stamped(observation: Observation, at: float) -> Observation:
@@ -239,10 +246,20 @@ def _ends_whole(path: Path) -> bool:
 def _content(path: Path) -> bytes:
     """What a file holds; nothing where there is none, or it cannot be read: then it is not what was sealed."""
     try:
-        return path.read_bytes()
+        with opened(path) as file:
+            return file.read()
     except OSError:
         return b""
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _digest_of(path: Path) -> str:
+    """The digest of a file of any size; that of nothing where there is none, or it cannot be read."""
+    try:
+        with opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return _digest(b"")
+
+
+def _digest(whole: bytes) -> str:
+    return hashlib.sha256(whole).hexdigest()

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from dr.evidence.decode import DEPTH
+
+WRAPPED = 8
+"""Levels that a line of evidence has around what it is given."""
+
+
+def writable(value: Any, levels: int = DEPTH - WRAPPED) -> Any:
+    """``value`` so that it is JSON and can be read back: what others answered stands in the evidence as it came.
+
+    JSON has no number without end, which becomes null, as does what is nested too deep; half a surrogate becomes "?".
+    """
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {writable(key): writable(part, levels - 1) for key, part in value.items()} if levels else None
+        case list() | tuple():
+            return [writable(part, levels - 1) for part in value] if levels else None
+        case _:
+            return value
 
 
 def write_atomically(path: Path, content: bytes) -> None:

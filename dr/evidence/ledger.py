@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError
-from dr.domain.model import Stamp
+from dr.evidence.decode import OBJECT, content, line_of
+from dr.evidence.files import writable
 from dr.evidence.model import Entry
 from dr.ports import Clock
 
@@ -88,14 +91,15 @@ def parse(lines: Iterable[bytes]) -> Iterator[Entry]:
     """Entries in order, as far as the chain holds: the first line that is torn or altered ends it."""
     prev, seq = GENESIS, 0
     for line in lines:
+        raw = line_of(line, OBJECT)
+        if raw is None:
+            return
         try:
-            raw = json.loads(line)
             claimed = raw.pop("hash")
             if raw["prev"] != prev or raw["seq"] != seq or _digest(prev, raw) != claimed:
                 return
-            stamp = Stamp(**raw["stamp"])
-            entry = Entry(seq, stamp, raw["kind"], raw["call"], raw["data"], prev, claimed)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            entry = msgspec.convert({**raw, "hash": claimed}, Entry)
+        except (LookupError, TypeError, msgspec.ValidationError):
             return
         yield entry
         prev, seq = claimed, seq + 1
@@ -114,25 +118,25 @@ class Ledger:
         Raises EvidenceError where the ledger was altered: nothing may be built on it.
         """
         with self._locked() as file:
-            content = os.pread(file, os.fstat(file).st_size, 0)
-            entries, good = self._read(content)
-            if good < content.rfind(b"\n") + 1:
+            known = os.pread(file, os.fstat(file).st_size, 0)
+            entries, good = self._read(known)
+            if good < known.rfind(b"\n") + 1:
                 raise EvidenceError(f"{self._path} was altered after entry {len(entries)}.", "Start a new run.")
             prev = entries[-1].hash if entries else GENESIS
-            stamp = self._clock.now()
+            stamp, plain = self._clock.now(), writable(dict(data or {}))
             body = {
                 "seq": len(entries),
                 "stamp": {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot},
                 "kind": kind,
                 "call": call,
-                "data": dict(data or {}),
+                "data": plain,
                 "prev": prev,
             }
             digest = _digest(prev, body)
             os.ftruncate(file, good)
             line = (json.dumps({**body, "hash": digest}) + "\n").encode()
             self._write(file, line, good)
-        return Entry(len(entries), stamp, kind, call, dict(data or {}), prev, digest)
+        return Entry(len(entries), stamp, kind, call, plain, prev, digest)
 
     def _write(self, file: int, line: bytes, at: int) -> None:
         """Whole and on disk, or not at all: an intent that is torn would be forgotten."""
@@ -156,25 +160,20 @@ class Ledger:
     def intact(self) -> bool:
         """Whether every whole line belongs to the chain."""
         try:
-            content = self._content()
+            known = self._content()
         except EvidenceError:
             return False
-        return self._read(content)[1] >= content.rfind(b"\n") + 1
+        return self._read(known)[1] >= known.rfind(b"\n") + 1
 
     def _content(self) -> bytes:
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise EvidenceError(f"{self._path} cannot be read: {error.strerror}.", "Restore it from a copy.") from None
+        return content(self._path, hint="Restore it from a copy.") or b""
 
     def state(self) -> State:
         return fold(self.entries())
 
     @staticmethod
-    def _read(content: bytes) -> tuple[tuple[Entry, ...], int]:
-        lines = content.splitlines(keepends=True)
+    def _read(known: bytes) -> tuple[tuple[Entry, ...], int]:
+        lines = known.splitlines(keepends=True)
         whole = [line for line in lines if line.endswith(b"\n")]
         entries = tuple(parse(whole))
         return entries, sum(len(line) for line in whole[: len(entries)])

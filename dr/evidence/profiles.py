@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dr.domain.errors import EvidenceError, ProviderError
+from dr.domain.errors import ProviderError
+from dr.evidence.decode import find_json
 from dr.evidence.files import write_atomically
 
 
@@ -34,18 +35,7 @@ def store(home: Path, target: str, profile: Mapping[str, Any]) -> None:
 
 def load(home: Path, target: str) -> dict[str, Any] | None:
     """The stored profile, or None where there never was one. Raises EvidenceError where it cannot be read."""
-    path = path_of(home, target)
-    try:
-        profile = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise EvidenceError(
-            f"The profile {path} cannot be read: {error}.", "Put a whole one back, or delete it."
-        ) from None
-    if not isinstance(profile, dict):
-        raise EvidenceError(f"The profile {path} is not a profile.", "Put a whole one back, or delete it.")
-    return profile
+    return find_json(path_of(home, target), dict[str, Any], hint="Put a whole profile back, or delete it.")
 
 
 def forget(home: Path, target: str) -> None:

@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dr.domain.model import Stamp
+from dr.evidence.decode import OBJECT, line_of, opened
 from dr.evidence.model import Marker, Markers, Sample, Samples
 
 ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
@@ -25,6 +27,8 @@ TIMEOUT = "timeout"
 """The error of what had no answer in time, of a sample and of a marker."""
 TAIL = 65_536
 """Bytes read from the end of a file to learn how far it is."""
+LONGEST = 65_536
+"""Bytes of a line: a meter's are some hundred. One that is longer is read in pieces, none of which is a line."""
 
 Line = TypeVar("Line", Sample, Marker)
 
@@ -128,7 +132,7 @@ def _processor(path: Path) -> float | None:
 
 def _newest(path: Path, has: str) -> dict[str, Any] | None:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - TAIL))
             tail = file.read().splitlines(keepends=True)
@@ -154,20 +158,14 @@ def ends_whole(path: Path) -> bool:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """The line's object, or None where it is torn or none."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    return line_of(line, OBJECT) if line.endswith(b"\n") else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Whole lines, beginning with the first header. Lines are read one at a time: files may be large."""
     headed = False
-    with suppress(OSError), path.open("rb") as file:  # what cannot be read was not measured
-        for line in file:
+    with suppress(OSError), opened(path) as file:  # what cannot be read was not measured
+        for line in iter(partial(file.readline, LONGEST), b""):
             found = _parsed(line)
             headed = headed or (found is not None and _heads(found))
             if found is not None and headed:

@@ -76,7 +76,7 @@ def test_a_broken_configuration_is_named_and_nothing_is_done(home: Path) -> None
     (home / "dr.yaml").write_text("targets: 3")
     ended = dr("restore", "--latest")
     assert ended.returncode == 2
-    assert "dr.yaml is not a valid configuration" in ended.stderr
+    assert "dr.yaml, line 1, is not valid: targets: Expected" in ended.stderr
     assert not (home / "runs").exists()
 
 

@@ -10,7 +10,7 @@ from dr.domain.errors import RefusedError, UsageError
 
 def test_a_misspelt_field_is_named(tmp_path: Path) -> None:
     (tmp_path / "dr.yaml").write_text("objectives: {time-to-cpy: 3}")
-    with pytest.raises(UsageError, match=r"dr\.yaml is not a valid configuration.*time-to-cpy"):
+    with pytest.raises(UsageError, match=r"dr\.yaml, line 1, is not valid: objectives: .*time-to-cpy"):
         load(tmp_path / "dr.yaml")
 
 
@@ -95,7 +95,7 @@ def test_a_login_in_a_url_is_refused_by_its_field_and_not_repeated(tmp_path: Pat
     (tmp_path / "dr.yaml").write_text(
         f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}, {more}}}}}"
     )
-    with pytest.raises(UsageError, match=rf"dr\.yaml is not a valid configuration: {field} has a login") as refused:
+    with pytest.raises(UsageError, match=rf"line 1, is not valid: targets\.p.*: {field} has a login") as refused:
         load(tmp_path / "dr.yaml")
     assert "hunter2" not in str(refused.value)
 
@@ -120,7 +120,7 @@ def test_a_number_that_nothing_can_be_measured_by_is_refused_by_its_field(
     tmp_path: Path, text: str, field: str
 ) -> None:
     (tmp_path / "dr.yaml").write_text(text)
-    with pytest.raises(UsageError, match=rf"\$\.{field}"):
+    with pytest.raises(UsageError, match=rf"is not valid: {field}"):
         load(tmp_path / "dr.yaml")
 
 

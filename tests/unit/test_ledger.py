@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -97,3 +99,28 @@ def test_an_entry_that_did_not_fit_on_the_disk_is_an_error_and_no_entry(
         ledger.append("intent", "restore")
     monkeypatch.undo()
     assert [entry.kind for entry in ledger.entries()] == ["accepted"]
+
+
+def test_what_no_json_holds_is_written_so_that_the_chain_can_be_read(
+    ledger: Ledger,
+) -> None:
+    deep: object = "end"
+    for _ in range(500):
+        deep = [deep]
+    told = ledger.append("effect", "a", {"share": float("nan"), "file": "a\udcff", "answer": deep, "whole": (1, 2.5)})
+    ledger.append("undone", "a")
+    assert ledger.intact()
+    assert ledger.entries()[0] == told
+    assert {**told.data, "answer": None} == {"share": None, "file": "a?", "answer": None, "whole": [1, 2.5]}
+
+
+def test_an_entry_whose_shape_is_not_a_ledgers_ends_it_even_where_its_hash_is_right(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    entry = ledger.append("event", data={"text": "x"})
+    body = {"seq": 1, "stamp": "now", "kind": "event", "call": "", "data": [], "prev": entry.hash}
+    digest = hashlib.sha256((entry.hash + json.dumps(body, sort_keys=True)).encode()).hexdigest()
+    with (tmp_path / "ledger.jsonl").open("a") as file:
+        file.write(json.dumps({**body, "hash": digest}) + "\n")
+    assert len(ledger.entries()) == 1
+    assert not ledger.intact()

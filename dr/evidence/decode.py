@@ -1,0 +1,292 @@
+"""The one way to read a file of ours: bytes, UTF-8, depth, JSON or YAML, shape, finite numbers.
+
+A disk, an editor or another user may have altered any of them. So whoever reads one does it here, and gets what it
+should hold or one error that names the file and, where one can be told, the line. Size and depth are bounded before
+anything is built of them: brackets by the thousand, and YAML whose aliases multiply, are refused in a moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from dr.domain.errors import DrError, EvidenceError
+
+T = TypeVar("T")
+
+DEPTH = 64
+"""The most levels of lists and objects within each other: ours have ten."""
+DOCUMENT = 64 << 20
+"""Bytes of a document: the baseline of some thousand tables takes a few MiB."""
+WRITTEN = 1 << 20
+"""Bytes of what a person writes: a configuration, an experiment."""
+NODES = 50_000
+"""Values that such a file comes down to, each alias counted with all that it stands for."""
+
+LOCATED = 1 << 18
+"""Characters in which the line of something misshapen is looked for."""
+
+OBJECT = msgspec.json.Decoder(dict[str, Any])
+"""A line that is any object."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def content(
+    path: Path, limit: int = DOCUMENT, error: type[DrError] = EvidenceError, hint: str = "", *, piped: bool = False
+) -> bytes | None:
+    """What the file at ``path`` holds, at most ``limit`` bytes; None where there is none. Raises ``error``.
+
+    ``piped``: it may also be a pipe, which a person named; any other is no file, and waiting for its writer no reading.
+    """
+    try:
+        with opened(path, piped=piped) as file:
+            size = os.fstat(file.fileno()).st_size
+            found = file.read((limit if piped else min(limit, size)) + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as failed:
+        raise error(f"{path} cannot be read: {failed.strerror}.", hint) from None
+    if len(found) > limit:
+        raise error(f"{path} is larger than {limit >> 20} MiB.", hint)
+    return found
+
+
+def opened(path: Path, *, piped: bool = False) -> BufferedReader:
+    """The file at ``path``, to be read. Raises OSError, also for what is no file: nobody waits for a pipe's writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if piped else os.O_NONBLOCK))
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind) or (piped and not stat.S_ISDIR(kind)):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "It is no file")
+
+
+def read_json(path: Path, kind: type[T], error: type[DrError] = EvidenceError, hint: str = "") -> T:
+    """The JSON document at ``path``, as a ``kind``. Raises ``error`` where it is not there, or is none."""
+    found = find_json(path, kind, error, hint)
+    if found is None:
+        raise error(f"{path} cannot be read: there is no such file.", hint)
+    return found
+
+
+def find_json(path: Path, kind: type[T], error: type[DrError] = EvidenceError, hint: str = "") -> T | None:
+    """As ``read_json``, and None where there is no such file."""
+    found = content(path, DOCUMENT, error, hint)
+    return None if found is None else json_of(found, kind, str(path), error, hint)
+
+
+def json_of(found: bytes, kind: type[T], name: str, error: type[DrError] = EvidenceError, hint: str = "") -> T:
+    """The JSON document ``found``, as a ``kind``. Raises ``error``, which names it ``name``."""
+    text = _text(found, name, error, hint)
+    try:
+        value = msgspec.json.decode(found, type=kind)
+    except msgspec.ValidationError as wrong:
+        place, why = _misshapen(wrong, _plain(found), kind)
+        raise error(f"{name}{_at(_line_of(text, place))} is not what it should be: {why}.", hint) from None
+    except msgspec.DecodeError as wrong:
+        raise error(f"{name}{_at(_line_at(found, str(wrong)))} is not JSON: {wrong}.", hint) from None
+    except RecursionError:
+        raise _too_deep(name, error, hint) from None
+    if deep(found):
+        raise _too_deep(name, error, hint)
+    return value
+
+
+def line_of(line: bytes, shape: msgspec.json.Decoder[T]) -> T | None:
+    """What one line of a file of lines says; None where it is torn, or anything else than ``shape``.
+
+    Such a line proves nothing and is left out by whoever reads the file. It is fast: there are thousands a minute.
+    """
+    try:
+        found = shape.decode(line)
+    except (ValueError, RecursionError):  # msgspec's own errors, and UnicodeDecodeError, are ValueErrors
+        return None
+    return None if deep(line) else found
+
+
+def deep(found: bytes) -> bool:
+    """Whether JSON that is well-formed is nested deeper than ``DEPTH``."""
+    if found.count(b"[") + found.count(b"{") <= DEPTH:
+        return False
+    bare = _STRING.sub(b"", found).translate(_BRACKETS, _OTHERS)
+    for _ in range(DEPTH):  # each round takes the innermost level off
+        bare = bare.replace(b"[]", b"")
+    return bool(bare)
+
+
+def read_yaml(path: Path, kind: type[T], error: type[DrError], hint: str = "") -> T:
+    """The YAML document that a person wrote at ``path``, as a ``kind``; an empty one is an empty mapping.
+
+    Raises ``error``.
+    """
+    found = content(path, WRITTEN, error, hint, piped=True)
+    if found is None:
+        raise error(f"{path} cannot be read: there is no such file.", hint)
+    text, name = _text(found, str(path), error, hint), str(path)
+    try:
+        loader = _Bounded(text)
+        try:
+            node = loader.get_single_node()
+            value = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as wrong:
+        mark = wrong.problem_mark or wrong.context_mark
+        line = mark.line + 1 if mark is not None else None
+        raise error(f"{name}{_at(line)} is not YAML: {wrong.problem or wrong.context}.", hint) from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as wrong:
+        # Such as a date that no calendar has, or an explicit tag on what it does not fit.
+        raise error(f"{name} is not YAML: {' '.join(str(wrong).split())}.", hint) from None
+    value = {} if value is None else value
+    endless = _endless(value, ())
+    if endless is not None:
+        raise error(f"{name}{_at(_line_of(text, endless))} is not valid: {_shown(endless)} is not finite.", hint)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as wrong:
+        place, why = _misshapen(wrong, value, kind)
+        raise error(f"{name}{_at(_line_of(text, place))} is not valid: {why}.", hint) from None
+
+
+class _Bounded(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses depth, and aliases that multiply or lead to themselves, as it meets them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+        self._weights: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._level += 1
+        if self._level > DEPTH:
+            raise _refusal(f"it is nested deeper than {DEPTH} levels", event)
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        if isinstance(event, yaml.AliasEvent) and id(node) not in self._weights:
+            raise _refusal("an alias leads to what it stands in", event)
+        weight = self._weights.setdefault(id(node), 1 + sum(self._weights[id(child)] for child in _children(node)))
+        if max(weight, len(self._weights)) > NODES:
+            raise _refusal(f"it comes down to more than {NODES} values", event)
+        return node
+
+
+def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _children(node: yaml.Node | None) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+# ---- what is wrong, and where
+
+
+def _text(found: bytes, name: str, error: type[DrError], hint: str) -> str:
+    try:
+        return found.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        line = found.count(b"\n", 0, wrong.start) + 1
+        raise error(f"{name}{_at(line)} is not UTF-8 ({wrong.reason} at byte {wrong.start}).", hint) from None
+
+
+def _too_deep(name: str, error: type[DrError], hint: str) -> DrError:
+    return error(f"{name} is nested deeper than {DEPTH} levels.", hint)
+
+
+def _at(line: int | None) -> str:
+    return "" if line is None else f", line {line},"
+
+
+def _line_at(found: bytes, problem: str) -> int:
+    """The line of the byte that msgspec names; where something is missing, the last."""
+    byte = re.search(r"\(byte (\d+)\)", problem)
+    return found.count(b"\n", 0, int(byte[1]) if byte else len(found)) + 1
+
+
+def _plain(found: bytes) -> Any:
+    try:
+        return msgspec.json.decode(found)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _endless(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Where a number stands that is not finite; None: nowhere."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else place
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for key, part in parts if (found := _endless(part, (*place, key))) is not None), None)
+
+
+def _misshapen(wrong: msgspec.ValidationError, value: Any, kind: type[Any]) -> tuple[tuple[Any, ...], str]:
+    """The keys that lead to what has the wrong shape, and what is wrong with it.
+
+    msgspec names a mapping's entry "[...]": which one it is, is found by leaving all others out.
+    """
+    why, _, path = str(wrong).partition(" - at `$")
+    place: list[Any] = []
+    here = value
+    for name, number in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", path):
+        key: Any = name or (int(number) if number.isdigit() else _culprit(str(wrong), value, tuple(place), here, kind))
+        if key is None:
+            break
+        place.append(key)
+        with suppress(LookupError, TypeError):
+            here = here[key]
+    return tuple(place), f"{_shown(place)}: {why}" if place else why
+
+
+def _shown(place: Iterable[Any]) -> str:
+    return ".".join(str(key) for key in place)
+
+
+def _culprit(problem: str, value: Any, place: tuple[Any, ...], here: Any, kind: type[Any]) -> Any:
+    for key in here if isinstance(here, Mapping) else ():
+        try:
+            msgspec.convert(_with(value, place, {key: here[key]}), kind)
+        except msgspec.ValidationError as wrong:
+            if str(wrong) == problem:
+                return key
+    return None
+
+
+def _with(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """``value`` with ``new`` at ``place``."""
+    if not place:
+        return new
+    inner = _with(value[place[0]], place[1:], new)
+    if isinstance(value, Mapping):
+        return {**value, place[0]: inner}
+    return [inner if at == place[0] else one for at, one in enumerate(value)]
+
+
+def _line_of(text: str, place: tuple[Any, ...]) -> int | None:
+    """The line on which ``place`` begins; JSON is YAML enough for that. None where it cannot be told in a moment."""
+    if len(text) > LOCATED:
+        return None
+    try:
+        node = yaml.compose(text, Loader=_Bounded)  # libyaml's own loader crashes on many brackets
+    except (yaml.YAMLError, ValueError):
+        return None
+    for key in place:
+        if isinstance(node, yaml.MappingNode):
+            node = next((part for name, part in node.value if name.value == str(key)), node)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+    return None if node is None else int(node.start_mark.line) + 1
