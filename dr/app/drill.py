@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
+import msgspec
 
 import dr
 from dr.app.outcome import Outcome
@@ -25,6 +25,7 @@ from dr.config.model import Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.engine.plan import Asked
+from dr.evidence.decode import read_yaml
 from dr.judge.verdict import ACTIVITIES
 
 GLANCE = 0.2
@@ -74,25 +75,44 @@ def read(name: str) -> Experiment:
     path = Path(name) if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None or not path.exists():
         raise UsageError(f"There is no drill {name!r}.", f"Known drills: {', '.join(known()) or 'none'}.")
+    document = read_yaml(path, _Document, UsageError)
+    if document.method is not None and document.extension is None:
+        raise ForeignError(f"{path} is no drill of dr: its extensions name no 'dr'.")
     try:
-        document = yaml.safe_load(path.read_text())
-        if not _is_drill(document):
-            raise ForeignError(f"{path} is no drill of dr: its extensions name no 'dr'.")
         return _experiment(path, document)
-    except ForeignError:
-        raise
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise UsageError(f"{path} is not an experiment dr understands: {type(error).__name__} {error}.") from None
 
 
-def _is_drill(document: object) -> bool:
-    """Whether it is not some other experiment of Chaos Toolkit, or another file; a drill may still be a wrong one."""
-    if not isinstance(document, Mapping) or not isinstance(document.get("method"), list):
-        return True  # nothing of the sort: what is wrong with it is to be said
-    extensions = document.get("extensions") or []
-    return any(isinstance(one, Mapping) and one.get("name") == "dr" for one in extensions)
+class _Provider(msgspec.Struct, frozen=True):
+    module: str = ""
+    func: str = ""
+    arguments: Any = None
+
+
+class _Activity(msgspec.Struct, frozen=True):
+    name: str = ""
+    provider: _Provider = _Provider()
+
+
+class _Extension(msgspec.Struct, frozen=True):
+    name: str = ""
+    runbook: str = ""
+    demands: Any = None
+
+
+class _Document(msgspec.Struct, frozen=True):
+    """An experiment, as far as it is looked at. What a drill must have is asked for once it is known to be one."""
+
+    title: str = ""
+    description: str = ""
+    method: list[_Activity] | None = None
+    extensions: list[_Extension] | None = None
+
+    @property
+    def extension(self) -> _Extension | None:
+        """dr's own; None in an experiment of somebody else, and in what is none."""
+        return next((one for one in self.extensions or () if one.name == "dr"), None)
 
 
 def verb(name: str, arguments: Mapping[str, Any]) -> Verb:
@@ -147,19 +167,20 @@ def _demands(asked: object) -> Asked:
     return dict(asked)
 
 
-def _experiment(path: Path, document: Mapping[str, Any]) -> Experiment:
-    extension = next(e for e in document["extensions"] if e["name"] == "dr")
-    method = document["method"]
-    own = [activity for activity in method if activity["provider"].get("module") == ACTIVITIES]
+def _experiment(path: Path, document: _Document) -> Experiment:
+    extension, method = document.extension, document.method
+    if extension is None or method is None or not document.title or not document.description:
+        raise UsageError("It is not an experiment dr understands.", "Give it title, description, method, extensions.")
+    own = [activity for activity in method if activity.provider.module == ACTIVITIES]
     return Experiment(
         name=path.stem,
         path=path.absolute(),
-        title=document["title"],
-        description=document["description"],
-        runbook=_runbook(extension.get("runbook", ""), path),
-        verbs=tuple(verb(a["provider"]["func"], a["provider"].get("arguments") or {}) for a in own),
-        demands=_demands(extension["demands"]),
-        foreign=tuple(activity["name"] for activity in method if activity not in own),
+        title=document.title,
+        description=document.description,
+        runbook=_runbook(extension.runbook, path),
+        verbs=tuple(verb(activity.provider.func, _arguments(activity)) for activity in own),
+        demands=_demands(extension.demands),
+        foreign=tuple(activity.name for activity in method if activity not in own),
     )
 
 
@@ -167,6 +188,13 @@ def _runbook(named: str, experiment: Path) -> str:
     """Where a runbook is that an experiment names: seen from the working directory, or else from the experiments'."""
     beside = experiment.parent.parent / named
     return str(beside) if beside.is_file() and not Path(named).is_file() else named
+
+
+def _arguments(activity: _Activity) -> Mapping[str, Any]:
+    given = activity.provider.arguments
+    if not isinstance(given, Mapping | None):
+        raise UsageError(f"The arguments of {activity.name} are {given!r}.", "Write each as name: value.")
+    return given or {}
 
 
 def request(experiment: Experiment, target: str, keep: bool) -> Request:

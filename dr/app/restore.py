@@ -6,7 +6,6 @@ Called by: ``dr.cli.restore``, and ``dr.app.failover`` for the running.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import product
@@ -31,6 +30,7 @@ from dr.config.load import home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
+from dr.evidence.decode import OBJECT, line_of
 from dr.evidence.directory import find_run
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
@@ -134,10 +134,9 @@ def _candidates(name: str, target: Target, settle: float, found: Resource) -> It
 def _given(tag: str) -> dict[str, Any]:
     """What ``--set`` said, from its tag. One that cannot be read says nothing, and then no digest will match."""
     try:
-        given = json.loads(base64.b64decode(tag))
+        return line_of(base64.b64decode(tag), OBJECT) or {}
     except ValueError:
         return {}
-    return given if isinstance(given, dict) else {}
 
 
 def _command(found: Resource) -> str:

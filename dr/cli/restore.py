@@ -110,9 +110,8 @@ def _check_alone(options: dict[str, Any]) -> None:
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:
     """What --set says: JSON where a value is that, else text. Raises UsageError."""
-    import json
-
-    from dr.domain.errors import UsageError
+    from dr.domain.errors import EvidenceError, UsageError
+    from dr.evidence.decode import json_of
 
     chosen: dict[str, Any] = {}
     for text in given:
@@ -120,8 +119,8 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise UsageError(f"--set {text!r} gives no value.", "Say it as --set DBInstanceClass=db.r6g.large.")
         try:
-            chosen[name] = json.loads(value)
-        except ValueError:
+            chosen[name] = json_of(value.encode("utf-8", "replace"), object, name)
+        except EvidenceError:
             chosen[name] = value
     return chosen
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
+from dr.evidence.decode import OBJECT, line_of
 
 PATIENCE = 10.0
 """Seconds for one answer; the first of a cold service takes longer than any later one."""
@@ -91,11 +92,8 @@ def answer_digest(url: str, request: object, volatile: Sequence[str]) -> str:
     status, body = get(url, "/predict", request)
     if status != 200:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with status {status}.")
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
+    answer = line_of(body, OBJECT)
+    if answer is None:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with something else than JSON.")
     return hashlib.sha256(canonical({k: v for k, v in answer.items() if k not in volatile})).hexdigest()
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
@@ -21,6 +23,7 @@ from dr.domain.model import Call, Facts, Grant, Progress, Request, RunIdentity, 
 from dr.drivers.arguments import check_arguments
 from dr.drivers.postgres_source import status_of
 from dr.drivers.rds_promotion import ON_A_COPY
+from dr.evidence.decode import json_of, read_json
 from dr.evidence.files import write_atomically
 
 DRIVER = "faults"
@@ -175,6 +178,12 @@ def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Ca
 # -- doing
 
 
+class _Note(msgspec.Struct):
+    """When a fault was first put in, wall time."""
+
+    at: float
+
+
 class FaultsProvider:
     """Calls: KIND puts a fault in (``at``: right before the command acts), ``remedy-KIND`` takes it out.
 
@@ -225,7 +234,7 @@ class FaultsProvider:
         note = self._context.run / f"fault-{name}.json"
         if not note.exists():
             write_atomically(note, json.dumps({"at": self._context.clock.now().at}).encode())
-        return float(json.loads(note.read_bytes())["at"])
+        return read_json(note, _Note, hint="Remove it: the fault then counts as put in now.").at
 
 
 def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -260,8 +269,7 @@ def _last_line(text: str) -> str:
 
 
 def _answer(name: str, printed: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(printed) if printed.strip() else None
-    except ValueError:
-        raise ProviderError(f"The fault {name} answered with something else than JSON.") from None
-    return answer if isinstance(answer, dict) else {}
+    said = (
+        json_of(printed.encode(), object, f"The answer to the fault {name}", ProviderError) if printed.strip() else {}
+    )
+    return said if isinstance(said, dict) else {}

@@ -19,9 +19,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 import dr
 from dr.domain.errors import ProviderError, RefusedError
+from dr.evidence.decode import content, line_of
 
 ROOM = 1024
 """Bytes of a pid file, all written at once: its end can be noted in place even when the disk is full."""
@@ -73,7 +77,7 @@ def alive(who: str) -> bool:
 class Held:
     """What a pid file says. ``ended``: why its process ended, "" while it runs or where it was killed."""
 
-    who: str
+    who: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+:")]
     owner: str
     ended: str = ""
     code: int = 0
@@ -83,12 +87,13 @@ class Held:
         return int(self.who.partition(":")[0])
 
 
+HELD = msgspec.json.Decoder(Held)
+
+
 def held(pidfile: Path) -> Held | None:
-    """What ``pidfile`` says, or None where there is none (or none yet)."""
-    try:
-        return Held(**json.loads(pidfile.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    """What ``pidfile`` says, or None where there is none (or none yet). Raises EvidenceError where it is unreadable."""
+    found = content(pidfile)
+    return None if found is None else line_of(found, HELD)
 
 
 def running(pidfile: Path) -> Held | None:

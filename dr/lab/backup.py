@@ -17,10 +17,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psycopg
 
 from dr.domain.errors import ProviderError, RefusedError
+from dr.evidence.decode import read_json
 from dr.lab import settings
 from dr.lab.archive import Coverage, commit_times, segment_name
 from dr.lab.postgres import BEAT, Server, last_line
@@ -54,11 +57,11 @@ class Backup:
 
 def load(directory: Path) -> Backup:
     """A finished backup. Raises RefusedError where there is none, or a half one."""
+    stored = read_json(directory / "backup.json", dict[str, Any], RefusedError, "Choose another backup.")
     try:
-        stored = json.loads((directory / "backup.json").read_text())
-        return Backup(directory=directory, **stored)
-    except (OSError, ValueError, TypeError):
-        raise RefusedError(f"There is no complete backup in {directory}.", "Choose another one.") from None
+        return msgspec.convert({**stored, "directory": directory}, Backup)
+    except msgspec.ValidationError as wrong:
+        raise RefusedError(f"There is no complete backup in {directory}: {wrong}.", "Choose another one.") from None
 
 
 def take(server: Server, destination: Path, limit: float = 3600.0) -> Backup:
@@ -205,10 +208,10 @@ def _contained(server: Server, data: Path, known: float) -> tuple[str, float]:
     ``known``: a heartbeat that was committed before the backup began, for a copy whose WAL holds no commit.
     """
     try:
-        manifest = json.loads((data / "backup_manifest").read_text())
+        manifest = read_json(data / "backup_manifest", dict[str, Any], ProviderError)  # PostgreSQL's own
         stretch = manifest["WAL-Ranges"][0]
         label = (data / "backup_label").read_text()
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError):
         raise ProviderError("The backup is not whole: its manifest or its label cannot be read.") from None
     start, end, timeline = stretch["Start-LSN"], stretch["End-LSN"], int(stretch["Timeline"])
     located = re.search(r"\(file ([0-9A-F]{24})\)", label)

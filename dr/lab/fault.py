@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dr.domain.errors import DrError, UsageError
+from dr.evidence.decode import OBJECT, line_of
 from dr.lab import control
 
 USAGE = "Give a fault's name and its arguments as a JSON object."
@@ -32,18 +33,10 @@ def main(words: Sequence[str]) -> int:
 
 def parse(text: str) -> Mapping[str, Any]:
     """A fault's arguments. Pure. Raises UsageError."""
-    try:
-        found = json.loads(text, parse_constant=_no_number)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UsageError(f"{text!r} is no JSON object.", USAGE)
+    found = line_of(text.encode("utf-8", "replace"), OBJECT)
+    if found is None:
+        raise UsageError(f"{text[:200]!r} is no JSON object.", USAGE)
     return found
-
-
-def _no_number(text: str) -> None:
-    """NaN and Infinity, which Python reads, JSON does not have, and no fault has a meaning for."""
-    raise ValueError(text)
 
 
 if __name__ == "__main__":

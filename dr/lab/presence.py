@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from dr.domain.errors import RefusedError
+from dr.domain.errors import EvidenceError, RefusedError
+from dr.evidence.decode import find_json
 from dr.lab.site import write_closed
 
 READY = "ready"
@@ -55,8 +56,8 @@ class Presence(msgspec.Struct):
 def read(directory: Path) -> Presence | None:
     """What the daemon wrote last; None where there is nothing, or nothing whole."""
     try:
-        return msgspec.json.decode((directory / "daemon.json").read_bytes(), type=Presence)
-    except (OSError, msgspec.DecodeError):
+        return find_json(directory / "daemon.json", Presence)
+    except EvidenceError:
         return None
 
 

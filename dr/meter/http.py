@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dr.domain.errors import UsageError
+from dr.evidence.decode import OBJECT, line_of
 
 END = b"\r\n\r\n"
 
@@ -114,8 +115,5 @@ def fault(found: Response, fields: Sequence[str]) -> str:
     """Why a response is not a good answer, as the samples name it; "" for status 200 and JSON that has ``fields``."""
     if found.status != 200:
         return "status"
-    try:
-        answer = json.loads(found.body)
-    except ValueError:
-        return "body"
-    return "" if isinstance(answer, dict) and all(field in answer for field in fields) else "body"
+    answer = line_of(found.body, OBJECT)
+    return "" if answer is not None and all(field in answer for field in fields) else "body"

@@ -6,7 +6,6 @@ Called by: the prediction service (loads it, predicts), and ``dr.lab.platform.in
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.domain.errors import RefusedError
+from dr.evidence.decode import OBJECT, line_of
 
 VERSION = "2.3.0"
 ARTIFACT = Path(__file__).with_name(f"readmission-{VERSION}.json")
@@ -150,7 +150,7 @@ def load(directory: Path, version: str, metrics: Any) -> Model:
     if digest(content) != expected:
         raise RefusedError(f"The artifact {name} differs from the digest of model version {version}.")
     try:
-        stored = json.loads(content)
+        stored: Any = line_of(content, OBJECT)
         numbers = {key: {k: float(v) for k, v in stored[key].items()} for key in ("coefficients", "standard_errors")}
         return Model(version, float(stored["intercept"]), numbers["coefficients"], numbers["standard_errors"])
     except (ValueError, LookupError, TypeError, AttributeError):
