@@ -19,7 +19,7 @@ from dr.drivers.asking import ask_golden
 from dr.drivers.examine import active_model
 from dr.drivers.fingerprint import differences, summing, take_fingerprint
 from dr.drivers.postgres_connection import Connection, connect
-from dr.drivers.postgres_source import Source, artifacts_of, locate
+from dr.drivers.postgres_source import Source, artifacts_of, locate, service_login
 from dr.drivers.steps import Steps, at_once
 from dr.evidence.baselines import BaselineStore
 
@@ -29,16 +29,17 @@ AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str]], Mappi
 
 def take_baseline(
     connection: Connection,
-    target: str,
+    context: Context,
     source: Source,
-    artifacts: str,
     include: Iterable[str] = (),
     golden: Mapping[str, str] | None = None,
 ) -> Baseline:
     """Sum the source and read its active model. Raises what ``take_fingerprint`` raises."""
     fingerprint = take_fingerprint(connection, None, include)
-    model = active_model(connection, artifacts)
-    return Baseline(_name(fingerprint), target, source.identifier, source.resource_id, fingerprint, golden or {}, model)
+    model = active_model(connection, artifacts_of(context), service_login(context))
+    return Baseline(
+        _name(fingerprint), context.name, source.identifier, source.resource_id, fingerprint, golden or {}, model
+    )
 
 
 def _name(fingerprint: Fingerprint) -> str:
@@ -98,7 +99,7 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
             except RefusedError as error:
                 notes.append(f"Baseline {baseline.id} was not repeated: {error}")
         golden, silence = golden_answers(context, ask)  # it writes predictions: after the repeats, which count rows
-        taken = take_baseline(connection, context.name, source, artifacts_of(context), golden=golden)
+        taken = take_baseline(connection, context, source, golden=golden)
     store.save(taken)
     tables, rows = len(taken.fingerprint.tables), sum(t.rows for t in taken.fingerprint.tables.values())
     done = (

@@ -20,7 +20,7 @@ from dr.drivers.fingerprint import major_version, summing
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset
 from dr.drivers.postgres_connection import Connection, Server, connect
-from dr.drivers.postgres_source import Source, artifacts_of
+from dr.drivers.postgres_source import Source, artifacts_of, service_login
 from dr.drivers.postgres_victims import victim_table
 from dr.drivers.steps import Steps, working
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
@@ -95,7 +95,7 @@ class Examination:
         return (victims,) if victims in baseline.fingerprint.tables else ()
 
     def _model(self, connection: Connection, baseline: Baseline | None) -> dict[str, Any]:
-        found = examine.active_model(connection, artifacts_of(self._context))
+        found = examine.active_model(connection, artifacts_of(self._context), service_login(self._context))
         return {**found, "source": dict(baseline.model) if baseline else None}
 
     def _own(self, connection: Connection, baseline: Baseline | None) -> dict[str, Any]:

@@ -41,12 +41,26 @@ _FOREIGN_KEYS = f"""
 """  # noqa: S608 - put together from this module's own constants
 
 _MODEL_VERSIONS = f"""
-    select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v') and {_OTHERS}
-       and 3 = (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
-                   and a.attname in ('model_version', 'active', 'performance_metrics'))
-     order by 1
+    select n.nspname, n.nspname = any (p.path) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      left join pg_roles r on r.rolname = %(login)s
+      cross join lateral (select string_to_array(replace(coalesce(
+            (select substr(o.setting, length('search_path=') + 1)
+               from pg_db_role_setting s cross join unnest(s.setconfig) as o(setting)
+              where o.setting like 'search\\_path=%%' and s.setrole in (0, r.oid)
+                and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+              order by s.setrole <> 0 desc, s.setdatabase <> 0 desc limit 1),
+            (select case when g.source like '%%user' or g.source = 'client' then g.boot_val else g.reset_val end
+               from pg_settings g where g.name = 'search_path')), '"', ''), ', ') as path) as written
+      cross join lateral (select array_replace(written.path, '$user', %(login)s) as path) as p
+     where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v', 'm', 'f') and {_OTHERS}
+       and (n.nspname = any (p.path) or 3 = (
+            select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
+               and a.attname in ('model_version', 'active', 'performance_metrics')))
+     order by 2 desc, array_position(p.path, n.nspname::text), 1
 """  # noqa: S608
+"""Every schema with a model_versions, and whether ``login`` finds it there by its search_path: that of the role in this
+database, of the role, of the database, of the server, the first that is set. What it finds first comes first."""
 
 _INDEXES = f"""
     select i.indexrelid::oid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready
@@ -164,19 +178,24 @@ def indexes(connection: Connection) -> Steps[dict[str, Any]]:
     return {"available": True, "checked": len(trees), "failed": failed, "invalid": invalid, "others": dict(others)}
 
 
-def active_model(connection: Connection, artifacts: str) -> dict[str, Any]:
-    """The active row of model_versions, wherever it is, and the digest of the artifact it names in ``artifacts``.
+def active_model(connection: Connection, artifacts: str, login: str) -> dict[str, Any]:
+    """The active row of model_versions, and the digest of the artifact it names in ``artifacts``.
 
-    {active, version, digest, artifact_digest}, or {active: None, because}: where there is no such table.
+    It is looked for where ``login``, the service's role, finds it; where that finds none, in the only schema that has
+    one. {active, version, digest, artifact_digest}, or {active: None, because}.
     """
     with translated("looking for model_versions"):
-        place = connection.execute(_MODEL_VERSIONS).fetchone()
-    if place is None:
-        return {"active": None, "because": "there is no table model_versions with an active version"}
+        places = connection.execute(_MODEL_VERSIONS, {"login": login}).fetchall()
+    if not places:
+        return {"active": None, "because": "there is no table model_versions"}
+    if len(places) > 1 and not places[0][1]:
+        named = ", ".join(schema for schema, _ in places)
+        who = f"{login}'s search_path names" if login else "no service's login says"
+        return {"active": None, "because": f"there are several model_versions, and {who} none of: {named}"}
     query = sql.SQL(
         "select model_version::text, performance_metrics::jsonb ->> 'sha256', performance_metrics::jsonb ->> 'artifact'"
         " from {} where active order by 1"
-    ).format(sql.Identifier(place[0], "model_versions"))
+    ).format(sql.Identifier(places[0][0], "model_versions"))
     try:
         rows = connection.execute(query).fetchall()
     except Error as error:

@@ -21,7 +21,7 @@ from dr.drivers.faults import propose_disaster
 from dr.drivers.own_schema import OWN_SCHEMA
 from dr.drivers.postgres_clock import clock_offset, database_clock
 from dr.drivers.postgres_connection import Connection, connect, translated
-from dr.drivers.postgres_source import Source, artifacts_of, last_seen, require_source, source_among
+from dr.drivers.postgres_source import Source, last_seen, require_source, source_among
 from dr.drivers.steps import Steps
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 
@@ -207,7 +207,7 @@ class PostgresProvider:
         golden, silence = golden_answers(self._context, self._ask_golden)
         with connect(source.server, self._target.database) as connection:
             clock = clock_offset(connection, self._now)
-            taken = take_baseline(connection, self._context.name, source, artifacts_of(self._context), include, golden)
+            taken = take_baseline(connection, self._context, source, include, golden)
         digest = write_baseline(self._context.run / RUN_BASELINE, taken)
         result = {"baseline": taken.id, "file": RUN_BASELINE, "digest": digest, "golden": len(golden)}
         result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}

@@ -89,3 +89,8 @@ def last_seen(context: Context) -> Source | None:
 def artifacts_of(context: Context) -> str:
     """The directory of the service's model artifacts, or ""."""
     return context.target.service.artifacts if context.target.service else ""
+
+
+def service_login(context: Context) -> str:
+    """The role that the service logs in as, or ""."""
+    return context.target.service.login if context.target.service else ""

@@ -13,7 +13,7 @@ from dr.config.model import Login
 from dr.drivers import examine
 from dr.drivers.postgres_connection import Connection, connect
 from dr.drivers.steps import at_once
-from tests.servers import PASSWORD, LocalServer, local_server
+from tests.servers import DATABASE, PASSWORD, LocalServer, local_server
 
 KEYS = """
     create schema "Odd ""one";
@@ -167,8 +167,61 @@ def test_the_active_model_is_found_in_any_schema(
 ) -> None:
     add(models, "2.3.0")
     add(models, "2.2.0", active=False)
-    found = examine.active_model(harness, str(tmp_path))
+    found = examine.active_model(harness, str(tmp_path), "")
     assert found == {"active": 1, "version": "2.3.0", "digest": DIGEST, "artifact_digest": DIGEST}
+
+
+@pytest.fixture
+def archived(models: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Another model_versions in a schema that comes before the service's, by the alphabet."""
+    models.execute("create schema aaa; create table aaa.model_versions (like app.model_versions including all)")
+    models.execute("create role server; create role stranger; grant usage on schema app, aaa to server")
+    add(models, "2.3.0")
+    yield models
+    models.execute("drop schema aaa cascade")
+    models.execute("drop owned by server, stranger; drop role server, stranger")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "alter role server set search_path = app, public",
+        "alter role server set search_path = 'nowhere', 'app', 'aaa'",
+        f"alter role server in database {DATABASE} set search_path = app; alter role server set search_path = aaa",
+        f"alter database {DATABASE} set search_path = app",
+        "alter role server set search_path = aaa, app; revoke usage on schema aaa from server",
+    ],
+)
+def test_the_model_is_looked_for_where_the_service_finds_it(
+    archived: psycopg.Connection, harness: Connection, setting: str
+) -> None:
+    archived.execute(setting)
+    try:
+        assert examine.active_model(harness, "", "server")["version"] == "2.3.0"
+        archived.execute("update app.model_versions set active = false")
+        archived.execute("insert into aaa.model_versions values ('9', '{}', true)")
+        assert examine.active_model(harness, "", "server")["active"] == 0
+    finally:
+        archived.execute(f"alter database {DATABASE} reset search_path")
+
+
+def test_a_model_that_nothing_says_the_place_of_is_not_guessed(
+    archived: psycopg.Connection, harness: Connection
+) -> None:
+    for login in ("", "stranger", "gone"):
+        found = examine.active_model(harness, "", login)
+        assert found["active"] is None
+        assert "aaa, app" in found["because"]
+
+
+def test_the_path_by_default_is_the_schema_of_the_roles_name_and_then_public(
+    archived: psycopg.Connection, harness: Connection
+) -> None:
+    archived.execute("alter role server rename to app")
+    try:
+        assert examine.active_model(harness, "", "app")["version"] == "2.3.0"
+    finally:
+        archived.execute("alter role app rename to server")
 
 
 @pytest.mark.parametrize("active", [0, 2])
@@ -177,7 +230,7 @@ def test_another_number_of_active_models_is_told(
 ) -> None:
     for n in range(active):
         add(models, f"3.{n}")
-    assert examine.active_model(harness, str(tmp_path))["active"] == active
+    assert examine.active_model(harness, str(tmp_path), "")["active"] == active
 
 
 @pytest.mark.parametrize("artifact", ["gone.json", "../m.json"])
@@ -186,13 +239,13 @@ def test_an_artifact_that_is_not_there_says_so(
 ) -> None:
     add(models, "2.3.0", artifact)
     (tmp_path / "artifacts").mkdir()
-    found = examine.active_model(harness, str(tmp_path / "artifacts"))
+    found = examine.active_model(harness, str(tmp_path / "artifacts"), "")
     assert found["artifact_digest"] is None
     assert "cannot be read" in found["because"]
 
 
 def test_no_table_of_models_is_told(harness: Connection) -> None:
-    assert examine.active_model(harness, "")["active"] is None
+    assert examine.active_model(harness, "", "")["active"] is None
 
 
 # -- logins and answers
