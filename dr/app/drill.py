@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +21,14 @@ import dr
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment, finish
 from dr.app.signals import halting
-from dr.config.model import Target
+from dr.config.load import find_target
+from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
-from dr.engine.plan import Asked
+from dr.engine.plan import Asked, demands
 from dr.evidence.decode import read_yaml
 from dr.judge.verdict import ACTIVITIES
+from dr.wiring import PROPOSED_BY
 
 GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
@@ -200,6 +202,45 @@ def _arguments(activity: _Activity) -> Mapping[str, Any]:
 def request(experiment: Experiment, target: str, keep: bool) -> Request:
     """What running the drill asks for."""
     return Request(target, experiment.verbs, Purpose.DRILL, drill=experiment.name, keep=keep)
+
+
+def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Experiment, ...]:
+    """Every drill of ``names``, checked as far as that goes without a look at ``target``: before the first runs, since
+    a drill takes its time, and the last one's mistake is to be known before that.
+
+    Raises UsageError or RefusedError that says all that is wrong.
+    """
+    found, wrong = [], []
+    try:
+        where = find_target(settings, target)
+    except RefusedError:
+        where = None  # the lab is not running, of which each drill tells in its turn
+    for name in names:
+        try:
+            experiment = read(name)
+            _check(experiment, settings, where, target)
+            found.append(experiment)
+        except DrError as error:
+            wrong.append((name, error))
+    if wrong:
+        kind = UsageError if any(isinstance(error, UsageError) for _, error in wrong) else RefusedError
+        none = "None was run." if len(wrong) + len(found) > 1 else ""
+        raise kind(" ".join(f"{name}: {error}" for name, error in wrong), none)
+    return tuple(found)
+
+
+def _check(experiment: Experiment, settings: Settings, where: Target | None, target: str) -> None:
+    """Raises UsageError and RefusedError."""
+    if where is not None:
+        check_foreign(experiment, where)
+    strange = sorted({verb.name for verb in experiment.verbs} - set(PROPOSED_BY))
+    if strange:
+        raise UsageError(
+            f"There is no verb {', '.join(map(repr, strange))}.", f"Known verbs: {', '.join(PROPOSED_BY)}."
+        )
+    demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, checks_indexes=True)
+    if experiment.runbook and not Path(experiment.runbook).is_file():
+        raise UsageError(f"Its runbook {experiment.runbook} is not there.", "Write it, or correct the experiment.")
 
 
 def check_foreign(experiment: Experiment, target: Target) -> None:

@@ -12,6 +12,7 @@ from dr.cli import common
 from dr.domain.errors import DrError, HaltedError
 
 if TYPE_CHECKING:
+    from dr.app.drill import Experiment
     from dr.app.outcome import Outcome
     from dr.app.session import Session
     from dr.config.model import Settings
@@ -73,7 +74,7 @@ def run_drills(
     ctx: click.Context, /, names: tuple[str, ...], everything: bool, junit: Path | None, **options: Any
 ) -> None:
     """Run drills, one after another, and judge them."""
-    from dr.app.drill import known
+    from dr.app.drill import known, read_all
     from dr.app.outcome import worst
     from dr.domain.errors import UsageError
 
@@ -83,11 +84,12 @@ def run_drills(
     if junit is not None and not options["plan_only"]:
         _check_writable(junit)
     settings = common.settings()
+    experiments = read_all(wanted, settings, options["target"])
     ran: list[tuple[Session, Outcome]] = []
     refused: list[Refused] = []
     codes: set[int] = set()
-    for name in wanted:
-        codes.add(_one(settings, name, options, ran, refused))
+    for experiment in experiments:
+        codes.add(_one(settings, experiment, options, ran, refused))
         if codes & {129, 130, 143}:
             break
     if options["output"] == "json" and not options["plan_only"]:
@@ -108,14 +110,14 @@ def _ours(names: Iterable[str]) -> Iterator[str]:
         except ForeignError as error:
             click.echo(f"dr: skipped: {error}", err=True)
             continue
-        except UsageError:  # a drill with a mistake: it is refused when its turn comes
+        except UsageError:  # a drill with a mistake: it is told with all others
             pass
         yield name
 
 
 def _one(
     settings: Settings,
-    name: str,
+    experiment: Experiment,
     options: dict[str, Any],
     ran: list[tuple[Session, Outcome]],
     refused: list[Refused],
@@ -124,24 +126,23 @@ def _one(
     from dr.report.formats import Refused
 
     try:
-        return _run(settings, name, options, ran)
+        return _run(settings, experiment, options, ran)
     except HaltedError:
         raise
     except DrError as error:
-        click.echo(f"dr: {name}: {error}", err=True)
-        refused.append(Refused(name, options["target"], str(error)))
+        click.echo(f"dr: {experiment.name}: {error}", err=True)
+        refused.append(Refused(experiment.name, options["target"], str(error)))
         return error.exit_code
 
 
-def _run(settings: Settings, name: str, options: dict[str, Any], ran: list[tuple[Session, Outcome]]) -> int:
+def _run(
+    settings: Settings, experiment: Experiment, options: dict[str, Any], ran: list[tuple[Session, Outcome]]
+) -> int:
     from dr.app import drill as drills
     from dr.app.cleanup import clean_drills
     from dr.app.session import accept, locked, prepare
-    from dr.config.load import find_target
 
-    experiment = drills.read(name)
     progress = common.Progress(settings.objectives.time_to_copy)
-    drills.check_foreign(experiment, find_target(settings, options["target"]))
     with locked(options["target"]):
         if not options["plan_only"]:
             common.tell_cleaned(lambda: clean_drills(settings, options["target"], progress))

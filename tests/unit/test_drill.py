@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.app.drill import ForeignError, read, verb
-from dr.domain.errors import UsageError
+from dr.app.drill import ForeignError, read, read_all, verb
+from dr.config.model import Settings
+from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Verb
+from tests.unit.rds_support import target
 from tests.unit.test_cli import dr, home
 
 __all__ = ["home"]
@@ -94,3 +96,47 @@ def test_a_foreign_experiment_breaks_neither_the_list_nor_all(home: Path) -> Non
     assert ran.returncode == 3
     assert "skipped: experiments/theirs.yaml is no drill of dr" in ran.stderr
     assert "dr: rds-pitr: The lab is not running" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (None, "There is no drill"),
+        ({"func": "explode"}, "There is no verb 'explode'"),
+        ({"demands": "{bliss: restored}"}, "no objective bliss"),
+        ({"demands": "{latency: source}"}, "No verb measures what is demanded"),
+        ({"arguments": "["}, "not an experiment dr understands"),
+        ({"runbook": "runbooks/none.md"}, "runbooks/none.md is not there"),
+    ],
+)
+def test_every_drill_is_checked_before_the_first_runs(
+    tmp_path: Path, change: dict[str, str] | None, words: str
+) -> None:
+    good = written(tmp_path / "good.yaml", "restore", "{to: {snapshot: latest}}")
+    bad = tmp_path / "bad.yaml"
+    if change is not None:
+        said = {"func": "restore", "arguments": "{to: {snapshot: latest}}", **change}
+        runbook = said.pop("runbook", "")
+        written(bad, **said)
+        bad.write_text(bad.read_text().replace("{name: dr,", f"{{name: dr, runbook: '{runbook}',"))
+    names = [good, str(bad), good]
+    with pytest.raises(UsageError, match=words) as refused:
+        read_all(names, Settings(targets={"prod": target()}), "prod")
+    assert "None was run." in str(refused.value)
+    assert [one.name for one in read_all(names[::2], Settings(targets={"prod": target()}), "prod")] == ["good", "good"]
+
+
+def test_a_drill_that_acts_outside_dr_is_refused_before_the_first_runs(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.yaml", "restore", "{to: {snapshot: latest}}")
+    foreign = tmp_path / "foreign.yaml"
+    theirs = ", {name: theirs, type: action, provider: {type: process, path: rm}}]"
+    foreign.write_text(Path(good).read_text().rstrip()[:-1] + theirs)
+    with pytest.raises(RefusedError, match=r"activities of other extensions \(theirs\)"):
+        read_all([good, str(foreign)], Settings(targets={"prod": target()}), "prod")
+
+
+def test_a_misspelt_drill_is_told_and_none_is_run(home: Path) -> None:
+    ran: Any = dr("drill", "run", "rds-pitr", "rds-pitre", "--yes")
+    assert ran.returncode == 2
+    assert "rds-pitre: There is no drill 'rds-pitre'" in ran.stderr
+    assert "The lab is not running" not in ran.stderr
