@@ -105,7 +105,7 @@ def test_a_foreign_experiment_breaks_neither_the_list_nor_all(home: Path) -> Non
         ({"func": "explode"}, "There is no verb 'explode'"),
         ({"demands": "{bliss: restored}"}, "no objective bliss"),
         ({"demands": "{latency: source}"}, "No verb measures what is demanded"),
-        ({"arguments": "["}, "not an experiment dr understands"),
+        ({"arguments": "["}, "bad.yaml"),
         ({"runbook": "runbooks/none.md"}, "runbooks/none.md is not there"),
     ],
 )
