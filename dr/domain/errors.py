@@ -57,6 +57,21 @@ class ProviderError(DrError):
         self.transient = transient
 
 
+class OddAnswerError(ProviderError):
+    """A provider's answer is none that its interface gives: torn, of something else, or without what it has to hold.
+
+    The next one may be sound, so that it is asked for again.
+    """
+
+    def __init__(self, asked: str, odd: str) -> None:
+        super().__init__(
+            f"{asked} was answered oddly: {odd.rstrip('.')}.",
+            "See whether something else answers in its place, such as a proxy, then repeat the command.",
+            code="OddAnswer",
+            transient=True,
+        )
+
+
 class UnreachableError(ProviderError):
     """No database server answers where one should listen: that says nothing of what it would take if it did."""
 

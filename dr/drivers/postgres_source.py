@@ -64,7 +64,8 @@ def locate(context: Context) -> Source | None:
     from dr.drivers.rds_client import RdsClient
     from dr.drivers.rds_look import instances
 
-    return source_among(instances(RdsClient(context.target), context.target), context.target.instance)
+    shown = instances(RdsClient(context.target, context.clock), context.target)
+    return source_among(shown, context.target.instance)
 
 
 def status_of(context: Context, instance: str) -> str:
@@ -72,7 +73,7 @@ def status_of(context: Context, instance: str) -> str:
     from dr.drivers.rds_client import RdsClient
     from dr.drivers.rds_look import instances
 
-    shown = instances(RdsClient(context.target), context.target)
+    shown = instances(RdsClient(context.target, context.clock), context.target)
     return next((one.status for one in shown if one.identifier.lower() == instance.lower()), "")
 
 

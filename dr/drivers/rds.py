@@ -12,7 +12,7 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.load import secret
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.names import same
 from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
@@ -41,7 +41,7 @@ class RdsProvider:
     def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
         self._context = context
         self._target = context.target
-        self._client = client or RdsClient(context.target)
+        self._client = client or RdsClient(context.target, context.clock)
         self._at = Instances(context, self._client)
         self._deletion = Deletion(self._at)
         self._takeover = Takeover(self._at, servers or Servers(context.target.database))
@@ -223,7 +223,7 @@ class RdsProvider:
         return {**begun, "asked_at": created or self._now(), "resolution": width}
 
     def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._at.require(str(args["identifier"]))
+        found = self._at.await_shown(str(args["identifier"]))
         have = settings.comparable(found.attributes)
         changes = settings.missing(args["parameters"], have)
         if args["master_secret"]:
@@ -279,7 +279,7 @@ class RdsProvider:
         )
 
     def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        found = self._at.require(str(result["identifier"]))
+        found = self._at.await_shown(str(result["identifier"]))
         have = settings.comparable(found.attributes)
         late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
         pending = sorted(found.attributes.get("PendingModifiedValues") or {})
@@ -301,10 +301,12 @@ class RdsProvider:
         return settings.differences(args["source"], have, args["asked"], args["because"], same_host)
 
     def _listed(self, result: Mapping[str, Any]) -> Resource | None:
-        found = self._at.describe(str(result["identifier"]))
-        if found is None and self._now() - float(result["asked_at"]) > rds_restore.LISTED_SECONDS:
+        name = str(result["identifier"])
+        found = self._at.describe(name)
+        waited = self._now() - float(result["asked_at"])
+        if found is None and waited > rds_restore.LISTED_SECONDS and self._at.gone(name):
             raise ProviderError(
-                f"{result['identifier']} is gone while it was being restored.",
+                f"{name} is gone while it was being restored.",
                 "Find out who deleted it, then restore anew.",
             )
         return found
@@ -331,13 +333,15 @@ class RdsProvider:
             asked = {"DBInstanceIdentifier": identifier, "LogFileName": name, "Marker": marker}
             answer = self._client.call("DownloadDBLogFilePortion", asked) or {}
             text += answer.get("LogFileData", "")
-            marker = str(answer.get("Marker", ""))
             if not answer.get("AdditionalDataPending"):
                 break
+            if str(answer.get("Marker", "")) == marker:
+                raise OddAnswerError(f"DownloadDBLogFilePortion at {self._client.where}", f"marker {marker!r} repeats")
+            marker = str(answer.get("Marker", ""))
         return text
 
     def _restorable(self, source: str) -> float | None:
-        value = self._at.require(source).attributes.get("LatestRestorableTime")
+        value = self._at.await_shown(source).attributes.get("LatestRestorableTime")
         return None if value is None else float(value)
 
     def _now(self) -> float:

@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from dr.config.context import Context
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.domain.model import Resource
 from dr.drivers import rds_look
 from dr.drivers.rds_client import RdsClient
 from dr.drivers.rds_states import State, classify
+from dr.host.bounded import persistently
 
 T = TypeVar("T")
 
-PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Before a step that failed for a passing reason is repeated."""
+PATIENCE_SECONDS = 60.0
+"""How long a step that failed for a passing reason is repeated."""
+GONE_SECONDS = 30.0
+"""For so long RDS has to say that there is no such instance before that is believed: one answer may be mistaken."""
 GONE = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
 
 
@@ -28,6 +31,8 @@ class Instances:
     def __init__(self, context: Context, client: RdsClient) -> None:
         self._context = context
         self.client = client
+        self._missed: dict[str, float] = {}
+        """From when on RDS said of an instance, each time, that there is none."""
 
     def rows(self, identifier: str) -> tuple[Resource, ...] | None:
         """The instance as it is now; None where RDS says that there is none, and nothing where its answer is empty,
@@ -38,8 +43,22 @@ class Instances:
         return tuple(rds_look.resource(row) for row in answer.get("DBInstances", []))
 
     def describe(self, identifier: str) -> Resource | None:
-        """The instance as it is now; None where it is not listed."""
-        return next(iter(self.rows(identifier) or ()), None)
+        """The instance as it is now; None where RDS says that there is none. Raises OddAnswerError where it says
+        neither."""
+        rows = self.rows(identifier)
+        if rows is None:
+            self._missed.setdefault(identifier, self.now())
+            return None
+        if not rows:
+            raise OddAnswerError(
+                f"DescribeDBInstances at {self.client.where}", f"it lists nothing, and {identifier} was asked for"
+            )
+        self._missed.pop(identifier, None)
+        return rows[0]
+
+    def gone(self, identifier: str) -> bool:
+        """Whether RDS has said for so long that there is no such instance that it is to be believed."""
+        return self.now() - self._missed.get(identifier, self.now()) >= GONE_SECONDS
 
     def require(self, identifier: str) -> Resource:
         """``describe``, or RefusedError."""
@@ -49,6 +68,13 @@ class Instances:
                 f"There is no instance {identifier} in {self._context.target.region}.", "Was it deleted meanwhile?"
             )
         return found
+
+    def await_shown(self, identifier: str) -> Resource:
+        """As ``require``, of an instance that was there: ProviderError, which may pass, until it is surely gone."""
+        found = self.describe(identifier)
+        if found is None and not self.gone(identifier):
+            raise ProviderError(f"RDS does not show {identifier} now.", "Repeat the command.", transient=True)
+        return found or self.require(identifier)
 
     def tag(self, found: Resource, tags: Mapping[str, str]) -> None:
         self.client.call("AddTagsToResource", {"ResourceName": found.attributes["DBInstanceArn"], "Tags": pairs(tags)})
@@ -68,14 +94,7 @@ class Instances:
 
     def patiently(self, step: Callable[[], T]) -> T:
         """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice."""
-        for pause in PAUSES:
-            try:
-                return step()
-            except ProviderError as error:
-                if not error.transient:
-                    raise
-                self._context.clock.sleep(pause)
-        return step()
+        return persistently(self._context.clock, lambda error: PATIENCE_SECONDS if error.transient else 0.0, step)
 
     def now(self) -> float:
         return self._context.clock.now().at

@@ -92,7 +92,7 @@ class Takeover:
     def _force(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """A request that may have been lost, or taken up, is looked for: a second one would fail over once more."""
         name = str(args["identifier"])
-        found, seen = self._at.require(name), self._course(args)
+        found, seen = self._at.await_shown(name), self._course(args)
         ready = found.status == "available"
         if seen.taken_up or (name in self._tried and not ready):
             asked = min(self._tried.get(name, self._at.now()), seen.started or self._at.now())
@@ -113,7 +113,7 @@ class Takeover:
 
     def _poll_failover(self, result: Mapping[str, Any]) -> Progress:
         """Over where RDS says so, by an event or by the zones, and calls the instance available; or gave it up."""
-        found, seen = self._at.require(str(result["identifier"])), self._course(result)
+        found, seen = self._at.await_shown(str(result["identifier"])), self._course(result)
         usable = self._at.state(found) is State.USABLE
         zone = str(found.attributes.get("AvailabilityZone", ""))
         over = seen.completed is not None or self._moved(found.identifier, str(result["zone"]), zone)
@@ -223,7 +223,7 @@ class Takeover:
 
     def _promote(self, args: Mapping[str, Any]) -> dict[str, Any]:
         asked = self._since(str(args["identifier"]), "promoting")
-        self._ask_promotion(self._at.require(str(args["identifier"])), args)
+        self._ask_promotion(self._at.await_shown(str(args["identifier"])), args)
         return {**args, "asked_at": asked, "at": asked}
 
     def _ask_promotion(self, found: Resource, args: Mapping[str, Any]) -> None:
@@ -235,7 +235,7 @@ class Takeover:
 
     def _poll_promote(self, result: Mapping[str, Any]) -> Progress:
         """Promoted is what takes writes and is no replica at RDS; its first backup need not be done for that."""
-        found = self._at.require(str(result["identifier"]))
+        found = self._at.await_shown(str(result["identifier"]))
         state, writes = self._at.state(found), self._takes_writes(found)
         note = self._at.note(found, float(result["asked_at"]))
         if source_of(found):
@@ -259,7 +259,7 @@ class Takeover:
         }
         if "old" in result:
             done |= self._old_primary(result["old"])
-            done["old_status"] = self._shown(str(result["source"]), result["old"])
+            done["old_status"] = self._shown(str(result["source"]), result["old"], found.identifier)
         return Progress(True, done, observations=(self._failover(found, seen, **more),))
 
     def _backups_before(self, found: Resource, planned_at: float) -> list[str]:
@@ -294,12 +294,17 @@ class Takeover:
             return {"old_primary": "", "old_because": str(error)}
         return {"old_primary": "recovering" if own.recovering else "primary"}
 
-    def _shown(self, source: str, old: Mapping[str, Any]) -> str | None:
-        """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known."""
+    def _shown(self, source: str, old: Mapping[str, Any], promoted: str) -> str | None:
+        """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known.
+
+        A listing without what was ``promoted`` is not whole.
+        """
         try:
             rows = self._client.pages("DescribeDBInstances", "DBInstances", {})
         except DrError:
             return None  # clients wait: it is not asked again
+        if not any(same(str(row["DBInstanceIdentifier"]), promoted) for row in rows):
+            return None
         key, name = (
             ("DbiResourceId", old["resource_id"]) if old.get("resource_id") else ("DBInstanceIdentifier", source)
         )
@@ -329,7 +334,7 @@ class Takeover:
 
         No time tells it from the first one, as the clocks differ.
         """
-        found = self._at.require(str(result["identifier"]))
+        found = self._at.await_shown(str(result["identifier"]))
         self._at.state(found)
         before = result["before"]
         ready = [row for row in self._automated(found) if row.get("Status") == "available"]
@@ -358,7 +363,8 @@ class Takeover:
             return Progress(True, {"skipped": True, "instead_of": result["instead_of"]})
         found = self._at.describe(str(result["identifier"]))
         if found is None:
-            if self._at.now() - float(result["asked_at"]) > LISTED_SECONDS:
+            waited = self._at.now() - float(result["asked_at"])
+            if waited > LISTED_SECONDS and self._at.gone(str(result["identifier"])):
                 raise ProviderError(f"{result['identifier']} is gone while it was made.", "Find out who deleted it.")
             return Progress(False, note=f"{result['identifier']}: not listed yet")
         endpoint, note = found.attributes.get("Endpoint") or {}, self._at.note(found, float(result["asked_at"]))

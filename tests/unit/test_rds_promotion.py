@@ -12,6 +12,7 @@ from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds import RdsProvider
+from dr.drivers.rds_instances import GONE_SECONDS
 from dr.drivers.rds_promotion import Answer, choose, lsn, propose
 from dr.drivers.rds_restore import LISTED_SECONDS
 from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS
@@ -515,6 +516,8 @@ def test_a_replica_that_vanishes_while_it_is_made_ends_the_wait(stage: Stage) ->
     begun = stage.begin(call)
     del stage.fake.rows[f"{ONE}-{run().id}"]
     stage.clock.at += LISTED_SECONDS + 1
+    assert "not listed yet" in stage.provider.poll(call, begun).note  # once is no proof
+    stage.clock.at += GONE_SECONDS
     with pytest.raises(ProviderError, match="is gone while it was made"):
         stage.provider.poll(call, begun)
 

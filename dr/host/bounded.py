@@ -1,0 +1,99 @@
+"""Asking what may never answer: a deadline for the whole of an answer, and what is done about an odd one.
+
+A client library's own time-outs are for each piece of an answer, and neither resolving a name nor opening TLS is
+always among them. So the asking is done by a thread of its own, which is given up once its time has passed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from dr.domain.errors import ProviderError
+from dr.host.hearing import heed, pause
+from dr.ports import Clock
+
+T = TypeVar("T")
+
+SLICE = 0.2
+"""Seconds that are waited before it is looked whether to stop."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds before something is asked for again; each pause is twice the one before."""
+NO_ANSWER = "NoAnswer"
+"""The ``code`` of an answer that did not come in time."""
+HINT = "See whether something between here and there answers in its place, or slowly, such as a proxy."
+
+
+class _Asking(threading.Thread):
+    """``given_up``: nobody waits for it any more."""
+
+    given_up = False
+
+
+def given_up() -> bool:
+    """Whether nobody waits any more for what the present thread asks: then it is to send nothing."""
+    current = threading.current_thread()
+    return isinstance(current, _Asking) and current.given_up
+
+
+def within(clock: Clock, seconds: float, what: str, step: Callable[[], T]) -> T:
+    """What ``step`` returns or raises, where that is known within ``seconds``. ``what``: whose answer it is, in words.
+
+    Raises ProviderError, which may pass, where it is not; and HaltedError where this process is told to stop. What was
+    given up goes on in a thread that dies with the process: what it asked for may still be done.
+    """
+    outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            outcome.put((step(), None))
+        except BaseException as error:  # whoever waits raises it
+            outcome.put((None, error))
+
+    began = clock.now().mono_ns
+    asking = _Asking(target=ask, name=what, daemon=True)
+    asking.start()
+    try:
+        found = _awaited(outcome, lambda: (clock.now().mono_ns - began) / 1e9 < seconds)
+    except BaseException:
+        asking.given_up = True
+        raise
+    if found is None:
+        asking.given_up = True
+        raise ProviderError(f"{what} was not answered within {seconds:g} s.", HINT, code=NO_ANSWER, transient=True)
+    value, error = found
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # without an error it is the step's own
+
+
+def _awaited(
+    outcome: SimpleQueue[tuple[T | None, BaseException | None]], in_time: Callable[[], bool]
+) -> tuple[T | None, BaseException | None] | None:
+    """The outcome; None where it is not there ``in_time``, or came later."""
+    while in_time():
+        try:
+            found = outcome.get(timeout=SLICE)
+        except Empty:
+            heed()
+            continue
+        return found if in_time() else None
+    return None
+
+
+def persistently(clock: Clock, patience: Callable[[ProviderError], float], step: Callable[[], T]) -> T:
+    """What ``step`` returns, repeated after growing pauses for as long, in seconds, as ``patience`` has with its error.
+
+    Raises the last error of ``step``; HaltedError as ``within``.
+    """
+    began, wait = clock.now().mono_ns, FIRST_PAUSE
+    while True:
+        try:
+            return step()
+        except ProviderError as error:
+            if (clock.now().mono_ns - began) / 1e9 + wait > patience(error):
+                raise
+        pause(clock, wait)
+        wait = min(2 * wait, LONGEST_PAUSE)
