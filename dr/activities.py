@@ -6,6 +6,7 @@ activity looks, plans and guards one, with consent from DR_CONFIRM or DR_YES, an
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
 from dr.app.session import Session, accept, attach, finish, locked, prepare
 from dr.config.load import find_target, home, load
+from dr.domain.errors import DrError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
@@ -158,7 +160,9 @@ def _session(name: str) -> Session:
     drill.check_foreign(experiment, find_target(settings, target))
     _HELD.append(held := locked(target))
     held.__enter__()
-    clean_drills(settings, target, _silent)
+    for run, ended in clean_drills(settings, target, _silent):
+        if isinstance(ended, DrError):
+            logger.warning("The killed drill %s could not be cleaned up: %s", run.id, ended)
     prepared = prepare(settings, drill.request(experiment, target, keep=False), experiment.demands, _silent)
     session = accept(prepared, Consent(os.environ.get("DR_CONFIRM", ""), bool(os.environ.get("DR_YES"))))
     if experiment.foreign:  # this run is judged before Chaos Toolkit writes how they ended
@@ -167,6 +171,7 @@ def _session(name: str) -> Session:
     return session
 
 
+logger = logging.getLogger(__name__)
 _HELD: list[Any] = []
 """The target's lock of a session of this process's own; it ends with the process."""
 

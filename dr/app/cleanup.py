@@ -15,19 +15,23 @@ from dr.domain.errors import DrError
 from dr.domain.model import Purpose
 from dr.engine.perform import carry_out
 from dr.evidence.clock import SystemClock
-from dr.evidence.directory import RunDirectory, runs
+from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.wiring import drivers, restorer
 
+MEND = "Put it back from a copy, or move the run's directory away once nothing is left of it at the provider."
 
-def unsealed(target: str | None = None) -> Iterator[RunDirectory]:
-    """Runs that never came to their end, oldest first."""
-    for directory in runs(home()):
-        if directory.sealed() or not directory.readable():
-            continue
-        if target in (None, directory.record().plan.request.target):
-            yield directory
+
+def unsealed(target: str | None = None) -> list[RunDirectory]:
+    """Runs that never came to their end, oldest first. Those that cannot be read, ``unreadable`` names."""
+    known = unfinished(home()).runs
+    return [directory for directory, record in known if target in (None, record.plan.request.target)]
+
+
+def unreadable() -> tuple[str, ...]:
+    """A sentence for each unfinished run that is left out, on whichever target, since its evidence cannot be read."""
+    return tuple(f"Run {run} is left out: {why} {MEND}" for run, why in unfinished(home()).unreadable.items())
 
 
 def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:
@@ -40,10 +44,17 @@ def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:
         return _clean(session)
 
 
-def clean_drills(settings: Settings, target: str, tell: Tell) -> list[Outcome]:
-    """Before a run on a target whose lock is held: finish the drills on it that were killed."""
-    killed = [d for d in unsealed(target) if d.record().plan.request.purpose is Purpose.DRILL]
-    return [_clean(attach(settings, directory, tell)) for directory in killed]
+def clean_drills(settings: Settings, target: str, tell: Tell) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
+    """Before a run on a target whose lock is held: finish the drills on it that were killed.
+
+    Each comes with what became of it. One that cannot be cleaned up keeps none of the others.
+    """
+    for directory in unsealed(target):
+        try:
+            if directory.record().plan.request.purpose is Purpose.DRILL:
+                yield directory, _clean(attach(settings, directory, tell))
+        except DrError as error:
+            yield directory, error
 
 
 def _clean(session: Session) -> Outcome:
@@ -58,12 +69,16 @@ def _clean(session: Session) -> Outcome:
     return Outcome(session.directory, verdict, leftovers, stays=stays)
 
 
-def abandon(target: str) -> list[Outcome]:
+def abandon(target: str) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
     """Judge and seal the unfinished runs of a target that is gone with all that was on it: nothing is left to undo.
 
-    The target's lock is held.
+    The target's lock is held. Each comes with what became of it.
     """
-    return [_abandon(directory) for directory in unsealed(target)]
+    for directory in unsealed(target):
+        try:
+            yield directory, _abandon(directory)
+        except DrError as error:
+            yield directory, error
 
 
 def _abandon(directory: RunDirectory) -> Outcome:

@@ -25,12 +25,13 @@ from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb, Verdict
+from dr.domain.names import is_run
 from dr.drivers import process
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan
 from dr.evidence.clock import SystemClock
-from dr.evidence.directory import RunDirectory, runs
+from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.evidence.model import RunRecord
 from dr.judge.verdict import judge
 from dr.ports import Clock, Provider, Restorer
@@ -386,10 +387,8 @@ def same_since(prepared: Prepared, since: float | None) -> Prepared:
 def _unfinished(request: Request) -> RunDirectory | None:
     if request.purpose is not Purpose.RESTORE:
         return None
-    for directory in reversed(runs(home())):
-        if directory.sealed() or not directory.readable():
-            continue
-        recorded = directory.record().plan.request
+    for directory, record in reversed(unfinished(home()).runs):
+        recorded = record.plan.request
         if recorded.digest == request.digest and recorded.purpose is Purpose.RESTORE:
             return directory
     return None
@@ -399,10 +398,11 @@ def _tagged(request: Request, facts: Facts) -> Resource | None:
     """What an equal request began to restore on another machine, and nobody has finished."""
     if request.purpose is not Purpose.RESTORE:
         return None
+    lost = unfinished(home()).unreadable
     for resource in facts.resources:
-        run = resource.tags.get("dr:run")
-        begun = run and resource.tags.get("dr:request") == request.digest and "dr:sealed" not in resource.tags
-        if begun and not RunDirectory(home() / "runs" / str(run)).sealed():
+        run = resource.tags.get("dr:run", "")
+        begun = resource.tags.get("dr:request") == request.digest and "dr:sealed" not in resource.tags
+        if begun and is_run(run) and run not in lost and not RunDirectory(home() / "runs" / run).sealed():
             return resource
     return None
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dr.config.model import Settings
     from dr.domain.model import Restored, Verdict
     from dr.engine.guard import Consent
+    from dr.evidence.directory import RunDirectory
     from dr.evidence.model import Evidence
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -120,13 +121,26 @@ def print_plan(prepared: Prepared, output: str) -> None:
         click.echo(f"{'refused':>14}  {refusal}")
 
 
-def tell_cleaned(clean: Callable[[], list[Outcome]]) -> None:
+def tell_unreadable() -> int:
+    """Name each unfinished run that cannot be read, and is left out. Returns how many there are."""
+    from dr.app.cleanup import unreadable
+
+    sentences = unreadable()
+    for sentence in sentences:
+        click.echo(f"dr: {sentence}", err=True)
+    return len(sentences)
+
+
+def tell_cleaned(ended: Iterable[tuple[RunDirectory, Outcome | DrError]]) -> None:
     """Clean up killed drills and say so. What fails here is told, and changes nothing of the command's own outcome."""
     try:
-        for killed in clean():
-            click.echo(f"Drill {killed.run.id} had been killed; {_cleaned(killed)}", err=True)
+        for run, killed in ended:
+            if isinstance(killed, DrError):
+                click.echo(f"dr: the killed drill {run.id} could not be cleaned up: {killed}", err=True)
+            else:
+                click.echo(f"Drill {run.id} had been killed; {_cleaned(killed)}", err=True)
     except DrError as error:
-        click.echo(f"dr: a killed drill could not be cleaned up: {error}", err=True)
+        click.echo(f"dr: killed drills could not be cleaned up: {error}", err=True)
 
 
 def _cleaned(killed: Outcome) -> str:

@@ -84,6 +84,7 @@ def run_drills(
     if junit is not None and not options["plan_only"]:
         _check_writable(junit)
     settings = common.settings()
+    common.tell_unreadable()
     experiments = read_all(wanted, settings, options["target"])
     ran: list[tuple[Session, Outcome]] = []
     refused: list[Refused] = []
@@ -145,7 +146,7 @@ def _run(
     progress = common.Progress(settings.objectives.time_to_copy)
     with locked(options["target"]):
         if not options["plan_only"]:
-            common.tell_cleaned(lambda: clean_drills(settings, options["target"], progress))
+            common.tell_cleaned(clean_drills(settings, options["target"], progress))
         wanted = drills.request(experiment, options["target"], options["keep"])
         prepared = prepare(settings, wanted, experiment.demands, progress)
         if options["plan_only"]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dr.cli import common
+from dr.domain.errors import EvidenceError
 
 
 @click.command(short_help="Repeat a run's verdict from its evidence, offline.")
@@ -19,6 +20,8 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
 
     directory, evidence, verdict = _judged(run)
     click.echo(common.rendered(output, evidence, verdict))
+    for problem in evidence.problems:
+        click.echo(f"dr: {problem}.", err=True)
     recorded = directory.verdict_document() or {}
     if recorded.get("verdict") != str(verdict.status):
         click.echo(f"dr: the run was given {recorded.get('verdict')}, its evidence says {verdict.status}.", err=True)
@@ -45,10 +48,12 @@ def history(output: str) -> None:
 
     rows = []
     for directory in runs(home()):
-        if not directory.readable():
+        try:
+            request = directory.record().plan.request
+        except EvidenceError as error:
+            click.echo(f"dr: run {directory.id}: {error}", err=True)
             rows.append({"run": directory.id, "what": "", "target": "", "verdict": "unreadable"})
             continue
-        request = directory.record().plan.request
         document = directory.verdict_document() or {}
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
         if document.get("verified") is False and came_out == "met":

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from dr.cli import common
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, EvidenceError
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
@@ -22,6 +22,7 @@ def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
     from dr.app.adopt import adopt as hand_over
 
+    common.tell_unreadable()
     click.echo(hand_over(common.settings(), run, confirm))
 
 
@@ -39,8 +40,9 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
     settings = common.settings()
     progress = common.Progress(settings.objectives.time_to_copy)
-    chosen = list(unsealed(None if everything else target)) if run is None else [find_run(home(), run)]
-    codes = {0}
+    chosen = unsealed(None if everything else target) if run is None else [find_run(home(), run)]
+    lost = common.tell_unreadable() if run is None else 0
+    codes = {EvidenceError.exit_code if lost else 0}
     for directory in chosen:
         try:
             outcome = clean(settings, directory, progress)
@@ -53,7 +55,8 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
         codes.add(_orphans(settings, target, progress))
     if not chosen:
-        click.echo("Nothing was left unfinished." if everything else f"Nothing was left unfinished on {target}.")
+        which = "Of the runs that can be read, nothing" if lost else "Nothing"
+        click.echo(f"{which} was left unfinished{'' if everything else f' on {target}'}.")
     ctx.exit(worst(codes))
 
 
@@ -83,7 +86,8 @@ def _left(outcome: Outcome) -> str:
 @click.command(short_help="Stop a run that is under way.")
 @click.argument("run", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every run that is under way.")
-def abort(run: str | None, everything: bool) -> None:
+@click.pass_context
+def abort(ctx: click.Context, run: str | None, everything: bool) -> None:
     """Tell a run to stop: it unwinds, judges and seals itself. What is no longer running, 'dr cleanup' finishes."""
     from dr.app.cleanup import unsealed
     from dr.app.session import busy
@@ -91,7 +95,8 @@ def abort(run: str | None, everything: bool) -> None:
     from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
 
-    chosen = list(unsealed()) if run is None else [find_run(home(), run)]
+    chosen = unsealed() if run is None else [find_run(home(), run)]
+    lost = common.tell_unreadable() if run is None else 0
     if run is None and not everything and len(chosen) > 1:
         raise UsageError(f"{len(chosen)} runs are under way.", "Name one, or say --all.")
     for directory in chosen:
@@ -99,10 +104,14 @@ def abort(run: str | None, everything: bool) -> None:
             click.echo(f"{directory.id} has already ended.")
             continue
         directory.halt("dr abort was called")
+        if not directory.readable():
+            click.echo(f"dr: {directory.id}: whether it runs is not known: its run.json is unreadable.", err=True)
+            lost += 1
         alive = "" if busy(directory) else f" If nothing of it runs any more, 'dr cleanup {directory.id}' finishes it."
         click.echo(f"{directory.id} was told to stop.{alive}")
     if not chosen:
-        click.echo("No run is under way.")
+        click.echo("Of the runs that can be read, none is under way." if lost else "No run is under way.")
+    ctx.exit(EvidenceError.exit_code if lost else 0)
 
 
 @click.command(short_help="Record what the source holds, beside its nightly backup.")
@@ -114,6 +123,7 @@ def baseline(target: str) -> None:
     """
     from dr.app.baseline import take
 
+    common.tell_unreadable()
     click.echo(take(target))
 
 
@@ -148,6 +158,7 @@ def doctor(ctx: click.Context, target: str) -> None:
     from dr.app.survey import check
 
     worst = 0
+    common.tell_unreadable()
     for name, problem in check(common.settings(), target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
         worst = worst or (3 if problem else 0)

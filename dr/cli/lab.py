@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from dr.domain.errors import RefusedError
+from dr.cli import common
+from dr.domain.errors import DrError, RefusedError
 
 STANDBY = {True: "  standby synchronous", False: "  without a standby now", None: ""}
 """What is shown of an instance's standby; of a Single-AZ one nothing."""
@@ -119,5 +120,9 @@ def _tell_abandoned() -> None:
     from dr.app.cleanup import abandon
     from dr.config.load import LAB
 
-    for ended in abandon(LAB):
-        click.echo(f"Run {ended.run.id} was not finished; it went with its lab: {ended.verdict.status}.", err=True)
+    common.tell_unreadable()
+    for run, ended in abandon(LAB):
+        if isinstance(ended, DrError):
+            click.echo(f"dr: run {run.id} went with its lab, and could not be ended: {ended}", err=True)
+        else:
+            click.echo(f"Run {run.id} was not finished; it went with its lab: {ended.verdict.status}.", err=True)

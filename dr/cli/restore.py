@@ -46,6 +46,7 @@ def restore(
     from dr.app.session import accept, locked
 
     settings = common.settings()
+    common.tell_unreadable()
     prepared = _prepare(settings, target, options)
     for sentence in (*earlier_runs(prepared), *cautions(prepared.session.plan)):
         click.echo(f"dr: {sentence}", err=True)
@@ -60,7 +61,7 @@ def restore(
         code = common.conclude(session, outcome, output)
         if output == "json":
             common.print_document(outcome)
-        common.tell_cleaned(lambda: clean_drills(settings, session.context.name, session.tell))
+        common.tell_cleaned(clean_drills(settings, session.context.name, session.tell))
     ctx.exit(code)
 
 

@@ -11,16 +11,17 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from dr.domain.errors import EvidenceError, UsageError
+from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
 from dr.evidence.decode import content, find_json, line_of, opened, read_json
 from dr.evidence.files import writable, write_atomically
-from dr.evidence.ledger import Ledger
+from dr.evidence.ledger import Ledger, check
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
 from dr.ports import Clock
@@ -31,8 +32,58 @@ OBSERVATION = msgspec.json.Decoder(Observation)
 
 
 def runs(home: Path) -> tuple[RunDirectory, ...]:
-    """Every run of this DR_HOME, oldest first; a directory without a run.json was killed before it became a run."""
-    return tuple(RunDirectory(path.parent) for path in sorted((home / "runs").glob("*/run.json")))
+    """Every run of this DR_HOME, oldest first; a directory without a run.json was killed before it became a run.
+
+    Raises RefusedError where they cannot be listed: then nobody knows whether there are any.
+    """
+    place = home / "runs"
+    try:
+        names = sorted(os.listdir(place))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise RefusedError(
+            f"The runs under {place} cannot be listed: {error.strerror}.",
+            "Make it a directory that you may read and enter, or set DR_HOME to another place.",
+        ) from None
+    return tuple(RunDirectory(place / name) for name in names if _may_be_there(place / name / "run.json"))
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether there is something at ``path``, or that cannot be told."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The runs of a DR_HOME that never came to their end, oldest first.
+
+    ``runs``: each with its record. ``unreadable``: by name, what is wrong with the evidence of one that nobody can go
+    on with; it hinders none of the others.
+    """
+
+    runs: tuple[tuple[RunDirectory, RunRecord], ...]
+    unreadable: Mapping[str, str]
+
+
+def unfinished(home: Path) -> Unfinished:
+    """The runs that are not sealed. Raises RefusedError where they cannot be listed."""
+    known, unreadable = [], {}
+    for directory in runs(home):
+        if directory.sealed():
+            continue
+        try:
+            known.append((directory, directory.record()))
+            check(directory.path / "ledger.jsonl")
+        except EvidenceError as error:
+            unreadable[directory.id] = str(error)
+    return Unfinished(tuple(one for one in known if one[0].id not in unreadable), unreadable)
 
 
 def find_run(home: Path, name: str) -> RunDirectory:
@@ -75,10 +126,14 @@ class RunDirectory:
         return self.path.name
 
     def create(self, record: RunRecord) -> str:
-        """Make the directory and write run.json: from here on the run exists. Returns the file's digest."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the directory and write run.json: from here on the run exists. Returns the file's digest.
+
+        Raises RefusedError where it cannot be written: nothing was changed then.
+        """
         document = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        write_atomically(self.path / "run.json", document)
+        with self._writing("run.json"):
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(self.path / "run.json", document)
         return _digest(document)
 
     def record(self) -> RunRecord:
@@ -114,8 +169,19 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def halt(self, because: str) -> None:
-        """Tell the run to stop; every poll looks."""
-        write_atomically(self.path / "halt", because.encode())
+        """Tell the run to stop; every poll looks. Raises RefusedError where it cannot be told."""
+        with self._writing("halt"):
+            write_atomically(self.path / "halt", because.encode())
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RefusedError(
+                f"{self.path / name} cannot be written: {error.strerror}.",
+                "Make DR_HOME writable, with space left, or set it to another place.",
+            ) from None
 
     def halted(self) -> str:
         """Why the run was told to stop, or ""."""
@@ -137,7 +203,12 @@ class RunDirectory:
             yield
 
     def sealed(self) -> bool:
-        return (self.path / "seal.json").exists()
+        """Whether it has a seal. Of one that cannot be entered that is not known: it counts as unfinished."""
+        try:
+            (self.path / "seal.json").lstat()
+        except OSError:
+            return False
+        return True
 
     def write_verdict(self, document: Mapping[str, Any]) -> None:
         """Write verdict.json; a verdict before the seal may be replaced by a later one."""
@@ -207,7 +278,7 @@ class RunDirectory:
         try:
             seal = read_json(self.path / "seal.json", _Seal)
         except EvidenceError as error:
-            yield f"seal.json was altered: {error}"
+            yield f"seal.json was altered: {str(error).removesuffix('.')}"
             return
         files = seal.files
         present = dict(self._sealable())

@@ -105,6 +105,31 @@ def parse(lines: Iterable[bytes]) -> Iterator[Entry]:
         prev, seq = claimed, seq + 1
 
 
+def check(path: Path) -> None:
+    """Raises EvidenceError where the ledger at ``path`` cannot be read, or was altered: nothing may be built on it."""
+    _intact(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
+    return content(path, hint="Restore it from a copy.") or b""
+
+
+def _read(known: bytes) -> tuple[tuple[Entry, ...], int]:
+    """The entries, and the bytes they take: what follows is torn or altered."""
+    lines = known.splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    entries = tuple(parse(whole))
+    return entries, sum(len(line) for line in whole[: len(entries)])
+
+
+def _intact(known: bytes, path: Path) -> tuple[tuple[Entry, ...], int]:
+    """As ``_read``. Raises EvidenceError where a whole line does not belong to the chain."""
+    entries, good = _read(known)
+    if good < known.rfind(b"\n") + 1:
+        raise EvidenceError(f"{path} was altered after entry {len(entries)}, in line {len(entries) + 1}.")
+    return entries, good
+
+
 class Ledger:
     """One run's ledger file. Several processes may append; a lock orders them."""
 
@@ -118,10 +143,7 @@ class Ledger:
         Raises EvidenceError where the ledger was altered: nothing may be built on it.
         """
         with self._locked() as file:
-            known = os.pread(file, os.fstat(file).st_size, 0)
-            entries, good = self._read(known)
-            if good < known.rfind(b"\n") + 1:
-                raise EvidenceError(f"{self._path} was altered after entry {len(entries)}.", "Start a new run.")
+            entries, good = _intact(os.pread(file, os.fstat(file).st_size, 0), self._path)
             prev = entries[-1].hash if entries else GENESIS
             stamp, plain = self._clock.now(), writable(dict(data or {}))
             body = {
@@ -155,28 +177,18 @@ class Ledger:
 
         Raises EvidenceError where it cannot be read: what was done, and is to be undone, is not known then.
         """
-        return self._read(self._content()[:length])[0]
+        return _read(_content(self._path)[:length])[0]
 
     def intact(self) -> bool:
         """Whether every whole line belongs to the chain."""
         try:
-            known = self._content()
+            check(self._path)
         except EvidenceError:
             return False
-        return self._read(known)[1] >= known.rfind(b"\n") + 1
-
-    def _content(self) -> bytes:
-        return content(self._path, hint="Restore it from a copy.") or b""
+        return True
 
     def state(self) -> State:
         return fold(self.entries())
-
-    @staticmethod
-    def _read(known: bytes) -> tuple[tuple[Entry, ...], int]:
-        lines = known.splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b"\n")]
-        entries = tuple(parse(whole))
-        return entries, sum(len(line) for line in whole[: len(entries)])
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dr import wiring
-from dr.app.cleanup import clean
+from dr.app.cleanup import clean, unreadable
 from dr.app.earlier import check_age
 from dr.app.restore import asked, earlier_runs, request, resumed
 from dr.app.session import Prepared, accept, finish, prepare
@@ -303,3 +303,28 @@ def test_cleaning_up_here_leaves_the_mark_of_whoever_ended_the_run(machines: Mac
     clean(SETTINGS, RunDirectory(begun.directory.path), tell)
     assert begun.directory.sealed()
     assert machines.tags(restored)["dr:sealed"] == "met"
+
+
+@pytest.mark.parametrize("file", ["run.json", "ledger.jsonl"])
+def test_an_unfinished_restore_that_cannot_be_read_hinders_no_new_one(machines: Machines, file: str) -> None:
+    begun = machines.begin_here(wanted()).session
+    path = begun.directory.path / file
+    path.write_bytes(path.read_bytes().replace(b'"', b'"\xff', 1))
+    damaged = path.read_bytes()
+    anew = again(wanted())
+    assert anew.session.directory.id != begun.directory.id
+    accept(anew, Consent(SOURCE))
+    assert path.read_bytes() == damaged
+    (sentence,) = unreadable()
+    assert begun.directory.id in sentence
+    assert str(path) in sentence
+
+
+def test_a_tag_that_names_no_run_is_not_gone_on_with(machines: Machines) -> None:
+    begun = machines.begin(wanted()).session
+    (name,) = begun.plan.calls[0].touches
+    for tag in machines.fake.rows[name]["TagList"]:
+        tag["Value"] = "../../elsewhere" if tag["Key"] == "dr:run" else tag["Value"]
+    machines.another()
+    assert again(wanted()).session.directory.path.parent.name == "runs"
+    assert again(wanted()).began is not None

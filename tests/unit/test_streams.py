@@ -75,5 +75,6 @@ def test_a_lost_terminal_halts_the_run_unless_it_is_ignored(tmp_path: Path) -> N
 
 def test_what_could_not_be_undone_is_not_called_cleaned_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict("r", "lab", "d", Status.INCONCLUSIVE, (), (), None)
-    tell_cleaned(lambda: [Outcome(RunDirectory(tmp_path / "r"), verdict, ("restore could not be undone: busy.",))])
+    run = RunDirectory(tmp_path / "r")
+    tell_cleaned([(run, Outcome(run, verdict, ("restore could not be undone: busy.",)))])
     assert "could not be cleaned up whole: restore could not be undone: busy. 'dr cleanup r'" in capsys.readouterr().err
