@@ -163,12 +163,14 @@ def cautions(planned: Plan) -> tuple[str, ...]:
     """What is to be known before consent, a sentence each."""
     since = planned.request.since
     points = [call.args.get("recovery_point") for call in planned.calls if call.restoration]
-    return tuple(
+    late = (
         f"The recovery point, {moment(at)}, lies after the disaster (--since), so that the damage may be in it:"
         " 'dr backups' lists earlier ones."
         for at in points
         if since is not None and isinstance(at, float) and at > since
     )
+    fitted = (f"{name}: {why}." for call in planned.calls for name, (_, why) in call.args.get("fitted", {}).items())
+    return (*late, *fitted)
 
 
 def asked(wanted: Request) -> dict[str, str]:

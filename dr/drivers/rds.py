@@ -298,7 +298,7 @@ class RdsProvider:
             return {"because": "neither the source nor a profile of it is there to compare with"}
         address = (found.attributes.get("Endpoint") or {}).get("Address", "")
         same_host = bool(address) and address == args["source_host"]
-        return settings.differences(args["source"], have, args["asked"], args["because"], same_host)
+        return settings.differences(args["source"], have, args["asked"], args["because"], same_host, args.get("fitted"))
 
     def _listed(self, result: Mapping[str, Any]) -> Resource | None:
         name = str(result["identifier"])
@@ -361,7 +361,7 @@ def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict
 def _check_types(given: Mapping[str, Any], form: str) -> None:
     """What a person set, before anything is begun. ``form``: how a name and its value are. Raises UsageError."""
     for name, value in given.items():
-        operation = rds_restore.FROM_SNAPSHOT if name in settings.RESTORE else rds_restore.MODIFY
+        operation = rds_restore.FROM_SNAPSHOT if name in {**settings.RESTORE, **settings.ASKED} else rds_restore.MODIFY
         wanted = "" if value in settings.LEFT_TO_RDS else wanted_instead(operation, name, value)
         if wanted:
             example = {"list": '["a", "b"]', "boolean": "true", "integer": "3000"}.get(wanted, "text")

@@ -17,6 +17,7 @@ from dr.domain.model import Call, Facts, Grant, Purpose, RecoveryPoint, Resource
 from dr.domain.names import same
 from dr.drivers import rds_settings as settings
 from dr.drivers.arguments import check_arguments
+from dr.drivers.rds_fit import Fitted, fit_storage, fit_tags
 from dr.drivers.rds_points import Choice, choose, iso
 
 DRIVER = "rds"
@@ -73,12 +74,16 @@ def propose(
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
         _check_apart(target.instance, wanted, known)
-    tags = _tags(name, target.instance, known, choice.point, facts, run) | _said(verb.args.get("set"), run)
-    calls = [_restore(identifier, target, choice, settings.restore_parameters(wanted), tags, objective, run)]
+    own = _own_tags(name, target.instance, facts, run) | _said(verb.args.get("set"), run)
+    kept, left = _kept_tags(known, choice.point, own, run)
+    wanted, fitted = fit_storage(wanted, asked, {**(known or {}), **choice.point.attributes})
+    tags, fitted = {**kept, **own}, {**fitted, **left}
+    parameters = settings.restore_parameters(wanted, asked)
+    calls = [_restore(identifier, target, choice, parameters, tags, objective, run)]
     if choice.waits:
         calls.insert(0, _await(target.instance, choice, objective, run))
     secret = _master_secret(target, known) if verb.args.get("reset_master") else ""
-    return (*calls, _configure(identifier, known, wanted, asked, tags, secret, run))
+    return (*calls, _configure(identifier, known, wanted, asked, fitted, tags, secret, run))
 
 
 def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:
@@ -262,14 +267,18 @@ def _outgrown(have: Mapping[str, Any], point: RecoveryPoint) -> set[str]:
     return {"DBParameterGroupName", "OptionGroupName"}
 
 
-def _tags(
-    name: str, source: str, known: Mapping[str, Any] | None, point: RecoveryPoint, facts: Facts, run: RunIdentity
-) -> dict[str, str]:
-    """A copy with the source's tags would join the source's automation, so a drill's has the harness's own alone."""
+def _kept_tags(
+    known: Mapping[str, Any] | None, point: RecoveryPoint, own: Mapping[str, str], run: RunIdentity
+) -> tuple[dict[str, str], Fitted]:
+    """The source's tags, as far as they fit beside the harness's. A copy with them would join the source's automation,
+    so a drill's has none."""
     if run.purpose is Purpose.DRILL:
-        return drills_tags(name, source, facts, run)
-    kept = inherited(settings.tags(known if known is not None else point.attributes))
-    return {**kept, **_clean(_own(name, source, run))}
+        return {}, {}
+    return fit_tags(inherited(settings.tags(known if known is not None else point.attributes)), own)
+
+
+def _own_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
+    return drills_tags(name, source, facts, run) if run.purpose is Purpose.DRILL else _clean(_own(name, source, run))
 
 
 def drills_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
@@ -370,6 +379,7 @@ def _configure(
     known: Mapping[str, Any] | None,
     wanted: Mapping[str, Any],
     asked: Mapping[str, Any],
+    fitted: Fitted,
     tags: Mapping[str, str],
     secret: str,
     run: RunIdentity,
@@ -392,6 +402,7 @@ def _configure(
             "source_host": (known or {}).get("Endpoint", {}).get("Address", ""),
             "asked": {**asked, "Tags": own_tags} if drill else asked,
             "because": _REASONS[run.purpose],
+            "fitted": {key: list(value) for key, value in fitted.items()},
         },
         touches=(identifier,),
         until="available, with nothing pending",

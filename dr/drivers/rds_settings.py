@@ -6,7 +6,7 @@ botocore's RDS model for which call takes what; the RDS User Guide for what is i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dr.domain.errors import UsageError
@@ -37,6 +37,29 @@ RESTORE = {
     "ProcessorFeatures": "ProcessorFeatures",
 }
 """Parameters of both restore calls, and the attribute of a description that each one sets."""
+
+ASKED = {
+    "AllocatedStorage": "AllocatedStorage",
+    "AvailabilityZone": "AvailabilityZone",
+    "BackupTarget": "BackupTarget",
+    "CustomIamInstanceProfile": "CustomIamInstanceProfile",
+    "DBCapacityReservationIdentifier": "DBCapacityReservationIdentifier",
+    "DBName": "DBName",
+    "Domain": "Domain",
+    "DomainAuthSecretArn": "DomainAuthSecretArn",
+    "DomainDnsIps": "DomainDnsIps",
+    "DomainFqdn": "DomainFqdn",
+    "DomainIAMRoleName": "DomainIAMRoleName",
+    "DomainOu": "DomainOu",
+    "EnableCustomerOwnedIp": "CustomerOwnedIpEnabled",
+    "ManageMasterUserPassword": "ManageMasterUserPassword",
+    "MasterUserSecretKmsKeyId": "MasterUserSecretKmsKeyId",
+    "Port": "Port",
+    "TdeCredentialArn": "TdeCredentialArn",
+}
+"""Further parameters of both restore calls, which are passed where they are asked for: RDS knows best, or each has its
+own. Left out are names, tags, which are the harness's, the engine, volumes beside the first, and a password, which no
+argument holds."""
 
 MODIFY = {
     "PreferredMaintenanceWindow": "PreferredMaintenanceWindow",
@@ -71,6 +94,10 @@ _IDENTITY = frozenset(
     {
         "ActivityStreamEngineNativeAuditFieldsIncluded",
         "ActivityStreamKinesisStreamName",
+        "ActivityStreamKmsKeyId",
+        "ActivityStreamMode",
+        "ActivityStreamPolicyStatus",
+        "ActivityStreamStatus",
         "AutomaticRestartTime",
         "AwsBackupRecoveryPointArn",
         "CertificateDetails",
@@ -78,11 +105,13 @@ _IDENTITY = frozenset(
         "DBInstanceAutomatedBackupsReplications",
         "DBInstanceIdentifier",
         "DBInstanceStatus",
+        "DBSystemId",
         "DbInstancePort",
         "DbiResourceId",
         "Endpoint",
         "EnhancedMonitoringResourceArn",
         "InstanceCreateTime",
+        "IsStorageConfigUpgradeAvailable",
         "LatestRestorableTime",
         "ListenerEndpoint",
         "MasterUserSecret",
@@ -98,9 +127,20 @@ _IDENTITY = frozenset(
         "StorageOperationStatus",
         "StorageVolumeStatus",
         "TagList",
+        "UpgradeRolloutOrder",
     }
 )
-"""Who an instance is and what it is doing, as opposed to how it is set."""
+"""Who an instance is and what it is doing, or what is done to it, as opposed to how it is set."""
+
+_STATES = ("Status", "StorageVolumeStatus")
+"""How what is attached to an instance is doing: beside its settings, in what describes it."""
+
+_WHERE_ASKED = frozenset({"ManageMasterUserPassword", "MasterUserSecretKmsKeyId"})
+"""What a restoration never has of its source, and which is so compared only where it was asked for."""
+
+APPLIED, _WAITING = "ParameterApplyStatus", "pending-reboot"
+"""How an instance stands to its parameter group, which is no setting: a restoration starts with its group."""
+_REBOOT = "its parameter group has changes that wait for a reboot: reboot it ('aws rds reboot-db-instance')"
 
 _OF_THE_POINT = {
     "AllocatedStorage": "the size at the recovery point",
@@ -113,14 +153,25 @@ _FOLLOWS = {
     "MonitoringRoleArn": "MonitoringInterval",
     "PerformanceInsightsKMSKeyId": "PerformanceInsightsEnabled",
     "PerformanceInsightsRetentionPeriod": "PerformanceInsightsEnabled",
+    "DomainMemberships": "Domain",
+    **dict.fromkeys(("DomainAuthSecretArn", "DomainDnsIps", "DomainFqdn", "DomainIAMRoleName", "DomainOu"), "Domain"),
+    "MasterUserSecretKmsKeyId": "ManageMasterUserPassword",
+    **dict.fromkeys(("Iops", "StorageThroughput"), "StorageType"),
 }
 """What comes and goes with another setting: asked for the one, RDS sets the other or drops it."""
 
 LEFT_TO_RDS: tuple[Any, ...] = (None, "", [])
 """Values that ask for no setting at all."""
 
-_GP3_THRESHOLD_GIB = 400
-"""Below it RDS refuses IOPS and throughput for gp3 volumes of PostgreSQL, though it describes its baseline of them."""
+_DOMAIN = {
+    "Domain": "Domain",
+    "DomainAuthSecretArn": "AuthSecretArn",
+    "DomainDnsIps": "DnsIps",
+    "DomainFqdn": "FQDN",
+    "DomainIAMRoleName": "IAMRoleName",
+    "DomainOu": "OU",
+}
+"""What a membership of a directory is set by, and how its description calls it."""
 
 
 def tags(description: Mapping[str, Any]) -> dict[str, str]:
@@ -133,7 +184,7 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in description.items() if name not in _IDENTITY}
     groups = found.pop("DBParameterGroups", ())
     found["DBParameterGroups"] = groups[0]["DBParameterGroupName"] if groups else None
-    found["ParameterApplyStatus"] = groups[0].get("ParameterApplyStatus") if groups else None
+    found[APPLIED] = groups[0].get(APPLIED) if groups else None
     found["DBSubnetGroup"] = found.get("DBSubnetGroup", {}).get("DBSubnetGroupName")
     options = found.get("OptionGroupMemberships", ())
     found["OptionGroupMemberships"] = options[0]["OptionGroupName"] if options else None
@@ -146,10 +197,20 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
         key=lambda role: (role["FeatureName"], role["RoleArn"]),
     )
     found["EnabledCloudwatchLogsExports"] = sorted(found.get("EnabledCloudwatchLogsExports", ()))
+    for name in ("DomainMemberships", "DBSecurityGroups", "AdditionalStorageVolumes"):
+        found[name] = [_stateless(one) for one in found.get(name, ())]
+    for name, key in _DOMAIN.items():
+        found[name] = next((one.get(key) for one in found["DomainMemberships"]), None)
+    secret = description.get("MasterUserSecret") or {}
+    found |= {"ManageMasterUserPassword": bool(secret) or None, "MasterUserSecretKmsKeyId": secret.get("KmsKeyId")}
     found["ReadReplicas"] = sorted(map(str, description.get("ReadReplicaDBInstanceIdentifiers", ())))
     found["Port"] = description.get("Endpoint", {}).get("Port")
     found["Tags"] = {key: value for key, value in tags(description).items() if not key.startswith(("dr:", "aws:"))}
     return {name: value for name, value in found.items() if value not in (None, "", [], {}, ())}
+
+
+def _stateless(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if not key.endswith(_STATES)}
 
 
 def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -157,7 +218,7 @@ def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises UsageError for a name that is no setting.
     """
-    names = {**RESTORE, **MODIFY}
+    names = {**RESTORE, **ASKED, **MODIFY}
     strange = sorted(set(given) - set(names))
     if strange:
         raise UsageError(f"{where} names no settings of RDS: {', '.join(strange)}.", f"Known: {', '.join(names)}.")
@@ -169,15 +230,10 @@ def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return chosen
 
 
-def restore_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a restore call is told, from settings as ``comparable`` gives them."""
-    chosen = {parameter: settings[name] for parameter, name in RESTORE.items() if name in settings}
-    if not str(chosen.get("StorageType", "")).startswith("io") and (
-        chosen.get("StorageType") != "gp3" or settings.get("AllocatedStorage", 0) < _GP3_THRESHOLD_GIB
-    ):
-        chosen.pop("Iops", None)
-        chosen.pop("StorageThroughput", None)
-    return chosen
+def restore_parameters(settings: Mapping[str, Any], asked: Collection[str] = ()) -> dict[str, Any]:
+    """What a restore call is told, from settings as ``comparable`` gives them. ``asked``: those asked for."""
+    taken = {**RESTORE, **{parameter: name for parameter, name in ASKED.items() if name in asked}}
+    return {parameter: settings[name] for parameter, name in taken.items() if name in settings}
 
 
 def modify_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,32 +257,55 @@ def missing(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
 
 
 def differences(
-    source: Mapping[str, Any], restored: Mapping[str, Any], asked: Mapping[str, Any], because: str, same_host: bool
+    source: Mapping[str, Any],
+    restored: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    because: str,
+    same_host: bool,
+    fitted: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Every setting in which ``restored`` differs from ``source``: {name, source, restored, expected, because}.
 
     ``asked``: what was set on purpose to something else, or left to RDS, for the reason ``because``.
     ``same_host``: both listen on one address (so emulated), where two ports cannot be equal.
+    ``fitted``: what RDS takes only so for what is restored: value (None: any) and reason; see ``rds_fit``.
     """
     found: list[dict[str, Any]] = []
-    for name in sorted({*source, *restored, *asked}):
+    for name in sorted({*source, *restored, *asked} - (_WHERE_ASKED - set(asked))):
         here, there = source.get(name), restored.get(name)
-        if name in asked and asked[name] not in LEFT_TO_RDS and not _equal(there, asked[name]):
-            expected, reason = False, f"asked for {asked[name]!r}"
-        elif _equal(here, there):
-            continue
-        elif name in asked or _FOLLOWS.get(name) in asked:
-            expected, reason = True, because
-        elif name in _OF_THE_POINT:
-            expected, reason = True, _OF_THE_POINT[name]
-        elif name == "ReadReplicas":
-            expected, reason = True, "RDS restores none: they are made of the copy once it takes over"
-        elif name == "Port" and same_host:
-            expected, reason = True, "both listen on one host"
-        else:
-            expected, reason = False, "nobody asked for it"
-        found.append({"name": name, "source": here, "restored": there, "expected": expected, "because": reason})
+        if name == APPLIED:
+            if there == _WAITING:
+                found.append(_difference(name, "in-sync", there, False, _REBOOT))
+        elif name in asked and asked[name] not in LEFT_TO_RDS and not _equal(there, asked[name]):
+            found.append(_difference(name, here, there, False, f"asked for {asked[name]!r}"))
+        elif not _equal(here, there):
+            why = _expected(name, there, asked, because, same_host, fitted or {})
+            found.append(_difference(name, here, there, bool(why), why or "nobody asked for it"))
     return found
+
+
+def _difference(name: str, here: Any, there: Any, expected: bool, because: str) -> dict[str, Any]:
+    return {"name": name, "source": here, "restored": there, "expected": expected, "because": because}
+
+
+def _expected(
+    name: str,
+    there: Any,
+    asked: Mapping[str, Any],
+    because: str,
+    same_host: bool,
+    fitted: Mapping[str, Sequence[Any]],
+) -> str:
+    """Why a setting was to differ, or ""."""
+    if name in fitted and (fitted[name][0] is None or _equal(there, fitted[name][0])):
+        return str(fitted[name][1])
+    if name in asked or _FOLLOWS.get(name) in asked:
+        return because
+    if name == "ReadReplicas":
+        return "RDS restores none: they are made of the copy once it takes over"
+    if name == "Port" and same_host:
+        return "both listen on one host"
+    return _OF_THE_POINT.get(name, "")
 
 
 def _equal(one: Any, other: Any) -> bool:

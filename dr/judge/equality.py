@@ -17,6 +17,8 @@ from dr.evidence.model import Evidence
 
 FEW = 3
 """Offenders named in a sentence; the observation has them all."""
+UNASKED = "nobody asked for it"
+"""Of a setting that differs and should not, where no more is known."""
 UNREADABLE = "unreadable: "
 
 
@@ -302,10 +304,16 @@ def _judge_configuration(evidence: Evidence, path: str) -> _Answer:
         return _unknown("The copy's configuration was not compared with the source's.")
     if isinstance(differences, Mapping):
         return _unknown(f"The copy's configuration was not compared: {differences['because']}.")
-    wrong = {d["name"]: f"{d['restored']} instead of {d['source']}" for d in differences if not d["expected"]}
+    wrong = {d["name"]: _instead(d) for d in differences if not d["expected"]}
     expected = [d["name"] for d in differences if d["expected"]]
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
     return _judged(wrong, {}, met, "setting")
+
+
+def _instead(difference: Mapping[str, Any]) -> str:
+    """``because`` may tell what to do about it, and of most says only that nobody asked for it."""
+    why = "" if difference["because"] in ("", UNASKED) else f", {difference['because']}"
+    return f"{difference['restored']} instead of {difference['source']}{why}"
 
 
 def _as_judge(answer: Callable[[Evidence, str], _Answer]) -> Callable[[Evidence, Demand], Finding]:

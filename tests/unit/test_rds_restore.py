@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import botocore.session
 import pytest
 
 from dr.app.restore import cautions
@@ -12,6 +13,7 @@ from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds_restore import propose
+from dr.drivers.rds_settings import ASKED, RESTORE
 from tests.unit.rds_support import NOW, SOURCE, description, facts, run, snapshot, target, window
 
 NIGHT = snapshot("night", NOW - 20_000, SnapshotType="automated")
@@ -276,11 +278,133 @@ def test_a_misspelt_setting_of_the_target_is_a_usage_error() -> None:
         planned(restored={"DBSubnetGroup": "x"})
 
 
-@pytest.mark.parametrize(("storage", "size", "passed"), [("gp2", 500, False), ("gp3", 399, False), ("gp3", 400, True)])
-def test_iops_are_passed_only_where_rds_takes_them(storage: str, size: int, passed: bool) -> None:
-    row = description(StorageType=storage, AllocatedStorage=size, StorageThroughput=125)
+FASTER: dict[str, Any] = {"Iops": 12_000, "StorageThroughput": 500}
+
+
+@pytest.mark.parametrize(
+    ("engine", "storage", "size", "passed"),
+    [
+        ("postgres", "gp2", 500, False),
+        ("postgres", "gp3", 399, False),
+        ("postgres", "gp3", 400, True),
+        ("oracle-ee", "gp3", 199, False),
+        ("oracle-ee", "gp3", 200, True),
+        ("sqlserver-se", "gp3", 20, True),
+    ],
+)
+def test_iops_are_passed_only_where_rds_takes_them(engine: str, storage: str, size: int, passed: bool) -> None:
+    row = description(StorageType=storage, AllocatedStorage=size, Engine=engine, **FASTER)
     parameters = planned(facts(NIGHT, instances=(row,)))[0].args["parameters"]
     assert ("Iops" in parameters, "StorageThroughput" in parameters) == (passed, passed)
+
+
+def test_storage_is_fitted_to_the_recovery_point_and_not_to_a_source_that_has_grown() -> None:
+    row = description(StorageType="gp3", AllocatedStorage=500, **FASTER)
+    small = facts(snapshot("night", NOW - 20_000, AllocatedStorage=100), instances=(row,))
+    restore, configure = planned(small, run(Purpose.RESTORE))
+    assert not {"Iops", "StorageThroughput"} & set(restore.args["parameters"])
+    assert configure.args["fitted"]["Iops"] == [None, "RDS takes Iops for gp3 from 400 GiB on, and the copy has 100"]
+    bigger = Verb("restore", {**LATEST.args, "set": {"AllocatedStorage": 400}})
+    assert planned(small, run(Purpose.RESTORE), bigger)[0].args["parameters"]["Iops"] == 12_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "iops", "then"),
+    [
+        ("io1", 100, 30_000, 5_000),
+        ("io1", 100, 3_000, 3_000),
+        ("io2", 100, 30_000, 30_000),
+        ("io2", 20, 30_000, 20_000),
+    ],
+)
+def test_provisioned_iops_are_cut_to_what_the_size_bears(kind: str, size: int, iops: int, then: int) -> None:
+    row = description(StorageType=kind, AllocatedStorage=1_000, Iops=iops)
+    small = facts(snapshot("night", NOW - 20_000, AllocatedStorage=size), instances=(row,))
+    assert planned(small)[0].args["parameters"]["Iops"] == then
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"StorageType": "gp3", "Iops": 12_000}, "Iops cannot be set: RDS takes Iops for gp3 from 400 GiB on"),
+        ({"StorageType": "gp2", "Iops": 3_000}, "RDS takes no Iops for gp2"),
+        ({"StorageType": "io1", "Iops": ""}, "StorageType io1 needs Iops"),
+        ({"StorageThroughput": 500}, "RDS takes no StorageThroughput for io1"),
+        ({"AllocatedStorage": 50}, "AllocatedStorage 50 is less than the 100 GiB of the recovery point"),
+    ],
+)
+def test_storage_that_cannot_be_had_is_told_before_anything_begins(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        planned(verb=Verb("restore", {**LATEST.args, "set": said}), who=run(Purpose.RESTORE))
+
+
+def test_another_kind_of_storage_takes_nothing_of_the_sources() -> None:
+    said = Verb("restore", {**LATEST.args, "set": {"StorageType": "gp3"}})
+    assert not {"Iops", "StorageThroughput"} & set(planned(who=run(Purpose.RESTORE), verb=said)[0].args["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("count", "to", "since", "given", "left"),
+    [
+        (38, {"snapshot": "latest"}, None, {}, 0),
+        (42, {"time": "latest"}, None, {}, 0),
+        (43, {"time": "latest"}, None, {}, 1),
+        (42, {"time": "latest"}, 7.0, {}, 1),
+        (41, {"snapshot": "latest"}, 7.0, {"MultiAZ": False}, 1),
+        (47, {"snapshot": "latest"}, None, {}, 5),
+        (50, {"snapshot": "latest"}, 7.0, {"MultiAZ": False}, 10),
+    ],
+)
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_harnesss_tags_go_first_and_what_did_not_fit_is_named(
+    count: int, to: dict[str, Any], since: float | None, given: dict[str, Any], left: int, gone: bool
+) -> None:
+    tags = [{"Key": f"cost:{n:02}", "Value": "v"} for n in range(count)]
+    row = description(TagList=[*tags, {"Key": "aws:x", "Value": "y"}])
+    seen = facts(NIGHT, REACH, instances=() if gone else (row,), profile=row)
+    verb = Verb("restore", {"to": {"snapshot": "night"} if gone else to, **({"set": given} if given else {})})
+    restore, configure = planned(seen, replace(run(Purpose.RESTORE), since=since), verb)
+    passed = set(restore.args["tags"])
+    assert {"dr:run", "dr:purpose", "dr:target", "dr:source", "dr:request"} <= passed
+    assert len(passed | {"dr:point", "dr:point-id", "dr:sealed"}) <= 50
+    missing = sorted({tag["Key"] for tag in tags} - passed)
+    assert len(missing) == left
+    if left:
+        kept, because = configure.args["fitted"]["Tags"]
+        assert set(kept) == {key for key in passed if not key.startswith("dr:")}
+        assert because.endswith(f"left out were {', '.join(missing)}")
+    else:
+        assert "Tags" not in configure.args["fitted"]
+
+
+EVERYTHING: dict[str, Any] = {
+    "Port": 5433,
+    "ManageMasterUserPassword": True,
+    "MasterUserSecretKmsKeyId": "alias/master",
+    "AllocatedStorage": 200,
+    "Domain": "d-1",
+}
+
+
+def test_what_is_asked_for_is_passed_whatever_the_call_takes_and_else_is_left_to_rds() -> None:
+    assert not set(EVERYTHING) & set(planned(who=run(Purpose.RESTORE))[0].args["parameters"])
+    restore, configure = planned(who=run(Purpose.RESTORE), verb=Verb("restore", {**LATEST.args, "set": EVERYTHING}))
+    assert {name: restore.args["parameters"].get(name) for name in EVERYTHING} == EVERYTHING
+    assert configure.args["asked"]["Port"] == 5433
+    zone = {"MultiAZ": False, "AvailabilityZone": "eu-central-1b"}
+    placed = planned(who=run(Purpose.RESTORE), verb=Verb("restore", {**LATEST.args, "set": zone}))[0].args["parameters"]
+    assert (placed["AvailabilityZone"], placed["MultiAZ"]) == ("eu-central-1b", False)
+
+
+def test_every_setting_that_is_passed_is_one_of_rdss_own_model() -> None:
+    model = botocore.session.get_session().get_service_model("rds")
+    for operation in ("RestoreDBInstanceFromDBSnapshot", "RestoreDBInstanceToPointInTime"):
+        members = set(model.operation_model(operation).input_shape.members)
+        assert {*RESTORE, *ASKED} <= members
+        names = {"Tags", "TagSpecifications", "Engine", "AdditionalStorageVolumes", "UseDefaultProcessorFeatures"}
+        named = {name for name in members if name.endswith(("Identifier", "Arn", "ResourceId"))} - {*RESTORE, *ASKED}
+        times = {"RestoreTime", "UseLatestRestorableTime", "MaxAllocatedStorage", "TdeCredentialPassword"}
+        assert members - {*RESTORE, *ASKED} - names - named - times == set()
 
 
 def test_a_time_waits_restores_and_configures() -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from dr.drivers.rds_settings import comparable, differences, missing
 from tests.unit.rds_support import description
 
@@ -64,9 +66,61 @@ def test_read_replicas_are_a_difference_that_every_restore_makes() -> None:
     assert (found["expected"], "RDS restores none" in found["because"]) == (True, True)
 
 
-def test_a_parameter_group_that_waits_for_a_reboot_is_a_difference() -> None:
-    groups = [{"DBParameterGroupName": "readmission15", "ParameterApplyStatus": "pending-reboot"}]
-    assert list(differing(DBParameterGroups=groups)) == ["ParameterApplyStatus"]
+WAITING = [{"DBParameterGroupName": "readmission15", "ParameterApplyStatus": "pending-reboot"}]
+
+
+def test_a_copy_that_waits_for_a_reboot_is_told_to_be_rebooted_whatever_its_source_does() -> None:
+    for source in (SOURCE, comparable(description(DBParameterGroups=WAITING))):
+        (found,) = differences(source, comparable(description("copy", DBParameterGroups=WAITING)), {}, "", False)
+        assert (found["name"], found["expected"]) == ("ParameterApplyStatus", False)
+        assert "reboot it" in found["because"]
+
+
+MEMBERSHIP = {"Domain": "d-1", "FQDN": "corp.example.com", "Status": "joined"}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"DBParameterGroups": WAITING},
+        {"ActivityStreamStatus": "started", "ActivityStreamMode": "async", "ActivityStreamKmsKeyId": "k"},
+        {"IsStorageConfigUpgradeAvailable": True},
+        {"UpgradeRolloutOrder": "second"},
+        {"OptionGroupMemberships": [{"OptionGroupName": "default:postgres-15", "Status": "pending-apply"}]},
+        {"VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-app", "Status": "adding"}]},
+        {"DBInstanceStatus": "storage-optimization", "PercentProgress": "7", "StorageVolumeStatus": "INITIALIZING"},
+        {"AssociatedRoles": [{**description()["AssociatedRoles"][0], "Status": "PENDING"}]},
+        {"MasterUserSecret": {"SecretArn": "a", "SecretStatus": "rotating", "KmsKeyId": "k"}},
+    ],
+    ids=lambda state: next(iter(state)),
+)
+def test_a_state_of_the_source_is_no_setting(state: dict[str, Any]) -> None:
+    assert differences(comparable(description(**state)), comparable(description("copy")), {}, "", False) == []
+
+
+def test_a_directory_that_is_still_being_joined_is_no_difference_and_another_one_is() -> None:
+    source = comparable(description(DomainMemberships=[MEMBERSHIP]))
+    joining = comparable(description("copy", DomainMemberships=[{**MEMBERSHIP, "Status": "joining"}]))
+    assert differences(source, joining, {}, "", False) == []
+    assert {one["name"] for one in differences(source, SOURCE, {}, "", False)} >= {"Domain", "DomainMemberships"}
+
+
+def test_a_managed_secret_that_was_asked_for_and_did_not_come_is_told() -> None:
+    asked: dict[str, object] = {"ManageMasterUserPassword": True}
+    assert differing(asked) == {"ManageMasterUserPassword": (False, "asked for True")}
+    assert differing(asked, MasterUserSecret={"SecretArn": "a", "KmsKeyId": "k"})["ManageMasterUserPassword"][0]
+
+
+def test_what_was_fitted_is_expected_as_it_was_fitted_and_not_otherwise() -> None:
+    fitted = {"Iops": (None, "too small"), "Tags": ({"env": "prod"}, "no room")}
+    source = comparable(description(TagList=[{"Key": k, "Value": "prod"} for k in ("env", "team")]))
+
+    def found(**changes: Any) -> dict[str, tuple[bool, str]]:
+        rows = differences(source, comparable(description("copy", **changes)), {}, "", False, fitted)
+        return {row["name"]: (row["expected"], row["because"]) for row in rows}
+
+    assert found(Iops=1_000) == {"Iops": (True, "too small"), "Tags": (True, "no room")}
+    assert found(TagList=[])["Tags"] == (False, "nobody asked for it")
 
 
 def test_the_harnesss_own_tags_and_awss_are_no_difference_and_others_are() -> None:

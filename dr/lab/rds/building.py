@@ -55,6 +55,7 @@ def created(asked: Mapping[str, Any], state: State, region: str) -> dict[str, An
     if size is None:
         raise invalid("Invalid storage size for engine name postgres and storage type gp3: 0")
     names.between(size, "AllocatedStorage", 5, 65536)
+    names.performance(asked, size)
     if asked.get("DBName"):
         names.database(asked["DBName"])
     encrypted = bool(asked.get("StorageEncrypted", False))
@@ -88,6 +89,7 @@ def restored(asked: Mapping[str, Any], source: Mapping[str, Any], state: State, 
     if size < source["AllocatedStorage"]:
         raise combination("The allocated storage of a restored DB instance cannot be less than its source's.")
     names.between(size, "AllocatedStorage", 5, 65536)
+    names.performance(asked, size)
     kept = {
         **{key: source.get(key) for key in _INHERITED},
         "StorageEncrypted": source["Encrypted"] if "Encrypted" in source else source["StorageEncrypted"],

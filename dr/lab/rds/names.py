@@ -69,12 +69,32 @@ def between(value: int | None, parameter: str, low: int, high: int) -> None:
         raise invalid(f"Invalid value {value} for {parameter}. Must be between {low} and {high}.")
 
 
+_GP3_FROM = 400
+"""GiB from which on RDS takes IOPS and throughput for gp3 of PostgreSQL."""
+
+
 def storage(storage_type: str | None, iops: int | None) -> None:
     """Raises AwsError where type and IOPS do not go together."""
     if storage_type is not None and storage_type not in ("standard", "gp2", "gp3", "io1", "io2"):
         raise invalid(f"Invalid storage type: {storage_type}")
     if storage_type in ("io1", "io2") and iops is None:
         raise combination(f"You must specify a value for IOPS when the storage type is {storage_type}.")
+
+
+def performance(asked: Mapping[str, Any], size: int) -> None:
+    """Raises AwsError where IOPS or MiB/s are asked for that storage of this kind and of ``size`` GiB does not take."""
+    iops, throughput = asked.get("Iops"), asked.get("StorageThroughput")
+    kind = asked.get("StorageType") or ("io1" if iops else "gp3")
+    if kind == "gp3" and size < _GP3_FROM and (iops or throughput):
+        raise combination(
+            "You can't specify IOPS or storage throughput for engine postgres and a storage size less than 400."
+        )
+    if kind == "gp3" and iops and not 12_000 <= iops <= 64_000:
+        raise invalid(f"Invalid iops value for engine name postgres and storage type gp3: {iops}")
+    if iops and kind in ("standard", "gp2"):
+        raise combination(f"You can't specify IOPS when the storage type is {kind}.")
+    if throughput and kind != "gp3":
+        raise combination("You can't specify storage throughput when the storage type is other than gp3.")
 
 
 def instance_class(value: str) -> str:

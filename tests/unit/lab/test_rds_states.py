@@ -118,6 +118,27 @@ def test_a_restore_takes_defaults_for_what_is_not_passed(made: Driver) -> None:
     assert two["DbiResourceId"] != one["DbiResourceId"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"StorageType": "gp3", "Iops": 3000}, "InvalidParameterCombination"),
+        ({"StorageThroughput": 500}, "InvalidParameterCombination"),
+        ({"StorageType": "gp3", "Iops": 3000, "AllocatedStorage": 400}, "InvalidParameterValue"),
+        ({"StorageType": "gp2", "Iops": 3000}, "InvalidParameterCombination"),
+        ({"StorageType": "io1", "Iops": 3000, "StorageThroughput": 500}, "InvalidParameterCombination"),
+        ({"AllocatedStorage": 10}, "InvalidParameterCombination"),
+    ],
+)
+def test_a_restore_takes_of_storage_what_rds_takes(made: Driver, asked: dict[str, Any], code: str) -> None:
+    name = made.snapshots()[0]["DBSnapshotIdentifier"]
+    named = {"DBInstanceIdentifier": "two", "DBSnapshotIdentifier": name}
+    assert made.refused("RestoreDBInstanceFromDBSnapshot", **named, **asked) == code
+    faster = {"StorageType": "gp3", "Iops": 12_000, "StorageThroughput": 500, "AllocatedStorage": 400}
+    made("RestoreDBInstanceFromDBSnapshot", **named, **faster)
+    made.work()
+    assert made.instance("two")["Iops"] == 12_000
+
+
 ROLE = "arn:aws:iam::123456789012:role/monitoring"
 
 
