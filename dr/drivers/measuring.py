@@ -24,6 +24,7 @@ from dr.domain.names import same
 from dr.drivers import process
 from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import Histograms, between, histograms
+from dr.drivers.pools import allowed
 from dr.evidence.model import Samples
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
 from dr.judge.histogram import METRICS
@@ -272,17 +273,20 @@ class MeasuringProvider:
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
-        pidfile, owner = self._pidfile(name), self._context.owner
+        pidfile, owner, kept = self._pidfile(name), self._context.owner, dict[str, Any]()
         held = process.running(pidfile)
         if held is None or held.owner != owner:
             process.stop(pidfile)
             document = {**args, "run": str(self._context.run), "owner": owner, "pidfile": str(pidfile)}
-            if job == "probe":
+            if job != "probe":
+                kept = allowed(self._context.target, args.get("logins") or [args["login"]])
+                document["limits"] = kept["limits"]
+            else:
                 service = self._service()
                 document["url"] = f"{str(args['url']).rstrip('/')}/predict"
                 document |= {"bodies": list(service.requests), "fields": list(service.expected)}
             held = process.spawn([sys.executable, "-m", "dr.meter", job], pidfile, self._log(name), document)
-        return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2]}
+        return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
 
     def _alive(self, name: str) -> None:
         """Raises ProviderError that says why the process ended."""

@@ -1,8 +1,8 @@
-"""PgBouncer's console: its administrator's session, and what it shows."""
+"""PgBouncer's console: its administrator's session, and what it shows of pools and of its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from dr.config.load import secret
 from dr.config.model import PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.postgres_connection import reason
+from dr.meter.limits import Sizes
 
 CONNECT_SECONDS = 10
 
@@ -53,6 +54,21 @@ class Console:
             raise ProviderError(
                 said, "See whether PgBouncer runs and can be reached from here.", transient=True
             ) from None
+
+    def sizes(self, entry: str) -> Sizes:
+        """What PgBouncer allows a pool of ``entry``.
+
+        Raises as ``session`` does, and ProviderError where it shows neither.
+        """
+        with self.session() as console:
+            databases, settings = shown(console, "DATABASES"), shown(console, "CONFIG")
+        row: Mapping[str, Any] = next((row for row in databases if row["name"] == entry), {})
+        values = {str(row["key"]): row["value"] for row in settings}
+        try:
+            pool = int(row.get("pool_size") or values["default_pool_size"])
+            return Sizes(pool, int(values["max_client_conn"]), float(values["query_wait_timeout"]))
+        except (KeyError, TypeError, ValueError):
+            raise ProviderError("PgBouncer's console does not show the limits of its pools.") from None
 
 
 def shown(console: Session, what: str) -> list[dict[str, Any]]:

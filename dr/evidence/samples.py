@@ -23,6 +23,8 @@ from dr.evidence.decode import OBJECT, line_of, opened
 from dr.evidence.model import Marker, Markers, Sample, Samples
 
 ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
+OWN_REFUSAL = "pooler-full-own"
+"""The word for a refusal of the pooler's that the meter's own connections may have brought about: it says nothing."""
 TIMEOUT = "timeout"
 """The error of what had no answer in time, of a sample and of a marker."""
 TAIL = 65_536

@@ -16,7 +16,8 @@ the least latency), a bad probe shows it down by the time it failed, or should h
 interval hold whatever the requests came to, and the figure is the middle, by the median latency.
 
 A probe that looks late no longer than the prober itself was, while it was under way, is void. So is one whose outcome
-was never noted. Where nothing was looked at for a while, an outage next to it is as long as that, too.
+was never noted, and one that the pooler refused where the meter's own connections may be the reason. Where nothing was
+looked at for a while, an outage next to it is as long as that, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from itertools import pairwise
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Marker, Markers, Sample, Samples
-from dr.evidence.samples import ACKNOWLEDGED, TIMEOUT
+from dr.evidence.samples import ACKNOWLEDGED, OWN_REFUSAL, TIMEOUT
 from dr.judge.findings import finding, unknown, within
 from dr.judge.windows import LATE, MISSED, STALL, good
 
@@ -252,6 +253,8 @@ def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[
 def _telling(measured: Measured, known: Usual) -> _Telling:
     good_ones, bad_ones = [], []
     for probe in measured.probes:
+        if probe.error == OWN_REFUSAL:
+            continue  # it may look bad because the meter took all there was
         if probe.answered and probe.took <= known.late:
             good_ones.append(probe)
         elif (probe.answered or probe.error == TIMEOUT) and probe.took - probe.slept <= known.late:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dr.evidence.model import Evidence, Sample, Samples
+from dr.evidence.samples import OWN_REFUSAL
 
 LATE = 0.005
 """Seconds of own lateness (p95) that a window may always have."""
@@ -142,6 +143,8 @@ def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...], late: 
         return f"the prober was {usual / 1e6:.0f} ms late"
     if expected - len(of) > MISSED * expected:
         return f"{expected - len(of)} of {expected} probes are missing"
+    if any(s.error == OWN_REFUSAL for s in of):
+        return "the meter's own connections may have filled the pooler"
     if any(s.due < moment < s.done for s in of for moment in asleep):
         return "the prober slept while answers were under way"
     return ""

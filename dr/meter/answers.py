@@ -26,13 +26,16 @@ _WORDS = {
 }
 """SQLSTATE to the word that the files have; any other is "rejected"."""
 
+POOLER_FULL = "pooler-full"
+"""The word for a connection that PgBouncer has no place for."""
+
 _POOLER = "08P01"
 _NEVER_SENT = {
     "server login has been failing": "pooler-login",
     "query_wait_timeout": "pooler-wait",
     "query_timeout": "pooler-wait",
     "client_login_timeout": "pooler-wait",
-    "no more connections allowed": "pooler-full",
+    "no more connections allowed": POOLER_FULL,
 }
 """How PgBouncer begins what it says of a statement that no server was given: its client was still waiting for one.
 What it says where a server had been given the statement reads otherwise ("query timeout", "server conn crashed?")."""

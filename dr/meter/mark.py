@@ -23,6 +23,7 @@ from dr.drivers import own_schema
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import INDETERMINATE, footer, header, marker_line, markers_file, next_number
 from dr.meter import loop
+from dr.meter.limits import DIRECT, Limits, limits
 from dr.meter.login import Login, said
 from dr.meter.loop import Lines
 from dr.meter.pace import SECOND, Pace, spread
@@ -92,9 +93,16 @@ def clock_offset(connection: psycopg.Connection[Any]) -> tuple[float, float]:
 class Writer:
     """Takes up markers, and writes down what came of each. ``write`` takes whole lines for the markers file."""
 
-    def __init__(self, login: Login, table: str, rate: float, timeout: float, write: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        login: Login,
+        table: str,
+        timeout: float,
+        write: Callable[[bytes], None],
+        limits: Limits = DIRECT,
+    ) -> None:
         statement = f"INSERT INTO dr.{table} (n, attempt, sent_at) VALUES ($1, $2, $3)"  # noqa: S608  (made by marker_table)
-        self.queries = Queries(Settings([login], statement.encode(), _values, rate, timeout), self)
+        self.queries = Queries(Settings([login], statement.encode(), _values, timeout, limits), self)
         self._write, self._timeout, self._repeats = write, round(timeout * SECOND), True
         self.lines: Lines[Written] = Lines(lambda line: marker_line(*line), write)
         self.lateness = array("q")
@@ -144,7 +152,7 @@ def write_markers(config: dict[str, Any], journal: Callable[[Path], Journal], en
     file = markers_file(Path(config["run"]), config["path"])
     first = next_number(file)
     out = journal(file)
-    writer = Writer(login, marker_table(config["run_id"], config["path"]), rate, timeout, out.write)
+    writer = Writer(login, marker_table(config["run_id"], config["path"]), timeout, out.write, limits(config))
     writer.queries.warm()
     out.write(header(config["path"], rate, timeout, SystemClock().now(), offset, uncertainty))
     share = loop.processor_share()

@@ -6,13 +6,13 @@ since only so a connection is opened, used and given up without waiting, and eve
 A statement that finds no connection waits for one, at most its time-out. Connections are opened one at a time, so that
 a server that comes back is met by few; where the ones there are hang, further ones are opened evenly spread over a
 time-out, so that whatever answers first is found by the next one. An opening that failed speaks for all statements
-that were waiting when it began. One that hangs is given up at the time-out: its server is asked to cancel, so that it
-is not left with sessions that wait for nobody, and it is closed without waiting for that.
+that were waiting when it began. A statement that hangs is given up at the time-out: its server is asked to cancel, so
+that it is not left with sessions that wait for nobody. Its connection stays, and serves again once it is answered; it
+is closed where its place is needed. Of all that, an endpoint gets no more than its ``Limits`` allow.
 """
 
 from __future__ import annotations
 
-import math
 import select
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,18 +25,18 @@ from typing import Protocol
 import psycopg
 from psycopg import pq
 
-from dr.evidence.samples import FAILED, INDETERMINATE, TIMEOUT
-from dr.meter.answers import Answer, opening_failed, outcome
+from dr.evidence.samples import FAILED, INDETERMINATE, OWN_REFUSAL, TIMEOUT
+from dr.meter.answers import POOLER_FULL, Answer, opening_failed, outcome
+from dr.meter.limits import Limits
 from dr.meter.login import Addresses, Login
 from dr.meter.loop import AWAKE
 from dr.meter.pace import SECOND
 
 KEEP, IDLE = 4, 8
-"""Connections kept open at least, and idle ones at most."""
-MOST, LEAVING = 40, 16
-"""Connections of one endpoint at once, and how many more may be waiting for their cancellation."""
-PAUSE, SPARE = SECOND // 50, 4
-"""Nanoseconds after an opening that failed, and how often the processor's time for it, until the next one."""
+"""Connections kept open at least, as far as the limits go, and idle ones at most."""
+PAUSE, POOLED_PAUSE, SPARE = SECOND // 50, SECOND // 10, 4
+"""Nanoseconds after an opening that failed, the same where a pooler said so, which has a log-in's work with each, and
+how often the processor's time for it, until the next one."""
 Handle = Callable[[int], None]
 """What to do at a time, when a connection is ready for it."""
 DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
@@ -57,11 +57,14 @@ class Task:
 class Session:
     """A connection that carries one statement at a time."""
 
-    __slots__ = ("answers", "began", "pg", "spent", "task", "unsent", "until", "warnings")
+    __slots__ = ("answers", "began", "cancelled", "pg", "spent", "task", "unsent", "until", "warnings")
 
     def __init__(self, of: pq.abc.PGconn, now: int, timeout: int) -> None:
         self.pg, self.began, self.until = of, now, now + timeout
         self.task: Task | None = None
+        """None also where the statement that it carries was given up."""
+        self.cancelled = False
+        """Whether a cancel is on its way, which may meet any later statement, too."""
         self.answers: list[Answer] = []
         self.warnings: list[bytes] = []
         self.unsent = True
@@ -81,21 +84,16 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """``statement`` with the parameters that ``params`` makes of a task, within ``timeout`` seconds, so many a second.
+    """``statement`` with the parameters that ``params`` makes of a task, within ``timeout`` seconds.
 
-    ``logins``: where it goes, in turn.
+    ``logins``: where it goes, in turn; ``limits``: of each of them.
     """
 
     logins: Sequence[Login]
     statement: bytes
     params: Callable[[Task], Sequence[bytes]]
-    rate: float
     timeout: float
-
-    @property
-    def pool(self) -> int:
-        """Connections of one endpoint that all statements of a time-out may hold up."""
-        return min(MOST, KEEP + math.ceil(self.rate * self.timeout / len(self.logins)))
+    limits: Limits
 
 
 class Queries:
@@ -147,7 +145,9 @@ class _Endpoint:
     def __init__(self, settings: Settings, login: Login, listener: Listener) -> None:
         self._settings, self._login, self._listener = settings, login, listener
         self._timeout = round(settings.timeout * SECOND)
-        self._spacing = self._timeout // (settings.pool - KEEP)
+        self._limits = settings.limits
+        self._keep = min(KEEP, self._limits.sessions)
+        self._spacing = self._timeout // self._limits.sessions
         self._addresses = Addresses(login.host)
         self._conninfo: tuple[tuple[str, ...], bytes] = ((), b"")
         self._flying: deque[Task] = deque()  # in the order of their time-outs
@@ -156,8 +156,10 @@ class _Endpoint:
         self._opening: list[Session] = []
         self._idle: list[Session] = []
         self._busy: list[Session] = []
-        self._leaving: list[tuple[pq.abc.PGcancelConn, Session, int, bool]] = []
-        self._pause = self._opened = 0
+        self._cancels: list[tuple[pq.abc.PGcancelConn, int, bool]] = []
+        self._lingering: deque[int] = deque()
+        """Until when each of those counts that were closed without an answer."""
+        self._pause = self._opened = self._unanswered = 0
 
     @property
     def pending(self) -> bool:
@@ -165,7 +167,7 @@ class _Endpoint:
 
     def warming(self, now: int) -> bool:
         """Open connections until there are enough; False when there are, or when one could not be opened."""
-        if self._pause or len(self._idle) >= KEEP:
+        if self._pause or len(self._idle) >= self._keep:
             return False
         if not self._opening:
             self._open(now)
@@ -180,7 +182,7 @@ class _Endpoint:
 
     def next_event(self, now: int) -> int:
         """The next time-out, or when a connection may be opened for what waits."""
-        times = [session.until for session in self._opening[:1]] + [until for _, _, until, _ in self._leaving[:1]]
+        times = [session.until for session in self._opening] + [until for _, until, _ in self._cancels[:1]]
         if self._flying:
             times.append(self._flying[0].until)
         if self._wanted():
@@ -197,8 +199,8 @@ class _Endpoint:
             yield session.pg.socket, False, partial(self._read, session)
             if session.unsent:
                 yield session.pg.socket, True, partial(self._flush, session)
-        for at, (cancel, _, _, writes) in enumerate(self._leaving):
-            yield cancel.socket, writes, partial(self._go_on_leaving, at)
+        for at, (cancel, _, writes) in enumerate(self._cancels):
+            yield cancel.socket, writes, partial(self._go_on_cancelling, at)
 
     def tend(self, now: int) -> None:
         """Give up what is overdue, and send what waits."""
@@ -206,9 +208,12 @@ class _Endpoint:
             task = self._flying.popleft()
             if not task.over:
                 self._give_up(task, now)
-        while self._opening and self._opening[0].until <= now:
-            self._opening.pop(0).pg.finish()
-        self._leaving = [left for left in self._leaving if self._still_leaving(left, now)]
+        for session in [s for s in self._opening if s.until <= now]:
+            session.until = self._closable(now)
+            if session.until <= now:
+                self._opening.remove(session)
+                self._close_unheard(session, now)
+        self._cancels = [one for one in self._cancels if self._still_cancelling(one, now)]
         self._dispatch(now)
 
     def _dispatch(self, now: int) -> None:
@@ -219,6 +224,10 @@ class _Endpoint:
             if not (task := self._repeated.popleft()).over:
                 self._send(self._idle.pop(), task)
         if self._wanted() and self._openable() <= now:
+            if self._live >= self._limits.sessions:
+                given_up = next(s for s in self._busy if s.task is None)
+                self._busy.remove(given_up)
+                self._close_unheard(given_up, now)
             self._open(now)
 
     # -- opening
@@ -229,14 +238,20 @@ class _Endpoint:
 
     def _wanted(self) -> bool:
         """Whether one more connection is: for what waits, or so that there are enough."""
-        if self._live < KEEP:
+        full = self._live >= self._limits.sessions and all(s.task is not None for s in self._busy)
+        if full or len(self._opening) >= self._limits.openings:
+            return False
+        if self._live < self._keep:
             return bool(self._waiting or self._repeated or self._idle)
-        return bool(self._waiting) and self._live < self._settings.pool
+        return bool(self._waiting)
 
     def _openable(self) -> int:
         """From when on one may be opened."""
-        alone = self._live < KEEP and not self._opening
-        return self._pause if alone else max(self._pause, self._opened + self._spacing)
+        alone = self._live < self._keep and not self._opening
+        if alone:
+            return self._pause
+        closable = self._closable(self._opened) if self._live >= self._limits.sessions else 0
+        return max(self._pause, self._opened + self._spacing, closable)
 
     def _open(self, now: int) -> None:
         if self._conninfo[0] != (addresses := self._addresses.now) or not self._conninfo[1]:
@@ -267,7 +282,10 @@ class _Endpoint:
         """Whoever had been waiting when ``session`` began to be opened has failed with it: none of it was sent."""
         word = opening_failed(session.pg.get_error_message())
         session.pg.finish()
-        self._pause = now + max(PAUSE, SPARE * session.spent)
+        least = self._spacing if word == POOLER_FULL else POOLED_PAUSE if self._login.pooled else PAUSE
+        self._pause = now + max(least, SPARE * session.spent)
+        if word == POOLER_FULL and not self._limits.known:
+            word = OWN_REFUSAL
         for task in [t for t in (*self._waiting, *self._repeated) if not t.over and t.taken <= session.began]:
             self._end(task, now, FAILED, word)
 
@@ -290,7 +308,7 @@ class _Endpoint:
             session.unsent = session.pg.flush() == 1
 
     def _read(self, session: Session, now: int) -> None:
-        if session.task is None:
+        if session not in self._busy:
             return  # concluded within this turn
         broken = not _consumed(session)
         with suppress(psycopg.Error):
@@ -311,7 +329,7 @@ class _Endpoint:
     def _conclude(self, session: Session, now: int, usable: bool) -> None:
         task, session.task = session.task, None
         self._busy.remove(session)
-        if usable and len(self._idle) < IDLE:
+        if usable and not session.cancelled and len(self._idle) < IDLE:
             self._idle.append(session)
         else:
             session.pg.finish()
@@ -341,39 +359,50 @@ class _Endpoint:
     def _give_up(self, task: Task, now: int) -> None:
         session = next((s for s in self._busy if s.task is task), None)
         if session is not None:
-            self._busy.remove(session)
-            self._leave(session, now)
+            session.task = None
+            self._cancel(session, now)
         self._end(task, now, INDETERMINATE if task.sent else FAILED, TIMEOUT)
 
-    def _leave(self, session: Session, now: int) -> None:
-        if len(self._leaving) < LEAVING:
+    def _closable(self, now: int) -> int:
+        """From when on a connection may be closed that waits for an answer: a pooler keeps it in its queue until then,
+        and hands even a server to it."""
+        while self._lingering and self._lingering[0] <= now:
+            self._lingering.popleft()
+        return self._lingering[0] if len(self._lingering) >= self._limits.lingering else 0
+
+    def _close_unheard(self, session: Session, now: int) -> None:
+        session.pg.finish()
+        self._lingering.append(now + round(self._limits.patience * SECOND))
+
+    def _cancel(self, session: Session, now: int) -> None:
+        """Ask its server to cancel what it does; not where that would be one cancel more than allowed."""
+        if len(self._cancels) + self._unanswered < self._limits.cancels:
             with suppress(psycopg.Error):
                 cancel = session.pg.cancel_conn()
                 cancel.start()
-                self._leaving.append((cancel, session, now + self._timeout, True))
-                return
-        session.pg.finish()
+                session.cancelled = True
+                self._cancels.append((cancel, now + self._timeout, True))
 
-    def _go_on_leaving(self, at: int, _now: int) -> None:
-        cancel, session, until, _ = self._leaving[at]
+    def _go_on_cancelling(self, at: int, _now: int) -> None:
+        cancel, until, _ = self._cancels[at]
         polled = cancel.poll()
         over = polled in (pq.PollingStatus.OK, pq.PollingStatus.FAILED)
-        self._leaving[at] = cancel, session, 0 if over else until, polled == pq.PollingStatus.WRITING
+        self._cancels[at] = cancel, 0 if over else until, polled == pq.PollingStatus.WRITING
 
-    def _still_leaving(self, left: tuple[pq.abc.PGcancelConn, Session, int, bool], now: int) -> bool:
-        cancel, session, until, _ = left
+    def _still_cancelling(self, one: tuple[pq.abc.PGcancelConn, int, bool], now: int) -> bool:
+        cancel, until, _ = one
         if until > now:
             return True
+        if until and self._login.pooled:
+            self._unanswered += 1  # the pooler may hold it for as long as its server is silent
         cancel.finish()
-        session.pg.finish()
         return False
 
     def close(self) -> None:
-        for session in (*self._opening, *self._idle, *self._busy):
-            session.pg.finish()
-        for cancel, session, _, _ in self._leaving:
+        for one in (*self._opening, *self._idle, *self._busy):
+            one.pg.finish()
+        for cancel, _, _ in self._cancels:
             cancel.finish()
-            session.pg.finish()
 
 
 def _noticed(warnings: list[bytes], result: pq.abc.PGresult) -> None:

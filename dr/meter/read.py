@@ -15,6 +15,7 @@ from typing import Any
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ACKNOWLEDGED, footer, header, next_number, sample_line, samples_file
 from dr.meter import loop
+from dr.meter.limits import Limits, limits
 from dr.meter.login import Login
 from dr.meter.loop import Lines
 from dr.meter.mark import Journal
@@ -30,8 +31,8 @@ GOOD = 200
 class Reader:
     """Takes up queries, and writes down what came of each. ``write`` takes whole lines for the samples file."""
 
-    def __init__(self, logins: list[Login], rate: float, timeout: float, write: Callable[[bytes], None]) -> None:
-        self.queries = Queries(Settings(logins, QUERY, lambda _: (), rate, timeout), self)
+    def __init__(self, logins: list[Login], timeout: float, write: Callable[[bytes], None], limits: Limits) -> None:
+        self.queries = Queries(Settings(logins, QUERY, lambda _: (), timeout, limits), self)
         self._timeout = round(timeout * SECOND)
         self.lines: Lines[Sampled] = Lines(lambda line: sample_line(*line), write)
         self.lateness = array("q")
@@ -59,7 +60,7 @@ def read_rows(config: dict[str, Any], journal: Callable[[Path], Journal], ended:
     file = samples_file(Path(config["run"]), config["path"])
     first = next_number(file)
     out = journal(file)
-    reader = Reader(logins, rate, timeout, out.write)
+    reader = Reader(logins, timeout, out.write, limits(config))
     reader.queries.warm()
     out.write(header(config["path"], rate, timeout, SystemClock().now()))
     share = loop.processor_share()

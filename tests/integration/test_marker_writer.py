@@ -86,7 +86,7 @@ class Hand:
     """A writer whose markers are due when the test says so."""
 
     def __init__(self, made: Context, server: LocalServer, timeout: float = 5.0) -> None:
-        self.writer = Writer(login(made, server), marker_table(RUN.id), 50.0, timeout, self.note)
+        self.writer = Writer(login(made, server), marker_table(RUN.id), timeout, self.note)
         self.noted: list[dict[str, Any]] = []
         self.timeout = round(timeout * 1e9)
         self.writer.queries.warm()

@@ -21,6 +21,7 @@ from dr.evidence.model import Marker
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
 from dr.lab import pgbouncer
 from dr.lab.pgbouncer import Entry, PgBouncer
+from dr.lab.platform.roles import secret_file
 from dr.lab.postgres import Server
 from dr.lab.site import Site, free_port
 from dr.meter.mark import marker_table
@@ -100,7 +101,8 @@ def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **tar
     login = Login(MASTER, f"file:{secret}")
     database = DatabaseConfig(DATABASE, login, ca=str(topology.site.ca))
     made = context(tmp_path, database=database, meter=METER, service=False)
-    pooler = PoolerConfig("localhost", topology.pooler.port, ENTRY, login, "", reads=READS)
+    admin = Login(pgbouncer.ADMIN, f"file:{secret_file(topology.pooler.directory, pgbouncer.ADMIN)}")
+    pooler = PoolerConfig("localhost", topology.pooler.port, ENTRY, admin, "", reads=READS)
     whole = {"pooler": pooler, "replicas": ("one", "two"), **target}
     object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
     endpoint = {"Endpoint": {"Address": "localhost", "Port": port or topology.server.port}}
@@ -116,6 +118,13 @@ def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **tar
     finally:
         one.stop()
         one.drop()
+
+
+def shown(topology: Topology) -> dict[str, int]:
+    """What PgBouncer shows of the writers' pool."""
+    rows = topology.pooler.stats()["pools"]
+    row = next(r for r in rows if (r["database"], r["user"]) == (ENTRY, MASTER))
+    return {key: value for key, value in row.items() if isinstance(value, int)}
 
 
 def outcomes(markers: tuple[Marker, ...]) -> set[tuple[str, str]]:
@@ -172,6 +181,37 @@ def test_a_host_that_is_lost_keeps_no_marker_from_being_due_and_its_successor_is
     assert {m.n for m in found} == set(range(found[-1].n + 1))
     late = sorted(m.late for m in found if not m.attempt)
     assert late[len(late) * 95 // 100] < 5e6, "the writer was on time all the while"
+
+
+def test_a_silent_host_is_left_with_a_tenth_of_the_pool_at_most_and_the_path_comes_back(
+    tmp_path: Path, topology: Topology
+) -> None:
+    """PgBouncer keeps a cancel that a silent server does not answer, and the place it takes, for as long as that."""
+    relay = Relay(topology.server.port)
+    topology.pooler.point(ENTRY, "127.0.0.1", relay.port)
+    pool, clients = (int(pgbouncer.LIMITS[name]) for name in ("default_pool_size", "max_client_conn"))
+    seen = []
+    try:
+        with measured(tmp_path, topology, "writes") as one:
+            with log_in(topology.server) as holder, holder.transaction():
+                holder.execute(f"LOCK TABLE dr.{marker_table(RUN.id, 'writes')}")
+                wait_for(lambda: shown(topology)["sv_active"] >= 3)  # each of which is given up
+                relay.silent = True
+                relay.freeze()
+                for _ in range(40):
+                    time.sleep(0.05)
+                    seen.append(shown(topology))
+            relay.silent, back = False, time.monotonic_ns()  # what was frozen stays silent
+            wait_for(lambda: any(m.done > back and m.outcome == "acknowledged" for m in one.markers()))
+            time.sleep(1.0)
+            seen.append(shown(topology))
+            one.stop()
+    finally:
+        relay.close()
+        topology.pooler.point(ENTRY, "127.0.0.1", topology.server.port)
+    assert max(s["sv_active_cancel"] for s in seen) <= pool // 10
+    assert max(s["cl_active_cancel_req"] + s["cl_waiting_cancel_req"] for s in seen) <= pool // 10
+    assert max(s["cl_active"] + s["cl_waiting"] for s in seen) <= clients // 10
 
 
 @pytest.mark.parametrize("through", [True, False])

@@ -8,7 +8,9 @@ import pytest
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Samples
+from dr.evidence.samples import OWN_REFUSAL
 from dr.judge.interruption import judge_outage, outage_of
+from dr.judge.windows import Slo, windows
 from tests.unit import outages
 from tests.unit.outages import DISASTER, KINDS, Out, Script, demand, evidence, of, samples, without
 
@@ -280,3 +282,14 @@ def test_the_order_of_samples_does_not_matter() -> None:
     measured = whole.samples["source"]
     turned = Samples(measured.path, measured.rate, measured.timeout, measured.start, measured.samples[::-1])
     assert judge(replace(whole, samples={"source": turned})) == judge(whole)
+
+
+@pytest.mark.parametrize(("word", "status"), [("pooler-full", Status.MISSED), (OWN_REFUSAL, Status.INCONCLUSIVE)])
+def test_a_pooler_that_refuses_is_an_outage_unless_the_meter_may_have_filled_it(word: str, status: Status) -> None:
+    whole = of(Script([Out(1.0, 2.0)], after=8))
+    measured = whole.samples["source"]
+    made = tuple(replace(s, error=word) if s.error else s for s in measured.samples)
+    found = replace(whole, samples={"source": replace(measured, samples=made)})
+    assert judge(found, limit=0.5).status is status
+    void = [w for w in windows(found.samples["source"], 1.0, Slo(1.0, 0.01)) if w.void]
+    assert bool(void) == (word == OWN_REFUSAL)
