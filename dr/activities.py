@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
 from dr.app.session import Session, accept, attach, finish, locked, prepare
+from dr.app.signals import halting
 from dr.config.load import find_target, home, load
 from dr.domain.errors import DrError
 from dr.domain.model import Call
@@ -22,11 +24,15 @@ from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
 
 Configuration = Mapping[str, Any]
+CHAOS_TOOLKIT = "Chaos Toolkit"
+"""Who receives the signals of this process."""
 
 
 def predictions_in_slo(configuration: Configuration | None = None) -> bool:
     """Probe: whether the prediction service on the source answers within its objectives now."""
-    return steady.in_slo(_session(_drill_of(configuration)))
+    session = _session(_drill_of(configuration))
+    with _listening(session):
+        return steady.in_slo(session)
 
 
 def measure(
@@ -134,15 +140,23 @@ def serve(of: str | None = None, configuration: Configuration | None = None) -> 
 def undo(configuration: Configuration | None = None) -> None:
     """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal."""
     session = _session(_drill_of(configuration))
-    if os.environ.get("DR_RUN"):
-        session.unwind(session.plan.request.keep)
-    else:
+    with _listening(session):
+        if os.environ.get("DR_RUN"):
+            session.unwind(session.plan.request.keep)
+            return
+        session.engine.ledger.append("event", data={"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
         finish(session)
 
 
 def _do(verb: str, configuration: Configuration | None, **args: Any) -> None:
     session = _session(_drill_of(configuration))
-    session.do(session.find(drill.verb(verb, args)))
+    with _listening(session):
+        session.do(session.find(drill.verb(verb, args)))
+
+
+def _listening(session: Session) -> AbstractContextManager[Any]:
+    """Within an activity a signal halts the run and no more: what Chaos Toolkit raises there, it swallows itself."""
+    return halting(session.directory, CHAOS_TOOLKIT)
 
 
 def _drill_of(configuration: Configuration | None) -> str:
@@ -151,15 +165,22 @@ def _drill_of(configuration: Configuration | None) -> str:
 
 @cache
 def _session(name: str) -> Session:
-    """This process's session: the one it was started for, or one of its own."""
-    if os.environ.get("DR_RUN"):
-        directory = find_run(home(), os.environ["DR_RUN"])
-        return attach(load(), directory, _silent, os.environ.get("DR_OWNER", ""))
+    """This process's session: the one it was started for, or one of its own. From here on a signal halts its run."""
+    session = _attached() if os.environ.get("DR_RUN") else _begun(name)
+    _hold(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
+    return session
+
+
+def _attached() -> Session:
+    directory = find_run(home(), os.environ["DR_RUN"])
+    return attach(load(), directory, _silent, os.environ.get("DR_OWNER", ""))
+
+
+def _begun(name: str) -> Session:
     settings, target = load(), os.environ.get("DR_TARGET", "lab")
     experiment = drill.read(name)
     drill.check_foreign(experiment, find_target(settings, target))
-    _HELD.append(held := locked(target))
-    held.__enter__()
+    _hold(locked(target))
     for run, ended in clean_drills(settings, target, _silent):
         if isinstance(ended, DrError):
             logger.warning("The killed drill %s could not be cleaned up: %s", run.id, ended)
@@ -171,9 +192,14 @@ def _session(name: str) -> Session:
     return session
 
 
+def _hold(held: AbstractContextManager[Any]) -> None:
+    _HELD.append(held)
+    held.__enter__()
+
+
 logger = logging.getLogger(__name__)
-_HELD: list[Any] = []
-"""The target's lock of a session of this process's own; it ends with the process."""
+_HELD: list[AbstractContextManager[Any]] = []
+"""What ends with the process: the target's lock of a session of its own, and its listening to signals."""
 
 
 def _silent(_call: Call, _note: str) -> None:

@@ -62,11 +62,19 @@ def _clean(session: Session) -> Outcome:
     if session.directory.sealed():
         leftovers = session.unwind(keep=False)
         return Outcome(session.directory, judge(session.directory.load(session.context.clock)), leftovers)
+    _note_killed(session.directory, session.context.clock)
     verdict, leftovers = finish(session)
     stays = ""
     if not leftovers and not session.directory.sealed():
         stays = seal(session, verdict)
     return Outcome(session.directory, verdict, leftovers, stays=stays)
+
+
+def _note_killed(directory: RunDirectory, clock: Clock) -> None:
+    """A drill whose own session came to no verdict was killed, wherever that was."""
+    ledger, purpose = directory.ledger(clock), directory.record().plan.request.purpose
+    if purpose is Purpose.DRILL and directory.verdict_document() is None and ledger.intact():
+        ledger.append("event", data={"text": "The drill was killed, and another command finishes it", "killed": True})
 
 
 def abandon(target: str) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
@@ -83,6 +91,7 @@ def abandon(target: str) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
 
 def _abandon(directory: RunDirectory) -> Outcome:
     clock = SystemClock()
+    _note_killed(directory, clock)
     ledger = directory.ledger(clock)
     for call in ledger.state().open:
         ledger.append("undone", call, {"because": "the target was taken down, and this with it"})

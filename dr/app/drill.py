@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,14 +21,14 @@ import msgspec
 import dr
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment, finish
-from dr.app.signals import halting
+from dr.app.signals import CODES, code_of, halting
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.engine.plan import Asked, demands
 from dr.evidence.decode import read_yaml
-from dr.judge.verdict import ACTIVITIES
+from dr.judge.course import ACTIVITIES
 from dr.wiring import PROPOSED_BY
 
 GLANCE = 0.2
@@ -255,7 +256,7 @@ def check_foreign(experiment: Experiment, target: Target) -> None:
 def run(session: Session, experiment: Experiment) -> Outcome:
     """Run the experiment in a child, then unwind, judge and seal whatever became of it."""
     error: DrError | None = None
-    with halting(session.directory) as signals:
+    with halting(session.directory):
         try:
             _follow(session, experiment)
         except DrError as failed:
@@ -264,9 +265,8 @@ def run(session: Session, experiment: Experiment) -> Outcome:
             finish(session)
             raise
         verdict, leftovers = finish(session)
-    if signals or session.directory.halted():
-        because = session.directory.halted() or "a signal was received"
-        error = HaltedError(f"The drill was stopped: {because}.", exit_code=(signals or [130])[0])
+    if because := session.directory.halted():
+        error = HaltedError(f"The drill was stopped: {because}.", exit_code=code_of(because))
     return Outcome(session.directory, verdict, leftovers, error or _failure(session))
 
 
@@ -293,7 +293,10 @@ def _follow(session: Session, experiment: Experiment) -> None:
     finally:
         if child.poll() is None:
             child.kill()
-        session.engine.ledger.append("event", data={"text": "Chaos Toolkit ended", "exit": child.wait()})
+        ended = child.wait()
+        if -ended in CODES and not session.directory.halted():  # before it could listen, or after
+            session.directory.halt(f"{signal.Signals(-ended).name} ended Chaos Toolkit")
+        session.engine.ledger.append("event", data={"text": "Chaos Toolkit ended", "exit": ended})
 
 
 def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:

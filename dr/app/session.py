@@ -311,11 +311,19 @@ def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
     A restore that is not done stays unsealed, so that the same command goes on with it; a run that could not be
     unwound stays unsealed, so that the next command tries again.
     """
+    _note_halt(session)
     leftovers = session.unwind(session.plan.request.keep)
     verdict = pronounce(session.directory, session.context.clock)
     if not leftovers and (session.plan.request.purpose is Purpose.DRILL or session.done()):
         seal(session, verdict)
     return verdict, leftovers
+
+
+def _note_halt(session: Session) -> None:
+    """A run that was told to stop between two verbs, or after the last, was interrupted, too: its ledger says so."""
+    because, ledger = session.directory.halted(), session.engine.ledger
+    if because and ledger.intact() and not any(entry.kind == "halted" for entry in ledger.entries()):
+        ledger.append("halted", data={"because": f"The run was stopped: {because}."})
 
 
 def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:

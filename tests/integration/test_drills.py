@@ -297,6 +297,33 @@ def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
+@pytest.mark.parametrize("call", ["restore", "settle-restored"])
+def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab, call: str) -> None:
+    running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
+    eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
+    os.kill(_child(lab.runs()[-1]), signal.SIGTERM)
+    assert running.wait(120) == 143
+    verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
+    assert verdict["verdict"] == "inconclusive"
+    assert "SIGTERM was received by Chaos Toolkit" in verdict["findings"][0]["because"]
+    leaves_nothing(lab)
+
+
+def test_a_drill_killed_after_its_last_step_is_not_met_and_says_so(lab: Lab) -> None:
+    running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
+    eventually(lambda: any(intends(run, "settle-restored") for run in lab.runs()[-1:]))
+    run = lab.runs()[-1]
+    eventually(lambda: _holds(run, "effect", "settle-restored"))
+    running.kill()
+    with suppress(ProcessLookupError):
+        os.kill(_child(run), signal.SIGKILL)
+    running.wait(10)
+    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    verdict = lab.verdict("verify", run.name, code=4)
+    assert "The drill was killed" in verdict["findings"][0]["because"]
+    leaves_nothing(lab)
+
+
 def _child(run: Path) -> int:
     for line in (run / "ledger.jsonl").read_text().splitlines():
         entry = json.loads(line)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge.verdict import combine, judge
-from tests.unit.recoveries import CALLS, drill
+from tests.unit.recoveries import drill
 
 some_statuses = st.lists(st.sampled_from(Status), min_size=1)
 
@@ -43,14 +43,16 @@ def met(_: Evidence, demand: Demand) -> Finding:
 
 
 JUDGES = {demand.objective: met for demand in drill().record.plan.demands}
-LAST_EFFECT = max(e.seq for e in drill().entries if e.kind == "effect" and e.call == CALLS[-1].id)
 
 
 @settings(deadline=None)
-@given(st.integers(min_value=0, max_value=LAST_EFFECT))
-def test_a_ledger_cut_before_its_last_effect_never_yields_met(length: int) -> None:
-    evidence = drill()
-    assert judge(replace(evidence, entries=evidence.entries[:length]), JUDGES).status is not Status.MET
+@given(st.integers(0, len(drill().entries) - 1), st.booleans())
+def test_a_ledger_cut_at_any_entry_never_yields_met(length: int, journal: bool) -> None:
+    """Neither where Chaos Toolkit's journal is there, nor where it never came to be."""
+    whole = drill()
+    assert judge(whole, JUDGES).status is Status.MET
+    cut = replace(whole, entries=whole.entries[:length], journal=whole.journal if journal else None)
+    assert judge(cut, JUDGES).status is not Status.MET
 
 
 @settings(deadline=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from dr.domain.model import Call, Demand, Observation, Plan, Purpose, Request, RunIdentity, Stamp, Verb
 from dr.evidence.model import Entry, Evidence, Marker, Markers, RunRecord, Sample, Samples
+from tests.unit.recoveries import JOURNAL
 
 DISASTER = 1_795_417_230.0
 BOOT, MONO = "boot-1", 10**12
@@ -129,10 +130,12 @@ def evidence(
     if settled:
         effects += [(f"settle-{path}", 600.0, {"first": 0, "last": last}) for path, last in ends.items()]
     entries = tuple(Entry(n, stamp(at), "effect", call, data, "", "") for n, (call, at, data) in enumerate(effects))
+    ended = Entry(len(entries), stamp(900.0), "event", "", {"text": "Chaos Toolkit ended", "exit": 0}, "", "")
     request = Request("lab", (Verb("declare"),), Purpose.DRILL, drill="db-failover")
     plan = Plan(request, RunIdentity("r", "lab", Purpose.DRILL, ""), CALLS, tuple(demands))
     record = RunRecord(plan, stamp(-30), "RDS emulated", {}, 1.0)
-    return Evidence(record, entries, tuple(observed), dict(measured or {}), dict(written or {}))
+    paths = dict(measured or {}), dict(written or {})
+    return Evidence(record, (*entries, ended), tuple(observed), *paths, journal=JOURNAL)
 
 
 def of(script: Script, seed: int = 0) -> Evidence:

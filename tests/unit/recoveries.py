@@ -133,14 +133,17 @@ OBSERVATIONS = (
 
 
 def entries() -> tuple[Entry, ...]:
-    kinds = [("accepted", "", {})]
+    kinds = [("accepted", "", {}), ("event", "", {"text": "Chaos Toolkit started", "pid": 100})]
     for call in CALLS:
         kinds += [("intent", call.id, {}), ("effect", call.id, RESULTS[call.id])]
-    kinds.append(("undone", "restore", {}))
+    kinds += [("undone", "restore", {}), ("event", "", {"text": "Chaos Toolkit ended", "exit": 0})]
     return tuple(
         Entry(n, stamp(START + 2 * n), kind, call, data, f"h{n - 1}", f"{n:064x}")
         for n, (kind, call, data) in enumerate(kinds)
     )
+
+
+JOURNAL = {"status": "completed", "deviated": False, "run": [], "rollbacks": []}
 
 
 def drill() -> Evidence:
@@ -158,6 +161,7 @@ def drill() -> Evidence:
             "restored": samples("restored", COPY_UP, 12, stall=(COPY_UP, COPY_UP + 0.2)),
         },
         {"source": markers(START, 40)},
+        journal=JOURNAL,
     )
 
 
@@ -166,8 +170,8 @@ def on_call() -> Evidence:
     whole = drill()
     request = replace(whole.record.plan.request, purpose=Purpose.RESTORE, drill=None, since=DISASTER)
     plan = replace(whole.record.plan, request=request)
-    kept = tuple(entry for entry in whole.entries if entry.kind != "undone")
-    return replace(whole, record=replace(whole.record, plan=plan), entries=kept, markers={})
+    kept = tuple(entry for entry in whole.entries if entry.kind not in ("undone", "event"))
+    return replace(whole, record=replace(whole.record, plan=plan), entries=kept, markers={}, journal=None)
 
 
 FINDINGS = (

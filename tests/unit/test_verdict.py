@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Call, Demand, Finding, Observation, Restored, Status
+from dr.domain.model import Call, Demand, Finding, Observation, Purpose, Restored, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import outage
 from dr.judge.verdict import Judge, combine, exit_code, judge
@@ -154,8 +154,43 @@ def test_what_succeeded_or_stands_in_the_ledger_is_not_told_twice() -> None:
 
 @pytest.mark.parametrize("noted", [{"text": "Chaos Toolkit ended", "exit": 1}, {"text": "", "unseen": ["drain"]}])
 def test_what_a_journal_should_tell_proves_nothing_without_one(noted: dict[str, Any]) -> None:
-    assert judge(with_entry(drill(), "event", "", noted), all_met()).status is Status.INCONCLUSIVE
-    assert judge(with_entry(drill(), "event", "", {"text": "told"}), all_met()).status is Status.MET
+    bare = replace(drill(), entries=tuple(e for e in drill().entries if e.kind != "event"), journal=None)
+    bare = with_entry(bare, "event", "", {"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
+    assert judge(with_entry(bare, "event", "", noted), all_met()).status is Status.INCONCLUSIVE
+    assert judge(with_entry(bare, "event", "", {"text": "told"}), all_met()).status is Status.MET
+
+
+@pytest.mark.parametrize(
+    ("noted", "words"),
+    [
+        ({"text": "", "exit": -15}, "killed: SIGTERM ended Chaos Toolkit"),
+        ({"text": "", "exit": -99}, "killed: signal 99 ended Chaos Toolkit"),
+        ({"text": "", "killed": True}, "killed, and another command finished it"),
+    ],
+)
+def test_a_drill_that_was_killed_is_inconclusive_although_all_was_measured(noted: dict[str, Any], words: str) -> None:
+    result = judge(with_entry(drill(), "event", "", noted), all_met())
+    assert result.status is Status.INCONCLUSIVE
+    assert words in result.findings[0].because
+    failed = with_entry(without_effect(drill(), "examine"), "failed", "examine", {"because": "It went away."})
+    both = finding(with_entry(failed, "event", "", noted), "completed").because
+    assert both.startswith("The call 'examine' failed: It went away. The drill was killed")
+
+
+def test_a_drill_that_was_told_to_stop_once_all_was_done_is_inconclusive() -> None:
+    evidence = with_entry(drill(), "halted", "", {"because": "SIGTERM was received."})
+    assert judge(evidence, all_met()).status is Status.INCONCLUSIVE
+    assert finding(evidence, "completed").because == "SIGTERM was received."
+    request = replace(evidence.record.plan.request, purpose=Purpose.RESTORE)
+    on_call = replace(evidence, record=replace(evidence.record, plan=replace(evidence.record.plan, request=request)))
+    assert judge(on_call, all_met()).status is Status.MET, "that one was gone on with"
+
+
+def test_a_drill_whose_source_was_looked_at_before_alone_is_inconclusive() -> None:
+    look = Observation("steady", "source", {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": True})
+    for looks, status in ((1, Status.INCONCLUSIVE), (2, Status.MET)):
+        seen = replace(drill(), observations=(*drill().observations, *[look] * looks))
+        assert judge(seen, all_met()).status is status
 
 
 def test_a_call_that_failed_and_then_took_effect_does_not_count_as_failed() -> None:

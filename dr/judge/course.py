@@ -1,0 +1,178 @@
+"""How the run itself went: did it do all it had planned, end by itself, and leave its source as it was? Pure.
+
+A drill has ended by itself where its ledger says how Chaos Toolkit ended, no signal ended that, its journal tells of no
+failure, and its source was looked at once more. One that was killed may have measured all of its demands by then, and
+proves nothing: what was still to come was to show that it did no harm. A restore on call has no journal.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dr.domain.errors import DeadlineError, ProviderError
+from dr.domain.model import Finding, Purpose, Status
+from dr.evidence.model import Entry, Evidence
+from dr.judge import failover
+
+ACTIVITIES = "dr.activities"
+"""The module of dr's own activities: what they do stands in the ledger."""
+PROMISED = ("restore", "failover", "promote")
+"""Calls whose failing is the provider's: what was asked for is then known not to have come."""
+
+_PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
+
+
+def findings(evidence: Evidence, failures: Mapping[str, Entry]) -> list[Finding]:
+    """What is to be said of the run beside its demands; nothing where it went as planned.
+
+    They come before the demands, most of which they explain.
+    """
+    broken_off = [*_completed(evidence, failures)]
+    seen = [*broken_off, *_abandoned(evidence), *_steady(evidence, not broken_off)]
+    return seen or [*_journalled(evidence)]
+
+
+def failed(evidence: Evidence) -> dict[str, Entry]:
+    """The calls that failed and did not take effect when tried again, each with its last failure."""
+    found: dict[str, Entry] = {}
+    for entry in evidence.entries:
+        if entry.kind == "failed":
+            found[entry.call] = entry
+        elif entry.kind == "effect":
+            found.pop(entry.call, None)
+    return found
+
+
+def provider_failed(failures: Mapping[str, Entry], *calls: str) -> bool:
+    """Whether one of ``calls`` is known not to have come. Where the harness itself failed, nothing is known."""
+    return any(call in failures and failures[call].data.get("error") in _PROVIDERS_OWN for call in calls)
+
+
+def sentence(entry: Entry) -> str:
+    """Why a call failed, or a run was stopped."""
+    return str(entry.data.get("because") or "no reason was recorded.")
+
+
+# -- whether it came to its end
+
+
+def _completed(evidence: Evidence, failures: Mapping[str, Entry]) -> Iterator[Finding]:
+    """One finding, ``completed``, where the run did not do all it had planned, or did not end by itself."""
+    ended = _ended(evidence)
+    if failures:
+        call, entry = next(iter(failures.items()))
+        status = Status.MISSED if provider_failed(failures, *PROMISED) else Status.INCONCLUSIVE
+        yield Finding("completed", "", status, f"The call {call!r} failed: {sentence(entry)} {ended}".rstrip())
+        return
+    undone = [call.id for call in evidence.record.plan.calls if evidence.effect(call.id) is None]
+    if undone:
+        because = f"The run ended before {len(undone)} of its planned calls took effect, the first {undone[0]!r}."
+        yield Finding("completed", "", Status.INCONCLUSIVE, f"{because} {ended or _halted(evidence)}".rstrip())
+    elif ended:
+        yield Finding("completed", "", Status.INCONCLUSIVE, ended)
+
+
+def _ended(evidence: Evidence) -> str:
+    """Why a drill did not end by itself, a sentence; "" where it did, and of a restore on call."""
+    if evidence.record.plan.request.purpose is not Purpose.DRILL:
+        return ""
+    return " ".join(filter(None, (_halted(evidence), _killed(evidence)))) or _looked_once(evidence)
+
+
+def _killed(evidence: Evidence) -> str:
+    told = [entry.data for entry in evidence.entries if entry.kind == "event"]
+    exits = [data["exit"] for data in told if isinstance(data.get("exit"), int)]
+    if any(data.get("killed") for data in told):
+        return "The drill was killed, and another command finished it."
+    if exits and exits[-1] < 0:
+        return f"The drill was killed: {_named(-exits[-1])} ended Chaos Toolkit."
+    if not exits and not any(data.get("rollbacks") for data in told):
+        return "The drill was killed: its ledger does not tell that Chaos Toolkit ended."
+    return ""
+
+
+def _looked_once(evidence: Evidence) -> str:
+    return "The drill ended before its source was looked at once more." if len(_looks(evidence)) == 1 else ""
+
+
+def _named(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _halted(evidence: Evidence) -> str:
+    return next((sentence(entry) for entry in reversed(evidence.entries) if entry.kind == "halted"), "")
+
+
+# -- what was seen of it
+
+
+def _abandoned(evidence: Evidence) -> list[Finding]:
+    try:
+        return list(failover.abandoned(evidence))
+    except Exception as error:
+        because = f"What the provider said of the failover cannot be read: {type(error).__name__}."
+        return [Finding("failover", "", Status.INCONCLUSIVE, because)]
+
+
+def _looks(evidence: Evidence) -> list[Any]:
+    """What a drill's hypothesis saw of the source: before it, and after it."""
+    return [o.value for o in evidence.observations if o.what == "steady"]
+
+
+def _steady(evidence: Evidence, complete: bool) -> Iterable[Finding]:
+    """What a drill's hypothesis saw, where it was out of its objectives: before, the drill shows nothing; after, the
+    drill harmed its source, unless it broke off, and what it had begun was still to be undone."""
+    for place, value in enumerate(_looks(evidence)):
+        if value["in_slo"]:
+            continue
+        state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed"
+        if place == 0:
+            because = f"The source was not within its objectives before the drill began ({state})."
+            yield Finding("steady-state", "source", Status.INCONCLUSIVE, because)
+        else:
+            when = "after the drill" if complete else "when the drill broke off, before it was unwound"
+            because = f"The source was not within its objectives {when} ({state})."
+            yield Finding("steady-state", "source", Status.MISSED if complete else Status.INCONCLUSIVE, because)
+
+
+# -- what Chaos Toolkit alone knows
+
+
+def _journalled(evidence: Evidence) -> Iterable[Finding]:
+    """One finding, ``completed``, where Chaos Toolkit tells of a failure of which the ledger knows nothing: that of
+    another extension's activity, or of a hypothesis that could not be looked at."""
+    journal = evidence.journal
+    if journal is None:
+        if any(entry.kind == "event" and {"exit", "unseen"} & set(entry.data) for entry in evidence.entries):
+            because = "Without Chaos Toolkit's journal nobody knows how all of the experiment's activities ended."
+            yield Finding("completed", "", Status.INCONCLUSIVE, because)
+        return
+    try:
+        failed = [_name(step) for step in (*journal["run"], *journal["rollbacks"]) if _failed_elsewhere(step)]
+        well = (journal["status"], journal["deviated"]) == ("completed", False)
+    except (KeyError, TypeError, AttributeError):
+        yield Finding("completed", "", Status.INCONCLUSIVE, "Chaos Toolkit's journal cannot be read.")
+        return
+    if failed:
+        because = f"Activities of other extensions failed, whose doings no ledger shows: {', '.join(failed)}."
+        yield Finding("completed", "", Status.INCONCLUSIVE, because)
+    elif not well:
+        deviated = " and deviated" if journal["deviated"] else ""
+        because = f"Chaos Toolkit calls the experiment {journal['status']}{deviated}; its journal says where."
+        yield Finding("completed", "", Status.INCONCLUSIVE, because)
+
+
+def _failed_elsewhere(step: Mapping[str, Any]) -> bool:
+    """A process that exits with another code than 0 succeeds, if Chaos Toolkit is asked."""
+    provider = step["activity"]["provider"]
+    exited = step["output"]["status"] if provider.get("type") == "process" and step.get("output") else 0
+    return provider.get("module") != ACTIVITIES and (step.get("status") != "succeeded" or exited != 0)
+
+
+def _name(step: Mapping[str, Any]) -> str:
+    return str(step["activity"]["name"])
