@@ -21,7 +21,7 @@ import msgspec
 import dr
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment, finish
-from dr.app.signals import CODES, code_of, halting
+from dr.app.signals import code_of, halting
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
@@ -261,7 +261,7 @@ def run(session: Session, experiment: Experiment) -> Outcome:
             _follow(session, experiment)
         except DrError as failed:
             error = failed
-        except BaseException:  # a defect of dr's own: what was made is undone and judged all the same
+        except Exception:  # a defect of dr's own: what was made is undone and judged all the same
             finish(session)
             raise
         verdict, leftovers = finish(session)

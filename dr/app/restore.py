@@ -206,9 +206,6 @@ def run(session: Session, what: str = "restore", how: str = "", copied: Callable
             error = failed
         except Exception as defect:
             error = DefectError(defect)
-        except BaseException:  # nobody caught it in between: what was made is undone and judged all the same
-            finish(session)
-            raise
         try:
             verdict, leftovers = finish(session)
             if isinstance(error, RefusedError) and not _begun(session):

@@ -1,20 +1,18 @@
-"""SIGINT, SIGTERM and SIGHUP (a lost terminal) as a halt of the run, so that it unwinds instead of dying.
-
-Called by: ``dr.app``, and ``dr.activities`` in Chaos Toolkit's own process.
-"""
+"""SIGINT, SIGTERM and SIGHUP (a lost terminal) as a halt of the run, so that it unwinds instead of dying."""
 
 from __future__ import annotations
 
+import os
 import signal
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from contextlib import contextmanager, suppress
 
 from dr.evidence.directory import RunDirectory
+from dr.host.signals import CODES, Interrupted, handling
 
-CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
+ONE = 2.0
+"""Seconds within which several signals are one: a terminal that is lost sends some itself, and its shell others."""
 
 
 def code_of(because: str) -> int:
@@ -26,26 +24,37 @@ def code_of(because: str) -> int:
 def halting(directory: RunDirectory, by: str = "", pass_on: bool = False) -> Iterator[list[int]]:
     """While inside, a signal halts ``directory``'s run. Yields a list that receives the exit code of each signal.
 
-    ``by``: who else than dr itself received it. ``pass_on``: whoever had listened before hears it, too. Python gives
-    signals to its main thread alone: in another nothing changes.
+    To dr itself a later one ends the unwinding, too: Interrupted is raised, wherever the main thread is; so it is where
+    the halt cannot be written. ``by``: who else than dr received it, and does no more than halt. ``pass_on``: whoever
+    had listened before hears it, too.
     """
     received: list[int] = []
-    before: dict[signal.Signals, Any] = {}
+    halted_at = 0.0
 
-    def halt(number: int, frame: FrameType | None) -> None:
-        received.append(CODES[signal.Signals(number)])
-        directory.halt(f"{signal.Signals(number).name} was received{by and f' by {by}'}")
-        earlier = before[signal.Signals(number)]
-        if pass_on and callable(earlier):
-            earlier(number, frame)
+    def halt(number: signal.Signals) -> None:
+        nonlocal halted_at
+        again, halted_at = bool(received), halted_at or time.monotonic()
+        received.append(CODES[number])
+        if not by:
+            _say(number, directory.id, again=again, later=time.monotonic() - halted_at > ONE)
+        try:
+            directory.halt(f"{number.name} was received{by and f' by {by}'}")
+        except OSError as error:
+            raise Interrupted(number, f"{number.name} was received, and not noted: {error.strerror}.") from None
 
-    heard = [number for number in CODES if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-    if threading.current_thread() is threading.main_thread():
-        before |= {number: signal.getsignal(number) for number in heard}  # nohup stays nohup
-    for number in before:
-        signal.signal(number, halt)
-    try:
+    with handling(halt, pass_on):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _say(number: signal.Signals, run: str, *, again: bool, later: bool) -> None:
+    """That a signal was heard: to stderr, past its buffer, which it may have come in the midst of. Raises Interrupted
+    for a later one."""
+    if again and later:
+        left = f"what run {run} has not undone yet is left, and 'dr cleanup {run}' undoes it"
+        raise Interrupted(number, f"{number.name} was received again: {left}.")
+    if not again:
+        said = (
+            f"{number.name} was received: run {run} stops and unwinds; a second one leaves that to 'dr cleanup {run}'."
+        )
+        with suppress(OSError):  # nobody reads it
+            os.write(2, f"\ndr: {said}\n".encode())

@@ -14,6 +14,7 @@ from dr import __version__
 from dr.cli.defects import noted
 from dr.cli.streams import Enduring, endure
 from dr.domain.errors import DrError
+from dr.host.signals import Interrupted, handling, interrupt
 
 COMMANDS = {
     "restore": ("dr.cli.restore", "Restore the database and prove it."),
@@ -74,23 +75,32 @@ def _delivered(code: int, out: Enduring) -> int:
     return 5
 
 
+def _interrupted(by: BaseException | None) -> int:
+    """The exit code of a command that was interrupted; which signal that was is said."""
+    if not isinstance(by, Interrupted):
+        return 130
+    click.echo(f"dr: {by}", err=True)
+    return by.code
+
+
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
     out = endure()
     try:
-        code = cli.main(standalone_mode=False)
+        with handling(interrupt):
+            code = cli.main(standalone_mode=False)
     except DrError as error:
         click.echo(f"dr: {error}", err=True)
         code = error.exit_code
-    except click.exceptions.Abort:
-        code = 130
+    except click.exceptions.Abort as ended:
+        code = _interrupted(ended.__cause__)
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as wrong:
         wrong.show()
         code = 2
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as ended:
+        code = _interrupted(ended)
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
         click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
         code = 5

@@ -9,27 +9,35 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
 from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import (
     DrError,
+    HaltedError,
     HiddenStandbyError,
     PasswordError,
     ProviderError,
     RefusedError,
     UnreachableError,
 )
+from dr.evidence.clock import SystemClock
+from dr.host.bounded import SLICE, given_up, within
+from dr.host.hearing import heed
 
 Connection = psycopg.Connection[TupleRow]
+T = TypeVar("T")
 
 APPLICATION = "dr"
 """What the harness's sessions are called, whatever role they log in as."""
@@ -40,6 +48,10 @@ STATEMENT_SECONDS = 3600.0
 """A table of a terabyte is read in one statement; a statement that takes longer hangs."""
 STATEMENTS = 4
 """More than are made within one of the short limits."""
+ATTEMPTS = 3
+"""Addresses of one host that are tried, each for as long as one connection may take, its name's resolution included."""
+CANCEL_SECONDS = 1.0
+"""The most that a statement's cancelling may take: whoever stops the run is not kept."""
 _KEEPALIVE = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -177,6 +189,44 @@ def _sever(connection: Connection) -> None:
         wire.shutdown(socket.SHUT_RDWR)
 
 
+class _Session(psycopg.Connection[TupleRow]):
+    """A connection whose statements may take hours, and end once this process is told to stop."""
+
+    def wait(self, gen: PQGen[T], interval: float = SLICE, timeout: float | None = None) -> T:
+        """Raises HaltedError; then the server was asked to cancel, and the connection is of no use any more."""
+        try:
+            return super().wait(_heeding(gen), interval, timeout)
+        except HaltedError:
+            with suppress(psycopg.Error):  # nobody waits for its answer
+                self.cancel_safe(timeout=CANCEL_SECONDS)
+            self.pgconn.finish()
+            raise
+
+
+def _heeding(steps: PQGen[T]) -> PQGen[T]:
+    """``steps`` of the client library; between two it is looked whether to stop."""
+    looked = time.monotonic()
+    try:
+        state = next(steps)
+        while True:
+            ready = yield state
+            if time.monotonic() - looked >= SLICE:
+                heed()
+                looked = time.monotonic()
+            state = steps.send(ready)
+    except StopIteration as end:
+        done: T = end.value
+        return done
+
+
+def _opened(arguments: Mapping[str, Any]) -> Connection:
+    """Raises psycopg.Error."""
+    opened = _Session.connect(autocommit=True, **arguments)
+    if given_up():
+        opened.close()
+    return opened
+
+
 @contextmanager
 def connect(
     server: Server, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
@@ -205,8 +255,10 @@ def connect(
         "options": "",
         **_KEEPALIVE,
     }
+    what = f"A connection to database {database.name} at {server} as {role.user}"
     try:
-        connection = psycopg.connect(autocommit=True, **arguments)
+        limit = ATTEMPTS * float(arguments["connect_timeout"])
+        connection = within(SystemClock(), limit, what, partial(_opened, arguments))
     except psycopg.Error as error:
         raise _connect_error(error, server, role, database.name) from None
     with connection, _bounded(connection, seconds):

@@ -8,19 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError, RefusedError
 from dr.domain.model import Call, Progress
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger, State
+from dr.host import hearing
+from dr.host.hearing import heed, heeding
 from dr.ports import Clock, Provider
 
 REFERENCE = re.compile(r"\$\{([^.}]+)\.([^}]+)\}")
 FIRST_PAUSE, LONGEST_PAUSE, SHARE = 0.1, 10.0, 0.02
 """Seconds between polls: a fiftieth of the time already waited, so that waiting costs at most two per cent."""
-GLANCE = 0.5
-"""Seconds between two looks at the halt file."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
         if call.id in state.effects:
             continue
         try:
-            _check_halt(engine)
-            _perform(engine, call, state, applied)
+            with heeding(partial(_check_halt, engine)):
+                heed()
+                _perform(engine, call, state, applied)
         except HaltedError as error:
             engine.ledger.append("halted", call.id, {"because": str(error)})
             raise
@@ -131,16 +133,7 @@ def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, 
                 f" ({progress.note or 'no more is known'}).",
                 f"Look at the provider's events; {then}.",
             )
-        _wait(engine, _until_next(progress, waited))
-
-
-def _wait(engine: Engine, seconds: float) -> None:
-    """Wait, and stop waiting when the run is halted, which is looked for even where nothing is waited for."""
-    while seconds > 0:
-        _check_halt(engine)
-        engine.clock.sleep(min(seconds, GLANCE))
-        seconds -= GLANCE
-    _check_halt(engine)
+        hearing.pause(engine.clock, _until_next(progress, waited))
 
 
 def _check_open(state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import pytest
 import trustme
 
 from dr.config.model import DatabaseConfig, Login
-from dr.domain.errors import DrError, ProviderError, RefusedError
-from dr.drivers.postgres_connection import Server, connect, translated
+from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError
+from dr.drivers.postgres_connection import STATEMENT_SECONDS, Server, connect, translated
+from dr.host.hearing import heeding
 from dr.lab.site import free_port
+from tests.dripping import dripping
 from tests.relay import Relay
 from tests.servers import LocalServer, local_server
 
@@ -27,8 +30,8 @@ def server() -> Iterator[LocalServer]:
         yield running
 
 
-def failure(address: Server, database: DatabaseConfig) -> DrError:
-    with pytest.raises(DrError) as caught, connect(address, database):
+def failure(address: Server, database: DatabaseConfig, seconds: float = STATEMENT_SECONDS) -> DrError:
+    with pytest.raises(DrError) as caught, connect(address, database, seconds=seconds):
         pass
     said = "".join(traceback.format_exception(caught.value))
     assert WRONG not in said
@@ -138,3 +141,33 @@ def test_a_server_that_falls_silent_after_the_login_is_not_waited_for_without_en
     assert time.monotonic() - began < 20
     with connect(server.address, server.database(), seconds=0.2) as connection:
         connection.execute("select 1")
+
+
+def test_a_statement_of_hours_ends_once_the_run_is_told_to_stop_here_and_at_the_server(server: LocalServer) -> None:
+    told = threading.Event()
+
+    def check() -> None:
+        if told.is_set():
+            raise HaltedError("The run was stopped.")
+
+    threading.Timer(0.5, told.set).start()
+    began = time.monotonic()
+    with pytest.raises(HaltedError), connect(server.address, server.database()) as connection, heeding(check):
+        connection.execute("select pg_sleep(60)")
+    assert time.monotonic() - began < 10  # of 60; usually 0.7
+    with connect(server.address, server.database()) as other:
+        busy = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
+        until = time.monotonic() + 10
+        while other.execute(busy).fetchone() != (0,) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert other.execute(busy).fetchone() == (0,)
+
+
+def test_a_server_that_never_ends_its_greeting_is_given_up() -> None:
+    """A byte now and then would keep a time-out for each piece from ever passing."""
+    with dripping(b"\x16\x03\x03\x40\x00", every=0.2, first=b"S") as port:
+        began = time.monotonic()
+        error = failure(Server("localhost", port), DatabaseConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
+    assert isinstance(error, ProviderError)
+    assert error.transient
+    assert time.monotonic() - began < 20
