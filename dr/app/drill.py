@@ -28,6 +28,7 @@ from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, 
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.engine.plan import Asked, demands
 from dr.evidence.decode import read_yaml
+from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES
 from dr.wiring import PROPOSED_BY
 
