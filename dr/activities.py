@@ -15,10 +15,11 @@ from typing import Any
 
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
-from dr.app.session import Session, accept, attach, finish, locked, prepare
+from dr.app.ending import finish
+from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
 from dr.config.load import find_target, home, load
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
@@ -138,14 +139,17 @@ def serve(of: str | None = None, configuration: Configuration | None = None) -> 
 
 
 def undo(configuration: Configuration | None = None) -> None:
-    """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal."""
+    """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal. Raises ProviderError where something
+    of that run is left."""
     session = _session(_drill_of(configuration))
     with _listening(session):
         if os.environ.get("DR_RUN"):
             session.unwind(session.plan.request.keep)
             return
         session.engine.ledger.append("event", data={"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
-        finish(session)
+        left = finish(session).leftovers
+    if left:
+        raise ProviderError(" ".join(left))
 
 
 def _do(verb: str, configuration: Configuration | None, **args: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Facts, Progress, Request, Resource, RunIdentity, Stamp, Verb
 
 
 class Clock(Protocol):
@@ -61,6 +61,13 @@ class Restorer(Provider, Protocol):
     def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
         """Mark the restoration's run as over, where another machine sees it. Raises RefusedError if it is another's."""
 
-    def orphans(self, now: float, owned: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         """The calls that delete drill copies which no run will delete: those of runs that are ``over``, and those whose
-        expiry lies before ``now`` and whose run is not ``owned``."""
+        expiry lies before ``now``; but none of a run that is ``under_way``."""
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        """What the provider lists now that bears the tag of ``run``; of "": what of the source bears any run's.
+
+        That nothing is listed is what was seen, and no proof. Raises DrError where the provider could not be asked:
+        then nothing is known, and nothing may be said to be gone.
+        """

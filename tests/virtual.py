@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dr.domain.errors import DrError
-from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Facts, Observation, Progress, Request, Resource, RunIdentity, Stamp, Verb
 
 
 class VirtualClock:
@@ -46,6 +46,12 @@ class Scripted:
     def confirm_identity(self) -> None:
         if self.identity is not None:
             raise self.identity
+
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+        return ()
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        return ()
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         self.log.append(f"{call.operation} {call.id}")

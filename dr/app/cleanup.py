@@ -5,15 +5,17 @@ Called by: ``dr.cli`` (cleanup, abort, lab), and before every new run on the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from dr.app.ending import finish, pronounce
 from dr.app.outcome import Outcome
-from dr.app.session import Session, Tell, attach, context_of, finish, locked, pronounce, seal
+from dr.app.remains import look, remove
+from dr.app.session import Session, Tell, attach, busy, context_of, locked
 from dr.config.load import home
 from dr.config.model import Settings
-from dr.domain.errors import DrError
-from dr.domain.model import Purpose
-from dr.engine.perform import carry_out
+from dr.domain.errors import DrError, ProviderError
+from dr.domain.model import Purpose, Resource
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.judge.verdict import judge
@@ -59,15 +61,35 @@ def clean_drills(settings: Settings, target: str, tell: Tell) -> Iterator[tuple[
 
 def _clean(session: Session) -> Outcome:
     """A sealed run is unwound, what --keep had spared included, and nothing more: its verdict and its seal stand."""
-    if session.directory.sealed():
-        leftovers = session.unwind(keep=False)
-        return Outcome(session.directory, judge(session.directory.load(session.context.clock)), leftovers)
-    _note_killed(session.directory, session.context.clock)
-    verdict, leftovers = finish(session)
-    stays = ""
-    if not leftovers and not session.directory.sealed():
-        stays = seal(session, verdict)
-    return Outcome(session.directory, verdict, leftovers, stays=stays)
+    if not session.directory.sealed():
+        _note_killed(session.directory, session.context.clock)
+        return finish(session, ends=True)
+    undone = session.unwind(keep=False)
+    seen = look(session, keep=False, over=True, sweep=not undone)
+    verdict = judge(session.directory.load(session.context.clock))
+    return Outcome(session.directory, verdict, undone or seen.left, saw=seen.sentence, stands=seen.stands)
+
+
+def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> list[str]:
+    """End ``run``, of which this machine has no directory, by its tag: a drill's copies are deleted, and what dr
+    restore made is marked as over and stays. Returns a sentence for each; none where nothing bears that tag.
+
+    Raises DrError where the provider cannot be asked, or something could not be deleted.
+    """
+    context = context_of(settings, target, run)
+    with locked(target):
+        provider = restorer(drivers(context, ()))
+        found = provider.remains(run)
+        drills = [one.identifier for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
+        calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
+        failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
+        if failed:
+            raise ProviderError(" ".join(failed))
+        kept = [one.identifier for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
+        for identifier in kept:
+            provider.seal_tag(identifier, run, "abandoned")
+    told = [f"{identifier} was deleted." for identifier in drills]
+    return [*told, *(f"{identifier} stays, since dr restore made it; its run is over." for identifier in kept)]
 
 
 def _note_killed(directory: RunDirectory, clock: Clock) -> None:
@@ -100,36 +122,54 @@ def _abandon(directory: RunDirectory) -> Outcome:
     return Outcome(directory, verdict)
 
 
-def clean_orphans(settings: Settings, target: str, tell: Tell) -> tuple[list[str], list[str]]:
-    """Delete the drill copies that no run of this DR_HOME owns: those past their expiry, and those of its runs that are
-    over, which were listed too late for them.
+@dataclass(frozen=True)
+class Swept:
+    """What became of drill copies that no run will delete: a sentence for each that is ``gone``, and for each that is
+    ``left`` although it should not be. ``stands``: what RDS lists after that, a sentence each."""
 
-    Returns a sentence for each that is gone, and one for each that is left.
-    """
+    gone: tuple[str, ...]
+    left: tuple[str, ...]
+    stands: tuple[str, ...]
+
+
+def clean_orphans(settings: Settings, target: str, tell: Tell) -> Swept:
+    """Delete the drill copies that no run will delete: those past their expiry, and those of runs of this DR_HOME that
+    are over, which were listed too late for them. Only a run that is under way keeps its own."""
     context = context_of(settings, target, "orphans")
-    known = {directory.id: _over(directory, context.clock) for directory in runs(home())}
-    over = frozenset(run for run, ended in known.items() if ended)
+    known = runs(home())
+    under_way = frozenset(directory.id for directory in known if not directory.sealed() and busy(directory))
+    over = frozenset(directory.id for directory in known if _over(directory, context.clock))
     with locked(target):
-        return remove_orphans(restorer(drivers(context, ())), context.clock, known.keys() - over, over, tell)
+        return remove_orphans(restorer(drivers(context, ())), context.clock, under_way, over, tell)
 
 
 def _over(directory: RunDirectory, clock: Clock) -> bool:
-    """Whether a run will undo nothing more: it is sealed, and its ledger shows nothing open."""
+    """Whether a run will undo nothing more: it is sealed, and its ledger shows nothing open that has an undo."""
+    if not (directory.sealed() and directory.readable()):
+        return False
     ledger = directory.ledger(clock)
-    return directory.sealed() and ledger.intact() and not ledger.state().open
+    final = {call.id for call in directory.record().plan.calls if call.undo is None}
+    return ledger.intact() and set(ledger.state().open) <= final
 
 
 def remove_orphans(
-    provider: Restorer, clock: Clock, owned: Iterable[str], over: Iterable[str], tell: Tell
-) -> tuple[list[str], list[str]]:
+    provider: Restorer, clock: Clock, under_way: frozenset[str], over: frozenset[str], tell: Tell
+) -> Swept:
     """What ``clean_orphans`` does, once it is known with what. One that stays does not keep the others."""
-    gone, left = [], []
-    for call in provider.orphans(clock.now().at, frozenset(owned), frozenset(over)):
-        copies = f"{', '.join(call.touches)}, a drill copy that no run here owns,"
-        try:
-            provider.confirm_identity()
-            carry_out(provider, call, call.args, clock, tell)
-            gone.append(f"{copies} was deleted.")
-        except DrError as error:
-            left.append(f"{copies} could not be deleted: {error}")
-    return gone, left
+    done = remove(provider, provider.orphans(clock.now().at, under_way, over), clock, tell)
+    copies = [(f"{', '.join(call.touches)}, a drill copy that no run here owns,", because) for call, because in done]
+    failed = {name for call, because in done if because for name in call.touches}
+    listed = [one for one in provider.remains("") if one.tags.get("dr:purpose") == Purpose.DRILL]
+    return Swept(
+        gone=tuple(f"{what} was deleted." for what, because in copies if not because),
+        left=tuple(f"{what} could not be deleted: {because}" for what, because in copies if because),
+        stands=tuple(_standing(one, under_way) for one in listed if one.identifier not in failed),
+    )
+
+
+def _standing(one: Resource, under_way: frozenset[str]) -> str:
+    run, expires = one.tags["dr:run"], one.tags.get("dr:expires", "its expiry")
+    what = f"{one.identifier} ({one.status}), a drill copy of run {run}, stays until {expires}"
+    if run in under_way:
+        return f"{what}: its run is under way."
+    return f"{what}: 'dr cleanup {run} --target {one.tags.get('dr:target', 'NAME')}' removes it before."

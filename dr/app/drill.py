@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 
 import dr
+from dr.app.ending import finish
 from dr.app.outcome import Outcome
-from dr.app.session import Session, child_environment, finish
-from dr.app.signals import code_of, halting
+from dr.app.session import Session, child_environment
+from dr.app.signals import CODES, code_of, halting
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
@@ -265,10 +266,10 @@ def run(session: Session, experiment: Experiment) -> Outcome:
         except Exception:  # a defect of dr's own: what was made is undone and judged all the same
             finish(session)
             raise
-        verdict, leftovers = finish(session)
+        outcome = finish(session)
     if because := session.directory.halted():
         error = HaltedError(f"The drill was stopped: {because}.", exit_code=code_of(because))
-    return Outcome(session.directory, verdict, leftovers, error or _failure(session))
+    return replace(outcome, error=error or _failure(session))
 
 
 def _follow(session: Session, experiment: Experiment) -> None:

@@ -17,7 +17,8 @@ WORST_FIRST = (129, 130, 143, 1, 5, 4, 3, 2)
 class Outcome:
     """A finished run: its verdict, what could not be undone, and the error that ended it early, if one did.
 
-    ``stays``: a restoration on call that clean-up leaves where it is.
+    ``saw``: what the provider showed of the run when it was asked last, in words; "" where it was not. ``stands``: the
+    names of that.
     ``judged``: by its evidence, and written beside it.
     """
 
@@ -25,7 +26,8 @@ class Outcome:
     verdict: Verdict
     leftovers: tuple[str, ...] = ()
     error: DrError | None = None
-    stays: str = ""
+    saw: str = ""
+    stands: tuple[str, ...] = ()
     judged: bool = True
 
 

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
 from dr.app.earlier import covers, standing
+from dr.app.ending import finish, seal
 from dr.app.outcome import Outcome
 from dr.app.session import (
     Prepared,
     Session,
     Tell,
     context_of,
-    finish,
     prepare,
     request_digest,
     resume,
     same_since,
-    seal,
 )
 from dr.app.signals import halting
 from dr.config.load import home
@@ -207,15 +207,15 @@ def run(session: Session, what: str = "restore", how: str = "", copied: Callable
         except Exception as defect:
             error = DefectError(defect)
         try:
-            verdict, leftovers = finish(session)
-            if isinstance(error, RefusedError) and not _begun(session):
-                seal(session, verdict)  # the provider refused, nothing was made: there is nothing to go on with
+            outcome = finish(session)
+            if isinstance(error, RefusedError) and not _begun(session) and not outcome.stands:
+                seal(session, outcome.verdict)  # the provider refused, nothing was made: nothing is to be gone on with
                 raise error
         except Exception as failed:
             if failed is error:
                 raise
             return unjudged(session, failed, error)
-    return Outcome(session.directory, verdict, leftovers, error)
+    return replace(outcome, error=error)
 
 
 def unjudged(session: Session, failed: Exception, earlier: DrError | None) -> Outcome:

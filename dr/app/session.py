@@ -1,4 +1,4 @@
-"""One run, from request to seal: prepare, accept, do, finish; and finding an earlier run again.
+"""One run, from request to its verbs: prepare, accept, do; and finding an earlier run again.
 
 Called by: ``dr.app.restore``, ``dr.app.drill``, ``dr.app.cleanup`` and ``dr.activities``.
 """
@@ -19,12 +19,13 @@ from importlib.metadata import version
 
 from dr import __version__, wiring
 from dr.app import earlier
+from dr.app.ending import pronounce
 from dr.app.needs import needs
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb, Verdict
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
 from dr.drivers import process
 from dr.engine.guard import Consent, guard
@@ -33,9 +34,7 @@ from dr.engine.plan import Asked, demands, label, plan
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.evidence.model import RunRecord
-from dr.judge.verdict import judge
-from dr.ports import Clock, Provider, Restorer
-from dr.report.formats import document
+from dr.ports import Provider, Restorer
 from dr.report.words import moment
 
 Tell = Callable[[Call, str], None]
@@ -303,51 +302,6 @@ def _close(ended: Prepared, beside: Session) -> None:
             closed.directory.seal(closed.context.clock.now())
     except DrError as error:
         beside.engine.ledger.append("event", data={"text": f"{closed.directory.id} could not be closed: {error}"})
-
-
-def finish(session: Session) -> tuple[Verdict, tuple[str, ...]]:
-    """Unwind, judge, seal. Returns the verdict and what could not be undone.
-
-    A restore that is not done stays unsealed, so that the same command goes on with it; a run that could not be
-    unwound stays unsealed, so that the next command tries again.
-    """
-    _note_halt(session)
-    leftovers = session.unwind(session.plan.request.keep)
-    verdict = pronounce(session.directory, session.context.clock)
-    if not leftovers and (session.plan.request.purpose is Purpose.DRILL or session.done()):
-        seal(session, verdict)
-    return verdict, leftovers
-
-
-def _note_halt(session: Session) -> None:
-    """A run that was told to stop between two verbs, or after the last, was interrupted, too: its ledger says so."""
-    because, ledger = session.directory.halted(), session.engine.ledger
-    if because and ledger.intact() and not any(entry.kind == "halted" for entry in ledger.entries()):
-        ledger.append("halted", data={"because": f"The run was stopped: {because}."})
-
-
-def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:
-    """Judge a run by its evidence, and write the verdict beside it."""
-    evidence = directory.load(clock)
-    verdict = judge(evidence)
-    directory.write_verdict(document(evidence, verdict))
-    return verdict
-
-
-def seal(session: Session, verdict: Verdict) -> str:
-    """Fix the evidence, and mark the restoration so that another machine sees that its run has ended.
-
-    Returns the restoration that stays, or "".
-    """
-    stays = ""
-    for name in session.restorations():
-        try:
-            session.restorer.seal_tag(name, session.directory.id, verdict.status)
-            stays = name
-        except DrError as error:
-            session.engine.ledger.append("event", data={"text": f"{name} could not be tagged: {error}"})
-    session.directory.seal(session.context.clock.now())
-    return stays
 
 
 def _check_resumable(session: Session) -> None:

@@ -145,7 +145,7 @@ def tell_cleaned(ended: Iterable[tuple[RunDirectory, Outcome | DrError]]) -> Non
 
 def _cleaned(killed: Outcome) -> str:
     if not killed.leftovers:
-        return "it was cleaned up: nothing is left of it."
+        return f"it was cleaned up. {killed.saw}".rstrip()
     left = " ".join(f"{sentence.rstrip('.')}." for sentence in killed.leftovers)
     return f"it could not be cleaned up whole: {left} 'dr cleanup {killed.run.id}' tries again."
 
@@ -172,6 +172,8 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
         click.echo(f"dr: {_told(outcome.error)}", err=True)
     for sentence in outcome.leftovers:
         click.echo(f"dr: left behind: {sentence}", err=True)
+    if outcome.saw and not outcome.leftovers:
+        click.echo(f"dr: {outcome.saw}", err=True)
     return code
 
 

@@ -36,11 +36,17 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     from dr.app.cleanup import clean, unsealed
     from dr.app.outcome import worst
     from dr.config.load import home, there
+    from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
 
     settings = common.settings()
     progress = common.Progress(settings.objectives.time_to_copy)
-    chosen = unsealed(None if everything else target) if run is None else [find_run(home(), run)]
+    try:
+        chosen = unsealed(None if everything else target) if run is None else [find_run(home(), run)]
+    except UsageError:
+        if not _ended_elsewhere(settings, target, str(run), progress):
+            raise
+        return
     lost = common.tell_unreadable() if run is None else 0
     codes = {EvidenceError.exit_code if lost else 0}
     for directory in chosen:
@@ -50,7 +56,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             click.echo(f"dr: {directory.id}: {error}", err=True)
             codes.add(error.exit_code)
             continue
-        click.echo(f"{directory.id}: {outcome.verdict.status}; {_left(outcome)}")
+        click.echo(f"{directory.id}: {outcome.verdict.status}. {_left(outcome)}")
         codes.add(5 if outcome.leftovers else 0)
     if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
         codes.add(_orphans(settings, target, progress))
@@ -60,27 +66,41 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     ctx.exit(worst(codes))
 
 
+def _ended_elsewhere(settings: Settings, target: str, run: str, progress: common.Progress) -> bool:
+    """End a run that another machine began, where its whole name is given; whether anything of it is there."""
+    from dr.app.cleanup import clean_elsewhere
+    from dr.config.load import there
+    from dr.domain.names import is_run
+
+    if not (is_run(run) and there(settings, target)):
+        return False
+    told = clean_elsewhere(settings, target, run, progress)
+    for sentence in told:
+        click.echo(sentence)
+    return bool(told)
+
+
 def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
-    """Delete drill copies that no run owns; say which are gone and which are left. Returns the exit code."""
+    """Delete drill copies that no run will; say which are gone, and what stands after that. Returns the exit code."""
     from dr.app.cleanup import clean_orphans
 
     try:
-        gone, left = clean_orphans(settings, target, progress)
+        swept = clean_orphans(settings, target, progress)
     except DrError as error:
         click.echo(f"dr: drill copies that no run owns were not looked for on {target}: {error}", err=True)
         return error.exit_code
-    for sentence in gone:
+    for sentence in (*swept.gone, *swept.stands):
         click.echo(sentence)
-    for sentence in left:
+    for sentence in swept.left:
         click.echo(f"dr: left behind: {sentence}", err=True)
-    return 5 if left else 0
+    if not swept.stands and not swept.left:
+        click.echo(f"RDS lists no drill's copy on {target}.")
+    return 5 if swept.left else 0
 
 
 def _left(outcome: Outcome) -> str:
     """What a cleaned run leaves, in words."""
-    if outcome.leftovers:
-        return "; ".join(outcome.leftovers)
-    return f"{outcome.stays} stays, since dr restore made it" if outcome.stays else "nothing is left"
+    return " ".join(outcome.leftovers) or outcome.saw or "nothing is left."
 
 
 @click.command(short_help="Stop a run that is under way.")

@@ -71,11 +71,19 @@ class RdsProvider:
             )
         self._confirmed = now
 
-    def orphans(self, now: float, owned: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
+        return rds_restore.orphans(self._all(), self._target.instance, now, under_way, over)
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        """What bears the tag of ``run``, or of any run that took this source; see ``ports.Restorer``."""
+        if run:
+            return tuple(one for one in self._all() if one.tags.get("dr:run") == run)
+        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.instance))
+
+    def _all(self) -> tuple[Resource, ...]:
         self.confirm_identity()
-        found = rds_look.instances(self._client, self._target)
-        return rds_restore.orphans(found, self._target.instance, now, owned, over)
+        return self._at.patiently(lambda: rds_look.instances(self._client, self._target))
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""

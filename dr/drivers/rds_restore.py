@@ -66,7 +66,7 @@ def propose(
     if verb.name != "restore":
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
     check_arguments(verb, "to", "as_name", "reset_master", "set")
-    _refuse_second(target.instance, facts, run)
+    _refuse_second(name, target.instance, facts, run)
     choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
     identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)
     known = _known(target.instance, facts)
@@ -120,22 +120,27 @@ def gone_from(args: Mapping[str, Any]) -> float:
     return 0.0 if undone["certain"] else float(undone["intended_at"]) + UNLISTED_SECONDS
 
 
+def taken_from(one: Resource, source: str) -> bool:
+    """Whether a run made ``one`` of ``source``."""
+    return bool(one.tags.get("dr:run")) and same(one.tags.get("dr:source", ""), source)
+
+
 def orphans(
-    instances: Iterable[Resource], source: str, now: float, owned: frozenset[str], over: frozenset[str]
+    instances: Iterable[Resource], source: str, now: float, under_way: frozenset[str], over: frozenset[str]
 ) -> tuple[Call, ...]:
     """The deletions of drills' copies of ``source`` that nobody will delete: those of runs that are ``over``, and those
-    whose expiry lies before ``now`` and whose run is not ``owned``."""
+    whose expiry lies before ``now``; but none of a run that is ``under_way``."""
     return tuple(
         deletion(one.identifier, one.tags["dr:run"])
         for one in instances
-        if one.tags.get("dr:purpose") == Purpose.DRILL
-        and same(one.tags.get("dr:source", ""), source)
-        and one.tags.get("dr:run", "") not in {"", *owned}
+        if taken_from(one, source)
+        and one.tags.get("dr:purpose") == Purpose.DRILL
+        and one.tags["dr:run"] not in under_way
         and (one.tags["dr:run"] in over or one.tags.get("dr:expires", _NEVER) < iso(now))
     )
 
 
-def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
+def _refuse_second(name: str, source: str, facts: Facts, run: RunIdentity) -> None:
     for resource in facts.resources:
         tags = resource.tags
         if not same(tags.get("dr:source", ""), source) or "dr:run" not in tags or _mine(tags, run):
@@ -145,9 +150,10 @@ def _refuse_second(source: str, facts: Facts, run: RunIdentity) -> None:
         if run.purpose is Purpose.RESTORE and tags.get("dr:purpose") == Purpose.DRILL:
             continue  # what a killed drill left must not keep anybody from restoring on call
         other, what = tags["dr:run"], f"{resource.identifier} ({resource.status})"
-        hint = f"'dr restore --resume {other}' goes on with it; 'dr cleanup {other}' ends its run and leaves it alone."
+        at, ends = f"--target {name}", f"'dr cleanup {other} --target {name}'"
+        hint = f"'dr restore --resume {other} {at}' goes on with it; {ends} ends its run and leaves it alone."
         if tags.get("dr:purpose") == Purpose.DRILL:
-            hint = f"'dr cleanup {other}' removes it, or where that run is over, 'dr cleanup --all'."
+            hint = f"{ends} removes it."
         raise RefusedError(
             f"Another restoration of {source} is not finished: {what} of run {other}.", f"If nobody is at it: {hint}"
         )

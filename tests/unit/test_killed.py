@@ -17,8 +17,9 @@ import pytest
 
 from dr import wiring
 from dr.app import cleanup, drill
+from dr.app.ending import finish
 from dr.app.outcome import exit_code
-from dr.app.session import Session, attach, finish
+from dr.app.session import Session, attach
 from dr.app.signals import CODES, halting
 from dr.config.model import Settings
 from dr.domain.model import Demand, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
@@ -43,7 +44,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
     monkeypatch.setenv("DR_HOME", str(tmp_path))
     for module in ("session", "cleanup"):
         monkeypatch.setattr(f"dr.app.{module}.SystemClock", lambda: clock)
-    monkeypatch.setattr(wiring, "drivers", lambda *_: {"scripted": Scripted()})
+    monkeypatch.setattr(wiring, "drivers", lambda *_: {"scripted": Scripted(), "rds": Scripted()})
     return clock
 
 
@@ -91,7 +92,7 @@ def found(outcome_or_session: Session) -> tuple[Status, str]:
 
 
 def test_a_drill_that_ended_by_itself_is_met(session: Session) -> None:
-    assert finish(whole(session))[0].status is Status.MET
+    assert finish(whole(session)).verdict.status is Status.MET
     assert session.directory.sealed()
     assert found(session) == (Status.MET, "")
 
@@ -156,7 +157,7 @@ def test_a_bare_chaos_run_is_met_by_its_own_rollbacks_and_a_second_look(
         session.directory.observe([STEADY], session.context.clock.now().at)
     assert found(session)[0] is Status.INCONCLUSIVE, "it never came to its rollbacks"
     session.engine.ledger.append("event", data={"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
-    assert finish(session)[0].status is status
+    assert finish(session).verdict.status is status
 
 
 # -- interrupted

@@ -480,7 +480,7 @@ def test_a_sealed_restoration_says_so(stage: Stage) -> None:
         stage.provider.seal_tag(stage.name, "other", "met")
 
 
-def test_drills_copies_past_their_expiry_are_deleted_unless_a_run_here_owns_them(stage: Stage) -> None:
+def test_drills_copies_past_their_expiry_are_deleted_unless_their_run_is_under_way(stage: Stage) -> None:
     stage.apply()
     stage.become(DBInstanceStatus="available")
     tomorrow = NOW + 90_000
@@ -497,10 +497,12 @@ def test_an_expired_copy_that_stays_is_told_after_its_deadline_and_does_not_keep
     told = [{"Key": key, "Value": value} for key, value in owned.items()]
     stage.fake.rows["a-stuck"] = description("a-stuck", TagList=told, DBInstanceStatus="creating")
     stage.fake.rows["b-free"] = description("b-free", TagList=told)
-    gone, left = remove_orphans(stage.provider, stage.clock, (), (), lambda _call, _note: None)
-    assert [sentence.split(",")[0] for sentence in gone] == ["b-free"]
-    assert "a-stuck, a drill copy that no run here owns" in left[0]
-    assert "not done after 3600 s" in left[0]
+    nobody = frozenset[str]()
+    swept = remove_orphans(stage.provider, stage.clock, nobody, nobody, lambda _call, _note: None)
+    assert [sentence.split(",")[0] for sentence in swept.gone] == ["b-free"]
+    assert "a-stuck, a drill copy that no run here owns" in swept.left[0]
+    assert "not done after 3600 s" in swept.left[0]
+    assert swept.stands == ()
     assert set(stage.fake.rows) == {SOURCE, "a-stuck"}
     assert stage.clock.at - NOW < 4000
 

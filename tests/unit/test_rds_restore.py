@@ -164,7 +164,7 @@ def test_a_restoration_that_failed_for_good_is_not_under_way(status: str) -> Non
 
 def test_another_drills_copy_hinders_until_it_has_expired() -> None:
     fresh = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2999-01-01T00:00:00Z")
-    with pytest.raises(RefusedError, match="'dr cleanup r1' removes it"):
+    with pytest.raises(RefusedError, match="'dr cleanup r1 --target prod' removes it"):
         planned(facts(NIGHT, instances=(description(), fresh)))
     stale = copy("left", run="r1", purpose="drill", source=SOURCE, request="d1", expires="2020-01-01T00:00:00Z")
     assert planned(facts(NIGHT, instances=(description(), stale)))

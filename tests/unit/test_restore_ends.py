@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dr.app import restore, session
+from dr.app import ending, restore
 from dr.app.outcome import Outcome
 from dr.app.restore import run
 from dr.app.session import Session, accept, prepare
@@ -20,8 +20,8 @@ from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger
 from dr.report import formats
+from tests.unit.machines import SETTINGS, Machines, tell
 from tests.unit.rds_support import SOURCE
-from tests.unit.test_resume import SETTINGS, Machines, tell
 from tests.virtual import Scripted
 
 VERBS = (Verb("restore", {"to": {"snapshot": "night"}}), Verb("examine"), Verb("serve"), Verb("measure"))
@@ -114,8 +114,8 @@ def full(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     "broken_part",
     [
-        (session, "judge"),
-        (session, "document"),
+        (ending, "judge"),
+        (ending, "document"),
         (RunDirectory, "load"),
         (RunDirectory, "write_verdict"),
         (RunDirectory, "seal"),

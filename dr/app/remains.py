@@ -1,0 +1,140 @@
+"""What a run leaves at the provider: asked for once more, by its tag, when it ends or is cleaned up; and said.
+
+Called by: ``dr.app.ending``, ``dr.app.cleanup``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dr.config.model import Target
+from dr.domain.errors import DrError
+from dr.domain.model import Call, Purpose, Resource
+from dr.engine.perform import carry_out
+from dr.ports import Clock, Restorer
+
+if TYPE_CHECKING:
+    from dr.app.session import Session, Tell
+
+NOTHING = "RDS lists nothing of this run any more."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the provider showed of a run. ``sentence``: that, in words, "" of a run that makes nothing there.
+
+    ``left``: what should not be there, or may be there for all that is known, a sentence each. ``stands``: the names of
+    what is there.
+    """
+
+    sentence: str
+    left: tuple[str, ...] = ()
+    stands: tuple[str, ...] = ()
+
+
+def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
+    """Ask once more, and note the answer in the ledger. ``keep``: a drill's restorations were to be spared.
+
+    ``over``: the run is not gone on with. ``sweep``: delete what a drill left that its ledger does not tell, too.
+    """
+    on_call = session.plan.request.purpose is Purpose.RESTORE
+    if on_call and not any(call.restoration for call in session.plan.calls):
+        return Seen("")  # what a fail-over changes is the source, which nobody takes for a thing that was left
+    run, failed = session.directory.id, ""
+    spared = _spared(session) if keep else frozenset[str]()
+    try:
+        if sweep and not on_call:
+            failed = " ".join(_sweep(session, spared))
+        found = session.restorer.remains(run)
+    except DrError as error:
+        what = f"RDS could not be asked what stands of run {run}: {error}"
+        seen = Seen(what) if on_call else Seen(what, (f"{what} 'dr cleanup {run}' asks again.",))
+        return _noted(session, seen, None)
+    if on_call:
+        found = tuple(one for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE)
+        seen = Seen(_on_call(session, found, over), stands=tuple(one.identifier for one in found))
+    else:
+        seen = _of_a_drill(run, found, spared, failed)
+    return _noted(session, seen, found)
+
+
+def remove(provider: Restorer, calls: Iterable[Call], clock: Clock, tell: Tell) -> list[tuple[Call, str]]:
+    """Carry out deletions. Each with why it failed, "" where it did not: one that stays does not keep the others."""
+    return [(call, _removed(provider, call, clock, tell)) for call in calls]
+
+
+def _removed(provider: Restorer, call: Call, clock: Clock, tell: Tell) -> str:
+    try:
+        provider.confirm_identity()
+        carry_out(provider, call, call.args, clock, tell)
+    except DrError as error:
+        return str(error)
+    return ""
+
+
+def by_hand(found: Resource, target: Target) -> str:
+    """The command by which a person deletes an instance that dr does not."""
+    at = f"aws rds {{}} --region {target.region}" + (f" --endpoint-url {target.endpoint}" if target.endpoint else "")
+    named = f"{at} --db-instance-identifier {found.identifier}"
+    deletes = f"{named.format('delete-db-instance')} --skip-final-snapshot"
+    if not found.attributes.get("DeletionProtection"):
+        return deletes
+    return f"{named.format('modify-db-instance')} --no-deletion-protection --apply-immediately && {deletes}"
+
+
+def _spared(session: Session) -> frozenset[str]:
+    return frozenset(name.lower() for name in session.restorations())
+
+
+def _sweep(session: Session, spared: frozenset[str]) -> list[str]:
+    """Delete what bears the tag of a drill whose ledger shows nothing open. Returns what failed."""
+    nobody, run = frozenset[str](), frozenset({session.directory.id})
+    clock = session.context.clock
+    found = session.restorer.orphans(clock.now().at, nobody, run)
+    calls = [call for call in found if not spared & {name.lower() for name in call.touches}]
+    return [because for _, because in remove(session.restorer, calls, clock, session.tell) if because]
+
+
+def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[str], failed: str) -> Seen:
+    kept = [one for one in found if one.identifier.lower() in spared]
+    left = [one for one in found if one not in kept]
+    sentences = [f"{_stands(one)}, as --keep asked: 'dr cleanup {run}' removes it." for one in kept]
+    told = tuple(f"{_stands(one)}: 'dr cleanup {run}' tries again to remove it. {failed}".strip() for one in left)
+    if failed and not left:
+        told = (failed,)
+    sentence = " ".join((*sentences, *told)) or NOTHING
+    return Seen(sentence, told, tuple(one.identifier for one in found))
+
+
+def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
+    run = session.directory.id
+    if found:
+        return " ".join(f"{_stands(one)}. {_ways(run, one, over, session.context.target)}" for one in found)
+    asked = session.restorations()
+    if not asked:
+        return "RDS was asked to make nothing."
+    again = "" if over else f" 'dr restore --resume {run}' looks for it and goes on."
+    return f"RDS lists nothing of run {run}: {asked[0]} was asked for, and may be listed later.{again}"
+
+
+def _stands(one: Resource) -> str:
+    return f"{one.identifier} stays at RDS, where it is {one.status}"
+
+
+def _ways(run: str, one: Resource, over: bool, target: Target) -> str:
+    """How to go on with what a restore on call has made, and how to be rid of it."""
+    ways = [f"'dr adopt {run} --confirm {one.identifier}' hands it over"]
+    if not over:
+        ways.insert(0, f"'dr cleanup {run}' ends the run and leaves it")
+        if not one.remedy:
+            ways.insert(0, f"'dr restore --resume {run}' goes on with it")
+    return f"{'; '.join(ways)}. dr never deletes it: '{by_hand(one, target)}' does."
+
+
+def _noted(session: Session, seen: Seen, found: tuple[Resource, ...] | None) -> Seen:
+    """The answer stands in the evidence. What cannot be noted is told all the same."""
+    listed = None if found is None else [{"identifier": one.identifier, "status": one.status} for one in found]
+    session.engine.ledger.append("event", data={"text": seen.sentence, "remains": listed})
+    return seen
