@@ -22,7 +22,7 @@ import dr
 from dr.app.ending import finish
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment
-from dr.app.signals import CODES, code_of, halting
+from dr.app.signals import code_of, halting
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
