@@ -114,6 +114,28 @@ def test_a_frozen_connection_stays_silent_when_its_server_dies(network: Network,
     assert is_silent(old), "refusing resets no frozen connection"
 
 
+def test_a_host_that_is_back_resets_what_was_frozen_and_nothing_else(network: Network, link: tuple[Echo, int]) -> None:
+    port = link[1]
+    old = dial(port)
+    assert ask(old) == b"ax"
+    network.mode("db", "silent")
+    waiting = dial(port)
+    eventually(lambda: len(network.connections("db")) == 2)
+    network.freeze("db")
+    network.route("db", Echo(b"b").address)
+    network.mode("db", "pass")
+    new = dial(port)
+    assert ask(new) == b"bx"
+    assert is_silent(old)
+    assert is_silent(waiting)
+    network.reset("db")
+    for client in (old, waiting):
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert ask(new) == b"bx"
+    assert [c.frozen for c in network.connections("db")] == [False]
+
+
 def test_a_route_leaves_present_connections_where_they_are(network: Network, link: tuple[Echo, int]) -> None:
     old = dial(link[1])
     assert ask(old) == b"ax"

@@ -164,6 +164,10 @@ class Port:
             wire.freeze()
         return list(self.wires)
 
+    def reset(self) -> None:
+        for wire in [wire for wire in self.wires.values() if wire.frozen]:
+            wire.cut("its host is back")
+
     def close(self) -> None:
         """Stop listening and reset every connection, frozen ones too."""
         if self._listening:
@@ -217,6 +221,9 @@ class Exchange:
             self._log.tell("mode", link.name, mode=asked.mode, seconds=asked.seconds)
         elif asked.do == "freeze":
             self._log.tell("freeze", link.name, connections=port.freeze())
+        elif asked.do == "reset":
+            self._log.tell("reset", link.name)
+            port.reset()
         elif asked.do == "close":
             port.close()
             del self._ports[link.name]

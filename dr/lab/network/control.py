@@ -134,6 +134,11 @@ class Network:
         with self._lock:
             return tuple(self._ask(Request("freeze", name)).connections)
 
+    def reset(self, name: str) -> None:
+        """End what is frozen: the host that it led to is back, knows none of it, and says so."""
+        with self._lock:
+            self._ask(Request("reset", name))
+
     def connections(self, name: str) -> tuple[Connection, ...]:
         """The present ones; what a client has closed since it was frozen counts as present."""
         with self._lock:

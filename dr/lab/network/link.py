@@ -13,7 +13,7 @@ import msgspec
 from dr.domain.errors import UsageError
 
 Mode = Literal["pass", "silent", "refuse", "delay"]
-Command = Literal["open", "route", "freeze", "mode", "connections", "close", "links"]
+Command = Literal["open", "route", "freeze", "reset", "mode", "connections", "close", "links"]
 PATH_LIMIT = 100
 """Bytes of a Unix socket's path: Linux takes 107, and the new one is bound beside the old one first."""
 LONGEST_DELAY = 3600.0

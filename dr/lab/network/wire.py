@@ -217,7 +217,7 @@ class Wire:
             flow.regulate()
 
     def freeze(self) -> None:
-        """Silence towards both for good: what comes is dropped, nothing goes, and the client's end stays open."""
+        """Silence towards both until ``cut``: what comes is dropped, nothing goes, the client's end stays open."""
         self.frozen = True
         self._quiet()
         self._loop.add_reader(self._client, self._drop, self._client)

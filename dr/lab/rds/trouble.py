@@ -46,6 +46,7 @@ class Trouble:
             for node in nodes:
                 node.is_lost = False
             self._restore_wires(nodes)
+            self._reset_old(nodes)
             return
         node = self._standby(nodes) if standby else nodes.primary
         if node is nodes.primary:
@@ -67,6 +68,7 @@ class Trouble:
             aside.server.kill()
         for node in nodes:
             server_faults.resume(node.server)
+        self._reset_old(nodes)
 
     def crash(self, key: str, *, what: Literal["backend", "postmaster"] = "postmaster") -> None:
         """SIGKILL a session's process, after which PostgreSQL recovers by itself, or the postmaster."""
@@ -155,6 +157,12 @@ class Trouble:
         for node in [*self._servers.streaming_from(nodes), *([nodes.primary] if nodes.source else [])]:
             if node.stream is not None and not node.is_lost:
                 self._servers.wires.lift(node.stream.wire)
+
+    def _reset_old(self, nodes: Nodes) -> None:
+        """What clients had open to a host when it was silenced ends once that is back: it was started anew, or what was
+        fenced on it killed. Left silent, it would take the places of whoever has it open, a pooler's, for ever."""
+        if not any(node.is_lost for node in nodes):
+            self._servers.wires.reset(nodes.endpoint)
 
     @staticmethod
     def _standby(nodes: Nodes) -> Node:

@@ -93,6 +93,10 @@ class Wires:
         wire.down = None
         self._apply(wire)
 
+    def reset(self, wire: Wire) -> None:
+        """A host is back, and resets what was connected to it through a wire when that was silenced."""
+        self.network.reset(wire.name)
+
     def disturb(self, wire: Wire, mode: Mode, seconds: float) -> None:
         """A fault of this one wire."""
         wire.fault = (mode, seconds)
