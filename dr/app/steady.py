@@ -6,6 +6,7 @@ Called by: ``dr.activities``, before and after a drill's method.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from time import monotonic_ns
 
 from dr.app.session import Session
@@ -13,7 +14,7 @@ from dr.config.model import ServiceConfig
 from dr.domain.errors import RefusedError
 from dr.domain.model import Grant, Observation
 from dr.evidence.model import Sample
-from dr.judge.windows import good, latency, p95
+from dr.judge.steady import look
 from dr.meter.http import endpoint, request
 from dr.meter.probe import Prober, Settings
 
@@ -37,12 +38,9 @@ def in_slo(session: Session) -> bool:
     objectives = session.context.objectives
     meter = session.context.settings.meter
     samples = _burst(service, meter.rate, meter.timeout)
-    slow = p95([latency(sample, meter.timeout) for sample in samples])
-    errors = sum(not good(sample) for sample in samples)
-    steady = slow <= objectives.latency_p95 and errors <= objectives.error_rate * len(samples)
-    seen = {"p95": slow, "errors": errors, "probes": len(samples), "in_slo": steady}
-    session.directory.observe([Observation("steady", "source", seen)], session.context.clock.now().at)
-    return steady
+    seen = look(samples, meter.timeout, objectives.latency_p95, objectives.error_rate)
+    session.directory.observe([Observation("steady", "source", asdict(seen))], session.context.clock.now().at)
+    return seen.in_slo
 
 
 def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:

@@ -322,3 +322,13 @@ def test_a_source_out_of_its_objectives_is_a_finding(before: bool, after: bool, 
     found = [f.status for f in result.findings if f.objective == "steady-state"]
     assert found == ([] if status is None else [status])
     assert result.status is (status or Status.MET)
+
+
+def test_a_source_that_is_not_surely_out_of_its_objectives_was_not_harmed_for_certain() -> None:
+    """Two failures of a hundred probes lie above 1%, and prove no more than 0.4%."""
+    good = {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": True, "broken": False}
+    unsure = {**good, "errors": 2, "in_slo": False}
+    seen = tuple(Observation("steady", "source", value) for value in (good, unsure))
+    found = judge(replace(drill(), observations=(*drill().observations, *seen)), all_met())
+    assert found.status is Status.INCONCLUSIVE
+    assert "so few prove nothing" in found.findings[0].because

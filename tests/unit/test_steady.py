@@ -1,0 +1,37 @@
+"""A moment's look at the source: what it proves, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from dr.judge.steady import look
+from tests.unit.recovery import TIMEOUT, samples
+
+BAD = {"status": 0, "error": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("every", "change", "in_slo", "broken"),
+    [
+        (100, {}, True, False),
+        (100, BAD, True, False),
+        (50, BAD, False, False),
+        (10, BAD, False, True),
+        (2, {"seconds": 1.5}, False, True),
+        (12, {"seconds": 1.5}, False, False),
+        (1, {"seconds": 1.5, "late": 1.4}, False, False),
+        (10, {**BAD, "late": 0.2}, False, False),
+        (1, {"seconds": 1.5, "late": 0.09}, False, True),
+        (1, {"seconds": 1.05, "late": 0.09}, False, False),
+    ],
+)
+def test_a_look_is_out_of_the_objectives_by_what_was_seen_and_broken_by_what_is_proven(
+    every: int, change: Mapping[str, Any], in_slo: bool, broken: bool
+) -> None:
+    """One probe of so many is changed, of a hundred against 1 s and 1%."""
+    seen = look(samples(100, change=lambda n: change if n % every == 0 else {}).samples, TIMEOUT, 1.0, 0.01)
+    assert (seen.in_slo, seen.broken) == (in_slo, broken), seen
+    assert seen.probes == 100
