@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dr.app.ending import finish, pronounce
+from dr.app.orphans import end_orphan
 from dr.app.outcome import Outcome
 from dr.app.remains import look, remove
 from dr.app.session import Session, Tell, attach, busy, context_of, locked
@@ -18,6 +19,7 @@ from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Purpose, Resource
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
+from dr.host import locks
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.wiring import drivers, restorer
@@ -61,6 +63,8 @@ def clean_drills(settings: Settings, target: str, tell: Tell) -> Iterator[tuple[
 
 def _clean(session: Session) -> Outcome:
     """A sealed run is unwound, what --keep had spared included, and nothing more: its verdict and its seal stand."""
+    locks.note(f"clean-up of run {session.directory.id}")
+    end_orphan(session.directory, session.context.clock)
     if not session.directory.sealed():
         _note_killed(session.directory, session.context.clock)
         return finish(session, ends=True)
@@ -113,6 +117,7 @@ def abandon(target: str) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
 
 def _abandon(directory: RunDirectory) -> Outcome:
     clock = SystemClock()
+    end_orphan(directory, clock)
     _note_killed(directory, clock)
     ledger = directory.ledger(clock)
     for call in ledger.state().open:

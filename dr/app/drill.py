@@ -20,6 +20,7 @@ import msgspec
 
 import dr
 from dr.app.ending import finish
+from dr.app.orphans import ENDED, STARTED
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment
 from dr.app.signals import code_of, halting
@@ -29,6 +30,7 @@ from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, 
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.engine.plan import Asked, demands
 from dr.evidence.decode import read_yaml
+from dr.host.processes import die_with_parent, started
 from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES
 from dr.wiring import PROPOSED_BY
@@ -286,10 +288,12 @@ def _follow(session: Session, experiment: Experiment) -> None:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=die_with_parent(),
             )
         except OSError as failed:
             raise ProviderError(f"Chaos Toolkit could not be started: {failed.strerror}.") from None
-    session.engine.ledger.append("event", data={"text": "Chaos Toolkit started", "pid": child.pid})
+    who = f"{child.pid}:{started(child.pid)}"
+    session.engine.ledger.append("event", data={"text": STARTED, "pid": child.pid, "who": who})
     try:
         _watch(session, child)
     finally:
@@ -298,7 +302,7 @@ def _follow(session: Session, experiment: Experiment) -> None:
         ended = child.wait()
         if -ended in CODES and not session.directory.halted():  # before it could listen, or after
             session.directory.halt(f"{signal.Signals(-ended).name} ended Chaos Toolkit")
-        session.engine.ledger.append("event", data={"text": "Chaos Toolkit ended", "exit": ended})
+        session.engine.ledger.append("event", data={"text": ENDED, "exit": ended})
 
 
 def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:

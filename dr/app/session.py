@@ -5,7 +5,6 @@ Called by: ``dr.app.restore``, ``dr.app.drill``, ``dr.app.cleanup`` and ``dr.act
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -34,6 +33,7 @@ from dr.engine.plan import Asked, demands, label, plan
 from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.evidence.model import RunRecord
+from dr.host import locks
 from dr.ports import Provider, Restorer
 from dr.report.words import moment
 
@@ -163,16 +163,17 @@ def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Co
 
 @contextmanager
 def locked(target: str) -> Iterator[None]:
-    """Hold a target for one run. Raises RefusedError where another run holds it."""
+    """Hold a target for one run. Raises RefusedError where another run holds it, which it names."""
     path = home() / "locks" / f"{target}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError(
-                f"Another run is under way on target {target!r}.", "'dr history' names it; 'dr abort' stops it."
-            ) from None
+    locks.directory(path.parent)
+
+    def refusal(holder: str) -> RefusedError:
+        return RefusedError(
+            f"Another run is under way on target {target!r}: {holder}.",
+            "Wait for it, or stop it with 'dr abort'. One that does not stop is ended by its process's number.",
+        )
+
+    with locks.holding(path, "a command", 0.0, refusal):
         yield
 
 
@@ -273,6 +274,7 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
     if refusals:
         raise RefusedError(" ".join(refusals))
     session = prepared.session
+    locks.note(f"run {session.directory.id}")
     if prepared.began is None:
         _check_resumable(session)
         session.directory.resume()

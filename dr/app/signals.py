@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from dr.domain.errors import DrError
 from dr.evidence.directory import RunDirectory
+from dr.host.saying import say
 from dr.host.signals import CODES, Interrupted, handling
 
 ONE = 2.0
@@ -39,16 +40,15 @@ def halting(directory: RunDirectory, by: str = "", pass_on: bool = False) -> Ite
             _say(number, directory.id, again=again, later=time.monotonic() - halted_at > ONE)
         try:
             directory.halt(f"{number.name} was received{by and f' by {by}'}")
-        except OSError as error:
-            raise Interrupted(number, f"{number.name} was received, and not noted: {error.strerror}.") from None
+        except (OSError, DrError) as error:
+            raise Interrupted(number, f"{number.name} was received, and could not be noted: {error}") from None
 
     with handling(halt, pass_on):
         yield received
 
 
 def _say(number: signal.Signals, run: str, *, again: bool, later: bool) -> None:
-    """That a signal was heard: to stderr, past its buffer, which it may have come in the midst of. Raises Interrupted
-    for a later one."""
+    """That a signal was heard. Raises Interrupted for a later one."""
     if again and later:
         left = f"what run {run} has not undone yet is left, and 'dr cleanup {run}' undoes it"
         raise Interrupted(number, f"{number.name} was received again: {left}.")
@@ -56,5 +56,4 @@ def _say(number: signal.Signals, run: str, *, again: bool, later: bool) -> None:
         said = (
             f"{number.name} was received: run {run} stops and unwinds; a second one leaves that to 'dr cleanup {run}'."
         )
-        with suppress(OSError):  # nobody reads it
-            os.write(2, f"\ndr: {said}\n".encode())
+        say(said)

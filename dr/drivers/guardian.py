@@ -7,25 +7,23 @@ names ``argv``, ``pidfile`` and ``owner``. The command shares the guardian's pro
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from dr.domain.errors import DrError
 from dr.drivers.process import PidFile, alive
+from dr.host.processes import die_with_parent
 
 LOOK = 0.25
 """Seconds between two looks at the owner."""
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL; less than ``process.stop`` waits."""
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -45,7 +43,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     try:
-        child = subprocess.Popen(config["argv"], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent())
+        child = subprocess.Popen(config["argv"], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent())
     except OSError as error:
         pidfile.conclude(f"{config['argv'][0]} cannot be started: {error.strerror}", 5)
         return 5
@@ -60,21 +58,6 @@ def main() -> int:
         pidfile.conclude(f"the command ended with exit code {code}", code)
         _signal_group(signal.SIGKILL)
         return code
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child runs before the command: the kernel is to kill it when the guardian dies. None off Linux."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # loaded before the fork: loading after it may deadlock
-    guardian = os.getpid()
-
-    def before() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guardian:
-            os._exit(1)
-
-    return before
 
 
 def _end(child: subprocess.Popen[bytes], pidfile: PidFile, why: str) -> int:

@@ -26,51 +26,27 @@ import msgspec
 import dr
 from dr.domain.errors import ProviderError, RefusedError
 from dr.evidence.decode import content, line_of
+from dr.host.processes import identity as identity
+from dr.host.processes import lives
+from dr.host.processes import started as started
 
 ROOM = 1024
 """Bytes of a pid file, all written at once: its end can be noted in place even when the disk is full."""
 CLAIM = 15.0
 """Seconds within which a started process has to hold its pid file."""
 POLL = 0.02
-PROC = Path("/proc/self/stat")
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
 
 
-def started(pid: int) -> str:
-    """When process ``pid`` was started, in a form that only compares; "" where there is none, or only a zombie."""
-    stat = Path(f"/proc/{pid}/stat")
-    if PROC.exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        return "" if fields[0] in "ZX" else fields[19]  # ticks since boot: unlike psutil's, no wall clock is in it
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return ""
-
-
-def identity(pid: int) -> str:
-    """ "PID:STARTTIME" of a living process: what ``alive`` takes. Raises ProviderError where there is none."""
-    when = started(pid)
-    if not when:
-        raise ProviderError(f"There is no process {pid}.")
-    return f"{pid}:{when}"
-
-
 def alive(who: str) -> bool:
     """Whether the very process that ``who`` names still runs; a later one with the same pid is another."""
-    pid, _, when = who.partition(":")
+    pid = who.partition(":")[0]
     child = _children.get(int(pid)) if pid.isdigit() else None
     if child is not None:
         child.poll()  # reaps it when it has ended
-    return pid.isdigit() and bool(when) and started(int(pid)) == when
+    return lives(who)
 
 
 @dataclass(frozen=True)

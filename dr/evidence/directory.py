@@ -5,7 +5,6 @@ Called by: ``dr.app`` (creates, seals), the engine (observations, halt), ``dr.ju
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,10 @@ from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
 from dr.evidence.decode import content, find_json, line_of, opened, read_json
 from dr.evidence.files import writable, write_atomically
-from dr.evidence.ledger import Ledger, check
+from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
+from dr.host import locks
 from dr.ports import Clock
 
 SEALED = ("run.json", "observations.jsonl", "journal.json", "baseline.json", "verdict.json")
@@ -160,9 +160,11 @@ class RunDirectory:
         lines = [msgspec.json.encode(writable(msgspec.to_builtins(_stamped(o, at)))) for o in observations]
         if not lines:
             return
-        with (self.path / "observations.jsonl").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if file.tell() and not _ends_whole(self.path / "observations.jsonl"):
+        path = self.path / "observations.jsonl"
+        with open(locks.opened(path), "r+b") as file:
+            take(file.fileno(), path)
+            file.seek(0, os.SEEK_END)
+            if file.tell() and not _ends_whole(path):
                 file.write(b"\n")  # a line torn by a kill stays a line of its own, which loading leaves out
             file.write(b"\n".join(lines) + b"\n")
             file.flush()
@@ -197,9 +199,18 @@ class RunDirectory:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the run: whoever performs or unwinds waits here for whoever still does."""
-        with (self.path / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Hold the run: whoever performs or unwinds waits here for whoever still does.
+
+        Raises RefusedError where that takes too long; it names who does.
+        """
+
+        def refusal(holder: str) -> RefusedError:
+            return RefusedError(
+                f"Run {self.id} is still held by {holder}, after {HELD_SECONDS:.0f} s.",
+                "See what that process waits for, or end it, then repeat the command.",
+            )
+
+        with locks.holding(self.path / "lock", f"run {self.id}", HELD_SECONDS, refusal):
             yield
 
     def sealed(self) -> bool:

@@ -5,7 +5,6 @@ Called by: the engine (appends), ``dr.evidence.directory`` (loads), ``dr.app`` (
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,12 @@ from dr.domain.errors import EvidenceError, ProviderError, RefusedError
 from dr.evidence.decode import OBJECT, content, line_of
 from dr.evidence.files import writable
 from dr.evidence.model import Entry
+from dr.host import locks
 from dr.ports import Clock
 
 GENESIS = "0" * 64
+HELD_SECONDS = 30.0
+"""How long it is waited for whoever holds a run, or a file of its evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,19 @@ def _intact(known: bytes, path: Path) -> tuple[tuple[Entry, ...], int]:
     return entries, good
 
 
+def take(file: int, path: Path) -> None:
+    """Lock the open ``file`` of evidence at ``path``, which nobody holds for longer than it takes to write an entry.
+
+    Raises ProviderError that names who holds its run.
+    """
+    if not locks.taken(file, HELD_SECONDS):
+        raise ProviderError(
+            f"{path} is held by another process for {HELD_SECONDS:.0f} s. Its run is held by"
+            f" {locks.holder(path.with_name('lock'))}.",
+            "End whatever holds it, then repeat the command.",
+        )
+
+
 class Ledger:
     """One run's ledger file. Several processes may append; a lock orders them."""
 
@@ -193,11 +208,11 @@ class Ledger:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            file = locks.opened(self._path)
         except OSError as error:
             raise EvidenceError(f"{self._path} cannot be opened: {error.strerror}.", "Start a new run.") from None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            take(file, self._path)
             yield file
         finally:
             os.close(file)

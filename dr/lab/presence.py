@@ -5,9 +5,6 @@ Called by: ``dr.lab.daemon`` (writes), ``dr.lab.control`` (reads) and ``dr.lab.s
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +14,7 @@ import psutil
 
 from dr.domain.errors import EvidenceError, RefusedError
 from dr.evidence.decode import find_json
+from dr.host import locks
 from dr.lab.site import write_closed
 
 READY = "ready"
@@ -92,22 +90,11 @@ def daemon(presence: Presence | None) -> psutil.Process | None:
 @contextmanager
 def holding(path: Path, patience: float) -> Iterator[None]:
     """Hold the lock file ``path``; raises RefusedError where somebody still has it after ``patience`` seconds."""
-    limit = time.monotonic() + patience
-    while True:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # 'dr lab down' removes the directory: a lock on a file that is gone is worth nothing.
-            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                break
-        except BlockingIOError:
-            pass
-        os.close(descriptor)
-        if time.monotonic() > limit:
-            raise RefusedError(f"Another process is bringing up or running the lab of {path.parent}.", "Wait for it.")
-        time.sleep(0.05)
-    try:
+
+    def refusal(holder: str) -> RefusedError:
+        return RefusedError(
+            f"Another process is bringing up or running the lab of {path.parent}: {holder}.", "Wait for it, or end it."
+        )
+
+    with locks.holding(path, "the lab", patience, refusal):
         yield
-    finally:
-        os.close(descriptor)
