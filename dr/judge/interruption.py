@@ -7,9 +7,10 @@ The rule: a probe is bad that was not answered well, or later than ``Usual.late`
 before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when
 it goes on is seen by its lateness alone: a hang that no probe is late by lasts less than the lateness allowed and the
 time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
-times, too. An interruption in which nothing failed prolongs none where it is no longer than one before the disaster,
-or where it is brief and the path had been good for three windows beside it: then the outage was over, or not yet begun.
-An outage has ended where the path was seen good for three windows after it: a good answer among failures is no end.
+times, too. And no later than half-way from the p99 to the time-out: a request that timed out is never a late answer.
+An interruption in which nothing failed prolongs none where it is no longer than one before the disaster, or where it is
+brief and the path had been good for three windows beside it: then the outage was over, or not yet begun. An outage has
+ended where the path was seen good for three windows after it: a good answer among failures is no end.
 
 Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
 the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
@@ -192,7 +193,7 @@ def usual(measured: Measured, disaster: float) -> Usual | None:
     if len(took) < FEWEST:
         return None
     p99 = took[math.ceil(0.99 * len(took)) - 1]
-    late = max(measured.period + took[0], TIMES * p99)
+    late = min(max(measured.period + took[0], TIMES * p99), (p99 + measured.timeout) / 2)
     return Usual(took[0], took[len(took) // 2], p99, late)
 
 
@@ -257,12 +258,17 @@ def _telling(measured: Measured, known: Usual) -> _Telling:
             continue  # it may look bad because the meter took all there was
         if probe.answered and probe.took <= known.late:
             good_ones.append(probe)
-        elif (probe.answered or probe.error == TIMEOUT) and probe.took - probe.slept <= known.late:
-            continue  # it looks late because the prober was
+        elif _looks_late(probe) and probe.took - probe.slept <= known.late:
+            continue
         else:
             bad_ones.append(probe)
     everything = sorted([*good_ones, *bad_ones], key=_asked)
     return _Telling(tuple(everything), tuple(good_ones), tuple(bad_ones))
+
+
+def _looks_late(probe: Probe) -> bool:
+    """Whether it may seem late because the prober was. What timed out did so unless the prober slept for a while."""
+    return probe.answered or (probe.error == TIMEOUT and probe.slept > LATE)
 
 
 def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float, steady: float) -> Outage:

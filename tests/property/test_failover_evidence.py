@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr.domain.model import Demand, Status
+from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.samples import header, load_markers, marker_line
 from dr.judge.interruption import judge_outage
@@ -59,9 +59,9 @@ def scripts(draw: st.DrawFn, longest: float = 20.0) -> Script:
     )
 
 
-def holds(found: Evidence, path: str, seconds: float) -> float:
+def holds(found: Evidence, path: str, seconds: float, limit: float = 120.0) -> float:
     """The error of the outage's figure on ``path``; its interval must hold the truth."""
-    judged = judge_outage(found, Demand("outage", path, 120.0, "s"))
+    judged = judge_outage(found, Demand("outage", path, limit, "s"))
     assert judged.status is Status.MET, judged.because
     assert judged.measured is not None
     assert judged.interval is not None
@@ -95,6 +95,114 @@ def test_the_interval_holds_the_truth_although_the_prober_stalled(
     found = judge_outage(of(script, seed), demand("outage"))
     if found.interval is not None:
         assert found.interval[0] - 1e-6 <= out.end - out.begin <= found.interval[1] + 1e-6, found.because
+
+
+# -- paths of every latency, outages of every shape
+
+
+@st.composite
+def paths(draw: st.DrawFn) -> Script:
+    """A path whose answers usually take from 1 ms to 5 s, and surely less than the time-out."""
+    least = 10 ** draw(st.floats(-3, math.log10(5)))
+    most = min(5.0, least * draw(st.floats(1.0, 5.0)))
+    rate = draw(st.sampled_from([5.0, 20.0, 50.0]))
+    return Script(
+        (),
+        rate,
+        timeout=most * draw(st.floats(1.1, 5.0)),
+        before=3 + 30 / rate + 2 * most,
+        took=lambda luck: luck.uniform(least, most),
+        jitter=draw(st.sampled_from([0.0001, 0.001])),
+    )
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> Script:
+    """A path that is out once or several times, so that every request meets it, and surely some does."""
+    path = draw(paths())
+    at, found = draw(st.floats(0.0, 1.0)), []
+    kinds = ("slow", *KINDS)
+    for _ in range(draw(st.integers(1, 4))):
+        kind, seconds = draw(st.sampled_from(kinds)), (2 / path.rate) * 10 ** draw(st.floats(0.0, 2.0))
+        # What hangs and is answered is seen by its lateness alone, which the time-out bounds.
+        seconds += path.timeout + 1 / path.rate if kind == "hang" else 0.0
+        slower = path.timeout * draw(st.floats(1.0, 3.0)) if kind == "slow" else 0.0
+        found.append(Out(at, at + seconds, kind, slower=slower))
+        at += seconds + draw(st.floats(0.1, 3.0))
+    return replace(path, outs=tuple(found), after=found[-1].end + 4 + 2 / path.rate)
+
+
+def never_wrong(found: Evidence, shortest: float, longest: float, share: float) -> Finding:
+    """Judged against a limit that is so much of the truth, which lies between the two: neither met nor missed falsely,
+    and its interval holds it."""
+    limit = share * longest
+    judged = judge_outage(found, demand("outage", limit))
+    if judged.status is Status.MET:
+        assert limit >= shortest - 1e-6, judged.because
+    if judged.status is Status.MISSED and "never came back" not in judged.because:
+        assert limit <= longest + 1e-6, judged.because
+    if judged.interval is not None:
+        assert judged.interval[0] <= longest + 1e-6, judged.because
+        assert judged.interval[1] >= shortest - 1e-6, judged.because
+    return judged
+
+
+LIMITS = st.sampled_from([0.2, 0.8, 0.99, 1.0, 1.01, 1.3, 5.0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(broken(), seeds, LIMITS)
+def test_outages_of_every_shape_are_judged_by_the_truth_whatever_is_usual(
+    script: Script, seed: int, share: float
+) -> None:
+    truth, found = script.outs[-1].end - script.outs[0].begin, of(script, seed)
+    judged = never_wrong(found, truth, truth, share)
+    assert judged.interval is not None, judged.because
+    assert judged.interval[1] - judged.interval[0] <= 2 * script.timeout + 4 / script.rate, judged.because
+    holds(found, "source", truth, limit=1000.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(paths(), seeds, st.sampled_from(("slow", *KINDS[:3])), st.floats(0.0, 1.0), st.floats(2.0, 10.0))
+def test_a_path_that_never_comes_back_is_missed_whatever_is_usual(
+    path: Script, seed: int, kind: str, begin: float, seconds: float
+) -> None:
+    """By whatever its requests come to, and within the limit as beyond it: its end was not seen."""
+    out = Out(begin, math.inf, kind, slower=2 * path.timeout)
+    found = of(replace(path, outs=(out,), after=begin + seconds + path.timeout), seed)
+    for limit in (seconds / 2, 1000.0):
+        judged = judge_outage(found, demand("outage", limit))
+        assert judged.status is Status.MISSED, judged.because
+        assert "never came back" in judged.because
+
+
+@settings(max_examples=100, deadline=None)
+@given(broken(), seeds, st.sampled_from(KINDS[:3]), st.floats(0.0, 2.5), LIMITS)
+def test_an_outage_at_the_end_of_what_was_measured_is_never_met(
+    script: Script, seed: int, kind: str, left: float, share: float
+) -> None:
+    out = replace(script.outs[0], kind=kind)
+    cut = of(replace(script, outs=(out,), after=out.end + left), seed)
+    judged = judge_outage(cut, demand("outage", share * (out.end - out.begin)))
+    assert judged.status is not Status.MET, judged.because
+
+
+@settings(max_examples=100, deadline=None)
+@given(paths(), seeds, st.floats(0.2, 0.95), st.sampled_from(KINDS[:3]), st.floats(0.5, 5.0), LIMITS)
+def test_a_path_that_fails_in_part_is_out_from_its_first_failure_to_its_last(
+    path: Script, seed: int, share: float, kind: str, seconds: float, limit: float
+) -> None:
+    out = Out(0.5, 0.5 + seconds, kind, share=share)
+    seen = samples(replace(path, outs=(out,), after=out.end + 4), dice(seed))
+    asked = [s.due + s.late for s in seen.samples if s.status != 200]
+    if asked:
+        never_wrong(run({"source": seen}), (asked[-1] - asked[0]) / 1e9 - path.timeout, seconds + path.timeout, limit)
+
+
+@settings(max_examples=100, deadline=None)
+@given(paths(), seeds)
+def test_a_path_that_is_as_usual_is_never_called_out(path: Script, seed: int) -> None:
+    assert never_wrong(of(replace(path, after=10.0), seed), 0.0, 0.3, 1.0).status is not Status.MISSED
 
 
 @settings(max_examples=200, deadline=None)

@@ -15,7 +15,7 @@ DISASTER = 1_795_417_230.0
 BOOT, MONO = "boot-1", 10**12
 KINDS = ("refuse", "break", "silent", "hang")
 """New requests are refused and old ones answered; all are refused, and old ones break; all time out; all hang and are
-answered when it ends, as far as they did not time out by then."""
+answered when it ends, as far as they did not time out by then. Beside them "slow": each answer comes later."""
 DEMANDS = (
     Demand("outage", "source", 120.0, "s"),
     Demand("latency", "source", 1.0, "s"),
@@ -43,11 +43,16 @@ def stamp(at: float) -> Stamp:
 
 @dataclass(frozen=True)
 class Out:
-    """Out from ``begin`` to ``end``, seconds after the disaster."""
+    """Out from ``begin`` to ``end``, seconds after the disaster. ``share``: of the requests that meet it.
+
+    ``slower``: seconds by which an answer comes later, of the kind "slow".
+    """
 
     begin: float
     end: float
     kind: str = "refuse"
+    share: float = 1.0
+    slower: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ def _answer(script: Script, asked: float, dice: random.Random) -> tuple[float, i
         if asked >= out.end or asked + took <= out.begin:
             continue
         under_way = asked < out.begin
-        if out.kind == "refuse" and under_way:
+        if (out.kind in ("refuse", "slow") and under_way) or (out.share < 1 and dice.random() >= out.share):
             continue
         if out.kind in ("refuse", "break"):
             return (out.begin if under_way else asked) + 0.0002, 0, "reset" if under_way else "refused"
-        done = out.end + took if out.kind == "hang" else float("inf")
+        done = {"hang": out.end + took, "slow": asked + took + out.slower}.get(out.kind, float("inf"))
         if done > asked + script.timeout:
             return asked + script.timeout, 0, "timeout"
         return done, 200, ""

@@ -57,6 +57,43 @@ def test_a_path_that_never_came_back_is_missed() -> None:
     assert "never came back" in found.because
 
 
+SLOW = Script(took=lambda dice: dice.uniform(0.3, 0.9), before=10)
+"""Three times the usual p99 lies beyond the time-out of 2 s."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_total_outage_of_a_slow_path_is_an_outage(kind: str) -> None:
+    never_back = judge(of(replace(SLOW, outs=[Out(1.0, 99.0, kind)], after=20)))
+    assert (never_back.status, "never came back" in never_back.because) == (Status.MISSED, True), never_back.because
+    over = judge(of(replace(SLOW, outs=[Out(1.0, 9.0, kind)], after=15)), limit=4.0)
+    assert over.status is Status.MISSED, over.because
+    assert over.interval is not None
+    assert over.interval[0] <= 8.0 <= over.interval[1]
+
+
+def test_a_slow_path_that_stays_as_it_is_was_never_out() -> None:
+    found = judge(of(replace(SLOW, after=20)))
+    assert (found.status, found.measured) == (Status.MET, 0.0), found.because
+
+
+def test_time_outs_that_a_sleeping_prober_wrote_are_no_outage_and_those_of_a_wakeful_one_are() -> None:
+    """The answers may have come while it slept; the few tenths of a millisecond that any prober is late excuse none."""
+    sleepy = replace(SLOW, outs=[Out(1.0, 99.0, "silent")], after=20, stalls=[(1.0 + n, 1.9 + n) for n in range(20)])
+    found = judge(of(sleepy))
+    assert (found.status, found.interval) == (Status.INCONCLUSIVE, None), found.because
+    late = replace(sleepy, stalls=(), jitter=0.004)
+    assert judge(of(late)).status is Status.MISSED
+
+
+def test_a_word_for_a_time_out_that_came_at_once_is_a_failure() -> None:
+    """As where the system, or the pooler, gives up a connection before the prober does."""
+    whole = of(Script([Out(1.0, 2.0)]))
+    measured = whole.samples["source"]
+    made = tuple(replace(s, error="timeout") if s.error else s for s in measured.samples)
+    found = judge(replace(whole, samples={"source": replace(measured, samples=made)}))
+    assert found.measured == pytest.approx(1.0, abs=2 * PERIOD)
+
+
 def half_failing(every: int = 2) -> Evidence:
     """From the disaster to the end only every so-manyth request is answered, and so is the last one."""
     whole = of(Script(after=20))
