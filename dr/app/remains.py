@@ -114,13 +114,18 @@ def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
         return " ".join(f"{_stands(one)}. {_ways(run, one, over, session.context.target)}" for one in found)
     asked = session.restorations()
     if not asked:
-        return "RDS was asked to make nothing."
+        return (
+            "RDS was asked to make nothing." if over else "RDS was asked to make nothing; the same command begins anew."
+        )
+    if any(call.restoration and call.id in session.engine.ledger.state().effects for call in session.plan.calls):
+        return f"RDS lists nothing of run {run}: {asked[0]} was adopted, renamed without its tags, or deleted."
     again = "" if over else f" 'dr restore --resume {run}' looks for it and goes on."
     return f"RDS lists nothing of run {run}: {asked[0]} was asked for, and may be listed later.{again}"
 
 
 def _stands(one: Resource) -> str:
-    return f"{one.identifier} stays at RDS, where it is {one.status}"
+    status = "being made (creating)" if one.status == "creating" else one.status
+    return f"{one.identifier} stays at RDS, where it is {status}"
 
 
 def _ways(run: str, one: Resource, over: bool, target: Target) -> str:

@@ -185,8 +185,9 @@ def asked(wanted: Request) -> dict[str, str]:
 
 
 def run(session: Session, what: str = "restore", how: str = "", copied: Callable[[], None] = lambda: None) -> Outcome:
-    """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with, which ``how``
-    tells: by default, a restoration that is resumed. ``copied`` is called once the first verb, which makes it, is done.
+    """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with: ``how``,
+    where the outcome's last look at the provider does not tell. ``copied`` is called once the first verb, which makes
+    it, is done.
 
     Whatever fails after that, a defect of dr's own, too, is the outcome's error: what was restored stands, and how it
     is reached has to be told. Raises RefusedError where the provider refused the first step: then nothing was made.
@@ -199,9 +200,9 @@ def run(session: Session, what: str = "restore", how: str = "", copied: Callable
                 if position == 0:
                     copied()
         except HaltedError as halted:
-            how = how or f"'dr restore --resume {session.directory.id}' goes on; the restoration itself was left alone."
             code = (signals or [halted.exit_code])[0]
-            error = HaltedError(f"The {what} was stopped before its end.", how, exit_code=code)
+            why = session.directory.halted() or "its session is gone"
+            error = HaltedError(f"The {what} was stopped before its end: {why}.", how, exit_code=code)
         except DrError as failed:
             error = failed
         except Exception as defect:

@@ -125,8 +125,8 @@ class Prepared:
     @property
     def ended_elsewhere(self) -> str:
         """How another machine ended this unfinished run, in words; "" where none did."""
-        restored = self.session.engine.ledger.state().effects.get("restore", {})
-        return earlier.ended_elsewhere(self.session.directory.id, str(restored.get("identifier", "")), self.facts)
+        restored = next(iter(self.session.restorations()), "")
+        return earlier.ended_elsewhere(self.session.directory.id, restored, self.facts)
 
     @property
     def over(self) -> str:

@@ -172,7 +172,7 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
         click.echo(f"dr: {_told(outcome.error)}", err=True)
     for sentence in outcome.leftovers:
         click.echo(f"dr: left behind: {sentence}", err=True)
-    if outcome.saw and not outcome.leftovers:
+    if outcome.saw and not outcome.leftovers and output != "text":  # the report says it
         click.echo(f"dr: {outcome.saw}", err=True)
     return code
 

@@ -9,10 +9,12 @@ from click.core import ParameterSource
 
 from dr.cli import common
 from dr.domain.errors import DrError, EvidenceError
+from dr.domain.model import Purpose
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
     from dr.config.model import Settings
+    from dr.evidence.directory import RunDirectory
 
 
 @click.command(short_help="Hand a restored instance over: take the run's tags off.")
@@ -127,11 +129,20 @@ def abort(ctx: click.Context, run: str | None, everything: bool) -> None:
         if not directory.readable():
             click.echo(f"dr: {directory.id}: whether it runs is not known: its run.json is unreadable.", err=True)
             lost += 1
-        alive = "" if busy(directory) else f" If nothing of it runs any more, 'dr cleanup {directory.id}' finishes it."
-        click.echo(f"{directory.id} was told to stop.{alive}")
+        click.echo(f"{directory.id} was told to stop.{'' if busy(directory) else _ended(directory)}")
     if not chosen:
         click.echo("Of the runs that can be read, none is under way." if lost else "No run is under way.")
     ctx.exit(EvidenceError.exit_code if lost else 0)
+
+
+def _ended(directory: RunDirectory) -> str:
+    """How a run comes to its end that nothing runs of any more. One that cannot be read is told by 'dr cleanup'."""
+    ends = f"'dr cleanup {directory.id}' finishes it"
+    if directory.readable():
+        plan = directory.record().plan
+        if plan.request.purpose is Purpose.RESTORE and any(call.restoration for call in plan.calls):
+            ends = f"'dr restore --resume {directory.id}' goes on; {ends}, and leaves what it made"
+    return f" If nothing of it runs any more, {ends}."
 
 
 @click.command(short_help="Record what the source holds, beside its nightly backup.")

@@ -127,11 +127,10 @@ def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, 
         waited = engine.clock.now().at - began
         engine.tell(call, progress.note)
         if waited > call.deadline:
-            then = "'dr cleanup' undoes what it made" if call.undo else "what it made is left alone"
             raise DeadlineError(
                 f"{call.id} did not reach {call.until or 'its end'} within {call.deadline:.0f} s"
                 f" ({progress.note or 'no more is known'}).",
-                f"Look at the provider's events; {then}.",
+                "Look at the provider's events.",
             )
         hearing.pause(engine.clock, _until_next(progress, waited))
 
@@ -146,7 +145,7 @@ def _check_open(state: State) -> None:
 def _check_halt(engine: Engine) -> None:
     because = engine.run.halted() or engine.orphaned()
     if because:
-        raise HaltedError(f"The run was stopped: {because}.", "'dr cleanup' undoes what it made.")
+        raise HaltedError(f"The run was stopped: {because}.")
 
 
 def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[str, ...]:

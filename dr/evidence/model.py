@@ -152,6 +152,11 @@ class Evidence:
         """The newest observation of ``what`` on whatever path: for what a run has one of."""
         return next((o for o in reversed(self.observations) if o.what == what), None)
 
+    def remains(self) -> Mapping[str, Any] | None:
+        """What the provider showed of the run when it was asked last: {text: that, in words, remains: [{identifier,
+        status}], or None: it could not be asked}. None of a run that did not come to ask."""
+        return next((entry.data for entry in reversed(self.entries) if "remains" in entry.data), None)
+
     def disaster(self) -> float | None:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
         for call in self.record.plan.calls:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
+from dr.evidence.ledger import fold
 from dr.evidence.model import Evidence
 from dr.report import words
 
@@ -89,7 +90,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         tone=Status.INCONCLUSIVE if hollow else verdict.status,
         headline=_headline(evidence, verdict),
         facts=_facts(evidence, verdict),
-        closing=_closing(verdict, _primary(evidence)),
+        closing=_closing(evidence, verdict, _primary(evidence)),
         findings=tuple(ordered),
         connect=_connect(evidence, standing) if standing else "",
         kept=_kept(evidence, verdict),
@@ -247,12 +248,30 @@ def _gone(finding: Finding) -> Fact:
 
 def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     if verdict.restored is None:
-        return Fact("Restored", "nothing")
+        begun = _unfinished(evidence)
+        return Fact("Restored", *begun) if begun else Fact("Restored", "nothing")
     point = _observed_point(evidence)
     kind = _KINDS.get(str(point.get("kind")))
     if kind is None:
         return Fact("Restored", verdict.restored.identifier)
     return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(evidence, point)}")
+
+
+def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
+    """A restoration on call that was begun and took no effect: its name, and what is known of it; None: there is none.
+
+    Where nobody looked, since the run was killed, what it had asked for may stand.
+    """
+    if evidence.record.plan.request.purpose is not Purpose.RESTORE:
+        return None
+    listed = (evidence.remains() or {}).get("remains")
+    if isinstance(listed, list) and listed:
+        return str(listed[0]["identifier"]), f", unfinished: RDS calls it {listed[0]['status']}"
+    state = fold(evidence.entries)
+    asked = [call for call in evidence.record.plan.calls if call.restoration and call.id in state.intended]
+    if not asked or asked[0].id in state.refused:
+        return None
+    return asked[0].touches[0], ", unfinished: it was asked for, and RDS did not list it or was not asked"
 
 
 def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:
@@ -307,11 +326,12 @@ def _bounds(finding: Finding) -> str:
     return f" ({bounds})" if bounds else ""
 
 
-def _closing(verdict: Verdict, primary: tuple[Fact, ...]) -> str:
+def _closing(evidence: Evidence, verdict: Verdict, primary: tuple[Fact, ...]) -> str:
     out = _of(verdict, "outage")
     if out:
         return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
-    stands = f"{primary[0].value} took over" if primary else "nothing restored"
+    begun = _unfinished(evidence)
+    stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else "nothing restored"
     parts = [verdict.restored.identifier if verdict.restored else stands]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
         finding = find(verdict, objective)
@@ -334,13 +354,28 @@ def _removed(evidence: Evidence) -> bool:
 
 
 def _kept(evidence: Evidence, verdict: Verdict) -> str:
+    """What became of the restoration, and what the provider showed of the run at its end."""
+    seen = evidence.remains()
+    told = "" if seen is None else str(seen.get("text", ""))
     if verdict.restored is None:
-        return ""
+        return told or _killed(evidence, verdict)
     if _removed(evidence):
-        return "The copy was removed when the run unwound; --keep would have kept it."
+        gone = "The copy was removed when the run unwound; --keep would have kept it."
+        return f"{gone} {told}".rstrip() if seen is None or seen["remains"] == [] else told
+    if told:
+        return told
     if evidence.record.plan.request.purpose is Purpose.DRILL:
         return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
     return "The restoration stands: no clean-up removes it."
+
+
+def _killed(evidence: Evidence, verdict: Verdict) -> str:
+    """What a run that was killed before it could look may have left."""
+    begun = _unfinished(evidence)
+    if begun is None:
+        return ""
+    ends = f"'dr cleanup {verdict.run}' ends the run and leaves what it made"
+    return f"{begun[0]} may stand. 'dr restore --resume {verdict.run}' goes on with it; {ends}."
 
 
 def _connect(evidence: Evidence, restored: Restored) -> str:

@@ -95,12 +95,9 @@ def test_a_call_that_never_gets_there_ends_at_its_deadline(tmp_path: Path) -> No
     engine = engine_in(tmp_path, Scripted(polls=10**6), clock)
     engine.ledger.append("accepted")
     began = clock.at
-    with pytest.raises(DeadlineError, match=r"a did not reach made within 30 s.*'dr cleanup' undoes"):
+    with pytest.raises(DeadlineError, match=r"a did not reach made within 30 s.*provider's events\.$"):
         perform(engine, [call("a", deadline=30.0)])
     assert 30.0 < clock.at - began < 31.0
-    engine.ledger.append("resumed")
-    with pytest.raises(DeadlineError, match="what it made is left alone"):
-        perform(engine, [call("b", deadline=30.0, undo=None)])
 
 
 def test_the_time_between_a_kill_and_a_resumption_is_not_counted_against_a_call(tmp_path: Path) -> None:

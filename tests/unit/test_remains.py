@@ -81,7 +81,8 @@ def test_a_drill_whose_copy_stays_does_not_end_well_and_says_what_to_do(machines
     ended = finish(session)
     run = session.directory.id
     (left,) = ended.leftovers
-    assert f"stuck stays at RDS, where it is creating: 'dr cleanup {run}' tries again to remove it." in left
+    told = f"stuck stays at RDS, where it is being made (creating): 'dr cleanup {run}' tries again to remove it."
+    assert told in left
     assert seen(session.directory, machines) == [{"identifier": "stuck", "status": "creating"}]
     assert exit_code(ended) != 0
     assert not session.directory.sealed()

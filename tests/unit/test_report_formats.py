@@ -246,7 +246,8 @@ def test_no_name_can_steer_the_terminal_or_end_the_psql_argument() -> None:
 def test_json_has_the_form_of_verdict_json() -> None:
     read = json.loads(as_json(drill(), verdict()))
     assert list(read) == [
-        *("run", "drill", "target", "emulated", "verdict", "verified", "findings", "phases", "restored")
+        *("run", "drill", "target", "emulated", "verdict", "verified", "findings", "phases", "restored"),
+        "remains",
     ]
     assert (read["emulated"], read["verified"]) == ("RDS emulated", True)
     assert list(read["findings"][0]) == [
