@@ -5,15 +5,20 @@ Called by: the console script.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from dr import __version__
 from dr.cli.defects import noted
 from dr.cli.streams import Enduring, endure
-from dr.domain.errors import DrError
+from dr.config.place import OTHERS
+from dr.domain.errors import DrError, RefusedError
 from dr.host.signals import Interrupted, handling, interrupt
 
 COMMANDS = {
@@ -83,12 +88,37 @@ def _interrupted(by: BaseException | None) -> int:
     return by.code
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a disk without room says; of which file, it does not say."""
+
+
+def _on_disk(error: OSError) -> int:
+    """The exit code, once it is said that DR_HOME's disk, and not dr, is at fault; of any other error it is a defect.
+
+    What a command needs of DR_HOME is looked at before it begins: this is what came up later.
+    """
+    from dr.config.load import home
+
+    hint = "See to access and space, or set DR_HOME to another place."
+    with suppress(DrError, TypeError):
+        if error.errno in FULL:
+            click.echo(f"dr: A file cannot be written: {error.strerror}. {hint} {noted(error)}", err=True)
+            return DrError.exit_code
+        if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(home()):
+            what = os.fsdecode(error.filename)
+            click.echo(f"dr: {what} cannot be used: {error.strerror}. {hint} {noted(error)}", err=True)
+            return RefusedError.exit_code
+    click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
+    return DrError.exit_code
+
+
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
     out = endure()
+    given = os.umask(OTHERS)  # what dr writes, and whatever it starts, is its user's alone
     try:
         with handling(interrupt):
-            code = cli.main(standalone_mode=False)
+            code = cli.main(standalone_mode=False, obj=given)
     except DrError as error:
         click.echo(f"dr: {error}", err=True)
         code = error.exit_code
@@ -101,6 +131,8 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt as ended:
         code = _interrupted(ended)
+    except OSError as error:
+        code = _on_disk(error)
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
         click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
         code = 5

@@ -121,6 +121,18 @@ def print_plan(prepared: Prepared, output: str) -> None:
         click.echo(f"{'refused':>14}  {refusal}")
 
 
+def make_ready() -> None:
+    """See that DR_HOME can be written before anything is begun, and tell what of it others can read.
+
+    Raises UsageError, RefusedError.
+    """
+    from dr.config.load import home
+    from dr.config.place import make_ready as ready
+
+    for sentence in ready(home()):
+        click.echo(f"dr: {sentence}", err=True)
+
+
 def tell_unreadable() -> int:
     """Name each unfinished run that cannot be read, and is left out. Returns how many there are."""
     from dr.app.cleanup import unreadable

@@ -9,8 +9,12 @@ import traceback
 def noted(error: Exception) -> str:
     """Append the trace of a defect to a file that its user alone can read. Returns where it is, in a sentence."""
     from dr.config.load import home
+    from dr.domain.errors import DrError
 
-    path = home() / "defects.log"
+    try:
+        path = home() / "defects.log"
+    except DrError as failed:
+        return f"Its trace could not be written: {failed}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:

@@ -82,8 +82,9 @@ def run_drills(
     if not wanted:
         raise UsageError("No drill was named.", "Give names, or --all; 'dr drill list' lists them.")
     if junit is not None and not options["plan_only"]:
-        _check_writable(junit)
+        _check_writable(junit, ctx.obj)
     settings = common.settings()
+    common.make_ready()
     common.tell_unreadable()
     experiments = read_all(wanted, settings, options["target"])
     ran: list[tuple[Session, Outcome]] = []
@@ -166,12 +167,18 @@ def _print_json(ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> N
     click.echo(common.dumps(documents[0] if len(documents) == 1 else documents))
 
 
-def _check_writable(path: Path) -> None:
-    """Before a drill begins, and not after it. Raises UsageError."""
+def _check_writable(path: Path, umask: int | None) -> None:
+    """Before a drill begins, and not after it. ``umask``: the user's own, which a file of theirs is made with.
+
+    Raises UsageError.
+    """
     from dr.domain.errors import UsageError
 
     try:
+        new = not path.exists()
         path.touch()
+        if new and umask is not None:
+            path.chmod(0o666 & ~umask)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file for --junit.") from None
 

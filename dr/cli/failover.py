@@ -35,6 +35,7 @@ def failover(
     if promote is not None and not promote.strip():
         raise UsageError("--promote names no replica.", "Name one, or say --promote best.")
     settings = common.settings()
+    common.make_ready()
     common.tell_unreadable()
     limits = settings.objectives
     progress = common.Progress(limits.outage_promotion if promote else limits.outage_failover)

@@ -24,6 +24,7 @@ def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
     from dr.app.adopt import adopt as hand_over
 
+    common.make_ready()
     common.tell_unreadable()
     click.echo(hand_over(common.settings(), run, confirm))
 
@@ -42,6 +43,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     from dr.evidence.directory import find_run
 
     settings = common.settings()
+    common.make_ready()
     progress = common.Progress(settings.objectives.time_to_copy)
     try:
         chosen = unsealed(None if everything else target) if run is None else [find_run(home(), run)]
@@ -154,6 +156,7 @@ def baseline(target: str) -> None:
     """
     from dr.app.baseline import take
 
+    common.make_ready()
     common.tell_unreadable()
     click.echo(take(target))
 
@@ -166,6 +169,7 @@ def backups(target: str, output: str) -> None:
     from dr.app.survey import recovery_points
     from dr.report.words import moment
 
+    common.make_ready()
     points = recovery_points(common.settings(), target)
     if output == "json":
         import msgspec
@@ -189,6 +193,7 @@ def doctor(ctx: click.Context, target: str) -> None:
     from dr.app.survey import check
 
     worst = 0
+    common.make_ready()
     common.tell_unreadable()
     for name, problem in check(common.settings(), target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))

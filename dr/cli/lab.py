@@ -44,6 +44,8 @@ def up(patients: int, load: Path | None, single: bool) -> None:
     def baseline() -> None:
         take(LAB)
 
+    common.make_ready()
+
     with suppress(RefusedError), locked(LAB):  # a run that is under way on a lab that died ends by itself
         if not control.is_running():
             _tell_abandoned()
@@ -108,6 +110,7 @@ def down() -> None:
     from dr.config.load import LAB
     from dr.lab import control
 
+    common.make_ready()
     with locked(LAB):
         forget(LAB)
         was_there = control.down()

@@ -46,6 +46,7 @@ def restore(
     from dr.app.session import accept, locked
 
     settings = common.settings()
+    common.make_ready()
     common.tell_unreadable()
     prepared = _prepare(settings, target, options)
     for sentence in (*earlier_runs(prepared), *cautions(prepared.session.plan)):

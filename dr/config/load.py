@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from dr.config.model import Settings, Target
+from dr.config.place import check_entered
 from dr.domain.errors import RefusedError, UsageError
 from dr.evidence.decode import read_yaml
 
@@ -21,17 +22,17 @@ LAB = "lab"
 def home() -> Path:
     """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross.
 
-    Raises UsageError where DR_HOME is a file.
+    Raises UsageError where it is no directory, RefusedError where this user may not read and enter it.
     """
     named = os.environ.get("DR_HOME")
     if named:
         path = Path(named).expanduser().absolute()
-        if path.is_file():
-            raise UsageError(f"DR_HOME is {path}, which is a file.", "Name a directory, or unset it.")
-        return path
-    if os.geteuid() == 0:
-        return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/dr"))
-    return platformdirs.user_data_path("dr")
+    elif os.geteuid() == 0:
+        path = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/dr"))
+    else:
+        path = platformdirs.user_data_path("dr")
+    check_entered(path)
+    return path
 
 
 def lab_target_file() -> Path:
@@ -52,7 +53,7 @@ def find_target(settings: Settings, name: str) -> Target:
     if name in settings.targets:
         return settings.targets[name]
     if name == LAB:
-        if lab_target_file().exists():
+        if _published():
             return read_yaml(lab_target_file(), Target, UsageError)
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
     known = ", ".join(sorted({*settings.targets, LAB}))
@@ -61,7 +62,18 @@ def find_target(settings: Settings, name: str) -> Target:
 
 def there(settings: Settings, name: str) -> bool:
     """Whether there is a target ``name`` at the moment: a lab comes and goes."""
-    return name in settings.targets or (name == LAB and lab_target_file().exists())
+    return name in settings.targets or (name == LAB and _published())
+
+
+def _published() -> bool:
+    """Whether a lab may have published its target: also where that cannot be seen, so that reading it says why."""
+    try:
+        lab_target_file().stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def secret(reference: str) -> str:

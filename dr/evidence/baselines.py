@@ -18,7 +18,7 @@ import msgspec
 from dr.domain.errors import EvidenceError, ProviderError
 from dr.domain.model import Baseline
 from dr.evidence.decode import read_json
-from dr.evidence.files import write_atomically
+from dr.evidence.files import listed, write_atomically
 
 KEEP = 90
 """Baselines kept of one source: a snapshot is retained for 30 days (platform.md); a few may be taken in a day."""
@@ -76,14 +76,18 @@ class BaselineStore:
         """Write ``baseline``, replacing an earlier state of it, and prune what is beyond ``KEEP``."""
         path = self._source(baseline.source) / f"{_file_name(baseline.id)}.json"
         write_baseline(path, baseline)
-        for old in sorted(self._source(baseline.source).glob("*.json"))[:-KEEP]:
+        for old in self._files(baseline.source)[:-KEEP]:
             old.unlink(missing_ok=True)
         return path
 
     def load(self, source: str) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
         """The baselines of ``source``, oldest first, and a sentence for each file that is not one any more."""
         found, problems = [], []
-        for path in sorted(self._source(source).glob("*.json")):
+        try:
+            paths = self._files(source)
+        except EvidenceError as error:
+            return (), (str(error),)
+        for path in paths:
             try:
                 found.append(read_baseline(path))
             except EvidenceError as error:
@@ -93,6 +97,9 @@ class BaselineStore:
     def forget(self) -> None:
         """Remove all of a target that is gone."""
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _files(self, source: str) -> list[Path]:
+        return [path for path in listed(self._source(source)) if path.suffix == ".json" and path.name[0] != "."]
 
     def _source(self, source: str) -> Path:
         return self._directory / _file_name(source)

@@ -19,7 +19,7 @@ import msgspec
 from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
 from dr.evidence.decode import content, find_json, line_of, opened, read_json
-from dr.evidence.files import writable, write_atomically
+from dr.evidence.files import listed, writable, write_atomically
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
@@ -36,17 +36,9 @@ def runs(home: Path) -> tuple[RunDirectory, ...]:
 
     Raises RefusedError where they cannot be listed: then nobody knows whether there are any.
     """
-    place = home / "runs"
-    try:
-        names = sorted(os.listdir(place))
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise RefusedError(
-            f"The runs under {place} cannot be listed: {error.strerror}.",
-            "Make it a directory that you may read and enter, or set DR_HOME to another place.",
-        ) from None
-    return tuple(RunDirectory(place / name) for name in names if _may_be_there(place / name / "run.json"))
+    hint = "Make it a directory that you may read and enter, or set DR_HOME to another place."
+    found = listed(home / "runs", RefusedError, hint)
+    return tuple(RunDirectory(path) for path in found if _may_be_there(path / "run.json"))
 
 
 def _may_be_there(path: Path) -> bool:
@@ -173,7 +165,10 @@ class RunDirectory:
     def halt(self, because: str) -> None:
         """Tell the run to stop; every poll looks. Raises RefusedError where it cannot be told."""
         with self._writing("halt"):
-            write_atomically(self.path / "halt", because.encode())
+            try:
+                write_atomically(self.path / "halt", because.encode())
+            except OSError:
+                (self.path / "halt").touch()  # an empty one, for which a full disk may still have room, is one, too
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
@@ -264,8 +259,8 @@ class RunDirectory:
             record=self.record(),
             entries=entries,
             observations=self._observations(),
-            samples={s.path: s for s in map(load_samples, sorted(self.path.glob("samples-*.jsonl"))) if s is not None},
-            markers={m.path: m for m in map(load_markers, sorted(self.path.glob("markers-*.jsonl"))) if m is not None},
+            samples={s.path: s for s in map(load_samples, self._measured(MEASURED[0])) if s is not None},
+            markers={m.path: m for m in map(load_markers, self._measured(MEASURED[1])) if m is not None},
             problems=tuple(problems),
             journal=self._journal(),
         )
@@ -280,8 +275,11 @@ class RunDirectory:
 
     def _sealable(self) -> list[tuple[str, Path]]:
         named = [self.path / name for name in SEALED]
-        named += [path for pattern in MEASURED for path in sorted(self.path.glob(pattern))]
+        named += [path for pattern in MEASURED for path in self._measured(pattern)]
         return [(path.name, path) for path in named if path.exists()]
+
+    def _measured(self, pattern: str) -> list[Path]:
+        return [path for path in listed(self.path) if path.match(pattern)]
 
     def _broken_seals(self) -> Iterator[str]:
         if not self.sealed():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dr.domain.errors import DrError, EvidenceError
 from dr.evidence.decode import DEPTH
 
 WRAPPED = 8
@@ -30,6 +31,19 @@ def writable(value: Any, levels: int = DEPTH - WRAPPED) -> Any:
             return [writable(part, levels - 1) for part in value] if levels else None
         case _:
             return value
+
+
+def listed(directory: Path, error: type[DrError] = EvidenceError, hint: str = "") -> list[Path]:
+    """What is in ``directory``, by name; nothing where there is none. Raises ``error`` where it cannot be listed.
+
+    A glob takes a directory that may not be read for an empty one.
+    """
+    try:
+        return sorted(directory / name for name in os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    except OSError as failed:
+        raise error(f"{directory} cannot be listed: {failed.strerror}.", hint) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from dr.domain.errors import EvidenceError, RefusedError
-from dr.evidence.decode import find_json
+from dr.domain.errors import RefusedError
+from dr.evidence.decode import content, line_of
 from dr.host import locks
 from dr.lab.site import write_closed
 
@@ -51,12 +51,14 @@ class Presence(msgspec.Struct):
     """What a loaded dump lacked and the service needs."""
 
 
+PRESENCE = msgspec.json.Decoder(Presence)
+
+
 def read(directory: Path) -> Presence | None:
-    """What the daemon wrote last; None where there is nothing, or nothing whole."""
-    try:
-        return find_json(directory / "daemon.json", Presence)
-    except EvidenceError:
-        return None
+    """What the daemon wrote last; None where there is nothing, or nothing whole. Raises RefusedError: unreadable."""
+    hint = "Make it readable, or set DR_HOME to another place."
+    found = content(directory / "daemon.json", error=RefusedError, hint=hint)
+    return None if found is None else line_of(found, PRESENCE)
 
 
 def write(directory: Path, presence: Presence) -> None:
