@@ -43,6 +43,16 @@ def check_entered(path: Path) -> None:
         )
 
 
+def let_through(path: Path) -> None:
+    """Make the directory ``path`` and those above it, where they are not there. Nobody else may read them.
+
+    root's may be crossed by others: the servers of a lab then run under an account of their own. Raises OSError.
+    """
+    for missing in reversed([part for part in (path, *path.parents) if not part.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+        missing.chmod(0o711 if os.geteuid() == 0 else 0o700)  # whatever the umask is
+
+
 def make_ready(path: Path) -> tuple[str, ...]:
     """Make DR_HOME where it is not there, see that it can be written, and close what is open to others in it.
 
@@ -51,7 +61,7 @@ def make_ready(path: Path) -> tuple[str, ...]:
     """
     probe = path / f".probe.{os.getpid()}"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        let_through(path)
         with os.fdopen(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(bytes(ROOM))
             file.flush()

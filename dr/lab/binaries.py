@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dr.config.place import let_through
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 
 OLDEST = 14
@@ -195,6 +196,7 @@ def copy_wheel(package: Path, install: str, copy: Path) -> None:
     """Copy an install and its libraries, keeping their relative places: programs find both from their own."""
     libraries = package.with_name(f"{package.name}.libs")
     try:
+        let_through(copy.parent)
         if libraries.is_dir():
             shutil.copytree(libraries, copy.parent.with_name(libraries.name), dirs_exist_ok=True)
         half = copy.with_name(f"{copy.name}.half")

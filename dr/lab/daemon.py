@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from dr.config.load import home
+from dr.config.place import OTHERS
 from dr.domain.errors import DrError, RefusedError
 from dr.evidence.clock import SystemClock
 from dr.lab import presence
@@ -137,6 +138,7 @@ def main() -> int:
     parser.add_argument("--load", type=Path)
     parser.add_argument("--single", action="store_true")
     arguments = parser.parse_args()
+    os.umask(OTHERS)  # what it and all that it starts write holds patients' identifiers
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.single).run()
 

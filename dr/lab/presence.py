@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from dr.config.place import let_through
 from dr.domain.errors import RefusedError
 from dr.evidence.decode import content, line_of
 from dr.host import locks
@@ -98,5 +99,6 @@ def holding(path: Path, patience: float) -> Iterator[None]:
             f"Another process is bringing up or running the lab of {path.parent}: {holder}.", "Wait for it, or end it."
         )
 
+    let_through(path.parent)
     with locks.holding(path, "the lab", patience, refusal):
         yield

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trustme
 
+from dr.config.place import let_through
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.binaries import Binaries, blocked, find, unreachable
 from dr.ports import Clock
@@ -57,7 +58,7 @@ class Site:
     def make_directory(self, path: Path) -> Path:
         """A directory of the servers' account, closed to others. Raises RefusedError."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            let_through(path.parent)
             obstacle = blocked(path.parent, self.binaries.account)
             if obstacle is not None:
                 raise unreachable(obstacle, self.binaries.account)
@@ -87,7 +88,7 @@ def open_site(directory: Path, clock: Clock, choice: str | None = None) -> Site:
         raise unreachable(obstacle, binaries.account)
     site = Site(directory, binaries, clock)
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        let_through(directory)
         if not site.ca.exists():
             make_certificates(site)
         if not site._password.exists():

@@ -179,11 +179,11 @@ def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab) -> N
     (half / "run.json").write_bytes(record[: len(record) // 2])
     try:
         for command in ("verify", "report", "cleanup"):
-            assert f"{half}/run.json cannot be read" in lab.dr(command, half.name, code=4).stderr
+            assert f"{half}/run.json, line" in lab.dr(command, half.name, code=4).stderr
         history = json.loads(lab.dr("history", "--output", "json", code=0).stdout)
         assert {row["run"]: row["verdict"] for row in history}[half.name] == "unreadable"
-        lab.dr("cleanup", "--all", code=0)
-        lab.dr("drill", "run", "rds-pitr", "--plan", code=0)
+        assert f"Run {half.name} is left out" in lab.dr("cleanup", "--all", code=4).stderr
+        assert f"Run {half.name} is left out" in lab.dr("drill", "run", "rds-pitr", "--plan", code=0).stderr
     finally:
         shutil.rmtree(half)
 
@@ -381,3 +381,18 @@ def test_drills_are_listed_and_shown(lab: Lab) -> None:
     listed: list[dict[str, Any]] = json.loads(lab.dr("drill", "list", "--output", "json", code=0).stdout)
     assert {drill["name"] for drill in listed} >= set(DRILLS)
     assert "runbooks/rds-pitr.md" in lab.dr("drill", "show", "rds-pitr", code=0).stdout
+
+
+def test_after_all_this_nobody_else_can_read_what_is_in_dr_home(lab: Lab) -> None:
+    """But the lab's public certificate, and a PostgreSQL that was copied there, which its servers' account reads."""
+    public = (lab.home / "lab" / "ca.pem", lab.home / "lab" / "postgresql")
+    readable, seen = [], set()
+    for place, directories, files in os.walk(lab.home):
+        for path in (Path(place) / name for name in (*directories, *files)):
+            seen.add(path.name)
+            if path not in public and not path.is_symlink() and path.lstat().st_mode & 0o066:
+                readable.append(path)
+        directories[:] = [name for name in directories if (Path(place) / name).stat().st_mode & 0o011]
+        directories[:] = [name for name in directories if Path(place) / name not in public]
+    assert readable == []
+    assert seen >= {"service.log", "daemon.log", "rds.json", "ca.pem", "runs"}

@@ -152,7 +152,7 @@ def test_runs_that_cannot_be_listed_are_never_no_runs(harm: Callable[[Path], Non
 def test_a_dr_home_that_cannot_be_written_is_said_before_anything_is_begun(home: Path) -> None:
     shutil.rmtree(home / "runs")
     home.chmod(0o500)
-    assert as_user(["touch", str(home / "x")], home).returncode != 0, "the mode binds whoever runs the commands"
+    assert as_user(["touch", str(home / "x")], home).returncode != 0, "modes bind who runs them"
     for words, code, out, err, error in every(CHANGING, home):
         if words.startswith(("adopt", "restore --resume")):
             assert code in (2, 3), words

@@ -33,7 +33,7 @@ class Log:
     """network.jsonl: a line for each event, with the monotonic clock in nanoseconds, written before it is answered."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def tell(self, event: str, link: str, **more: object) -> None:
         line = {"monotonic_ns": time.monotonic_ns(), "event": event, "link": link, **more}

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dr.config.place import let_through
 from dr.domain.errors import RefusedError
 from dr.lab.network.control import Network
 from dr.lab.network.link import Mode
@@ -69,7 +70,7 @@ class Wires:
     def _open(self, wire: Wire, address: str, backend: str) -> Wire:
         with self._lock:
             if not self._started:
-                place(self._site).mkdir(mode=0o755, exist_ok=True)
+                let_through(place(self._site))
                 self.network.start()
                 self._started = True
             self.network.open(wire.name, address, backend)
