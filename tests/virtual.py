@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dr.domain.errors import DrError
-from dr.domain.model import Call, Facts, Observation, Progress, Request, Resource, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, Resource, RunIdentity, Stamp, Verb
 
 
 class VirtualClock:
@@ -73,8 +73,14 @@ class Scripted:
 
 def call(name: str, **changes: Any) -> Call:
     """A call that makes ``name`` and whose undo removes it."""
-    undo = Call(f"undo-{name}", "restore", "unwind", "scripted", "remove", {"what": name}, (name,), deadline=60.0)
-    fields: dict[str, Any] = {"undo": undo, "touches": (name,), "until": "made", "deadline": 600.0}
+    undo = Call(
+        *(f"undo-{name}", "restore", "unwind", "scripted", "remove", {"what": name}),
+        effect=Effect.CHANGES,
+        touches=(name,),
+        deadline=60.0,
+    )
+    fields: dict[str, Any] = {"undo": undo, "effect": Effect.MAKES, "makes": (name,)}
+    fields |= {"until": "made", "deadline": 600.0}
     return Call(
         name,
         **{"verb": "1-restore", "phase": "restore", "driver": "scripted", "operation": "make", **fields, **changes},

@@ -29,7 +29,7 @@ from dr.app.signals import halting
 from dr.config.load import home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, HaltedError, RefusedError, UsageError
-from dr.domain.model import Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
+from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.evidence.decode import OBJECT, line_of
 from dr.evidence.directory import find_run
 from dr.judge.verdict import RESTORE, restored_by
@@ -236,6 +236,6 @@ def unjudged(session: Session, failed: Exception, earlier: DrError | None) -> Ou
 
 def _begun(session: Session) -> bool:
     """Whether the run changed anything, or may have: one whose credentials expire while it waits has."""
-    changing = {call.id for call in session.plan.calls if call.touches}
+    changing = {call.id for call in session.plan.calls if call.effect is not Effect.READS}
     entries = [entry for entry in session.engine.ledger.entries() if entry.call in changing]
     return any(entry.kind == "effect" or entry.data.get("begun") for entry in entries)

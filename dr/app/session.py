@@ -19,12 +19,13 @@ from importlib.metadata import version
 from dr import __version__, wiring
 from dr.app import earlier
 from dr.app.ending import pronounce
+from dr.app.looking import look
 from dr.app.needs import needs
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Call, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
 from dr.drivers import process
 from dr.engine.guard import Consent, guard
@@ -96,7 +97,7 @@ class Session:
         """What the run made, or may have made when it was killed, and has not undone."""
         state = self.engine.ledger.state()
         return tuple(
-            name for call in self.plan.calls if call.restoration and call.id in state.began for name in call.touches
+            name for call in self.plan.calls if call.restoration and call.id in state.began for name in call.makes
         )
 
     def done(self) -> bool:
@@ -138,7 +139,8 @@ class Prepared:
         """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
         planned, target = self.session.plan, self.session.context.target
         lacking = tuple(what for _, what in needs(target, planned.request.verbs) if what)
-        return (*guard(planned, target, self.facts, consent), *lacking)
+        begun = frozenset(self.session.engine.ledger.state().began)
+        return (*guard(planned, target, self.facts, consent, begun), *lacking)
 
 
 def request_digest(target: str, verbs: tuple[Verb, ...]) -> str:
@@ -225,7 +227,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
     context = context_of(settings, request.target, _new_run(began))
     verbs = [verb.name for verb in request.verbs]
     drivers = wiring.drivers(context, verbs)
-    facts = _look(drivers, request)
+    facts = look(drivers, request)
     elsewhere = _tagged(request, facts)
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
@@ -258,7 +260,7 @@ def _standing(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepar
     """A run of this machine and what there is now, whether it may go on or not. Raises RefusedError."""
     session = attach(settings, directory, tell)
     _check_resumable(session)
-    return Prepared(session, _look(session.providers, session.plan.request), None)
+    return Prepared(session, look(session.providers, session.plan.request), None)
 
 
 def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str = "") -> Session:
@@ -323,14 +325,15 @@ def _under_way(session: Session) -> bool:
     return any(
         now - state.began[call.id] < (longest if call.id in state.effects else call.deadline)
         for call in session.plan.calls
-        if call.takes_over and call.id in state.began
+        if call.effect is Effect.TAKES_OVER and call.id in state.began
     )
 
 
 def _past(session: Session) -> str:
     """When a run that nobody finished made another server the source, in words; "" where it did not, or just now."""
     state = session.engine.ledger.state()
-    taken = [state.began[call.id] for call in session.plan.calls if call.takes_over and call.id in state.began]
+    over = [call.id for call in session.plan.calls if call.effect is Effect.TAKES_OVER]
+    taken = [state.began[name] for name in over if name in state.began]
     if not taken or _under_way(session):
         return ""
     return f"Run {session.directory.id}, which failed over at {moment(min(taken))}, was never finished."
@@ -369,19 +372,6 @@ def _tagged(request: Request, facts: Facts) -> Resource | None:
         if begun and is_run(run) and run not in lost and not RunDirectory(home() / "runs" / run).sealed():
             return resource
     return None
-
-
-def _look(by_name: Mapping[str, Provider], request: Request) -> Facts:
-    """What all drivers see, as one."""
-    seen = [provider.look(request) for provider in by_name.values()]
-    return Facts(
-        at=seen[0].at,
-        account=next((facts.account for facts in seen if facts.account), ""),
-        region=next((facts.region for facts in seen if facts.region), ""),
-        resources=tuple(resource for facts in seen for resource in facts.resources),
-        points=tuple(point for facts in seen for point in facts.points),
-        extra={key: value for facts in seen for key, value in facts.extra.items()},
-    )
 
 
 def _new_run(began: Stamp) -> str:

@@ -87,12 +87,13 @@ def consent(prepared: Prepared, yes: bool, confirm: str) -> Consent:
 
 
 def show_plan(prepared: Prepared, err: bool = False) -> None:
-    """The planned calls, one a line, with what each touches, awaits and how it is undone; then what --set asked for."""
+    """The planned calls, one a line: what each makes, touches and awaits, and its undo; then what --set asked for."""
     for call in prepared.session.plan.calls:
-        touches = f" touches {', '.join(call.touches)}" if call.touches else ""
+        does = f" makes {', '.join(call.makes)}" if call.makes else ""
+        does += f" touches {', '.join(call.touches)}" if call.touches else ""
         until = f" until {call.until} (at most {call.deadline:.0f} s)" if call.until else ""
         undo = f"; undone by {call.undo.operation}" if call.undo else ""
-        click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{touches}{until}{undo}", err=err)
+        click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{does}{until}{undo}", err=err)
     for verb in prepared.session.plan.request.verbs:
         for name, value in verb.args.get("set", {}).items():
             click.echo(f"{'set':>14}  {name} to {json.dumps(value)}, instead of the source's", err=err)

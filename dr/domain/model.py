@@ -30,6 +30,20 @@ class Grant(StrEnum):
     """The whole target may be broken; only a target on loopback can be disposable."""
 
 
+class Effect(StrEnum):
+    """What a call does to what exists. Whoever proposes a call states it, and the guard lets pass what it knows."""
+
+    READS = "reads"
+    """Nothing is changed by it."""
+    MAKES = "makes"
+    """It makes what was not there before: an instance, a process, a table or rows of the harness's own."""
+    CHANGES = "changes"
+    FAULT = "fault"
+    """It breaks something, and is always undone; ``--keep`` never spares it."""
+    TAKES_OVER = "takes-over"
+    """It makes another server the source, or leads users to one."""
+
+
 class Purpose(StrEnum):
     """Why a restoration was made: a drill's copy is removed at the end, an on-call restore's is kept."""
 
@@ -76,6 +90,7 @@ class Resource:
     """Something that exists at the provider. ``kind`` is "instance"; ``attributes`` are the provider's own names.
 
     ``remedy``: what a person does about it where its status leads nowhere, so that nobody waits for it; else "".
+    ``replica_of``: the identifier of what it replicates from, as the provider has it; else "".
     """
 
     kind: str
@@ -84,6 +99,7 @@ class Resource:
     tags: Mapping[str, str]
     attributes: Mapping[str, Any]
     remedy: str = ""
+    replica_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,10 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The present state, read once before planning."""
+    """The present state, read once before planning.
+
+    ``account`` and ``region`` are stated by whoever observed them, and are "" of anybody else.
+    """
 
     at: float
     account: str
@@ -112,6 +131,11 @@ class Facts:
     points: tuple[RecoveryPoint, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What a driver read that is neither: the stored profile of a source that is gone, say."""
+
+    @property
+    def where(self) -> str:
+        """Region and account, for people."""
+        return f"{self.region or 'the region'} (account {self.account})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +155,9 @@ class Call:
 
     ``args`` hold no secret, only references ("env:NAME", "file:PATH"), and may hold "${CALL.KEY}", which ``perform``
     fills from the result of an earlier call's effect in the ledger.
-    ``touches``: the identifiers that this call changes; guards compare them with what the run may touch.
+    ``effect`` is what it does to what it ``touches``, which exists, and ``makes`` names what is there by it alone. Both
+    are names (``dr.domain.names``); while it is proposed ``touches`` may hold "${CALL.identifier}", in whose place
+    ``plan`` puts what that call makes, or else touches. The guard lets pass what a run may touch and make.
     ``undo``: the call that reverses this one; None where there is nothing to reverse.
     ``deadline``: seconds from the first apply to the end of polling.
     ``volatile``: what it makes dies with the machine or the session (a process): a resumed run undoes and repeats it.
@@ -143,18 +169,15 @@ class Call:
     driver: str
     operation: str
     args: Mapping[str, Any] = field(default_factory=dict)
+    effect: Effect = field(kw_only=True)
     touches: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
     undo: Call | None = None
     until: str = ""
     deadline: float = 60.0
     volatile: bool = False
-    fault: bool = False
-    """A fault is always undone; ``--keep`` never spares it."""
     restoration: bool = False
     """It makes a restoration, which ``--keep`` spares."""
-    takes_over: bool = False
-    """It makes another server the source, or leads users to one, and cannot be undone: on call it may touch the source
-    itself; a drill does it to what the run made, or on a disposable target."""
 
 
 @dataclass(frozen=True, slots=True)

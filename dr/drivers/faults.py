@@ -19,7 +19,7 @@ import msgspec
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Progress, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
 from dr.drivers.arguments import check_arguments
 from dr.drivers.postgres_source import status_of
 from dr.drivers.rds_promotion import ON_A_COPY
@@ -103,11 +103,11 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
         driver=DRIVER,
         operation="put-in",
         args={"fault": kind.fault, "arguments": put_in},
+        effect=Effect.FAULT,
         touches=tuple(where.values()),
         undo=_taking_out(f"undo-{name}", verb, kind, where),
         until="the fault is in",
         deadline=COMMAND_SECONDS,
-        fault=True,
     )
     return (call,)
 
@@ -169,6 +169,7 @@ def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Ca
             "arguments": {**where, **kind.undo},
             "shows": kind.shows if remedy else "",
         },
+        effect=Effect.CHANGES,
         touches=tuple(where.values()),
         until="the fault is out",
         deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
@@ -195,8 +196,7 @@ class FaultsProvider:
         self._status = status
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        target = self._context.target
-        return Facts(self._context.clock.now().at, target.account, target.region)
+        return Facts(self._context.clock.now().at, "", "")
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         propose = propose_remedy if verb.name == "remedy" else propose_disaster

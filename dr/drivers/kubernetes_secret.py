@@ -17,6 +17,7 @@ from typing import Any
 
 from dr.config.model import SecretConfig
 from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.names import cluster_secret
 from dr.drivers import database_url
 from dr.drivers.moving import Place
 
@@ -38,7 +39,7 @@ class Secret:
 
     @property
     def name(self) -> str:
-        return f"Secret {self._config.namespace}/{self._config.name}"
+        return cluster_secret(self._config.namespace, self._config.name)
 
     def present(self) -> Place:
         """Raises RefusedError where the Secret names no single host that can be replaced."""

@@ -19,8 +19,10 @@ from typing import Any
 from dr.config.context import Context
 from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import same
+from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import markers, predictions, same
+from dr.domain.names import process as process_of
+from dr.domain.names import service as service_of
 from dr.drivers import process
 from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import Histograms, between, histograms
@@ -34,6 +36,8 @@ from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
 WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
+SERVED = "${serve.url}"
+"""Where the service is that a run has put on its copy."""
 LONGEST = 86_400
 """Seconds that a path is measured at most; what is no number is not below it."""
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
@@ -49,8 +53,7 @@ class MeasuringProvider:
         self._context = context
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        target = self._context.target
-        return Facts(self._context.clock.now().at, target.account, target.region)
+        return Facts(self._context.clock.now().at, "", "")
 
     def confirm_identity(self) -> None:
         """Nothing to compare: markers go to the endpoint that the pinned account named, over verified TLS."""
@@ -81,7 +84,7 @@ class MeasuringProvider:
             self._check_grant()
         if path not in (SOURCE, RESTORED) and not url:
             raise UsageError(f"Where path {path!r} is served is not known.", "Give measure a url.")
-        url = url or (service.url if path == SOURCE else "${serve.url}")
+        url = url or (service.url if path == SOURCE else SERVED)
         if not url.startswith("${"):
             endpoint(url)  # refused now, and not when the run is under way
         return url
@@ -107,8 +110,12 @@ class MeasuringProvider:
         suffix = "" if path == SOURCE else f"-{path}"
         # Past the pooler, whose connections may lead to a server that was given up.
         args = {"login": self._direct(facts), "run_id": run.id, "path": path}
+        written = markers(self._context.target.instance, path)
         drop = Call(
-            f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args, deadline=TABLE_DEADLINE
+            *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
+            effect=Effect.CHANGES,
+            touches=(written,),
+            deadline=TABLE_DEADLINE,
         )
         table = Call(
             f"marker-table{suffix}",
@@ -117,6 +124,8 @@ class MeasuringProvider:
             "measuring",
             "create",
             args,
+            effect=Effect.MAKES,
+            makes=(written,),
             undo=drop,
             deadline=TABLE_DEADLINE,
         )
@@ -133,6 +142,9 @@ class MeasuringProvider:
                 "rate": meter.markers,
                 "timeout": meter.timeout,
             },
+            effect=Effect.MAKES,
+            touches=(written,),
+            makes=(process_of(f"mark-{path}"),),
             undo=self._stopping(verb, f"mark-{path}"),
             until="the first marker acknowledged",
             deadline=START_DEADLINE,
@@ -149,6 +161,8 @@ class MeasuringProvider:
             driver="measuring",
             operation="read",
             args={"path": READS, "logins": self._reading_from(facts), "rate": meter.rate, "timeout": meter.timeout},
+            effect=Effect.MAKES,
+            makes=(process_of(f"measure-{READS}"),),
             undo=self._stopping(verb, f"measure-{READS}"),
             until="the first query answered or given up",
             deadline=START_DEADLINE,
@@ -217,7 +231,11 @@ class MeasuringProvider:
         return replace(call, args={**call.args, "patience": patience}, deadline=call.deadline + patience)
 
     def _probing(self, verb: Verb, path: str, url: str) -> Call:
+        """Each answer is a row of the database that is behind ``url``."""
         meter = self._context.settings.meter
+        of_source = url == self._service().url
+        asked = process_of("serve") if url == SERVED else service_of(url)
+        written = (predictions(self._context.target.instance),) if of_source else ()
         return Call(
             id=f"measure-{path}",
             verb=verb.name,
@@ -225,6 +243,9 @@ class MeasuringProvider:
             driver="measuring",
             operation="probe",
             args={"path": path, "url": url, "rate": meter.rate, "timeout": meter.timeout},
+            effect=Effect.MAKES,
+            touches=() if of_source else (asked,),
+            makes=(process_of(f"measure-{path}"), *written),
             undo=self._stopping(verb, f"measure-{path}"),
             until="the first probe answered or given up",
             deadline=START_DEADLINE,
@@ -232,7 +253,12 @@ class MeasuringProvider:
         )
 
     def _stopping(self, verb: Verb, of: str) -> Call:
-        return Call(f"stop-{of}", verb.name, "unwind", "measuring", "stop", {"of": of}, deadline=STOP_DEADLINE)
+        return Call(
+            *(f"stop-{of}", verb.name, "unwind", "measuring", "stop", {"of": of}),
+            effect=Effect.CHANGES,
+            touches=(process_of(of),),
+            deadline=STOP_DEADLINE,
+        )
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         match call.operation:
@@ -423,6 +449,7 @@ def _settling(verb: Verb, path: str, url: str, seconds: float) -> Call:
         driver="measuring",
         operation="settle",
         args={"path": path, "url": url, "seconds": seconds},
+        effect=Effect.READS,
         until=f"{seconds:g} s measured",
         deadline=seconds * 2 + START_DEADLINE,
     )

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Call, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.names import cluster_secret, pooler_entry
 from dr.drivers.arguments import check_arguments
 
 DRIVER = "moving"
@@ -77,9 +78,8 @@ class MovingProvider:
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
         """Where clients are led now: ``extra`` has it as "led", by what leads."""
-        target = self._context.target
         led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
-        return Facts(self._context.clock.now().at, target.account, target.region, extra={"led": led})
+        return Facts(self._context.clock.now().at, "", "", extra={"led": led})
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies PgBouncer, and the target's kubeconfig names the cluster."""
@@ -102,8 +102,8 @@ class MovingProvider:
     def _name(self, kind: str) -> str:
         target = self._context.target
         if kind == POOLER and target.pooler is not None:
-            return f"PgBouncer's entry {target.pooler.entry}"
-        return f"Secret {target.secret.namespace}/{target.secret.name}" if target.secret is not None else kind
+            return pooler_entry(target.pooler.entry)
+        return cluster_secret(target.secret.namespace, target.secret.name) if target.secret is not None else kind
 
     def _call(self, kind: str, name: str, before: Mapping[str, Any], to: Mapping[str, Any], run: RunIdentity) -> Call:
         back = Call(
@@ -113,10 +113,10 @@ class MovingProvider:
             driver=DRIVER,
             operation=f"lead-{kind}",
             args={"to": dict(before), "before": None},
+            effect=Effect.TAKES_OVER,
             touches=(name,),
             until="clients are led back",
             deadline=DEADLINE,
-            takes_over=True,
         )
         return Call(
             id=f"move-{kind}",
@@ -125,11 +125,11 @@ class MovingProvider:
             driver=DRIVER,
             operation=f"lead-{kind}",
             args={"to": dict(to), "before": dict(before)},
+            effect=Effect.TAKES_OVER,
             touches=(name,),
             undo=back if run.purpose is Purpose.DRILL else None,
             until="clients are led to the promoted replica",
             deadline=DEADLINE,
-            takes_over=True,
         )
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:

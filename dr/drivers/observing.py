@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import same
+from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import markers, same
 from dr.drivers.arguments import check_arguments
 from dr.drivers.asking import get
 from dr.drivers.faults import run_command
@@ -61,7 +62,7 @@ class ObservingProvider:
         }
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._now(), self._target.account, self._target.region)
+        return Facts(self._now(), "", "")
 
     def confirm_identity(self) -> None:
         """Nothing to compare: TLS verifies the database, and RDS's driver the account that named it."""
@@ -93,7 +94,13 @@ class ObservingProvider:
         if not promoted:  # where a replica had to be promoted, the primary is lost for good
             wanted["old-primary"] = wanted["markers"]
         wanted["prometheus"] = {}
-        return tuple(_call(verb, what, f"observe-{what}", "verify", args) for what, args in wanted.items())
+        calls = [_call(verb, what, f"observe-{what}", "verify", args) for what, args in wanted.items()]
+        return tuple(self._attempting(call) if call.operation == "old-primary" else call for call in calls)
+
+    def _attempting(self, call: Call) -> Call:
+        """The write is attempted in the first of the tables; without one there is none."""
+        tables = [markers(self._target.instance, path) for path in call.args["tables"]]
+        return replace(call, effect=Effect.CHANGES, touches=tuple(tables[:1])) if tables else call
 
     # -- doing
 
@@ -256,4 +263,4 @@ def _names(paths: object) -> bool:
 
 def _call(verb: Verb, what: str, id: str, phase: str, args: Mapping[str, Any]) -> Call:
     until, deadline = f"{what} observed", PATIENCE + ASK_SECONDS
-    return Call(id, verb.name, phase, DRIVER, what, args, until=until, deadline=deadline)
+    return Call(*(id, verb.name, phase, DRIVER, what, args), effect=Effect.READS, until=until, deadline=deadline)

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from dr.config.model import PoolerConfig
 from dr.domain.errors import DrError, RefusedError
+from dr.domain.names import pooler_entry
 from dr.drivers.moving import Place
 from dr.drivers.pgbouncer_console import Console, shown
 
@@ -38,7 +39,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        return f"PgBouncer's entry {self._config.entry}"
+        return pooler_entry(self._config.entry)
 
     def present(self) -> Place:
         return place(self._read(), self._config.entry)

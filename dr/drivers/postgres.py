@@ -6,12 +6,12 @@ Called by: ``dr.wiring``, which makes one for each target, and the engine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
 from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.names import inside, predictions
 from dr.drivers import postgres_victims
 from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import ask_golden
@@ -81,7 +81,7 @@ class PostgresProvider:
             case "baseline":
                 return self._propose_baseline(verb, facts, run)
             case "declare":
-                return (Call("declare", verb.name, "disaster", "postgres", "declare"),)
+                return (Call("declare", verb.name, "disaster", "postgres", "declare", effect=Effect.READS),)
             case "disaster":
                 return self._propose_disaster(verb, facts, run)
             case "examine":
@@ -90,10 +90,15 @@ class PostgresProvider:
 
     def _propose_baseline(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
-        table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
-        undo = _drop_call("plant-victims-undo", args, table)
+        table = self._victims(run)
+        asks = self._target.service is not None and bool(self._target.service.requests)
         return (
-            Call("plant-victims", verb.name, "prepare", "postgres", "plant-victims", args, (table,), undo),
+            Call(
+                *("plant-victims", verb.name, "prepare", "postgres", "plant-victims", args),
+                effect=Effect.MAKES,
+                makes=(table,),
+                undo=_drop_call("plant-victims-undo", args, table),
+            ),
             Call(
                 "take-baseline",
                 verb.name,
@@ -101,6 +106,8 @@ class PostgresProvider:
                 "postgres",
                 "take-baseline",
                 args,
+                effect=Effect.MAKES if asks else Effect.READS,
+                makes=(predictions(self._target.instance),) if asks else (),
                 until="every table is summed",
                 deadline=READ_SECONDS,
             ),
@@ -110,10 +117,21 @@ class PostgresProvider:
         if verb.args.get("kind", "rows") != "rows":
             return propose_disaster(self._target, verb)
         args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
-        table = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
-        vanish = Call("vanish", verb.name, "disaster", "postgres", "vanish", args, (table,), fault=True)
-        undo = _drop_call("vanish-undo", args, table)
-        return (replace(vanish, undo=undo, until="the victims are deleted", deadline=READ_SECONDS),)
+        table = self._victims(run)
+        return (
+            Call(
+                *("vanish", verb.name, "disaster", "postgres", "vanish", args),
+                effect=Effect.FAULT,
+                touches=(table,),
+                undo=_drop_call("vanish-undo", args, table),
+                until="the victims are deleted",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _victims(self, run: RunIdentity) -> str:
+        """The name of the run's table of victims, for the guard."""
+        return inside(self._target.instance, f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}")
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         self._check_password(facts, run)
@@ -129,6 +147,7 @@ class PostgresProvider:
                 "postgres",
                 "examine",
                 args,
+                effect=Effect.READS,
                 until="every examination is done",
                 deadline=READ_SECONDS,
             ),
@@ -259,4 +278,4 @@ def _has_amcheck(connection: Connection) -> bool:
 
 
 def _drop_call(name: str, args: Mapping[str, Any], table: str) -> Call:
-    return Call(name, "undo", "unwind", "postgres", "drop-victims", args, (table,))
+    return Call(name, "undo", "unwind", "postgres", "drop-victims", args, effect=Effect.CHANGES, touches=(table,))

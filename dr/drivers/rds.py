@@ -15,6 +15,7 @@ from dr.config.load import secret
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.names import same
+from dr.domain.tags import ours
 from dr.drivers import rds_failover, rds_look, rds_promotion, rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.postgres_replicas import Servers
@@ -170,7 +171,7 @@ class RdsProvider:
         extra: dict[str, Any] = {} if source is not None else {"profile": self._profile()}
         if source is not None and any(verb.name in rds_failover.VERBS for verb in request.verbs):
             extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
-        return Facts(at, self._account, rds_look.region(found) or self._client.region, found, points, extra)
+        return Facts(at, self._account, rds_look.region(found, points), found, points, extra)
 
     def _pins(self) -> dict[str, str]:
         return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}
@@ -214,7 +215,7 @@ class RdsProvider:
         """Continue what an earlier attempt made. What it took as its recovery point stands in its tags."""
         run, digest = str(args["tags"]["dr:run"]), str(args["tags"]["dr:request"])
         drill = args["tags"]["dr:purpose"] == Purpose.DRILL
-        if not rds_restore.ours(found.tags, run, "" if drill else digest):
+        if not ours(found.tags, run, "" if drill else digest):
             raise RefusedError(
                 f"An instance {found.identifier} exists already, and somebody else made it "
                 f"(run {found.tags.get('dr:run', 'none')}).",

@@ -80,11 +80,6 @@ class RdsClient:
         """What is talked to, for people."""
         return f"{self._target.endpoint or 'AWS'} in {self._target.region}"
 
-    @property
-    def region(self) -> str:
-        """The region that calls go to, as the client itself has it. Raises RefusedError, UsageError."""
-        return str(self._client("rds").meta.region_name)
-
     def account(self) -> str:
         """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
         answer = self._call("sts", "GetCallerIdentity", {}, ())

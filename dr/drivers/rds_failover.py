@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_points import iso
 
@@ -115,10 +115,10 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
                 "since": since,
                 "known": [event for event in told if event[0] >= since],
             },
+            effect=Effect.TAKES_OVER if forced else Effect.READS,
             touches=(found.identifier,) if forced else (),
             until="failed over and available",
             deadline=max(_LEAST_DEADLINE, 5 * objective),
-            takes_over=forced,
         ),
     )
 
@@ -138,7 +138,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
     found = next((one for one in facts.resources if one.identifier.lower() == name.lower()), None)
     if found is None:
         raise RefusedError(
-            f"There is no instance {name} in {facts.region} (account {facts.account}).",
+            f"There is no instance {name} in {facts.where}.",
             "Check the target's instance, region and account.",
         )
     return found

@@ -19,6 +19,9 @@ _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreate
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
 
 
+_ARNS = ("DBInstanceArn", "DBSnapshotArn", "DBInstanceAutomatedBackupsArn")
+
+
 def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
     """All instances in the account and region. Raises RefusedError where the endpoint serves another region."""
     found = tuple(resource(row) for row in client.pages("DescribeDBInstances", "DBInstances", {}))
@@ -32,17 +35,20 @@ def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
     return found
 
 
-def region(instances: Iterable[Resource]) -> str:
-    """The region that instances say they are in; "" of none."""
-    arns = (str(one.attributes.get("DBInstanceArn", "")).split(":") for one in instances)
+def region(instances: Iterable[Resource], points: Iterable[RecoveryPoint]) -> str:
+    """The region that RDS showed by the names of what is there; "" where nothing is: what a client is set to is no
+    observation."""
+    known = [*(one.attributes for one in instances), *(point.attributes for point in points)]
+    arns = (str(one.get(name, "")).split(":") for one in known for name in _ARNS)
     return next((arn[3] for arn in arns if len(arn) > 4), "")
 
 
 def resource(row: Mapping[str, Any]) -> Resource:
-    """An instance as its description has it."""
+    """An instance as its description has it. The source of a replica in another region is named by its ARN."""
     status = row.get("DBInstanceStatus", "")
     stuck = remedy(status) if classify(status) is State.FAILED else ""
-    return Resource("instance", row["DBInstanceIdentifier"], status, tags(row), row, stuck)
+    source = str(row.get("ReadReplicaSourceDBInstanceIdentifier") or "")
+    return Resource("instance", row["DBInstanceIdentifier"], status, tags(row), row, stuck, source)
 
 
 def named_snapshot(request: Request) -> str:

@@ -77,7 +77,7 @@ def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: 
     own = [p for p in snapshots if same(p.source, source) and p.status == "available"]
     if not own:
         raise RefusedError(
-            f"There is no available snapshot of {source} in {facts.region} (account {facts.account}).",
+            f"There is no available snapshot of {source} in {facts.where}.",
             "Check the target's instance and region, or restore a time: --latest.",
         )
     automated_first = purpose is Purpose.DRILL
@@ -90,7 +90,7 @@ def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> Recovery
         if wanted in (point.identifier.lower(), str(point.attributes.get("DBSnapshotArn", "")).lower()):
             return point
     raise RefusedError(
-        f"There is no snapshot {asked!r} in {facts.region} (account {facts.account}).",
+        f"There is no snapshot {asked!r} in {facts.where}.",
         "'dr backups' lists what can be restored; a shared snapshot is named by its ARN.",
     )
 
@@ -104,7 +104,7 @@ def _time(asked: Any, source: str, facts: Facts) -> Choice:
     windows = [p for p in facts.points if p.kind == "window" and (p.earliest or 0.0) <= (p.covers or -1.0)]
     if not windows:
         raise RefusedError(
-            f"{source} has no automated backups in {facts.region} (account {facts.account}): no time can be restored.",
+            f"{source} has no automated backups in {facts.where}: no time can be restored.",
             "Check the target's instance and region, or restore a snapshot: --latest-snapshot.",
         )
     live = next((p for p in windows if p.status == "active"), None)

@@ -13,7 +13,8 @@ from typing import Any
 
 from dr.config.model import Target
 from dr.domain.errors import RefusedError
-from dr.domain.model import Call, Facts, Grant, Purpose, Resource, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
+from dr.domain.names import same
 from dr.drivers import rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.arguments import check_arguments
@@ -27,6 +28,7 @@ BACKUP = "DescribeDBSnapshots"
 REPLICATE = "CreateDBInstanceReadReplica"
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {"lag": (), "promote": ("replica", "copy"), "rebuild": ("copy",)}
 VERBS = tuple(_ARGUMENTS)
+PROMOTED = "${promote.identifier}"
 ON_A_COPY = "'dr drill run db-replica-promotion-copy' promotes a replica of a copy that it makes."
 
 OF_A_REPLICA = frozenset(
@@ -112,13 +114,8 @@ def lsn(number: int | None) -> str:
 
 def replicas_of(source: str, facts: Facts) -> tuple[Resource, ...]:
     """The read replicas of ``source`` in its region, by name."""
-    found = [one for one in facts.resources if source_of(one).lower() == source.lower()]
+    found = [one for one in facts.resources if same(one.replica_of, source)]
     return tuple(sorted(found, key=lambda one: one.identifier))
-
-
-def source_of(found: Resource) -> str:
-    """Which instance ``found`` replicates from; "" for none. One of another region is named by its ARN."""
-    return str(found.attributes.get("ReadReplicaSourceDBInstanceIdentifier") or "")
 
 
 def propose(
@@ -149,7 +146,12 @@ def _lag(target: Target, facts: Facts) -> Call:
     source = require_instance(target.instance, facts)
     replicas = [_place(one) for one in _require_replicas(target.instance, facts)]
     args = {"source": _place(source), "replicas": replicas}
-    return Call("lag", "lag", "prepare", DRIVER, LAG, args, until="every replica was asked", deadline=_LAG_DEADLINE)
+    return Call(
+        *("lag", "lag", "prepare", DRIVER, LAG, args),
+        effect=Effect.READS,
+        until="every replica was asked",
+        deadline=_LAG_DEADLINE,
+    )
 
 
 # -- promote
@@ -177,8 +179,8 @@ def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
             raise RefusedError(f"No replica of {source} can be promoted: {states}.", "Restore instead: 'dr restore'.")
         return usable
     found = require_instance(named, facts)
-    if source_of(found).lower() != source.lower():
-        of = f"a replica of {source_of(found)}" if source_of(found) else "no read replica"
+    if not same(found.replica_of, source):
+        of = f"a replica of {found.replica_of}" if found.replica_of else "no read replica"
         known = ", ".join(one.identifier for one in replicas_of(source, facts)) or "none"
         raise RefusedError(
             f"{found.identifier} is {of}, so it cannot take the place of {source}.", f"Replicas of {source}: {known}."
@@ -197,7 +199,7 @@ def _require_replicas(source: str, facts: Facts) -> tuple[Resource, ...]:
         if not any(one.identifier.lower() == source.lower() for one in facts.resources):
             require_instance(source, facts)
         raise RefusedError(
-            f"{source} has no read replica in {facts.region} (account {facts.account}).",
+            f"{source} has no read replica in {facts.where}.",
             "Restore instead: 'dr restore'; or correct the target's instance and region.",
         )
     return found
@@ -231,6 +233,7 @@ def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
         driver=DRIVER,
         operation=CHOOSE,
         args={"source": source, "replicas": replicas, "named": named},
+        effect=Effect.READS,
         until="the replica that has received most is known",
         deadline=_CHOICE_DEADLINE,
     )
@@ -255,10 +258,10 @@ def _promotion(
             "parameters": {**parameters, **({"PreferredBackupWindow": window} if window else {})},
             "planned_at": facts.at,
         },
+        effect=Effect.TAKES_OVER,
         touches=tuple(candidates),
         until="promoted: no replica any more, and it takes writes",
         deadline=max(_LEAST_DEADLINE, 4 * objective),
-        takes_over=True,
     )
 
 
@@ -295,7 +298,8 @@ def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: b
         phase="rebuild",
         driver=DRIVER,
         operation=BACKUP,
-        args={"identifier": "${promote.identifier}", "before": "${promote.backups}"},
+        args={"identifier": PROMOTED, "before": "${promote.backups}"},
+        effect=Effect.READS,
         until="its first backup is available",
         deadline=_LONG_DEADLINE,
     )
@@ -312,7 +316,7 @@ def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIde
     else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
         tags = {**rds_restore.inherited(settings.tags(old.attributes)), "dr:run": run.id, "dr:target": name}
     new = _renamed(old.identifier, run.id)
-    call = _replica(f"rebuild-{old.identifier}", new, "${promote.identifier}", parameters, tags)
+    call = _replica(f"rebuild-{old.identifier}", new, PROMOTED, parameters, tags)
     call = replace(call, args={**call.args, "instead_of": old.identifier})
     return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
 
@@ -326,7 +330,9 @@ def _replica(id: str, new: str, source: str, parameters: Mapping[str, Any], tags
         driver=DRIVER,
         operation=REPLICATE,
         args={"identifier": new, "source": source, "instead_of": "", "parameters": chosen, "tags": dict(tags)},
-        touches=(new,),
+        effect=Effect.MAKES,
+        touches=(source,),
+        makes=(new,),
         until="available and streaming",
         deadline=_LONG_DEADLINE,
     )

@@ -13,8 +13,9 @@ from typing import Any
 
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.names import same
+from dr.domain.tags import of_run
 from dr.drivers import rds_settings as settings
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_fit import Fitted, fit_storage, fit_tags
@@ -86,15 +87,6 @@ def propose(
     return (*calls, _configure(identifier, known, wanted, asked, fitted, tags, secret, run))
 
 
-def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:
-    """Whether a restoration belongs to ``run``: by its tag, or as an on-call one of the same request, not yet sealed,
-    which the same command again continues, also from another machine."""
-    if tags.get("dr:run") == run:
-        return True
-    continued = tags.get("dr:purpose") == Purpose.RESTORE and "dr:sealed" not in tags
-    return continued and bool(digest) and tags.get("dr:request") == digest
-
-
 def deletion(identifier: str, run: str) -> Call:
     """The call that removes a drill's copy; the driver compares the tags once more before it deletes."""
     return Call(
@@ -104,6 +96,7 @@ def deletion(identifier: str, run: str) -> Call:
         driver=DRIVER,
         operation=DELETE,
         args={"identifier": identifier, "run": run},
+        effect=Effect.CHANGES,
         touches=(identifier,),
         until="gone",
         deadline=_DELETE_DEADLINE,
@@ -143,7 +136,7 @@ def orphans(
 def _refuse_second(name: str, source: str, facts: Facts, run: RunIdentity) -> None:
     for resource in facts.resources:
         tags = resource.tags
-        if not same(tags.get("dr:source", ""), source) or "dr:run" not in tags or _mine(tags, run):
+        if not same(tags.get("dr:source", ""), source) or "dr:run" not in tags or of_run(tags, run):
             continue
         if "dr:sealed" in tags or tags.get("dr:expires", _NEVER) < iso(facts.at) or resource.remedy:
             continue
@@ -159,13 +152,9 @@ def _refuse_second(name: str, source: str, facts: Facts, run: RunIdentity) -> No
         )
 
 
-def _mine(tags: Mapping[str, str], run: RunIdentity) -> bool:
-    return ours(tags, run.id, run.digest if run.purpose is Purpose.RESTORE else "")
-
-
 def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> str:
     """A name of the caller's, the one that an earlier attempt took, or the source's with the end of the run's."""
-    mine = [r for r in facts.resources if _mine(r.tags, run) and same(r.tags.get("dr:source", ""), source)]
+    mine = [r for r in facts.resources if of_run(r.tags, run) and same(r.tags.get("dr:source", ""), source)]
     if as_name and not _valid(as_name):
         raise UsageError(
             f"{as_name!r} cannot be an instance's name.",
@@ -338,6 +327,7 @@ def _await(source: str, choice: Choice, objective: float, run: RunIdentity) -> C
         driver=DRIVER,
         operation=AWAIT,
         args={"source": source, "time": choice.covers},
+        effect=Effect.READS,
         until="the time is restorable",
         deadline=_AWAIT_DEADLINE if run.purpose is Purpose.RESTORE else min(_AWAIT_DEADLINE, objective),
     )
@@ -372,7 +362,8 @@ def _restore(
             "parameters": {named: identifier, **choice.parameters, **parameters},
             "tags": tags,
         },
-        touches=(identifier,),
+        effect=Effect.MAKES,
+        makes=(identifier,),
         undo=deletion(identifier, run.id) if run.purpose is Purpose.DRILL else None,
         until="available",
         deadline=max(_RESTORE_DEADLINE, 4 * objective),
@@ -410,6 +401,7 @@ def _configure(
             "because": _REASONS[run.purpose],
             "fitted": {key: list(value) for key, value in fitted.items()},
         },
+        effect=Effect.CHANGES,
         touches=(identifier,),
         until="available, with nothing pending",
         deadline=_CONFIGURE_DEADLINE,

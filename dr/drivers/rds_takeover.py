@@ -19,7 +19,7 @@ from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_failover import CLOCKS, Course, course
 from dr.drivers.rds_instances import Instances, pairs
 from dr.drivers.rds_points import iso
-from dr.drivers.rds_promotion import Answer, source_of
+from dr.drivers.rds_promotion import Answer
 from dr.drivers.rds_restore import LISTED_SECONDS
 from dr.drivers.rds_states import State
 
@@ -228,7 +228,7 @@ class Takeover:
 
     def _ask_promotion(self, found: Resource, args: Mapping[str, Any]) -> None:
         """RDS refuses it while it backs the replica up: the next poll asks again."""
-        if source_of(found) and found.status != "backing-up":
+        if found.replica_of and found.status != "backing-up":
             self._backups[found.identifier] = [str(row["DBSnapshotIdentifier"]) for row in self._automated(found)]
             wanted = {"DBInstanceIdentifier": found.identifier, **args["parameters"]}
             self._client.call(rds_promotion.PROMOTE, wanted, _TAKEN)
@@ -238,10 +238,10 @@ class Takeover:
         found = self._at.await_shown(str(result["identifier"]))
         state, writes = self._at.state(found), self._takes_writes(found)
         note = self._at.note(found, float(result["asked_at"]))
-        if source_of(found):
+        if found.replica_of:
             if state is State.USABLE:
                 self._ask_promotion(found, result)
-            return Progress(False, note=f"{note}, still a replica of {source_of(found)}")
+            return Progress(False, note=f"{note}, still a replica of {found.replica_of}")
         endpoint = found.attributes.get("Endpoint") or {}
         if writes or not (state is State.USABLE or found.status == "backing-up"):
             return Progress(False, note=f"{note}{', ' + writes if writes else ''}")

@@ -20,7 +20,8 @@ from dr.config.context import Context
 from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import process as process_of
 from dr.drivers import process
 from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.asking import answer_digest, ask_golden, get, name_of
@@ -49,22 +50,30 @@ class ServingProvider:
         self._watch = watch
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        target = self._context.target
-        return Facts(self._context.clock.now().at, target.account, target.region)
+        return Facts(self._context.clock.now().at, "", "")
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
         check_arguments(verb, "of")
         service = self._service()
         self._login(service)
-        stop = Call("stop-serve", verb.name, "unwind", "serving", "stop", deadline=30.0)
+        served, made = process_of("serve"), made_by(verb)
+        stop = Call(
+            *("stop-serve", verb.name, "unwind", "serving", "stop"),
+            effect=Effect.CHANGES,
+            touches=(served,),
+            deadline=30.0,
+        )
         serve = Call(
             id="serve",
             verb=verb.name,
             phase="warm-up",
             driver="serving",
             operation="start",
-            args={name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port")},
+            args={name: f"${{{made}.{name}}}" for name in ("host", "port")},
+            effect=Effect.MAKES,
+            touches=(f"${{{made}.identifier}}",),
+            makes=(served,),
             undo=stop,
             until="the service ready on the copy",
             deadline=START_DEADLINE,
@@ -77,6 +86,8 @@ class ServingProvider:
             driver="serving",
             operation="ask",
             args={"url": "${serve.url}"},
+            effect=Effect.CHANGES,  # each answer is a row of the copy
+            touches=(served,),
             until="every golden request asked",
             deadline=GOLDEN_DEADLINE,
         )

@@ -5,21 +5,21 @@ Called by: ``dr.app.session`` (on behalf of the command line and of activities),
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError, RefusedError
-from dr.domain.model import Call, Progress
+from dr.domain.model import Call, Effect, Progress
+from dr.engine.guard import astray
+from dr.engine.references import fill
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger, State
 from dr.host import hearing
 from dr.host.hearing import heed, heeding
 from dr.ports import Clock, Provider
 
-REFERENCE = re.compile(r"\$\{([^.}]+)\.([^}]+)\}")
 FIRST_PAUSE, LONGEST_PAUSE, SHARE = 0.1, 10.0, 0.02
 """Seconds between polls: a fiftieth of the time already waited, so that waiting costs at most two per cent."""
 
@@ -37,31 +37,6 @@ class Engine:
     clock: Clock
     tell: Callable[[Call, str], None]
     orphaned: Callable[[], str]
-
-
-def fill(args: Mapping[str, Any], effects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Fill every "${CALL.KEY}" from the effects. Raises RefusedError where the effect is missing."""
-    return {key: _filled(value, effects) for key, value in args.items()}
-
-
-def _filled(value: Any, effects: Mapping[str, Mapping[str, Any]]) -> Any:
-    if isinstance(value, Mapping):
-        return fill(value, effects)
-    if isinstance(value, list | tuple):
-        return [_filled(item, effects) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = REFERENCE.fullmatch(value)
-    if whole:
-        return _looked_up(whole, effects)
-    return REFERENCE.sub(lambda match: str(_looked_up(match, effects)), value)
-
-
-def _looked_up(match: re.Match[str], effects: Mapping[str, Mapping[str, Any]]) -> Any:
-    call, key = match.groups()
-    if key not in effects.get(call, {}):
-        raise RefusedError(f"{call} has not given {key} yet, which a later step needs.", "See the ledger for why.")
-    return effects[call][key]
 
 
 def pause(waited: float) -> float:
@@ -93,7 +68,8 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
             engine.ledger.append("halted", call.id, {"because": str(error)})
             raise
         except Exception as error:
-            begun = bool(call.touches) and call.id in applied  # what it touches is not what it was, whatever the error
+            # Once it was applied, what it touches is not what it was, whatever the error.
+            begun = call.effect is not Effect.READS and call.id in applied
             why = {"because": _sentence(error), "error": type(error).__name__}
             engine.ledger.append("failed", call.id, {**why, "begun": True} if begun else why)
             raise
@@ -106,6 +82,7 @@ def _sentence(error: Exception) -> str:
 
 def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> None:
     args = fill(call.args, state.effects)
+    _check_names(call, args)
     provider = engine.providers[call.driver]
     provider.confirm_identity()
     intent = engine.ledger.append("intent", call.id, {"args": args})
@@ -116,6 +93,13 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
     progress = _drive(engine, call, provider, result, began)
     engine.ledger.append("effect", call.id, progress.result)
+
+
+def _check_names(call: Call, args: Mapping[str, Any]) -> None:
+    """Raises RefusedError where an earlier result named what the guard did not let pass."""
+    why = astray(call, args)
+    if why:
+        raise RefusedError(why, "Nothing was done to it. See in the ledger which result named it.")
 
 
 def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, Any], began: float) -> Progress:
@@ -158,7 +142,7 @@ def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[s
     leftovers = []
     for name in state.open:
         call = planned.get(name)
-        if call is None or call.undo is None or (keep and call.restoration and not call.fault):
+        if call is None or call.undo is None or (keep and call.restoration and call.effect is not Effect.FAULT):
             continue
         try:
             _undo(engine, call, call.undo, state)
@@ -189,8 +173,9 @@ def carry_out(
 ) -> Progress:
     """Apply what removes something, and wait until it is gone, whether the run was halted or not.
 
-    Raises the driver's DrError, and ProviderError past the deadline.
+    Raises the driver's DrError, ProviderError past the deadline, and RefusedError for what ``undo`` does not name.
     """
+    _check_names(undo, args)
     began = clock.now().at
     tell(undo, "")
     result = provider.apply(undo, args)

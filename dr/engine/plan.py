@@ -12,6 +12,7 @@ from typing import Any
 from dr.config.model import Objectives
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.engine.references import named
 from dr.ports import Provider
 
 UNNUMBERED = frozenset(
@@ -113,4 +114,4 @@ def plan(
     twice = sorted({id for id in ids if ids.count(id) > 1})
     if twice:
         raise UsageError(f"The plan holds {', '.join(twice)} twice.", "Give each verb a path of its own.")
-    return Plan(request, run, tuple(calls), asked)
+    return Plan(request, run, named(calls), asked)

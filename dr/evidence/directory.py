@@ -18,7 +18,8 @@ import msgspec
 
 from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
-from dr.evidence.decode import content, find_json, line_of, opened, read_json
+from dr.evidence import former
+from dr.evidence.decode import content, find_json, json_of, line_of, opened, read_json
 from dr.evidence.files import listed, writable, write_atomically
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Evidence, RunRecord
@@ -130,7 +131,11 @@ class RunDirectory:
 
     def record(self) -> RunRecord:
         """run.json. Raises EvidenceError where it cannot be read."""
-        return read_json(self.path / "run.json", RunRecord)
+        path = self.path / "run.json"
+        earlier = former.present(read_json(path, dict[str, Any]))
+        if earlier is None:
+            return read_json(path, RunRecord)
+        return json_of(msgspec.json.encode(earlier), RunRecord, str(path))
 
     def readable(self) -> bool:
         """Whether run.json can be read; 'dr history' names the runs where it cannot."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from dr.domain.model import Demand, Finding, Observation, Phase, Status
+from dr.domain.model import Demand, Effect, Finding, Observation, Phase, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import Outage, outage_of
@@ -74,7 +74,7 @@ def _timed(moments: Iterable[tuple[str, float]]) -> tuple[Phase, ...]:
 def _in_place(evidence: Evidence, disaster: float) -> Iterator[tuple[str, float]]:
     """Until the provider showed what was wrong, and the remedy was done; or until the engine was back by itself."""
     calls = evidence.record.plan.calls
-    if _observed(evidence) or any(call.verb.endswith("failover") or call.takes_over for call in calls):
+    if _observed(evidence) or any(call.verb.endswith("failover") or call.effect is Effect.TAKES_OVER for call in calls):
         return
     yield "", disaster
     since, name = disaster, "restart"

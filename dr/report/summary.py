@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
+from dr.domain.model import Effect, Finding, Phase, Purpose, Restored, Status, Verdict
 from dr.evidence.ledger import fold
 from dr.evidence.model import Evidence
 from dr.report import words
@@ -218,7 +218,7 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
 
 def _kind(evidence: Evidence) -> str:
     """What a run on call was."""
-    return FAILOVER if any(call.takes_over for call in evidence.record.plan.calls) else "restore"
+    return FAILOVER if any(call.effect is Effect.TAKES_OVER for call in evidence.record.plan.calls) else "restore"
 
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:
@@ -271,7 +271,7 @@ def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
     asked = [call for call in evidence.record.plan.calls if call.restoration and call.id in state.intended]
     if not asked or asked[0].id in state.refused:
         return None
-    return asked[0].touches[0], ", unfinished: it was asked for, and RDS did not list it or was not asked"
+    return asked[0].makes[0], ", unfinished: it was asked for, and RDS did not list it or was not asked"
 
 
 def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:

@@ -16,7 +16,20 @@ import pytest
 from dr.config.context import Context
 from dr.config.model import Login, ServiceConfig, Settings, Target
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.model import (
+    Call,
+    Effect,
+    Facts,
+    Grant,
+    Observation,
+    Progress,
+    Purpose,
+    Request,
+    Resource,
+    RunIdentity,
+    Verb,
+)
+from dr.domain.names import predictions
 from dr.drivers import baseline as baseline_module
 from dr.drivers import examination
 from dr.drivers.postgres import PostgresProvider, nightly
@@ -150,10 +163,10 @@ def test_an_unknown_disaster_is_a_usage_error(granted: Drill) -> None:
 def test_a_fault_touches_only_what_the_run_made_and_has_its_undo(granted: Drill) -> None:
     planted, taken = granted.calls("baseline")
     (vanish,) = granted.calls("disaster", kind="rows")
-    assert vanish.fault
+    assert vanish.effect is Effect.FAULT
     assert vanish.undo is not None
-    assert set(vanish.touches) <= set(planted.touches) == {VICTIMS}
-    assert taken.touches == ()
+    assert vanish.touches == planted.makes == (f"clinic-db/{VICTIMS}",)
+    assert (taken.touches, taken.makes) == ((), (predictions("clinic-db"),))
     assert granted.calls("baseline") == (planted, taken)
 
 

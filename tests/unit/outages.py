@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr.domain.model import Call, Demand, Observation, Plan, Purpose, Request, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Demand, Effect, Observation, Plan, Purpose, Request, RunIdentity, Stamp, Verb
 from dr.evidence.model import Entry, Evidence, Marker, Markers, RunRecord, Sample, Samples
 from tests.unit.recoveries import JOURNAL
 
@@ -22,9 +22,9 @@ DEMANDS = (
     Demand("errors", "source", 0.01, "share"),
 )
 CALLS = (
-    Call("measure-source", "1-measure", "measure", "measuring", "probe"),
-    Call("declare", "2-declare", "disaster", "postgres", "declare"),
-    Call("settle-source", "3-settle", "verify", "measuring", "settle"),
+    Call("measure-source", "1-measure", "measure", "measuring", "probe", effect=Effect.MAKES),
+    Call("declare", "2-declare", "disaster", "postgres", "declare", effect=Effect.READS),
+    Call("settle-source", "3-settle", "verify", "measuring", "settle", effect=Effect.READS),
 )
 
 

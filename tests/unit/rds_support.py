@@ -162,7 +162,6 @@ class FakeRds:
         self.rows = {row["DBInstanceIdentifier"].lower(): row for row in rows}
         self.owner = account
         self.where = where
-        self.region = REGION
         self.fail: dict[str, list[str]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.listings: dict[str, list[dict[str, Any]]] = {}

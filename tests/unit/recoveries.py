@@ -7,6 +7,7 @@ from dataclasses import replace
 from dr.domain.model import (
     Call,
     Demand,
+    Effect,
     Finding,
     Observation,
     Phase,
@@ -57,8 +58,17 @@ def markers(begin: float, seconds: float, rate: float = 20.0) -> Markers:
 
 
 CALLS = (
-    Call("measure-source", "measure", "steady", "measuring", "start", {"path": "source"}, volatile=True),
-    Call("vanish", "disaster", "disaster", "postgres", "vanish", fault=True),
+    Call(
+        "measure-source",
+        "measure",
+        "steady",
+        "measuring",
+        "start",
+        {"path": "source"},
+        effect=Effect.READS,
+        volatile=True,
+    ),
+    Call("vanish", "disaster", "disaster", "postgres", "vanish", effect=Effect.FAULT),
     Call(
         "restore",
         "restore",
@@ -66,10 +76,11 @@ CALLS = (
         "rds",
         "restore_to_point_in_time",
         {"database": "readmission", "source": "readmission-db"},
-        touches=("readmission-db-dr-7f3a",),
-        undo=Call("restore-undo", "restore", "unwind", "rds", "delete"),
+        effect=Effect.MAKES,
+        makes=("readmission-db-dr-7f3a",),
+        undo=Call("restore-undo", "restore", "unwind", "rds", "delete", effect=Effect.CHANGES),
     ),
-    Call("examine", "examine", "verify", "postgres", "examine"),
+    Call("examine", "examine", "verify", "postgres", "examine", effect=Effect.READS),
 )
 
 DEMANDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dr.domain.model import Call, Demand, Observation, Plan, Purpose, Request, RunIdentity, Stamp
+from dr.domain.model import Call, Demand, Effect, Observation, Plan, Purpose, Request, RunIdentity, Stamp
 from dr.evidence.model import Entry, Evidence, Marker, Markers, RunRecord, Sample, Samples
 
 WALL, MONO, BOOT = 1_000_000.0, 5_000_000_000, "boot"
@@ -21,7 +21,7 @@ DEMANDS = (
     Demand("database-latency", "restored", 0.5, "s"),
 )
 CALLS = tuple(
-    Call(name, "1-x", phase, "driver", "operation")
+    Call(name, "1-x", phase, "driver", "operation", effect=Effect.READS)
     for name, phase in (
         ("vanish", "disaster"),
         ("restore", "restore"),

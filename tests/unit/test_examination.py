@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from dr.domain.errors import HaltedError
-from dr.domain.model import Baseline, Call, Fingerprint
+from dr.domain.model import Baseline, Call, Effect, Fingerprint
 from dr.drivers import examination, examine, fingerprint
 from dr.drivers.postgres import PostgresProvider
 from dr.drivers.postgres_source import Source
@@ -116,7 +116,8 @@ class Stage:
             self.examine()
 
     def examine(self) -> None:
-        perform(self.engine, [Call("examine", "1-examine", "verify", "postgres", "examine", self.args, deadline=1e6)])
+        names = ("examine", "1-examine", "verify", "postgres", "examine")
+        perform(self.engine, [Call(*names, self.args, effect=Effect.READS, deadline=1e6)])
 
     def read(self) -> int:
         return sum(database.read for database in self.databases)
@@ -179,5 +180,7 @@ def test_what_was_halted_lets_go_of_its_transaction_before_anything_is_undone(st
     stage.halted("summing public.b of the source")
     (source,) = stage.databases
     assert (source.read, source.open) == (1, True)
-    stage.provider.apply(Call("undo", "undo", "unwind", "postgres", "drop-victims"), {"run": "r"})
+    stage.provider.apply(
+        Call("undo", "undo", "unwind", "postgres", "drop-victims", effect=Effect.CHANGES), {"run": "r"}
+    )
     assert not source.open

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Call, Demand, Finding, Observation, Status
+from dr.domain.model import Call, Demand, Effect, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge.failover import abandoned, judge_unaided, phases
 from dr.judge.verdict import judge
@@ -59,7 +59,7 @@ def test_phases_end_where_their_moments_are_not_known() -> None:
 
 def test_a_remedy_is_timed_from_when_the_provider_showed_what_was_wrong() -> None:
     found = run()
-    remedy = Call("remedy-disk-full", "4-remedy", "remedy", "faults", "take-out")
+    remedy = Call("remedy-disk-full", "4-remedy", "remedy", "faults", "take-out", effect=Effect.CHANGES)
     plan = replace(found.record.plan, calls=(*found.record.plan.calls, remedy))
     done = Entry(9, stamp(2.0), "effect", remedy.id, {"at": DISASTER + 0.5, "done_at": DISASTER + 0.75}, "", "")
     found = replace(found, record=replace(found.record, plan=plan), entries=(*found.entries, done))

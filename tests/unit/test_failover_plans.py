@@ -13,10 +13,10 @@ from dr.app import drill
 from dr.config.context import Context
 from dr.config.model import Login, Objectives, PoolerConfig, PrometheusConfig
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Facts, Grant, Plan, Purpose, Resource, RunIdentity
+from dr.domain.model import Effect, Facts, Grant, Plan, Purpose, Resource, RunIdentity
 from dr.engine.guard import Consent, guard
-from dr.engine.perform import REFERENCE
 from dr.engine.plan import demands, plan
+from dr.engine.references import REFERENCE
 from tests.integration.meters import context
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
@@ -31,9 +31,9 @@ STRUCK = {
 }
 
 
-def instance(name: str, port: int, **more: object) -> Resource:
+def instance(name: str, port: int, replica_of: str = "", **more: object) -> Resource:
     endpoint = {"Endpoint": {"Address": "127.0.0.1", "Port": port}, "DBInstanceIdentifier": name}
-    return Resource("instance", name, "available", {}, {**endpoint, **more})
+    return Resource("instance", name, "available", {}, {**endpoint, **more}, replica_of=replica_of)
 
 
 FACTS = Facts(
@@ -42,8 +42,8 @@ FACTS = Facts(
     "eu-central-1",
     resources=(
         instance("source-db", 5432, MultiAZ=True, AvailabilityZone="a", DbiResourceId="db-1"),
-        instance("replica-1", 5433, ReadReplicaSourceDBInstanceIdentifier="source-db"),
-        instance("replica-2", 5434, ReadReplicaSourceDBInstanceIdentifier="source-db"),
+        instance("replica-1", 5433, replica_of="source-db"),
+        instance("replica-2", 5434, replica_of="source-db"),
     ),
     extra={"led": {"pooler": {"host": "127.0.0.1", "port": 5432}}},
 )
@@ -97,7 +97,7 @@ def test_what_a_call_refers_to_is_made_by_one_before_it(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("name", STRUCK)
 def test_every_fault_is_undone(tmp_path: Path, name: str) -> None:
-    faults = [call for call in planned(name, whole(tmp_path)).calls if call.fault]
+    faults = [call for call in planned(name, whole(tmp_path)).calls if call.effect is Effect.FAULT]
     assert [call.id for call in faults] == [STRUCK[name]] if name != "db-failover" else faults == []
     assert [call.id for call in faults if call.undo is None] == (["engine-crash"] if name == "db-engine-crash" else [])
 
@@ -109,7 +109,8 @@ def test_a_target_that_is_not_disposable_is_left_alone(tmp_path: Path, name: str
         made = planned(name, on)
     except RefusedError:
         return
-    assert "would change source-db, the source itself" in " ".join(guard(made, on.target, FACTS, Consent("source-db")))
+    refusals = " ".join(guard(made, on.target, FACTS, Consent("source-db")))
+    assert "source-db, the source itself, which is not disposable" in refusals
 
 
 def test_a_failover_and_a_promotion_have_a_limit_each(tmp_path: Path) -> None:

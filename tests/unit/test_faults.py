@@ -15,7 +15,7 @@ import pytest
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.faults import KINDS, FaultsProvider, run_command
 from dr.drivers.postgres import PostgresProvider
 from dr.engine.guard import Consent, guard
@@ -64,7 +64,7 @@ def broken(tmp_path: Path) -> Broken:
 @pytest.mark.parametrize("kind", [name for name in KINDS if name not in ("replica-lag", "instance-lost")])
 def test_a_fault_is_put_in_and_its_undo_takes_it_out(broken: Broken, kind: str) -> None:
     call = broken.propose("disaster", kind=kind)
-    assert call.fault
+    assert (call.effect, call.makes) == (Effect.FAULT, ())
     assert call.touches == ("source-db",)
     drive(broken.provider, call)
     if call.undo is None:
@@ -168,8 +168,8 @@ def test_a_fault_hits_no_target_that_is_not_disposable(broken: Broken) -> None:
         target: Target = msgspec.structs.replace(broken.context.target, **changed)
         return guard(plan, target, FACTS, Consent("source-db"))
 
-    assert "would change source-db" in refused(grants=())[0]
-    assert "would change source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
+    assert "would break source-db" in refused(grants=())[0]
+    assert "would break source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
     assert refused(grants=(Grant.DISPOSABLE,), endpoint="http://127.0.0.1:1") == ()
 
 

@@ -1,30 +1,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
-from dr.config.model import DatabaseConfig, Login, Target
-from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity
-from dr.engine.guard import Consent, guard, on_loopback
+from dr.config.model import DatabaseConfig, Login, PoolerConfig, Target
+from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, Resource, RunIdentity
+from dr.engine.guard import Consent, astray, guard, on_loopback
+from dr.engine.references import fill
 from tests.virtual import call
 
-FACTS = Facts(0.0, "123456789012", "eu-central-1")
+INSTANCES = (
+    Resource("instance", "readmission-db", "available", {}, {}),
+    Resource("instance", "Readmission-DB-replica-1", "available", {}, {}, replica_of="readmission-db"),
+    Resource("instance", "billing-db", "available", {}, {}),
+    Resource("instance", "billing-replica", "available", {}, {}, replica_of="billing-db"),
+)
+FACTS = Facts(0.0, "123456789012", "eu-central-1", INSTANCES)
 PRODUCTION = Target(
     account="123456789012",
     region="eu-central-1",
     instance="readmission-db",
     database=DatabaseConfig("readmission", Login("dr_harness", "env:HARNESS")),
+    pooler=PoolerConfig("pooler", 6432, "readmission", Login("admin", "env:POOLER"), "/etc/pgbouncer.ini"),
 )
+GRANTED = msgspec.structs.replace(PRODUCTION, grants=(Grant.FAULTS, Grant.MARKERS))
 LAB = msgspec.structs.replace(PRODUCTION, endpoint="http://127.0.0.1:1234", grants=(Grant.DISPOSABLE,))
 TYPED = Consent("readmission-db")
 
 
-def plan(*calls: Call) -> Plan:
-    return Plan(
-        Request("production", (), Purpose.DRILL), RunIdentity("run", "production", Purpose.DRILL, ""), calls, ()
-    )
+def plan(*calls: Call, purpose: Purpose = Purpose.DRILL) -> Plan:
+    return Plan(Request("production", (), purpose), RunIdentity("run", "production", purpose, ""), calls, ())
+
+
+def changing(name: str, effect: Effect = Effect.CHANGES) -> Call:
+    return call("it", effect=effect, touches=(name,), makes=(), undo=None)
+
+
+def making(name: str) -> Call:
+    return call("it", makes=(name,), undo=None)
+
+
+def refused(
+    *calls: Call, on: Target = PRODUCTION, purpose: Purpose = Purpose.DRILL, seen: Facts = FACTS
+) -> tuple[str, ...]:
+    return guard(plan(*calls, purpose=purpose), on, seen, TYPED)
 
 
 def test_a_copy_is_allowed_when_the_source_was_typed() -> None:
@@ -47,8 +69,7 @@ def test_without_the_right_consent_production_is_refused(consent: Consent, words
 def test_the_source_is_the_source_in_whatever_case_it_is_written() -> None:
     shouting = msgspec.structs.replace(PRODUCTION, instance="READMISSION-DB")
     assert guard(plan(call("copy")), shouting, FACTS, TYPED) == ()
-    reboot = call("reboot", touches=("readmission-db",))
-    assert "the source itself" in guard(plan(reboot), shouting, FACTS, TYPED)[0]
+    assert "the source itself" in guard(plan(changing("readmission-db")), shouting, FACTS, TYPED)[0]
 
 
 def test_yes_is_enough_on_a_disposable_target() -> None:
@@ -61,33 +82,140 @@ def test_another_account_and_another_region_are_refused() -> None:
     assert [("999999999999" in r, "us-east-1" in r) for r in refusals] == [(True, False), (False, True)]
 
 
+def test_an_identity_that_nobody_has_seen_is_refused() -> None:
+    refusals = guard(plan(call("copy")), PRODUCTION, replace(FACTS, account="", region=""), TYPED)
+    assert [r.split(",")[0] for r in refusals] == [
+        "Nothing has shown which account it is",
+        "Nothing has shown which region it is",
+    ]
+
+
 def test_the_source_itself_is_never_touched_unless_it_is_disposable() -> None:
-    reboot = call("reboot", touches=("readmission-db",))
-    assert "would change readmission-db" in guard(plan(reboot), PRODUCTION, FACTS, TYPED)[0]
-    assert guard(plan(reboot), LAB, FACTS, TYPED) == ()
+    reboot = changing("readmission-db")
+    assert refused(reboot) == ("it would change readmission-db, the source itself, which is not disposable.",)
+    assert refused(reboot, on=LAB) == ()
+
+
+@pytest.mark.parametrize("effect", [Effect.CHANGES, Effect.FAULT, Effect.TAKES_OVER, Effect.MAKES])
+@pytest.mark.parametrize("on", [PRODUCTION, GRANTED])
+@pytest.mark.parametrize("name", ["billing-db", "readmission-db-replica-1", "PgBouncer's entry readmission"])
+def test_a_drill_touches_nothing_that_it_did_not_make(name: str, on: Target, effect: Effect) -> None:
+    made = ("new",) if effect is Effect.MAKES else ()
+    refusals = refused(call("it", effect=effect, touches=(name,), makes=made, undo=None), on=on)
+    assert name in refusals[0], refusals
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("name", ["billing-db", "billing-replica", "PgBouncer's entry billing", "Secret x/database"])
+def test_what_is_not_the_targets_is_touched_by_nobody(name: str, purpose: Purpose) -> None:
+    for effect in (Effect.CHANGES, Effect.FAULT, Effect.TAKES_OVER):
+        (refusal, *_) = refused(changing(name, effect), on=LAB, purpose=purpose)
+        assert f"{name}, which this run did not make and the target does not name" in refusal
+
+
+def test_what_was_merely_touched_before_is_not_the_runs_own() -> None:
+    touch = call("touch", effect=Effect.CHANGES, touches=("billing-db",), makes=(), undo=None)
+    fault = changing("billing-db", Effect.FAULT)
+    assert [r.split()[0] for r in refused(touch, fault, on=GRANTED)] == ["touch", "it"]
+
+
+def test_what_exists_is_not_made_and_what_is_the_targets_is_not_made_anew() -> None:
+    assert "it would make billing-db, which exists already" in refused(making("billing-db"))[0]
+    assert "that name is the target's own" in refused(making("readmission-db"), seen=replace(FACTS, resources=()))[0]
+    own = Resource("instance", "copy", "available", {"dr:run": "run"}, {})
+    assert refused(making("copy"), seen=replace(FACTS, resources=(own,))) == ()
+
+
+def test_a_call_says_what_it_does() -> None:
+    assert "is said to read only, and names x" in refused(changing("x", Effect.READS))[0]
+    assert "does not say what it would break" in refused(call("it", effect=Effect.FAULT, makes=(), undo=None))[0]
+    assert "does not say what it would make" in refused(call("it", makes=(), undo=None))[0]
+    both = call("it", effect=Effect.CHANGES, makes=("x",), undo=None)
+    assert "says that it makes x" in refused(both)[0]
+
+
+def test_rows_and_tables_in_the_source_take_the_grant_markers_and_are_touched_by_their_run_alone() -> None:
+    victims = making("readmission-db/dr.victims")
+    granted = msgspec.structs.replace(PRODUCTION, grants=(Grant.MARKERS,))
+    assert "the target does not grant markers" in refused(victims)[0]
+    assert refused(victims, on=granted) == ()
+    assert refused(replace(victims, id="a"), changing("readmission-db/dr.victims"), on=granted) == ()
+    assert "which this run did not make" in refused(changing("readmission-db/public.patients"), on=granted)[0]
+    assert "would write to billing-db" in refused(making("billing-db/dr.victims"), on=granted)[0]
+    assert refused(call("copy"), making("copy/dr.victims")) == (), "what the run made is its own, with all in it"
+
+
+def test_an_undo_takes_back_what_its_call_did_and_nothing_else() -> None:
+    def undone(**changes: Any) -> tuple[str, ...]:
+        made = call("it")
+        assert made.undo is not None
+        return refused(replace(made, undo=replace(made.undo, **changes)))
+
+    assert undone() == ()
+    assert "undone by undo-it, which would change billing-db: it does not" in undone(touches=("it", "billing-db"))[0]
+    assert "would break something" in undone(effect=Effect.FAULT)[0]
+    assert "would take over something" in undone(effect=Effect.TAKES_OVER)[0]
+    assert undone(makes=("x",))
+    assert undone(undo=call("again"))
+    assert "it is undone wrongly: undo-it would change billing-db" in undone(args={"identifier": "billing-db"})[0]
+
+
+def test_what_an_argument_names_is_what_the_call_states() -> None:
+    lying = replace(changing("copy"), args={"identifier": "billing-db"})
+    assert refused(call("copy"), lying) == ("it would change billing-db, which its plan does not name.",)
+    honest = replace(lying, args={"identifier": "COPY", "of": ["x", "${copy.identifier}"]})
+    assert refused(call("copy"), honest) == ()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"identifier": "${choose.identifier}"},
+        {"source": "${choose.identifier}"},
+        {"all": [{"name": "${choose.identifier}"}]},
+    ],
+)
+def test_no_result_puts_another_name_in_the_place_of_what_was_let_pass(args: dict[str, Any]) -> None:
+    promote = replace(changing("replica-1", Effect.TAKES_OVER), touches=("replica-1", "replica-2"), args=args)
+    for given, fine in [("replica-2", True), ("billing-db", False), (["replica-1"], False), ("${x.y}", False)]:
+        assert (astray(promote, fill(args, {"choose": {"identifier": given}})) == "") is fine, given
+    assert astray(promote, args) == "", "what is not filled yet names nothing"
 
 
 def test_taking_over_touches_the_source_on_call_and_in_a_drill_only_what_the_run_made() -> None:
-    real = call("failover", touches=("readmission-db",), takes_over=True)
-    moved = call("move", touches=("the pooler's entry",), takes_over=True)
-    asked = replace(plan(real, moved), request=Request("production", (), Purpose.RESTORE))
-    assert guard(asked, PRODUCTION, FACTS, TYPED) == ()
-    assert "would change readmission-db" in guard(plan(real), PRODUCTION, FACTS, TYPED)[0]
-    assert "which this run did not make" in guard(plan(moved), PRODUCTION, FACTS, TYPED)[0]
-    own = call("failover", touches=("copy",), takes_over=True)
-    assert guard(plan(call("copy"), own), PRODUCTION, FACTS, TYPED) == ()
-    assert len(guard(plan(own, own), PRODUCTION, FACTS, TYPED)) == 2, "taking over makes nothing the run's own"
-    assert guard(plan(real, moved), LAB, FACTS, TYPED) == ()
-    only = call("reboot", touches=("readmission-db",))
-    assert guard(replace(asked, calls=(only,)), PRODUCTION, FACTS, TYPED), "whatever else it is, on call neither"
+    every = ["readmission-db", "readmission-db-replica-1", "PgBouncer's entry readmission"]
+    for name in every:
+        real = changing(name, Effect.TAKES_OVER)
+        assert refused(real, purpose=Purpose.RESTORE) == ()
+        assert refused(real, on=LAB) == ()
+        assert f"it would take over {name}" in refused(real)[0]
+        assert "on call is only taken over" in refused(changing(name), on=LAB, purpose=Purpose.RESTORE)[0]
+    own = changing("copy", Effect.TAKES_OVER)
+    assert refused(call("copy"), own) == ()
+    assert len(refused(own, own)) == 2, "taking over makes nothing the run's own"
+
+
+def test_on_call_nothing_is_broken_not_even_what_the_run_made() -> None:
+    fault = changing("copy", Effect.FAULT)
+    assert refused(call("copy"), fault, on=GRANTED) == ()
+    assert "on call nothing is broken" in refused(call("copy"), fault, on=LAB, purpose=Purpose.RESTORE)[0]
+
+
+def test_a_call_that_was_begun_is_not_asked_again_and_counts_as_done() -> None:
+    promote, rest = changing("readmission-db-replica-1", Effect.TAKES_OVER), making("new")
+    rest = replace(rest, id="rest", touches=("readmission-db-replica-1",))
+    promoted = replace(FACTS, resources=())
+    asked = plan(promote, rest, purpose=Purpose.RESTORE)
+    assert len(guard(asked, PRODUCTION, promoted, TYPED)) == 2
+    assert guard(asked, PRODUCTION, promoted, TYPED, frozenset({"it"})) == ()
 
 
 def test_a_fault_needs_its_grant_and_hits_only_what_the_run_made() -> None:
-    copy, fault = call("copy", touches=("copy",)), call("fault", touches=("copy",), fault=True)
+    copy, fault = call("copy"), replace(changing("copy", Effect.FAULT), id="fault")
     granted = msgspec.structs.replace(PRODUCTION, grants=(Grant.FAULTS,))
     assert "does not grant faults" in guard(plan(copy, fault), PRODUCTION, FACTS, TYPED)[0]
     assert guard(plan(copy, fault), granted, FACTS, TYPED) == ()
-    assert "did not make" in guard(plan(fault), granted, FACTS, TYPED)[0]
+    assert "which this run did not make" in guard(plan(fault), granted, FACTS, TYPED)[0]
 
 
 def test_disposable_requires_loopback() -> None:

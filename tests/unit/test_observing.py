@@ -17,7 +17,8 @@ import pytest
 
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.names import markers
 from dr.drivers import observing
 from dr.drivers.observing import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.postgres_replicas import Followed, Servers
@@ -119,10 +120,8 @@ def at(name: str) -> dict[str, Any]:
 def listed(**attributes: Any) -> Facts:
     """The source, and two replicas of it in its own region."""
     source = Resource("instance", "Source-DB", "available", {}, {**ENDPOINT, **attributes})
-    link = {"ReadReplicaSourceDBInstanceIdentifier": "source-db"}
-    return Facts(
-        0.0, "", "", (source, *(Resource("instance", name, "available", {}, {**link, **at(name)}) for name in "ab"))
-    )
+    replicas = [Resource("instance", name, "available", {}, at(name), replica_of="source-db") for name in "ab"]
+    return Facts(0.0, "", "", (source, *replicas))
 
 
 def test_before_the_disaster_the_source_is_asked_who_follows_it(
@@ -143,7 +142,7 @@ def test_before_the_disaster_the_source_is_asked_who_follows_it(
     monkeypatch.setattr(Servers, "receives", receives)
     of = provider(tmp_path)
     call = named(of.propose(BEFORE, listed(), RUN), "observe-replication")
-    assert (call.touches, call.fault, call.undo) == ((), False, None), "a pure read"
+    assert (call.touches, call.effect, call.undo) == ((), Effect.READS, None), "a pure read"
     (seen,), _ = observe(of, call)
     assert (seen.what, seen.path) == ("replication", "source")
     assert seen.value == {"standbys": 3, "synchronous": 1, "commit": "on", "replicas": 2, "streaming": 1}
@@ -184,7 +183,9 @@ def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -
         "port": 5432,
         "tables": {path: marker_table(RUN.id, path) for path in ("writes", "writes-direct")},
     }
-    assert not any(call.touches or call.fault for call in calls)
+    attempt = named(calls, "observe-old-primary")
+    assert (attempt.effect, attempt.touches) == (Effect.CHANGES, (markers("source-db", "writes"),)), "it tries a write"
+    assert {call.effect for call in calls if call is not attempt} == {Effect.READS}
 
 
 def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ def test_an_old_primary_that_starts_up_is_asked_again_until_it_says_what_it_take
 
 def test_the_time_since_the_disaster_is_asked_of_prometheus(tmp_path: Path, stub: Stub) -> None:
     of = provider(tmp_path, prometheus=PrometheusConfig(stub.url, 'job="x"', 1.0))
-    calls = (Call("host-lost", "1-disaster", "disaster", "faults", "put-in"),)
+    calls = (Call("host-lost", "1-disaster", "disaster", "faults", "put-in", effect=Effect.FAULT),)
     clock = of._context.clock
     directory = RunDirectory(of._context.run)
     directory.path.mkdir(exist_ok=True)

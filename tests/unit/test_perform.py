@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dr.domain.errors import DeadlineError, HaltedError, ProviderError, RefusedError
-from dr.engine.perform import Engine, fill, pause, perform, renew, unwind
+from dr.domain.model import Effect
+from dr.engine.perform import Engine, pause, perform, renew, unwind
+from dr.engine.references import fill
 from dr.evidence.directory import RunDirectory
 from tests.virtual import Scripted, VirtualClock, call
 
@@ -68,6 +71,29 @@ def test_a_reference_to_a_missing_effect_is_refused_and_ends_the_run(engine: Eng
         perform(engine, [call("b", args={"of": "${a.name}"})])
     assert driver.log == []
     assert engine.ledger.state().over
+
+
+def test_a_result_puts_no_other_name_in_the_place_of_what_was_let_pass(engine: Engine, driver: Scripted) -> None:
+    choice, promote = (
+        call("choose", effect=Effect.READS, makes=()),
+        call("promote", args={"of": "${choose.identifier}"}),
+    )
+    engine.ledger.append("effect", choice.id, {"identifier": "billing-db"})
+    with pytest.raises(RefusedError, match="promote would build on billing-db, which its plan does not name"):
+        perform(engine, [choice, promote])
+    assert driver.log == []
+    assert "promote" not in engine.ledger.state().began
+
+
+def test_an_undo_is_held_to_what_it_names_too(engine: Engine, driver: Scripted) -> None:
+    made = call("a")
+    assert made.undo is not None
+    perform(engine, [made])
+    engine.ledger.append("effect", "choose", {"identifier": "billing-db"})
+    astray = replace(made, undo=replace(made.undo, args={**made.undo.args, "of": "${choose.identifier}"}))
+    (left,) = unwind(engine, [astray])
+    assert "a could not be undone: undo-a would change billing-db, which its plan does not name." in left
+    assert list(driver.made) == ["a"]
 
 
 def test_after_a_failure_every_further_call_is_refused(tmp_path: Path) -> None:
@@ -172,7 +198,7 @@ def test_one_undo_that_fails_does_not_stop_the_others_and_is_told(engine: Engine
 
 
 def test_keep_spares_restorations_but_never_faults(engine: Engine, driver: Scripted) -> None:
-    calls = [call("copy", restoration=True), call("fault", restoration=True, fault=True), call("meter")]
+    calls = [call("copy", restoration=True), call("fault", restoration=True, effect=Effect.FAULT), call("meter")]
     perform(engine, calls)
     unwind(engine, calls, keep=True)
     assert list(driver.made) == ["copy"]

@@ -51,7 +51,7 @@ def test_the_endpoint_and_credentials_are_the_targets_whatever_the_environment_s
     client = RdsClient(target(credentials=credentials, endpoint="http://127.0.0.1:9"))
     made = underlying(client)
     assert made.meta.endpoint_url == "http://127.0.0.1:9"
-    assert client.region == made.meta.region_name == REGION
+    assert made.meta.region_name == REGION
     assert made._request_signer._credentials.access_key == "OWN"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import DeadlineError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Purpose, Request, Verb
+from dr.domain.model import Call, Effect, Facts, Purpose, Request, Verb
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_failover import course, propose
 from dr.drivers.rds_takeover import LATE_EVENT_SECONDS
@@ -44,7 +44,7 @@ def test_a_forced_failover_is_a_drills_disaster_and_on_call_its_remedy() -> None
         "disaster",
         (SOURCE,),
     )
-    assert call.takes_over
+    assert call.effect is Effect.TAKES_OVER
     assert call.undo is None
     assert call.deadline == 600.0
     assert planned(purpose=Purpose.RESTORE).phase == "failover"
@@ -53,7 +53,7 @@ def test_a_forced_failover_is_a_drills_disaster_and_on_call_its_remedy() -> None
 def test_awaiting_the_providers_own_failover_touches_nothing() -> None:
     call = planned(AWAITED)
     assert (call.id, call.operation, call.phase, call.touches) == ("failover", "DescribeEvents", "failover", ())
-    assert not call.takes_over
+    assert call.effect is Effect.READS
     assert planned(Verb("failover", {"kind": "automatic"})).operation == "DescribeEvents"
 
 

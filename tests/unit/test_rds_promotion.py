@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from dr.config.model import Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_instances import GONE_SECONDS
@@ -17,7 +18,8 @@ from dr.drivers.rds_promotion import Answer, choose, lsn, propose
 from dr.drivers.rds_restore import LISTED_SECONDS
 from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS
 from dr.engine.guard import Consent, guard
-from dr.engine.perform import fill
+from dr.engine.references import fill
+from dr.engine.references import named as with_names
 from tests.unit.rds_support import (
     NOW,
     SOURCE,
@@ -110,12 +112,12 @@ def test_where_a_replica_that_rds_does_not_promote_has_received_more_the_best_is
 def test_a_promotion_on_call_asks_both_replicas_and_keeps_the_sources_backups() -> None:
     ask, promote = planned()
     assert [place["identifier"] for place in ask.args["replicas"]] == [ONE, TWO]
-    assert ask.touches == ()
+    assert (ask.effect, ask.touches) == (Effect.READS, ())
     assert promote.id == "promote"
     assert promote.args["identifier"] == "${choose-replica.identifier}"
     assert promote.args["parameters"] == {"BackupRetentionPeriod": 30, "PreferredBackupWindow": "02:00-02:30"}
     assert promote.touches == (ONE, TWO)
-    assert (promote.undo, promote.takes_over, promote.deadline) == (None, True, 2400.0)
+    assert (promote.effect, promote.undo, promote.deadline) == (Effect.TAKES_OVER, None, 2400.0)
     assert promote.args["old"] == {"host": f"{SOURCE}.example.com", "port": 5432, "resource_id": "db-SOURCE"}
 
 
@@ -190,13 +192,14 @@ def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one(
     copy = restore.args["identifier"]
     assert restore.args["parameters"]["BackupRetentionPeriod"] == 1, "RDS replicates only what it backs up"
     assert (configure.id, replicate.args["source"]) == ("configure", copy)
-    assert replicate.touches == promote.touches == (f"{copy}-replica",)
+    assert replicate.makes == promote.touches == (f"{copy}-replica",)
+    assert replicate.touches == restore.makes == (copy,)
     assert [place["identifier"] for place in ask.args["replicas"]] == [f"{copy}-replica"]
     assert promote.phase == "disaster"
-    assert {ONE, TWO, SOURCE}.isdisjoint(name for call in calls for name in call.touches)
+    assert {ONE, TWO, SOURCE}.isdisjoint(name for call in calls for name in (*call.touches, *call.makes))
     assert replicate.args["tags"]["dr:run"] == run().id
     assert replicate.undo is not None
-    assert replicate.undo.touches == replicate.touches
+    assert replicate.undo.touches == replicate.makes
     assert restore.undo is not None
     assert refusals(calls, a_target(), run()) == ()
 
@@ -210,10 +213,26 @@ def test_a_drill_on_a_disposable_target_promotes_its_own_replica() -> None:
 
 
 def test_a_plan_that_would_promote_a_real_replica_in_a_drill_is_refused() -> None:
-    (refusal,) = refusals(planned(), a_target(), run())
-    assert f"promote would change {ONE}, {TWO}, which this run did not make" in refusal
-    (twice,) = refusals((*planned(), *planned(Verb("rebuild"))[:1]), a_target(), run())
-    assert "promote" in twice
+    refused = refusals(planned(), a_target(), run())
+    assert refused == tuple(
+        f"promote would take over {name}, a replica of {SOURCE}, which is not disposable." for name in (ONE, TWO)
+    )
+
+
+def test_on_call_replicas_are_made_of_what_was_promoted_and_not_before() -> None:
+    promotion, rebuilding = planned(), planned(Verb("rebuild"))
+    assert refusals(with_names((*promotion, *rebuilding)), a_target(), ON_CALL) == ()
+    early = [replace(call, touches=(ONE,)) for call in rebuilding if call.touches]
+    assert f"would build on {ONE}, a replica of {SOURCE}" in refusals((*early, *promotion), a_target(), ON_CALL)[0]
+
+
+def test_a_promotion_that_goes_on_is_not_refused_for_what_it_has_done() -> None:
+    calls = with_names((*planned(), *planned(Verb("rebuild"))))
+    plan = Plan(Request("prod", (), Purpose.RESTORE), ON_CALL, calls, ())
+    after = known(description(), description(ONE), replica(TWO))
+    assert guard(plan, a_target(), after, Consent(SOURCE), frozenset({"choose-replica", "promote"})) == ()
+    anew = guard(plan, a_target(), after, Consent(SOURCE))
+    assert f"promote would take over {ONE}, which this run did not make" in anew[0]
 
 
 # -- rebuilding
@@ -231,7 +250,7 @@ def test_every_replica_is_rebuilt_under_a_new_name_with_its_own_settings_and_non
     assert "BackupRetentionPeriod" not in parameters
     assert one.args["tags"] == {"env": "prod", "dr:run": run().id, "dr:target": "prod"}
     assert one.undo is None
-    assert two.touches == (f"{TWO}-{run().id}",)
+    assert two.makes == (f"{TWO}-{run().id}",)
 
 
 def test_what_a_drill_rebuilds_is_undone() -> None:
@@ -244,7 +263,7 @@ def test_what_a_drill_rebuilds_is_undone() -> None:
 
 def test_a_name_does_not_grow_with_every_rebuilding() -> None:
     again = replica(f"{ONE}-20261101-010101-beef")
-    assert planned(Verb("rebuild"), seen=known(description(), again))[1].touches == (f"{ONE}-{run().id}",)
+    assert planned(Verb("rebuild"), seen=known(description(), again))[1].makes == (f"{ONE}-{run().id}",)
 
 
 def test_a_drill_on_a_copy_rebuilds_no_real_replica() -> None:

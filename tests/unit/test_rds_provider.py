@@ -28,6 +28,7 @@ from tests.unit.rds_support import (
     description,
     resource,
     run,
+    snapshot,
     target,
 )
 
@@ -169,13 +170,14 @@ def test_the_guard_compares_what_sts_and_the_arns_said_and_not_the_pins_with_the
 ) -> None:
     """The driver's own comparisons are made blind, so that the guard's is the one that is left."""
     if not there:
-        stage.fake.rows.clear()  # without an instance the client's own region counts
+        stage.fake.rows.clear()
     elsewhere = target(account="999999999999", region="us-east-1")
     monkeypatch.setattr(stage.provider, "_target", elsewhere)
     monkeypatch.setattr(rds_look, "instances", lambda *_: tuple(resource(row) for row in stage.fake.rows.values()))
     seen = stage.provider.look(stage.request)
     refusals = guard(Plan(stage.request, run(), (), ()), elsewhere, seen, Consent())
-    assert [ACCOUNT in refusals[0], REGION in refusals[1]] == [True, True]
+    shown = REGION if there else "Nothing has shown which region it is"  # what the client is set to is no observation
+    assert [ACCOUNT in refusals[0], shown in refusals[1]] == [True, True]
 
 
 def test_an_applied_restore_becomes_a_result_once_available(stage: Stage) -> None:
@@ -511,3 +513,10 @@ def test_what_an_on_call_restore_made_never_expires(tmp_path: Path) -> None:
     stage = Stage(tmp_path, who=run(Purpose.RESTORE))
     stage.apply()
     assert stage.provider.orphans(NOW + 1e9, frozenset(), frozenset({run().id})) == ()
+
+
+def test_the_region_of_a_source_that_is_gone_is_that_of_its_snapshots() -> None:
+    points = (snapshot("night", NOW - 1.0, DBSnapshotArn=f"arn:aws:rds:eu-west-3:{ACCOUNT}:snapshot:night"),)
+    assert rds_look.region((), points) == "eu-west-3"
+    assert rds_look.region((resource(description()),), points) == REGION
+    assert rds_look.region((), ()) == ""

@@ -11,7 +11,7 @@ import pytest
 from dr.app.restore import cautions
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds_restore import propose
 from dr.drivers.rds_settings import ASKED, RESTORE
 from tests.unit.rds_support import NOW, SOURCE, description, facts, run, snapshot, target, window
@@ -99,7 +99,7 @@ def test_a_drills_copy_stands_apart_and_is_undone() -> None:
     assert tags["dr:expires"] == "2025-10-10T08:53:20Z"
     assert restore.undo is not None
     assert restore.undo.args == {"identifier": restore.args["identifier"], "run": "20261123-070000-ab12"}
-    assert restore.undo.touches == restore.touches == (restore.args["identifier"],)
+    assert restore.undo.touches == restore.makes == (restore.args["identifier"],)
 
 
 @pytest.mark.parametrize("groups", [[], ["sg-app"], ["sg-drill", "sg-app"]])
@@ -411,6 +411,7 @@ def test_a_time_waits_restores_and_configures() -> None:
     calls = planned(verb=Verb("restore", {"to": {"time": "before-disaster"}}))
     assert [call.id for call in calls] == ["await-restorable", "restore", "configure"]
     assert [call.restoration for call in calls] == [False, True, False]
+    assert [call.effect for call in calls] == [Effect.READS, Effect.MAKES, Effect.CHANGES]
     assert calls[0].args["time"] == calls[1].args["recovery_point"] == "${vanish.recovery_point}"
     assert calls[1].args["parameters"]["TargetDBInstanceIdentifier"] == calls[1].args["identifier"]
     assert "RestoreTime" not in calls[1].args["parameters"]

@@ -44,7 +44,9 @@ def test_a_run_goes_on_by_its_name_with_the_very_same_request(machines: Machines
     found = resumed(SETTINGS, "prod", begun.directory.id, None, tell).session
     assert found.directory.id == begun.directory.id
     assert found.plan.request == begun.plan.request
-    assert [call.touches for call in found.plan.calls] == [call.touches for call in begun.plan.calls]
+    assert [(call.touches, call.makes) for call in found.plan.calls] == [
+        (call.touches, call.makes) for call in begun.plan.calls
+    ]
 
 
 def test_the_same_command_keeps_the_time_of_the_disaster_and_another_is_refused(machines: Machines) -> None:
@@ -242,7 +244,7 @@ def test_an_unfinished_restore_that_cannot_be_read_hinders_no_new_one(machines: 
 
 def test_a_tag_that_names_no_run_is_not_gone_on_with(machines: Machines) -> None:
     begun = machines.begin(wanted()).session
-    (name,) = begun.plan.calls[0].touches
+    (name,) = begun.plan.calls[0].makes
     for tag in machines.fake.rows[name]["TagList"]:
         tag["Value"] = "../../elsewhere" if tag["Key"] == "dr:run" else tag["Value"]
     machines.another()

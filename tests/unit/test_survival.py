@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dr.domain.model import Call, Finding, Observation, Status
+from dr.domain.model import Call, Effect, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence, Marker
 from dr.judge.survival import JUDGES, survived
 from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, stamp, written
@@ -144,7 +144,7 @@ def planning(found: Evidence, *calls: Call) -> Evidence:
     return replace(found, record=replace(found.record, plan=plan))
 
 
-FAILED_OVER = Call("failover", "3-failover", "failover", "rds", "RebootDBInstance")
+FAILED_OVER = Call("failover", "3-failover", "failover", "rds", "RebootDBInstance", effect=Effect.TAKES_OVER)
 
 
 def test_with_an_asynchronous_standby_that_nothing_is_gone_is_luck() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Call, Demand, Finding, Observation, Purpose, Restored, Status
+from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Restored, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import outage
 from dr.judge.verdict import Judge, combine, exit_code, judge
@@ -211,7 +211,8 @@ def test_a_restore_that_the_provider_failed_misses_the_time_to_a_copy(error: str
 @pytest.mark.parametrize("call", ["failover", "promote"])
 def test_a_failover_that_the_provider_failed_is_missed(call: str) -> None:
     whole = drill()
-    plan = replace(whole.record.plan, calls=(*whole.record.plan.calls, Call(call, call, "failover", "rds", call)))
+    further = Call(call, call, "failover", "rds", call, effect=Effect.TAKES_OVER)
+    plan = replace(whole.record.plan, calls=(*whole.record.plan.calls, further))
     evidence = with_entry(
         replace(whole, record=replace(whole.record, plan=plan)),
         "failed",

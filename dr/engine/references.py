@@ -1,0 +1,80 @@
+"""References of a call to the result of an earlier one, "${CALL.KEY}", and what stands in their place. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dr.domain.errors import RefusedError
+from dr.domain.model import Call
+
+REFERENCE = re.compile(r"\$\{([^.}]+)\.([^}]+)\}")
+IDENTIFIER = "identifier"
+"""The key by which arguments and results name an instance that is acted on."""
+
+
+def fill(args: Mapping[str, Any], effects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Fill every "${CALL.KEY}" from the effects. Raises RefusedError where the effect is missing."""
+    return {key: _filled(value, effects) for key, value in args.items()}
+
+
+def _filled(value: Any, effects: Mapping[str, Mapping[str, Any]]) -> Any:
+    if isinstance(value, Mapping):
+        return fill(value, effects)
+    if isinstance(value, list | tuple):
+        return [_filled(item, effects) for item in value]
+    if not isinstance(value, str):
+        return value
+    whole = REFERENCE.fullmatch(value)
+    if whole:
+        return _looked_up(whole, effects)
+    return REFERENCE.sub(lambda match: str(_looked_up(match, effects)), value)
+
+
+def _looked_up(match: re.Match[str], effects: Mapping[str, Mapping[str, Any]]) -> Any:
+    call, key = match.groups()
+    if key not in effects.get(call, {}):
+        raise RefusedError(f"{call} has not given {key} yet, which a later step needs.", "See the ledger for why.")
+    return effects[call][key]
+
+
+def named(calls: Iterable[Call]) -> tuple[Call, ...]:
+    """The calls with names in place of every "${CALL.identifier}" that they touch: all that the earlier call makes, or
+    where it makes nothing, touches, since its result may name any of them. What refers to no earlier call stays, and
+    names nothing that there is."""
+    known: dict[str, tuple[str, ...]] = {}
+    found = []
+    for call in calls:
+        touched = [name for one in call.touches for name in _names(one, known)]
+        call = replace(call, touches=tuple(dict.fromkeys(touched)))
+        known[call.id] = call.makes or call.touches
+        found.append(call)
+    return tuple(found)
+
+
+def _names(name: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    refers = REFERENCE.fullmatch(name)
+    if refers is None or refers[2] != IDENTIFIER:
+        return (name,)
+    return known.get(refers[1]) or (name,)
+
+
+def acted_on(planned: Any, filled: Any, key: str = "") -> frozenset[str]:
+    """What ``filled`` arguments name as instances: under the key, or where ``planned`` ones refer to another's name.
+
+    What is not filled yet names nothing.
+    """
+    refers = REFERENCE.fullmatch(planned) if isinstance(planned, str) else None
+    if refers and filled == planned:
+        return frozenset()
+    if key == IDENTIFIER or (refers and refers[2] == IDENTIFIER):
+        return frozenset({str(filled)})
+    if isinstance(filled, Mapping):
+        inner = planned if isinstance(planned, Mapping) else {}
+        return frozenset().union(*(acted_on(inner.get(name), value, name) for name, value in filled.items()))
+    if isinstance(filled, list | tuple):
+        pairs = zip(planned, filled, strict=True) if isinstance(planned, list | tuple) else ()
+        return frozenset().union(*(acted_on(*pair) for pair in pairs))
+    return frozenset()
