@@ -82,8 +82,10 @@ def samples(script: Script, dice: random.Random, path: str = "source") -> Sample
 
 
 def _awake(script: Script, at: float) -> float:
-    """When a prober that sleeps at ``at`` gets to it."""
-    return next((until for begin, until in script.stalls if begin <= at < until), at)
+    """When a prober that sleeps at ``at`` gets to it: not before the last of the stalls that overlap there."""
+    for begin, until in sorted(script.stalls):
+        at = until if begin <= at < until else at
+    return at
 
 
 def _answer(script: Script, asked: float, dice: random.Random) -> tuple[float, int, str]:

@@ -81,8 +81,9 @@ def test_time_outs_that_a_sleeping_prober_wrote_are_no_outage_and_those_of_a_wak
     sleepy = replace(SLOW, outs=[Out(1.0, 99.0, "silent")], after=20, stalls=[(1.0 + n, 1.9 + n) for n in range(20)])
     found = judge(of(sleepy))
     assert (found.status, found.interval) == (Status.INCONCLUSIVE, None), found.because
-    late = replace(sleepy, stalls=(), jitter=0.004)
-    assert judge(of(late)).status is Status.MISSED
+    naps = [(1.0 + n / 10, 1.03 + n / 10) for n in range(200)]
+    for hardly in (replace(sleepy, stalls=(), jitter=0.004), replace(sleepy, stalls=naps)):
+        assert judge(of(hardly)).status is Status.MISSED, "no nap of 30 ms makes a second's delay of 2 s"
 
 
 def test_a_word_for_a_time_out_that_came_at_once_is_a_failure() -> None:
