@@ -28,6 +28,7 @@ from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
+from dr.domain.names import check_name
 from dr.engine.plan import Asked, demands
 from dr.evidence.decode import read_yaml
 from dr.host.processes import die_with_parent, started
@@ -180,7 +181,7 @@ def _experiment(path: Path, document: _Document) -> Experiment:
         raise UsageError("It is not an experiment dr understands.", "Give it title, description, method, extensions.")
     own = [activity for activity in method if activity.provider.module == ACTIVITIES]
     return Experiment(
-        name=path.stem,
+        name=check_name(path.stem, "drill"),
         path=path.absolute(),
         title=document.title,
         description=document.description,

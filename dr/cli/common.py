@@ -15,6 +15,7 @@ import click
 from dr.cli.defects import noted
 from dr.domain.errors import DefectError, DrError
 from dr.domain.model import Call
+from dr.domain.names import check_name
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-target_option = click.option("--target", default="lab", envvar="DR_TARGET", show_default=True, help="Which target.")
+
+def _target(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+    return check_name(name, "target")
+
+
+target_option = click.option(
+    "--target", default="lab", envvar="DR_TARGET", show_default=True, callback=_target, help="Which target."
+)
 output_option = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", envvar="DR_OUTPUT", help="Form of the result."
 )
@@ -212,10 +220,11 @@ def tell_restored(session: Session) -> None:
 
 
 def _psql(session: Session, restored: Restored) -> str:
-    from dr.report.summary import connect
+    from dr.report.summary import connect, unverified
 
     database = session.context.target.database
-    return connect(restored, (*database.roles, database.harness)[0].user, database.ca)
+    command = connect(restored, (*database.roles, database.harness)[0].user, database.ca)
+    return f"{command} {unverified(database.ca)}".rstrip()
 
 
 def _told(error: DrError) -> str:

@@ -14,6 +14,7 @@ import platformdirs
 from dr.config.model import Settings, Target
 from dr.config.place import check_entered
 from dr.domain.errors import RefusedError, UsageError
+from dr.domain.names import check_name
 from dr.evidence.decode import read_yaml
 
 LAB = "lab"
@@ -45,11 +46,19 @@ def load(path: Path | None = None) -> Settings:
     named = path or (Path(os.environ["DR_CONFIG"]) if os.environ.get("DR_CONFIG") else None)
     if named is None and not Path("dr.yaml").exists():
         return Settings()
-    return read_yaml(named or Path("dr.yaml"), Settings, UsageError)
+    path = named or Path("dr.yaml")
+    settings = read_yaml(path, Settings, UsageError)
+    for name in settings.targets:
+        try:
+            check_name(name, "target")
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+    return settings
 
 
 def find_target(settings: Settings, name: str) -> Target:
     """The target called ``name``; "lab" is the one a running lab published. Raises UsageError, RefusedError."""
+    check_name(name, "target")
     if name in settings.targets:
         return settings.targets[name]
     if name == LAB:

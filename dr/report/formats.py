@@ -126,6 +126,7 @@ def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: i
         lines += _labelled("Differs", "; ".join(_difference(d) for d in summary.differences), width, style)
     if summary.connect:
         lines.append(f"  {style('Connect'.ljust(_INDENT - 2), 'label')}{summary.connect}")
+        lines += [f"{' ' * _INDENT}{line}" for line in textwrap.wrap(summary.unverified, width - _INDENT)]
     if summary.kept:
         lines += _labelled("Copy", summary.kept, width, style)
     for number, step in enumerate(summary.cut_over, 1):
@@ -232,6 +233,7 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
         lines += ["## What differs from the source", "", *_grid(columns, differences)]
     if summary.connect:
         lines += ["## Connect", "", f"    {summary.connect}", ""]
+        lines += [summary.unverified, ""] if summary.unverified else []
     if summary.cut_over:
         steps = [f"{number}. {_inline(step)}" for number, step in enumerate(summary.cut_over, 1)]
         lines += ["## Cut over", "", *steps, ""]

@@ -69,6 +69,8 @@ class Summary:
     """Worst first, otherwise as demanded."""
     connect: str
     """A psql command without a password, or ""."""
+    unverified: str
+    """That psql does not verify whom it connects to, or ""."""
     kept: str
     """What became of the restoration."""
     cut_over: tuple[str, ...]
@@ -93,6 +95,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         closing=_closing(evidence, verdict, _primary(evidence)),
         findings=tuple(ordered),
         connect=_connect(evidence, standing) if standing else "",
+        unverified=unverified(_ca(evidence)) if standing else "",
         kept=_kept(evidence, verdict),
         cut_over=_cut_over(evidence, verdict, standing) if standing else (),
         differences=_differences(evidence),
@@ -380,7 +383,18 @@ def _killed(evidence: Evidence, verdict: Verdict) -> str:
 
 def _connect(evidence: Evidence, restored: Restored) -> str:
     known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
-    return connect(restored, known[0] if known else "", str((evidence.planned("restore") or {}).get("ca") or ""))
+    return connect(restored, known[0] if known else "", _ca(evidence))
+
+
+def _ca(evidence: Evidence) -> str:
+    return str((evidence.planned("restore") or {}).get("ca") or "")
+
+
+def unverified(ca: str) -> str:
+    """That nobody verifies whom ``connect``'s command connects to, in a sentence; "" where the CA does."""
+    if ca:
+        return ""
+    return "The target names no CA file (database.ca), so psql does not verify the server's certificate."
 
 
 def connect(restored: Restored, user: str, ca: str) -> str:

@@ -157,6 +157,19 @@ class TestReplicas:
         assert api.instance("alone")["ReadReplicaDBInstanceIdentifiers"] == []
 
 
+@pytest.mark.parametrize("header", ["Host: rebound.example", "Origin: http://evil.example"])
+def test_a_page_in_a_browser_gets_nothing_even_with_a_right_signature(api: Running, header: str) -> None:
+    name, _, value = header.partition(": ")
+
+    def send(request: Any, **_: Any) -> None:
+        request.headers[name] = value
+
+    client = api.client("rds")
+    assert client.describe_db_instances()["DBInstances"]
+    client.meta.events.register("before-send.rds.*", send)
+    assert code(client.describe_db_instances) == "AccessDenied"
+
+
 class TestCloudWatch:
     def test_a_stock_client_reads_the_lag(self, api: Running) -> None:
         answer = api.cloudwatch.get_metric_data(MetricDataQueries=[query()], **interval())

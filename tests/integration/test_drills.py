@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.config.place import OWN
 from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
 from tests.labs import ROOT, Lab, eventually
 
@@ -387,7 +388,7 @@ def test_after_all_this_nobody_else_can_read_what_is_in_dr_home(lab: Lab) -> Non
     """But the lab's public certificate, and a PostgreSQL that was copied there, which its servers' account reads."""
     public = (lab.home / "lab" / "ca.pem", lab.home / "lab" / "postgresql")
     readable, seen = [], set()
-    for place, directories, files in os.walk(lab.home):
+    for place, directories, files in (step for name in OWN for step in os.walk(lab.home / name)):
         for path in (Path(place) / name for name in (*directories, *files)):
             seen.add(path.name)
             if path not in public and not path.is_symlink() and path.lstat().st_mode & 0o066:
@@ -395,4 +396,5 @@ def test_after_all_this_nobody_else_can_read_what_is_in_dr_home(lab: Lab) -> Non
         directories[:] = [name for name in directories if (Path(place) / name).stat().st_mode & 0o011]
         directories[:] = [name for name in directories if Path(place) / name not in public]
     assert readable == []
-    assert seen >= {"service.log", "daemon.log", "rds.json", "ca.pem", "runs"}
+    assert seen >= {"service.log", "daemon.log", "rds.json", "ca.pem"}
+    assert {(lab.home / name).stat().st_mode & 0o066 for name in OWN if (lab.home / name).exists()} == {0}

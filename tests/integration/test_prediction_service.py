@@ -131,6 +131,12 @@ def service(platform: Platform) -> Iterator[Running]:
         yield started
 
 
+def test_a_page_in_a_browser_is_answered_nothing(service: Running) -> None:
+    for wrong in ("Host: rebound.example", f"Host: 127.0.0.1:{service.port}\r\nOrigin: http://evil.example"):
+        request = f"GET /metrics HTTP/1.1\r\n{wrong}\r\nConnection: close\r\n\r\n"
+        assert service.send(request.encode()).startswith(b"HTTP/1.1 403 ")
+
+
 def test_a_prediction_is_answered_and_stored(platform: Platform, service: Running) -> None:
     status, said = service.predict("SYN-0001-1")
     assert status == 200

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dr.config.load import find_target, home, load, secret
+from dr.config.model import Settings
 from dr.domain.errors import RefusedError, UsageError
 
 
@@ -138,3 +140,15 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DR_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match=r"DR_HOME is .*/file, which is a file"):
         home()
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "", "a b", "-x", ".x", "a\n", "x" * 101, "ä", "a\0b"])
+def test_a_targets_name_is_a_name_and_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="is no name of a target"):
+        find_target(Settings(), name)
+    database = "{name: d, harness: {user: u, secret: 'env:X'}}"
+    target = f"{{account: '1', region: r, instance: i, database: {database}}}"
+    (tmp_path / "dr.yaml").write_text(f"targets: {{{json.dumps(name)}: {target}}}")
+    with pytest.raises(UsageError, match="is no name of a target"):
+        load(tmp_path / "dr.yaml")

@@ -147,6 +147,10 @@ def test_the_last_lines_keep_to_the_width_even_with_a_long_name() -> None:
 def test_text_of_a_restore_says_how_to_connect_what_differs_and_how_to_cut_over() -> None:
     said = text(on_call(), met())
     assert "psql 'host=127.0.0.1 port=54123 dbname=readmission user=readmission_api sslmode=require'" in said
+    unsaid = "does not verify the server's certificate"
+    assert unsaid in " ".join(said.split())
+    assert unsaid in " ".join(markdown(on_call(), met()).split())
+    assert unsaid not in " ".join(text(with_ca(on_call(), "/etc/ca.pem"), met()).split())
     known = with_ca(on_call(), "/etc/my ca.pem")
     assert "user=readmission_api sslmode=verify-full sslrootcert='\"'\"'/etc/my ca.pem'\"'\"''" in text(known, met())
     assert "DBParameterGroupName readmission-pg15 -> default.postgres15 (not expected)" in said

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from dr.domain.errors import DrError
+from dr.lab.loopback import stranger
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.errors import AwsError
 from dr.lab.rds.faults import DROP
@@ -90,10 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
         drop = False
         target = self.headers.get("X-Amz-Target", "")
         try:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            if because := stranger(headers):
+                raise AwsError("AccessDenied", because)
             text = "" if target else body.decode()
             form = dict(parse_qsl(text, keep_blank_values=True)) or dict(parse_qsl(urlsplit(self.path).query))
             service, operation = self.wire.target(target) if target else self.wire.operation(form)
-            headers = {name.lower(): value for name, value in self.headers.items()}
             signed = SignedRequest(self.command, self.path, headers, body)
             verify(signed, self.lab.store.account, service, self.lab.now())
             armed = self.lab.work.faults.take_failure(str(operation.name))

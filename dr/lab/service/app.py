@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.domain.errors import RefusedError
+from dr.lab.loopback import stranger
 from dr.lab.platform.model import Model, load
 from dr.lab.service import log
 from dr.lab.service.http import HEAD_LIMIT, Connections, Request, Response, answer
@@ -67,7 +68,10 @@ class Service:
         """The answer to one request, counted and timed."""
         started = time.perf_counter()
         method, route = self._routes.get(request.path, ("", None))
-        if route is None:
+        because = stranger(request.headers, self._options.host)
+        if because:
+            response = answer(403, {"error": because})
+        elif route is None:
             response = answer(404, {"error": "There is no such path."})
         elif request.method != method:
             response = answer(405, {"error": f"Use {method}."}, ("Allow", method))
@@ -188,7 +192,7 @@ async def run(options: Options) -> None:
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     server = await asyncio.start_server(connections.serve, options.host, options.port, limit=HEAD_LIMIT)
     try:
-        state = await service.handle(Request("GET", "/readyz", {}, b""))
+        state = await service.handle(Request("GET", "/readyz", {"host": "localhost"}, b""))
         log.write("INFO", "Listening", host=options.host, port=options.port, ready=state.status == 200)
         await over.wait()
     finally:
