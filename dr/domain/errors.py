@@ -93,9 +93,13 @@ class DefectError(DrError):
 
 
 class HaltedError(DrError):
-    """The run was told to stop (``dr abort``, a signal, or a parent that is gone)."""
+    """The run was told to stop (``dr abort``, a signal, or a parent that is gone).
+
+    ``begun``: whether the step that was stopped may have asked for a change; False only where that is certain.
+    """
 
     exit_code = 130
+    begun = True
 
     def __init__(self, message: str, hint: str = "", *, exit_code: int = 130) -> None:
         super().__init__(message, hint)

@@ -21,7 +21,7 @@ from dr.drivers import rds_settings as settings
 from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_client import RdsClient, wanted_instead
 from dr.drivers.rds_deletion import Deletion
-from dr.drivers.rds_instances import Instances, pairs
+from dr.drivers.rds_instances import Instances, only_looking, pairs
 from dr.drivers.rds_log import reached, replay_seconds
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_states import State
@@ -105,7 +105,8 @@ class RdsProvider:
         """Do ``call``; repeated, it finds what it did before by the tags it gave."""
         if call.operation == rds_restore.AWAIT:
             return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
-        self.confirm_identity()
+        with only_looking():
+            self.confirm_identity()
         if self._takeover.does(call.operation):
             return self._takeover.apply(call, args)
         if call.operation == rds_restore.MODIFY:
@@ -184,11 +185,13 @@ class RdsProvider:
         return stored.get("source")
 
     def _restore(self, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._at.describe(str(args["identifier"]))
+        latest = args["recovery_point"] is None and args["kind"] == "time"
+        with only_looking():
+            found = self._at.describe(str(args["identifier"]))
+            if found is None:
+                covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
         if found is not None:
             return self._take_over(found, args)
-        latest = args["recovery_point"] is None and args["kind"] == "time"
-        covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
         covers = None if covers is None else float(covers)
         parameters = dict(args["parameters"])
         if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):

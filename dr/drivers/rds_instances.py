@@ -5,11 +5,12 @@ Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``, which share one f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from dr.config.context import Context
-from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
+from dr.domain.errors import HaltedError, OddAnswerError, ProviderError, RefusedError
 from dr.domain.model import Resource
 from dr.drivers import rds_look
 from dr.drivers.rds_client import RdsClient
@@ -107,6 +108,9 @@ class Instances:
             except ProviderError:
                 failed = True
                 raise
+            except HaltedError as halted:
+                halted.begun = halted.begun or failed
+                raise
             except RefusedError as error:
                 if not failed:
                     raise
@@ -116,6 +120,16 @@ class Instances:
 
     def now(self) -> float:
         return self._context.clock.now().at
+
+
+@contextmanager
+def only_looking() -> Iterator[None]:
+    """What is halted in here has not asked for any change yet."""
+    try:
+        yield
+    except HaltedError as halted:
+        halted.begun = False
+        raise
 
 
 def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from dr.domain.names import same
 from dr.drivers import rds_failover, rds_promotion
 from dr.drivers.postgres_replicas import Servers
 from dr.drivers.rds_failover import CLOCKS, Course, course
-from dr.drivers.rds_instances import Instances, pairs
+from dr.drivers.rds_instances import Instances, only_looking, pairs
 from dr.drivers.rds_points import iso
 from dr.drivers.rds_promotion import Answer
 from dr.drivers.rds_restore import LISTED_SECONDS
@@ -349,7 +349,9 @@ class Takeover:
         """A new replica; nothing in place of the one that has become the primary."""
         name, source = str(args["identifier"]), str(args["source"])
         result = {**args, "asked_at": self._at.now(), "skipped": source.lower() == str(args["instead_of"]).lower()}
-        if not result["skipped"] and self._at.describe(name) is None:
+        with only_looking():
+            there = result["skipped"] or self._at.describe(name) is not None
+        if not there:
             wanted = {"DBInstanceIdentifier": name, "SourceDBInstanceIdentifier": source, **args["parameters"]}
             wanted["Tags"] = pairs(args["tags"])
             self._client.call(rds_promotion.REPLICATE, wanted, ("DBInstanceAlreadyExists",))

@@ -65,7 +65,8 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
                 heed()
                 _perform(engine, call, state, applied)
         except HaltedError as error:
-            engine.ledger.append("halted", call.id, {"because": str(error)})
+            stopped: dict[str, Any] = {"because": str(error)}
+            engine.ledger.append("halted", call.id, stopped if error.begun else {**stopped, "begun": False})
             raise
         except Exception as error:
             # Once it was applied, what it touches is not what it was, whatever the error.

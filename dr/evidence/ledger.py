@@ -35,7 +35,7 @@ class State:
     ``effects``: results of calls that stand (not undone). ``open``: calls whose intent was never undone, newest first.
     ``began``, ``intended``: wall time of a call's first and of its newest intent that stands. ``over``: why no further
     verb may run, or "".
-    ``refused``: calls that were tried once, and refused before anything was done.
+    ``refused``: calls that were tried once, and refused or halted before anything was asked for.
     ``resumed``: wall time at which the run was last gone on with; 0: it never was.
     """
 
@@ -63,6 +63,7 @@ def fold(entries: Iterable[Entry]) -> State:
             case "intent":
                 began.setdefault(entry.call, entry.stamp.at)
                 intended[entry.call] = entry.stamp.at
+                refused.discard(entry.call)
             case "effect":
                 effects[entry.call] = entry.data
             case "undone":
@@ -70,7 +71,8 @@ def fold(entries: Iterable[Entry]) -> State:
                 began.pop(entry.call, None)
                 intended.pop(entry.call, None)
             case "failed" | "halted":
-                if _is_refusal(entry) and began.get(entry.call) == intended.get(entry.call):
+                tried_once = entry.call in began and began[entry.call] == intended[entry.call]
+                if tried_once and _is_refusal(entry):
                     refused.add(entry.call)
                 over = str(entry.data.get("because", entry.kind))
             case "resumed":
@@ -81,7 +83,9 @@ def fold(entries: Iterable[Entry]) -> State:
 
 
 def _is_refusal(entry: Entry) -> bool:
-    """Whether a call ended in a refusal, and not once it was applied."""
+    """Whether a call ended before anything was asked for: in a refusal, or by a halt that came so early."""
+    if entry.kind == "halted":
+        return entry.data.get("begun") is False
     return entry.kind == "failed" and entry.data.get("error") == RefusedError.__name__ and not entry.data.get("begun")
 
 

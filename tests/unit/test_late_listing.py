@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dr.app import cleanup
+from dr.domain.errors import HaltedError
 from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_deletion import APART_SECONDS
 from dr.drivers.rds_restore import UNLISTED_SECONDS, deletion
-from dr.engine.perform import Engine, unwind
+from dr.engine.perform import Engine, perform, unwind
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from tests.unit.rds_support import (
@@ -47,6 +48,8 @@ class LateRds(FakeRds):
         self.clock = clock
         self.hidden: dict[str, float] = {}
         self.deaf = False
+        self.looks: list[Callable[[], None] | None] = []
+        """What befalls the next descriptions."""
         self.empty = 0
 
     def call(
@@ -55,6 +58,8 @@ class LateRds(FakeRds):
         name, describes = str(parameters.get("DBInstanceIdentifier")), operation == "DescribeDBInstances"
         if (describes or self.deaf) and self.clock.at < self.hidden.get(name, 0.0):
             return None
+        if describes and self.looks and (befalls := self.looks.pop(0)):
+            befalls()
         if describes and self.empty:
             self.empty -= 1
             return {"DBInstances": []}
@@ -112,7 +117,7 @@ def test_a_copy_that_is_known_only_after_the_kill_is_waited_for_and_deleted(stag
     stage.fake.deaf = True
     assert 145.0 <= stage.unwind() < 155.0
     assert list(stage.fake.rows) == [SOURCE]
-    assert any(f"{stage.name}: not listed, though RDS may list it yet for 29" in note for note in stage.notes)
+    assert any(f"{stage.name}: not listed, though RDS may list it yet for 17" in note for note in stage.notes)
 
 
 @pytest.mark.parametrize("kinds", [("intent",), ("intent", "effect")])
@@ -222,6 +227,32 @@ def test_only_what_was_refused_when_it_was_tried_once_needs_no_waiting(
         stage.killed("intent")
     stage.engine.ledger.append("failed", stage.call.id, {"because": "No.", "error": error, **begun})
     assert (stage.unwind() > 100.0) is waits
+
+
+@pytest.mark.parametrize(("strikes", "waits"), [((), False), (("RestoreDBInstanceFromDBSnapshot",), True)])
+def test_what_was_halted_before_it_was_asked_for_needs_no_waiting(
+    tmp_path: Path, strikes: tuple[str, ...], waits: bool
+) -> None:
+    """A halt while the driver only looks; ``strikes``: what had failed before, and may have been accepted."""
+    stage = Stage(tmp_path, RESTORE, "restore")
+    stage.fake.fail = {operation: ["InternalFailure"] for operation in strikes}
+    looks = [None, _halted] if strikes else [_halted]
+    stage.fake.looks = list(looks)
+    with pytest.raises(HaltedError):
+        perform(stage.engine, [stage.call])
+    assert (stage.unwind() > 100.0) is waits
+
+
+def _halted() -> None:
+    raise HaltedError("The run was stopped: SIGINT was received.")
+
+
+def test_a_refusal_of_one_attempt_says_nothing_of_a_later_one(stage: Stage) -> None:
+    stage.killed("intent")
+    stage.engine.ledger.append("failed", stage.call.id, {"because": "No.", "error": "RefusedError"})
+    stage.engine.ledger.append("resumed")
+    stage.killed("intent")
+    assert stage.unwind() > 100.0
 
 
 def test_what_was_never_asked_for_is_not_looked_for(stage: Stage) -> None:
