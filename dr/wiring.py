@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PROPOSED_BY = {
     "await_failover": "rds",
     "baseline": "postgres",
+    "configure": "rds",
     "declare": "postgres",
     "disaster": "postgres",
     "examine": "postgres",

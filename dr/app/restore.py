@@ -37,6 +37,8 @@ from dr.report.words import moment
 from dr.wiring import drivers, restorer
 
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
+CONFIGURE = "configure"
+"""The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
 SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
 
 
@@ -68,6 +70,7 @@ def request(
         verbs.append(Verb("examine"))
     if verify and target.service is not None:
         verbs += [Verb("serve"), Verb("measure", {"path": "restored", "seconds": settle})]
+    verbs.append(Verb(CONFIGURE, restore))
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
 
 
@@ -184,29 +187,28 @@ def asked(wanted: Request) -> dict[str, str]:
     return dict.fromkeys(objectives, "restored")
 
 
-def run(session: Session, what: str = "restore", how: str = "", copied: Callable[[], None] = lambda: None) -> Outcome:
+def run(
+    session: Session, what: str = "restore", how: str = "", before: Callable[[Verb], None] = lambda _: None
+) -> Outcome:
     """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with: ``how``,
-    where the outcome's last look at the provider does not tell. ``copied`` is called once the first verb, which makes
-    it, is done.
+    where the outcome's last look at the provider does not tell. ``before`` is called before each verb after the first.
 
-    Whatever fails after that, a defect of dr's own, too, is the outcome's error: what was restored stands, and how it
-    is reached has to be told. Raises RefusedError where the provider refused the first step: then nothing was made.
+    Whatever fails after the first verb, which makes it, a defect of dr's own, too, is the outcome's error: what was
+    restored stands, is configured all the same, and how it is reached has to be told. Raises RefusedError where the
+    provider refused the first step: then nothing was made.
     """
     error: DrError | None = None
     with halting(session.directory) as signals:
         try:
-            for position in range(len(session.plan.request.verbs)):
-                session.do(position)
-                if position == 0:
-                    copied()
+            for position, verb in enumerate(session.plan.request.verbs):
+                if error is None or verb.name == CONFIGURE:
+                    error = _attempt(session, position, before if position else lambda _: None, error)
+                if error is not None and position == 0:
+                    break
         except HaltedError as halted:
             code = (signals or [halted.exit_code])[0]
             why = session.directory.halted() or "its session is gone"
             error = HaltedError(f"The {what} was stopped before its end: {why}.", how, exit_code=code)
-        except DrError as failed:
-            error = failed
-        except Exception as defect:
-            error = DefectError(defect)
         try:
             outcome = finish(session)
             if isinstance(error, RefusedError) and not _begun(session) and not outcome.stands:
@@ -217,6 +219,27 @@ def run(session: Session, what: str = "restore", how: str = "", copied: Callable
                 raise
             return unjudged(session, failed, error)
     return replace(outcome, error=error)
+
+
+def _attempt(
+    session: Session, position: int, before: Callable[[Verb], None], earlier: DrError | None
+) -> DrError | None:
+    """Do one verb, although ``earlier`` may have ended the run. What has failed is returned; a halt is raised."""
+    try:
+        if earlier is not None:
+            session.engine.ledger.append("resumed")
+        verb = session.plan.request.verbs[position]
+        if verb.name == CONFIGURE:
+            session.unwind(keep=True)  # nobody serves or probes meanwhile
+        before(verb)
+        session.do(position)
+    except HaltedError:
+        raise
+    except DrError as failed:
+        return earlier or failed
+    except Exception as defect:
+        return earlier or DefectError(defect)
+    return earlier
 
 
 def unjudged(session: Session, failed: Exception, earlier: DrError | None) -> Outcome:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dr.app.outcome import Outcome
     from dr.app.session import Prepared, Session
     from dr.config.model import Settings
-    from dr.domain.model import Restored, Verdict
+    from dr.domain.model import Restored, Verb, Verdict
     from dr.engine.guard import Consent
     from dr.evidence.directory import RunDirectory
     from dr.evidence.model import Evidence
@@ -103,7 +103,7 @@ def show_plan(prepared: Prepared, err: bool = False) -> None:
         undo = f"; undone by {call.undo.operation}" if call.undo else ""
         click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{does}{until}{undo}", err=err)
     for verb in prepared.session.plan.request.verbs:
-        for name, value in verb.args.get("set", {}).items():
+        for name, value in verb.args.get("set", {}).items() if verb.name == "restore" else ():
             click.echo(f"{'set':>14}  {name} to {json.dumps(value)}, instead of the source's", err=err)
 
 
@@ -209,14 +209,22 @@ def _in_short(session: Session, outcome: Outcome, error: Exception) -> None:
         click.echo(f"dr: {verdict.restored.identifier}: {_psql(session, verdict.restored)}", err=True)
 
 
-def tell_restored(session: Session) -> None:
-    """How the restoration is reached, as soon as it is: examining it and putting the service on it takes its time."""
-    from dr.judge.verdict import RESTORE, restored_by
+def tell_so_far(session: Session, verb: Verb) -> None:
+    """What is known before ``verb`` of a restore on call: how the restoration is reached, as soon as it is, and what
+    was found in it, before RDS puts its last settings in, which may take hours."""
+    from dr.judge.verdict import RESTORE, judge, restored_by
 
-    made = session.engine.ledger.state().effects.get(RESTORE)
-    restored = None if made is None else restored_by(made, session.plan)
-    if restored is not None:
-        click.echo(f"dr: {restored.identifier} answers, and is not examined yet: {_psql(session, restored)}", err=True)
+    if verb is session.plan.request.verbs[1]:
+        made = session.engine.ledger.state().effects.get(RESTORE)
+        restored = None if made is None else restored_by(made, session.plan)
+        if restored is not None:
+            told = f"{restored.identifier} answers, and is not examined yet: {_psql(session, restored)}"
+            click.echo(f"dr: {told}", err=True)
+    elif verb is session.plan.request.verbs[-1]:
+        demanded = {demand.objective for demand in session.plan.demands}
+        findings = judge(session.directory.load(session.context.clock)).findings
+        found = [f"{one.objective} {one.status}" for one in findings if one.objective in demanded - {"configuration"}]
+        click.echo(f"dr: Found so far: {', '.join(found)}.", err=True)
 
 
 def _psql(session: Session, restored: Restored) -> str:

@@ -58,7 +58,7 @@ def restore(
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
         click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(prepared)}", err=True)
-        outcome = run(session, copied=partial(common.tell_restored, session))
+        outcome = run(session, before=partial(common.tell_so_far, session))
         code = common.conclude(session, outcome, output)
         if output == "json":
             common.print_document(outcome)

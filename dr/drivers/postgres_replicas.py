@@ -68,6 +68,13 @@ class Servers:
     def __init__(self, database: DatabaseConfig) -> None:
         self._database = database
 
+    def answers(self, host: str, port: int) -> bool:
+        """Whether a server accepts connections; without logging in."""
+        from psycopg.pq import PGconn, Ping  # psycopg is slow to import
+
+        asked = f"host={host} port={port} connect_timeout={ASK_SECONDS:.0f}"
+        return PGconn.ping(asked.encode()) == Ping.OK
+
     def standing(self, host: str, port: int) -> Standing:
         """Raises RefusedError where the login is not accepted, ProviderError where the server does not answer."""
         return Standing(*self._row(host, port, _STANDING))

@@ -32,6 +32,7 @@ IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
 SETTLED_SECONDS = 60.0
 """A change may take a moment to show; what has not arrived by then is reported as a difference."""
+_BUSY = ("InvalidDBInstanceState", "InvalidDBInstanceStateFault", "DBInstanceNotReady")
 LOG_FILES = 4
 LOG_PORTIONS = 20
 
@@ -45,7 +46,10 @@ class RdsProvider:
         self._client = client or RdsClient(context.target, context.clock)
         self._at = Instances(context, self._client)
         self._deletion = Deletion(self._at)
-        self._takeover = Takeover(self._at, servers or Servers(context.target.database))
+        self._servers = servers or Servers(context.target.database)
+        self._takeover = Takeover(self._at, self._servers)
+        self._configured: dict[str, Mapping[str, Any]] = {}
+        """Of what RDS would not change at first: the result once it did."""
         self._confirmed: float | None = None
         self._account = ""
         """What STS said last."""
@@ -110,7 +114,7 @@ class RdsProvider:
         if self._takeover.does(call.operation):
             return self._takeover.apply(call, args)
         if call.operation == rds_restore.MODIFY:
-            return self._at.patiently(lambda: self._configure(args))
+            return self._at.patiently(lambda: self._configure_or_wait(args))
         if call.operation == rds_restore.DELETE:
             return self._deletion.apply(args, rds_restore.gone_from(args))
         return self._at.patiently(lambda: self._restore(call.operation, args))
@@ -234,6 +238,15 @@ class RdsProvider:
         begun = _begun(args, covers, found.tags.get("dr:point-id", str(args["point_id"])))
         return {**begun, "asked_at": created or self._now(), "resolution": width}
 
+    def _configure_or_wait(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """``_configure``, or what says that RDS does not take it in the instance's present state: a poll repeats it."""
+        try:
+            return self._configure(args)
+        except ProviderError as error:
+            if error.code not in _BUSY:
+                raise
+            return {"identifier": args["identifier"], "changed": [], "asked_at": self._now(), "refused": True}
+
     def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
         found = self._at.await_shown(str(args["identifier"]))
         have = settings.comparable(found.attributes)
@@ -267,7 +280,7 @@ class RdsProvider:
         if found is None:
             return Progress(done=False, note=f"{result['identifier']}: not listed yet")
         endpoint = found.attributes.get("Endpoint") or {}
-        if self._at.state(found) is not State.USABLE or not endpoint.get("Address"):
+        if not self._serves(found, endpoint):
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
         now = self._now()
         replay, how_far = self._replay(found.identifier)
@@ -279,6 +292,7 @@ class RdsProvider:
             "resource_id": found.attributes.get("DbiResourceId", ""),
             "created_at": found.attributes.get("InstanceCreateTime"),
             "available_at": now,
+            "status": found.status,
             **replay,
         }
         point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
@@ -290,13 +304,26 @@ class RdsProvider:
             done=True, result=done, note=self._at.note(found, float(result["asked_at"])), observations=(seen,)
         )
 
+    def _serves(self, found: Resource, endpoint: Mapping[str, Any]) -> bool:
+        """Whether its database can be used: also while RDS is still at work on the instance, which a first backup keeps
+        it for hours, where the database itself says so."""
+        state = self._at.state(found)
+        if not endpoint.get("Address") or state not in (State.USABLE, State.SERVING):
+            return False
+        return state is State.USABLE or self._servers.answers(str(endpoint["Address"]), int(endpoint["Port"]))
+
     def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        result = self._configured.get(str(result["identifier"]), result)
         found = self._at.await_shown(str(result["identifier"]))
         have = settings.comparable(found.attributes)
         late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
         pending = sorted(found.attributes.get("PendingModifiedValues") or {})
-        waited = self._now() - float(result["asked_at"])
-        if self._at.state(found) is not State.USABLE or pending or (late and waited < SETTLED_SECONDS):
+        waited, state = self._now() - float(result["asked_at"]), self._at.state(found)
+        if result.get("refused") and state is State.USABLE:
+            self._configured[found.identifier] = self._configure_or_wait(call.args)
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
+        settled = state is State.USABLE or (state is State.SERVING and not result["changed"])
+        if result.get("refused") or not settled or pending or (late and waited < SETTLED_SECONDS):
             missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
         seen = Observation("configuration", "restored", self._differences(call.args, found, have), self._now())

@@ -49,7 +49,10 @@ def fit_storage(
             why = f"gp3 of {size} GiB has {_GP3_STRIPED_IOPS} IOPS at the least"  # the source's are of another storage
         if why and name in chosen:
             del chosen[name]
-            fitted[name] = (None, why)
+            if not _refusal(
+                name, kind, _number(wanted, "AllocatedStorage"), least
+            ):  # else the source has no such, either
+                fitted[name] = (None, why)
     if kind in _IOPS_PER_GIB:
         _fit_provisioned(chosen, fitted, asked, kind, size)
     return chosen, fitted

@@ -26,6 +26,7 @@ AWAIT = "DescribeDBInstances"
 FROM_SNAPSHOT = "RestoreDBInstanceFromDBSnapshot"
 TO_TIME = "RestoreDBInstanceToPointInTime"
 MODIFY = "ModifyDBInstance"
+VERBS = ("restore", "configure")
 DELETE = "DeleteDBInstance"
 
 LISTED_SECONDS = 120.0
@@ -63,8 +64,12 @@ _REASONS = {
 def propose(
     name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
-    """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError."""
-    if verb.name != "restore":
+    """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError.
+
+    On call what RDS sets only afterwards is the verb ``configure``, with the same arguments: RDS takes it once it is
+    done with the instance, from which a first backup keeps it for hours, while the copy is examined and served from.
+    """
+    if verb.name not in VERBS:
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
     check_arguments(verb, "to", "as_name", "reset_master", "set")
     _refuse_second(name, target.instance, facts, run)
@@ -80,11 +85,13 @@ def propose(
     wanted, fitted = fit_storage(wanted, asked, {**(known or {}), **choice.point.attributes})
     tags, fitted = {**kept, **own}, {**fitted, **left}
     parameters = settings.restore_parameters(wanted, asked)
-    calls = [_restore(identifier, target, choice, parameters, tags, objective, run)]
-    if choice.waits:
-        calls.insert(0, _await(target.instance, choice, objective, run))
     secret = _master_secret(target, known) if verb.args.get("reset_master") else ""
-    return (*calls, _configure(identifier, known, wanted, asked, fitted, tags, secret, run))
+    configure = _configure(identifier, known, wanted, asked, fitted, tags, secret, objective, run)
+    if verb.name == "configure":
+        return (configure,)
+    restore = _restore(identifier, target, choice, parameters, tags, objective, run)
+    waiting = (_await(target.instance, choice, objective, run),) if choice.waits else ()
+    return (*waiting, restore, *((configure,) if run.purpose is Purpose.DRILL else ()))
 
 
 def deletion(identifier: str, run: str) -> Call:
@@ -379,6 +386,7 @@ def _configure(
     fitted: Fitted,
     tags: Mapping[str, str],
     secret: str,
+    objective: float,
     run: RunIdentity,
 ) -> Call:
     drill = run.purpose is Purpose.DRILL
@@ -404,5 +412,5 @@ def _configure(
         effect=Effect.CHANGES,
         touches=(identifier,),
         until="available, with nothing pending",
-        deadline=_CONFIGURE_DEADLINE,
+        deadline=_CONFIGURE_DEADLINE if drill else max(_RESTORE_DEADLINE, 4 * objective),
     )

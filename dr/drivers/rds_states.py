@@ -15,6 +15,8 @@ class State(StrEnum):
     """Where an instance stands on its way to being usable."""
 
     USABLE = "usable"
+    SERVING = "serving"
+    """RDS is at work on it, and may refuse to change it; its database answers meanwhile, or may."""
     PROGRESS = "progress"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -23,23 +25,28 @@ class State(StrEnum):
 _USABLE = frozenset({"available", "storage-optimization", "storage-initialization"})
 """The last two are "fully operational" while RDS works on the volume, which may take a day."""
 
-_PROGRESS = frozenset(
+_SERVING = frozenset(
     {
         "backing-up",
         "configuring-associated-roles",
         "configuring-enhanced-monitoring",
         "configuring-iam-database-auth",
         "configuring-log-exports",
-        "converting-to-vpc",
-        "creating",
         "maintenance",
         "modifying",
+        "resetting-master-credentials",
+        "storage-config-upgrade",
+    }
+)
+
+_PROGRESS = frozenset(
+    {
+        "converting-to-vpc",
+        "creating",
         "moving-to-vpc",
         "rebooting",
         "renaming",
-        "resetting-master-credentials",
         "starting",
-        "storage-config-upgrade",
         "upgrading",
     }
 )
@@ -69,6 +76,8 @@ def classify(status: str) -> State:
     """The meaning of ``status``. One that is not known here is waited for and never taken as success."""
     if status in _USABLE:
         return State.USABLE
+    if status in _SERVING:
+        return State.SERVING
     if status in _PROGRESS:
         return State.PROGRESS
     if status in _REMEDIES or status.startswith(("incompatible-", "inaccessible-")):

@@ -24,6 +24,7 @@ _KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a poi
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
 FAILOVER = "fail-over"
+FIRST_BACKUP = "backing-up"
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
@@ -366,10 +367,19 @@ def _kept(evidence: Evidence, verdict: Verdict) -> str:
         gone = "The copy was removed when the run unwound; --keep would have kept it."
         return f"{gone} {told}".rstrip() if seen is None or seen["remains"] == [] else told
     if told:
-        return told
+        return f"{told}{_still_at_work(evidence)}"
     if evidence.record.plan.request.purpose is Purpose.DRILL:
         return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
-    return "The restoration stands: no clean-up removes it."
+    return f"The restoration stands: no clean-up removes it.{_still_at_work(evidence)}"
+
+
+def _still_at_work(evidence: Evidence) -> str:
+    """What RDS was doing with the copy when it was found to answer; "" where it was done."""
+    status = str((evidence.effect("restore") or {}).get("status") or "available")
+    if status == "available":
+        return ""
+    what = "its first backup; --set BackupRetentionPeriod=0 asks for none" if status == FIRST_BACKUP else "its own work"
+    return f" RDS was still at it when its database answered: {status}, {what}."
 
 
 def _killed(evidence: Evidence, verdict: Verdict) -> str:

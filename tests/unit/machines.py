@@ -19,7 +19,7 @@ from dr.drivers.rds import RdsProvider
 from dr.engine.guard import Consent
 from dr.engine.perform import perform
 from dr.ports import Provider
-from tests.unit.rds_support import SOURCE, FakeRds, VirtualClock, context, description, target
+from tests.unit.rds_support import SOURCE, FakeRds, FakeServers, VirtualClock, context, description, target
 from tests.unit.test_rds_provider import SNAPSHOT
 from tests.virtual import Scripted
 
@@ -62,7 +62,8 @@ class Machines:
         self._monkeypatch.setenv("DR_HOME", str(self._path / str(number)))
 
     def _drivers(self, _context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
-        rds = RdsProvider(context(self._path / str(self._count), self.clock), self.fake)  # type: ignore[arg-type]
+        here = context(self._path / str(self._count), self.clock)
+        rds = RdsProvider(here, self.fake, FakeServers())  # type: ignore[arg-type]
         return {"rds": rds, "postgres": Scripted(), "measuring": Scripted(), "serving": Scripted()}
 
     def begin(self, asked_for: Request) -> Prepared:
@@ -82,7 +83,8 @@ class Machines:
     def finish(self, run: str) -> str:
         """Go on with ``run`` to its end. Returns its restoration."""
         session = accept(resumed(SETTINGS, "prod", run, None, tell), Consent(SOURCE))
-        session.do(0)
+        for position in range(len(session.plan.request.verbs)):
+            session.do(position)
         finish(session)
         return session.restorations()[0]
 

@@ -90,6 +90,10 @@ class FakeServers:
         self.standings: dict[str, Standing | DrError] = {SOURCE: gone}
         self.standings |= {name.replace("_", "-"): standing for name, standing in standings.items()}
         self.log: int | DrError = gone
+        self.answering = True
+
+    def answers(self, host: str, port: int) -> bool:
+        return self.answering
 
     def standing(self, host: str, port: int) -> Standing:
         found = self.standings[host.split(".")[0]]

@@ -23,6 +23,7 @@ from tests.unit.rds_support import (
     REGION,
     SOURCE,
     FakeRds,
+    FakeServers,
     VirtualClock,
     context,
     description,
@@ -79,11 +80,12 @@ class Stage:
         self.clock = VirtualClock()
         self.fake = FakeRds(description())
         self.fake.listings["DBSnapshots"] = [SNAPSHOT]
-        self.provider = RdsProvider(context(home, self.clock), self.fake)  # type: ignore[arg-type]
+        self.servers = FakeServers()
+        self.provider = RdsProvider(context(home, self.clock), self.fake, self.servers)  # type: ignore[arg-type]
         self.request = Request("prod", (verb,), (who or run()).purpose)
-        self.calls = {
-            call.id: call for call in self.provider.propose(verb, self.provider.look(self.request), who or run())
-        }
+        seen, of = self.provider.look(self.request), who or run()
+        verbs = [verb] if of.purpose is Purpose.DRILL else [verb, replace(verb, name="configure")]
+        self.calls = {call.id: call for one in verbs for call in self.provider.propose(one, seen, of)}
         self.restore = self.calls["restore"]
         self.name = str(self.restore.args["identifier"])
 
@@ -205,6 +207,59 @@ def test_available_without_an_endpoint_is_not_done(stage: Stage) -> None:
     result = stage.apply()
     stage.become(DBInstanceStatus="available", Endpoint=None)
     assert not stage.provider.poll(stage.restore, result).done
+
+
+SERVING = (
+    "backing-up",
+    "configuring-enhanced-monitoring",
+    "configuring-log-exports",
+    "maintenance",
+    "modifying",
+    "storage-config-upgrade",
+    "storage-optimization",
+)
+
+
+@pytest.mark.parametrize("status", SERVING)
+def test_a_copy_whose_database_answers_is_available_whatever_rds_does_with_it(stage: Stage, status: str) -> None:
+    result = stage.apply()
+    stage.become(DBInstanceStatus=status)
+    stage.servers.answering = False
+    assert stage.provider.poll(stage.restore, result).done == (status == "storage-optimization")
+    stage.clock.sleep(7)
+    stage.servers.answering = True
+    done = stage.provider.poll(stage.restore, result)
+    assert done.done
+    assert (done.result["available_at"], done.result["status"]) == (NOW + 7, status)
+
+
+@pytest.mark.parametrize("status", ["creating", "rebooting", "upgrading", "renaming", "starting"])
+def test_an_answer_from_a_copy_that_is_not_there_yet_counts_for_nothing(stage: Stage, status: str) -> None:
+    result = stage.apply()
+    stage.become(DBInstanceStatus=status)
+    assert not stage.provider.poll(stage.restore, result).done
+
+
+def test_what_rds_refuses_while_it_backs_the_copy_up_is_asked_again_until_it_takes_it(stage: Stage) -> None:
+    stage.fake.fail["ModifyDBInstance"] = ["InvalidDBInstanceState"] * 2
+    call, result = configured(stage, DBInstanceStatus="backing-up", MonitoringInterval=0)
+    for _ in range(50):
+        assert not stage.provider.poll(call, result).done
+        stage.clock.sleep(100)
+    assert len(stage.fake.made("ModifyDBInstance")) == 1
+    stage.become(DBInstanceStatus="available")
+    assert not stage.provider.poll(call, result).done  # refused once more: it had just begun something else
+    assert not stage.provider.poll(call, result).done
+    assert len(stage.fake.made("ModifyDBInstance")) == 3
+    stage.become(MonitoringInterval=60)
+    done = stage.provider.poll(call, result)
+    assert done.done
+    assert done.result["changed"] == ["MonitoringInterval"]
+
+
+def test_a_copy_that_lacks_nothing_is_not_waited_for_while_it_is_backed_up(stage: Stage) -> None:
+    call, result = configured(stage, DBInstanceStatus="backing-up")
+    assert stage.provider.poll(call, result).done
 
 
 def test_applied_twice_makes_one_instance(stage: Stage) -> None:

@@ -24,7 +24,10 @@ LATEST = Verb("restore", {"to": {"snapshot": "latest"}})
 def planned(
     given: Facts | None = None, who: RunIdentity | None = None, verb: Verb = LATEST, **changes: Any
 ) -> tuple[Call, ...]:
-    return propose("prod", target(**changes), 14_400.0, verb, given or facts(NIGHT, REACH), who or run())
+    """The calls of ``verb``, and on call of the verb ``configure`` that belongs to it."""
+    seen, of = given or facts(NIGHT, REACH), who or run()
+    verbs = [verb] if of.purpose is Purpose.DRILL or verb.name != "restore" else [verb, replace(verb, name="configure")]
+    return tuple(call for one in verbs for call in propose("prod", target(**changes), 14_400.0, one, seen, of))
 
 
 def copy(name: str, **tags: str) -> dict[str, Any]:
@@ -435,3 +438,13 @@ def test_the_master_secret_is_a_reference() -> None:
 def test_another_verb_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
         planned(verb=Verb("dance"))
+
+
+def test_what_rds_sets_afterwards_is_a_verb_of_its_own_on_call_and_part_of_a_drills_restore() -> None:
+    def ids(purpose: Purpose, verb: Verb) -> list[str]:
+        seen = facts(NIGHT, REACH)
+        return [call.id for call in propose("prod", target(), 14_400.0, verb, seen, run(purpose))]
+
+    assert ids(Purpose.RESTORE, LATEST) == ["restore"]
+    assert ids(Purpose.RESTORE, replace(LATEST, name="configure")) == ["configure"]
+    assert ids(Purpose.DRILL, LATEST) == ["restore", "configure"]

@@ -28,9 +28,14 @@ def test_where_another_setting_helps_a_drill_and_somebody_on_call_are_told_where
     assert "'restored:'" in said
 
 
-@pytest.mark.parametrize("status", ["creating", "backing-up", "modifying", "rebooting", "upgrading"])
+@pytest.mark.parametrize("status", ["creating", "rebooting", "upgrading", "renaming"])
 def test_a_status_on_the_way_is_waited_for(status: str) -> None:
     assert classify(status) is State.PROGRESS
+
+
+@pytest.mark.parametrize("status", ["backing-up", "modifying", "configuring-log-exports", "maintenance"])
+def test_a_status_in_which_the_database_may_answer_is_told_from_one_in_which_it_does_not(status: str) -> None:
+    assert classify(status) is State.SERVING
 
 
 @pytest.mark.parametrize("status", ["available", "storage-optimization", "storage-initialization"])

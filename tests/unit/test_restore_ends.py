@@ -24,7 +24,8 @@ from tests.unit.machines import SETTINGS, Machines, tell
 from tests.unit.rds_support import SOURCE
 from tests.virtual import Scripted
 
-VERBS = (Verb("restore", {"to": {"snapshot": "night"}}), Verb("examine"), Verb("serve"), Verb("measure"))
+NIGHT = {"to": {"snapshot": "night"}}
+VERBS = (Verb("restore", NIGHT), Verb("examine"), Verb("serve"), Verb("measure"), Verb("configure", NIGHT))
 FAULTS = (
     RecursionError("maximum recursion depth exceeded"),
     MemoryError(),
@@ -89,17 +90,55 @@ def test_how_to_connect_is_told_before_the_copy_is_examined(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restoring = begun(machines, monkeypatch, {"examine": KeyError()})
-    told_at: list[str] = []
+    told_at: dict[str, str] = {}
 
-    def copied() -> None:
-        common.tell_restored(restoring)
-        told_at.append(capsys.readouterr().err)
-        assert "examine" not in restoring.engine.ledger.state().intended
+    def before(verb: Verb) -> None:
+        common.tell_so_far(restoring, verb)
+        told_at[verb.name] = capsys.readouterr().err
+        assert verb.name not in restoring.engine.ledger.state().intended
 
-    run(restoring, copied=copied)
-    (early,) = told_at
-    assert reached(restoring) in early
-    assert "is not examined yet" in early
+    run(restoring, before=before)
+    assert reached(restoring) in told_at["examine"]
+    assert "is not examined yet" in told_at["examine"]
+    assert "Found so far: exposure met, data inconclusive, latency inconclusive." in told_at["configure"]
+
+
+def test_nothing_is_served_or_probed_any_more_while_rds_puts_the_last_settings_in(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = begun(machines, monkeypatch)
+    open_then: list[tuple[str, ...]] = []
+    run(restoring, before=lambda _: open_then.append(restoring.engine.ledger.state().open))
+    assert "serve" in open_then[-2]
+    assert not {"measure", "serve"} & set(open_then[-1])
+
+
+def test_a_copy_is_configured_though_it_could_not_be_examined(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = begun(machines, monkeypatch, {"examine": ProviderError("The copy went away.")})
+    outcome = run(restoring)
+    state = restoring.engine.ledger.state()
+    assert {"configure"} == {"serve", "measure", "configure"} & set(state.effects)
+    assert "The copy went away." in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("backing-up", "backing-up, its first backup; --set BackupRetentionPeriod=0"),
+        ("maintenance", "maintenance, its own"),
+    ],
+)
+def test_what_rds_still_did_with_the_copy_is_told(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str, words: str
+) -> None:
+    machines.fake.creates_as = status
+    restoring = begun(machines, monkeypatch)
+    outcome = run(restoring)
+    _, printed = told(restoring, outcome, capsys)
+    assert words in " ".join(printed.split())
+    assert "Took" in printed
 
 
 def broken(*_: Any, **__: Any) -> Any:
@@ -152,7 +191,7 @@ def test_a_ledger_that_cannot_be_written_any_more_costs_nobody_how_to_connect(
     machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restoring = begun(machines, monkeypatch)
-    outcome = run(restoring, copied=lambda: monkeypatch.setattr(Ledger, "append", full))
+    outcome = run(restoring, before=lambda _: monkeypatch.setattr(Ledger, "append", full))
     monkeypatch.undo()
     code, printed = told(restoring, outcome, capsys)
     assert code == 5
