@@ -15,6 +15,7 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Grant, Observation
 from dr.evidence.model import Sample
 from dr.judge.steady import look
+from dr.judge.windows import Slo
 from dr.meter.http import endpoint, request
 from dr.meter.probe import Prober, Settings
 
@@ -38,7 +39,7 @@ def in_slo(session: Session) -> bool:
     objectives = session.context.objectives
     meter = session.context.settings.meter
     samples = _burst(service, meter.rate, meter.timeout)
-    seen = look(samples, meter.timeout, objectives.latency_p95, objectives.error_rate)
+    seen = look(samples, meter.timeout, Slo(objectives.latency_p95, objectives.error_rate))
     session.directory.observe([Observation("steady", "source", asdict(seen))], session.context.clock.now().at)
     return seen.in_slo
 

@@ -15,7 +15,7 @@ from dr.judge import bounds
 from dr.judge.findings import finding, unknown, within
 from dr.judge.histogram import judge_histogram
 from dr.judge.phases import phases as phases
-from dr.judge.windows import Slo, Window, countable, good, latency, p95, slo_of, windows
+from dr.judge.windows import Slo, Window, countable, good, latency, p95, slo_of, surely_outside, windows
 
 IN_A_ROW = 3
 """Windows within the SLO, one after another, that end an outage."""
@@ -47,7 +47,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     found = windows(measured, evidence.record.window, slo)
     first = recovered(found, slo)
     if first is None:
-        return _not_recovered(demand, found, slo)
+        return _not_recovered(demand, found, slo, measured.timeout)
     if examined is None:
         return unknown(demand, "The copy answers within the SLO, but was not examined: it is not a verified copy.")
     good_at = max(found[first].start, examined)
@@ -59,7 +59,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, within(low, high, demand.limit), because, high, (low, high))
 
 
-def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo) -> Finding:
+def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo, timeout: float) -> Finding:
     judged = [window for window in found if not window.void]
     if len(judged) < IN_A_ROW or may_have_recovered(found, slo):
         return unknown(
@@ -68,7 +68,12 @@ def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo) -> Finding
             f" {IN_A_ROW} good ones in a row: too few to tell.",
         )
     bad = sum(window.outside(slo) for window in judged)
-    return finding(demand, Status.MISSED, f"Never within the SLO: {bad} of {len(judged)} windows broke it.")
+    told = f"{bad} of {len(judged)} windows broke it"
+    if not surely_outside([s for window in judged for s in window.samples], timeout, slo):
+        return unknown(
+            demand, f"Never within the SLO for {IN_A_ROW} windows in a row: {told}, by too little to prove it."
+        )
+    return finding(demand, Status.MISSED, f"Never within the SLO: {told}.")
 
 
 def _last_bad(evidence: Evidence, before: Sequence[Window], slo: Slo, start: float) -> float:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dr.evidence.model import Sample
-from dr.judge import bounds
-from dr.judge.windows import STALL, good, latency, p95
+from dr.judge.windows import STALL, Slo, good, latency, p95, surely_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +26,11 @@ class Look:
     broken: bool
 
 
-def look(samples: Sequence[Sample], timeout: float, latency_limit: float, error_limit: float) -> Look:
-    """At least one probe, against the limits of its p95, in seconds, and of its share of errors."""
+def look(samples: Sequence[Sample], timeout: float, slo: Slo) -> Look:
+    """At least one probe, against what is asked of the source."""
     slow, errors = p95([latency(s, timeout) for s in samples]), sum(not good(s) for s in samples)
-    in_slo = slow <= latency_limit and errors <= error_limit * len(samples)
-    failing = bounds.share(errors, len(samples))[0] > error_limit
-    broken = failing or _surely_slow(samples, timeout, latency_limit)
+    too_slow = slo.latency is not None and slow > slo.latency
+    failing = slo.errors is not None and errors > slo.errors * len(samples)
     stalled = any(s.late > STALL * 1e9 for s in samples)
-    return Look(slow, errors, len(samples), in_slo, broken and not stalled)
-
-
-def _surely_slow(samples: Sequence[Sample], timeout: float, limit: float) -> bool:
-    """By the lower bound of the p95, of latencies without what the prober itself was late."""
-    ranks = bounds.p95_ranks(len(samples))
-    return ranks is not None and sorted(latency(s, timeout) - s.late / 1e9 for s in samples)[ranks[0] - 1] > limit
+    broken = surely_outside(samples, timeout, slo) and not stalled
+    return Look(slow, errors, len(samples), not too_slow and not failing, broken)

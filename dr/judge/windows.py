@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import OWN_REFUSAL
+from dr.judge import bounds
 
 LATE = 0.005
 """Seconds of own lateness (p95) that a window may always have."""
@@ -79,6 +80,19 @@ def latency(sample: Sample, timeout: float) -> float:
 def p95(values: Sequence[float]) -> float:
     """The nearest-rank p95 of at least one value."""
     return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)]
+
+
+def surely_outside(samples: Sequence[Sample], timeout: float, slo: Slo) -> bool:
+    """Whether the bounds of the p95, or of the share of errors, of at least one sample lie beyond ``slo``.
+
+    The prober's own lateness is no latency of the target's.
+    """
+    if slo.errors is not None and bounds.share(sum(not good(s) for s in samples), len(samples))[0] > slo.errors:
+        return True
+    ranks = bounds.p95_ranks(len(samples))
+    if slo.latency is None or ranks is None:
+        return False
+    return sorted(latency(s, timeout) - s.late / 1e9 for s in samples)[ranks[0] - 1] > slo.latency
 
 
 def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:

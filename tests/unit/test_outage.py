@@ -55,6 +55,14 @@ def test_a_service_that_never_answers_in_time_is_missed() -> None:
         assert JUDGES[objective](evidence(measured), demand(objective)).status is Status.MISSED
 
 
+@pytest.mark.parametrize(("each", "status"), [(1, Status.INCONCLUSIVE), (5, Status.MISSED)])
+def test_a_service_whose_windows_fail_by_too_little_to_prove_it_is_inconclusive(each: int, status: Status) -> None:
+    """Every third window has failures: one of 150 requests may well keep 1%, five do not."""
+    measured = samples(900, change=lambda n: BAD if 100 <= n % 150 < 100 + each else {})
+    found = time_to_copy(evidence(measured), demand("time-to-copy"))
+    assert found.status is status, found.because
+
+
 def test_a_stalled_prober_is_inconclusive_and_never_missed() -> None:
     measured = samples(600, change=lambda _: {"late": 1.0, "seconds": 1.5})
     for objective in ("time-to-copy", "latency", "errors"):

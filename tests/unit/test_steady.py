@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dr.judge.steady import look
+from dr.judge.windows import Slo
 from tests.unit.recovery import TIMEOUT, samples
 
 BAD = {"status": 0, "error": "refused"}
@@ -32,6 +33,14 @@ def test_a_look_is_out_of_the_objectives_by_what_was_seen_and_broken_by_what_is_
     every: int, change: Mapping[str, Any], in_slo: bool, broken: bool
 ) -> None:
     """One probe of so many is changed, of a hundred against 1 s and 1%."""
-    seen = look(samples(100, change=lambda n: change if n % every == 0 else {}).samples, TIMEOUT, 1.0, 0.01)
+    seen = look(samples(100, change=lambda n: change if n % every == 0 else {}).samples, TIMEOUT, Slo(1.0, 0.01))
     assert (seen.in_slo, seen.broken) == (in_slo, broken), seen
     assert seen.probes == 100
+
+
+def test_what_is_not_demanded_is_not_broken() -> None:
+    slow = samples(100, change=lambda _: {"seconds": 1.5}).samples
+    failing = samples(100, change=lambda _: BAD).samples
+    for probes, slo in ((slow, Slo(None, 0.01)), (failing, Slo(3.0, None))):
+        seen = look(probes, TIMEOUT, slo)
+        assert (seen.in_slo, seen.broken) == (True, False)
