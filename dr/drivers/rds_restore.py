@@ -32,7 +32,7 @@ DELETE = "DeleteDBInstance"
 LISTED_SECONDS = 120.0
 """RDS may list an instance only some time after it accepted to make it."""
 UNLISTED_SECONDS = 180.0
-"""How long what RDS may have accepted is looked for before it is believed never made: the longest delay seen is 150 s."""
+"""How long what RDS may have accepted is looked for before it is believed never made. The longest delay seen: 150 s."""
 _NAME_LIMIT = 63
 _NEVER = "9999"
 """Later than every expiry, as text."""

@@ -1,6 +1,7 @@
 """What every ``dr.ports.Provider`` keeps to, whatever is behind it.
 
-Used by: ``test_provider``, which runs it against each driver of its table. A driver gives a ``Subject``.
+Used by: ``test_provider``, which runs it against each driver of its table: a driver gives a ``Subject``; and by
+``test_undo`` against those that make what outlives a run: each gives a ``Left``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Facts, Progress, Request, RunIdentity, Verb
-from dr.ports import Provider
+from dr.engine.perform import carry_out
+from dr.ports import Clock, Provider, Restorer
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,84 @@ def _told(attempt: Callable[[], object]) -> str:
     except DrError as error:
         return str(error)
     return ""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run has made and is to be undone, in virtual time, at a provider that can be made to mislead.
+
+    ``call``: what made it, whose undo is ``call.undo``. ``things``: what exists of it. ``unlisted``: so many of the
+    next answers list nothing. ``denied``: so many say that there is none of that name, whatever is asked of it.
+    ``late``: for so many seconds nobody knows of it. ``foreign``: it turns out to be somebody else's. ``broken``: the
+    provider cannot be asked any more.
+    """
+
+    provider: Restorer
+    call: Call
+    clock: Clock
+    things: Callable[[], Collection[str]]
+    unlisted: Callable[[int], None]
+    denied: Callable[[int], None]
+    late: Callable[[float], None]
+    foreign: Callable[[], None]
+    broken: Callable[[], None]
+
+    def undo(self, *, certain: bool = True) -> float:
+        """Undo it as the engine does. ``certain``: its effect is known. Returns the seconds that it took."""
+        began = self.clock.now().at
+        assert self.call.undo is not None
+        args = {**self.call.undo.args, "undone": {"intended_at": began, "certain": certain}}
+        carry_out(self.provider, self.call.undo, args, self.clock, lambda _call, _note: None)
+        return self.clock.now().at - began
+
+
+class UndoContract:
+    """What every driver keeps to that undoes something which outlives the run: nothing is believed gone for one answer.
+
+    A fixture gives ``left``.
+    """
+
+    @pytest.mark.parametrize("answers", range(6))
+    def test_answers_that_list_nothing_are_no_proof(self, left: Left, answers: int) -> None:
+        left.unlisted(answers)
+        left.undo()
+        assert not left.things()
+
+    def test_one_answer_that_there_is_none_is_no_proof(self, left: Left) -> None:
+        left.denied(1)
+        left.undo()
+        assert not left.things()
+
+    def test_what_is_gone_is_believed_after_two_answers_apart(self, left: Left) -> None:
+        left.undo()
+        assert 1.0 < left.undo() < 60.0
+        assert not left.things()
+
+    @pytest.mark.parametrize("seconds", [0.0, 1.0, 60.0, 150.0])
+    def test_what_may_have_been_made_is_waited_for_and_removed(self, left: Left, seconds: float) -> None:
+        left.late(seconds)
+        left.undo(certain=False)
+        assert not left.things()
+
+    def test_what_is_never_listed_is_removed_by_its_name(self, left: Left) -> None:
+        left.unlisted(10**6)
+        assert left.undo() < 60.0
+        assert not left.things()
+
+    def test_what_turns_out_to_be_anothers_is_refused_and_stays(self, left: Left) -> None:
+        left.foreign()
+        with pytest.raises(RefusedError):
+            left.undo()
+        assert left.things()
+
+    def test_what_stands_is_shown_by_its_runs_tag_alone(self, left: Left) -> None:
+        run = str(left.call.undo.args["run"]) if left.call.undo else ""
+        assert {one.identifier for one in left.provider.remains(run)} == set(left.things())
+        assert left.provider.remains("20200101-000000-0000") == ()
+        left.undo()
+        assert left.provider.remains(run) == ()
+
+    def test_a_provider_that_cannot_be_asked_is_an_error_and_not_nothing(self, left: Left) -> None:
+        left.broken()
+        with pytest.raises(DrError):
+            left.provider.remains("any")

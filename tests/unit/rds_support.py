@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +279,32 @@ class FakeRds:
             kept.pop(key, None)
         row["TagList"] = [{"Key": key, "Value": value} for key, value in kept.items()]
         return {}
+
+
+class LateRds(FakeRds):
+    """Lists what ``hidden`` names only from then on; ``deaf``: it takes no call that names it before, either.
+
+    ``empty``: how many of its next descriptions list nothing at all.
+    """
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(description())
+        self.clock = clock
+        self.hidden: dict[str, float] = {}
+        self.deaf = False
+        self.looks: list[Callable[[], None] | None] = []
+        """What befalls the next descriptions."""
+        self.empty = 0
+
+    def call(
+        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+    ) -> dict[str, Any] | None:
+        name, describes = str(parameters.get("DBInstanceIdentifier")), operation == "DescribeDBInstances"
+        if (describes or self.deaf) and self.clock.at < self.hidden.get(name, 0.0):
+            return None
+        if describes and self.looks and (befalls := self.looks.pop(0)):
+            befalls()
+        if describes and self.empty:
+            self.empty -= 1
+            return {"DBInstances": []}
+        return super().call(operation, parameters, absent)

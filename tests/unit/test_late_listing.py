@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.unit.rds_support import (
     NOW,
     SOURCE,
     FakeRds,
+    LateRds,
     VirtualClock,
     context,
     description,
@@ -35,35 +35,6 @@ RESTORE = Verb("restore", {"to": {"snapshot": "latest"}})
 PROMOTE = Verb("promote", {"copy": True})
 KILLED_AFTER = 5.0
 """Seconds from the intent to the clean-up."""
-
-
-class LateRds(FakeRds):
-    """Lists what ``hidden`` names only from then on; ``deaf``: it takes no call that names it before, either.
-
-    ``empty``: how many of its next descriptions list nothing at all.
-    """
-
-    def __init__(self, clock: VirtualClock) -> None:
-        super().__init__(description())
-        self.clock = clock
-        self.hidden: dict[str, float] = {}
-        self.deaf = False
-        self.looks: list[Callable[[], None] | None] = []
-        """What befalls the next descriptions."""
-        self.empty = 0
-
-    def call(
-        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
-    ) -> dict[str, Any] | None:
-        name, describes = str(parameters.get("DBInstanceIdentifier")), operation == "DescribeDBInstances"
-        if (describes or self.deaf) and self.clock.at < self.hidden.get(name, 0.0):
-            return None
-        if describes and self.looks and (befalls := self.looks.pop(0)):
-            befalls()
-        if describes and self.empty:
-            self.empty -= 1
-            return {"DBInstances": []}
-        return super().call(operation, parameters, absent)
 
 
 class Stage:

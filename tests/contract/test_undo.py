@@ -1,0 +1,79 @@
+"""Every driver whose things outlive a run believes no single answer that they are gone. A new one adds itself here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dr.domain.errors import ProviderError
+from dr.domain.model import Verb
+from dr.drivers.rds import RdsProvider
+from tests.contract.provider_suite import Left, UndoContract
+from tests.unit.rds_support import (
+    NOW,
+    SOURCE,
+    LateRds,
+    VirtualClock,
+    context,
+    description,
+    facts,
+    replica,
+    run,
+    snapshot,
+)
+
+
+def rds(home: Path, verb: Verb, name: str) -> Left:
+    """What the call ``name`` of a drill made at RDS."""
+    clock = VirtualClock()
+    fake = LateRds(clock)
+    provider = RdsProvider(context(home, clock), fake)  # type: ignore[arg-type]
+    night = snapshot("night", NOW - 20_000, SnapshotType="automated")
+    (call,) = (one for one in provider.propose(verb, facts(night, instances=(description(),)), run()) if one.id == name)
+    made = str(call.args["identifier"])
+    tags = [{"Key": key, "Value": value} for key, value in call.args["tags"].items()]
+    row = description if name == "restore" else replica
+    fake.rows[made] = row(made, TagList=tags, DeletionProtection=False)
+
+    def denied(answers: int) -> None:
+        fake.fail = {operation: ["DBInstanceNotFound"] * answers for operation in ("DescribeDBInstances", DELETE)}
+
+    def late(seconds: float) -> None:
+        fake.hidden[made], fake.deaf = clock.at + seconds, True
+
+    def broken() -> None:
+        def unreachable(*_: object) -> None:
+            raise ProviderError("RDS cannot be reached.", transient=True)
+
+        fake.pages = unreachable  # type: ignore[method-assign, assignment]
+
+    return Left(
+        provider=provider,
+        call=call,
+        clock=clock,
+        things=lambda: set(fake.rows) - {SOURCE},
+        unlisted=lambda answers: setattr(fake, "empty", answers),
+        denied=denied,
+        late=late,
+        foreign=lambda: fake.rows[made].update(TagList=[]),
+        broken=broken,
+    )
+
+
+DELETE = "DeleteDBInstance"
+COPY = Verb("promote", {"copy": True})
+MADE: dict[str, Callable[[Path], Left]] = {
+    "rds, a copy": lambda home: rds(home, Verb("restore", {"to": {"snapshot": "latest"}}), "restore"),
+    "rds, a replica of a copy": lambda home: rds(home, COPY, "replicate"),
+}
+
+
+@pytest.fixture(params=list(MADE))
+def left(request: pytest.FixtureRequest, tmp_path: Path) -> Left:
+    return MADE[request.param](tmp_path)
+
+
+class TestUndo(UndoContract):
+    """Runs the whole suite for each row of the table."""
