@@ -2,9 +2,10 @@
 
 What a meter takes beyond that, it takes from those whom it measures. Two things hold places in PgBouncer (release 1.18)
 when nobody waits for them any more. A cancel that its server does not answer keeps one of the pool's until that server
-ends the connection: enough of them fill the pool. A client that closes while it waits for a server stays in the queue
-for as long as ``query_wait_timeout``, counts as a client, and is given a server in its turn, which is closed then and
-logged in anew: where they come faster than log-ins, nobody else's turn ever comes.
+ends the connection: enough of them fill the pool, and where whoever asked for one has closed by then, PgBouncer itself
+ends ("bad client state"). So none goes through a pooler. A client that closes while it waits for a server stays in the
+queue for as long as ``query_wait_timeout``, counts as a client, and is given a server in its turn, which is closed then
+and logged in anew: where they come faster than log-ins, nobody else's turn ever comes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one endpoint. ``sessions`` are there at once, ``openings`` of them just being opened; ``cancels`` may be
-    without an answer, and ``lingering`` more are closed without one within ``patience`` seconds. ``known``: it is
+    """Of one endpoint. ``sessions`` are there at once, ``openings`` of them just being opened; ``cancels`` are
+    under way at once, and ``lingering`` more are closed without an answer within ``patience`` seconds. ``known``: it is
     certain that all of this is but a tenth."""
 
     sessions: int
@@ -54,8 +55,9 @@ def limits(config: Mapping[str, Any]) -> Limits:
 
 
 def through_pooler(sizes: Sizes, endpoints: int, known: bool = True) -> Limits:
-    """Of each of a path's ``endpoints``, at least one of each."""
-    clients = max(3, sizes.clients // SHARE // PATHS // endpoints)
-    in_flight = max(1, min(sizes.pool // SHARE, clients // 3))
-    lingering = (clients - in_flight) // 2
-    return Limits(clients - in_flight - lingering, in_flight, in_flight, lingering, sizes.wait or FOREVER, known)
+    """Of each of a path's ``endpoints``, at least one of each but the cancels, of which there are none."""
+    clients = max(2, sizes.clients // SHARE // PATHS // endpoints)
+    lingering = clients // 2
+    sessions = clients - lingering
+    openings = max(1, min(sizes.pool // SHARE, sessions))
+    return Limits(sessions, openings, 0, lingering, sizes.wait or FOREVER, known)

@@ -6,9 +6,9 @@ since only so a connection is opened, used and given up without waiting, and eve
 A statement that finds no connection waits for one, at most its time-out. Connections are opened one at a time, so that
 a server that comes back is met by few; where the ones there are hang, further ones are opened evenly spread over a
 time-out, so that whatever answers first is found by the next one. An opening that failed speaks for all statements
-that were waiting when it began. A statement that hangs is given up at the time-out: its server is asked to cancel, so
-that it is not left with sessions that wait for nobody. Its connection stays, and serves again once it is answered; it
-is closed where its place is needed. Of all that, an endpoint gets no more than its ``Limits`` allow.
+that were waiting when it began. A statement that hangs is given up at the time-out. Past a pooler its server is asked
+to cancel, so that it is not left with sessions that wait for nobody. Its connection stays, and serves again once it is
+answered; it is closed where its place is needed. Of all that, an endpoint gets no more than its ``Limits`` allow.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class _Endpoint:
         self._cancels: list[tuple[pq.abc.PGcancelConn, int, bool]] = []
         self._lingering: deque[int] = deque()
         """Until when each of those counts that were closed without an answer."""
-        self._pause = self._opened = self._unanswered = 0
+        self._pause = self._opened = 0
 
     @property
     def pending(self) -> bool:
@@ -376,7 +376,7 @@ class _Endpoint:
 
     def _cancel(self, session: Session, now: int) -> None:
         """Ask its server to cancel what it does; not where that would be one cancel more than allowed."""
-        if len(self._cancels) + self._unanswered < self._limits.cancels:
+        if len(self._cancels) < self._limits.cancels:
             with suppress(psycopg.Error):
                 cancel = session.pg.cancel_conn()
                 cancel.start()
@@ -393,8 +393,6 @@ class _Endpoint:
         cancel, until, _ = one
         if until > now:
             return True
-        if until and self._login.pooled:
-            self._unanswered += 1  # the pooler may hold it for as long as its server is silent
         cancel.finish()
         return False
 
