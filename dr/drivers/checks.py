@@ -31,6 +31,7 @@ def database_checks(target: Target, resources: Iterable[Resource]) -> Iterator[C
     present = tuple(resources)
     for kind, name in (("source", target.instance), *(("replica", replica) for replica in target.replicas)):
         yield f"{kind} {name}", partial(_check_instance, target, kind, name, present)
+    yield f"restoring {target.instance}", partial(_check_restorable, target.instance, present)
     source = source_among(present, target.instance)
     if source is not None:
         for role in (target.database.harness, *target.database.roles):
@@ -61,6 +62,25 @@ def _check_instance(target: Target, kind: str, name: str, present: Iterable[Reso
         raise ProviderError(f"{name} is {found.status}.", found.remedy, code=found.status)
     if source_among((found,), name) is None:
         raise RefusedError(f"{name} is {found.status} and has no endpoint yet.", "Wait until it is available.")
+
+
+def _check_restorable(name: str, present: Iterable[Resource]) -> None:
+    """Raises RefusedError where no restore of an instance's can bring ``name`` back."""
+    found = next((one for one in present if one.kind == "instance" and same(one.identifier, name)), None)
+    if found is None:
+        return  # that it is not there is told already
+    cluster = found.attributes.get("DBClusterIdentifier")
+    if cluster:
+        raise RefusedError(
+            f"{name} is a member of the cluster {cluster}, whose backups are the cluster's: dr restores no clusters.",
+            "Name an instance that stands by itself; 'aws rds restore-db-cluster-to-point-in-time' restores a cluster.",
+        )
+    if found.attributes.get("BackupRetentionPeriod") == 0:
+        raise RefusedError(
+            f"{name} keeps no automated backups (BackupRetentionPeriod is 0): no time of it can be restored, and a"
+            " snapshot only where somebody took one.",
+            "Set BackupRetentionPeriod with 'aws rds modify-db-instance'; 'dr backups' lists what there is.",
+        )
 
 
 def _check_service(url: str) -> None:

@@ -65,7 +65,7 @@ _ROWS = {
     "InvalidDBInstanceState": _Row("The instance is in a state that does not allow this", _STATE, False, True),
     "InvalidDBSnapshotState": _Row("The snapshot cannot be restored in its present state", _STATE),
     "InvalidParameterCombination": _Row(
-        "The settings do not go together", f"Subnet and security groups share one VPC: correct them {SET_BY}."
+        "The settings do not go together", f"Correct those that the message names, {SET_BY}."
     ),
     "InvalidParameterValue": _Row(
         "RDS does not accept a setting", f"Correct the one that the message names, {SET_BY}."
@@ -104,6 +104,39 @@ _ROWS = {
 }
 
 
+_NAMED = (
+    # what a message of InvalidParameterCombination or InvalidParameterValue names, and what is to be done about it
+    (("different vpc", "same vpc", "security group"), "Subnet group and security groups share one VPC: correct either"),
+    (("availability zone", "multi-az"), "Ask for either a zone or MultiAZ=false"),
+    (
+        ("throughput", "iops"),
+        "Ask for Iops and StorageThroughput that go with StorageType and size, or leave them out (null)",
+    ),
+    (("storage", "allocated"), "Ask for an AllocatedStorage and StorageType that the recovery point and engine take"),
+    (("instance class", "db instance class"), "Ask for a DBInstanceClass that this engine version has here"),
+    (("monitoring",), "Ask for MonitoringInterval and MonitoringRoleArn together, or for MonitoringInterval=0"),
+    (("performance insights", "database insights"), "Ask for EnablePerformanceInsights=false, or a class that has it"),
+    (("parameter group",), "Ask for a DBParameterGroupName of the recovery point's major version"),
+    (("option group",), "Ask for an OptionGroupName of the recovery point's major version"),
+    (("kms", "secret"), "Ask for ManageMasterUserPassword and MasterUserSecretKmsKeyId together"),
+    (("dedicated log",), "Ask for DedicatedLogVolume=false, or provisioned IOPS"),
+    (("certificate",), "Ask for another CACertificateIdentifier"),
+    (("network type", "dual"), "Ask for a NetworkType that the subnet group has"),
+    (("domain", "directory"), "Ask for a Domain and DomainIAMRoleName that go together"),
+    (("backup", "retention"), "Ask for a BackupRetentionPeriod from 0 to 35, and windows that do not overlap"),
+    (("port",), "Ask for a Port from 1150 to 65535"),
+    (("engine", "version"), "Choose a recovery point of a version that RDS still runs, or another DBInstanceClass"),
+)
+_MATCHED = frozenset({"InvalidParameterCombination", "InvalidParameterValue"})
+
+
+def _hint(code: str, message: str, usual: str) -> str:
+    """What to do about what the message names; ``usual`` where it names nothing that is known."""
+    said = message.lower()
+    named = next((what for words, what in _NAMED if any(word in said for word in words)), "")
+    return f"{named}, {SET_BY}." if named and code in _MATCHED else usual
+
+
 def from_code(code: str, message: str, operation: str, http_status: int = 400) -> DrError:
     """The error for AWS's ``code``. A code that is not known here fails, and is transient where AWS blames itself."""
     row = _ROWS.get(code)
@@ -116,7 +149,7 @@ def from_code(code: str, message: str, operation: str, http_status: int = 400) -
             transient=http_status >= 500,
         )
     if row.refused:
-        return RefusedError(f"{row.sentence} ({said}).", row.hint)
+        return RefusedError(f"{row.sentence} ({said}).", _hint(code, message, row.hint))
     return ProviderError(f"{row.sentence} ({said}).", row.hint, code=code, transient=row.transient)
 
 

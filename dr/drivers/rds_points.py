@@ -6,7 +6,7 @@ of another account only after it was copied; a time has to lie inside a window o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -74,14 +74,36 @@ def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) 
 
 def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
     """A drill rehearses last night's automated snapshot; somebody on call wants the newest data there is."""
-    own = [p for p in snapshots if same(p.source, source) and p.status == "available"]
+    own = _own(snapshots, source)
     if not own:
         raise RefusedError(
             f"There is no available snapshot of {source} in {facts.where}.",
-            "Check the target's instance and region, or restore a time: --latest.",
+            _instead(source, facts, any(p.kind == "window" for p in facts.points), "a time: --latest"),
         )
     automated_first = purpose is Purpose.DRILL
     return max(own, key=lambda p: (automated_first and p.automated, p.covers or 0.0, p.automated, p.identifier))
+
+
+def _own(points: Iterable[RecoveryPoint], source: str) -> list[RecoveryPoint]:
+    """The source's snapshots that can be restored."""
+    return [p for p in points if p.kind == "snapshot" and same(p.source, source) and p.status == "available"]
+
+
+def _instead(source: str, facts: Facts, there: bool, other: str) -> str:
+    """What is left to somebody who cannot restore what was asked for: ``other`` only where that is ``there``."""
+    if there:
+        return f"Restore {other}, or check the target's instance and region."
+    found = next((r for r in facts.resources if same(r.identifier, source)), None)
+    cluster = found.attributes.get("DBClusterIdentifier") if found else None
+    if cluster:
+        return (
+            f"It is a member of the cluster {cluster}, whose backups are the cluster's, and dr restores none:"
+            " 'aws rds restore-db-cluster-to-point-in-time' does."
+        )
+    return (
+        "There is neither a snapshot nor an automated backup of it: check the target's instance and region. A snapshot"
+        " of another instance is named by --snapshot; 'aws rds describe-db-snapshots' lists them."
+    )
 
 
 def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> RecoveryPoint:
@@ -105,7 +127,7 @@ def _time(asked: Any, source: str, facts: Facts) -> Choice:
     if not windows:
         raise RefusedError(
             f"{source} has no automated backups in {facts.where}: no time can be restored.",
-            "Check the target's instance and region, or restore a snapshot: --latest-snapshot.",
+            _instead(source, facts, _own(facts.points, source) != [], "a snapshot: --latest-snapshot"),
         )
     live = next((p for p in windows if p.status == "active"), None)
     newest = live or max(windows, key=lambda p: p.covers or 0.0)

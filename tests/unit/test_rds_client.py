@@ -169,6 +169,33 @@ def test_every_error_that_botocore_lists_for_a_restore_is_a_precondition_with_a_
     assert unnamed == set()
 
 
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("The DB instance and EC2 security group are in different VPCs.", "share one VPC"),
+        ("Requesting a specific availability zone is not valid for Multi-AZ instances.", "MultiAZ=false"),
+        ("You can't specify IOPS or storage throughput for engine postgres and a storage size less than 400.", "Iops"),
+        ("You must specify a value for IOPS when the storage type is io1.", "Iops"),
+        ("Invalid storage size for engine name postgres and storage type io1: 20", "AllocatedStorage"),
+        ("RDS does not support creating a DB instance with this DB instance class: db.t2.micro", "DBInstanceClass"),
+        ("A MonitoringRoleARN value is required if you specify a MonitoringInterval value", "MonitoringInterval"),
+        ("Performance Insights not supported for this configuration.", "EnablePerformanceInsights=false"),
+        ("The parameter group readmission15 with family postgres15 can't be used for 14.9", "DBParameterGroupName"),
+        ("You can't specify MasterUserSecretKmsKeyId without ManageMasterUserPassword", "ManageMasterUserPassword"),
+        ("Cannot find version 13.1 for postgres", "version that RDS still runs"),
+    ],
+)
+@pytest.mark.parametrize("code", ["InvalidParameterCombination", "InvalidParameterValue"])
+def test_settings_that_rds_refuses_are_answered_with_what_the_message_names(
+    message: str, remedy: str, code: str
+) -> None:
+    error = from_code(code, message, "op")
+    assert isinstance(error, RefusedError)
+    assert remedy in error.hint
+    assert "--set NAME=VALUE" in error.hint
+    assert "that the message names" in from_code(code, "Something new.", "op").hint
+
+
 def test_limits_and_outages_may_pass_and_preconditions_do_not() -> None:
     for code in ("Throttling", "ServiceUnavailable", "InternalFailure"):
         error = from_code(code, "m", "op")

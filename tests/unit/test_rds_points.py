@@ -3,9 +3,9 @@
 import pytest
 
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Purpose
+from dr.domain.model import Purpose, RecoveryPoint
 from dr.drivers.rds_points import BEFORE_DISASTER, choose
-from tests.unit.rds_support import ACCOUNT, NOW, REGION, SOURCE, facts, snapshot, window
+from tests.unit.rds_support import ACCOUNT, NOW, REGION, SOURCE, description, facts, snapshot, window
 
 NIGHT = snapshot("rds:readmission-db-night", NOW - 20_000, SnapshotType="automated")
 EARLIER = snapshot("rds:readmission-db-earlier", NOW - 90_000, SnapshotType="automated")
@@ -144,3 +144,28 @@ def test_before_the_disaster_is_filled_from_the_ledger_and_waits() -> None:
 def test_a_malformed_wish_is_a_usage_error(to: object) -> None:
     with pytest.raises(UsageError):
         choose(to, SOURCE, facts(REACH, NIGHT), Purpose.DRILL)
+
+
+@pytest.mark.parametrize(
+    ("asked", "points", "words"),
+    [
+        ({"snapshot": "latest"}, (REACH,), "Restore a time: --latest"),
+        ({"time": "latest"}, (NIGHT,), "Restore a snapshot: --latest-snapshot"),
+        ({"snapshot": "latest"}, (), "neither a snapshot nor an automated backup"),
+        ({"time": "latest"}, (), "neither a snapshot nor an automated backup"),
+    ],
+)
+def test_nobody_is_sent_from_what_is_not_there_to_what_is_not_there_either(
+    asked: dict[str, str], points: tuple[RecoveryPoint, ...], words: str
+) -> None:
+    with pytest.raises(RefusedError) as refused:
+        choose(asked, SOURCE, facts(*points), Purpose.RESTORE)
+    assert words in refused.value.hint
+    assert ("--latest" in refused.value.hint) == bool(points)
+
+
+@pytest.mark.parametrize("asked", [{"snapshot": "latest"}, {"time": "latest"}])
+def test_a_clusters_member_is_told_that_its_backups_are_the_clusters(asked: dict[str, str]) -> None:
+    member = facts(instances=(description(DBClusterIdentifier="aurora-1"),))
+    with pytest.raises(RefusedError, match="member of the cluster aurora-1"):
+        choose(asked, SOURCE, member, Purpose.RESTORE)

@@ -24,6 +24,7 @@ from dr.ports import Provider
 from tests.unit.rds_support import SOURCE, FakeRds, description, replica, target
 
 ACCOUNT_LINE, SOURCE_LINE = "account 123456789012 in eu-central-1", f"source {SOURCE}"
+RESTORING = f"restoring {SOURCE}"
 SERVICE, PROMETHEUS = "http://service.example.com", "http://prometheus.example.com"
 LED = "where clients are led"
 
@@ -99,7 +100,7 @@ def test_a_target_as_configured_has_each_thing_checked_once(site: Site) -> None:
     assert site.lines() == dict.fromkeys(
         [
             *(ACCOUNT_LINE, "secret env:MASTER", "secret env:HARNESS", "secret env:API", "secret env:POOLER"),
-            *("service.command", SOURCE_LINE, "replica replica-1", "login of dr", "login of api"),
+            *("service.command", SOURCE_LINE, "replica replica-1", RESTORING, "login of dr", "login of api"),
             *(f"service at {SERVICE}", "service.artifacts", f"Prometheus at {PROMETHEUS}"),
             *("PgBouncer's console at pooler.example.com:6432", LED),
         ],
@@ -184,5 +185,21 @@ def test_another_account_is_told_once_and_the_rest_is_checked_all_the_same(site:
 def test_what_a_target_does_not_name_is_not_checked(site: Site) -> None:
     site.change(service=None, pooler=None, prometheus=None, replicas=())
     assert [line for line in site.lines() if not line.startswith("secret")] == [
-        *(ACCOUNT_LINE, SOURCE_LINE, "login of dr", "login of api")
+        *(ACCOUNT_LINE, SOURCE_LINE, RESTORING, "login of dr", "login of api")
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"DBClusterIdentifier": "aurora-1"}, "a member of the cluster aurora-1"),
+        ({"BackupRetentionPeriod": 0}, "keeps no automated backups"),
+    ],
+)
+def test_a_source_that_cannot_be_restored_is_told_before_the_night(
+    site: Site, changes: dict[str, Any], words: str
+) -> None:
+    site.rds.rows[SOURCE].update(changes)
+    wrong = site.wrong()
+    assert list(wrong) == [RESTORING]
+    assert words in wrong[RESTORING]
