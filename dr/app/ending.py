@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dr.app.outcome import Outcome
+from dr.app.pools import look_after
 from dr.app.remains import look
 from dr.domain.errors import DrError
 from dr.domain.model import Purpose, Verdict
@@ -31,6 +32,7 @@ def finish(session: Session, *, ends: bool = False) -> Outcome:
     over = ends or request.purpose is Purpose.DRILL or session.done()
     undone = session.unwind(request.keep)
     seen = look(session, keep=request.keep, over=over, sweep=not undone)
+    look_after(session)
     verdict = pronounce(session.directory, session.context.clock)
     leftovers = undone or seen.left
     if over and not leftovers:

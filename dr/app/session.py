@@ -21,6 +21,7 @@ from dr.app import earlier
 from dr.app.ending import pronounce
 from dr.app.looking import look
 from dr.app.needs import needs
+from dr.app.pools import look_before
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -290,6 +291,7 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
     session.engine.ledger.append("accepted", data={"run.json": digest})
     if prepared.closes is not None:
         _close(prepared.closes, session)
+    look_before(session)
     return session
 
 

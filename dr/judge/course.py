@@ -8,13 +8,13 @@ proves nothing: what was still to come was to show that it did no harm. A restor
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from dr.domain.errors import DeadlineError, ProviderError
 from dr.domain.model import Finding, Purpose, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge import failover
+from dr.judge import failover, pools
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
@@ -30,7 +30,12 @@ def findings(evidence: Evidence, failures: Mapping[str, Entry]) -> list[Finding]
     They come before the demands, most of which they explain.
     """
     broken_off = [*_completed(evidence, failures)]
-    seen = [*broken_off, *_abandoned(evidence), *_steady(evidence, not broken_off)]
+    seen = [
+        *broken_off,
+        *_told(evidence, "failover", "the provider said of the failover", failover.abandoned),
+        *_steady(evidence, not broken_off),
+        *_told(evidence, "pools", "the pooler's pools held", pools.findings),
+    ]
     return seen or [*_journalled(evidence)]
 
 
@@ -111,12 +116,14 @@ def _halted(evidence: Evidence) -> str:
 # -- what was seen of it
 
 
-def _abandoned(evidence: Evidence) -> list[Finding]:
+def _told(
+    evidence: Evidence, objective: str, what: str, judge: Callable[[Evidence], Iterable[Finding]]
+) -> list[Finding]:
     try:
-        return list(failover.abandoned(evidence))
+        return list(judge(evidence))
     except Exception as error:
-        because = f"What the provider said of the failover cannot be read: {type(error).__name__}."
-        return [Finding("failover", "", Status.INCONCLUSIVE, because)]
+        because = f"What {what} cannot be read: {type(error).__name__}."
+        return [Finding(objective, "", Status.INCONCLUSIVE, because)]
 
 
 def _looks(evidence: Evidence) -> list[Any]:

@@ -79,7 +79,7 @@ class Summary:
     differences: tuple[Difference, ...]
     """Unexpected ones first."""
     harness: str
-    """The meters' own share of a processor, or ""."""
+    """The meters' own share of a processor, and whether the pooler's pools are as they were, or ""."""
 
 
 def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
@@ -100,7 +100,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         kept=_kept(evidence, verdict),
         cut_over=_cut_over(evidence, verdict, standing) if standing else (),
         differences=_differences(evidence),
-        harness=_harness(evidence),
+        harness=f"{_harness(evidence)} {_pools(evidence, verdict)}".strip(),
     )
 
 
@@ -203,6 +203,16 @@ def _harness(evidence: Evidence) -> str:
     known = {name: share for name, share in shares.items() if share is not None}
     each = ", ".join(f"{name} {share:.1%}" for name, share in known.items())
     return f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
+
+
+def _pools(evidence: Evidence, verdict: Verdict) -> str:
+    """Whether the pooler's pools were looked at, where nothing is to be found in that."""
+    looks = [o.value for o in evidence.observations if o.what == "pools"]
+    if not looks or any(finding.objective == "pools" for finding in verdict.findings):
+        return ""
+    if len(looks) == 1:
+        return f"The pooler's pools were not looked at: {looks[0]['because']}"
+    return "The pooler's pools hold no more than before."
 
 
 def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
