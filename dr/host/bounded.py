@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 SLICE = 0.2
 """Seconds that are waited before it is looked whether to stop."""
+GRACE = 1.0
+"""Seconds that an answer may still take once this process was told to stop: what is given up may have been done, and
+whoever undoes it has to wait for it to show."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before something is asked for again; each pause is twice the one before."""
 NO_ANSWER = "NoAnswer"
@@ -77,7 +80,7 @@ def _awaited(
         try:
             found = outcome.get(timeout=SLICE)
         except Empty:
-            heed()
+            heed(GRACE)
             continue
         return found if in_time() else None
     return None

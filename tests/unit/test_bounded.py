@@ -10,7 +10,7 @@ import pytest
 
 from dr.domain.errors import HaltedError, OddAnswerError, ProviderError, RefusedError
 from dr.evidence.clock import SystemClock
-from dr.host.bounded import given_up, persistently, within
+from dr.host.bounded import SLICE, given_up, persistently, within
 from dr.host.hearing import heed, heeding, pause
 from tests.virtual import VirtualClock
 
@@ -68,6 +68,21 @@ def test_whoever_waits_is_heard_while_the_answer_does_not_come(never: threading.
     told.stop = True
     with heeding(told.check), pytest.raises(HaltedError):
         within(SystemClock(), 3600.0, "It", never.wait)
+
+
+def test_an_answer_that_is_about_to_come_is_not_given_up_by_a_halt(never: threading.Event) -> None:
+    """What would be given up may have been done, and whoever undoes it would have to wait for it to show."""
+    told = Told()
+    told.stop = True
+
+    def step() -> str:
+        never.wait(2.5 * SLICE)
+        return "done"
+
+    with heeding(told.check):
+        assert within(SystemClock(), 3600.0, "It", step) == "done"
+        with pytest.raises(HaltedError):
+            heed()
 
 
 def test_only_what_is_inside_heeds_a_halt() -> None:
