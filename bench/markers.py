@@ -30,9 +30,9 @@ from bench import prober, stub_postgres
 from bench.figures import figure
 from dr.drivers.process import identity
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
-from dr.meter.__main__ import be_punctual
 from dr.meter.mark import marker_table
 from dr.meter.pace import Pace, percentile
+from dr.meter.punctual import be_punctual
 
 RATE, SECONDS, ROUNDS, THREADS = 500, 6.0, 3, 4
 LATENESS, ACKNOWLEDGED = 1.0, 0.999
@@ -121,7 +121,7 @@ def threads(folder: Path, port: int, answers: Connection) -> None:
     for worker in workers:
         worker.start()
     time.sleep(0.5)
-    be_punctual()
+    be_punctual(["localhost"])
     spent, began = time.process_time(), time.monotonic()
     pace = Pace(time.monotonic_ns(), RATE)
     for n in range(round(RATE * SECONDS)):

@@ -34,7 +34,7 @@ from dr.drivers.process import identity
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
 from dr.judge.interruption import Outage, outage_of
-from dr.meter.__main__ import be_punctual
+from dr.meter.punctual import be_punctual
 
 COUNT, SHORTEST, LONGEST, SIDE_BY_SIDE = 30, 0.05, 20.0, 6
 KINDS = ("refuse", "hang", "break", "error")
@@ -127,7 +127,7 @@ class Service:
 def act(script: Script, stage: Connection) -> None:
     """The stub's process: sends its port, waits for the word, plays the outage, and sends when it began and ended."""
     service = Service()
-    be_punctual()  # else a busy machine has outages of its own, which the prober rightly sees
+    be_punctual([])  # else a busy machine has outages of its own, which the prober rightly sees
     stage.send(service.port)
     while not stage.poll():
         service.serve(time.monotonic() + 0.02)

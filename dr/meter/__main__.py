@@ -7,7 +7,6 @@ its owner is gone or SIGTERM comes, and notes there why it ended, in room that a
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -25,9 +24,7 @@ from dr.meter.http import endpoint, request
 from dr.meter.loop import processor_share
 from dr.meter.pace import spread
 from dr.meter.probe import Prober, Settings
-
-PRIORITY = -10
-"""The prober goes before what it measures, where it may: else it measures its own waiting for the processor."""
+from dr.meter.punctual import be_punctual
 
 
 class Journal:
@@ -68,22 +65,6 @@ def until_told(owner: str) -> Callable[[], str]:
     return why
 
 
-def be_punctual() -> None:
-    """Ask the system for exact wake-ups and a core; each request may be refused, and lateness is measured anyway."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/timerslack_ns").write_text("1")
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # nothing the prober makes is cyclic for long: a probe and its connection part when it is over
-
-
 def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Measure one path until told otherwise. Returns why it ended."""
     to = endpoint(config["url"])
@@ -94,7 +75,7 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     first = next_number(file)
     journal = Journal(file)
     prober = Prober(settings, first, journal.write, ended)
-    be_punctual()
+    be_punctual([to.host])
     journal.write(header(config["path"], config["rate"], config["timeout"], SystemClock().now()))
     share = processor_share()
     why = prober.run()
@@ -106,7 +87,7 @@ def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Write markers until told otherwise. Returns why it ended."""
     from dr.meter.mark import write_markers
 
-    be_punctual()
+    be_punctual([config["login"]["host"]])
     return write_markers(config, Journal, ended)
 
 
@@ -114,7 +95,7 @@ def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Query endpoints in turn until told otherwise. Returns why it ended."""
     from dr.meter.read import read_rows
 
-    be_punctual()
+    be_punctual([login["host"] for login in config["logins"]])
     return read_rows(config, Journal, ended)
 
 
