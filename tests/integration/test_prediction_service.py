@@ -222,8 +222,9 @@ def test_malformed_http_is_answered_and_ends_the_connection(service: Running, da
 
 def test_two_requests_sent_at_once_are_answered_in_order(service: Running) -> None:
     body = b'{"admission_id":"SYN-0003-1"}'
-    one = b"POST /predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    said = service.send(one + b"GET /healthz HTTP/1.1\r\n\r\n")
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+    one = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    said = service.send(one + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert said.index(b"SYN-0003") < said.index(b'"alive"')
 
 
