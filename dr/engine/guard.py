@@ -81,11 +81,11 @@ def astray(call: Call, args: Mapping[str, Any]) -> str:
 
 def _pins(target: Target, facts: Facts) -> Iterator[str]:
     if not facts.account:
-        yield f"Nothing has shown which account it is, so that it may not be the target's, {target.account}."
+        yield f"No driver has observed the account, so that nothing shows that it is {target.account}, the target's."
     elif facts.account != target.account:
         yield f"The credentials belong to account {facts.account}, the target is pinned to {target.account}."
     if not facts.region:
-        yield f"Nothing has shown which region it is, so that it may not be the target's, {target.region}."
+        yield f"No driver has observed the region, so that nothing shows that it is {target.region}, the target's."
     elif facts.region != target.region:
         yield f"The client talks to region {facts.region}, the target is pinned to {target.region}."
 

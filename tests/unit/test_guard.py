@@ -85,8 +85,8 @@ def test_another_account_and_another_region_are_refused() -> None:
 def test_an_identity_that_nobody_has_seen_is_refused() -> None:
     refusals = guard(plan(call("copy")), PRODUCTION, replace(FACTS, account="", region=""), TYPED)
     assert [r.split(",")[0] for r in refusals] == [
-        "Nothing has shown which account it is",
-        "Nothing has shown which region it is",
+        "No driver has observed the account",
+        "No driver has observed the region",
     ]
 
 

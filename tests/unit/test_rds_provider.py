@@ -178,7 +178,7 @@ def test_the_guard_compares_what_sts_and_the_arns_said_and_not_the_pins_with_the
     monkeypatch.setattr(rds_look, "instances", lambda *_: tuple(resource(row) for row in stage.fake.rows.values()))
     seen = stage.provider.look(stage.request)
     refusals = guard(Plan(stage.request, run(), (), ()), elsewhere, seen, Consent())
-    shown = REGION if there else "Nothing has shown which region it is"  # what the client is set to is no observation
+    shown = REGION if there else "No driver has observed the region"  # what the client is set to is no observation
     assert [ACCOUNT in refusals[0], shown in refusals[1]] == [True, True]
 
 
