@@ -15,7 +15,6 @@ from dr.domain.model import Resource
 from dr.domain.names import same
 from dr.drivers.asking import get
 from dr.drivers.examine import log_in
-from dr.drivers.pgbouncer_entry import Entry
 from dr.drivers.postgres_source import source_among
 from dr.drivers.prometheus import Prometheus
 
@@ -39,16 +38,13 @@ def database_checks(target: Target, resources: Iterable[Resource]) -> Iterator[C
 
 
 def client_checks(target: Target) -> Iterator[Check]:
-    """What the database's clients are, and what leads and watches them."""
+    """What the database's clients are, and what watches them."""
     if target.service is not None:
         yield f"service at {target.service.url}", partial(_check_service, target.service.url)
         if target.service.artifacts:
             yield "service.artifacts", partial(_check_artifacts, target.service)
     if target.prometheus is not None:
         yield f"Prometheus at {target.prometheus.url}", Prometheus(target.prometheus.url).alert_rules
-    if target.pooler is not None:
-        pooler = target.pooler
-        yield f"PgBouncer's console at {pooler.host}:{pooler.port}", Entry(pooler, target.database.ca).check_console
 
 
 def _check_instance(target: Target, kind: str, name: str, present: Iterable[Resource]) -> None:

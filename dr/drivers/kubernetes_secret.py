@@ -45,6 +45,9 @@ class Secret:
         """Raises RefusedError where the Secret names no single host that can be replaced."""
         return self._place(self._read()[0])
 
+    def check(self) -> None:
+        """What cannot be led back is none that is ``present``."""
+
     def lead(self, to: Place) -> None:
         """Raises RefusedError where the Secret or a deployment is not there or may not be changed."""
         data, version = self._read()

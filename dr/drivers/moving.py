@@ -20,7 +20,8 @@ from dr.drivers.arguments import check_arguments
 
 DRIVER = "moving"
 POOLER, SECRET = "pooler", "secret"
-DEADLINE = 300.0
+DEADLINES = {POOLER: 60.0, SECRET: 300.0}
+"""Seconds; a Secret's pods are replaced one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,15 @@ class Place:
     port: int
     bare: bool = field(default=False, compare=False)
     """The port is the usual one, and stands nowhere: led back, it stands nowhere again."""
+    written: tuple[str, str] | None = field(default=None, compare=False)
+    """Host and port as they are written, where that is not as anybody would write them: led back, they are again."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+class NotTakenError(RefusedError):
+    """What leads clients was changed, and they are led where they were: the change is taken back."""
 
 
 class Lead(Protocol):
@@ -46,11 +53,15 @@ class Lead(Protocol):
     def present(self) -> Place:
         """Where it leads. Raises RefusedError where it is not there as configured, ProviderError out of reach."""
 
+    def check(self) -> None:
+        """Raises RefusedError where clients could not be led elsewhere and back, ProviderError out of reach."""
+
     def lead(self, to: Place) -> None:
-        """Lead to ``to``; again, it changes nothing. What fails half-way is put back."""
+        """Lead to ``to``; again, it changes nothing."""
 
     def waiting(self, to: Place, seconds: float) -> str:
-        """Why not every client is led to ``to`` after ``seconds``, or ""."""
+        """Why not every client is led to ``to`` after ``seconds``, or "". Takes a few seconds at most. Raises
+        NotTakenError where none is led there, nor will be."""
 
 
 class MovingProvider:
@@ -78,7 +89,10 @@ class MovingProvider:
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
         """Where clients are led now: ``extra`` has it as "led", by what leads."""
-        led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
+        led = {}
+        for kind, lead in self._leads.items():
+            lead.check()
+            led[kind] = _told(lead.present())
         return Facts(self._context.clock.now().at, "", "", extra={"led": led})
 
     def confirm_identity(self) -> None:
@@ -116,7 +130,7 @@ class MovingProvider:
             effect=Effect.TAKES_OVER,
             touches=(name,),
             until="clients are led back",
-            deadline=DEADLINE,
+            deadline=DEADLINES[kind],
         )
         return Call(
             id=f"move-{kind}",
@@ -129,7 +143,7 @@ class MovingProvider:
             touches=(name,),
             undo=back if run.purpose is Purpose.DRILL else None,
             until="clients are led to the promoted replica",
-            deadline=DEADLINE,
+            deadline=DEADLINES[kind],
         )
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -145,9 +159,13 @@ class MovingProvider:
         return {**_told(to), "from": str(now), "asked_at": self._now()}
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        waited = self._now() - float(result["asked_at"])
+        lead, waited = self._lead(call), self._now() - float(result["asked_at"])
         try:
-            note = self._lead(call).waiting(_place(result), waited)
+            note = lead.waiting(_place(result), waited)
+        except NotTakenError:
+            if call.args["before"] is not None:
+                lead.lead(_place(call.args["before"]))
+            raise
         except ProviderError as error:
             if not error.transient:
                 raise
@@ -166,8 +184,11 @@ class MovingProvider:
 
 def _told(place: Place) -> dict[str, Any]:
     """A place as plans and the ledger hold it."""
-    return {"host": place.host, "port": place.port, **({"bare": True} if place.bare else {})}
+    more = {"bare": place.bare, "written": list(place.written or ())}
+    return {"host": place.host, "port": place.port, **{key: value for key, value in more.items() if value}}
 
 
 def _place(told: Mapping[str, Any]) -> Place:
-    return Place(str(told["host"]), int(told["port"]), bool(told.get("bare")))
+    host, port = told.get("written") or (None, None)
+    written = None if host is None or port is None else (host, port)
+    return Place(str(told["host"]), int(told["port"]), bool(told.get("bare")), written)

@@ -13,10 +13,11 @@ from psycopg.rows import dict_row
 from dr.config.load import secret
 from dr.config.model import PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.postgres_connection import reason
+from dr.drivers.postgres_connection import reason, severed_after
 from dr.meter.limits import Sizes
 
-CONNECT_SECONDS = 10
+SECONDS = 2
+"""For a login, and for all that is asked in one session: it answers from memory, and whoever waits is to be heard."""
 
 Session = psycopg.Connection[dict[str, Any]]
 
@@ -31,21 +32,25 @@ class Console:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session of the administrator's; the console knows simple queries only. Raises RefusedError for a login
-        that is not accepted, else ProviderError."""
+        that is not accepted, else ProviderError. What it shows is decoded as Latin-1: its bytes may be anything."""
         config = self._config
         try:
-            with psycopg.connect(
-                host=config.host,
-                port=config.port,
-                user=config.admin.user,
-                password=secret(config.admin.secret),
-                dbname=config.console,
-                sslmode="verify-full",
-                sslrootcert=self._ca or "system",
-                connect_timeout=CONNECT_SECONDS,
-                autocommit=True,
-                row_factory=dict_row,
-            ) as console:
+            with (
+                psycopg.connect(
+                    host=config.host,
+                    port=config.port,
+                    user=config.admin.user,
+                    password=secret(config.admin.secret),
+                    dbname=config.console,
+                    sslmode="verify-full",
+                    sslrootcert=self._ca or "system",
+                    connect_timeout=SECONDS,
+                    client_encoding="latin1",
+                    autocommit=True,
+                    row_factory=dict_row,
+                ) as console,
+                severed_after(console, SECONDS),
+            ):
                 yield console
         except psycopg.Error as error:
             said = f"PgBouncer's console at {config.host}:{config.port} failed: {reason(error)}."

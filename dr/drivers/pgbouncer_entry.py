@@ -1,32 +1,32 @@
 """Where an entry of PgBouncer's leads: edited in its file, and taken up by a reload.
 
-Called by: ``dr.drivers.moving`` and ``dr.drivers.checks``. PgBouncer's console changes no entry: over a network alone
-it cannot be led elsewhere. So its file is to be seen from here (in a cluster it is a Secret or ConfigMap, which
-``kubernetes_secret`` moves).
+PgBouncer's console changes no entry: over a network alone it cannot be led elsewhere. So its file is to be seen from
+here (in a cluster it is a Secret or ConfigMap, which ``kubernetes_secret`` moves). What leads where is PgBouncer's to
+say: its console is asked before a move is planned, and after each reload, which it calls done also where it could load
+nothing.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from psycopg import sql
 
 from dr.config.model import PoolerConfig
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.names import pooler_entry
-from dr.drivers.moving import Place
-from dr.drivers.pgbouncer_console import Console, shown
+from dr.drivers.moving import NotTakenError, Place
+from dr.drivers.pgbouncer_console import Console, Session, shown
+from dr.drivers.pgbouncer_file import DEFAULT_PORT, Found, find, led
 
 SILENT_SECONDS = 10.0
 """How long old connections may finish their queries. A server that is lost lets none finish: they are dropped then,
 and so are the clients that wait for them, which connect anew."""
-DEFAULT_PORT = 5432
-
-_HOST, _PORT = re.compile(r"\bhost=('[^']*'|\S+)"), re.compile(r"\bport=('[^']*'|\S+)")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+PATIENCE = 30.0
+"""Seconds in which the console is to be reached. A pooler that is stormed by clients turns its administrator away."""
 
 
 class Entry:
@@ -34,109 +34,123 @@ class Entry:
 
     def __init__(self, config: PoolerConfig, ca: str) -> None:
         self._config = config
-        self._path = Path(config.configuration).expanduser()
+        self._main = Path(config.configuration).expanduser()
         self._console = Console(config, ca)
+        self._shown_as = config.entry.encode().decode("latin-1")
+        self._taken = False
 
     @property
     def name(self) -> str:
         return pooler_entry(self._config.entry)
 
     def present(self) -> Place:
-        return place(self._read(), self._config.entry)
+        return self._found()[2].place
+
+    def check(self) -> None:
+        """Raises RefusedError where the file could not be changed, or says something else than PgBouncer, and as
+        ``Console.session`` does."""
+        path, _, found = self._found()
+        if not os.access(path.parent, os.W_OK):
+            raise RefusedError(f"No file can be made in {path.parent}, where PgBouncer's is.", "Let this user do so.")
+        with self._console.session() as console:
+            row = self._row(console)
+        if not _leads(row, found.place):
+            raise RefusedError(
+                f"PgBouncer {self._told(row)}, and line {found.line} of {path} says {found.place}.",
+                "Let PgBouncer reload, see what it logs, and correct the target's pooler.configuration.",
+            )
 
     def lead(self, to: Place) -> None:
-        """Raises RefusedError where the file cannot be changed. Where PgBouncer does not reload, it is put back."""
-        before = self._read()
-        after = led(before, self._config.entry, to)
+        """Raises RefusedError where the file cannot be changed. PgBouncer takes it up while it is waited for."""
+        path, before, found = self._found()
+        after = led(before, found, to)
         if after != before:
-            self._write(after)
-        try:
-            self._command("RELOAD")
-        except DrError:
-            if after != before:
-                self._write(before)
-            raise
+            self._write(path, after)
+        self._taken = False
 
     def waiting(self, to: Place, seconds: float) -> str:
         """PgBouncer marks the connections that a reload made old; it closes each when its query has ended."""
-        entry = self._config.entry
-        with self._console.session() as console:
-            row = next((row for row in shown(console, "DATABASES") if row["name"] == entry), {})
-            old = [r for r in shown(console, "SERVERS") if r["database"] == entry and int(r["close_needed"] or 0)]
-            if (str(row.get("host")), int(row.get("port") or 0)) != (to.host, to.port):
-                return f"{self.name} leads to {row.get('host')}:{row.get('port')}"
-            if old and seconds >= SILENT_SECONDS:
-                for verb in ("KILL", "RESUME"):
-                    console.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(entry)))
+        try:
+            with self._console.session() as console:
+                self._take(console, to)
+                return self._old(console, seconds)
+        except ProviderError as error:
+            if self._taken or seconds < PATIENCE:
+                raise
+            raise NotTakenError(f"{self.name} was not led to {to}: {error}") from None
+        except RefusedError as error:
+            raise NotTakenError(f"{self.name} was not led to {to}: {error}") from None
+
+    def _take(self, console: Session, to: Place) -> None:
+        if not self._taken and not _leads(self._row(console), to):
+            console.execute("RELOAD")
+            row = self._row(console)
+            if not _leads(row, to):
+                raise RefusedError(
+                    f"after a reload it still {self._told(row)}.",
+                    f"See what it logs, and whether it reads {self._main}.",
+                )
+        self._taken = True
+
+    def _old(self, console: Session, seconds: float) -> str:
+        servers = [row for row in shown(console, "SERVERS") if row["database"] == self._shown_as]
+        old = [row for row in servers if int(row["close_needed"] or 0)]
+        if old and seconds >= SILENT_SECONDS:
+            for verb in ("KILL", "RESUME"):
+                console.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._shown_as)))
         return f"{len(old)} old connections of {self.name} are not closed yet" if old else ""
 
-    def check_console(self) -> None:
-        """Raises as ``Console.session`` does where it does not take the administrator's login, or cannot be reached."""
-        self._command("SHOW VERSION")
+    def _row(self, console: Session) -> dict[str, Any]:
+        return next((row for row in shown(console, "DATABASES") if row["name"] == self._shown_as), {})
 
-    def _read(self) -> str:
+    def _told(self, row: dict[str, Any]) -> str:
+        entry = self._config.entry
+        return f"leads {entry} to {row['host'] or 'its socket'}:{row['port']}" if row else f"knows no entry {entry}"
+
+    def _found(self) -> tuple[Path, bytes, Found]:
+        """The file that the entry is in, what it holds, and where. Raises RefusedError."""
+        main = self._read(self._main)
+        found = find(main, self._config.entry, self._included)
+        path = self._main.parent / found.file if found.file else self._main
+        return path.resolve(), self._read(path) if found.file else main, found
+
+    def _included(self, name: str) -> bytes | None:
+        """A file that another includes; PgBouncer seeks a relative one where it was started, most often beside."""
         try:
-            return self._path.read_text()
+            return (self._main.parent / name).read_bytes()
+        except OSError:
+            return None
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
         except OSError as error:
             raise RefusedError(
-                f"PgBouncer's file {self._path} cannot be read: {error.strerror}.",
+                f"PgBouncer's file {path} cannot be read: {error.strerror}.",
                 "Correct the target's pooler.configuration, or its permissions.",
             ) from None
 
-    def _write(self, text: str) -> None:
+    def _write(self, path: Path, text: bytes) -> None:
         """Whole or not at all, with the owner and the mode that it had."""
         try:
-            was = self._path.stat()
-            file, name = tempfile.mkstemp(dir=self._path.parent, prefix=".dr-")
+            was = path.stat()
+            file, name = tempfile.mkstemp(dir=path.parent, prefix=".dr-")
             try:
-                with os.fdopen(file, "w") as new:
+                with os.fdopen(file, "wb") as new:
                     os.fchmod(new.fileno(), was.st_mode & 0o7777)
                     if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
                         os.fchown(new.fileno(), was.st_uid, was.st_gid)
                     new.write(text)
-                Path(name).replace(self._path)
+                Path(name).replace(path)
             except OSError:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise RefusedError(
-                f"PgBouncer's file {self._path} cannot be written: {error.strerror}.",
+                f"PgBouncer's file {path} cannot be written: {error.strerror}.",
                 "Let this user write it and its directory.",
             ) from None
 
-    def _command(self, verb: str) -> None:
-        with self._console.session() as console:
-            console.execute(sql.SQL(verb))
 
-
-def place(text: str, entry: str) -> Place:
-    """Where ``entry`` leads by an ini file's text. Pure. Raises RefusedError where there is no such entry."""
-    line = text.splitlines()[_line(text, entry)]
-    host, port = _HOST.search(line), _PORT.search(line)
-    if host is None:
-        raise RefusedError(f"PgBouncer's entry {entry} names no host.", "Give it a host: it is led elsewhere by that.")
-    return Place(host.group(1).strip("'"), int(port.group(1).strip("'")) if port else DEFAULT_PORT)
-
-
-def led(text: str, entry: str, to: Place) -> str:
-    """``text`` with ``entry`` leading to ``to``, and everything else as it was. Pure. Raises RefusedError."""
-    if _NAME.fullmatch(to.host) is None:
-        raise RefusedError(f"{to.host!r} is no host that PgBouncer could be led to.")
-    number, lines = _line(text, entry), text.splitlines(keepends=True)
-    line = _HOST.sub(f"host={to.host}", lines[number])
-    if _PORT.search(line):
-        line = _PORT.sub(f"port={to.port}", line)
-    else:
-        line = line.replace(f"host={to.host}", f"host={to.host} port={to.port}", 1)
-    lines[number] = line
-    return "".join(lines)
-
-
-def _line(text: str, entry: str) -> int:
-    section, own = "", re.compile(rf"\s*\"?{re.escape(entry)}\"?\s*=\s*\S")
-    for number, line in enumerate(text.splitlines()):
-        if line.strip().startswith("["):
-            section = line.strip()
-        elif section == "[databases]" and own.match(line):
-            return number
-    raise RefusedError(f"PgBouncer's file has no entry {entry}.", "Correct the target's pooler.entry.")
+def _leads(row: dict[str, Any], to: Place) -> bool:
+    return bool(row) and (str(row["host"]), int(row["port"] or DEFAULT_PORT)) == (to.host, to.port)

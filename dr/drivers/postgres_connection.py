@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -167,14 +167,11 @@ def translated(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bounded(connection: Connection, seconds: float) -> Iterator[None]:
-    """Sever a connection with a short limit once ``STATEMENTS`` times that have passed inside the block: a server that
-    stands still ends no statement by itself, and its host acknowledges all the same.
+def severed_after(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Sever ``connection`` once ``seconds`` have passed inside the block: a server that stands still ends no statement
+    by itself, and its host acknowledges all the same.
     """
-    if seconds >= STATEMENT_SECONDS:
-        yield
-        return
-    watchdog = threading.Timer(STATEMENTS * seconds, _sever, (connection,))
+    watchdog = threading.Timer(seconds, _sever, (connection,))
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -184,7 +181,7 @@ def _bounded(connection: Connection, seconds: float) -> Iterator[None]:
         watchdog.join()
 
 
-def _sever(connection: Connection) -> None:
+def _sever(connection: psycopg.Connection[Any]) -> None:
     with socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
 
@@ -261,7 +258,8 @@ def connect(
         connection = within(SystemClock(), limit, what, partial(_opened, arguments))
     except psycopg.Error as error:
         raise _connect_error(error, server, role, database.name) from None
-    with connection, _bounded(connection, seconds):
+    bound = nullcontext() if seconds >= STATEMENT_SECONDS else severed_after(connection, STATEMENTS * seconds)
+    with connection, bound:
         with translated("the session's settings"):
             settings = {**_SESSION, "statement_timeout": f"{round(seconds * 1000)}"}
             connection.execute(

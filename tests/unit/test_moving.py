@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from dr.config.model import Login, PoolerConfig, SecretConfig
-from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Effect, Grant, Purpose, Request, RunIdentity, Verb
+from dr.domain.errors import DrError, RefusedError, UsageError
+from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Request, RunIdentity, Verb
+from dr.drivers import pgbouncer_entry
 from dr.drivers.kubernetes_secret import Secret
-from dr.drivers.moving import MovingProvider, Place
-from dr.drivers.pgbouncer_entry import Entry, led, place
+from dr.drivers.moving import Lead, MovingProvider, NotTakenError, Place
+from dr.drivers.pgbouncer_entry import Entry
 from dr.lab.site import free_port
 from tests.unit.rds_support import VirtualClock, context, run
 
@@ -34,6 +36,7 @@ POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:DR_POOL
 SECRET = SecretConfig("/none", "prod", "readmission", "database")
 LAB: dict[str, Any] = {"endpoint": "http://127.0.0.1:9", "grants": (Grant.DISPOSABLE,), "pooler": POOLER}
 MOVE = Verb("move")
+LED = {"pooler": {"host": OLD.host, "port": OLD.port}}
 
 
 class FakeLead:
@@ -41,6 +44,11 @@ class FakeLead:
 
     def __init__(self) -> None:
         self.at, self.left = OLD, ""
+        self.wrong: DrError | None = None
+
+    def check(self) -> None:
+        if self.wrong:
+            raise self.wrong
 
     def present(self) -> Place:
         return self.at
@@ -49,14 +57,16 @@ class FakeLead:
         self.at = to
 
     def waiting(self, to: Place, seconds: float) -> str:
+        if isinstance(self.wrong, NotTakenError):
+            raise self.wrong
         return self.left
 
 
 class Stage:
-    def __init__(self, home: Path, **changes: Any) -> None:
+    def __init__(self, home: Path, lead: Lead | None = None, **changes: Any) -> None:
         self.lead, self.clock = FakeLead(), VirtualClock()
         self.context = context(home, self.clock, **(changes or LAB))
-        self.provider = MovingProvider(self.context, {"pooler": self.lead})
+        self.provider = MovingProvider(self.context, {"pooler": lead or self.lead})
 
     def calls(self, who: RunIdentity) -> tuple[Call, ...]:
         return self.provider.propose(MOVE, self.provider.look(Request("prod", (MOVE,), who.purpose)), who)
@@ -136,43 +146,36 @@ def test_a_move_that_was_made_already_is_made_again_without_harm(stage: Stage) -
     assert stage.provider.apply(move, args(NEW))["host"] == NEW.host
 
 
+def test_what_could_not_be_led_back_is_refused_before_anything_is_planned(stage: Stage) -> None:
+    stage.lead.wrong = RefusedError("PgBouncer's entry readmission names no host (line 3).")
+    with pytest.raises(RefusedError, match="line 3"):
+        stage.calls(run())
+
+
+def test_a_move_that_is_not_taken_is_taken_back_at_once(stage: Stage) -> None:
+    (move,) = stage.calls(run(Purpose.RESTORE))
+    begun = stage.provider.apply(move, args(NEW))
+    stage.lead.wrong = NotTakenError("after a reload it still leads there")
+    with pytest.raises(NotTakenError):
+        stage.provider.poll(move, begun)
+    assert stage.lead.at == OLD
+
+
+def test_where_clients_were_led_stands_in_the_plan_as_it_is_written(stage: Stage) -> None:
+    stage.lead.at = Place("/run/postgresql", 5432, False, ("'/run/postgresql'", "05432"))
+    (move,) = stage.calls(run())
+    assert move.undo is not None
+    stage.provider.apply(move.undo, json.loads(json.dumps(move.undo.args)))
+    assert stage.lead.at.written == ("'/run/postgresql'", "05432")
+
+
 def test_a_secret_without_the_kubernetes_client_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     with pytest.raises(RefusedError, match=r"pip install 'dr\[kubernetes\]'"):
         Secret(SECRET).present()
 
 
-# -- PgBouncer's file
-
-
-def test_only_the_entry_changes_and_the_rest_of_its_line_stays() -> None:
-    after = led(INI, "readmission", NEW)
-    changed = [(a, b) for a, b in zip(INI.splitlines(), after.splitlines(), strict=True) if a != b]
-    assert changed == [
-        (
-            "readmission = host=readmission-db.example.com port=5432 dbname=readmission pool_size=20",
-            "readmission = host=replica-1.example.com port=5433 dbname=readmission pool_size=20",
-        )
-    ]
-    assert place(after, "readmission") == NEW
-    assert led(after, "readmission", OLD) == INI
-
-
-def test_an_entry_without_a_port_and_one_in_quotes_are_understood() -> None:
-    text = "[databases]\n\"read-mission\" = dbname=x host='a.example.com'\n"
-    assert place(text, "read-mission") == Place("a.example.com", 5432)
-    assert led(text, "read-mission", NEW).splitlines()[1].endswith("dbname=x host=replica-1.example.com port=5433")
-
-
-@pytest.mark.parametrize("text", ["", "[pgbouncer]\nreadmission = host=x\n", "[databases]\nreadmission2 = host=x\n"])
-def test_an_entry_that_is_not_there_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError, match="has no entry readmission"):
-        place(text, "readmission")
-
-
-def test_what_is_no_host_never_gets_into_the_file() -> None:
-    with pytest.raises(RefusedError, match="is no host"):
-        led(INI, "readmission", Place("x port=1 user=postgres", 5432))
+# -- PgBouncer's entry
 
 
 @pytest.fixture
@@ -184,13 +187,42 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     return Entry(PoolerConfig("127.0.0.1", free_port(), "readmission", POOLER.admin, str(path)), "")
 
 
-def test_a_pooler_that_does_not_reload_keeps_the_file_it_had(entry: Entry, tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match=r"PgBouncer's console at 127\.0\.0\.1"):
-        entry.lead(NEW)
+def test_a_pooler_that_does_not_answer_is_awaited_for_a_while_and_then_the_move_is_taken_back(
+    entry: Entry, tmp_path: Path
+) -> None:
+    stage = Stage(tmp_path, lead=entry, **LAB)
     path = tmp_path / "pgbouncer.ini"
+    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, "", "", extra={"led": LED}), run())
+    begun = stage.provider.apply(move, args(NEW))
+    assert f"host={NEW.host} port={NEW.port}" in path.read_text()
+    assert "PgBouncer's console" in stage.provider.poll(move, begun).note
+    stage.clock.at += pgbouncer_entry.PATIENCE
+    with pytest.raises(NotTakenError, match=r"was not led to replica-1\.example\.com:5433: PgBouncer's console"):
+        stage.provider.poll(move, begun)
     assert path.read_text() == INI
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert [one.name for one in tmp_path.iterdir()] == ["pgbouncer.ini"]
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["pgbouncer.ini"]
+
+
+def test_what_is_led_back_stays_led_back_where_the_pooler_does_not_answer(entry: Entry, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lead=entry, **LAB)
+    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, "", "", extra={"led": LED}), run())
+    stage.provider.apply(move, args(NEW))
+    assert move.undo is not None
+    back = stage.provider.apply(move.undo, move.undo.args)
+    stage.clock.at += pgbouncer_entry.PATIENCE
+    with pytest.raises(NotTakenError):
+        stage.provider.poll(move.undo, back)
+    assert (tmp_path / "pgbouncer.ini").read_text() == INI
+
+
+def test_a_file_behind_a_link_is_changed_where_it_is(entry: Entry, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    real = (tmp_path / "pgbouncer.ini").rename(tmp_path / "elsewhere" / "pgbouncer.ini")
+    (tmp_path / "pgbouncer.ini").symlink_to(real)
+    entry.lead(NEW)
+    assert (tmp_path / "pgbouncer.ini").is_symlink()
+    assert f"host={NEW.host}" in real.read_text()
 
 
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
