@@ -72,10 +72,11 @@ class Binaries:
         env: Mapping[str, str] | None = None,
         limit: float = 120.0,
         stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program under the account and return what it said, whatever its exit code. No secret goes in ``args``.
 
-        ``stdin``: an open file it reads, so that the account need not be able to open it.
+        ``stdin``, ``stdout``: open files that it reads and writes, so that the account need not be able to open them.
         Raises ProviderError where it cannot be started, or runs longer than ``limit`` seconds.
         """
         command = [str(self.tool(name)), *args]
@@ -85,7 +86,8 @@ class Binaries:
                 env=environment(env),
                 cwd="/",
                 stdin=stdin or subprocess.DEVNULL,
-                capture_output=True,
+                stdout=stdout or subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
                 timeout=limit,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,7 @@ from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
 from dr.lab.served import Served
-from dr.lab.settings import SPACING
+from dr.lab.settings import ADMIN, SPACING
 from dr.lab.site import free_port, open_site, write_closed
 from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, READS, REPLICAS, SOURCE, render
 from dr.ports import Clock
@@ -132,7 +133,8 @@ class Lab:
             install.install(access, patients, artifacts, closed)
         else:
             yield f"loading {load.name}"
-            dump.load(access, self._site.binaries, load)
+            superuser = replace(access, user=ADMIN, password=self._site.admin_password())
+            dump.load(superuser, MASTER, self._site.binaries, load)
             yield "adding what the service needs"
             self.added = install.complete(access, artifacts, closed).added
         with server.connect(DATABASE) as connection:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.access import Access
@@ -17,6 +19,7 @@ from dr.lab.platform import dump, model, roles
 from dr.lab.platform.install import complete, install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.postgres import Server
+from dr.lab.settings import ADMIN
 from tests.lab_servers import MASTER, PASSWORD, lab_site, log_in, make_server
 
 FOREIGN = """
@@ -57,6 +60,11 @@ def access(server: Server, database: str) -> Access:
 
 def by_socket(server: Server, database: str) -> Access:
     return Access(str(server.socket_directory), server.port, MASTER, PASSWORD, database)
+
+
+def load(server: Server, database: str, file: Path) -> None:
+    superuser = replace(by_socket(server, database), user=ADMIN, password=server.site.admin_password())
+    dump.load(superuser, MASTER, server.site.binaries, file)
 
 
 def rows(server: Server, database: str, query: str) -> list[tuple[object, ...]]:
@@ -142,7 +150,7 @@ def test_a_dump_of_the_lab_itself_comes_back_whole(server: Server, database: str
     copy = f"{database}_copy"
     with log_in(server) as session:
         session.execute(f"CREATE DATABASE {copy}")
-    dump.load(by_socket(server, copy), server.site.binaries, write(server, f"{database}.dump", content))
+    load(server, copy, write(server, f"{database}.dump", content))
     installed = complete(access(server, copy), tmp_path / "models", tmp_path / "secrets")
     assert installed.added == ()
     for table in ("patients", "admissions", "predictions", "model_versions"):
@@ -151,7 +159,7 @@ def test_a_dump_of_the_lab_itself_comes_back_whole(server: Server, database: str
 
 
 def test_a_foreign_dump_is_loaded_and_completed_for_the_service(server: Server, database: str, tmp_path: Path) -> None:
-    dump.load(by_socket(server, database), server.site.binaries, write(server, "foreign.sql", FOREIGN))
+    load(server, database, write(server, "foreign.sql", FOREIGN))
     installed = complete(access(server, database), tmp_path / "models", tmp_path / "secrets")
     assert rows(server, database, "SELECT name FROM wards ORDER BY id") == [("GRANT SELECT ON x TO y;",), ("north",)]
     assert "GRANT SELECT ON x TO y;" in str(rows(server, database, "SELECT prosrc FROM pg_proc WHERE proname = 'f'"))
@@ -160,6 +168,72 @@ def test_a_foreign_dump_is_loaded_and_completed_for_the_service(server: Server, 
     known = rows(server, database, "SELECT admission_id FROM admissions")
     assert {request["admission_id"] for request in PROBE_REQUESTS} <= {str(row[0]) for row in known}
     assert complete(access(server, database), tmp_path / "models", tmp_path / "secrets").added == ()
+
+
+MASTERS = """
+CREATE ROLE "it's an auditor";
+CREATE ROLE former_owner;
+CREATE EXTENSION postgres_fdw;
+CREATE EXTENSION pg_stat_statements;
+COMMENT ON EXTENSION pg_stat_statements IS 'the hospital''s own words';
+CREATE SERVER archive FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'archive.example.com', dbname 'old');
+CREATE USER MAPPING FOR former_owner SERVER archive OPTIONS (user 'reader', password 'none');
+CREATE FOREIGN TABLE old_stays (id int) SERVER archive;
+CREATE TABLE "Patient's notes" (id int PRIMARY KEY, "it's" text);
+INSERT INTO "Patient's notes" VALUES (1, 'GRANT SELECT ON x TO y;');
+ALTER TABLE "Patient's notes" OWNER TO former_owner;
+GRANT SELECT ON "Patient's notes" TO "it's an auditor", rds_superuser;
+ALTER TABLE "Patient's notes" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY "some TO none" ON "Patient's notes" FOR SELECT TO "it's an auditor", former_owner USING (id > 0);
+CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE DEBUG 'it''s seen'; END$$;
+CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION watch();
+COMMENT ON EVENT TRIGGER watch IS 'it''s watched';
+CREATE PUBLICATION everything FOR ALL TABLES;
+CREATE PUBLICATION one FOR TABLE "Patient's notes";
+COMMENT ON PUBLICATION everything IS 'for the warehouse';
+SELECT lo_from_bytea(0, 'x');
+"""
+MADE = """
+SELECT 'extension', extname::text FROM pg_extension
+UNION SELECT 'comment', description FROM pg_description WHERE classoid IN
+ ('pg_extension'::regclass, 'pg_publication'::regclass, 'pg_event_trigger'::regclass)
+UNION SELECT 'server', srvname FROM pg_foreign_server UNION SELECT 'mapping', usename FROM pg_user_mappings
+UNION SELECT 'trigger', evtname FROM pg_event_trigger UNION SELECT 'publication', pubname FROM pg_publication
+UNION SELECT 'policy', polname || polroles::regrole[]::text FROM pg_policy
+UNION SELECT 'large object', encode(lo_get(oid), 'escape') FROM pg_largeobject_metadata
+UNION SELECT 'row', t::text FROM "Patient's notes" t
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "custom"])
+@pytest.mark.parametrize("server", ["system"], indirect=True)
+def test_what_rdss_master_may_load_is_loaded(server: Server, database: str, tmp_path: Path, form: str) -> None:
+    roles_made = ("it's an auditor", "former_owner")
+    with server.connect(database) as session:
+        session.execute(MASTERS)
+    with server.connect(database) as session:
+        there = set(session.execute(MADE).fetchall())
+    superuser = replace(by_socket(server, database), user=ADMIN, password=server.site.admin_password())
+    command = [str(server.site.binaries.tool("pg_dump")), f"--format={form}"]
+    content = subprocess.run(command, env=environment(superuser.environment()), capture_output=True, check=True).stdout
+    copy = f"{database}_copy"
+    with server.connect() as session:
+        session.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        for role in roles_made:
+            session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    with log_in(server) as session:
+        session.execute(f"CREATE DATABASE {copy}")
+    load(server, copy, write(server, f"{copy}.dump", content))
+    complete(access(server, copy), tmp_path / "models", tmp_path / "secrets")
+    with server.connect(copy) as session:
+        assert set(session.execute(MADE).fetchall()) == there
+        owner = session.execute("SELECT relowner::regrole::text FROM pg_class WHERE relname = 'Patient''s notes'")
+        assert owner.fetchone() == (MASTER,)
+        assert session.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (MASTER,)).fetchone() == (False,)
+    with server.connect() as session:
+        session.execute(f"DROP DATABASE {copy} WITH (FORCE)")
+        for role in roles_made:
+            session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 def test_a_dump_whose_active_model_has_no_artifact_here_gets_one_that_has(
@@ -178,7 +252,7 @@ def test_a_dump_with_tables_of_another_shape_is_refused_and_named(
     server: Server, database: str, tmp_path: Path
 ) -> None:
     file = write(server, "shape.sql", "CREATE TABLE public.patients (patient_id varchar(50) PRIMARY KEY, name text);\n")
-    dump.load(by_socket(server, database), server.site.binaries, file)
+    load(server, database, file)
     with pytest.raises(RefusedError, match=r"table patients lacks .*: demographics"):
         complete(access(server, database), tmp_path / "models", tmp_path / "secrets")
     assert rows(server, database, "SELECT to_regclass('admissions')") == [(None,)]
@@ -187,8 +261,10 @@ def test_a_dump_with_tables_of_another_shape_is_refused_and_named(
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("CREATE TABLE half (id int);\nSELECT broken FROM nowhere;\n", 'relation "nowhere" does not exist'),
-        ("CREATE TABLE half (id int);\nCREATE EXTENSION imaginary;\n", "imaginary"),
+        ("CREATE TABLE half (id int);\nSELECT broken FROM nowhere;\n", 'line 2: relation "nowhere" does not exist'),
+        ("CREATE TABLE half (id int);\nCREATE EXTENSION imaginary;\n", "line 2: .*imaginary"),
+        ("CREATE TABLE half (id int);\n\nCREATE FOREIGN DATA WRAPPER own;\n", "line 3: permission denied"),
+        ("CREATE TABLE half (id int);\n\\connect elsewhere\n", "Line 2 of the dump is a command of psql's"),
         ("CREATE TABLE half (id int);\nCOPY half (id) FROM stdin;\nseven\n\\.\n", "invalid input syntax"),
         (b"PGDMP broken", "pg_restore|archive|end of file|version"),
     ],
@@ -198,7 +274,7 @@ def test_a_broken_dump_ends_in_one_sentence_and_leaves_nothing(
 ) -> None:
     file = write(server, "broken.dump", content)
     with pytest.raises(UsageError, match=why) as caught:
-        dump.load(by_socket(server, database), server.site.binaries, file)
+        load(server, database, file)
     assert "\n" not in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert rows(server, database, "SELECT to_regclass('half')") == [(None,)]
@@ -231,7 +307,7 @@ def test_a_dump_only_its_owner_reads_can_be_loaded(server: Server, database: str
     file = write(server, "closed.sql", "CREATE TABLE closed (id int);\n")
     file.chmod(0o600)
     os.chown(file, os.geteuid(), os.getegid())
-    dump.load(by_socket(server, database), server.site.binaries, file)
+    load(server, database, file)
     assert rows(server, database, "SELECT count(*) FROM closed") == [(0,)]
 
 

@@ -1,20 +1,22 @@
 """Load somebody's own pg_dump, plain or custom, so that a rehearsal works on data of their own.
 
-Called by: the lab's daemon (``dr lab up --load FILE``). Owners and grants of the dump are left out, as RDS's own advice
-has it: the roles of its origin are not here. ``dr.lab.platform.install.complete`` adds what the service needs.
+An archive becomes the script that pg_restore makes of it; a script is loaded as ``dr.lab.platform.script`` has it.
+``dr.lab.platform.install.complete`` adds what the service needs.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
+
+from psycopg import sql
 
 from dr.domain.errors import DrError, ProviderError, UsageError
 from dr.lab.access import Access
 from dr.lab.binaries import Binaries
+from dr.lab.platform.script import loadable
 from dr.lab.postgres import last_line
 
 LOAD_LIMIT = 3600.0
@@ -30,42 +32,37 @@ NOT_DUMPS = {
 }
 CLUSTER = b"PostgreSQL database cluster dump"
 
-_LEFT_OUT = re.compile(
-    r"(ALTER .* OWNER TO .*|GRANT .*|REVOKE .*|ALTER DEFAULT PRIVILEGES .*|COMMENT ON EXTENSION .*"
-    r"|(?:RE)?SET SESSION AUTHORIZATION.*"
-    # Settings of a newer pg_dump that an older server does not know.
-    r"|SET transaction_timeout = .*);\s*$"
-)
-_COPY = re.compile(r"COPY .* FROM stdin;\s*$", re.IGNORECASE)
-_QUOTE = re.compile(r"\$[A-Za-z_]*\$|'")
 _NOT_ITS_FAULT = re.compile("No space left|out of memory|terminating connection|connection to server|server closed the")
 """In the reasons for which a dump cannot be loaded that lie with the server."""
-_ERROR = re.compile(r"(?:ERROR|FATAL|error|fatal): +(.*)")
+_ERROR = re.compile(r"(?:<stdin>:(\d+): )?(?:ERROR|FATAL|error|fatal): +(.*)")
 
 
-def load(access: Access, binaries: Binaries, file: Path) -> None:
-    """Load ``file`` into an empty database. All of it, or nothing.
+def load(superuser: Access, master: str, binaries: Binaries, file: Path) -> None:
+    """Load ``file`` into an empty database of ``master``'s, as that role. All of it, or nothing.
 
-    ``access``: the master user's, by the server's socket where ``binaries`` cannot speak TLS.
-    Raises UsageError where it is no dump, or a broken one; RefusedError where psql or pg_restore is missing;
-    ProviderError where the server fails.
+    ``superuser``: does what RDS lets its master do; by the server's socket where ``binaries`` cannot speak TLS.
+    Raises UsageError where it is no dump, or a broken one, with the line; RefusedError where psql or pg_restore is
+    missing; ProviderError where the server fails.
     """
-    archive = is_archive(file)
-    tool = binaries.tool("pg_restore" if archive else "psql").name
-    with tempfile.TemporaryFile() as plain, file.open("rb") as stored:
-        source: IO[bytes] = stored if archive else plain
-        if archive:
-            arguments = ["--no-owner", "--no-acl", "--no-comments", "--single-transaction", "--exit-on-error"]
-            arguments += ["--dbname", access.database]
-        else:
-            text = (line.decode("utf-8", "surrogateescape") for line in stored)
-            plain.writelines(line.encode("utf-8", "surrogateescape") for line in loadable(text))
-            plain.seek(0)
-            arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"]
-            arguments += ["--output", "/dev/null", "--file", "-"]
-        answer = binaries.run(tool, arguments, access.environment(), LOAD_LIMIT, source)
+    with tempfile.TemporaryFile() as made, tempfile.TemporaryFile() as script, file.open("rb") as stored:
+        lines: IO[bytes] = stored
+        of = ""
+        if is_archive(file):
+            arguments = ["--no-owner", "--no-acl", "--file=-"]
+            answer = binaries.run("pg_restore", arguments, None, LOAD_LIMIT, stored, made)
+            if answer.returncode:
+                raise failure(file, reason(answer.stderr), binaries.major)
+            made.seek(0)
+            lines, of = made, f" of what 'pg_restore --file=- {' '.join(arguments[:2])}' makes of it"
+        text = (line.decode("utf-8", "surrogateescape") for line in lines)
+        script.writelines(line.encode("utf-8", "surrogateescape") for line in loadable(text, master))
+        script.seek(0)
+        become = sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(master)).as_string()
+        arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"]
+        arguments += ["--output", "/dev/null", "--command", become, "--file", "-"]
+        answer = binaries.run("psql", arguments, superuser.environment(), LOAD_LIMIT, script)
     if answer.returncode:
-        raise failure(file, reason(answer.stderr), binaries.major)
+        raise failure(file, reason(answer.stderr, of), binaries.major)
 
 
 def failure(file: Path, why: str, major: int) -> DrError:
@@ -98,35 +95,13 @@ def is_archive(file: Path) -> bool:
     return False
 
 
-def loadable(lines: Iterable[str]) -> Iterator[str]:
-    """A plain dump without owners and grants: what psql's side of ``--no-owner --no-acl`` would be. Pure.
+def reason(said: str, of: str = "") -> str:
+    """Why psql or pg_restore gave up: its first error and its line, without the row it stumbled over.
 
-    Rows, and the bodies of functions and literals, pass as they are.
+    ``of``: of what it is a line, where that is not the dump itself.
     """
-    in_rows, quote = False, ""
-    for line in lines:
-        if in_rows:
-            in_rows = line.rstrip("\r\n") != r"\."
-        elif not quote and _LEFT_OUT.match(line):
-            continue
-        elif not quote and _COPY.match(line):
-            in_rows = True
-        elif quote or not line.startswith("--"):
-            quote = open_quote(line, quote)
-        yield line
-
-
-def open_quote(line: str, quote: str) -> str:
-    """The quote that is open after ``line``, if ``quote`` was before it; empty: none."""
-    for mark in _QUOTE.findall(line):
-        if not quote:
-            quote = mark
-        elif mark == quote:
-            quote = ""
-    return quote
-
-
-def reason(said: str) -> str:
-    """Why psql or pg_restore gave up: its first error, without the row it stumbled over."""
     match = _ERROR.search(said)
-    return match[1].strip().rstrip(".") if match else last_line(said) or "it ended without a reason"
+    if match is None:
+        return last_line(said) or "it ended without a reason"
+    why = match[2].strip().rstrip(".")
+    return f"line {match[1]}{of}: {why}" if match[1] else why
