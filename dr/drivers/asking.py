@@ -11,17 +11,18 @@ import http.client
 import json
 import re
 import socket
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
+from dr.evidence.clock import SystemClock
 from dr.evidence.decode import OBJECT, line_of
+from dr.host.bounded import within
 
 PATIENCE = 10.0
 """Seconds for one answer; the first of a cold service takes longer than any later one."""
-CHUNK = 1 << 16
 SAMPLE = re.compile(r"^(?P<name>\w+?)_(?P<part>bucket|count)(?:\{(?P<labels>.*)\})?\s+(?P<value>[0-9.eE+-]+)", re.ASCII)
 BOUND = re.compile(r'(?:^|,)\s*le="([^"]+)"')
 
@@ -40,17 +41,21 @@ def get(
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
         raise UsageError(f"{url!r} is not the URL of a {whose}.", f"Correct the target's {whose.lower()}.url.")
-    until = time.monotonic() + patience
+    path = parts.path.rstrip("/") + path
     connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=patience)
-    try:
+    wires: list[socket.socket] = []
+
+    def ask() -> tuple[int, bytes]:
         if body is None:
-            connection.request("GET", parts.path.rstrip("/") + path)
+            connection.request("GET", path)
         else:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", parts.path.rstrip("/") + path, json.dumps(body).encode(), headers)
-        wire = connection.sock
+            connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        wires.append(connection.sock)  # the connection forgets it with the answer's head
         response = connection.getresponse()
-        return response.status, _whole(response, wire, until)
+        return response.status, response.read()
+
+    try:
+        return within(SystemClock(), patience, f"{path or '/'} of the {whose} at {url}", ask)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ProviderError(
@@ -59,22 +64,10 @@ def get(
             transient=True,
         ) from None
     finally:
+        for wire in wires:  # so that an asking that was given up ends, too
+            with suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
         connection.close()
-
-
-def _whole(response: http.client.HTTPResponse, wire: socket.socket, until: float) -> bytes:
-    """The body. Raises TimeoutError where it is not there in time (the connection's own time-out is for each piece of
-    it), IncompleteRead where it ends early."""
-    pieces = [b""]
-    while len(pieces) == 1 or pieces[-1]:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        wire.settimeout(left)
-        pieces.append(response.read1(CHUNK))
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    return b"".join(pieces)
 
 
 def canonical(document: object) -> bytes:

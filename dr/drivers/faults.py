@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ from dr.drivers.postgres_source import status_of
 from dr.drivers.rds_promotion import ON_A_COPY
 from dr.evidence.decode import json_of, read_json
 from dr.evidence.files import write_atomically
+from dr.host.bounded import GRACE, SLICE
+from dr.host.hearing import heed
 
 DRIVER = "faults"
 COMMAND_SECONDS = 120.0
@@ -240,18 +243,11 @@ class FaultsProvider:
 def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Run the target's command; returns the object that it printed, {} where it printed nothing.
 
-    Raises ProviderError where it cannot be run, fails, takes longer than ``seconds`` or prints something else.
+    Raises ProviderError where it cannot be run, fails, takes longer than ``seconds`` or prints something else, and
+    HaltedError where the run is told to stop; then the command was ended, and the fault may be in.
     """
     try:
-        ended = subprocess.run(
-            [*command, name, json.dumps(arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        ended = _ended([*command, name, json.dumps(arguments)], seconds)
     except OSError as error:
         raise ProviderError(
             f"The target's command for faults cannot be run: {error.strerror}.", "Correct faults of the target."
@@ -261,6 +257,25 @@ def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any],
     if ended.returncode:
         raise ProviderError(f"The fault {name} failed: {_last_line(ended.stderr)}", code=str(ended.returncode))
     return _answer(name, ended.stdout)
+
+
+def _ended(argv: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Raises OSError, TimeoutExpired, HaltedError."""
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    until = time.monotonic() + seconds
+    with subprocess.Popen(argv, text=True, errors="replace", **pipes) as child:
+        try:
+            while True:
+                try:
+                    said, lamented = child.communicate(timeout=min(SLICE, seconds))
+                    return subprocess.CompletedProcess(argv, child.returncode, said, lamented)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() >= until:
+                        raise
+                heed(GRACE)
+        except BaseException:
+            child.kill()
+            raise
 
 
 def _last_line(text: str) -> str:

@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dr.config.model import SecretConfig
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.domain.names import cluster_secret
 from dr.drivers import database_url
 from dr.drivers.moving import Place
+from dr.evidence.clock import SystemClock
+from dr.host.bounded import persistently, within
 
-SECONDS = 15.0
-"""For one request."""
+T = TypeVar("T")
+
+SECONDS, ANSWER_SECONDS = 15.0, 30.0
+"""For each piece of an answer, and for a whole one."""
+ODD_SECONDS = 10.0
+"""How long an odd answer is asked for again."""
 ANNOTATION = "dr/database"
 """On the pods' template: another value makes Kubernetes replace the pods, the same one again does nothing."""
 DEFAULT_PORT = 5432
@@ -55,16 +61,10 @@ class Secret:
             led = self._led(data, to)
             changed = {key: None if value is None else _encoded(value) for key, value in led.items()}  # None: deleted
             body = {"metadata": {"resourceVersion": version}, "data": changed}  # refused if changed meanwhile
-            with self._asking("changing") as api:
-                api.CoreV1Api(self._api()).patch_namespaced_secret(
-                    self._config.name, self._config.namespace, body, _request_timeout=SECONDS
-                )
+            self._ask("changing", lambda: self._patch_secret(body))
         template = {"metadata": {"annotations": {ANNOTATION: str(to)}}}
         for deployment in self._config.restart:
-            with self._asking(f"restarting deployment {deployment} of") as api:
-                api.AppsV1Api(self._api()).patch_namespaced_deployment(
-                    deployment, self._config.namespace, {"spec": {"template": template}}, _request_timeout=SECONDS
-                )
+            self._ask(f"restarting deployment {deployment} of", partial(self._patch, deployment, template))
 
     def waiting(self, to: Place, seconds: float) -> str:  # noqa: ARG002 - nothing is hurried here
         """A pod that was started before the change knows nothing of it: all are to be new ones, and available."""
@@ -72,23 +72,34 @@ class Secret:
         if now != to:
             return f"{self.name} leads to {now}"
         for name in self._config.restart:
-            with self._asking(f"looking at deployment {name} of") as api:
-                found = api.AppsV1Api(self._api()).read_namespaced_deployment(
-                    name, self._config.namespace, _request_timeout=SECONDS
-                )
-            left = _unfinished(found)
+            left = self._ask(f"looking at deployment {name} of", partial(self._left, name), again=True)
             if left:
                 return f"deployment {name}: {left}"
         return ""
 
     def _read(self) -> tuple[dict[str, str], str]:
-        with self._asking("reading") as api:
-            found = api.CoreV1Api(self._api()).read_namespaced_secret(
-                self._config.name, self._config.namespace, _request_timeout=SECONDS
-            )
+        held, version = self._ask("reading", self._found, again=True)
         named = (self._config.url_key,) if self._config.url_key else (self._config.host_key, self._config.port_key)
-        data = {key: self._decoded(key, value) for key, value in (found.data or {}).items() if key in named}
-        return data, found.metadata.resource_version
+        return {key: self._decoded(key, value) for key, value in held.items() if key in named}, version
+
+    def _found(self) -> tuple[dict[str, str], str]:
+        found = self._core().read_namespaced_secret(self._config.name, self._config.namespace, _request_timeout=SECONDS)
+        held = _named(found, self._config.name).data or {}
+        return {str(key): str(value) for key, value in held.items()}, str(found.metadata.resource_version)
+
+    def _patch_secret(self, body: Mapping[str, Any]) -> None:
+        named = (self._config.name, self._config.namespace)
+        _named(self._core().patch_namespaced_secret(*named, body, _request_timeout=SECONDS), self._config.name)
+
+    def _patch(self, deployment: str, template: Mapping[str, Any]) -> None:
+        changed = self._apps().patch_namespaced_deployment(
+            deployment, self._config.namespace, {"spec": {"template": template}}, _request_timeout=SECONDS
+        )
+        _named(changed, deployment)
+
+    def _left(self, deployment: str) -> str:
+        found = self._apps().read_namespaced_deployment(deployment, self._config.namespace, _request_timeout=SECONDS)
+        return _unfinished(_named(found, deployment))
 
     def _decoded(self, key: str, value: str) -> str:
         try:
@@ -153,9 +164,30 @@ class Secret:
             self._client.configuration.retries = False  # a request is repeated by whoever knows what it did
         return self._client
 
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[Any]:
-        """The client's library; its errors become the harness's own. A body is never repeated: it may hold a secret."""
+    def _core(self) -> Any:
+        from kubernetes import client
+
+        return client.CoreV1Api(self._api())
+
+    def _apps(self) -> Any:
+        from kubernetes import client
+
+        return client.AppsV1Api(self._api())
+
+    def _ask(self, what: str, step: Callable[[], T], *, again: bool = False) -> T:
+        """``step``, which uses the client's library; its errors become the harness's own. A body is never repeated: it
+        may hold a secret. ``again``: an odd answer is asked for again."""
+
+        def patience(error: ProviderError) -> float:
+            return ODD_SECONDS if again and isinstance(error, OddAnswerError) else 0.0
+
+        clock = SystemClock()
+        called = f"{what.capitalize()} {self.name}"
+        return persistently(
+            clock, patience, lambda: within(clock, ANSWER_SECONDS, called, lambda: self._translated(what, step))
+        )
+
+    def _translated(self, what: str, step: Callable[[], T]) -> T:
         try:
             from kubernetes import client
             from urllib3.exceptions import HTTPError
@@ -165,7 +197,7 @@ class Secret:
                 "Install it: pip install 'dr[kubernetes]'.",
             ) from None
         try:
-            yield client
+            return step()
         except client.ApiException as error:
             said = f"Kubernetes refused {what} {self.name}: {error.status} {error.reason}."
             if error.status == _CONFLICT or (error.status or 0) >= _SERVER_ERROR:
@@ -177,6 +209,15 @@ class Secret:
                 "Check the network and the target's kubeconfig.",
                 transient=True,
             ) from None
+        except (LookupError, ValueError, TypeError, AttributeError) as error:  # it expects an answer that is sound
+            raise OddAnswerError(f"{what.capitalize()} {self.name}", type(error).__name__) from None
+
+
+def _named(found: Any, name: str) -> Any:
+    """``found``, where it is the object of that name. Raises ValueError: the client takes anything for one."""
+    if found.metadata.name != name:
+        raise ValueError(name)
+    return found
 
 
 def _instead(old: str, new: str) -> str:

@@ -176,7 +176,7 @@ class ObservingProvider:
         directory = RunDirectory(self._context.run)
         evidence = Evidence(directory.record(), directory.ledger(self._context.clock).entries())
         start, end = evidence.disaster() or self._now(), self._now()
-        value = recorded(Prometheus(config.url), config, start, end)
+        value = recorded(Prometheus(config.url, clock=self._context.clock), config, start, end)
         return [Observation("prometheus", SOURCE, value, self._now())]
 
     def _now(self) -> float:

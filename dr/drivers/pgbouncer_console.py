@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from dr.config.load import secret
 from dr.config.model import PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.postgres_connection import reason, severed_after
+from dr.drivers.postgres_connection import opened, reason, severed_after
 from dr.meter.limits import Sizes
 
 SECONDS = 2
@@ -36,7 +36,8 @@ class Console:
         config = self._config
         try:
             with (
-                psycopg.connect(
+                opened(
+                    f"PgBouncer's console at {config.host}:{config.port}",
                     host=config.host,
                     port=config.port,
                     user=config.admin.user,
@@ -46,7 +47,6 @@ class Console:
                     sslrootcert=self._ca or "system",
                     connect_timeout=SECONDS,
                     client_encoding="latin1",
-                    autocommit=True,
                     row_factory=dict_row,
                 ) as console,
                 severed_after(console, SECONDS),

@@ -10,10 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -216,12 +215,20 @@ def _heeding(steps: PQGen[T]) -> PQGen[T]:
         return done
 
 
-def _opened(arguments: Mapping[str, Any]) -> Connection:
-    """Raises psycopg.Error."""
-    opened = _Session.connect(autocommit=True, **arguments)
-    if given_up():
-        opened.close()
-    return opened
+def opened(what: str, **arguments: Any) -> psycopg.Connection[Any]:
+    """An autocommitting connection, by ``arguments`` of the client library; ``what`` names it. Its statements end once
+    this process is told to stop.
+
+    Raises psycopg.Error, and ProviderError where it is not opened in time, however slowly something answers.
+    """
+
+    def step() -> psycopg.Connection[Any]:
+        made: psycopg.Connection[Any] = _Session.connect(autocommit=True, **arguments)
+        if given_up():
+            made.close()
+        return made
+
+    return within(SystemClock(), ATTEMPTS * float(arguments["connect_timeout"]), what, step)
 
 
 @contextmanager
@@ -254,8 +261,7 @@ def connect(
     }
     what = f"A connection to database {database.name} at {server} as {role.user}"
     try:
-        limit = ATTEMPTS * float(arguments["connect_timeout"])
-        connection = within(SystemClock(), limit, what, partial(_opened, arguments))
+        connection: Connection = opened(what, **arguments)
     except psycopg.Error as error:
         raise _connect_error(error, server, role, database.name) from None
     bound = nullcontext() if seconds >= STATEMENT_SECONDS else severed_after(connection, STATEMENTS * seconds)

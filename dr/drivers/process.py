@@ -24,8 +24,10 @@ from typing import Annotated
 import msgspec
 
 import dr
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import HaltedError, ProviderError, RefusedError
 from dr.evidence.decode import content, line_of
+from dr.host.bounded import GRACE
+from dr.host.hearing import heed
 from dr.host.processes import identity as identity
 from dr.host.processes import lives
 from dr.host.processes import started as started
@@ -135,6 +137,11 @@ def _claimed(child: subprocess.Popen[bytes], pidfile: Path, log: Path) -> Held:
             return found
         if child.poll() is not None:
             raise ProviderError(f"{pidfile.stem} ended at once: {last_words(log)}", code=str(child.returncode))
+        try:
+            heed(GRACE)
+        except HaltedError:
+            child.kill()
+            raise
         time.sleep(POLL)
     child.kill()
     raise ProviderError(f"{pidfile.stem} did not start within {CLAIM:.0f} s.", f"See {log.name} in the run directory.")

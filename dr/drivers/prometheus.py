@@ -18,11 +18,16 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from dr.domain.errors import ProviderError
+from dr.domain.errors import OddAnswerError, ProviderError
 from dr.drivers.asking import get
+from dr.evidence.clock import SystemClock
+from dr.host.bounded import persistently
+from dr.ports import Clock
 
 PATIENCE = 10.0
 """Seconds for the answer to one query."""
+ODD_SECONDS = 10.0
+"""How long an odd answer is asked for again."""
 RECENT = 3
 """Scrape intervals that a figure's freshness is judged by: one scrape may be late, and the next begun."""
 EXPRESSIONS = {
@@ -67,9 +72,10 @@ class Rule:
 class Prometheus:
     """The Prometheus at ``url``. Everything raises ProviderError where it is down, slow, or answers something else."""
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, patience: float = PATIENCE, clock: Clock | None = None) -> None:
         self._url = url
         self._patience = patience
+        self._clock = clock or SystemClock()
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
         """The value of ``expression`` at ``start``, ``start + step``, ... up to ``end`` (wall clock, seconds).
@@ -88,16 +94,20 @@ class Prometheus:
         )
 
     def _ask(self, path: str, kind: type[_Kind]) -> _Kind:
+        def patience(error: ProviderError) -> float:
+            return ODD_SECONDS if isinstance(error, OddAnswerError) else 0.0
+
+        return persistently(self._clock, patience, lambda: self._ask_once(path, kind))
+
+    def _ask_once(self, path: str, kind: type[_Kind]) -> _Kind:
         status, body = get(self._url, path, patience=self._patience, whose="Prometheus")
         try:
             answer = msgspec.json.decode(body, type=_Answer)
             if answer.status == "success" and status == 200 and not _partial(answer.warnings):
                 return msgspec.json.decode(answer.data, type=kind)
         except msgspec.DecodeError:
-            raise ProviderError(
-                f"The Prometheus at {self._url} answered with something else than its API does (status {status}).",
-                "See that the URL is Prometheus' own, and of a release that has api/v1.",
-            ) from None
+            odd = f"with something else than api/v1 of Prometheus does (status {status})"
+            raise OddAnswerError(f"A query of the Prometheus at {self._url}", odd) from None
         because = answer.error or "; ".join(answer.warnings) or f"status {status}"
         raise ProviderError(
             f"The Prometheus at {self._url} did not answer a query: {because.rstrip('.')}.",

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from dr.config.model import SecretConfig
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
+from dr.drivers import kubernetes_secret
 from dr.drivers.kubernetes_secret import ANNOTATION, Secret
 from dr.drivers.moving import Place, _place, _told
 
@@ -51,6 +52,8 @@ class Cluster:
         }
         self.patches: list[tuple[str, Any]] = []
         self.fail: list[int] = []
+        self.odd: list[bytes] = []
+        """What the next answers hold instead."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -79,6 +82,7 @@ class Cluster:
             def _answer(self, found: Any) -> None:
                 status = cluster.fail.pop(0) if cluster.fail else 200 if found is not None else 404
                 content = json.dumps(found if status == 200 else {"message": "s3cret"}).encode()
+                content = cluster.odd.pop(0) if cluster.odd else content
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
@@ -247,6 +251,32 @@ def test_a_refusal_is_a_sentence_without_the_secret(
     with pytest.raises(kind, match=rf"Kubernetes refused reading Secret prod/database: {status}") as caught:
         secret(tmp_path, cluster).present()
     assert "s3cret" not in str(caught.value)
+
+
+ODD = [b"<html>s3cret</html>", b"", b"[]", b'{"metadata": {}}', b'{"metadata": {"name": "other"}}', b'{"metadata": 7}']
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_answer_is_asked_for_again_where_it_is_read_and_then_named(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, odd: bytes
+) -> None:
+    cluster.odd = [odd]
+    assert secret(tmp_path, cluster).present() == secret(tmp_path, cluster).present()
+    monkeypatch.setattr(kubernetes_secret, "ODD_SECONDS", 0.1)
+    cluster.odd = [odd]
+    with pytest.raises(OddAnswerError, match="Reading Secret prod/database was answered oddly") as caught:
+        secret(tmp_path, cluster).present()
+    assert caught.value.transient
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_odd_answer_is_no_change(tmp_path: Path, cluster: Cluster) -> None:
+    lead = secret(tmp_path, cluster)
+    read = lead._read()
+    lead._read = lambda: read  # type: ignore[method-assign]
+    cluster.odd = [ODD[0]]
+    with pytest.raises(OddAnswerError, match="Changing Secret"):
+        lead.lead(NEW)
 
 
 def test_a_secret_that_was_changed_meanwhile_is_not_overwritten(tmp_path: Path, cluster: Cluster) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from dr.drivers.asking import between, name_of, parse_histograms
+import threading
+import time
+
+import pytest
+
+from dr.domain.errors import ProviderError
+from dr.drivers.asking import between, get, name_of, parse_histograms
+from tests.dripping import dripping
 
 TEXT = """
 # HELP readmission_x_seconds x
@@ -40,3 +47,15 @@ def test_a_requests_name_depends_on_its_content_alone() -> None:
     assert name_of({"a": 1, "b": 2}) == name_of({"b": 2, "a": 1})
     assert name_of({"a": 1}) != name_of({"a": 2})
     assert len(name_of({})) == 12
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_is_given_up_as_a_whole_and_its_connection_ended(first: bytes) -> None:
+    with dripping(b"a", every=0.05, first=first) as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(ProviderError, match=rf"/readyz of the service at {url} was not answered within 0.4 s"):
+            get(url, "/readyz", patience=0.4)
+        until = time.monotonic() + 30
+        while any("/readyz" in thread.name for thread in threading.enumerate()) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not any("/readyz" in thread.name for thread in threading.enumerate())

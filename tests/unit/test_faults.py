@@ -14,12 +14,13 @@ import pytest
 
 from dr.config.context import Context
 from dr.config.model import Target
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.faults import KINDS, FaultsProvider, run_command
 from dr.drivers.postgres import PostgresProvider
 from dr.engine.guard import Consent, guard
 from dr.evidence.clock import SystemClock
+from dr.host.hearing import heeding
 from tests.integration.meters import context, drive
 from tests.virtual import VirtualClock
 
@@ -200,3 +201,13 @@ def test_a_command_that_is_not_there_is_an_error() -> None:
 @pytest.mark.parametrize("printed", ["", "null", "[1]"])
 def test_a_command_may_answer_nothing(printed: str) -> None:
     assert run_command((sys.executable, "-c", f"print({printed!r})"), "drop", {}, 20.0) == {}
+
+
+def test_a_command_that_takes_long_is_ended_once_the_run_is_told_to_stop() -> None:
+    def stop() -> None:
+        raise HaltedError("The run was stopped.")
+
+    began = time.monotonic()
+    with heeding(stop), pytest.raises(HaltedError):
+        run_command((sys.executable, "-c", "import time; time.sleep(600)"), "drop", {}, 900.0)
+    assert time.monotonic() - began < 20  # of 600; usually 1.2
