@@ -36,6 +36,41 @@ def test_a_dump_of_ones_own_is_rehearsed_with_whatever_tables_it_holds(lab: Lab,
         assert "5 tables" in data["because"]
 
 
+MASTERS = """\
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
+COMMENT ON EXTENSION pg_stat_statements IS 'theirs';
+CREATE EXTENSION IF NOT EXISTS postgres_fdw WITH SCHEMA public;
+CREATE SERVER archive FOREIGN DATA WRAPPER postgres_fdw OPTIONS (
+    host 'archive.example.com'
+);
+ALTER SERVER archive OWNER TO former_owner;
+CREATE USER MAPPING FOR former_owner SERVER archive OPTIONS (
+    "user" 'reader'
+);
+CREATE FOREIGN TABLE public.old_stays (id integer) SERVER archive;
+CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE DEBUG 'it''s seen'; END$$;
+CREATE TABLE public."Patient's notes" (id integer NOT NULL, "it's" text);
+GRANT SELECT ON TABLE public."Patient's notes" TO rds_superuser;
+COPY public."Patient's notes" (id, "it's") FROM stdin;
+1\tnote
+\\.
+ALTER TABLE ONLY public."Patient's notes" ADD CONSTRAINT "Patient's notes_pkey" PRIMARY KEY (id);
+ALTER TABLE public."Patient's notes" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON public."Patient's notes" FOR SELECT TO "an auditor's" USING ((id > 0));
+CREATE PUBLICATION everything FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate');
+CREATE EVENT TRIGGER watch ON ddl_command_end
+   EXECUTE FUNCTION public.watch();
+"""
+
+
+def test_a_dump_of_ones_own_with_what_rdss_master_may_load_is_drilled(tmp_path: Path) -> None:
+    dump = tmp_path / "own.sql"
+    dump.write_text(MASTERS)
+    with lab_up("--single", "--load", str(dump)) as own:
+        verdict = own.verdict("drill", "run", "rds-pitr", "--yes", code=0)
+    assert set(statuses(verdict).values()) == {"met"}
+
+
 def _dump(lab: Lab, into: Path) -> None:
     master = lab.target.database.master
     assert master is not None
