@@ -123,6 +123,7 @@ class Lab:
         for identifier, instance in self.instances().items():
             tags = {tag["Key"]: tag["Value"] for tag in instance.get("TagList", [])}
             if identifier != self.target.instance and tags.get("dr:purpose") == "restore":
+                eventually(lambda i=identifier: self.instances()[i]["DBInstanceStatus"] != "backing-up")
                 self.rds.modify_db_instance(DBInstanceIdentifier=identifier, DeletionProtection=False)
                 eventually(lambda i=identifier: self.instances()[i]["DBInstanceStatus"] == "available")
                 self.rds.delete_db_instance(DBInstanceIdentifier=identifier, SkipFinalSnapshot=True)

@@ -91,6 +91,7 @@ def test_what_another_machine_finished_is_not_gone_on_with_where_it_began(lab: L
     there = {**here, "DR_HOME": str(tmp_path / "there")}
     finished = lab.verdict("restore", "--resume", run, "--yes", code=0, **here)
     (copy,) = restorations(lab)
+    eventually(lambda: lab.instances()[copy]["DBInstanceStatus"] == "available")  # its first backup is done
     before = lab.instances()[copy] | {"LatestRestorableTime": None}
     ended = f"Run {run} was ended elsewhere as {finished['verdict']}; {copy} is its restoration."
     assert ended in lab.dr("restore", "--resume", run, "--yes", code=3, **there).stderr
