@@ -350,7 +350,7 @@ def test_a_halt_is_heard_and_told(night: Night) -> None:
     night.fake.then = halt
     outcome = night.go()
     assert isinstance(outcome.error, HaltedError)
-    assert "The fail-over was stopped before its end. The same command goes on with it" in str(outcome.error)
+    assert "The fail-over was stopped before its end: somebody said so. The same command" in str(outcome.error)
     assert exit_code(outcome) == 130
 
 

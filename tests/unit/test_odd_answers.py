@@ -235,7 +235,7 @@ def test_what_was_there_is_missed_only_once_it_is_surely_gone(tmp_path: Path) ->
     assert instances.await_shown("a").identifier == "a"
     told[0] = error("DBInstanceNotFound", 404)
     before = clock.at
-    with pytest.raises(RefusedError, match="There is no instance a"):
+    with pytest.raises(ProviderError, match="There is no instance a"):
         instances.patiently(lambda: instances.await_shown("a"))
     assert GONE_SECONDS <= clock.at - before < PATIENCE_SECONDS
 

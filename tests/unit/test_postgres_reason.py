@@ -29,11 +29,11 @@ NO_DATABASE = 'connection to server at "h", port 5432 failed: FATAL:  database "
 def saying(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     """Every connection fails with what libpq or the server ``said``."""
 
-    def fail(**_: Any) -> None:
+    def fail(_what: str, **_: Any) -> None:
         raise psycopg.OperationalError(said)
 
     monkeypatch.setenv("DR_SECRET", "hush")
-    monkeypatch.setattr(psycopg, "connect", fail)
+    monkeypatch.setattr("dr.drivers.postgres_connection.opened", fail)
 
 
 def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
