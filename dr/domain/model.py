@@ -195,6 +195,7 @@ class Progress:
     """What a poll saw. ``result`` goes into the ledger when ``done``; ``note`` is for the person who waits.
 
     ``busy``: it is the poll that works, and nothing is waited for, so that the next one follows at once.
+    ``blind``: nothing was seen, since the provider could not be asked.
     """
 
     done: bool
@@ -202,6 +203,7 @@ class Progress:
     note: str = ""
     observations: tuple[Observation, ...] = ()
     busy: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class RdsProvider:
         except ProviderError as error:
             if not error.transient:
                 raise
-            return Progress(done=False, note=str(error))
+            return Progress(done=False, note=str(error), blind=True)
 
     def adopt(self, identifier: str, run: str) -> None:
         """Take the harness's tags off a restoration of ``run``, at cut-over. Raises RefusedError if it is another's."""

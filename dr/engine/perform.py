@@ -71,8 +71,10 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
         except Exception as error:
             # Once it was applied, what it touches is not what it was, whatever the error.
             begun = call.effect is not Effect.READS and call.id in applied
-            why = {"because": _sentence(error), "error": type(error).__name__}
-            engine.ledger.append("failed", call.id, {**why, "begun": True} if begun else why)
+            why: dict[str, Any] = {"because": _sentence(error), "error": type(error).__name__}
+            passing = isinstance(error, ProviderError) and error.transient
+            told = {"begun": begun, "passing": passing}
+            engine.ledger.append("failed", call.id, {**why, **{name: True for name, held in told.items() if held}})
             raise
 
 
@@ -112,12 +114,22 @@ def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, 
         waited = engine.clock.now().at - began
         engine.tell(call, progress.note)
         if waited > call.deadline:
-            raise DeadlineError(
-                f"{call.id} did not reach {call.until or 'its end'} within {call.deadline:.0f} s"
-                f" ({progress.note or 'no more is known'}).",
-                "Look at the provider's events.",
-            )
+            raise _too_late(call, progress)
         hearing.pause(engine.clock, _until_next(progress, waited))
+
+
+def _too_late(call: Call, progress: Progress) -> ProviderError:
+    """What is known at the deadline: nothing, where the last poll saw nothing."""
+    end, note = call.until or "its end", progress.note or "no more is known"
+    if progress.blind:
+        return ProviderError(
+            f"Whether {call.id} reached {end} is not known after {call.deadline:.0f} s ({note}).",
+            "See why the provider cannot be asked.",
+            transient=True,
+        )
+    return DeadlineError(
+        f"{call.id} did not reach {end} within {call.deadline:.0f} s ({note}).", "Look at the provider's events."
+    )
 
 
 def _check_open(state: State) -> None:

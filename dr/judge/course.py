@@ -51,8 +51,10 @@ def failed(evidence: Evidence) -> dict[str, Entry]:
 
 
 def provider_failed(failures: Mapping[str, Entry], *calls: str) -> bool:
-    """Whether one of ``calls`` is known not to have come. Where the harness itself failed, nothing is known."""
-    return any(call in failures and failures[call].data.get("error") in _PROVIDERS_OWN for call in calls)
+    """Whether one of ``calls`` is known not to have come. Where the harness itself failed, or the provider could not be
+    asked, nothing is known."""
+    told = (failures[call].data for call in calls if call in failures)
+    return any(data.get("error") in _PROVIDERS_OWN and not data.get("passing") for data in told)
 
 
 def sentence(entry: Entry) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import DeadlineError, HaltedError, ProviderError, RefusedError
-from dr.domain.model import Effect
+from dr.domain.model import Call, Effect, Progress
 from dr.engine.perform import Engine, pause, perform, renew, unwind
 from dr.engine.references import fill
 from dr.evidence.directory import RunDirectory
@@ -124,6 +125,22 @@ def test_a_call_that_never_gets_there_ends_at_its_deadline(tmp_path: Path) -> No
     with pytest.raises(DeadlineError, match=r"a did not reach made within 30 s.*provider's events\.$"):
         perform(engine, [call("a", deadline=30.0)])
     assert 30.0 < clock.at - began < 31.0
+
+
+class Blind(Scripted):
+    """A driver whose provider answers nothing."""
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        return Progress(False, note="RDS cannot be reached", blind=True)
+
+
+def test_a_deadline_that_passes_while_nobody_can_be_asked_proves_nothing(tmp_path: Path) -> None:
+    engine = engine_in(tmp_path, Blind())
+    engine.ledger.append("accepted")
+    with pytest.raises(ProviderError, match="Whether a reached made is not known after 30 s") as caught:
+        perform(engine, [call("a", deadline=30.0)])
+    assert not isinstance(caught.value, DeadlineError)
+    assert engine.ledger.entries()[-1].data["passing"] is True
 
 
 def test_the_time_between_a_kill_and_a_resumption_is_not_counted_against_a_call(tmp_path: Path) -> None:

@@ -229,6 +229,13 @@ def test_a_restore_during_which_the_harness_failed_is_inconclusive() -> None:
     assert judge(evidence, all_met()).status is Status.INCONCLUSIVE
 
 
+def test_a_restore_that_nobody_could_ask_about_is_inconclusive() -> None:
+    failure = {"because": "RDS cannot be reached.", "error": "ProviderError", "passing": True}
+    evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
+    assert finding(evidence, "completed").status is Status.INCONCLUSIVE
+    assert judge(evidence, all_met()).status is Status.INCONCLUSIVE
+
+
 def test_a_halted_run_is_inconclusive_and_says_who_stopped_it() -> None:
     evidence = with_entry(without_effect(drill(), "examine"), "halted", "examine", {"because": "dr abort was called."})
     found = finding(evidence, "completed")
