@@ -1,0 +1,543 @@
+"""A drill rehearsed in virtual time: dr's own drivers plan, RDS's driver speaks to the lab's RDS through its real
+client and the wire's own bytes, and what the other drivers would do is played.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import botocore.awsrequest
+import pytest
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError, ResponseStreamingError
+
+from dr import wiring
+from dr.app import cleanup, drill
+from dr.app.ending import finish
+from dr.app.outcome import Outcome
+from dr.app.session import Session, Tell, accept, prepare
+from dr.config.context import Context
+from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig, ServiceConfig, Settings, Target
+from dr.domain.errors import DrError, HaltedError
+from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
+from dr.drivers.faults import FaultsProvider
+from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.moving import POOLER, MovingProvider
+from dr.drivers.observing import ObservingProvider
+from dr.drivers.postgres import PostgresProvider
+from dr.drivers.postgres_replicas import Standing
+from dr.drivers.rds import RdsProvider
+from dr.drivers.rds_client import RdsClient
+from dr.drivers.serving import ServingProvider
+from dr.engine.guard import Consent
+from dr.evidence.samples import header, sample_line, samples_file
+from dr.lab.rds import account as accounts
+from dr.lab.rds.account import initial_state
+from dr.lab.rds.actions import ACTIONS
+from dr.lab.rds.errors import AwsError
+from dr.lab.rds.faults import Faults
+from dr.lab.rds.rebuilding import rebuild
+from dr.lab.rds.records import Store
+from dr.lab.rds.service import Lab, dispatch
+from dr.lab.rds.wire import Wire
+from dr.lab.rds.work import Work
+from dr.ports import Provider
+from tests.attack.answers import Answer, Attack, Break
+from tests.unit.lab.fakes import ACCOUNT, FakeServers
+from tests.unit.test_moving import FakeLead
+from tests.virtual import VirtualClock
+
+SOURCE = "readmission-db"
+REPLICAS = (f"{SOURCE}-replica-1", f"{SOURCE}-replica-2")
+JOB_SECONDS = 2.0
+"""Virtual seconds that each of the lab's jobs takes: a restore, a deletion, a promotion."""
+TAKES = {"vanish": 2.0, "examine": 1.0, "take-baseline": 1.0, "settle": 4.0, "start": 1.0, "ask": 1.0}
+"""Virtual seconds that a played operation takes; a settle's own seconds come on top."""
+COARSE = 0.5
+"""Virtual seconds that any sleep takes at the least, as on a busy machine: fewer polls, and each takes real time."""
+METER = Meter(rate=30.0, markers=5.0)
+PLAYED = frozenset({"time-to-copy", "exposure", "configuration", "latency", "errors"})
+"""The objectives whose evidence is whole in a rehearsal: RDS's own, and those of the played meters."""
+WIRE = Wire()
+
+
+class Virtual(VirtualClock):
+    """A clock that does what is due when it passes."""
+
+    def __init__(self) -> None:
+        super().__init__(1_795_417_200.0)
+        self._due: list[tuple[float, Callable[[], None]]] = []
+        self._ticks: list[Callable[[], None]] = []
+        self._working = False
+        self.on_sleep = self._work
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(max(seconds, COARSE))
+
+    def after(self, seconds: float, job: Callable[[], None]) -> None:
+        self._due.append((self.at + seconds, job))
+
+    def each_time(self, tick: Callable[[], None]) -> None:
+        self._ticks.append(tick)
+
+    def pass_to(self, at: float) -> None:
+        while self.at < at:
+            self.sleep(min(1.0, at - self.at))
+
+    def _work(self) -> None:
+        if self._working:
+            return
+        self._working = True
+        try:
+            ready = [one for one in self._due if one[0] <= self.at]
+            self._due = [one for one in self._due if one[0] > self.at]
+            for _, job in sorted(ready, key=lambda one: one[0]):
+                job()
+            for tick in self._ticks:
+                tick()
+        finally:
+            self._working = False
+
+
+class Cloud:
+    """The lab's RDS over servers that only remember. ``answer`` is what it says to one request, in the wire's bytes."""
+
+    def __init__(self, directory: Path, clock: Virtual) -> None:
+        self.clock = clock
+        self.servers = FakeServers(clock)  # type: ignore[arg-type]
+        store = Store(directory / "rds.json", ACCOUNT, initial_state(self.servers.version))
+        work = Work(store, self.servers, clock, Faults(), enlarge=self._enlarge)
+        work.begin = partial(clock.after, JOB_SECONDS)  # type: ignore[method-assign]
+        self.lab = Lab(store, work, clock)
+        self._said: dict[str, Answer] = {}
+        clock.each_time(self._tick)
+        self._make()
+
+    def _enlarge(self, key: str) -> None:
+        self.servers.conditions.pop(key, None)
+
+    def _tick(self) -> None:
+        self.servers.archived = self.clock.at - 0.5
+        self.lab.work.watch()
+        self.lab.work.survey()
+
+    def do(self, action: str, **asked: Any) -> dict[str, Any]:
+        return dispatch(ACTIONS, self.lab, action, asked)
+
+    def _make(self) -> None:
+        self.do(
+            "CreateDBInstance",
+            DBInstanceIdentifier=SOURCE,
+            DBInstanceClass="db.r6g.large",
+            Engine="postgres",
+            AllocatedStorage=100,
+            MasterUsername="readmission_admin",
+            MasterUserPassword="long-enough",
+            DBName="readmission",
+            BackupRetentionPeriod=7,
+            MultiAZ=True,
+            DeletionProtection=True,
+            DBParameterGroupName=accounts.PARAMETER_GROUP,
+            DBSubnetGroupName=accounts.SUBNET_GROUP,
+            VpcSecurityGroupIds=[accounts.SECURITY_GROUP],
+            Tags=[{"Key": "env", "Value": "prod"}],
+        )
+        self.clock.pass_to(self.clock.at + 5 * JOB_SECONDS)
+        for name in REPLICAS:
+            self.do("CreateDBInstanceReadReplica", DBInstanceIdentifier=name, SourceDBInstanceIdentifier=SOURCE)
+        self.clock.pass_to(self.clock.at + 30 * JOB_SECONDS)
+
+    def instances(self) -> dict[str, str]:
+        """Identifier to status."""
+        rows = self.do("DescribeDBInstances")["DBInstances"]
+        return {row["DBInstanceIdentifier"]: row["DBInstanceStatus"] for row in rows}
+
+    def key(self, identifier: str) -> str:
+        rows = self.do("DescribeDBInstances", DBInstanceIdentifier=identifier)["DBInstances"]
+        return str(rows[0]["DbiResourceId"])
+
+    def fault(self, _: object, name: str, arguments: Mapping[str, Any], __: float) -> dict[str, Any]:
+        """What the target's command for faults does to the servers."""
+        asked = dict(arguments)
+        where = str(asked.pop("instance", "") or asked.pop("of", ""))
+        if name == "rebuild":
+            with self.lab.store.reading() as state:
+                one = state.instances[where]
+                replicas = [each for each in state.instances.values() if each.identifier in REPLICAS]
+            self.servers.conditions.pop(one.resource_id, None)
+            rebuild(self.lab.work, self.lab.store, one, replicas)
+            return {}
+        key = self.key(where)
+        condition = {"lose_host": "gone", "hang": "hung", "fill_disk": "full", "take_disk": "gone"}.get(name)
+        if name == "crash":
+            self.servers.up.discard(key)
+        elif condition and any(asked.get(word) for word in ("lost", "hung", "full", "taken")):
+            if asked.get("standby"):
+                self.servers.standbys.pop(key, None)
+            self.servers.conditions[key] = condition  # type: ignore[assignment]
+            self.servers.up.discard(key)
+        else:
+            self.servers.conditions.pop(key, None)
+        return {}
+
+    def answer(self, body: bytes) -> tuple[str, Answer]:
+        """The operation asked for, and the true answer."""
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        operation = None
+        try:
+            _, operation = WIRE.operation(form)
+            result: object = self.do(str(operation.name), **WIRE.parse(operation, form, body))
+        except AwsError as error:
+            result = error
+        return form.get("Action", ""), self._worded(operation, result)
+
+    def _worded(self, operation: Any, result: object) -> Answer:
+        """In the wire's bytes: to write them is slow, and most answers are the last one again."""
+        key = f"{operation and operation.name} {result!r}"
+        if isinstance(result, AwsError) or key not in self._said:
+            status, headers, text = WIRE.answer(operation, result, "request-1")
+            self._said[key] = Answer(status, headers, text.encode())
+        return self._said[key]
+
+    def metrics(self, target: str, body: bytes) -> Answer:
+        _, operation = WIRE.target(target)
+        result = self.do(str(operation.name), **WIRE.parse(operation, {}, body))
+        status, headers, text = WIRE.answer(operation, result, "request-1", in_json=True)
+        return Answer(status, headers, text.encode())
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would have done afterwards is done."""
+
+
+@dataclass
+class Wiretap:
+    """Between the client and the cloud: counts the requests, and lets ``attack`` act on those numbered ``at`` to
+    ``until``. ``kill_at``: the request after which dr is killed, once it was delivered."""
+
+    attack: Attack | None = None
+    at: int = 0
+    until: int = 0
+    kill_at: int = -1
+    asked: list[str] = field(default_factory=list)
+    struck: int = 0
+
+    def pass_on(self, cloud: Cloud, request: botocore.awsrequest.AWSPreparedRequest) -> Answer | Break:
+        body = request.body or b""
+        content = body.encode() if isinstance(body, str) else bytes(body)
+        target = request.headers.get("X-Amz-Target", b"")
+        target = target.decode() if isinstance(target, bytes) else target
+        name = target.rpartition(".")[2] if target else dict(parse_qsl(content.decode())).get("Action", "")
+        number = len(self.asked)
+        self.asked.append(name)
+        attack = self.attack
+        strikes = attack is not None and self.at <= number < self.until and attack.fits(name)
+        if attack is not None and strikes and not attack.delivered:
+            self.struck += 1
+            return attack.bad(Answer(200, {}, b""))
+        true = cloud.metrics(target, content) if target else cloud.answer(content)[1]
+        if number == self.kill_at:
+            raise Killed
+        if attack is not None and strikes:
+            self.struck += 1
+            return attack.bad(true)
+        return true
+
+
+class _Raw(io.BytesIO):
+    def stream(self, **_: Any) -> Any:
+        yield self.getvalue()
+
+
+class _Stage:
+    """What is on at the moment, for the one client that all rehearsals share: to make one takes long."""
+
+    cloud: Cloud
+    wiretap: Wiretap
+
+    class Clock:
+        """The clock of the world that is on."""
+
+        def now(self) -> Stamp:
+            return _Stage.cloud.clock.now()
+
+        def sleep(self, seconds: float) -> None:
+            _Stage.cloud.clock.sleep(seconds)
+
+
+def _send(request: botocore.awsrequest.AWSPreparedRequest, **_: Any) -> botocore.awsrequest.AWSResponse:
+    got = _Stage.wiretap.pass_on(_Stage.cloud, request)
+    match got:
+        case Break.RESET | Break.CLOSED:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        case Break.SILENT | Break.DRIPPING:
+            _Stage.cloud.clock.sleep(30.0)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        case Break.SHORT:
+            raise ResponseStreamingError(error="IncompleteRead")
+    assert isinstance(got, Answer)
+    return botocore.awsrequest.AWSResponse(request.url, got.status, _headers(got), _Raw(got.body))
+
+
+def _headers(answer: Answer) -> Any:
+    return botocore.awsrequest.HeadersDict({**answer.headers, "Content-Length": str(len(answer.body))})
+
+
+class Client(RdsClient):
+    """RDS's client as it is, but for the last step: the network."""
+
+    def _client(self, service: str) -> Any:
+        fresh = service not in self._clients
+        client = super()._client(service)
+        if fresh:
+            client.meta.events.register_last("before-send.*.*", _send)
+        return client
+
+
+class Played:
+    """A driver that plans as it is, and whose doings are played. What it makes is in ``things`` until it is undone."""
+
+    def __init__(self, real: Provider, play: Play) -> None:
+        self._real, self._play = real, play
+
+    def look(self, request: Request) -> Facts:
+        return Facts(at=self._play.clock.at, account="", region="", extra={"amcheck": False, "led": {}})
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        return self._real.propose(verb, facts, run)
+
+    def confirm_identity(self) -> None:
+        """Nothing is talked to."""
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._play.change(call)
+        return {**{key: value for key, value in args.items() if key != "undone"}, "asked_at": self._play.clock.at}
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        return self._play.progress(call, result)
+
+
+class _Servers:
+    """What servers say of themselves, asked by SQL: all have all, and a replica recovers until it is promoted."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def standing(self, host: str, port: int) -> Standing:
+        with self._cloud.lab.store.reading() as state:
+            recovers = any(one.port == port and bool(one.source) for one in state.instances.values())
+        return Standing(recovering=recovers, received=1000, replayed=1000, behind=0.0)
+
+    def written(self, host: str, port: int) -> int:
+        return 1000
+
+
+class Play:
+    """What the played drivers do to a world that is remembered, and what they see of it.
+
+    ``things``: what was made, by the call that made it, and is not undone. ``slow``: what is restored answers too late
+    to be within its objectives: a recovery that must be missed.
+    """
+
+    def __init__(self, clock: Virtual, run: Path) -> None:
+        self.clock, self.run = clock, run
+        self.things: dict[str, float] = {}
+        self.slow = False
+
+    def change(self, call: Call) -> None:
+        if call.undo is not None:
+            self.things.setdefault(call.id, self.clock.at)
+        for made in [name for name in self.things if call.id in _undoing(name)]:
+            del self.things[made]
+
+    def progress(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        now = self.clock.at
+        if now < float(result["asked_at"]) + TAKES.get(call.operation, 0.0) + float(call.args.get("seconds", 0.0)):
+            return Progress(False, note="it is under way")
+        match call.operation:
+            case "vanish":
+                at = float(result["asked_at"])
+                return Progress(True, {"recovery_point": float(int(at)), "at": at, "table": "dr.victims", "rows": 5})
+            case "declare":
+                return Progress(True, {"at": now})
+            case "examine":
+                return Progress(True, {"first_correct_at": now})
+            case "start":
+                return Progress(True, {"url": "http://127.0.0.1:9", "pid": 1, "started_at": now, "ready_at": now})
+            case "settle":
+                return self._settle(str(result["path"]), float(call.args["seconds"]))
+            case "probe" | "mark" | "read":
+                return Progress(True, {"path": result["path"], "pid": 1})
+            case _:
+                return Progress(True, {})
+
+    def _settle(self, path: str, seconds: float) -> Progress:
+        """Everything that a meter would have written since it was started, of which the last ``seconds`` are judged."""
+        begun = self.things.get(f"measure-{path}", self.things.get(f"mark-{path}", self.clock.at))
+        rate = METER.rate if f"measure-{path}" in self.things else METER.markers
+        count = int((self.clock.at - begun) * rate)
+        if rate == METER.rate:
+            samples_file(self.run, path).write_bytes(b"".join(self._samples(path, begun, count)))
+        return Progress(True, {"path": path, "first": count - int(seconds * rate), "last": count - 1, "begun": begun})
+
+    def _samples(self, path: str, begun: float, count: int) -> list[bytes]:
+        start = replace(
+            self.clock.now(), at=begun, mono_ns=self.clock.now().mono_ns - int((self.clock.at - begun) * 1e9)
+        )
+        took = 1_500_000_000 if self.slow and path != "source" else 8_000_000
+        lines = [header(path, METER.rate, METER.timeout, start)]
+        for n in range(count):
+            due = start.mono_ns + int(n * 1e9 / METER.rate)
+            lines.append(sample_line(n, due, due + 40_000, due + took + n % 7 * 100_000, 200, "", 40_000))
+        return lines
+
+
+def _undoing(name: str) -> set[str]:
+    """The ids of the calls that undo ``name``; see docs/design.md."""
+    suffix = name.removeprefix("marker-table")
+    return {f"undo-{name}", f"stop-{name}", f"{name}-undo", f"drop-marker-table{suffix}", f"remedy-{name}"}
+
+
+def target() -> Target:
+    """The lab's own, as far as planning goes; nothing of it is there."""
+    secret = "env:DR_TEST_SECRET"
+    return Target(
+        account=ACCOUNT.id,
+        region=ACCOUNT.region,
+        instance=SOURCE,
+        endpoint="http://127.0.0.1:9",
+        grants=(Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
+        emulated="RDS emulated",
+        database=DatabaseConfig(
+            *("readmission", Login("dr_harness", secret), (Login("readmission_api", secret),)),
+            master=Login("readmission_admin", secret),
+        ),
+        service=ServiceConfig("http://127.0.0.1:9", ("true",), "readmission_api", ({"patient_id": "S1"},)),
+        replicas=REPLICAS,
+        pooler=PoolerConfig("127.0.0.1", 9, "readmission", Login("admin", secret), "/nowhere"),
+        faults=("true",),
+        restored={
+            "DBSubnetGroupName": accounts.DRILL_SUBNET_GROUP,
+            "VpcSecurityGroupIds": [accounts.DRILL_SECURITY_GROUP],
+            "MultiAZ": False,
+        },
+    )
+
+
+SETTINGS = Settings(targets={"lab": target()}, meter=METER)
+
+
+@cache
+def client() -> Client:
+    """One for all rehearsals: its making takes longer than a drill."""
+    return Client(target(), _Stage.Clock())
+
+
+@cache
+def read(name: str) -> drill.Experiment:
+    return drill.read(name)
+
+
+def silent(_call: Call, _note: str) -> None:
+    """Nobody listens."""
+
+
+class Theatre:
+    """One world, in which drills are rehearsed one after another."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self._patch = directory, monkeypatch
+        self.clock = Virtual()
+        self.cloud = Cloud(directory, self.clock)
+        self.wiretap = Wiretap()
+        self.lead = FakeLead()
+        self._home = self.lead.at
+        self.things: dict[str, float] = {}
+        self.slow = False
+        _Stage.cloud, _Stage.wiretap = self.cloud, self.wiretap
+        monkeypatch.setenv("DR_HOME", str(directory))
+        monkeypatch.setenv("DR_TEST_SECRET", "secret")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setattr("os.fsync", lambda _: None)  # no machine fails here, and it is what takes longest
+        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
+        monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
+        monkeypatch.setattr("dr.drivers.faults.run_command", self.cloud.fault)
+        monkeypatch.setattr("dr.drivers.pools.held", lambda _: [])
+        monkeypatch.setattr(wiring, "drivers", self._drivers)
+        monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
+
+    def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:
+        """From the next request on, ``attack`` acts on those from number ``at`` up to ``until``."""
+        self.wiretap = _Stage.wiretap = Wiretap(attack, at, until, kill_at)
+        return self.wiretap
+
+    def _drivers(self, context: Context, _verbs: Collection[str] = ()) -> Mapping[str, Provider]:
+        play = Play(self.clock, context.run)
+        play.things, play.slow = self.things, self.slow
+        played: dict[str, Provider] = {
+            "postgres": Played(PostgresProvider(context), play),
+            "measuring": Played(MeasuringProvider(context), play),
+            "serving": Played(ServingProvider(context), play),
+            "observing": Played(ObservingProvider(context), play),
+            "faults": FaultsProvider(context, status=lambda _, name: self.cloud.instances().get(name, "")),
+            "moving": MovingProvider(context, {POOLER: self.lead}),
+        }
+        return {"rds": RdsProvider(context, client(), _Servers(self.cloud)), **played}  # type: ignore[arg-type]
+
+    # One drill
+
+    def begin(self, name: str, tell: Tell = silent) -> Session:
+        """Look, plan and accept. Raises DrError."""
+        experiment = read(name)
+        request = drill.request(experiment, "lab", keep=False)
+        demands = {asked: path for asked, path in experiment.demands.items() if asked in PLAYED}
+        return accept(prepare(SETTINGS, request, demands, tell), Consent(yes=True))
+
+    def perform(self, session: Session) -> Outcome:
+        """All verbs, the rollback and the end, as ``dr drill run`` and Chaos Toolkit order them."""
+        ledger, error = session.engine.ledger, None
+        ledger.append("event", data={"text": "Chaos Toolkit started", "pid": 1})
+        self._look(session)
+        try:
+            for position in range(len(session.plan.request.verbs)):
+                session.do(position)
+                self.clock.sleep(1.0)
+            self._look(session)
+        except DrError as failed:
+            error = failed
+        session.unwind(keep=False)
+        if not isinstance(error, HaltedError):
+            journal = {"status": "completed", "deviated": False, "run": [], "rollbacks": []}
+            (session.directory.path / "journal.json").write_text(json.dumps(journal))
+        ledger.append("event", data={"text": "Chaos Toolkit ended", "exit": 0})
+        return replace(finish(session), error=error)
+
+    def _look(self, session: Session) -> None:
+        """The steady-state hypothesis."""
+        seen = {"p95": 0.01, "errors": 0, "probes": 100, "in_slo": True}
+        session.directory.observe([Observation("steady", "source", seen)], self.clock.at)
+
+    def rehearse(self, name: str, tell: Tell = silent) -> Outcome:
+        """A whole drill. Raises DrError where it did not begin."""
+        return self.perform(self.begin(name, tell))
+
+    def clean(self) -> list[Outcome]:
+        """What ``dr cleanup --all`` does."""
+        ended = [cleanup.clean(SETTINGS, directory, silent) for directory in cleanup.unsealed("lab")]
+        cleanup.clean_orphans(SETTINGS, "lab", silent)
+        return ended
+
+    def orphans(self) -> list[str]:
+        """What of all runs is still there, once the provider has done what it was told to."""
+        self.clock.pass_to(self.clock.at + 20 * JOB_SECONDS)
+        present = {SOURCE, *REPLICAS}
+        strange = [name for name in self.cloud.instances() if name not in present]
+        led = [] if self.lead.at == self._home else ["the pooler's entry"]
+        return [*strange, *self.things, *led]

@@ -1,0 +1,94 @@
+"""Every kind of bad answer at every call of a drill, in virtual time: nothing is left, and nothing false is said."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from dr.domain.errors import DrError
+from dr.domain.model import Status
+from tests.attack.answers import ATTACKS, Attack
+from tests.attack.figures import FIGURES
+from tests.attack.rehearsal import Theatre
+
+DRILL = "rds-snapshot-restore"
+LASTING = 12
+"""Requests in a row that a lasting attack spoils: more than botocore's own attempts."""
+
+LASTING_EACH = 3
+"""Of how many places a lasting attack begins at one."""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> list[int]:
+    """The numbers of a healthy drill's requests: the first and the last of each stretch of equal ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        theatre = Theatre(tmp_path_factory.mktemp("healthy"), patch)
+        tap = theatre.tap()
+        assert theatre.rehearse(DRILL).verdict.status is Status.MET
+    numbered = enumerate(tap.asked)
+    stretches = [[number for number, _ in group] for _, group in groupby(numbered, key=lambda one: one[1])]
+    return sorted({number for stretch in stretches for number in (stretch[0], stretch[-1])})
+
+
+class Course:
+    """Attacked drills, one after another, and what went wrong, a sentence each.
+
+    The first drill after each must be met: where the next one has to get over its own attack, that is the one.
+    """
+
+    def __init__(self, theatre: Theatre, attack: Attack) -> None:
+        self.wrong: list[str] = []
+        self._theatre, self._attack = theatre, attack
+
+    def once(self, at: int) -> None:
+        """A single bad answer: dr asks again, and the drill is met, unless it was told something plainly."""
+        what = f"{self._attack.name} at request {at}"
+        status = self._attacked(what, at, at + 1)
+        excused = self._attack.refusal or (self._attack.slow and status == "refused")  # nobody waits for it twice
+        if status is not Status.MET and status != "" and not excused:
+            self.wrong.append(f"{what}: dr does not get over it: {status}")
+
+    def lasting(self, at: int) -> None:
+        """More than dr may get over; a drill that follows is met."""
+        what = f"{self._attack.name} from request {at} on"
+        if self._attacked(what, at, at + LASTING) == "":
+            return
+        after = self._theatre.rehearse(DRILL).verdict.status
+        if after is not Status.MET:
+            self.wrong.append(f"{what}: the drill after it is {after}")
+
+    def _attacked(self, what: str, at: int, until: int) -> str:
+        """How an attacked drill ended, "" where nothing was attacked; then it is cleaned up."""
+        tap, status = self._theatre.tap(self._attack, at, until), "refused"
+        with suppress(DrError):  # nothing was made
+            status = self._theatre.rehearse(DRILL).verdict.status
+        if not tap.struck:
+            return ""
+        FIGURES.tried["bad answers"] += 1
+        if status != "refused":
+            FIGURES.verdicts[status] += 1
+        if status is Status.MISSED:
+            FIGURES.false.append(what)
+            self.wrong.append(f"{what}: a healthy recovery is missed")
+        self._theatre.tap()
+        self._theatre.clean()
+        for orphan in self._theatre.orphans():
+            FIGURES.orphans.append(f"{what}: {orphan}")
+            self.wrong.append(f"{what}: {orphan} is left")
+        return status
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_a_bad_answer_makes_no_verdict_false_and_leaves_nothing(
+    attack: Attack, places: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = Course(Theatre(tmp_path, monkeypatch), attack)
+    for at in places:
+        course.once(at)
+    for at in places[::LASTING_EACH]:
+        course.lasting(at)
+    assert not course.wrong, "\n".join(course.wrong)

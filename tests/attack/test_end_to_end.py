@@ -1,0 +1,139 @@
+"""Bad answers, kills and signals from argv to verdict: dr's own processes, the lab's endpoint, a proxy between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.attack.answers import ATTACKS
+from tests.attack.figures import FIGURES
+from tests.attack.proxy import Proxy, proxied
+from tests.integration.test_drills import leaves_nothing
+from tests.labs import Lab
+from tests.support import eventually
+
+SMALL = str(Path(__file__).parent / "small.yaml")
+NAMED = {attack.name: attack for attack in ATTACKS}
+HEARD_SECONDS, BUSY = 2.0, 3.0
+"""What dr may take to hear a signal, and how many times that on a machine that is busy with other tests."""
+
+
+@dataclass
+class Range:
+    """The shared lab with a proxy in front of its endpoint."""
+
+    lab: Lab
+    proxy: Proxy
+    config: str
+
+    def drill(self) -> tuple[int, str]:
+        """Run the small drill. Its exit code and its verdict, "" where there is none."""
+        known = len(self.lab.runs())
+        ended = self.lab.dr("drill", "run", SMALL, "--yes", DR_CONFIG=self.config)
+        runs = self.lab.runs()
+        if len(runs) == known or not (runs[-1] / "verdict.json").exists():
+            return ended.returncode, ""
+        return ended.returncode, str(json.loads((runs[-1] / "verdict.json").read_text())["verdict"])
+
+
+@pytest.fixture
+def range_(lab: Lab, tmp_path: Path) -> Iterator[Range]:
+    with proxied(lab.target.endpoint) as proxy:
+        target = yaml.safe_load((lab.home / "lab" / "target.yaml").read_text())
+        document = {"targets": {"lab": {**target, "endpoint": proxy.url}}}
+        (tmp_path / "dr.yaml").write_text(yaml.safe_dump(document))
+        yield Range(lab, proxy, str(tmp_path / "dr.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "times"),
+    [
+        ("empty-200", "DescribeDBInstances", 1),
+        ("html-502", "RestoreDBInstanceFromDBSnapshot", 1),
+        ("cut-in-half", "DescribeDBSnapshots", 1),
+        ("deep-document", "DescribeDBInstances", 1),
+        ("no-identifier", "DescribeDBInstances", 2),
+        ("nothing-listed", "DescribeDBInstances", 3),
+        ("not-utf-8", "DescribeDBInstances", 1),
+        ("reset-after", "RestoreDBInstanceFromDBSnapshot", 1),
+        ("closed-after", "DeleteDBInstance", 1),
+        ("throttled", "GetCallerIdentity", 2),
+    ],
+)
+def test_a_drill_gets_over_a_bad_answer(range_: Range, name: str, operation: str, times: int) -> None:
+    range_.proxy.strike(NAMED[name], operation, times)
+    code, verdict = range_.drill()
+    FIGURES.tried["bad answers end to end"] += 1
+    FIGURES.verdicts[verdict] += 1
+    assert range_.proxy.struck == times
+    assert (code, verdict) == (0, "met")
+    leaves_nothing(range_.lab)
+    range_.proxy.rest()
+    assert range_.drill() == (0, "met")
+
+
+KILLED_AT = {
+    "restore": lambda kinds: ("intent", "restore") in kinds,
+    "examine": lambda kinds: ("effect", "examine") in kinds,
+    "unwinding": lambda kinds: any(kind == "undoing" for kind, _ in kinds),
+    "accepted": lambda kinds: ("accepted", "") in kinds,
+}
+
+
+@pytest.mark.parametrize("at", list(KILLED_AT))
+def test_a_drill_whose_processes_are_killed_is_cleaned_up_and_not_met(range_: Range, at: str) -> None:
+    lab, known = range_.lab, len(range_.lab.runs())
+    running = lab.begin("drill", "run", SMALL, "--yes", DR_CONFIG=range_.config)
+    eventually(lambda: len(lab.runs()) > known and KILLED_AT[at](kinds(lab.runs()[-1])))
+    with suppress(psutil.NoSuchProcess):
+        for process in [*psutil.Process(running.pid).children(recursive=True), psutil.Process(running.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    running.wait(10)
+    FIGURES.tried["kills end to end"] += 1
+    run = lab.runs()[-1]
+    lab.dr("cleanup", "--all", DR_CONFIG=range_.config)
+    verdict = json.loads((run / "verdict.json").read_text())["verdict"]
+    FIGURES.verdicts[verdict] += 1
+    assert verdict == "inconclusive"
+    leaves_nothing(lab)
+    assert range_.drill() == (0, "met")
+
+
+def kinds(run: Path) -> set[tuple[str, str]]:
+    """What the ledger of a run has: kinds of entries with their calls."""
+    with suppress(OSError, ValueError):
+        lines = (run / "ledger.jsonl").read_text().splitlines()
+        return {(entry["kind"], entry["call"]) for entry in map(json.loads, lines)}
+    return set()
+
+
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "DescribeDBSnapshots", "RestoreDBInstanceFromDBSnapshot"])
+@pytest.mark.parametrize("name", ["dripping", "silent-after"])
+def test_a_signal_is_heard_while_the_provider_takes_its_time(range_: Range, name: str, operation: str) -> None:
+    lab = range_.lab
+    range_.proxy.strike(NAMED[name], operation, times=1)
+    running = lab.begin("drill", "run", SMALL, "--yes", DR_CONFIG=range_.config)
+    eventually(lambda: range_.proxy.struck)
+    time.sleep(1.0)  # the answer is under way, byte by byte or not at all
+    runs, sent = lab.runs(), time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    eventually(lambda: running.poll() is not None or any(k == "halted" for k, _ in kinds(lab.runs()[-1])), 60)
+    deaf = time.monotonic() - sent
+    assert running.wait(120) == 143
+    FIGURES.tried["signals end to end"] += 1
+    FIGURES.deaf = max(FIGURES.deaf, deaf)
+    assert deaf <= HEARD_SECONDS * (BUSY if os.cpu_count() else 1), runs[-1:]
+    leaves_nothing(lab)
+    range_.proxy.rest()
+    assert range_.drill() == (0, "met")

@@ -1,0 +1,147 @@
+"""dr killed after every entry of the ledger, and told to stop at every call, of every drill, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.app import drill
+from dr.domain.model import Call, Status
+from dr.evidence.directory import RunDirectory, runs
+from dr.evidence.ledger import Ledger
+from tests.attack.figures import FIGURES
+from tests.attack.rehearsal import Killed, Theatre
+
+DRILLS = sorted(drill.known())
+HEARD_SECONDS = 2.0
+
+
+class Axe:
+    """Kills after the ledger's entry number ``after``, counted from where the axe is made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.after, self.count = -1, 0
+        append = Ledger.append
+
+        def struck(ledger: Ledger, *args: Any, **more: Any) -> Any:
+            entry = append(ledger, *args, **more)
+            self.count += 1
+            if self.count == self.after:
+                raise Killed
+            return entry
+
+        monkeypatch.setattr(Ledger, "append", struck)
+
+    def at(self, number: int) -> None:
+        self.after, self.count = number, 0
+
+
+def newest(theatre: Theatre) -> RunDirectory:
+    return runs(theatre.directory)[-1]
+
+
+def aftermath(theatre: Theatre, name: str, what: str, whole: bool) -> Iterator[str]:
+    """Clean-up, then a healthy drill. ``whole``: all of the drill's evidence was there, so that it may be met."""
+    outcomes = theatre.clean()
+    for outcome in outcomes:
+        status = outcome.verdict.status
+        FIGURES.verdicts[status.value] += 1
+        if status is not Status.INCONCLUSIVE and not (whole and status is Status.MET):
+            FIGURES.false.append(what)
+            yield f"{what}: it is {status}"
+    yield from remains(theatre, name, what)
+
+
+def remains(theatre: Theatre, name: str, what: str) -> Iterator[str]:
+    for orphan in theatre.orphans():
+        FIGURES.orphans.append(f"{what}: {orphan}")
+        yield f"{what}: {orphan} is left"
+    after = theatre.rehearse(name).verdict
+    if after.status is not Status.MET:
+        yield f"{what}: the drill after it is {after.status}"
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre, axe = Theatre(tmp_path, monkeypatch), Axe(monkeypatch)
+    wrong: list[str] = []
+    axe.at(-1)
+    assert theatre.rehearse(name).verdict.status is Status.MET
+    for number in range(1, axe.count + 1):
+        axe.at(number)
+        with pytest.raises(Killed):
+            theatre.rehearse(name)
+        axe.at(-1)
+        FIGURES.tried["kills"] += 1
+        last = newest(theatre).ledger(theatre.clock).entries()[-1]
+        whole = (newest(theatre).path / "journal.json").exists()
+        what = f"{name} killed after entry {number}, {last.kind} {last.call or last.data.get('text', '')}"
+        wrong += aftermath(theatre, name, what, whole)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_a_drill_killed_between_any_request_and_its_answer_is_cleaned_up_and_not_met(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre(tmp_path, monkeypatch)
+    wrong: list[str] = []
+    tap = theatre.tap()
+    assert theatre.rehearse(name).verdict.status is Status.MET
+    changing = [n for n, asked in enumerate(tap.asked) if not asked.startswith(("Describe", "Get", "Download"))]
+    for number in changing:
+        theatre.tap(kill_at=number)
+        with pytest.raises(Killed):
+            theatre.rehearse(name)
+        theatre.tap()
+        FIGURES.tried["kills"] += 1
+        what = f"{name} killed between {tap.asked[number]} and its answer"
+        wrong += aftermath(theatre, name, what, (newest(theatre).path / "journal.json").exists())
+    assert not wrong, "\n".join(wrong)
+
+
+class Signal:
+    """Halts the run, as SIGTERM does, when ``call`` is told of: at its beginning, or at its first poll."""
+
+    def __init__(self, theatre: Theatre, call: str, at: str) -> None:
+        self._theatre, self._call, self._at = theatre, call, at
+        self.sent: float | None = None
+
+    def __call__(self, call: Call, note: str) -> None:
+        if self.sent is None and call.id == self._call and bool(note) == (self._at == "poll"):
+            self.sent = self._theatre.clock.at
+            newest(self._theatre).halt("SIGTERM was received")
+
+
+@pytest.mark.parametrize("at", ["begin", "poll"])
+@pytest.mark.parametrize("name", DRILLS)
+def test_a_drill_told_to_stop_at_any_call_stops_at_once_and_leaves_nothing(
+    name: str, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre(tmp_path, monkeypatch)
+    wrong: list[str] = []
+    calls = [call.id for call in theatre.rehearse(name).run.record().plan.calls]
+    for call in calls:
+        signal, what = Signal(theatre, call, at), f"{name} told to stop at the {at} of {call}"
+        outcome = theatre.rehearse(name, signal)
+        if signal.sent is None:
+            continue  # a call that is done at its first poll tells of none
+        FIGURES.tried["signals"] += 1
+        FIGURES.verdicts[outcome.verdict.status.value] += 1
+        entries = outcome.run.ledger(theatre.clock).entries()
+        # After the last call there is nothing to be halted: then unwinding begins.
+        heard = [e.stamp.at for e in entries if e.kind in ("halted", "undoing") and e.stamp.at >= signal.sent]
+        if heard:
+            FIGURES.deaf = max(FIGURES.deaf, heard[0] - signal.sent)
+        if not heard or heard[0] - signal.sent > HEARD_SECONDS:
+            wrong.append(f"{what}: heard after {[t - signal.sent for t in heard]} s")
+        if outcome.verdict.status is not Status.INCONCLUSIVE:
+            FIGURES.false.append(what)
+            wrong.append(f"{what}: it is {outcome.verdict.status}")
+        wrong += remains(theatre, name, what)
+    assert not wrong, "\n".join(wrong)
