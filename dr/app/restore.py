@@ -172,8 +172,16 @@ def cautions(planned: Plan) -> tuple[str, ...]:
         for at in points
         if since is not None and isinstance(at, float) and at > since
     )
-    fitted = (f"{name}: {why}." for call in planned.calls for name, (_, why) in call.args.get("fitted", {}).items())
-    return (*late, *fitted)
+    return (*late, *fitted(planned))
+
+
+def fitted(planned: Plan) -> tuple[str, ...]:
+    """What of a source's settings and tags the provider does not take for what is made of it, a sentence each."""
+    return tuple(
+        f"{' of '.join((name, *call.makes[:1]))}: {why}."
+        for call in planned.calls
+        for name, (_, why) in call.args.get("fitted", {}).items()
+    )
 
 
 def asked(wanted: Request) -> dict[str, str]:

@@ -28,6 +28,7 @@ def failover(
     It is done to the source itself. A promotion cannot be undone; the old source and its replicas are left alone.
     """
     from dr.app import failover as order
+    from dr.app.restore import fitted
     from dr.app.session import accept, locked, prepare
     from dr.config.load import find_target
     from dr.domain.errors import UsageError
@@ -43,7 +44,8 @@ def failover(
     wanted = order.request(target, find_target(settings, target), promote or "", settings.meter.settle, at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
     past = () if prepared.closes is None else (prepared.closes.over,)
-    for sentence in (*past, *order.cautions(wanted, prepared.facts, prepared.session.context.target.instance)):
+    told = order.cautions(wanted, prepared.facts, prepared.session.context.target.instance)
+    for sentence in (*past, *told, *fitted(prepared.session.plan)):
         click.echo(f"dr: {sentence}", err=True)
     if plan_only:
         common.print_plan(prepared, output)

@@ -19,6 +19,7 @@ from dr.drivers import rds_restore
 from dr.drivers import rds_settings as settings
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds_failover import DRIVER, require_instance
+from dr.drivers.rds_fit import fit_storage, fit_tags
 from dr.drivers.rds_states import State, classify
 
 LAG = "GetMetricData"
@@ -309,15 +310,17 @@ def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: b
 
 
 def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIdentity) -> Call:
-    wanted = settings.comparable(old.attributes)
+    wanted, fitted = fit_storage(settings.comparable(old.attributes), {}, old.attributes)
     parameters = {**settings.restore_parameters(wanted), **settings.modify_parameters(wanted)}
     if run.purpose is Purpose.DRILL:
         tags = rds_restore.drills_tags(name, target.instance, facts, run)
     else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
-        tags = {**rds_restore.inherited(settings.tags(old.attributes)), "dr:run": run.id, "dr:target": name}
+        own = {"dr:run": run.id, "dr:target": name}
+        kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)
+        tags, fitted = {**kept, **own}, {**fitted, **left}
     new = _renamed(old.identifier, run.id)
     call = _replica(f"rebuild-{old.identifier}", new, PROMOTED, parameters, tags)
-    call = replace(call, args={**call.args, "instead_of": old.identifier})
+    call = replace(call, args={**call.args, "instead_of": old.identifier, "fitted": fitted})
     return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
 
 

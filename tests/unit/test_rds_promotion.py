@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dr.app.restore import fitted
 from dr.config.model import Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
@@ -251,6 +252,21 @@ def test_every_replica_is_rebuilt_under_a_new_name_with_its_own_settings_and_non
     assert one.args["tags"] == {"env": "prod", "dr:run": run().id, "dr:target": "prod"}
     assert one.undo is None
     assert two.makes == (f"{TWO}-{run().id}",)
+
+
+def test_of_an_old_replica_a_new_one_has_what_rds_takes_and_what_does_not_fit_is_named() -> None:
+    tags = [{"Key": f"cost:{n:02}", "Value": "v"} for n in range(49)]
+    old = replica(ONE, StorageType="gp3", Iops=3_000, StorageThroughput=125, TagList=tags)
+    _, one = planned(Verb("rebuild"), seen=known(description(), old))
+    assert one.args["parameters"]["StorageType"] == "gp3"
+    assert not {"Iops", "StorageThroughput"} & set(one.args["parameters"]), "RDS takes none for gp3 below 400 GiB"
+    assert len(one.args["tags"]) <= 50
+    assert {"dr:run", "dr:target"} <= set(one.args["tags"])
+    missing = {tag["Key"] for tag in tags} - set(one.args["tags"])
+    (sentence,) = fitted(Plan(Request("prod", (), Purpose.RESTORE), ON_CALL, (one,), ()))
+    assert missing
+    assert sentence.startswith(f"Tags of {ONE}-{run().id}: a resource bears 50 tags")
+    assert sentence.endswith(f"left out were {', '.join(sorted(missing))}.")
 
 
 def test_what_a_drill_rebuilds_is_undone() -> None:

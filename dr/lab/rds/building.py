@@ -111,6 +111,7 @@ def replica(asked: Mapping[str, Any], source: Mapping[str, Any], state: State) -
     size = asked.get("AllocatedStorage", source["AllocatedStorage"])
     if size < source["AllocatedStorage"]:
         raise combination("The allocated storage of a read replica cannot be less than its source's.")
+    names.performance(asked, size)
     placing = {
         **{key: asked.get(key, source.get(key)) for key in ("StorageType", "Iops", "StorageThroughput")},
         **{key: asked.get(key, source[key]) for key in ("DBSubnetGroupName", "VpcSecurityGroupIds", "OptionGroupName")},
