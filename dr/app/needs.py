@@ -14,9 +14,12 @@ from dr.config.load import secret
 from dr.config.model import Login, Target
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Verb
+from dr.meter.bearer import authorization
 
 EVERYTHING = (Verb("restore", {"reset_master": True}), Verb("examine"), Verb("serve"), Verb("move"))
 """Verbs that together need all that a target names."""
+DATABASE_PATHS = ("writes", "writes-direct", "reads")
+"""Paths on which the database itself is measured, and no service is asked."""
 SYSTEM_CA = ("", "system")
 """What stands for the system's own CAs instead of a file."""
 
@@ -26,6 +29,8 @@ def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
     wanted = tuple(verbs)
     for reference in dict.fromkeys(login.secret for verb in wanted for login in _logins(target, verb)):
         yield f"secret {reference}", problem(partial(secret, reference))
+    if target.service is not None and target.service.token and any(map(_predicts, wanted)):
+        yield f"secret {target.service.token}", problem(partial(authorization, target.service.token))
     for field, path in dict.fromkeys(bundle for verb in wanted for bundle in _bundles(target, verb)):
         yield field, problem(partial(_check_bundle, field, path))
     if target.service is not None and target.service.command and any(verb.name == "serve" for verb in wanted):
@@ -47,7 +52,7 @@ def _logins(target: Target, verb: Verb) -> tuple[Login, ...]:
     match verb.name:
         case "baseline" | "disaster":
             return (database.harness,)
-        case "measure" if verb.args.get("markers") or verb.args.get("path") in ("writes", "writes-direct", "reads"):
+        case "measure" if verb.args.get("markers") or verb.args.get("path") in DATABASE_PATHS:
             return (database.harness,)
         case "lag" | "observe" | "promote":
             return (database.harness,)
@@ -61,6 +66,11 @@ def _logins(target: Target, verb: Verb) -> tuple[Login, ...]:
         case "restore" if verb.args.get("reset_master") and database.master:
             return (database.master,)
     return ()
+
+
+def _predicts(verb: Verb) -> bool:
+    """Whether ``verb`` cannot do without predictions."""
+    return verb.name == "serve" or (verb.name == "measure" and verb.args.get("path") not in DATABASE_PATHS)
 
 
 def _bundles(target: Target, verb: Verb) -> Iterator[tuple[str, str]]:

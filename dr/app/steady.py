@@ -15,7 +15,8 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Grant, Observation
 from dr.evidence.model import Sample
 from dr.judge.steady import look
-from dr.judge.windows import Slo
+from dr.judge.windows import Slo, good
+from dr.meter.bearer import authorization, check_taken
 from dr.meter.http import endpoint, request
 from dr.meter.probe import Prober, Settings
 
@@ -27,7 +28,7 @@ def in_slo(session: Session) -> bool:
     """Probe the source's service for a moment and record what was seen.
 
     Raises RefusedError where there is no service to ask, and where the target does not grant markers: each probe makes
-    the source write a prediction for a synthetic patient.
+    the source write a prediction for a synthetic patient. And where the service refuses the token that it is shown.
     """
     service = session.context.target.service
     if service is None:
@@ -39,6 +40,9 @@ def in_slo(session: Session) -> bool:
     objectives = session.context.objectives
     meter = session.context.settings.meter
     samples = _burst(service, meter.rate, meter.timeout)
+    if not any(good(one) for one in samples):
+        for one in samples:
+            check_taken(f"at {service.url}", one.status, service.token)
     seen = look(samples, meter.timeout, Slo(objectives.latency_p95, objectives.error_rate))
     session.directory.observe([Observation("steady", "source", asdict(seen))], session.context.clock.now().at)
     return seen.in_slo
@@ -49,7 +53,8 @@ def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:
     to = endpoint(service.url.rstrip("/") + "/predict")
     until = monotonic_ns() + round(SECONDS * 1e9)
     written: list[bytes] = []
-    bodies = [request(to, body) for body in service.requests]
+    shown = authorization(service.token)
+    bodies = [request(to, body, shown) for body in service.requests]
     prober = Prober(
         Settings(to, bodies, service.expected, rate, timeout),
         first=0,

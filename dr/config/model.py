@@ -26,6 +26,12 @@ def _without_login(field: str, url: str) -> None:
         raise ValueError(f"{field} has a login in it, or an @ that could end one: dr sends none, so write it without")
 
 
+def _a_reference(of: str, secret: str) -> None:
+    """Raises ValueError for what is no reference; it may be the secret itself, and so is not repeated."""
+    if not secret.startswith(REFERENCES):
+        raise ValueError(f"The {of} is no reference: write env:NAME or file:PATH")
+
+
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A database role and where its password is found."""
 
@@ -33,9 +39,8 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is no reference; it may be the secret itself, and so is not repeated."""
-        if not self.secret.startswith(REFERENCES):
-            raise ValueError(f"The secret of {self.user} is no reference: write env:NAME or file:PATH")
+        """Raises ValueError for a secret that is no reference."""
+        _a_reference(f"secret of {self.user}", self.secret)
 
 
 class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +65,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """Base URL of the service on the source."""
     command: tuple[str, ...]
-    """Started against a restored database with DATABASE_URL, HOST and PORT in its environment, to which it connects."""
+    """Started against a restored database, to which it connects, with DATABASE_URL, HOST, PORT, and API_TOKEN where the
+    target names a token, in its environment."""
     login: str
     """The role among ``database.roles`` the service connects as."""
     requests: tuple[dict[str, object], ...]
@@ -71,10 +77,15 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields that a good answer has; empty: any JSON object is one."""
     volatile: tuple[str, ...] = ("prediction_id", "created_at")
     """Fields of an answer that differ every time and are left out when answers are compared."""
+    token: str = ""
+    """Where the token is found that is sent with each request to /predict (``Authorization: Bearer``), and that the
+    command gets as API_TOKEN; empty: none is sent, and none given."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a URL with a login."""
+        """Raises ValueError for a URL with a login, and for a token that is no reference."""
         _without_login("service.url", self.url)
+        if self.token:
+            _a_reference("token of the service", self.token)
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from dr.domain.errors import ProviderError, UsageError
 from dr.evidence.clock import SystemClock
 from dr.evidence.decode import OBJECT, line_of
 from dr.host.bounded import within
+from dr.meter.bearer import authorization, check_taken
 
 PATIENCE = 10.0
 """Seconds for one answer; the first of a cold service takes longer than any later one."""
@@ -31,11 +32,16 @@ Histograms = dict[str, dict[str, Any]]
 
 
 def get(
-    url: str, path: str, body: object = None, patience: float = PATIENCE, whose: str = "service"
+    url: str,
+    path: str,
+    body: object = None,
+    patience: float = PATIENCE,
+    whose: str = "service",
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """GET ``url`` + ``path``, or POST ``body`` as JSON. Returns status and body. Raises ProviderError, UsageError.
 
-    ``patience``: seconds for the whole answer. ``whose``: what answers, for the sentence.
+    ``patience``: seconds for the whole answer. ``whose``: what answers, for the sentence. ``headers``: a POST's own.
     """
     parts = urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -49,7 +55,8 @@ def get(
         if body is None:
             connection.request("GET", path)
         else:
-            connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request("POST", path, json.dumps(body).encode(), sent)
         wires.append(connection.sock)  # the connection forgets it with the answer's head
         response = connection.getresponse()
         return response.status, response.read()
@@ -80,9 +87,20 @@ def name_of(request: object) -> str:
     return hashlib.sha256(canonical(request)).hexdigest()[:12]
 
 
-def answer_digest(url: str, request: object, volatile: Sequence[str]) -> str:
-    """The digest of the answer to ``request``, without ``volatile`` fields. Raises ProviderError without an answer."""
-    status, body = get(url, "/predict", request)
+def predict(url: str, request: object, token: str = "") -> tuple[int, bytes]:
+    """POST ``request`` to /predict, with the token of that reference. Returns status and body.
+
+    Raises RefusedError where the service refuses the token, or asks for one; ProviderError and UsageError as ``get``.
+    """
+    status, body = get(url, "/predict", request, headers=authorization(token))
+    check_taken(f"at {url}", status, token)
+    return status, body
+
+
+def answer_digest(url: str, request: object, volatile: Sequence[str], token: str = "") -> str:
+    """The digest of the answer to ``request``, without ``volatile`` fields. Raises ProviderError without an answer, and
+    RefusedError as ``predict``."""
+    status, body = predict(url, request, token)
     if status != 200:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with status {status}.")
     answer = line_of(body, OBJECT)
@@ -91,9 +109,11 @@ def answer_digest(url: str, request: object, volatile: Sequence[str]) -> str:
     return hashlib.sha256(canonical({k: v for k, v in answer.items() if k not in volatile})).hexdigest()
 
 
-def ask_golden(url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str]) -> dict[str, str]:
-    """Each request's name to the digest of its answer. Raises ProviderError where one is not answered."""
-    return {name_of(request): answer_digest(url, request, volatile) for request in requests}
+def ask_golden(
+    url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str], token: str = ""
+) -> dict[str, str]:
+    """Each request's name to the digest of its answer. Raises as ``answer_digest`` where one is not answered."""
+    return {name_of(request): answer_digest(url, request, volatile, token) for request in requests}
 
 
 def histograms(url: str, names: Sequence[str]) -> Histograms:

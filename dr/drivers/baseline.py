@@ -23,8 +23,9 @@ from dr.drivers.postgres_source import Source, artifacts_of, locate, service_log
 from dr.drivers.steps import Steps, at_once
 from dr.evidence.baselines import BaselineStore
 
-AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str]], Mapping[str, str]]
-"""As ``dr.drivers.asking.ask_golden``: (service's URL, requests, volatile fields) to name and digest of each answer."""
+AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str], Mapping[str, str]]
+"""As ``dr.drivers.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference) to name and
+digest of each answer."""
 
 
 def take_baseline(
@@ -72,7 +73,7 @@ def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], st
     if Grant.MARKERS not in context.target.grants:
         return {}, "asking makes the service write, and the target does not grant markers"
     try:
-        return dict(ask(service.url, service.requests, service.volatile)), ""
+        return dict(ask(service.url, service.requests, service.volatile, service.token)), ""
     except DrError as error:
         return {}, str(error).rstrip(".")
 

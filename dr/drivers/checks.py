@@ -11,12 +11,15 @@ from pathlib import Path
 
 from dr.config.model import ServiceConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Resource
+from dr.domain.model import Grant, Resource
 from dr.domain.names import same
-from dr.drivers.asking import get
+from dr.drivers.asking import get, predict
 from dr.drivers.examine import log_in
 from dr.drivers.postgres_source import source_among
 from dr.drivers.prometheus import Prometheus
+
+NO_REQUEST = ""
+"""JSON that no service predicts anything from; but one that asks for a token asks for it first."""
 
 Check = tuple[str, Callable[[], object]]
 """What is checked; and the asking, which raises a ``DrError`` where it is not as configured."""
@@ -40,7 +43,8 @@ def database_checks(target: Target, resources: Iterable[Resource]) -> Iterator[C
 def client_checks(target: Target) -> Iterator[Check]:
     """What the database's clients are, and what watches them."""
     if target.service is not None:
-        yield f"service at {target.service.url}", partial(_check_service, target.service.url)
+        asked = Grant.MARKERS in target.grants
+        yield f"service at {target.service.url}", partial(_check_service, target.service, asked)
         if target.service.artifacts:
             yield "service.artifacts", partial(_check_artifacts, target.service)
     if target.prometheus is not None:
@@ -79,8 +83,10 @@ def _check_restorable(name: str, present: Iterable[Resource]) -> None:
         )
 
 
-def _check_service(url: str) -> None:
-    """Raises ProviderError where neither its /healthz nor the URL itself is good."""
+def _check_service(service: ServiceConfig, asked: bool) -> None:
+    """Raises ProviderError where neither its /healthz nor the URL itself is good; where predictions may be ``asked`` of
+    it, RefusedError where it refuses the token that they are asked with."""
+    url = service.url
     status, _ = get(url, "/healthz")
     if status == 404:  # a health check of another name, or none
         status, _ = get(url, "")
@@ -89,6 +95,8 @@ def _check_service(url: str) -> None:
             f"The service at {url} answers with status {status}.",
             "See whether it is well, and whether service.url is its base URL.",
         )
+    if asked:
+        predict(url, NO_REQUEST, service.token)
 
 
 def _check_artifacts(service: ServiceConfig) -> None:

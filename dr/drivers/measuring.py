@@ -32,6 +32,7 @@ from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samp
 from dr.judge.histogram import METRICS
 from dr.judge.interruption import BRIEF, STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
+from dr.meter.bearer import check_taken
 from dr.meter.http import endpoint
 
 SOURCE, RESTORED = "source", "restored"
@@ -311,6 +312,7 @@ class MeasuringProvider:
                 service = self._service()
                 document["url"] = f"{str(args['url']).rstrip('/')}/predict"
                 document |= {"bodies": list(service.requests), "fields": list(service.expected)}
+                document["token"] = service.token
             held = process.spawn([sys.executable, "-m", "dr.meter", job], pidfile, self._log(name), document)
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
 
@@ -323,9 +325,14 @@ class MeasuringProvider:
         raise ProviderError(f"{name} ended early: {why}", f"See meter-{name}.log in the run directory.")
 
     def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
+        """Raises RefusedError where the service refuses the probes' token: that is no outage of its database."""
         self._alive(name)
-        done = last_line(samples_file(self._context.run, str(result["path"]))) is not None
-        return Progress(done=done, result=dict(result), note="" if done else "no probe is over yet")
+        line, service = last_line(samples_file(self._context.run, str(result["path"]))), self._context.target.service
+        if line is None:
+            return Progress(done=False, result=dict(result), note="no probe is over yet")
+        if service is not None:
+            check_taken(f"on path {result['path']}", int(line["status"]), service.token)
+        return Progress(done=True, result=dict(result))
 
     def _marked(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Done at the first acknowledged marker; then the database clock's offset is known, too."""

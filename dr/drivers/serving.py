@@ -1,8 +1,8 @@
 """Put the prediction service to work on a restored database: the verb ``serve``.
 
 Called by: the engine, through ``dr.wiring``. The service is a command that knows nothing of dr; a guardian runs it.
-Its password travels in the environment of the process alone. Whether it heeds the database it is given is not taken on
-trust: a service that has no session on the copy is of some other database, and is neither judged nor probed.
+Its password and its token travel in the environment of the process alone. Whether it heeds the database it is given is
+not taken on trust: a service that has no session on the copy is of some other database, and is not judged or probed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request,
 from dr.domain.names import process as process_of
 from dr.drivers import process
 from dr.drivers.arguments import check_arguments, made_by
-from dr.drivers.asking import answer_digest, ask_golden, get, name_of
+from dr.drivers.asking import answer_digest, ask_golden, get, name_of, predict
 from dr.drivers.postgres_connection import Server
 from dr.drivers.postgres_sessions import Look, seen_beside, watching
 
@@ -168,12 +168,15 @@ class ServingProvider:
             "HOST": LOOPBACK,
             "PORT": str(own_port),
             "MODEL_DIR": service.artifacts,
+            **({"API_TOKEN": secret(service.token)} if service.token else {}),
         }
 
     def _ready(self, result: Mapping[str, Any]) -> Progress:
         if process.running(self._pidfile) is None:
             held = process.held(self._pidfile)
-            said = process.last_words(self._log, [secret(self._login(self._service()).secret)])
+            service = self._service()
+            hidden = [secret(one) for one in (self._login(service).secret, service.token) if one]
+            said = process.last_words(self._log, hidden)
             raise ProviderError(
                 f"The prediction service ended early ({held.ended if held and held.ended else 'killed'}): {said}",
                 "Its output stands in serve.log of the run directory.",
@@ -205,16 +208,19 @@ class ServingProvider:
         """What may make the service connect: /readyz, which writes nothing and is all that most of them need. Only of
         one that connects for predictions alone are some asked, no more than any baseline asks of the source."""
         yield from (partial(get, url, "/readyz", patience=READY_PATIENCE) for _ in range(READY_ASKS))
-        for request in self._service().requests[:GOLDEN_ASKS]:
-            yield partial(get, url, "/predict", request)
+        service = self._service()
+        yield from (partial(predict, url, request, service.token) for request in service.requests[:GOLDEN_ASKS])
 
     def _golden(self, url: str) -> Progress:
-        """Ask all requests. One that gets no answer is part of the observation: a finding, not a failure of the run."""
+        """Ask all requests. One that gets no answer is part of the observation: a finding, not a failure of the run.
+
+        Raises RefusedError where the service refuses the token: then nothing is found out about the copy.
+        """
         service = self._service()
         answers = {}
         for request in service.requests:
             try:
-                answers[name_of(request)] = answer_digest(url, request, service.volatile)
+                answers[name_of(request)] = answer_digest(url, request, service.volatile, service.token)
             except ProviderError as error:
                 answers[name_of(request)] = f"{UNANSWERED}: {error}"
         observation = Observation("golden", "restored", answers, self._now())

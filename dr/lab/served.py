@@ -21,7 +21,8 @@ import dr
 from dr.domain.errors import ProviderError
 from dr.lab import presence
 from dr.lab.platform.roles import API, password
-from dr.lab.target import DATABASE
+from dr.lab.site import kept_secret
+from dr.lab.target import DATABASE, token_file
 
 log = logging.getLogger(__name__)
 READY_LIMIT = 30.0
@@ -100,6 +101,7 @@ class Served:
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "MODEL_DIR": str(self._directory / "models"),
+            "API_TOKEN": kept_secret(token_file(self._directory)),
             "DR_SERVICE_STUBBORN": str(int(self._stubborn)),
             "PYTHONPATH": str(Path(dr.__file__).parent.parent),
         }

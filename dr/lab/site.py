@@ -110,6 +110,13 @@ def make_certificates(site: Site) -> None:
     site.ca.chmod(0o644)
 
 
+def kept_secret(path: Path) -> str:
+    """A secret: made once, kept in a file that only its owner reads."""
+    if not path.exists():
+        write_closed(path, f"{secrets.token_urlsafe(24)}\n")
+    return path.read_text().strip()
+
+
 def write_closed(path: Path, text: str) -> None:
     """Write a file that nobody else can read, at no moment, and that is whole or not there."""
     half = path.with_name(f".{path.name}.half")

@@ -40,6 +40,11 @@ READS = ("readmission_ro_1", "readmission_ro_2")
 """Its entries for the replicas."""
 
 
+def token_file(directory: Path) -> Path:
+    """Where the token stands that the prediction service asks for."""
+    return directory / "secrets" / "service.token"
+
+
 def render(
     directory: Path,
     account: Account,
@@ -78,6 +83,7 @@ def render(
             requests=tuple({**request} for request in PROBE_REQUESTS),
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
+            token=f"file:{token_file(directory)}",
         ),
         replicas=REPLICAS if replicated else (),
         pooler=_pooler(pooler, READS if replicated else ()) if pooler else None,

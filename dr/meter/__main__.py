@@ -20,6 +20,7 @@ from dr.domain.errors import DrError, ProviderError, UsageError
 from dr.drivers.process import PidFile, alive
 from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
+from dr.meter.bearer import authorization
 from dr.meter.http import endpoint, request
 from dr.meter.loop import processor_share
 from dr.meter.pace import spread
@@ -68,9 +69,9 @@ def until_told(owner: str) -> Callable[[], str]:
 def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Measure one path until told otherwise. Returns why it ended."""
     to = endpoint(config["url"])
-    settings = Settings(
-        to, [request(to, body) for body in config["bodies"]], config["fields"], config["rate"], config["timeout"]
-    )
+    shown = authorization(config.get("token", ""))
+    requests = [request(to, body, shown) for body in config["bodies"]]
+    settings = Settings(to, requests, config["fields"], config["rate"], config["timeout"])
     file = samples_file(Path(config["run"]), config["path"])
     first = next_number(file)
     journal = Journal(file)

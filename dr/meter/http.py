@@ -6,7 +6,7 @@ Called by: ``dr.meter.probe``. Only what a prober needs: no redirects, no compre
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -38,14 +38,15 @@ def endpoint(url: str) -> Endpoint:
     return Endpoint(parts.hostname, port, parts.path or "/", parts.netloc.rpartition("@")[2])
 
 
-def request(to: Endpoint, body: object) -> bytes:
-    """A POST of ``body`` as JSON, headers and all."""
+def request(to: Endpoint, body: object, more: Mapping[str, str]) -> bytes:
+    """A POST of ``body`` as JSON, headers and all; ``more``: further ones."""
     content = json.dumps(body).encode()
     head = (
         f"POST {to.path} HTTP/1.1\r\nHost: {to.authority}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\nAccept: application/json\r\nUser-Agent: dr-meter\r\n\r\n"
+        f"Content-Length: {len(content)}\r\nAccept: application/json\r\nUser-Agent: dr-meter\r\n"
     )
-    return head.encode() + content
+    further = "".join(f"{name}: {value}\r\n" for name, value in more.items())
+    return f"{head}{further}\r\n".encode() + content
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,16 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 
 class Server:
-    """A raw HTTP server on loopback. ``mode``: answer, silent (accepts, says nothing), closing (after each answer)."""
+    """A raw HTTP server on loopback. ``mode``: answer, silent (accepts, says nothing), closing (after each answer).
+
+    ``says``: its every answer; ``heard``: the last request.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.mode = "answer"
         self.pause = 0.0
+        self.says = ANSWER
+        self.heard = b""
         self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = [self._listener]
@@ -62,12 +67,13 @@ class Server:
 
     def _talk(self, connection: socket.socket) -> None:
         with suppress(OSError):
-            while connection.recv(65536):
+            while heard := connection.recv(65536):
+                self.heard = heard
                 while self.mode == "silent":
                     time.sleep(0.02)
                 if self.pause > time.monotonic():
                     time.sleep(max(0.0, self.pause - time.monotonic()))
-                connection.sendall(ANSWER)
+                connection.sendall(self.says)
                 if self.mode == "closing":
                     time.sleep(0.001)
                     connection.close()

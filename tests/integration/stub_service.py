@@ -15,6 +15,9 @@ COUNTS = {"n": 0}
 CONNECTS = os.environ.get("STUB_CONNECT", "")
 """When it connects to its database: start, for good, or readyz or predict, for each such request."""
 
+TOKEN = os.environ.get("STUB_TOKEN", os.environ.get("API_TOKEN"))
+"""What a POST has to show; without one it has to show none."""
+
 
 def connected(when: str) -> psycopg.Connection | None:
     return psycopg.connect(os.environ["DATABASE_URL"]) if when == CONNECTS else None
@@ -42,6 +45,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, json.dumps({"url": os.environ["DATABASE_URL"], "argv": sys.argv}).encode())
 
     def do_POST(self) -> None:
+        if self.headers["Authorization"] != (f"Bearer {TOKEN}" if TOKEN else None):
+            self.answer(401, b"{}")
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         COUNTS["n"] += 1
         use("predict")

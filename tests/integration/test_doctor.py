@@ -27,6 +27,20 @@ def test_a_lab_is_as_its_target_says(lab: Lab, tmp_path: Path) -> None:
         assert f"login of {role.user}\n" in said
 
 
+def test_the_labs_service_asks_for_the_token_of_its_target_and_another_is_told(lab: Lab, tmp_path: Path) -> None:
+    service = lab.target.service
+    assert service is not None
+    file = Path(service.token.removeprefix("file:"))
+    assert file.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "stale").write_text("stale-token\n")
+    stale = msgspec.structs.replace(service, token=f"file:{tmp_path / 'stale'}")
+    said = doctor(lab, tmp_path, 3, service=stale)
+    assert f"The service at {service.url} refuses the token that service.token refers to, {stale.token}" in said
+    assert "stale-token" not in said
+    none = msgspec.structs.replace(service, token="")
+    assert "asks for a token, and the target names none (status 401)" in doctor(lab, tmp_path, 3, service=none)
+
+
 def test_each_thing_that_is_wrong_is_told(lab: Lab, tmp_path: Path) -> None:
     target, dead = lab.target, f"http://127.0.0.1:{free_port()}"
     assert target.service is not None

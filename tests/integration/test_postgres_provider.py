@@ -381,7 +381,7 @@ def test_nightly_without_the_grant_asks_nothing_that_writes(
 def test_a_service_that_does_not_answer_leaves_a_baseline_without_golden_answers(
     granted: Drill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def silent(url: str, requests: object, volatile: object) -> dict[str, str]:
+    def silent(*_: object) -> dict[str, str]:
         raise ProviderError("The service does not answer.")
 
     granted.provider = PostgresProvider(granted.context, silent)

@@ -67,10 +67,13 @@ class Running:
     port: int
     log: Path
 
-    def ask(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, raw: bytes | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        content = raw if raw is not None else json.dumps(body) if body is not None else None
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, raw if raw is not None else json.dumps(body) if body is not None else None)
+            connection.request(method, path, content, headers)
             answer = connection.getresponse()
             text = answer.read().decode()
             is_json = answer.headers["Content-Type"] == "application/json"
@@ -135,6 +138,26 @@ def test_a_page_in_a_browser_is_answered_nothing(service: Running) -> None:
     for wrong in ("Host: rebound.example", f"Host: 127.0.0.1:{service.port}\r\nOrigin: http://evil.example"):
         request = f"GET /metrics HTTP/1.1\r\n{wrong}\r\nConnection: close\r\n\r\n"
         assert service.send(request.encode()).startswith(b"HTTP/1.1 403 ")
+
+
+def test_what_writes_asks_for_the_token_and_what_reads_does_not(platform: Platform) -> None:
+    def stored() -> Any:
+        with log_in(platform.server) as session:
+            return session.execute("SELECT count(*) FROM predictions").fetchone()
+
+    asked, before = {"admission_id": "SYN-0001-1"}, stored()
+    with running(platform, API_TOKEN="t0ken-of-this-test") as closed:
+        for shown in ({}, {"Authorization": "Bearer t0ken"}, {"Authorization": "Basic t0ken-of-this-test"}):
+            status, said = closed.ask("POST", "/predict", asked, **shown)
+            assert (status, set(said)) == (401, {"error"})
+        assert b"\r\nWWW-Authenticate: Bearer\r\n" in closed.send(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stored() == before
+        assert closed.ask("POST", "/predict", asked, Authorization="Bearer t0ken-of-this-test")[0] == 200
+        assert [closed.ask("GET", path)[0] for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 200]
+        open_to_all = closed.ask("GET", "/metrics")[1]
+        assert "SYN-" not in open_to_all
+        assert 'status="401"} 4' in open_to_all
+        assert "t0ken" not in open_to_all + closed.log.read_text()
 
 
 def test_a_prediction_is_answered_and_stored(platform: Platform, service: Running) -> None:

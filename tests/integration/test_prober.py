@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dr.config.model import Meter
-from dr.domain.errors import ProviderError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
 from dr.drivers import process
 from dr.drivers.measuring import MeasuringProvider
@@ -69,6 +70,46 @@ def test_every_probe_is_written_with_due_sent_and_done(tmp_path: Path, provider:
     assert all(s.due <= s.sent <= s.done and s.status == 200 and not s.error for s in found)
     assert {round((b.due - a.due) / 1e6) for a, b in itertools.pairwise(found)} == {10}
     assert b'"end": "stopped"' in samples_file(tmp_path, "source").read_bytes().splitlines()[-1]
+
+
+def test_the_prober_shows_the_token_and_leaves_it_nowhere(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "token").write_text("t0ken-of-the-service\n")
+    provider = MeasuringProvider(context(tmp_path, server.url, token=f"file:{tmp_path / 'token'}"))
+    pid = measure(provider)
+    wait_for(lambda: server.heard)
+    told = " ".join((*psutil.Process(pid).cmdline(), *psutil.Process(pid).environ().values()))
+    stop(provider)
+    assert b"\r\nAuthorization: Bearer t0ken-of-the-service\r\n" in server.heard
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "token"]
+    assert samples_file(tmp_path, "source") in left
+    kept = told + str(calls(provider)) + "".join(path.read_text() for path in left)
+    assert "t0ken" not in kept
+    assert {s.error for s in seen(tmp_path)} == {""}
+
+
+def test_without_a_token_none_is_shown(provider: MeasuringProvider, server: Server) -> None:
+    measure(provider)
+    wait_for(lambda: server.heard)
+    stop(provider)
+    assert b"Authorization" not in server.heard
+
+
+def test_a_service_that_refuses_the_token_is_no_outage(
+    tmp_path: Path, server: Server, provider: MeasuringProvider
+) -> None:
+    server.says = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(RefusedError, match="The service on path source asks for a token, and the target names none"):
+        measure(provider)
+    stop(provider)
+    (tmp_path / "token").write_text("stale\n")
+    shown = MeasuringProvider(context(tmp_path, server.url, token=f"file:{tmp_path / 'token'}"))
+    with pytest.raises(RefusedError, match=r"refuses the token that service.token refers to, file:.*/token \(status"):
+        measure(shown)
+
+
+def test_a_token_that_is_not_there_is_one_sentence(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(ProviderError, match="The secret 'file:/not/there' is not there"):
+        measure(MeasuringProvider(context(tmp_path, server.url, token="file:/not/there")))
 
 
 def test_a_second_start_finds_the_first(provider: MeasuringProvider) -> None:

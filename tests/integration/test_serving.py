@@ -37,6 +37,12 @@ def watched(*_: object) -> Iterator[Look]:
     yield lambda: frozenset({next(PIDS)})
 
 
+@contextmanager
+def nobody(*_: object) -> Iterator[Look]:
+    """A copy on which no session ever shows."""
+    yield frozenset
+
+
 def serving(made: Context) -> ServingProvider:
     return ServingProvider(made, watched)
 
@@ -174,6 +180,33 @@ def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path
     with pytest.raises(ProviderError, match="status 500"):
         ask_golden(url, [{"fail": True}], ())
     process.stop(tmp_path / "serve.pid")
+
+
+def test_the_service_gets_the_token_that_it_is_asked_with(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0ken\n")
+    provider = serving(context(tmp_path, token=f"file:{tmp_path / 'token'}"))
+    try:
+        result = serve(provider)
+        service = the_service(tmp_path)
+        assert service.environ()["API_TOKEN"] == "t0ken"
+        assert "t0ken" not in " ".join(service.cmdline()) + str(result)
+        seen = golden(provider, result["url"])
+        assert {len(answer) for answer in seen.value.values()} == {64}
+    finally:
+        process.stop(tmp_path / "serve.pid")
+    assert "t0ken" not in "".join(p.read_text() for p in tmp_path.iterdir() if p.is_file() and p.name != "token")
+
+
+def test_a_service_that_refuses_the_token_is_no_finding(
+    tmp_path: Path, provider: ServingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_TOKEN", "another")
+    url = serve(provider)["url"]
+    with pytest.raises(RefusedError, match=f"The service at {url} asks for a token, and the target names none"):
+        golden(provider, url)
+    unseen = ServingProvider(context(tmp_path), nobody)
+    with pytest.raises(RefusedError, match="asks for a token"):
+        serve(unseen)
 
 
 def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, provider: ServingProvider) -> None:

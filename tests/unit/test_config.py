@@ -82,6 +82,25 @@ def test_a_secret_itself_is_refused_when_the_configuration_is_read(tmp_path: Pat
 SERVICE = "command: [serve], login: u, requests: [{}]"
 
 
+def test_a_services_token_is_a_reference_and_may_be_absent(tmp_path: Path) -> None:
+    file = tmp_path / "dr.yaml"
+
+    def token(more: str) -> str:
+        database, service = "{name: d, harness: {user: u, secret: 'env:X'}}", f"{{url: 'http://s', {SERVICE}{more}}}"
+        file.write_text(
+            f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}, service: {service}}}}}"
+        )
+        found = load(file).targets["p"].service
+        assert found is not None
+        return found.token
+
+    assert token("") == ""
+    assert token(", token: 'env:API_TOKEN'") == "env:API_TOKEN"
+    with pytest.raises(UsageError, match="The token of the service is no reference") as refused:
+        token(", token: hunter2")
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

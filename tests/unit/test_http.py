@@ -69,10 +69,12 @@ def test_what_cannot_be_probed_is_a_usage_error(url: str) -> None:
 
 def test_a_request_names_host_and_length() -> None:
     to = endpoint("http://user:word@[::1]:8080/predict")
-    sent = request(to, {"a": "ü"})
+    sent = request(to, {"a": "ü"}, {"Authorization": "Bearer t"})
     assert b"POST /predict HTTP/1.1\r\nHost: [::1]:8080\r\n" in sent
     head, _, body = sent.partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
+    assert b"\r\nAuthorization: Bearer t" in head
+    assert b"Authorization" not in request(to, {}, {})
     assert (to.host, to.port) == ("::1", 8080)
 
 

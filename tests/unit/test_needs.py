@@ -68,6 +68,31 @@ def test_what_is_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert {problem for _, problem in found} == {""}
 
 
+@pytest.mark.parametrize(
+    ("verb", "needed"),
+    [
+        (Verb("serve"), True),
+        (Verb("measure", {"path": "source"}), True),
+        (Verb("measure", {"path": "restored"}), True),
+        (Verb("measure", {"path": "writes"}), False),
+        (Verb("measure", {"path": "reads"}), False),
+        (Verb("baseline"), False),
+        (Verb("restore"), False),
+    ],
+)
+def test_a_verb_that_asks_for_predictions_needs_the_services_token(
+    verb: Verb, needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TARGET.service is not None
+    target = msgspec.structs.replace(TARGET, service=msgspec.structs.replace(TARGET.service, token="env:TOKEN"))
+    monkeypatch.delenv("TOKEN", raising=False)
+    assert ("The secret 'env:TOKEN' is not there." in " ".join(dict(needs(target, (verb,))).values())) is needed
+    monkeypatch.setenv("TOKEN", "two words")
+    assert ("The secret 'env:TOKEN' is no token" in " ".join(dict(needs(target, (verb,))).values())) is needed
+    monkeypatch.setenv("TOKEN", "t0ken")
+    assert dict(needs(target, (verb,))).get("secret env:TOKEN", "") == ""
+
+
 def test_a_run_that_lacks_something_is_refused_with_each_lack(tmp_path: Path) -> None:
     verbs = (Verb("restore", {"to": {"time": "latest"}}), Verb("serve"))
     planned = Plan(Request("prod", verbs, Purpose.RESTORE), RunIdentity("run", "prod", Purpose.RESTORE, ""), (), ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from dr.lab.service.app import Rejected, wanted
+from dr.lab.service.app import Rejected, shows, wanted
 from dr.lab.service.http import Malformed, answer, parse_head, render
 from dr.lab.service.log import masked
 from dr.lab.service.metrics import BUCKETS, Counter, Histogram, Metrics
@@ -14,6 +14,26 @@ from dr.lab.service.metrics import BUCKETS, Counter, Histogram, Metrics
 def test_a_head_is_read_and_its_query_dropped() -> None:
     head = b"POST /predict?x=1 HTTP/1.1\r\nContent-Length: 3\r\nX-Odd:  a:b \r\n\r\n"
     assert parse_head(head) == ("POST", "/predict", {"content-length": "3", "x-odd": "a:b"})
+
+
+@pytest.mark.parametrize(
+    ("shown", "enough"),
+    [
+        ("Bearer t0ken", True),
+        ("bearer  t0ken", True),
+        ("", False),
+        ("Bearer", False),
+        ("Bearer ", False),
+        ("Bearer t0ke", False),
+        ("Bearer t0ken2", False),
+        ("Basic t0ken", False),
+        ("t0ken", False),
+        ("Bearer t\xf6ken", False),
+    ],
+)
+def test_what_writes_has_to_show_the_token_that_there_is(shown: str, enough: bool) -> None:
+    assert shows({"authorization": shown} if shown else {}, "t0ken") is enough
+    assert shows({"authorization": shown} if shown else {}, "")
 
 
 def test_http_1_0_closes_unless_it_says_otherwise() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dr.app import steady
+from dr.app.session import Session
+from dr.domain.errors import RefusedError
+from dr.domain.model import Plan, Purpose, Request, RunIdentity
 from dr.judge.steady import look
 from dr.judge.windows import Slo
+from tests.integration.meters import context
 from tests.unit.recovery import TIMEOUT, samples
 
 BAD = {"status": 0, "error": "refused"}
@@ -44,3 +50,23 @@ def test_what_is_not_demanded_is_not_broken() -> None:
     for probes, slo in ((slow, Slo(None, 0.01)), (failing, Slo(3.0, None))):
         seen = look(probes, TIMEOUT, slo)
         assert (seen.in_slo, seen.broken) == (True, False)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_service_that_refuses_the_token_has_no_steady_state(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = Plan(Request("lab", (), Purpose.DRILL), RunIdentity("r1", "lab", Purpose.DRILL, ""), (), ())
+    session = Session(context(tmp_path, token="env:TOKEN"), planned, {}, lambda _call, _note: None)
+
+    def probes(every: int) -> None:
+        refused = {"status": status, "error": "status"}
+        seen = samples(100, change=lambda n: refused if n % every == 0 else {}).samples
+        monkeypatch.setattr(steady, "_burst", lambda *_: seen)
+
+    probes(every=1)
+    with pytest.raises(RefusedError, match=rf"refuses the token .* env:TOKEN \(status {status}\)"):
+        steady.in_slo(session)
+    assert not (tmp_path / "observations.jsonl").exists(), "nothing is observed of it"
+    probes(every=2)
+    assert not steady.in_slo(session), "one that answers some takes the token, and is ill"

@@ -20,6 +20,7 @@ from dr.drivers.moving import MovingProvider
 from dr.drivers.pgbouncer_entry import Entry
 from dr.drivers.postgres_connection import Server
 from dr.drivers.rds import RdsProvider
+from dr.meter.bearer import check_taken
 from dr.ports import Provider
 from tests.unit.rds_support import SOURCE, FakeRds, description, replica, target
 
@@ -55,6 +56,9 @@ class Site:
         monkeypatch.setattr(survey, "drivers", self._drivers)
         monkeypatch.setattr(checks, "log_in", self._log_in)
         monkeypatch.setattr(checks, "get", self._get)
+        monkeypatch.setattr(checks, "predict", self._predict)
+        self.takes = ""
+        self.asked: list[object] = []
         monkeypatch.setattr(prometheus, "get", self._get)
         monkeypatch.setattr(Entry, "check", lambda _: self._check_entry())
 
@@ -84,6 +88,11 @@ class Site:
         return self.statuses.get(
             url + path, 404 if url == SERVICE else 200
         ), b'{"status":"success","data":{"groups":[]}}'
+
+    def _predict(self, url: str, request: object, token: str) -> tuple[int, bytes]:
+        self.asked.append(request)
+        check_taken(f"at {url}", 422 if token == self.takes else 401, token)
+        return 422, b""
 
     def _check_entry(self) -> None:
         if "boss" in self.refused:
@@ -158,6 +167,31 @@ def test_a_service_is_well_by_its_health_check_and_by_its_url_where_it_has_none(
 ) -> None:
     site.statuses = {SERVICE + path: status for path, status in statuses.items()}
     assert (site.wrong() == {}) is well
+
+
+@pytest.mark.parametrize(
+    ("takes", "shown", "words"),
+    [
+        ("", "", ""),
+        ("env:TOKEN", "env:TOKEN", ""),
+        ("env:TOKEN", "env:OLD", "refuses the token that service.token refers to, env:OLD (status 401)"),
+        ("env:TOKEN", "", "asks for a token, and the target names none (status 401)"),
+    ],
+)
+def test_a_service_that_refuses_the_token_is_told_where_predictions_may_be_asked_of_it(
+    site: Site, takes: str, shown: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TOKEN", "OLD"):
+        monkeypatch.setenv(name, "hush")
+    site.takes = takes
+    site.change("service", token=shown)
+    assert site.wrong() == {}
+    assert site.asked == []
+    site.change(grants=(Grant.MARKERS,))
+    wrong = site.wrong()
+    assert list(wrong) == ([f"service at {SERVICE}"] if words else [])
+    assert words in " ".join(wrong.values())
+    assert site.asked == [""], "nothing that anything could be predicted from"
 
 
 def test_a_source_that_is_deleted_or_leads_nowhere_is_wrong_and_takes_no_login_where_it_has_no_endpoint(

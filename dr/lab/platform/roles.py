@@ -5,7 +5,6 @@ Called by: ``dr.lab.platform.install``, and ``dr.lab.bringup`` for what only a s
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from dr.lab.postgres import verifier
-from dr.lab.site import write_closed
+from dr.lab.site import kept_secret
 
 API, ANALYST, HARNESS = "readmission_api", "readmission_analyst", "dr_harness"
 ROLES = (API, ANALYST, HARNESS)
@@ -39,11 +38,8 @@ def secret_file(directory: Path, role: str) -> Path:
 
 
 def password(directory: Path, role: str) -> str:
-    """A role's password: made once, kept in a file that only its owner reads."""
-    path = secret_file(directory, role)
-    if not path.exists():
-        write_closed(path, f"{secrets.token_urlsafe(24)}\n")
-    return path.read_text().strip()
+    """A role's password, as ``kept_secret``."""
+    return kept_secret(secret_file(directory, role))
 
 
 def install_roles(connection: psycopg.Connection[Any], directory: Path) -> None:

@@ -5,6 +5,7 @@ Called by: the lab for its primary, and the ``serving`` driver for a restored da
     DATABASE_URL         the database, as libpq understands it; PGPASSWORD, PGPASSFILE, PGSSLROOTCERT, ... apply
     HOST, PORT           where it listens (127.0.0.1, 8000)
     MODEL_DIR            the directory of model artifacts
+    API_TOKEN            what a POST has to show as "Authorization: Bearer TOKEN"; empty: any is answered
     DR_SERVICE_DELAY_MS  the lab's fault: makes every prediction that much slower (0)
     DR_SERVICE_STUBBORN  the lab's sabotage: 1 keeps a connection that broke or fell silent, for every request (0)
 """

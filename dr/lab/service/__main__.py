@@ -27,8 +27,15 @@ def read(environment: Mapping[str, str]) -> Options:
     stubborn = environment.get("DR_SERVICE_STUBBORN", "0")
     if stubborn not in ("0", "1"):
         raise UsageError("DR_SERVICE_STUBBORN must be 0 or 1.")
-    host = environment.get("HOST", "127.0.0.1")
-    return Options(environment["DATABASE_URL"], host, port, Path(environment["MODEL_DIR"]), delay, stubborn == "1")
+    return Options(
+        url=environment["DATABASE_URL"],
+        host=environment.get("HOST", "127.0.0.1"),
+        port=port,
+        models=Path(environment["MODEL_DIR"]),
+        delay=delay,
+        stubborn=stubborn == "1",
+        token=environment.get("API_TOKEN", ""),
+    )
 
 
 def main() -> int:

@@ -6,11 +6,12 @@ Called by: ``dr.lab.service.__main__``.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ ID_LIMIT = 50
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The environment, read. ``delay``: seconds that every prediction is made slower. ``stubborn``: see Store."""
+    """The environment, read. ``delay``: seconds that every prediction is made slower. ``stubborn``: see Store.
+    ``token``: what a POST has to show, "" for nothing."""
 
     url: str
     host: str
@@ -38,6 +40,10 @@ class Options:
     models: Path
     delay: float
     stubborn: bool
+    token: str = field(default="", repr=False)
+
+
+ASKING = ("WWW-Authenticate", "Bearer")
 
 
 class Rejected(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -75,6 +81,8 @@ class Service:
             response = answer(404, {"error": "There is no such path."})
         elif request.method != method:
             response = answer(405, {"error": f"Use {method}."}, ("Allow", method))
+        elif method == "POST" and not shows(request.headers, self._options.token):
+            response = answer(401, {"error": "Show the token: Authorization: Bearer TOKEN."}, ASKING)
         else:
             response = await self._guarded(route, request)
         path = request.path if route else "other"
@@ -169,6 +177,16 @@ class Service:
     def _log(level: str, message: str, started: float, trace: str, found: Found | None, **details: Any) -> None:
         took = round((time.perf_counter() - started) * 1000, 1)
         log.write(level, message, trace=trace, patient=found.patient if found else None, **details, duration_ms=took)
+
+
+def shows(headers: Mapping[str, str], token: str) -> bool:
+    """Whether a request may write: it shows the token, or there is none. How long that takes tells nothing of it. Pure.
+
+    ``headers``: by names in lower case, as ``parse_head`` reads them.
+    """
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    right = hmac.compare_digest(shown.strip().encode("latin-1"), token.encode())
+    return not token or (scheme.lower() == "bearer" and right)
 
 
 def wanted(body: bytes) -> str:
