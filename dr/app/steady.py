@@ -11,10 +11,10 @@ from time import monotonic_ns
 
 from dr.app.session import Session
 from dr.config.model import ServiceConfig
-from dr.domain.errors import RefusedError
+from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Grant, Observation
 from dr.evidence.model import Sample
-from dr.judge.steady import look
+from dr.judge.steady import Look, look
 from dr.judge.windows import Slo, good
 from dr.meter.bearer import authorization, check_taken
 from dr.meter.http import endpoint, request
@@ -25,11 +25,22 @@ SECONDS = 2.0
 
 
 def in_slo(session: Session) -> bool:
-    """Probe the source's service for a moment and record what was seen.
+    """Probe the source's service for a moment and record what was seen, or why nothing was.
 
     Raises RefusedError where there is no service to ask, and where the target does not grant markers: each probe makes
     the source write a prediction for a synthetic patient. And where the service refuses the token that it is shown.
     """
+    try:
+        observed = _observed(session)
+    except DrError as error:  # Chaos Toolkit says it in its own log alone
+        why = {"text": f"The source was not looked at: {error}", "unlooked": str(error)}
+        session.engine.ledger.append("event", data=why)
+        raise
+    session.directory.observe([Observation("steady", "source", asdict(observed))], session.context.clock.now().at)
+    return observed.in_slo
+
+
+def _observed(session: Session) -> Look:
     service = session.context.target.service
     if service is None:
         raise RefusedError(
@@ -43,9 +54,7 @@ def in_slo(session: Session) -> bool:
     if not any(good(one) for one in samples):
         for one in samples:
             check_taken(f"at {service.url}", one.status, service.token)
-    seen = look(samples, meter.timeout, Slo(objectives.latency_p95, objectives.error_rate))
-    session.directory.observe([Observation("steady", "source", asdict(seen))], session.context.clock.now().at)
-    return seen.in_slo
+    return look(samples, meter.timeout, Slo(objectives.latency_p95, objectives.error_rate))
 
 
 def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:

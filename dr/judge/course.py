@@ -85,7 +85,8 @@ def _ended(evidence: Evidence) -> str:
     """Why a drill did not end by itself, a sentence; "" where it did, and of a restore on call."""
     if evidence.record.plan.request.purpose is not Purpose.DRILL:
         return ""
-    return " ".join(filter(None, (_halted(evidence), _killed(evidence)))) or _looked_once(evidence)
+    broken_off = " ".join(filter(None, (_halted(evidence), _killed(evidence))))
+    return broken_off or _unlooked(evidence) or _looked_once(evidence)
 
 
 def _killed(evidence: Evidence) -> str:
@@ -98,6 +99,12 @@ def _killed(evidence: Evidence) -> str:
     if not exits and not any(data.get("rollbacks") for data in told):
         return "The drill was killed: its ledger does not tell that Chaos Toolkit ended."
     return ""
+
+
+def _unlooked(evidence: Evidence) -> str:
+    """Why the hypothesis could not be looked at."""
+    told = (entry.data.get("unlooked") for entry in evidence.entries if entry.kind == "event")
+    return next((f"The source was not looked at: {why}" for why in told if why), "")
 
 
 def _looked_once(evidence: Evidence) -> str:

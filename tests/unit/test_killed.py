@@ -97,6 +97,14 @@ def test_a_drill_that_ended_by_itself_is_met(session: Session) -> None:
     assert found(session) == (Status.MET, "")
 
 
+def test_a_drill_whose_hypothesis_could_not_be_looked_at_says_why(session: Session) -> None:
+    for note in (STARTED, {"text": "", "unlooked": "The service wants a token."}, ENDED):
+        session.engine.ledger.append("event", data=note)
+    status, because = found(session)
+    assert status is Status.INCONCLUSIVE
+    assert because.endswith("the first 'take'. The source was not looked at: The service wants a token.")
+
+
 def cuts(session: Session) -> Iterator[int]:
     """The ledger's lengths after each of its entries."""
     length = 0

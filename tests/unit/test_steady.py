@@ -68,5 +68,7 @@ def test_a_service_that_refuses_the_token_has_no_steady_state(
     with pytest.raises(RefusedError, match=rf"refuses the token .* env:TOKEN \(status {status}\)"):
         steady.in_slo(session)
     assert not (tmp_path / "observations.jsonl").exists(), "nothing is observed of it"
+    (noted,) = session.engine.ledger.entries()
+    assert "env:TOKEN" in noted.data["unlooked"]
     probes(every=2)
     assert not steady.in_slo(session), "one that answers some takes the token, and is ill"
