@@ -21,22 +21,31 @@ from dr.meter.http import endpoint, request
 from dr.meter.probe import Prober, Settings
 
 SECONDS = 2.0
-"""How long the state is looked at: enough for a p95, short enough to be asked twice in every drill."""
+"""How long one look takes: enough for a p95, short enough to be asked twice in every drill."""
+PATIENCE = 20.0
+"""Seconds in which a source that is out of its objectives is looked at again: a moment in which a machine is busy, with
+what the drill has just made of it above all, is no state, and what lasts longer is one."""
 
 
 def in_slo(session: Session) -> bool:
-    """Probe the source's service for a moment and record what was seen, or why nothing was.
+    """Probe the source's service for a moment, again while it is out of its objectives, and record the last look, or why
+    there was none.
 
     Raises RefusedError where there is no service to ask, and where the target does not grant markers: each probe makes
     the source write a prediction for a synthetic patient. And where the service refuses the token that it is shown.
     """
+    clock, looks = session.context.clock, 0
+    until = clock.now().at + PATIENCE
     try:
-        observed = _observed(session)
+        while True:
+            observed, looks = _observed(session), looks + 1
+            if observed.in_slo or clock.now().at >= until or session.directory.halted():
+                break
     except DrError as error:  # Chaos Toolkit says it in its own log alone
         why = {"text": f"The source was not looked at: {error}", "unlooked": str(error)}
         session.engine.ledger.append("event", data=why)
         raise
-    session.directory.observe([Observation("steady", "source", asdict(observed))], session.context.clock.now().at)
+    session.directory.observe([Observation("steady", "source", {**asdict(observed), "looks": looks})], clock.now().at)
     return observed.in_slo
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from dr.app import steady
 from dr.app.session import Session
 from dr.domain.errors import RefusedError
-from dr.domain.model import Plan, Purpose, Request, RunIdentity
-from dr.judge.steady import look
+from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity
+from dr.judge.steady import Look, look
 from dr.judge.windows import Slo
 from tests.integration.meters import context
+from tests.unit.rds_support import NOW, VirtualClock
 from tests.unit.recovery import TIMEOUT, samples
 
 BAD = {"status": 0, "error": "refused"}
@@ -44,6 +46,28 @@ def test_a_look_is_out_of_the_objectives_by_what_was_seen_and_broken_by_what_is_
     assert seen.probes == 100
 
 
+@pytest.mark.parametrize(
+    ("bad_for", "halted", "in_slo", "looks"),
+    [(0, "", True, 1), (3, "", True, 4), (99, "", False, 10), (99, "x", False, 1)],
+)
+def test_a_busy_moment_is_no_state_and_what_lasts_is_one(
+    monkeypatch: pytest.MonkeyPatch, bad_for: int, halted: str, in_slo: bool, looks: int
+) -> None:
+    """So many looks, of two seconds each, see a source that is far too slow."""
+    clock, seen = VirtualClock(), list[Observation]()
+
+    def observed(_: Session) -> Look:
+        bad = (clock.now().at - NOW) / steady.SECONDS < bad_for
+        clock.sleep(steady.SECONDS)
+        return Look(1.5 if bad else 0.1, 0, 100, not bad, bad)
+
+    monkeypatch.setattr(steady, "_observed", observed)
+    directory = SimpleNamespace(observe=lambda found, _: seen.extend(found), halted=lambda: halted)
+    session: Any = SimpleNamespace(context=SimpleNamespace(clock=clock), directory=directory)
+    assert steady.in_slo(session) is in_slo
+    assert [(one.value["in_slo"], one.value["looks"]) for one in seen] == [(in_slo, looks)]
+
+
 def test_what_is_not_demanded_is_not_broken() -> None:
     slow = samples(100, change=lambda _: {"seconds": 1.5}).samples
     failing = samples(100, change=lambda _: BAD).samples
@@ -71,4 +95,5 @@ def test_a_service_that_refuses_the_token_has_no_steady_state(
     (noted,) = session.engine.ledger.entries()
     assert "env:TOKEN" in noted.data["unlooked"]
     probes(every=2)
+    monkeypatch.setattr(steady, "PATIENCE", 0.0)
     assert not steady.in_slo(session), "one that answers some takes the token, and is ill"
