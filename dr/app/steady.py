@@ -28,8 +28,9 @@ what the drill has just made of it above all, is no state, and what lasts longer
 
 
 def in_slo(session: Session) -> bool:
-    """Probe the source's service for a moment, again while it is out of its objectives, and record the last look, or why
-    there was none.
+    """Probe the source's service for a moment, again while it is out of its objectives, and record the last look.
+
+    Where it could not be looked at, why is recorded instead.
 
     Raises RefusedError where there is no service to ask, and where the target does not grant markers: each probe makes
     the source write a prediction for a synthetic patient. And where the service refuses the token that it is shown.
