@@ -96,27 +96,9 @@ class Instances:
     def patiently(self, step: Callable[[], T]) -> T:
         """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice.
 
-        A refusal after such a failure is a ProviderError: what was asked for before may have been accepted, and only
-        its answer was lost.
+        Raises as ``persistently``.
         """
-        failed = False
-
-        def attempt() -> T:
-            nonlocal failed
-            try:
-                return step()
-            except ProviderError:
-                failed = True
-                raise
-            except HaltedError as halted:
-                halted.begun = halted.begun or failed
-                raise
-            except RefusedError as error:
-                if not failed:
-                    raise
-                raise ProviderError(str(error.args[0]), error.hint) from None
-
-        return persistently(self._context.clock, lambda error: PATIENCE_SECONDS if error.transient else 0.0, attempt)
+        return persistently(self._context.clock, lambda error: PATIENCE_SECONDS if error.transient else 0.0, step)
 
     def now(self) -> float:
         return self._context.clock.now().at

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from dr.domain.errors import ProviderError
+from dr.domain.errors import HaltedError, ProviderError, RefusedError
 from dr.host.hearing import heed, pause
 from dr.ports import Clock
 
@@ -89,14 +89,23 @@ def _awaited(
 def persistently(clock: Clock, patience: Callable[[ProviderError], float], step: Callable[[], T]) -> T:
     """What ``step`` returns, repeated after growing pauses for as long, in seconds, as ``patience`` has with its error.
 
-    Raises the last error of ``step``; HaltedError as ``within``.
+    Raises the last error of ``step``; HaltedError as ``within``. A refusal of what was asked for again is a
+    ProviderError that may pass: what was asked for before may have been accepted, and only its answer was lost.
     """
-    began, wait = clock.now().mono_ns, FIRST_PAUSE
+    began, wait, failed = clock.now().mono_ns, FIRST_PAUSE, False
     while True:
         try:
             return step()
         except ProviderError as error:
             if (clock.now().mono_ns - began) / 1e9 + wait > patience(error):
                 raise
+            failed = True
+        except HaltedError as halted:
+            halted.begun = halted.begun or failed
+            raise
+        except RefusedError as error:
+            if not failed:
+                raise
+            raise ProviderError(str(error.args[0]), error.hint, transient=True) from None
         pause(clock, wait)
         wait = min(2 * wait, LONGEST_PAUSE)

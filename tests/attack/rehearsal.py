@@ -475,8 +475,12 @@ class Theatre:
 
     def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:
         """From the next request on, ``attack`` acts on those from number ``at`` up to ``until``."""
-        self.wiretap = _Stage.wiretap = Wiretap(attack, at, until, kill_at)
-        return self.wiretap
+        return self.put(Wiretap(attack, at, until, kill_at))
+
+    def put(self, wiretap: Wiretap) -> Wiretap:
+        """From the next request on, ``wiretap`` is on the wire."""
+        self.wiretap = _Stage.wiretap = wiretap
+        return wiretap
 
     def _drivers(self, context: Context, _verbs: Collection[str] = ()) -> Mapping[str, Provider]:
         play = Play(self.clock, context.run)

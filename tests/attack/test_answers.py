@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from dr.domain.errors import DrError
 from dr.domain.model import Status
-from tests.attack.answers import ATTACKS, Attack
+from tests.attack.answers import ATTACKS, NOT_FOUND, Answer, Attack, Break
 from tests.attack.figures import FIGURES
-from tests.attack.rehearsal import Theatre
+from tests.attack.rehearsal import Cloud, Theatre, Wiretap
 
 DRILL = "rds-snapshot-restore"
 LASTING = 12
@@ -92,3 +95,48 @@ def test_a_bad_answer_makes_no_verdict_false_and_leaves_nothing(
     for at in places[::LASTING_EACH]:
         course.lasting(at)
     assert not course.wrong, "\n".join(course.wrong)
+
+
+class Twofold(Wiretap):
+    """The first request for a restoration is done and its answer lost, the second is refused; what is made is unknown
+    to RDS for a minute."""
+
+    made: float | None = None
+    asked_for = 0
+
+    def pass_on(self, cloud: Cloud, request: AWSPreparedRequest) -> Answer | Break:
+        said = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
+        if "Action=RestoreDBInstance" in said:
+            self.asked_for += 1
+            if self.asked_for > 1:
+                return _told("InstanceQuotaExceeded", 400)
+            super().pass_on(cloud, request)
+            self.made = cloud.clock.at
+            return Break.RESET
+        late = self.made is not None and cloud.clock.at < self.made + 60.0
+        if late and "Identifier=readmission-db-restored-" in said:
+            return _told("DBInstanceNotFound", 404)
+        true = super().pass_on(cloud, request)
+        if not late or "Action=DescribeDBInstances" not in said or not isinstance(true, Answer):
+            return true
+        for row in re.findall(rb"<DBInstance>.*?</DBInstance>", true.body, re.DOTALL):
+            if b"-restored-" in row:
+                true = replace(true, body=true.body.replace(row, b""))
+        return true
+
+
+def _told(code: str, status: int) -> Answer:
+    return Answer(status, {"Content-Type": "text/xml"}, NOT_FOUND.format(code=code, message="Injected.").encode())
+
+
+def test_a_refusal_of_what_an_earlier_request_has_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre(tmp_path, monkeypatch)
+    theatre.put(tap := Twofold())
+    outcome = theatre.rehearse(DRILL)
+    FIGURES.tried["bad answers"] += 1
+    FIGURES.verdicts[outcome.verdict.status] += 1
+    assert tap.asked_for > 1
+    assert theatre.orphans() == []
+    assert outcome.verdict.status is Status.INCONCLUSIVE

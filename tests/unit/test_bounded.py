@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
 
-from dr.domain.errors import HaltedError, OddAnswerError, ProviderError, RefusedError
+from dr.domain.errors import DrError, HaltedError, OddAnswerError, ProviderError, RefusedError
 from dr.evidence.clock import SystemClock
 from dr.host.bounded import SLICE, given_up, persistently, within
 from dr.host.hearing import heed, heeding, pause
@@ -122,3 +122,28 @@ def test_what_is_not_worth_repeating_is_not() -> None:
     with pytest.raises(ProviderError):
         persistently(clock, lambda _: 0.0, lambda: (_ for _ in ()).throw(ProviderError("lost")))
     assert clock.slept == []
+
+
+def failing(*errors: DrError) -> Callable[[], None]:
+    told = iter(errors)
+
+    def step() -> None:
+        raise next(told)
+
+    return step
+
+
+def test_a_refusal_after_a_lost_answer_says_nothing_of_what_was_asked_for_before() -> None:
+    refusal = RefusedError("The quota is used up.", "Ask for more.")
+    with pytest.raises(ProviderError, match=r"The quota is used up\. Ask for more\."):
+        persistently(VirtualClock(), lambda _: 60.0, failing(ProviderError("lost"), refusal))
+    with pytest.raises(RefusedError):
+        persistently(VirtualClock(), lambda _: 60.0, failing(refusal))
+
+
+def test_a_halt_after_a_lost_answer_has_begun_whatever_the_step_knows_of_itself() -> None:
+    halted = HaltedError("The run was stopped.")
+    halted.begun = False
+    with pytest.raises(HaltedError) as caught:
+        persistently(VirtualClock(), lambda _: 60.0, failing(ProviderError("lost"), halted))
+    assert caught.value.begun
