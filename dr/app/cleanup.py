@@ -24,7 +24,10 @@ from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.wiring import drivers, restorer
 
-MEND = "Put it back from a copy, or move the run's directory away once nothing is left of it at the provider."
+MEND = (
+    "Make it readable, or put it back from a copy. Where neither can be done, move {path} away:"
+    " 'dr cleanup {run} --target NAME' then removes by the run's tag what it left at the provider."
+)
 
 
 def unsealed(target: str | None = None) -> list[RunDirectory]:
@@ -35,7 +38,11 @@ def unsealed(target: str | None = None) -> list[RunDirectory]:
 
 def unreadable() -> tuple[str, ...]:
     """A sentence for each unfinished run that is left out, on whichever target, since its evidence cannot be read."""
-    return tuple(f"Run {run} is left out: {why} {MEND}" for run, why in unfinished(home()).unreadable.items())
+    place = home() / "runs"
+    return tuple(
+        f"Run {run} is left out: {why} {MEND.format(path=place / run, run=run)}"
+        for run, why in unfinished(home()).unreadable.items()
+    )
 
 
 def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:

@@ -23,8 +23,11 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
     for problem in evidence.problems:
         click.echo(f"dr: {problem}.", err=True)
     recorded = directory.verdict_document() or {}
-    if recorded.get("verdict") != str(verdict.status):
-        click.echo(f"dr: the run was given {recorded.get('verdict')}, its evidence says {verdict.status}.", err=True)
+    given = recorded.get("verdict")
+    if given is None:
+        click.echo("dr: the run has no verdict of its own yet that this one could be compared with.", err=True)
+    elif given != str(verdict.status):
+        click.echo(f"dr: the run was given {given}, its evidence says {verdict.status}.", err=True)
     ctx.exit(exit_code(verdict))
 
 

@@ -62,10 +62,12 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             continue
         click.echo(f"{directory.id}: {outcome.verdict.status}. {_left(outcome)}")
         codes.add(5 if outcome.leftovers else 0)
+    blind = 0
     if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
-        codes.add(_orphans(settings, target, progress))
+        blind = _orphans(settings, target, progress)
+        codes.add(blind)
     if not chosen:
-        which = "Of the runs that can be read, nothing" if lost else "Nothing"
+        which = "Of the runs that can be read, nothing" if lost else "Of the runs here, nothing" if blind else "Nothing"
         click.echo(f"{which} was left unfinished{'' if everything else f' on {target}'}.")
     ctx.exit(worst(codes))
 

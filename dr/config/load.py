@@ -63,7 +63,7 @@ def find_target(settings: Settings, name: str) -> Target:
         return settings.targets[name]
     if name == LAB:
         if _published():
-            return read_yaml(lab_target_file(), Target, UsageError)
+            return read_yaml(lab_target_file(), Target, UsageError, "Mend it, or take the lab down and up again.")
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
     known = ", ".join(sorted({*settings.targets, LAB}))
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -37,10 +38,17 @@ def check_entered(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise UsageError(f"DR_HOME is {path}, which is a file.", "Name a directory, or unset it.")
     if not os.access(path, os.R_OK | os.X_OK):
-        raise RefusedError(
-            f"DR_HOME, {path}, cannot be read and entered by this user.",
-            f"Run 'chmod u+rwx' on it as its owner, or {MEND}",
-        )
+        its = f"Run dr as {_owner(found.st_uid)}, whose it is"
+        what = "Run 'chmod u+rwx' on it" if found.st_uid == os.geteuid() else its
+        raise RefusedError(f"DR_HOME, {path}, cannot be read and entered by this user.", f"{what}, or {MEND}")
+
+
+def _owner(uid: int) -> str:
+    """A user's name, or number where it has none here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the user {uid}"
 
 
 def let_through(path: Path) -> None:

@@ -461,17 +461,19 @@ def _replicas_anew(evidence: Evidence, restored: Restored) -> tuple[str, ...]:
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:
-    made = [
-        Difference(
-            str(item.get("name", "")),
-            _setting(item.get("source")),
-            _setting(item.get("restored")),
-            bool(item.get("expected")),
-            str(item.get("because", "")),
-        )
-        for item in rows(evidence, "configuration")
-    ]
+    made = []
+    for item in rows(evidence, "configuration"):
+        there, here = item.get("source"), item.get("restored")
+        if isinstance(there, Mapping) and isinstance(here, Mapping):  # of fifty tags, those that differ
+            there, here = _beyond(there, here), _beyond(here, there)
+        expected, because = bool(item.get("expected")), str(item.get("because", ""))
+        made.append(Difference(str(item.get("name", "")), _setting(there), _setting(here), expected, because))
     return tuple(sorted(made, key=lambda difference: difference.expected))
+
+
+def _beyond(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``one`` has and ``other`` has not, or has otherwise."""
+    return {key: value for key, value in one.items() if key not in other or other[key] != value}
 
 
 def _setting(value: object) -> str:

@@ -134,6 +134,20 @@ def test_an_unfinished_run_that_cannot_be_read_is_named_once_and_stops_no_comman
         assert "No run is under way" not in out
 
 
+def test_what_to_do_about_an_unreadable_run_can_be_done(home: Path) -> None:
+    DAMAGE["half"](written(home, BAD).path / "run.json")
+    _, _, err = dr("cleanup")
+    assert f"move {home / 'runs' / BAD} away: 'dr cleanup {BAD} --target NAME' then" in err
+
+
+def test_a_run_without_a_verdict_is_compared_with_none(home: Path) -> None:
+    (written(home, BAD).path / "verdict.json").unlink()
+    code, _, err = dr("verify", BAD)
+    assert code == 4
+    assert "None" not in err
+    assert "the run has no verdict of its own yet" in err
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("command", ["verify", "report", "adopt", "cleanup", "abort"])
 def test_a_run_that_is_named_and_cannot_be_read_is_an_evidence_error(command: str, damage: str, home: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import dr
-from dr.config.place import make_ready
+from dr.config.place import check_entered, make_ready
 from dr.domain.errors import RefusedError
 
 OVERRULING = (1, 2)
@@ -137,6 +137,33 @@ def test_every_command_says_that_it_cannot_use_dr_home(harm: Callable[[Path], No
         assert "DR_HOME" in err + error, words
         assert "Nothing was left" not in out, words
         assert "No run is under way" not in out, words
+
+
+@pytest.mark.parametrize(
+    ("owner", "remedy"),
+    [(os.geteuid(), "Run 'chmod u+rwx' on it"), (4_000_001, "Run dr as the user 4000001, whose it is")],
+)
+def test_whoever_may_not_enter_dr_home_is_told_what_its_owner_can_do(
+    owner: int, remedy: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mode that is changed lets nobody in but the owner."""
+    found = list(home.stat())
+    found[stat.ST_UID] = owner
+    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result(found))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(RefusedError) as refused:
+        check_entered(home)
+    assert str(refused.value).endswith(f"{remedy}, or set DR_HOME to another place.")
+
+
+def test_what_could_not_be_asked_for_is_never_nothing(home: Path) -> None:
+    (home / "lab").mkdir(exist_ok=True)
+    (home / "lab" / "target.yaml").write_text("no: [target")
+    shutil.rmtree(home / "runs")
+    ((_, code, out, err, _),) = every((("cleanup", "--all"),), home)
+    assert code == 2
+    assert "were not looked for on lab" in err
+    assert out == "Of the runs here, nothing was left unfinished.\n"
 
 
 @pytest.mark.parametrize("harm", UNLISTED)

@@ -165,6 +165,15 @@ def test_text_says_settings_as_people_write_them() -> None:
     assert "Differs   Tags env=prod, team=ml -> unset; Groups sg-1, sg-2 -> off" in said
 
 
+def test_of_many_tags_those_that_differ_are_told() -> None:
+    source = {"env": "prod", **{f"cost:{n}": "v" for n in range(46)}}
+    restored = {**source, "cost:1": "w"}
+    del restored["env"]
+    tags = [{"name": "Tags", "source": source, "restored": restored, "expected": True, "because": ""}]
+    said = text(replace(drill(), observations=(Observation("configuration", "restored", tags),)), verdict())
+    assert "Differs   Tags env=prod, cost:1=v -> cost:1=w\n" in said
+
+
 def test_a_source_with_read_replicas_has_them_made_anew_at_cut_over() -> None:
     of = on_call()
     lacking = {"name": "ReadReplicas", "source": ["one", "two"], "restored": None, "expected": True, "because": "none"}
