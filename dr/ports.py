@@ -53,7 +53,13 @@ class Provider(Protocol):
 
 
 class Restorer(Provider, Protocol):
-    """A provider of restorations: what happens to one after its run."""
+    """A provider of restorations: what happens to one after its run.
+
+    ``late``: seconds that what it accepted to make may not be listed yet.
+    """
+
+    @property
+    def late(self) -> float: ...
 
     def adopt(self, identifier: str, run: str) -> None:
         """Take the run's tags off. Raises RefusedError where the restoration is not of ``run``."""

@@ -11,12 +11,27 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
 from dr.domain.names import same
 from dr.engine.plan import restores_the_latest
+from dr.evidence.ledger import State
 from dr.report.words import duration, moment
 
 
 def made(run: str, facts: Facts) -> list[Resource]:
     """What of ``run`` is at the provider."""
     return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
+
+
+def asked_for(plan: Plan, state: State) -> dict[str, float]:
+    """The restorations that a provider may have been asked for and are not undone: not those that were surely refused.
+    Each with the wall time of its newest intent."""
+    calls = [call for call in plan.calls if call.restoration and call.id in state.intended]
+    return {name: state.intended[call.id] for call in calls if call.id not in state.refused for name in call.makes}
+
+
+def asked_since(since: float, plan: Plan, state: State) -> bool:
+    """Whether a restoration that has not taken effect was asked for after ``since``, and so may not be listed yet. To
+    ask for the same once more makes no second one; a new run would."""
+    done = {name for call in plan.calls if call.id in state.effects for name in call.makes}
+    return any(at > since for name, at in asked_for(plan, state).items() if name not in done)
 
 
 def began(run: str) -> float:

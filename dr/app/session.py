@@ -96,10 +96,7 @@ class Session:
 
     def restorations(self) -> tuple[str, ...]:
         """What the run made, or may have made when it was killed, and has not undone."""
-        state = self.engine.ledger.state()
-        return tuple(
-            name for call in self.plan.calls if call.restoration and call.id in state.began for name in call.makes
-        )
+        return tuple(earlier.asked_for(self.plan, self.engine.ledger.state()))
 
     def done(self) -> bool:
         """Whether every call has had its effect, undone since or not."""
@@ -217,9 +214,11 @@ def _goes_on(here: Prepared) -> bool:
     """
     if here.over:
         return False
-    run = here.session.directory.id
+    session, run = here.session, here.session.directory.id
     earlier.check_alive(run, here.facts, here=True)
-    return bool(earlier.made(run, here.facts)) or _under_way(here.session)
+    since = session.context.clock.now().at - session.restorer.late
+    came = earlier.made(run, here.facts) or earlier.asked_since(since, session.plan, session.engine.ledger.state())
+    return bool(came) or _under_way(session)
 
 
 def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:

@@ -27,6 +27,7 @@ from dr.drivers.rds_points import iso
 from dr.drivers.rds_states import State
 from dr.drivers.rds_takeover import Takeover
 from dr.evidence import profiles
+from dr.host.bounded import persistently
 
 IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
@@ -75,6 +76,10 @@ class RdsProvider:
                 "Use credentials of the target's account, or name another --target.",
             )
         self._confirmed = now
+
+    @property
+    def late(self) -> float:
+        return rds_restore.UNLISTED_SECONDS
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
@@ -210,13 +215,18 @@ class RdsProvider:
         return {**_begun(args, covers, str(args["point_id"])), "asked_at": asked_at, "resolution": 1.0 + moved}
 
     def _made_before(self, identifier: str) -> Resource:
-        """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's."""
-        found = self._at.describe(identifier)
-        if found is None:
-            raise ProviderError(
-                f"RDS says that {identifier} exists, and does not list it.", "Repeat the command.", transient=True
-            )
-        return found
+        """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's.
+        One that was just accepted is waited for until it is listed."""
+
+        def listed() -> Resource:
+            found = self._at.describe(identifier)
+            if found is None:
+                raise ProviderError(
+                    f"RDS says that {identifier} exists, and does not list it.", "Repeat the command.", transient=True
+                )
+            return found
+
+        return persistently(self._context.clock, lambda error: self.late if error.transient else 0.0, listed)
 
     def _take_over(self, found: Resource, args: Mapping[str, Any]) -> dict[str, Any]:
         """Continue what an earlier attempt made. What it took as its recovery point stands in its tags."""

@@ -10,11 +10,12 @@ from typing import Any
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Settings, Target
 from dr.domain.errors import DrError, UnreachableError
-from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity, Stamp
+from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity
 from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds_errors import from_code
 from dr.drivers.rds_look import resource
 from dr.drivers.rds_settings import tags
+from tests import virtual
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -22,17 +23,11 @@ NOW = 1_760_000_000.0
 SOURCE = "readmission-db"
 
 
-class VirtualClock:
+class VirtualClock(virtual.VirtualClock):
+    """At the time of these tests."""
+
     def __init__(self, at: float = NOW) -> None:
-        self.at = at
-        self.slept: list[float] = []
-
-    def now(self) -> Stamp:
-        return Stamp(self.at, int(self.at * 1e9), "boot")
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.at += seconds
+        super().__init__(at)
 
 
 def description(name: str = SOURCE, **changes: Any) -> dict[str, Any]:
@@ -170,6 +165,8 @@ class FakeRds:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.listings: dict[str, list[dict[str, Any]]] = {}
         self.creates_as = "creating"
+        self.late: set[str] = set()
+        """What was made and is not listed yet."""
         self.lags: dict[str, float] = {}
         """CloudWatch's ReplicaLag, by instance."""
 
@@ -211,7 +208,7 @@ class FakeRds:
     ) -> tuple[dict[str, Any], ...]:
         if key == "DBInstances":
             self._strike(operation)
-            return tuple(copy.deepcopy(list(self.rows.values())))
+            return tuple(copy.deepcopy([row for name, row in self.rows.items() if name not in self.late]))
         self.calls.append((operation, dict(parameters)))
         if self._strike(operation, absent) is None:
             return ()
@@ -241,7 +238,7 @@ class FakeRds:
             return self._replicate(name, parameters)
         if operation in ("AddTagsToResource", "RemoveTagsFromResource"):
             return self._retag(operation, parameters)
-        if name not in self.rows:
+        if name not in self.rows or name in self.late:
             return "DBInstanceNotFound"
         if operation == "DescribeDBInstances":
             return {"DBInstances": [self.rows[name]]}

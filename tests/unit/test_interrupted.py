@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from dr.app.adopt import adopt
+from dr.app.ending import finish
 from dr.app.outcome import Outcome
 from dr.app.restore import asked, resumed, run
 from dr.app.session import Session, accept, prepare
 from dr.cli import cli, common
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call
+from dr.drivers.rds_restore import UNLISTED_SECONDS
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory
 from tests.unit.machines import SETTINGS, Machines, tell, wanted
@@ -195,3 +197,38 @@ def test_aborting_a_restore_that_was_killed_says_how_it_goes_on(machines: Machin
     said = CliRunner().invoke(cli, ["abort", directory.id], catch_exceptions=False).output
     assert f"'dr restore --resume {directory.id}' goes on" in said
     assert f"'dr cleanup {directory.id}' finishes it, and leaves what it made" in said
+
+
+# -- interrupted, and the same command typed again
+
+
+def test_the_same_command_waits_for_what_it_asked_for_and_makes_no_second_one(machines: Machines) -> None:
+    directory = killed(machines)
+    copy = copy_of(machines)
+    machines.fake.rows[copy]["DBInstanceStatus"] = "available"
+    machines.fake.late, listed = {copy}, machines.clock.at + 150.0
+    machines.clock.on_sleep = lambda: machines.fake.late.clear() if machines.clock.at > listed else None
+    goes_on = prepare(SETTINGS, wanted(), asked(wanted()), tell)
+    assert goes_on.session.directory.id == directory.id
+    outcome = run(accept(goes_on, Consent(SOURCE)))
+    assert outcome.verdict.restored is not None
+    assert outcome.verdict.restored.identifier == copy
+    assert copy_of(machines) == copy, "the only one"
+
+
+def test_what_would_be_listed_by_now_is_planned_anew(machines: Machines) -> None:
+    directory = killed(machines, accepted=False)
+    machines.clock.sleep(UNLISTED_SECONDS + 1.0)
+    assert prepare(SETTINGS, wanted(), asked(wanted()), tell).session.directory.id != directory.id
+
+
+def test_what_was_surely_refused_is_not_said_to_come(machines: Machines) -> None:
+    directory = killed(machines, accepted=False)
+    ledger = directory.ledger(machines.clock)
+    ledger.append("failed", "restore", {"because": "The quota is used up.", "error": "RefusedError"})
+    assert finish(resumed(SETTINGS, "prod", directory.id, None, tell).session).saw == (
+        "RDS was asked to make nothing; the same command begins anew."
+    )
+    with pytest.raises(RefusedError, match="has no restoration to adopt"):
+        adopt(SETTINGS, directory.id, "whatever")
+    assert prepare(SETTINGS, wanted(), asked(wanted()), tell).session.directory.id != directory.id
