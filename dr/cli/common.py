@@ -218,7 +218,8 @@ def tell_so_far(session: Session, verb: Verb) -> None:
         made = session.engine.ledger.state().effects.get(RESTORE)
         restored = None if made is None else restored_by(made, session.plan)
         if restored is not None:
-            told = f"{restored.identifier} answers, and is not examined yet: {_psql(session, restored)}"
+            yet = ", and is not examined yet" if verb.name == "examine" else ""
+            told = f"{restored.identifier} answers{yet}: {_psql(session, restored)}"
             click.echo(f"dr: {told}", err=True)
     elif verb is session.plan.request.verbs[-1]:
         demanded = {demand.objective for demand in session.plan.demands}

@@ -8,6 +8,7 @@ its observation, and does not keep the others from being examined.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,27 +41,33 @@ _FOREIGN_KEYS = f"""
      order by 2, 1
 """  # noqa: S608 - put together from this module's own constants
 
-_MODEL_VERSIONS = f"""
-    select n.nspname, n.nspname = any (p.path) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      left join pg_roles r on r.rolname = %(login)s
-      cross join lateral (select string_to_array(replace(coalesce(
+_SEARCH_PATH = """
+    select coalesce(
             (select substr(o.setting, length('search_path=') + 1)
                from pg_db_role_setting s cross join unnest(s.setconfig) as o(setting)
               where o.setting like 'search\\_path=%%' and s.setrole in (0, r.oid)
                 and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
               order by s.setrole <> 0 desc, s.setdatabase <> 0 desc limit 1),
             (select case when g.source like '%%user' or g.source = 'client' then g.boot_val else g.reset_val end
-               from pg_settings g where g.name = 'search_path')), '"', ''), ', ') as path) as written
-      cross join lateral (select array_replace(written.path, '$user', %(login)s) as path) as p
+               from pg_settings g where g.name = 'search_path'))
+      from (select (select oid from pg_roles where rolname = %(login)s) as oid) as r
+"""
+"""``login``'s: that of the role in this database, of the role, of the database, of the server, the first there is."""
+
+_NAMES = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
+
+_MODEL_VERSIONS = f"""
+    select n.nspname, n.nspname = any (%(path)s) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      left join pg_roles r on r.rolname = %(login)s
      where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v', 'm', 'f') and {_OTHERS}
-       and (n.nspname = any (p.path) or 3 = (
+       and (n.nspname = any (%(path)s) or 3 = (
             select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
                and a.attname in ('model_version', 'active', 'performance_metrics')))
-     order by 2 desc, array_position(p.path, n.nspname::text), 1
+     order by 2 desc, array_position(%(path)s, n.nspname::text), 1
 """  # noqa: S608
-"""Every schema with a model_versions, and whether ``login`` finds it there by its search_path: that of the role in this
-database, of the role, of the database, of the server, the first that is set. What it finds first comes first."""
+"""Every schema with a model_versions, and whether ``login`` finds it there by its search ``path``. What it finds first
+comes first."""
 
 _INDEXES = f"""
     select i.indexrelid::oid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready
@@ -185,7 +192,9 @@ def active_model(connection: Connection, artifacts: str, login: str) -> dict[str
     one. {active, version, digest, artifact_digest}, or {active: None, because}.
     """
     with translated("looking for model_versions"):
-        places = connection.execute(_MODEL_VERSIONS, {"login": login}).fetchall()
+        written = connection.execute(_SEARCH_PATH, {"login": login}).fetchone()
+        path = searched(written[0] if written else "", login)
+        places = connection.execute(_MODEL_VERSIONS, {"login": login, "path": path}).fetchall()
     if not places:
         return {"active": None, "because": "there is no table model_versions"}
     if len(places) > 1 and not places[0][1]:
@@ -204,6 +213,13 @@ def active_model(connection: Connection, artifacts: str, login: str) -> dict[str
         return {"active": len(rows), "version": None, "digest": None, "artifact_digest": None}
     version, digest, artifact = rows[0]
     return {"active": 1, "version": version, "digest": digest, **_artifact(artifacts, artifact)}
+
+
+def searched(written: str, login: str) -> list[str]:
+    """The schemas that a search_path names, as PostgreSQL reads it: blanks or none between, unquoted names in lower
+    case, and for $user the role. A parameter group's stands as somebody typed it."""
+    names = (quoted.replace('""', '"') or plain.lower() for quoted, plain in _NAMES.findall(written))
+    return [login if name == "$user" else name for name in names if name]
 
 
 def _artifact(directory: str, name: str | None) -> dict[str, Any]:

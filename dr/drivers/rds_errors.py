@@ -107,6 +107,7 @@ _ROWS = {
 _NAMED = (
     # what a message of InvalidParameterCombination or InvalidParameterValue names, and what is to be done about it
     (("different vpc", "same vpc", "security group"), "Subnet group and security groups share one VPC: correct either"),
+    (("invalid availability zone",), "Ask for an AvailabilityZone that the subnet group covers, or for none"),
     (("availability zone", "multi-az"), "Ask for either a zone or MultiAZ=false"),
     (
         ("throughput", "iops"),

@@ -190,6 +190,7 @@ def archived(models: psycopg.Connection) -> Iterator[psycopg.Connection]:
         f"alter role server in database {DATABASE} set search_path = app; alter role server set search_path = aaa",
         f"alter database {DATABASE} set search_path = app",
         "alter role server set search_path = aaa, app; revoke usage on schema aaa from server",
+        'alter role server set search_path = "no, app", app, aaa',
     ],
 )
 def test_the_model_is_looked_for_where_the_service_finds_it(

@@ -184,3 +184,20 @@ def test_what_was_halted_lets_go_of_its_transaction_before_anything_is_undone(st
         Call("undo", "undo", "unwind", "postgres", "drop-victims", effect=Effect.CHANGES), {"run": "r"}
     )
     assert not source.open
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ('"$user", public', ["api", "public"]),
+        ('"$user",public', ["api", "public"]),
+        ("app,archive, public", ["app", "archive", "public"]),
+        (" App ,\tarchive", ["app", "archive"]),
+        ('"My, x", "a""b",Public', ["My, x", 'a"b', "public"]),
+        ('""', []),
+        ("", []),
+    ],
+)
+def test_a_search_path_is_read_as_postgresql_reads_it(written: str, names: list[str]) -> None:
+    """As a parameter group has it, without the blanks that PostgreSQL puts between what ALTER ROLE was given."""
+    assert examine.searched(written, "api") == names

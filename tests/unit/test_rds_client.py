@@ -173,6 +173,7 @@ def test_every_error_that_botocore_lists_for_a_restore_is_a_precondition_with_a_
     ("message", "remedy"),
     [
         ("The DB instance and EC2 security group are in different VPCs.", "share one VPC"),
+        ("Invalid availability zone: eu-central-1z", "AvailabilityZone that the subnet group covers"),
         ("Requesting a specific availability zone is not valid for Multi-AZ instances.", "MultiAZ=false"),
         ("You can't specify IOPS or storage throughput for engine postgres and a storage size less than 400.", "Iops"),
         ("You must specify a value for IOPS when the storage type is io1.", "Iops"),

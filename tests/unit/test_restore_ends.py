@@ -42,7 +42,12 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     return Machines(tmp_path, monkeypatch)
 
 
-def begun(machines: Machines, monkeypatch: pytest.MonkeyPatch, fails: Mapping[str, Exception] | None = None) -> Session:
+def begun(
+    machines: Machines,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Mapping[str, Exception] | None = None,
+    verbs: tuple[Verb, ...] = VERBS,
+) -> Session:
     """A restore on call whose parts ``fails`` break: a verb's name to what it raises."""
     drivers = machines._drivers
 
@@ -52,7 +57,7 @@ def begun(machines: Machines, monkeypatch: pytest.MonkeyPatch, fails: Mapping[st
     monkeypatch.setenv("DR_SECRET", "secret")
     monkeypatch.setattr("dr.wiring.drivers", broken)
     asked = dict.fromkeys(("exposure", "data", "latency"), "restored")
-    prepared = prepare(SETTINGS, Request("prod", VERBS, Purpose.RESTORE), asked, tell)
+    prepared = prepare(SETTINGS, Request("prod", verbs, Purpose.RESTORE), asked, tell)
     return accept(prepared, Consent(SOURCE))
 
 
@@ -101,6 +106,17 @@ def test_how_to_connect_is_told_before_the_copy_is_examined(
     assert reached(restoring) in told_at["examine"]
     assert "is not examined yet" in told_at["examine"]
     assert "Found so far: exposure met, data inconclusive, latency inconclusive." in told_at["configure"]
+
+
+def test_what_nobody_examines_is_not_said_to_be_examined_yet(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --no-verify."""
+    restoring = begun(machines, monkeypatch, verbs=(VERBS[0], VERBS[-1]))
+    run(restoring, before=lambda verb: common.tell_so_far(restoring, verb))
+    said = capsys.readouterr().err
+    assert f"answers: psql '{reached(restoring)}" in said
+    assert "examined" not in said
 
 
 def test_nothing_is_served_or_probed_any_more_while_rds_puts_the_last_settings_in(
