@@ -19,7 +19,8 @@ _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreate
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
 
 
-_ARNS = ("DBInstanceArn", "DBSnapshotArn", "DBInstanceAutomatedBackupsArn")
+_ARNS = ("DBInstanceAutomatedBackupsArn", "DBSnapshotArn", "DBInstanceArn")
+"""A thing's own comes first: a backup that was replicated from another region names its source there, too."""
 
 
 def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:

@@ -51,7 +51,6 @@ _LEAST_DEADLINE = 1_800.0
 _LONG_DEADLINE = 14_400.0
 """A first backup, and a new replica, copy the whole volume."""
 _NAME_LIMIT = 63
-_OF_A_COPY = "-replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,7 @@ def _promote_apart(name: str, target: Target, objective: float, facts: Facts, ru
     source = str(restore.args["identifier"])
     replica = _replica(
         "replicate",
-        f"{source[: _NAME_LIMIT - len(_OF_A_COPY)].rstrip('-')}{_OF_A_COPY}",
+        rds_restore.made_up(target.instance, "replica", run.id),
         source,
         restore.args["parameters"],
         restore.args["tags"],

@@ -169,7 +169,7 @@ def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> st
         )
     if not as_name and mine:
         return mine[0].identifier
-    identifier = as_name or _made_up(source, run.id)
+    identifier = as_name or made_up(source, "restored", run.id)
     for resource in facts.resources:
         if same(resource.identifier, identifier) and resource not in mine:
             raise RefusedError(
@@ -189,10 +189,10 @@ def bears(identifier: str, run: str) -> bool:
     return f"-{run_suffix(run)}-" in f"-{identifier.lower()}-"
 
 
-def _made_up(source: str, run: str) -> str:
-    suffix = run_suffix(run)
-    head = source[: _NAME_LIMIT - len("-restored-") - len(suffix)].rstrip("-")
-    return f"{head}-restored-{suffix}"
+def made_up(source: str, what: str, run: str) -> str:
+    """A name for ``what`` is made of ``source``, with the end of the run's; the source's gives way where it is long."""
+    end = f"-{what}-{run_suffix(run)}"
+    return source[: _NAME_LIMIT - len(end)].rstrip("-") + end
 
 
 def _valid(name: str) -> bool:

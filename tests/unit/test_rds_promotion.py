@@ -16,7 +16,7 @@ from dr.drivers.postgres_replicas import Standing
 from dr.drivers.rds import RdsProvider
 from dr.drivers.rds_instances import GONE_SECONDS
 from dr.drivers.rds_promotion import Answer, choose, lsn, propose
-from dr.drivers.rds_restore import LISTED_SECONDS
+from dr.drivers.rds_restore import LISTED_SECONDS, bears
 from dr.drivers.rds_takeover import ASK_AGAIN_SECONDS
 from dr.engine.guard import Consent, guard
 from dr.engine.references import fill
@@ -190,12 +190,12 @@ def test_on_call_the_real_replica_is_promoted_with_consent_by_identifier() -> No
 def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one() -> None:
     calls = planned(Verb("promote", {"copy": True}), run())
     restore, configure, replicate, ask, promote = calls
-    copy = restore.args["identifier"]
+    copy, made = restore.args["identifier"], f"{SOURCE}-replica-{run().id}"
     assert restore.args["parameters"]["BackupRetentionPeriod"] == 1, "RDS replicates only what it backs up"
     assert (configure.id, replicate.args["source"]) == ("configure", copy)
-    assert replicate.makes == promote.touches == (f"{copy}-replica",)
+    assert replicate.makes == promote.touches == (made,)
     assert replicate.touches == restore.makes == (copy,)
-    assert [place["identifier"] for place in ask.args["replicas"]] == [f"{copy}-replica"]
+    assert [place["identifier"] for place in ask.args["replicas"]] == [made]
     assert promote.phase == "disaster"
     assert {ONE, TWO, SOURCE}.isdisjoint(name for call in calls for name in (*call.touches, *call.makes))
     assert replicate.args["tags"]["dr:run"] == run().id
@@ -203,6 +203,16 @@ def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one(
     assert replicate.undo.touches == replicate.makes
     assert restore.undo is not None
     assert refusals(calls, a_target(), run()) == ()
+
+
+@pytest.mark.parametrize("length", [1, 27, 28, 33, 40, 63])
+def test_whatever_a_drill_makes_bears_its_runs_name_however_long_the_sources_is(length: int) -> None:
+    source = "readmission-production-eu-central-1-postgresql-fifteen-standby0"[:length].rstrip("-")
+    seen = facts(snapshot("night", NOW - 60.0, source=source), instances=(description(source),))
+    calls = propose("prod", a_target(instance=source), 60.0, Verb("promote", {"copy": True}), seen, run())
+    made = [name for call in calls for name in call.makes]
+    assert len({*made}) == 2
+    assert all(len(name) <= 63 and bears(name, run().id) for name in made)
 
 
 def test_a_drill_on_a_disposable_target_promotes_its_own_replica() -> None:

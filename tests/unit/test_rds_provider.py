@@ -8,7 +8,7 @@ import pytest
 
 from dr.app.cleanup import remove_orphans
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers import rds_look
 from dr.drivers.rds import SETTLED_SECONDS, RdsProvider
 from dr.drivers.rds_deletion import APART_SECONDS
@@ -573,5 +573,10 @@ def test_what_an_on_call_restore_made_never_expires(tmp_path: Path) -> None:
 def test_the_region_of_a_source_that_is_gone_is_that_of_its_snapshots() -> None:
     points = (snapshot("night", NOW - 1.0, DBSnapshotArn=f"arn:aws:rds:eu-west-3:{ACCOUNT}:snapshot:night"),)
     assert rds_look.region((), points) == "eu-west-3"
+    source = {"DBInstanceArn": f"arn:aws:rds:eu-central-1:{ACCOUNT}:db:gone"}
+    replicated = f"arn:aws:rds:eu-west-3:{ACCOUNT}:auto-backup:ab-1"
+    backup = {**source, "DBInstanceAutomatedBackupsArn": replicated}
+    elsewhere = RecoveryPoint("window", replicated, SOURCE, "retained", 1.0, attributes=backup)
+    assert rds_look.region((), (elsewhere,)) == "eu-west-3", "where the backup is, and not where its source was"
     assert rds_look.region((resource(description()),), points) == REGION
     assert rds_look.region((), ()) == ""
