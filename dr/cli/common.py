@@ -232,7 +232,7 @@ def _psql(session: Session, restored: Restored) -> str:
     from dr.report.summary import connect, unverified
 
     database = session.context.target.database
-    command = connect(restored, (*database.roles, database.harness)[0].user, database.ca)
+    command = connect(restored, database.first.user, database.ca)
     return f"{command} {unverified(database.ca)}".rstrip()
 
 

@@ -58,6 +58,11 @@ class DatabaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: str = ""
     """CA bundle for sslmode=verify-full; empty: the system's."""
 
+    @property
+    def first(self) -> Login:
+        """As whom a person connects: as the application does, where one of its roles is named."""
+        return (*self.roles, self.harness)[0]
+
 
 class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The prediction service: where the source's is, and how one is put on a restored database."""

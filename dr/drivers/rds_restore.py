@@ -362,6 +362,7 @@ def _restore(
             "source": target.instance,
             "database": target.database.name,
             "ca": target.database.ca,
+            "user": target.database.first.user,
             "kind": "snapshot" if snapshot else "time",
             "point_id": choice.point.identifier,
             "recovery_point": choice.covers,

@@ -184,7 +184,8 @@ def _judged(verdict: Verdict) -> str:
     if not verdict.findings:
         return "Nothing was asked of this run, so nothing is proven."
     if verdict.status is Status.MET:
-        return f"All {len(verdict.findings)} demands are met."
+        count = len(verdict.findings)
+        return "The one demand is met." if count == 1 else f"All {count} demands are met."
     incomplete = find(verdict, "completed")
     if incomplete is not None:
         return f"The run did not complete. {incomplete.because}"
@@ -402,8 +403,10 @@ def _killed(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _connect(evidence: Evidence, restored: Restored) -> str:
+    """As a role that logged in, or where none was tried, as the one that the run was told of."""
     known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
-    return connect(restored, known[0] if known else "", _ca(evidence))
+    planned = str((evidence.planned("restore") or {}).get("user") or "")
+    return connect(restored, known[0] if known else planned, _ca(evidence))
 
 
 def _ca(evidence: Evidence) -> str:

@@ -75,6 +75,19 @@ def unverified() -> Evidence:
     return replace(whole, entries=tuple(entry for entry in whole.entries if entry.call != "examine"))
 
 
+def test_a_copy_that_nobody_examined_is_connected_to_as_a_role_that_it_has() -> None:
+    """Without one psql would take the name of whoever pastes the command."""
+    whole = unverified()
+    calls = tuple(
+        replace(one, args={**one.args, "user": "app"}) if one.id == "restore" else one
+        for one in whole.record.plan.calls
+    )
+    record = replace(whole.record, plan=replace(whole.record.plan, calls=calls))
+    unread = tuple(one for one in whole.observations if one.what != "logins")
+    assert " user=app " in text(replace(whole, record=record, observations=unread), met())
+    assert " user=readmission_api " in text(replace(whole, record=record), met())
+
+
 def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
     said = text(unverified(), met())
     assert said.startswith("NOT VERIFIED  ")
