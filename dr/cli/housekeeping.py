@@ -35,16 +35,20 @@ def adopt(run: str, confirm: str) -> None:
 @common.target_option
 @click.pass_context
 def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) -> None:
-    """Unwind, judge and seal what was left. What dr restore made stays."""
+    """Unwind, judge and seal what was left, with --all on every target unless one is named. What dr restore made
+    stays."""
     from dr.app.cleanup import clean, unsealed
     from dr.app.outcome import worst
-    from dr.config.load import home, there
+    from dr.config.load import LAB, find_target, home, present
     from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
 
     settings = common.settings()
     common.make_ready()
     progress = common.Progress(settings.objectives.time_to_copy)
+    named = ctx.get_parameter_source("target") is not ParameterSource.DEFAULT
+    if run is None and named and target != LAB:  # which comes and goes
+        find_target(settings, target)
     try:
         chosen = unsealed(None if everything else target) if run is None else [find_run(home(), run)]
     except UsageError:
@@ -62,10 +66,9 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             continue
         click.echo(f"{directory.id}: {outcome.verdict.status}. {_left(outcome)}")
         codes.add(5 if outcome.leftovers else 0)
-    blind = 0
-    if everything and (ctx.get_parameter_source("target") is not ParameterSource.DEFAULT or there(settings, target)):
-        blind = _orphans(settings, target, progress)
-        codes.add(blind)
+    swept = () if not everything else (target,) if named else present(settings)
+    blind = {_orphans(settings, name, progress) for name in swept} - {0}
+    codes |= blind
     if not chosen:
         which = "Of the runs that can be read, nothing" if lost else "Of the runs here, nothing" if blind else "Nothing"
         click.echo(f"{which} was left unfinished{'' if everything else f' on {target}'}.")

@@ -74,6 +74,11 @@ def there(settings: Settings, name: str) -> bool:
     return name in settings.targets or (name == LAB and _published())
 
 
+def present(settings: Settings) -> tuple[str, ...]:
+    """Every target that there is at the moment."""
+    return tuple(name for name in dict.fromkeys((*settings.targets, LAB)) if there(settings, name))
+
+
 def _published() -> bool:
     """Whether a lab may have published its target: also where that cannot be seen, so that reading it says why."""
     try:

@@ -15,7 +15,7 @@ from dr.app.outcome import exit_code
 from dr.app.remains import NOTHING
 from dr.app.session import Prepared, Session, accept, locked, prepare
 from dr.cli import cli
-from dr.domain.errors import RefusedError
+from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Purpose, Request, Verb
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory
@@ -144,6 +144,18 @@ def test_cleaning_all_deletes_what_a_sealed_run_left_though_calls_without_an_und
     assert "late, a drill copy that no run here owns, was deleted." in told
     assert "RDS lists no drill's copy on prod." in told
     assert set(machines.fake.rows) == {SOURCE}
+
+
+def test_cleaning_all_looks_on_every_target_and_not_on_the_default_one_alone(machines: Machines) -> None:
+    ended(machines)
+    assert "late, a drill copy that no run here owns, was deleted." in cleanup("--all").output
+    assert set(machines.fake.rows) == {SOURCE}
+
+
+@pytest.mark.parametrize("more", [[], ["--all"]])
+def test_nothing_is_said_to_be_left_on_a_target_that_there_is_not(machines: Machines, more: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"There is no target 'prd'\. Known targets: lab, prod\."):
+        cleanup("--target", "prd", *more)
 
 
 def test_cleaning_a_sealed_run_deletes_what_bears_its_tag(machines: Machines) -> None:
