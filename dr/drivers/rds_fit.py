@@ -22,7 +22,7 @@ TAGS_LATER = 3
 _GP3_FROM = {"oracle": 200, "sqlserver": 0}
 _GP3_FROM_ELSE = 400
 """GiB from which on RDS takes IOPS and throughput for gp3, by engine; below, it describes its baseline of them."""
-_GP3_STRIPED_IOPS = 12_000
+_GP3_STRIPED = {"Iops": (12_000, "IOPS"), "StorageThroughput": (500, "MiB/s")}
 """What gp3 has, and so the least that may be asked for, from that size on."""
 _IOPS_PER_GIB = {"io1": 50, "io2": 1_000}
 _LEAST_PROVISIONED = 1_000
@@ -45,8 +45,9 @@ def fit_storage(
         why = _refusal(name, kind, size, least)
         if why and asked.get(name):
             raise UsageError(f"{name} cannot be set: {why}.", "Leave it out, or ask for another StorageType or size.")
-        if not why and name not in asked and kind == "gp3" and least and _number(chosen, "Iops") < _GP3_STRIPED_IOPS:
-            why = f"gp3 of {size} GiB has {_GP3_STRIPED_IOPS} IOPS at the least"  # the source's are of another storage
+        striped, unit = _GP3_STRIPED[name]
+        if not why and name not in asked and kind == "gp3" and least and _number(chosen, name) < striped:
+            why = f"gp3 of {size} GiB has {striped} {unit} at the least"  # the source's are of another storage
         if why and name in chosen:
             del chosen[name]
             if not _refusal(

@@ -301,6 +301,14 @@ def test_iops_are_passed_only_where_rds_takes_them(engine: str, storage: str, si
     assert ("Iops" in parameters, "StorageThroughput" in parameters) == (passed, passed)
 
 
+def test_a_copy_that_is_bigger_than_its_source_has_no_less_than_storage_of_its_size() -> None:
+    small = facts(NIGHT, instances=(description(StorageType="gp3", Iops=3_000, StorageThroughput=125),))
+    bigger = Verb("restore", {**LATEST.args, "set": {"AllocatedStorage": 500, "Iops": 13_000}})
+    restore, configure = planned(small, run(Purpose.RESTORE), bigger)
+    assert restore.args["parameters"]["Iops"] == 13_000
+    assert "StorageThroughput" not in restore.args["parameters"]
+
+
 @pytest.mark.parametrize(("roles", "user"), [((), "dr"), ((Login("api", "env:A"), Login("bi", "env:B")), "api")])
 def test_a_plan_says_as_whom_a_person_connects(roles: tuple[Login, ...], user: str) -> None:
     of = DatabaseConfig("readmission", Login("dr", "env:D"), roles)
