@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests wait for servers more than they work: a few processes share the cores. A file's tests share a process, and its lab.
+WORKERS ?= 3
 
 .PHONY: setup drill test lint bench lock clean
 
@@ -19,7 +21,7 @@ drill: setup
 	$(BIN)/dr drill run rds-snapshot-restore --yes
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 20
 
 lint: setup
 	$(BIN)/ruff check .

@@ -18,6 +18,14 @@ class Figures:
     orphans: list[str] = field(default_factory=list)
     deaf: float = 0.0
 
+    def add(self, other: Figures) -> None:
+        """Count what another process of the session has counted."""
+        self.tried.update(other.tried)
+        self.verdicts.update(other.verdicts)
+        self.false += other.false
+        self.orphans += other.orphans
+        self.deaf = max(self.deaf, other.deaf)
+
     def lines(self) -> list[str]:
         tried = ", ".join(f"{count} {family}" for family, count in sorted(self.tried.items()))
         ended = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
