@@ -304,7 +304,7 @@ def test_iops_are_passed_only_where_rds_takes_them(engine: str, storage: str, si
 def test_a_copy_that_is_bigger_than_its_source_has_no_less_than_storage_of_its_size() -> None:
     small = facts(NIGHT, instances=(description(StorageType="gp3", Iops=3_000, StorageThroughput=125),))
     bigger = Verb("restore", {**LATEST.args, "set": {"AllocatedStorage": 500, "Iops": 13_000}})
-    restore, configure = planned(small, run(Purpose.RESTORE), bigger)
+    restore, _ = planned(small, run(Purpose.RESTORE), bigger)
     assert restore.args["parameters"]["Iops"] == 13_000
     assert "StorageThroughput" not in restore.args["parameters"]
 
