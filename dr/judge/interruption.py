@@ -347,12 +347,14 @@ def _began(run: Sequence[Probe], telling: _Telling, known: Usual) -> Edge:
 def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float) -> Edge:
     """Down when the last bad probe was asked; up when the next good one was answered, less what an answer takes.
 
-    Where answers that hung come all at once, the path went on when the first of them came.
+    Where answers that hung come all at once, the path went on when the first of them came. Where connections break, it
+    was bad until then, although others that are under way are answered: a path may fail in part.
     """
     asked, then = run[-1].asked, telling.good_after(run[-1].asked)
     if then is None:
         return Edge(asked, asked, math.inf)
-    high = max(then.asked, then.done - known.least)
+    broke = max((p.done for p in run if not p.answered and p.error != TIMEOUT), default=asked)
+    high = max(then.asked, then.done - known.least, broke)
     low = best = asked
     at_once = min((p.done - p.slept for p in run if p.answered and p.done > asked), default=0.0)
     if at_once > asked + period and at_once - known.p99 <= high:

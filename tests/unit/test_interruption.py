@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dr.domain.model import Demand, Finding, Status
-from dr.evidence.model import Evidence, Samples
+from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import OWN_REFUSAL
 from dr.judge.interruption import judge_outage, outage_of
 from dr.judge.windows import Slo, windows
@@ -145,6 +145,23 @@ def test_measuring_that_ended_during_an_outage_is_inconclusive_until_the_limit_i
     whole = evidence({"source": samples(Script([Out(1.0, 99.0)]), outages.dice(0))}, settled=False)
     assert judge(whole).status is Status.INCONCLUSIVE
     assert judge(whole, limit=2.0).status is Status.MISSED
+
+
+def test_a_connection_that_broke_after_the_disaster_was_out_then_although_it_was_asked_before() -> None:
+    """Answers take 1.4 s: the next request, which was asked before the disaster, too, is answered well."""
+    whole = of(Script((), 5.0, timeout=1.75, before=12.0, after=8.0, took=lambda luck: luck.uniform(1.38, 1.54)))
+    measured = whole.samples["source"]
+
+    def at(seconds: float) -> Sample:
+        return min(measured.samples, key=lambda s: abs(measured.wall(s.due) - DISASTER - seconds))
+
+    broken, refused = at(-0.9), at(1.3)
+    reset = replace(broken, status=0, error="reset", done=broken.due + 1_400_000_000)
+    no = replace(refused, status=0, error="refused", done=refused.due + 1_000_000)
+    made = tuple({broken.n: reset, refused.n: no}.get(s.n, s) for s in measured.samples)
+    judged = judge(replace(whole, samples={"source": replace(measured, samples=made)}), limit=0.5)
+    assert judged.status is Status.MISSED, judged.because
+    assert judged.measured == pytest.approx((measured.wall(no.done) - measured.wall(reset.done)), abs=0.25)
 
 
 def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_pieces() -> None:
