@@ -13,6 +13,7 @@ from dr.app import steady
 from dr.app.session import Session
 from dr.domain.errors import RefusedError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity
+from dr.evidence.samples import header, sample_line
 from dr.judge.steady import Look, look
 from dr.judge.windows import Slo
 from tests.integration.meters import context
@@ -66,6 +67,22 @@ def test_a_busy_moment_is_no_state_and_what_lasts_is_one(
     session: Any = SimpleNamespace(context=SimpleNamespace(clock=clock), directory=directory)
     assert steady.in_slo(session) is in_slo
     assert [(one.value["in_slo"], one.value["looks"]) for one in seen] == [(in_slo, looks)]
+
+
+@pytest.mark.parametrize(("ago", "probes"), [(0.1, 100), (60.0, 0)])
+def test_a_source_that_is_probed_already_is_not_probed_twice(ago: float, probes: int, tmp_path: Path) -> None:
+    """``ago``: seconds since the drill's own prober wrote its newest line."""
+    clock, period = VirtualClock(), 0.02
+    start = clock.now()
+    due = [round(start.mono_ns - (ago + n * period) * 1e9) for n in range(1000)][::-1]
+    lines = [sample_line(n, at, at, at + 10_000_000, 200, "", 0) for n, at in enumerate(due)]
+    (tmp_path / "samples-source.jsonl").write_bytes(b"".join([header("source", 50, 2.0, start), *lines]))
+    session: Any = SimpleNamespace(
+        context=SimpleNamespace(clock=clock), directory=SimpleNamespace(path=tmp_path, halted=lambda: "")
+    )
+    seen = steady._measured(session, 2.0)
+    assert abs(len(seen) - probes) <= 5 if probes else seen == []
+    assert all(one.due / 1e9 < (clock.now().mono_ns / 1e9) - 2.0 for one in seen), "no outcome is still open"
 
 
 def test_what_is_not_demanded_is_not_broken() -> None:
