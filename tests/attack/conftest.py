@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker hands its figures on."""
     output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output[COUNTED] = json.dumps(asdict(FIGURES))
+        output[COUNTED] = json.dumps(vars(FIGURES))
 
 
 @pytest.hookimpl(optionalhook=True)

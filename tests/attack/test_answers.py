@@ -97,6 +97,26 @@ def test_a_bad_answer_makes_no_verdict_false_and_leaves_nothing(
     assert not course.wrong, "\n".join(course.wrong)
 
 
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_a_bad_answer_makes_no_recovery_met_that_is_too_slow(
+    attack: Attack, places: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre, statuses = Theatre(tmp_path, monkeypatch), set[Status]()
+    theatre.slow = True
+    for at in places[:: 4 * LASTING_EACH]:
+        tap = theatre.tap(attack, at, at + 1)
+        with suppress(DrError):  # nothing was made
+            status = theatre.rehearse(DRILL).verdict.status
+            statuses.add(status)
+            FIGURES.tried["bad answers"] += bool(tap.struck)
+            FIGURES.verdicts[status] += 1
+            FIGURES.false += [f"{attack.name} at request {at}: too slow"] if status is Status.MET else []
+        theatre.tap()
+        theatre.clean()
+    assert Status.MET not in statuses
+    assert Status.MISSED in statuses, "else this proves nothing"
+
+
 class Twofold(Wiretap):
     """The first request for a restoration is done and its answer lost, the second is refused; what is made is unknown
     to RDS for a minute."""

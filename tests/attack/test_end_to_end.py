@@ -25,7 +25,7 @@ from tests.support import eventually
 SMALL = str(Path(__file__).parent / "small.yaml")
 NAMED = {attack.name: attack for attack in ATTACKS}
 HEARD_SECONDS, BUSY = 2.0, 3.0
-"""What dr may take to hear a signal, and how many times that on a machine that is busy with other tests."""
+"""What dr may take to hear a signal, and how many times that on a machine with more to do than processors."""
 
 
 @dataclass
@@ -133,7 +133,8 @@ def test_a_signal_is_heard_while_the_provider_takes_its_time(range_: Range, name
     assert running.wait(120) == 143
     FIGURES.tried["signals end to end"] += 1
     FIGURES.deaf = max(FIGURES.deaf, deaf)
-    assert deaf <= HEARD_SECONDS * (BUSY if os.cpu_count() else 1), runs[-1:]
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert deaf <= HEARD_SECONDS * (BUSY if busy else 1.0), runs[-1:]
     leaves_nothing(lab)
     range_.proxy.rest()
     assert range_.drill() == (0, "met")
