@@ -128,7 +128,11 @@ def test_a_signal_is_heard_while_the_provider_takes_its_time(range_: Range, name
     time.sleep(1.0)  # the answer is under way, byte by byte or not at all
     runs, sent = lab.runs(), time.monotonic()
     running.send_signal(signal.SIGTERM)
-    eventually(lambda: running.poll() is not None or any(k == "halted" for k, _ in kinds(lab.runs()[-1])), 60)
+
+    def halted() -> bool:
+        return any(kind == "halted" for run in lab.runs()[-1:] for kind, _ in kinds(run))
+
+    eventually(lambda: running.poll() is not None or halted(), 60)
     deaf = time.monotonic() - sent
     assert running.wait(120) == 143
     FIGURES.tried["signals end to end"] += 1
