@@ -71,7 +71,8 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     codes |= blind
     if not chosen:
         which = "Of the runs that can be read, nothing" if lost else "Of the runs here, nothing" if blind else "Nothing"
-        click.echo(f"{which} was left unfinished{'' if everything else f' on {target}'}.")
+        more = "" if everything else f" on {target}; 'dr cleanup --all' asks the provider for copies, too"
+        click.echo(f"{which} was left unfinished{more}.")
     ctx.exit(worst(codes))
 
 

@@ -373,7 +373,7 @@ class TestSecrets:
         places["server log"] = "".join(p.read_text(errors="replace") for p in root.glob("instances/*/log/*"))
         places["processes"] = json.dumps([p.info["cmdline"] for p in psutil.process_iter(["cmdline"])])
         places["env"] = control.env()["DATABASE_URL"]
-        assert len(found) == 6
+        assert len(found) == 7
         for place, text in places.items():
             for secret in found:
                 assert secret not in text, place

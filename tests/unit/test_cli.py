@@ -65,6 +65,12 @@ def test_cleaning_up_all_of_nothing_is_no_mistake(home: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Nothing was left unfinished.\n", "")
 
 
+def test_cleaning_up_runs_says_that_copies_were_not_asked_for(home: Path) -> None:
+    ended = dr("cleanup")
+    assert ended.returncode == 0
+    assert "'dr cleanup --all' asks the provider for copies, too." in ended.stdout
+
+
 def test_a_setting_is_json_where_it_is_that_and_text_otherwise() -> None:
     given = ("A=db.r6g.large", "B=true", 'C=["x"]', "D=", "E=k=v", "F=null")
     assert set_options(given) == {"A": "db.r6g.large", "B": True, "C": ["x"], "D": "", "E": "k=v", "F": None}
