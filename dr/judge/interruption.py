@@ -107,6 +107,9 @@ class Interruption:
     ended: Edge
     failed: bool
     """Whether a probe in it failed, and was not only late."""
+    shown: float
+    """When the last probe in it had failed, or should have been answered: where a path fails in part, others that were
+    asked meanwhile are answered, and its end seems to lie before."""
 
     @property
     def seconds(self) -> float:
@@ -115,6 +118,11 @@ class Interruption:
     @property
     def interval(self) -> tuple[float, float]:
         return max(0.0, self.ended.low - self.began.high), self.ended.high - self.began.low
+
+    @property
+    def latest(self) -> float:
+        """Before the disaster, and so none of its doing, is only what was over by then at the latest."""
+        return max(self.ended.high, self.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +284,8 @@ def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float
     bad = {p.asked for p in telling.bad}
     blind = tuple((a, b) for a, b in _gaps(measured, telling, disaster) if a not in bad and b not in bad)
     every = list(_pieces(telling, known, measured.period))
-    seen = tuple(p for p in every if p.ended.high >= disaster)
-    usually = max((p.interval[1] for p in every if not p.failed and p.ended.high < disaster), default=0.0)
+    seen = tuple(p for p in every if p.latest >= disaster)
+    usually = max((p.interval[1] for p in every if not p.failed and p.latest < disaster), default=0.0)
     pieces = _counted(seen, usually, steady)
     whole = _whole(pieces, blind)
     if whole is not None and not _over(whole, _good_since(whole.ended.best, telling, blind, measured.period), steady):
@@ -325,7 +333,8 @@ def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interrup
         if _overtaken(run, telling, known):
             continue
         failed = any(not p.answered for p in run)
-        yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), failed)
+        shown = max(min(p.done, p.asked + known.late) for p in run)
+        yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), failed, shown)
 
 
 def _overtaken(run: Sequence[Probe], telling: _Telling, known: Usual) -> bool:
@@ -392,8 +401,8 @@ def _whole(pieces: Sequence[Interruption], blind: Sequence[tuple[float, float]])
     began, ended = pieces[0].began, pieces[-1].ended
     earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
     latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
-    failed = any(p.failed for p in pieces)
-    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), failed)
+    failed, shown = any(p.failed for p in pieces), max(p.shown for p in pieces)
+    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), failed, shown)
 
 
 # -- the demand

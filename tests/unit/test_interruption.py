@@ -8,7 +8,7 @@ import pytest
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
-from dr.evidence.samples import OWN_REFUSAL
+from dr.evidence.samples import OWN_REFUSAL, TIMEOUT
 from dr.judge.interruption import judge_outage, outage_of
 from dr.judge.windows import Slo, windows
 from tests.unit import outages
@@ -174,6 +174,20 @@ def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_p
 def test_what_failed_before_the_disaster_counts_for_nothing() -> None:
     found = judge(of(Script([Out(-2.0, -1.0), Out(1.0, 1.5)])))
     assert found.measured == pytest.approx(0.5, abs=2 * PERIOD)
+
+
+def test_a_request_under_way_at_the_disaster_that_times_out_is_of_it_although_later_ones_are_answered() -> None:
+    """Of a path that fails in part: the first failure seems over before."""
+    whole = of(Script([Out(2.0, 2.5)], rate=5.0, before=10.0, after=8.0, took=lambda dice: dice.uniform(1.0, 1.05)))
+    measured = whole.samples["source"]
+    first = next(s for s in measured.samples if measured.wall(s.due) > DISASTER - 0.8)
+    failed = replace(first, status=0, error=TIMEOUT, done=first.sent + 2 * 10**9)
+    made = tuple(failed if s == first else s for s in measured.samples)
+    found = judge(replace(whole, samples={"source": replace(measured, samples=made)}), limit=1.5)
+    assert found.status is not Status.MET, found.because
+    assert found.interval is not None
+    assert found.interval[1] > 2.5
+    assert judge(whole, limit=1.5).status is Status.MET
 
 
 @pytest.mark.parametrize("kept", ["before", "after", "none"])
