@@ -83,15 +83,30 @@ class Progress:
         self._open = terminal and bool(note)
 
 
-def consent(prepared: Prepared, yes: bool, confirm: str) -> Consent:
-    """The consent given by flags, or typed on a terminal. Without either the guard will refuse."""
+def consent(prepared: Prepared, yes: bool, confirm: str, cautions: Iterable[str] = ()) -> Consent:
+    """The consent given by flags, or typed on a terminal. Without either the guard will refuse.
+
+    ``cautions``: what is to be known before it, a sentence each, told after the plan. Where consent was given to what
+    is refused all the same, the refusal stands alone.
+    """
     from dr.engine.guard import Consent
 
-    if yes or confirm or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return Consent(confirm, yes)
-    show_plan(prepared, err=True)
+    given, asks = Consent(confirm, yes), not (yes or confirm)
+    typed = asks and sys.stdin.isatty() and sys.stderr.isatty()
+    if typed:
+        show_plan(prepared, err=True)
+    if asks or not prepared.refusals(given):
+        caution(cautions)
+    if not typed:
+        return given
     source = prepared.session.context.target.instance
     return Consent(click.prompt(f"Type {source} to go on", err=True, default="", show_default=False))
+
+
+def caution(sentences: Iterable[str]) -> None:
+    """Beside the result, and so on stderr."""
+    for sentence in sentences:
+        click.echo(f"dr: {sentence}", err=True)
 
 
 def show_plan(prepared: Prepared, err: bool = False) -> None:
@@ -114,10 +129,11 @@ def plan_document(prepared: Prepared) -> str:
     return msgspec.json.format(msgspec.json.encode(prepared.session.plan), indent=2).decode()
 
 
-def print_plan(prepared: Prepared, output: str) -> None:
-    """--plan: the calls and the demands, and what a guard would refuse."""
+def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) -> None:
+    """--plan: the calls and the demands, and what a guard would refuse. ``cautions``: beside it, a sentence each."""
     from dr.engine.guard import Consent
 
+    caution(cautions)
     if output == "json":
         click.echo(plan_document(prepared))
         return

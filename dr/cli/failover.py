@@ -44,13 +44,12 @@ def failover(
     wanted = order.request(target, find_target(settings, target), promote or "", settings.meter.settle, at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
     past = () if prepared.closes is None else (prepared.closes.over,)
-    told = order.cautions(wanted, prepared.facts, prepared.session.context.target.instance)
-    for sentence in (*past, *told, *fitted(prepared.session.plan)):
-        click.echo(f"dr: {sentence}", err=True)
+    instance = prepared.session.context.target.instance
+    told = (*past, *order.cautions(wanted, prepared.facts, instance), *fitted(prepared.session.plan))
     if plan_only:
-        common.print_plan(prepared, output)
+        common.print_plan(prepared, output, told)
         return
-    agreed = common.consent(prepared, yes, confirm)
+    agreed = common.consent(prepared, yes, confirm, told)
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
         what = f"promoting {promote}" if promote else f"failing {session.context.target.instance} over"

@@ -49,12 +49,11 @@ def restore(
     common.make_ready()
     common.tell_unreadable()
     prepared = _prepare(settings, target, options)
-    for sentence in (*earlier_runs(prepared), *cautions(prepared.session.plan)):
-        click.echo(f"dr: {sentence}", err=True)
+    told = (*earlier_runs(prepared), *cautions(prepared.session.plan))
     if plan_only:
-        common.print_plan(prepared, output)
+        common.print_plan(prepared, output, told)
         return
-    agreed = common.consent(prepared, yes, confirm)
+    agreed = common.consent(prepared, yes, confirm, told)
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
         click.echo(f"Run {session.directory.id} on {session.context.name}: {_what(prepared)}", err=True)
