@@ -34,7 +34,8 @@ def fit_storage(
 ) -> tuple[dict[str, Any], Fitted]:
     """``wanted`` (settings by attribute) as RDS takes them for ``point``, a snapshot's or backup's description.
 
-    The second is what was fitted. ``asked``: those that a person asked for, which are never changed.
+    The second is what was fitted; not what RDS takes for the source's size no more than for the copy's, which both have
+    of RDS's own. ``asked``: those that a person asked for, which are never changed.
 
     Raises UsageError where what was asked for cannot be had.
     """
@@ -50,9 +51,7 @@ def fit_storage(
             why = f"gp3 of {size} GiB has {striped} {unit} at the least"  # the source's are of another storage
         if why and name in chosen:
             del chosen[name]
-            if not _refusal(
-                name, kind, _number(wanted, "AllocatedStorage"), least
-            ):  # else the source has no such, either
+            if not _refusal(name, kind, _number(wanted, "AllocatedStorage"), least):
                 fitted[name] = (None, why)
     if kind in _IOPS_PER_GIB:
         _fit_provisioned(chosen, fitted, asked, kind, size)

@@ -325,6 +325,13 @@ def test_storage_is_fitted_to_the_recovery_point_and_not_to_a_source_that_has_gr
     assert planned(small, run(Purpose.RESTORE), bigger)[0].args["parameters"]["Iops"] == 12_000
 
 
+def test_what_gp3_has_of_its_own_in_source_and_copy_is_no_news() -> None:
+    baseline = description(StorageType="gp3", AllocatedStorage=100, Iops=3_000, StorageThroughput=125)
+    calls = planned(facts(NIGHT, instances=(baseline,)), run(Purpose.RESTORE))
+    assert not {"Iops", "StorageThroughput"} & set(calls[0].args["parameters"])
+    assert cautions(Plan(Request("prod", (), Purpose.RESTORE), run(Purpose.RESTORE), calls, ())) == ()
+
+
 @pytest.mark.parametrize(
     ("kind", "size", "iops", "then"),
     [
