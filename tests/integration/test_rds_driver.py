@@ -315,7 +315,7 @@ def test_wrong_recovery_points_are_refused_in_a_sentence(rds: Endpoint) -> None:
 
 
 def test_a_snapshot_in_the_making_is_refused(rds: Endpoint) -> None:
-    rds.faults.delay_backups(3.0)
+    rds.faults.delay_backups(120.0)
     named = {"DBSnapshotIdentifier": "half", "DBInstanceIdentifier": SOURCE}
     try:
         rds.client.call("CreateDBSnapshot", named)

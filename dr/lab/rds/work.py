@@ -327,7 +327,9 @@ class Work:
         with self._store.changing() as state:
             self.say(state, f"{snapshot.kind}-started", snapshot)
         try:
-            self._clock.sleep(self.faults.take_backup_delay())
+            began = self._clock.now().at
+            while self._clock.now().at - began < self.faults.take_backup_delay():  # which may be undone meanwhile
+                self._clock.sleep(GLANCE)
             covers = self.servers.backup(one.resource_id, snapshot.backup)
         except DrError as error:
             log.error("snapshot %s: %s", snapshot.identifier, error)
