@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -48,8 +49,10 @@ def own() -> Iterator[Endpoint]:
 def plan(
     provider: RdsProvider, verb: Verb = NIGHT, purpose: Purpose = Purpose.DRILL, run: str = "r1"
 ) -> dict[str, Call]:
+    """The calls of ``verb`` by their ids, and on call of the verb ``configure`` that belongs to it."""
     facts = provider.look(request(verb, purpose))
-    return {call.id: call for call in provider.propose(verb, facts, identity(run, purpose))}
+    verbs = [verb, replace(verb, name="configure")] if purpose is ON_CALL else [verb]
+    return {call.id: call for one in verbs for call in provider.propose(one, facts, identity(run, purpose))}
 
 
 def test_a_drill_restores_last_nights_snapshot_apart_from_its_source_and_leaves_nothing(rds: Endpoint) -> None:
