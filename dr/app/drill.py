@@ -89,7 +89,7 @@ def read(name: str) -> Experiment:
     try:
         return _experiment(path, document)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -231,7 +231,8 @@ def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Exp
     if wrong:
         kind = UsageError if any(isinstance(error, UsageError) for _, error in wrong) else RefusedError
         none = "None was run." if len(wrong) + len(found) > 1 else ""
-        raise kind(" ".join(f"{name}: {error}" for name, error in wrong), none)
+        said = (str(error) if str(error).startswith(name) else f"{name}: {error}" for name, error in wrong)
+        raise kind(" ".join(said), none)
     return tuple(found)
 
 

@@ -226,10 +226,10 @@ def _provider(document: dict[str, Any], func: str) -> dict[str, Any]:
     ("content", "words"),
     [
         (None, "There is no drill"),
-        ("title: [", "is not an experiment dr understands"),
-        ("nothing", "is not an experiment dr understands"),
+        ("title: [", "line 1, is not YAML"),
+        ("nothing", "line 1, is not valid"),
         (_experiment(lambda d: d.pop("method")), "is not an experiment dr understands"),
-        (_experiment(lambda d: _provider(d, "baseline").update(arguments=["x"])), "is not an experiment dr"),
+        (_experiment(lambda d: _provider(d, "baseline").update(arguments=["x"])), "Write each as name: value."),
         (_experiment(lambda d: _provider(d, "baseline").update(func="explode")), "There is no verb 'explode'"),
         (_experiment(lambda d: _provider(d, "restore").pop("arguments")), "needs either a snapshot or a time"),
         (_experiment(lambda d: _provider(d, "disaster").update(arguments={"kind": "fire"})), "fire"),
@@ -254,7 +254,7 @@ def test_a_lab_waits_for_a_drill_under_way_and_takes_a_killed_one_with_it(own_la
     eventually(lambda: any(intends(run, "restore") for run in own_lab.runs()[-1:]))
     run = own_lab.runs()[-1]
     refused = own_lab.dr("lab", "down", code=3)
-    assert "'dr abort' stops it" in refused.stderr
+    assert "stop it with 'dr abort'" in refused.stderr
     running.kill()
     with suppress(ProcessLookupError):
         os.kill(_child(run), signal.SIGKILL)
