@@ -19,6 +19,7 @@ from dr.app.ending import finish
 from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
 from dr.config.load import find_target, home, load
+from dr.config.place import OTHERS
 from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
@@ -170,6 +171,7 @@ def _drill_of(configuration: Configuration | None) -> str:
 @cache
 def _session(name: str) -> Session:
     """This process's session: the one it was started for, or one of its own. From here on a signal halts its run."""
+    os.umask(OTHERS)  # a bare ``chaos run`` has its user's
     session = _attached() if os.environ.get("DR_RUN") else _begun(name)
     _hold(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
     return session

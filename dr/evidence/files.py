@@ -47,10 +47,11 @@ def listed(directory: Path, error: type[DrError] = EvidenceError, hint: str = ""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` so that a reader, or a kill, sees the old content or the new, whole."""
+    """Replace ``path`` so that a reader, or a kill, sees the old content or the new, whole. It is its user's alone."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        # Whatever the umask of whoever runs dr is.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

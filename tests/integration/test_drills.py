@@ -91,7 +91,8 @@ def test_a_drill_is_cleaned_up_and_never_resumed(lab: Lab) -> None:
 
 def test_a_drill_killed_before_its_acceptance_hinders_nothing(lab: Lab) -> None:
     half = lab.home / "runs" / "20200101-000000-0000"
-    half.mkdir()
+    half.mkdir(mode=0o700)
+    (half / "run.json").touch(mode=0o600)
     record = (lab.runs()[-1] / "run.json").read_text()
     (half / "run.json").write_text(record)
     lab.dr("cleanup", code=0)
@@ -175,7 +176,8 @@ def test_a_killed_drill_whose_ledger_ends_in_a_torn_line_is_cleaned_up(lab: Lab)
 
 def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab) -> None:
     half = lab.home / "runs" / "20200101-000000-0001"
-    half.mkdir()
+    half.mkdir(mode=0o700)
+    (half / "run.json").touch(mode=0o600)
     record = (lab.runs()[-1] / "run.json").read_bytes()
     (half / "run.json").write_bytes(record[: len(record) // 2])
     try:
@@ -319,7 +321,7 @@ def test_a_drill_killed_after_its_last_step_is_not_met_and_says_so(lab: Lab) -> 
     with suppress(ProcessLookupError):
         os.kill(_child(run), signal.SIGKILL)
     running.wait(10)
-    assert "nothing is left" in lab.dr("cleanup", code=0).stdout
+    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     verdict = lab.verdict("verify", run.name, code=4)
     assert "The drill was killed" in verdict["findings"][0]["because"]
     leaves_nothing(lab)

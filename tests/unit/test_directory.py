@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from dr.app.outcome import Outcome
 from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
 from dr.evidence.directory import RunDirectory, find_run, runs
+from dr.evidence.files import write_atomically
 from dr.evidence.model import RunRecord
 from dr.evidence.samples import header, marker_line
 from tests.virtual import VirtualClock, call
@@ -196,3 +198,12 @@ def test_a_ledger_that_is_a_directory_is_a_problem_of_the_evidence(run: RunDirec
     assert "ledger.jsonl was altered after the seal" in run.load(CLOCK).problems
     with pytest.raises(EvidenceError, match="cannot be opened"):
         run.ledger(CLOCK).append("event")
+
+
+def test_what_is_written_is_its_users_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_atomically(tmp_path / "seal.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "seal.json").stat().st_mode & 0o777 == 0o600
