@@ -89,7 +89,7 @@ def read(name: str) -> Experiment:
     try:
         return _experiment(path, document)
     except UsageError as error:
-        raise UsageError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}") from None
 
 
 class _Provider(msgspec.Struct, frozen=True):
