@@ -6,7 +6,9 @@ say, has the instance's name before it; no identifier of an instance holds a sla
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from urllib.parse import urlsplit
 
 from dr.domain.errors import UsageError
 
@@ -27,6 +29,15 @@ def check_name(name: str, what: str) -> str:
 def is_run(name: str) -> bool:
     """Whether ``name`` is a run's: what a provider's tag says may be anything."""
     return _RUN.fullmatch(name) is not None
+
+
+def on_loopback(endpoint: str) -> bool:
+    """Whether an endpoint URL names this machine itself."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def same(one: str, other: str) -> bool:

@@ -7,13 +7,11 @@ answer has a deadline as a whole, and is held to its model before anybody sees i
 from __future__ import annotations
 
 import datetime
-import ipaddress
 import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3.session
 import botocore.session
@@ -37,6 +35,7 @@ from botocore.validate import ParamValidator
 from dr.config.model import Credentials, Target
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant
+from dr.domain.names import on_loopback
 from dr.drivers.rds_answers import is_answer_to, odd
 from dr.drivers.rds_errors import from_code
 from dr.drivers.rds_settings import SET_BY
@@ -267,7 +266,7 @@ def _session(credentials: Credentials, region: str) -> boto3.session.Session:
 
 
 def _config(endpoint: str) -> Config:
-    proxies: dict[str, Any] = {"proxies": {}} if _on_loopback(endpoint) else {}
+    proxies: dict[str, Any] = {"proxies": {}} if on_loopback(endpoint) else {}
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -275,14 +274,6 @@ def _config(endpoint: str) -> Config:
         ignore_configured_endpoint_urls=True,
         **proxies,
     )
-
-
-def _on_loopback(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _without_secrets(text: str, parameters: Mapping[str, Any]) -> str:

@@ -8,16 +8,14 @@ the source, and clients be led to it; a drill touches it where the whole target 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from dr.config.model import Target
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose
-from dr.domain.names import cluster_secret, holder, pooler_entry, same
+from dr.domain.names import cluster_secret, holder, on_loopback, pooler_entry, same
 from dr.domain.tags import of_run
 from dr.engine.references import acted_on
 
@@ -37,15 +35,6 @@ class Consent:
 
     identifier: str = ""
     yes: bool = False
-
-
-def on_loopback(endpoint: str) -> bool:
-    """Whether an endpoint URL names this machine itself."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def guard(

@@ -8,7 +8,8 @@ import pytest
 
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, Target
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, Resource, RunIdentity
-from dr.engine.guard import Consent, astray, guard, on_loopback
+from dr.domain.names import on_loopback
+from dr.engine.guard import Consent, astray, guard
 from dr.engine.references import fill
 from tests.virtual import call
 
