@@ -49,6 +49,11 @@ def needed(nodeid: str) -> str | None:
     return None
 
 
+def pytest_configure() -> None:
+    """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have."""
+    os.environ.pop("COLUMNS", None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a system's PostgreSQL where there is none."""
     if _system():
