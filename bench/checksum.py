@@ -1,7 +1,7 @@
 """The checksum's figures: its time beside count(*) and the md5 forms, and seeded corruptions that it must all find.
 
-Called by: ``python -m bench``. A million rows of six
-columns on a real server, warm; the queries alternate, and medians are compared (facts/measurement.md).
+A million rows of six columns on a real server, warm; the queries alternate, and medians are compared
+(facts/measurement.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benches share: alternating runs, medians, and a line a figure. Called by: ``bench.*``."""
+"""What the benches share: alternating runs, medians, and a line a figure."""
 
 from __future__ import annotations
 

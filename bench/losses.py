@@ -1,8 +1,8 @@
 """What the judge says was lost, against the truth, in kills of a primary whose standby lags, and of one whose does not.
 
-Called by: ``python -m bench``. Real servers, a real writer, a host lost under it, a real promotion. The truth is what
-the killed primary holds and the promoted one does not, of all that was acknowledged: both are asked. Where every commit
-waited for the standby, nothing may be lost.
+Real servers, a real writer, a host lost under it, a real promotion. The truth is what the killed primary holds and the
+promoted one does not, of all that was acknowledged: both are asked. Where every commit waited for the standby, nothing
+may be lost.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The marker writer's own lateness at 500 writes a second, beside 500 predictions a second.
 
-Called by: ``python -m bench``. Its server is a stub on loopback, over TLS, which acknowledges every insert; predictions
-go to the prober's stub. Peer and own alternate, and medians decide. The peer is four connections with a thread each,
-fed by a queue: that is what a loop of its own has to beat. Lateness is taken when a connection is there for the write;
-the writer then notes it on disk, which the peer does not, and both hand it to libpq.
+Its server is a stub on loopback, over TLS, which acknowledges every insert; predictions go to the prober's stub. Peer
+and own alternate, and medians decide. The peer is four connections with a thread each, fed by a queue: that is what a
+loop of its own has to beat. Lateness is taken when a connection is there for the write; the writer then notes it on
+disk, which the peer does not, and both hand it to libpq.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The length of an outage as the judge has it from a real prober's samples, against the truth of scripted ones.
 
-Called by: ``python -m bench``. Thirty outages from 50 ms to 20 s, of each kind in turn: nothing listens; the service
-hangs and goes on; it breaks every connection; it answers 503. Each has a stub and a prober of its own, a few at a time,
-so that all are over in a minute. Probes go out as drills send them, 50 a second, with their time-out of 2 s: at that
-rate a hang holds up 100 requests at most, which the prober's connections suffice for.
+Thirty outages from 50 ms to 20 s, of each kind in turn: nothing listens; the service hangs and goes on; it breaks every
+connection; it answers 503. Each has a stub and a prober of its own, a few at a time, so that all are over in a minute.
+Probes go out as drills send them, 50 a second, with their time-out of 2 s: at that rate a hang holds up 100 requests at
+most, which the prober's connections suffice for.
 
 The truth is when the stub changed its ways. What the prober cannot know is left to it: a period on either side.
 """

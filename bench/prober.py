@@ -1,8 +1,8 @@
 """The prober's own lateness against asyncio ``call_at`` with aiohttp, and a stall that it must show.
 
-Called by: ``python -m bench``. A stub server runs in a process of its own; peer and own alternate, and medians decide.
-Lateness is taken when the request's bytes have been handed to the system: own after ``send``, the peer's when aiohttp
-says that the headers were sent. Its mere callback, before aiohttp does anything, is printed beside it.
+A stub server runs in a process of its own; peer and own alternate, and medians decide. Lateness is taken when the
+request's bytes have been handed to the system: own after ``send``, the peer's when aiohttp says that the headers were
+sent. Its mere callback, before aiohttp does anything, is printed beside it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A restore by ``dr`` against a script of the same calls, and the lab's own against copying the same bytes.
 
-Called by: ``python -m bench``. The script repeats the very calls of one ``dr restore --no-verify``, written down
-beforehand, and polls as often. It is one process that keeps its clients, as a shell script cannot: the stock ``aws``
-command line starts anew for every call, which would be a peer that is easily beaten.
+The script repeats the very calls of one ``dr restore --no-verify``, written down beforehand, and polls as often. It is
+one process that keeps its clients, as a shell script cannot: the stock ``aws`` command line starts anew for every call,
+which would be a peer that is easily beaten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How soon the command line answers, the lab is up and a drill is over. Called by: ``python -m bench``."""
+"""How soon the command line answers, the lab is up and a drill is over."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A server that speaks just enough of PostgreSQL's protocol for a marker writer, over TLS: every insert is done.
 
-Called by: ``bench.markers``, in a process of its own. It asks for no password, so that what is measured is the writer.
+It asks for no password, so that what is measured is the writer.
 """
 
 from __future__ import annotations

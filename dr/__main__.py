@@ -1,4 +1,4 @@
-"""``python -m dr``: the command line without its console script. Called by: tests."""
+"""``python -m dr``: the command line without its console script."""
 
 from dr.cli import main
 

@@ -1,7 +1,7 @@
 """What experiments call: each activity is one verb of the run that DR_RUN names, done as the plan has it.
 
-Called by: Chaos Toolkit, in a child of ``dr drill run``. Under a bare ``chaos run`` there is no run yet: the first
-activity looks, plans and guards one, with consent from DR_CONFIRM or DR_YES, and ``undo`` finishes it.
+Under a bare ``chaos run`` there is no run yet: the first activity looks, plans and guards one, with consent from
+DR_CONFIRM or DR_YES, and ``undo`` finishes it.
 """
 
 from __future__ import annotations

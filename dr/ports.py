@@ -1,7 +1,4 @@
-"""The Protocols, all of them. Each one's docstring is its contract; tests/contract runs one suite against every driver.
-
-Called by: the engine (which knows nothing else of the drivers) and by type checkers.
-"""
+"""The Protocols, all of them. Each one's docstring is its contract, and tests/contract holds every driver to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a target to its drivers: the one place that names them. Called by: ``dr.app``."""
+"""From a target to its drivers: the one place that names them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Temporary lab sites for tests: real PostgreSQL under a directory every account may enter, gone afterwards.
-
-Called by: tests/integration.
-"""
+"""Temporary lab sites for tests: real PostgreSQL under a directory every account may enter, gone afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A wire for tests: passes bytes between a loopback port and a server, and can go silent as a lost host's does.
-
-Called by: tests/integration.
-"""
+"""A wire for tests: passes bytes between a loopback port and a server, and can go silent as a lost host's does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A real PostgreSQL server for tests and benches: TLS, passwords, a free loopback port, gone afterwards.
 
-Called by: tests/integration, bench. The binaries are those the lab would use, under the account it would use; the
-wheel's, which lack TLS, get the lab's front.
+The binaries are those the lab would use, under the account it would use; the wheel's, which lack TLS, get the lab's
+front.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What tests of every suite share: waiting, asking over HTTP, and directories that a server's account can enter.
-
-Called by: tests/labs.py, tests/lab_servers.py, tests/servers.py, tests/contract and tests/integration.
-"""
+"""What tests of every suite share: waiting, asking over HTTP, and directories that a server's account can enter."""
 
 from __future__ import annotations
 

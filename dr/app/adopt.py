@@ -1,4 +1,4 @@
-"""``dr adopt``: at cut-over a restored instance stops being the run's. Called by: ``dr.cli``."""
+"""``dr adopt``: at cut-over a restored instance stops being the run's."""
 
 from __future__ import annotations
 

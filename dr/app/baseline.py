@@ -1,4 +1,4 @@
-"""``dr baseline``: record what the source holds, beside its nightly backup. Called by: ``dr.cli``."""
+"""``dr baseline``: record what the source holds, beside its nightly backup."""
 
 from __future__ import annotations
 

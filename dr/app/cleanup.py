@@ -1,7 +1,4 @@
-"""Finish what was left: runs that were killed, and copies that no run owns any more.
-
-Called by: ``dr.cli`` (cleanup, abort, lab), and before every new run on the same target.
-"""
+"""Finish what was left: runs that were killed, and copies that no run owns any more."""
 
 from __future__ import annotations
 

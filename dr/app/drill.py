@@ -1,7 +1,4 @@
-"""A drill: read its experiment, let Chaos Toolkit order its verbs in a child process, follow, finish.
-
-Called by: ``dr.cli.drill`` and, for the reading, ``dr.activities``.
-"""
+"""A drill: read its experiment, let Chaos Toolkit order its verbs in a child process, follow, finish."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An earlier run that nobody finished here: what became of it, and whether it may go on. Pure.
-
-Called by: ``dr.app.session``, and ``dr.app.restore`` for the words.
-"""
+"""An earlier run that nobody finished here: what became of it, and whether it may go on. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A run's end: undo, ask the provider once more what is left, judge, seal.
-
-Called by: ``dr.app`` and ``dr.activities``.
-"""
+"""A run's end: undo, ask the provider once more what is left, judge, seal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``dr failover``: the verbs of a fail-over on call, or of a promotion, in their order.
 
-Called by: ``dr.cli.failover``. There is nobody to ask on call what the service answered before: its outage is judged in
-drills, and here whether it answers within its objectives afterwards.
+There is nobody to ask on call what the service answered before: its outage is judged in drills, and here whether it
+answers within its objectives afterwards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What verbs need of this machine: the secrets they log in with, the CAs they verify by, the command that serves.
-
-Called by: ``dr.app.session`` for a run's verbs, before it begins, and ``dr.app.survey`` for all of them.
-"""
+"""What verbs need of this machine: the secrets they log in with, the CAs they verify by, the command that serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run ended, as an exit code. Called by: ``dr.cli``."""
+"""How a run ended, as an exit code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The pooler's pools before a drill and once it is unwound: what it leaves behind there, others cannot use.
-
-Called by: ``dr.app.session`` when a drill is accepted, ``dr.app.ending`` when it is unwound.
-"""
+"""The pooler's pools before a drill and once it is unwound: what it leaves behind there, others cannot use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a run leaves at the provider: asked for once more, by its tag, when it ends or is cleaned up; and said.
-
-Called by: ``dr.app.ending``, ``dr.app.cleanup``.
-"""
+"""What a run leaves at the provider: asked for once more, by its tag, when it ends or is cleaned up; and said."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``dr restore``: the verbs of a restore in their order, and their running to the end.
-
-Called by: ``dr.cli.restore``, and ``dr.app.failover`` for the running.
-"""
+"""``dr restore``: the verbs of a restore in their order, and their running to the end."""
 
 from __future__ import annotations
 

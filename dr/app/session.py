@@ -1,7 +1,4 @@
-"""One run, from request to its verbs: prepare, accept, do; and finding an earlier run again.
-
-Called by: ``dr.app.restore``, ``dr.app.drill``, ``dr.app.cleanup`` and ``dr.activities``.
-"""
+"""One run, from request to its verbs: prepare, accept, do; and finding an earlier run again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The steady state of a drill: does the service on the source answer within its objectives, now?
-
-Called by: ``dr.activities``, before and after a drill's method.
-"""
+"""The steady state of a drill: does the service on the source answer within its objectives, now?"""
 
 from __future__ import annotations
 

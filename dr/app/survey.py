@@ -1,4 +1,4 @@
-"""Looking without touching: what could be restored, and whether a target is as configured. Called by: ``dr.cli``."""
+"""Looking without touching: what could be restored, and whether a target is as configured."""
 
 from __future__ import annotations
 

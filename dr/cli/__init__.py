@@ -1,7 +1,4 @@
-"""The command line: ``dr``. Each family of commands is a file of its own, imported when it is called.
-
-Called by: the console script.
-"""
+"""The command line: ``dr``. Each family of commands is a file of its own, imported when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several commands share: options, consent, progress, the end of a run. Called by: ``dr.cli.*``."""
+"""What several commands share: options, consent, progress, the end of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dr drill``: list, show, run. Called by: ``dr.cli``."""
+"""``dr drill``: list, show, run."""
 
 from __future__ import annotations
 

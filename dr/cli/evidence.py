@@ -1,4 +1,4 @@
-"""``dr verify``, ``dr report``, ``dr history``: reading what runs left behind. Called by: ``dr.cli``."""
+"""``dr verify``, ``dr report``, ``dr history``: reading what runs left behind."""
 
 from __future__ import annotations
 

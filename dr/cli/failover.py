@@ -1,4 +1,4 @@
-"""``dr failover``. Called by: ``dr.cli``."""
+"""``dr failover``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dr adopt``, ``cleanup``, ``abort``, ``baseline``, ``backups``, ``doctor``. Called by: ``dr.cli``."""
+"""``dr adopt``, ``cleanup``, ``abort``, ``baseline``, ``backups``, ``doctor``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``dr lab``: up, status, env, down.
-
-Called by: ``dr.cli``.
-"""
+"""``dr lab``: up, status, env, down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dr restore``. Called by: ``dr.cli``."""
+"""``dr restore``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The standard streams of a command, which outlive their readers. Called by: ``dr.cli.main``.
+"""The standard streams of a command, which outlive their readers.
 
 A pipe whose reader went away, a full disk or a lost terminal must not end a run before it is unwound and sealed.
 """

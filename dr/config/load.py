@@ -1,7 +1,4 @@
-"""Find and read the configuration: flag, then DR_ environment variable, then dr.yaml, then defaults.
-
-Called by: ``dr.cli`` and ``dr.activities``, once at their start.
-"""
+"""Find and read the configuration: flag, then DR_ environment variable, then dr.yaml, then defaults."""
 
 from __future__ import annotations
 

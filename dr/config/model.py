@@ -1,7 +1,7 @@
 """What dr.yaml may say, field by field; msgspec refuses everything else.
 
-Called by: ``dr.config.load``, and by whoever holds a target. Secrets never stand here, only references to them:
-``env:NAME`` (an environment variable) or ``file:PATH`` (the first line of a file).
+Secrets never stand here, only references to them: ``env:NAME`` (an environment variable) or ``file:PATH`` (the first
+line of a file).
 """
 
 from __future__ import annotations

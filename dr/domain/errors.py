@@ -1,7 +1,7 @@
 """Every error a person can meet, each with its exit code (DESIGN: 2 usage, 3 refused, 4 inconclusive, 5 failed).
 
-Called by: every layer; ``dr.cli`` alone turns them into an exit. A message says what happened, to which thing; ``hint``
-says what to do next. A missed objective is a result and never an error.
+A message says what happened, to which thing; ``hint`` says what to do next. A missed objective is a result and never an
+error.
 """
 
 from __future__ import annotations

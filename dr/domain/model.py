@@ -1,6 +1,6 @@
 """The types every layer speaks in. Frozen, without behaviour beyond what their fields imply.
 
-Called by: everybody. Times named ``at`` are wall-clock seconds since the epoch, UTC, unless a name says otherwise.
+Times named ``at`` are wall-clock seconds since the epoch, UTC, unless a name says otherwise.
 """
 
 from __future__ import annotations

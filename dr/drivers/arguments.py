@@ -1,4 +1,4 @@
-"""What a verb may be told. Called by: the drivers, when they propose its calls."""
+"""What a verb may be told."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Asking a prediction service over HTTP: its answers as digests, its readiness, its histograms.
 
-Called by: ``dr.drivers.serving`` and ``dr.drivers.measuring``; ``ask_golden`` also by the baseline, ``get`` also by
-``dr.drivers.prometheus``. Proxies of the environment are not used: what answers must be the service itself.
+Proxies of the environment are not used: what answers must be the service itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a source holds, taken now and taken again later: the only proof of what a restoration should hold.
-
-Called by: ``dr.drivers.postgres`` (a drill's own baseline), ``dr baseline`` (nightly, beside the backup).
-"""
+"""What a source holds, taken now and taken again later: the only proof of what a restoration should hold."""
 
 from __future__ import annotations
 

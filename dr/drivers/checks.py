@@ -1,7 +1,4 @@
-"""Each thing that a target names, asked whether it is there and answers: logs in, reads, and changes nothing.
-
-Called by: ``dr.app.survey``.
-"""
+"""Each thing that a target names, asked whether it is there and answers: logs in, reads, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A URL that leads to a PostgreSQL server, as libpq, SQLAlchemy and JDBC write it: its host and port alone. Pure.
 
-Called by: ``dr.drivers.kubernetes_secret``. A URL holds a password, so that no error here repeats any of it. What two
-clients could read differently (several hosts, a host in the query, a password with a bare @ or ?) is not read at all.
+A URL holds a password, so that no error here repeats any of it. What two clients could read differently (several hosts,
+a host in the query, a password with a bare @ or ?) is not read at all.
 """
 
 from __future__ import annotations

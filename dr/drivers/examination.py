@@ -1,7 +1,4 @@
-"""The examination of a restoration, step by step: what it is compared with, and every answer as an observation.
-
-Called by: ``dr.drivers.postgres``.
-"""
+"""The examination of a restoration, step by step: what it is compared with, and every answer as an observation."""
 
 from __future__ import annotations
 

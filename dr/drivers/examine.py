@@ -1,8 +1,7 @@
 """What a restored database is asked before anything writes to it: each answer an observation (docs/design.md).
 
-Called by: ``dr.drivers.postgres``; ``active_model`` also by ``dr.drivers.baseline``, ``log_in`` by
-``dr.drivers.checks``. Nothing here changes a database or installs anything in it. What cannot be examined says why in
-its observation, and does not keep the others from being examined.
+Nothing here changes a database or installs anything in it. What cannot be examined says why in its observation, and
+does not keep the others from being examined.
 """
 
 from __future__ import annotations

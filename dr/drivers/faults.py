@@ -1,7 +1,6 @@
 """Faults put into a target and taken out again: the verb ``disaster`` of every kind but rows, and the verb ``remedy``.
 
-Called by: the engine, through ``dr.wiring``; ``dr.drivers.postgres``, which proposes ``disaster``, for these kinds. A
-fault is the target's own command, run with the fault's name and its arguments as JSON, and again to undo it; the JSON
+A fault is the target's own command, run with the fault's name and its arguments as JSON, and again to undo it; the JSON
 object that it prints is the answer. A fault touches the source, so that the guard lets it pass on disposable targets
 alone.
 """

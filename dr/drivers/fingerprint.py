@@ -1,8 +1,5 @@
 """The content of a database as sums: what equal copies share, and any altered row changes.
 
-Called by: ``dr.drivers.baseline`` (the source, now and again later), ``dr.drivers.examine`` (the copy) and
-``bench.checksum``.
-
 Rows are summed under a recorded pg_snapshot, so that a copy is compared with what its source held at that moment,
 whatever both have written since (facts/measurement.md). A filter cannot bring back what was updated or deleted after
 the snapshot: that is what a baseline's repeat is for. The same holds for what a subtransaction wrote that was open at

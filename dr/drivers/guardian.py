@@ -1,8 +1,8 @@
 """``python -m dr.drivers.guardian``: runs one command that knows nothing of dr, and ends it when its owner is gone.
 
-Called by: ``dr.drivers.serving`` for a target's prediction service, through ``process.spawn``. A document on stdin
-names ``argv``, ``pidfile`` and ``owner``. The command shares the guardian's process group and dies with the guardian
-(by the parent-death signal, on Linux), so no kill of the session, of the guardian or of both leaves it behind.
+A document on stdin names ``argv``, ``pidfile`` and ``owner``. The command shares the guardian's process group and dies
+with the guardian (by the parent-death signal, on Linux), so no kill of the session, of the guardian or of both leaves
+it behind.
 """
 
 from __future__ import annotations

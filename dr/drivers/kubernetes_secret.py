@@ -1,9 +1,9 @@
 """Where a Kubernetes Secret leads the service: its host and port changed, and the deployments restarted that read it.
 
-Called by: ``dr.drivers.moving``. The only module that imports the Kubernetes client, which is an extra of its own:
-``pip install 'dr[kubernetes]'``. Nothing ambient is looked at: the target names kubeconfig and context. What else the
-Secret holds, a password in its URL, say, is left as it is, and neither told nor recorded: led back by host and port
-alone, each value is to the letter what it was.
+The only module that imports the Kubernetes client, which is an extra of its own: ``pip install 'dr[kubernetes]'``.
+Nothing ambient is looked at: the target names kubeconfig and context. What else the Secret holds, a password in its
+URL, say, is left as it is, and neither told nor recorded: led back by host and port alone, each value is to the letter
+what it was.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Measure a path: the verbs ``measure``, which starts the path's meter, and ``settle``, which waits for what it wrote.
 
-Called by: the engine, through ``dr.wiring``. Predictions are measured on the paths ``source``, ``restored`` and any
-other that has a url; rows are written on ``writes`` (through the pooler) and ``writes-direct``, and on ``source``
-beside the predictions; ``reads`` are queries to the replicas. Each meter is a process of its own (``dr.meter``), found
-again by its pid file and stopped by unwinding. The markers' table is a call of its own, made once and dropped at the
-end, so that restarting the writer loses no marker.
+Predictions are measured on the paths ``source``, ``restored`` and any other that has a url; rows are written on
+``writes`` (through the pooler) and ``writes-direct``, and on ``source`` beside the predictions; ``reads`` are queries
+to the replicas. Each meter is a process of its own (``dr.meter``), found again by its pid file and stopped by
+unwinding. The markers' table is a call of its own, made once and dropped at the end, so that restarting the writer
+loses no marker.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Lead the service's connections elsewhere: the verb ``move``, after a replica was promoted under a name of its own.
 
-Called by: the engine, through ``dr.wiring``. A target names what leads its clients: PgBouncer's entry
-(``pgbouncer_entry``), a Kubernetes Secret (``kubernetes_secret``), or both, and each is a call of its own. A drill
-leads back when it unwinds, on call it stays. What is led back to is known from the planning on, so that a move that was
-cut off in the middle is undone, too.
+A target names what leads its clients: PgBouncer's entry (``pgbouncer_entry``), a Kubernetes Secret
+(``kubernetes_secret``), or both, and each is a call of its own. A drill leads back when it unwinds, on call it stays.
+What is led back to is known from the planning on, so that a move that was cut off in the middle is undone, too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is looked at before a disaster and once the paths are back: the verb ``observe`` (docs/design.md, Observations).
 
-Called by: the engine, through ``dr.wiring``. Nothing here changes anything but the write that is attempted at the old
-primary, which must not take it. What cannot be observed is told in the call's result and leaves no observation, so that
-what was asked of it is inconclusive; it does not end the run, which has more to see.
+Nothing here changes anything but the write that is attempted at the old primary, which must not take it. What cannot be
+observed is told in the call's result and leaves no observation, so that what was asked of it is inconclusive; it does
+not end the run, which has more to see.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Schema ``dr`` on a source: where the harness's own tables stand while a run lasts, and which no run leaves behind.
-
-Called by: ``dr.drivers.postgres_victims`` and ``dr.meter.mark``, within transactions of their own.
-"""
+"""Schema ``dr`` on a source: where the harness's own tables stand while a run lasts, and which no run leaves behind."""
 
 from __future__ import annotations
 

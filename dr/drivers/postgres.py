@@ -1,7 +1,4 @@
-"""PostgreSQL as a provider: baselines of the source, the rows that vanish, and the examination of what was restored.
-
-Called by: ``dr.wiring``, which makes one for each target, and the engine.
-"""
+"""PostgreSQL as a provider: baselines of the source, the rows that vanish, and the examination of what was restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database server's clock beside the harness's. Called by: ``dr.drivers.postgres``, ``dr.drivers.examination``."""
+"""The database server's clock beside the harness's."""
 
 from __future__ import annotations
 

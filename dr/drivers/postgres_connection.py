@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and its client library's errors as the harness's own.
 
-Called by: the drivers that read or write a database. Every connection is verified TLS; the password goes to the client
-library as an argument, never into a URL, a command line or a message.
+Every connection is verified TLS; the password goes to the client library as an argument, never into a URL, a command
+line or a message.
 """
 
 from __future__ import annotations

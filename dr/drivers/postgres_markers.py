@@ -1,7 +1,4 @@
-"""Which markers a server holds, and what a write comes to at one that should take none.
-
-Called by: ``dr.drivers.observing``, after a fail-over.
-"""
+"""Which markers a server holds, and what a write comes to at one that should take none."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What a replica has received and replayed, and what its source has written and who follows it: asked of each server
 itself.
 
-Called by: ``dr.drivers.rds_takeover`` and ``dr.drivers.observing``. Only who follows a server, and whether one streams,
-need a right beyond that to log in.
+Only who follows a server, and whether one streams, need a right beyond that to log in.
 """
 
 from __future__ import annotations

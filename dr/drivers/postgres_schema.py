@@ -1,8 +1,7 @@
 """The definitions of a database's objects as digests.
 
-Called by: ``dr.drivers.fingerprint``. A physical copy has the same digests; a lost index, grant or constraint, or a
-changed column, has not. Names are "KIND QUALIFIED-NAME". System schemas, the harness's own and what extensions made
-(their version stands for it) are left out.
+A physical copy has the same digests; a lost index, grant or constraint, or a changed column, has not. Names are "KIND
+QUALIFIED-NAME". System schemas, the harness's own and what extensions made (their version stands for it) are left out.
 """
 # ruff: noqa: S608 - the queries are put together from this module's own constants
 

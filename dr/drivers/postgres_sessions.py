@@ -1,6 +1,6 @@
 """Who is logged in to a server: what shows that a service works on a copy, and not on some other database.
 
-Called by: ``dr.drivers.serving``. pg_stat_activity tells every role who is there, though not what they do.
+pg_stat_activity tells every role who is there, though not what they do.
 """
 
 from __future__ import annotations

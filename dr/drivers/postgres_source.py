@@ -1,7 +1,4 @@
-"""Where the source's database listens, as the provider of the instance says.
-
-Called by: ``dr.drivers.postgres`` and ``dr.drivers.baseline``.
-"""
+"""Where the source's database listens, as the provider of the instance says."""
 
 from __future__ import annotations
 

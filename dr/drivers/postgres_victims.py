@@ -1,7 +1,7 @@
 """The drill's own rows: planted before, made to vanish at a known time, dropped at the end.
 
-Called by: ``dr.drivers.postgres``. Everything happens in schema ``dr``, in a table named after the run. What a crash
-could forget stands in the comments of what it concerns, written in the same transaction.
+Everything happens in schema ``dr``, in a table named after the run. What a crash could forget stands in the comments of
+what it concerns, written in the same transaction.
 """
 
 from __future__ import annotations

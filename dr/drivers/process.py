@@ -1,8 +1,5 @@
 """Processes that outlive a call and must not outlive their session: start, find again, stop.
 
-Called by: ``dr.drivers.measuring`` and ``dr.drivers.serving`` (start, stop), ``dr.meter`` and ``dr.drivers.guardian``
-(which hold a pid file and watch their owner), and ``dr.app`` (``identity`` of its session).
-
 A process is named by "PID:STARTTIME", never by its pid alone: pids are used again. Whoever holds a pid file holds a
 lock on it as long as it lives, so a second start finds the first.
 """

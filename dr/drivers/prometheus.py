@@ -1,7 +1,6 @@
 """Ask Prometheus what it saw: range queries, and the alert rules as it has them.
 
-Called by: what corroborates a drill's figures. The client-side samples decide; this says whether Prometheus agrees.
-Only here is its API spoken, over HTTP alone.
+The client-side samples decide; this says whether Prometheus agrees. Only here is its API spoken, over HTTP alone.
 
 Prometheus shows a sample for up to five minutes after it was taken, and a rate for as long as its window: a target that
 is dead, or a Prometheus that was down, goes on showing what was good. Hence ``trusted``: a figure counts only where the

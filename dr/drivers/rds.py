@@ -1,8 +1,7 @@
 """RDS as a provider of restorations and fail-overs: looks, proposes, applies and polls.
 
-Called by: ``dr.wiring``, which makes one for each target at RDS, and the engine. What is decided stands in
-``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``; what is done of the first
-three here, of the others in ``rds_takeover``.
+What is decided stands in ``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``;
+what is done of the first three here, of the others in ``rds_takeover``.
 """
 
 from __future__ import annotations

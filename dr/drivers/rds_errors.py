@@ -1,7 +1,6 @@
 """AWS's error codes as sentences: which are preconditions that are not met, which may pass, and what to do about each.
 
-Called by: ``dr.drivers.rds_client``, for every error that comes back. Pure. The codes are botocore's own spelling of
-them, which drops the word "Fault" from some and not from others.
+Pure. The codes are botocore's own spelling of them, which drops the word "Fault" from some and not from others.
 """
 
 from __future__ import annotations

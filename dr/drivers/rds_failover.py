@@ -1,8 +1,7 @@
 """What a fail-over to the standby comes down to on RDS, and what RDS's events tell of one. Pure.
 
-Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``. DescribeEvents names no event: its message tells which
-one it is, and RDS promises neither their order nor that each of them comes. Source: RDS User Guide, "Amazon RDS event
-categories and event messages".
+DescribeEvents names no event: its message tells which one it is, and RDS promises neither their order nor that each of
+them comes. Source: RDS User Guide, "Amazon RDS event categories and event messages".
 """
 
 from __future__ import annotations

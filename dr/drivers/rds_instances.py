@@ -1,7 +1,4 @@
-"""Instances at RDS, one at a time: described, tagged, waited for, and repeated patiently.
-
-Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``, which share one for each target.
-"""
+"""Instances at RDS, one at a time: described, tagged, waited for, and repeated patiently."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What a restored instance's own PostgreSQL log tells of its replay, where RDS lets one read it. Pure.
 
-Called by: ``dr.drivers.rds``, with the text of the log. Source: PostgreSQL's xlogrecovery.c (14: xlog.c), whose
-messages are the same in versions 14 to 17.
+Source: PostgreSQL's xlogrecovery.c (14: xlog.c), whose messages are the same in versions 14 to 17.
 """
 
 from __future__ import annotations

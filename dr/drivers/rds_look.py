@@ -1,6 +1,6 @@
 """Read the present state of a target at RDS: instances, snapshots, windows of automated backups.
 
-Called by: ``dr.drivers.rds``. Changes nothing at AWS.
+Changes nothing at AWS.
 """
 
 from __future__ import annotations

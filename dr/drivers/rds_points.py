@@ -1,7 +1,7 @@
 """Which recovery point a restore takes, and whether it can: decided from facts, purely.
 
-Called by: ``dr.drivers.rds_restore``. The rules are RDS's own: a snapshot restores once ``available``; an encrypted one
-of another account only after it was copied; a time has to lie inside a window of automated backups.
+The rules are RDS's own: a snapshot restores once ``available``; an encrypted one of another account only after it was
+copied; a time has to lie inside a window of automated backups.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the verbs ``lag``, ``promote`` and ``rebuild`` come down to on RDS, and which replica is promoted. Pure.
 
-Called by: ``dr.drivers.rds`` and ``dr.drivers.rds_takeover``. A promotion cannot be undone. So a drill on a target that
-is not disposable restores a copy, gives it a replica, and promotes that one (``copy``); on call it is the real one.
+A promotion cannot be undone. So a drill on a target that is not disposable restores a copy, gives it a replica, and
+promotes that one (``copy``); on call it is the real one.
 """
 
 from __future__ import annotations

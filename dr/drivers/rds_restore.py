@@ -1,7 +1,4 @@
-"""What the verb ``restore`` comes down to on RDS: which calls, with which settings, under which name and tags. Pure.
-
-Called by: ``dr.drivers.rds``.
-"""
+"""What the verb ``restore`` comes down to on RDS: which calls, with which settings, under which name and tags. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What a DB instance is set to, and what of it RDS does not carry over to a restoration. Pure.
 
-Called by: ``dr.drivers.rds_restore`` (what to pass) and ``dr.drivers.rds`` (what differs afterwards). Sources:
-botocore's RDS model for which call takes what; the RDS User Guide for what is inherited.
+Sources: botocore's RDS model for which call takes what; the RDS User Guide for what is inherited.
 """
 
 from __future__ import annotations

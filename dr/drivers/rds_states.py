@@ -1,7 +1,7 @@
 """What each status of a DB instance means to somebody who waits for it.
 
-Called by: ``dr.drivers.rds`` in every poll. botocore's own waiter fails on five of these and waits for the others until
-its time runs out, so the list is kept here. Source: RDS User Guide, "Viewing Amazon RDS DB instance status".
+botocore's own waiter fails on five of these and waits for the others until its time runs out, so the list is kept here.
+Source: RDS User Guide, "Viewing Amazon RDS DB instance status".
 """
 
 from __future__ import annotations

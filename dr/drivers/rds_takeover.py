@@ -1,7 +1,6 @@
 """Fail over, promote and replicate at RDS: what is applied, and how it is waited for.
 
-Called by: ``dr.drivers.rds``, for the calls that ``rds_failover`` and ``rds_promotion`` propose. Every step looks
-before it acts, so that one whose answer was lost is found again and not made twice.
+Every step looks before it acts, so that one whose answer was lost is found again and not made twice.
 """
 
 from __future__ import annotations

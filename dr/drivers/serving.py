@@ -1,8 +1,8 @@
 """Put the prediction service to work on a restored database: the verb ``serve``.
 
-Called by: the engine, through ``dr.wiring``. The service is a command that knows nothing of dr; a guardian runs it.
-Its password and its token travel in the environment of the process alone. Whether it heeds the database it is given is
-not taken on trust: a service that has no session on the copy is of some other database, and is not judged or probed.
+The service is a command that knows nothing of dr; a guardian runs it. Its password and its token travel in the
+environment of the process alone. Whether it heeds the database it is given is not taken on trust: a service that has no
+session on the copy is of some other database, and is not judged or probed.
 """
 
 from __future__ import annotations

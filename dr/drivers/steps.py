@@ -1,7 +1,4 @@
-"""Readings that may take hours, part by part: whoever waits is heard between two, and sees where they are.
-
-Called by: ``dr.drivers.fingerprint``, ``baseline``, ``examine`` and ``examination``.
-"""
+"""Readings that may take hours, part by part: whoever waits is heard between two, and sees where they are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Perform and unwind: the two loops through which every effect goes.
-
-Called by: ``dr.app.session`` (on behalf of the command line and of activities), and ``dr.app.cleanup``.
-"""
+"""Perform and unwind: the two loops through which every effect goes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From a request and what was seen to a plan: pure.
-
-Called by: ``dr.app.session``.
-"""
+"""From a request and what was seen to a plan: pure."""
 
 from __future__ import annotations
 

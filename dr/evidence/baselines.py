@@ -1,7 +1,6 @@
 """Baselines on disk, outside the database they describe: DR_HOME/baselines/TARGET/SOURCE/ID.json, and a run's own.
 
-Called by: ``dr.drivers.baseline`` (writes), ``dr.drivers.postgres`` (writes a run's, and finds the one that covers a
-recovery point). A file holds the digest of its content, so that a torn or altered one is never compared with.
+A file holds the digest of its content, so that a torn or altered one is never compared with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A run's directory: made before the first effect, sealed after the verdict, loaded by whoever judges or reports.
-
-Called by: ``dr.app`` (creates, seals), the engine (observations, halt), ``dr.judge`` through ``load``.
-"""
+"""A run's directory: made before the first effect, sealed after the verdict, loaded by whoever judges or reports."""
 
 from __future__ import annotations
 

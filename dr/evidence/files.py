@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all. Called by: everything in ``dr.evidence`` that keeps a document."""
+"""Writing a file whole or not at all."""
 
 from __future__ import annotations
 

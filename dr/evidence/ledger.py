@@ -1,7 +1,4 @@
-"""The ledger: what a run intended, did and undid, appended, fsynced and hash-chained.
-
-Called by: the engine (appends), ``dr.evidence.directory`` (loads), ``dr.app`` (reads its state).
-"""
+"""The ledger: what a run intended, did and undid, appended, fsynced and hash-chained."""
 
 from __future__ import annotations
 

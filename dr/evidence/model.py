@@ -1,7 +1,4 @@
-"""A run's evidence, loaded: what the judge and the reports read, and nothing else.
-
-Called by: ``dr.evidence.directory`` (makes it), ``dr.judge`` and ``dr.report`` (read it).
-"""
+"""A run's evidence, loaded: what the judge and the reports read, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a target's source was set to when it was last seen, kept outside the provider: DR_HOME/profiles/TARGET.json.
-
-Called by: the drivers, which write it at every look that finds the source, and read it once the source is gone.
-"""
+"""What a target's source was set to when it was last seen, kept outside the provider: DR_HOME/profiles/TARGET.json."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Probes and writes on disk: the formats of samples-PATH.jsonl and markers-PATH.jsonl, written and read here alone.
 
-Called by: ``dr.meter`` (writes), ``dr.evidence.directory`` (loads), ``dr.drivers.measuring`` (how far it is).
-
 Each start of a meter appends a header, its lines and, when it ends by itself, a footer ``{"end", "last", ...}``. A
 start that follows another in the same file is a further segment: its numbers go on, and where the machine was booted
 in between, its monotonic times are moved onto the first header's clock by way of wall time. A line torn by a kill is

@@ -1,7 +1,7 @@
 """When an alert would have been pending and firing, from the samples of its own expression. Pure.
 
-Called by: the judge of what Prometheus saw. An alert's ``for`` outlasts most drills, so that what Prometheus itself had
-fired by the drill's end says little: this says what the rule comes to, with its ``for`` as it stands.
+An alert's ``for`` outlasts most drills, so that what Prometheus itself had fired by the drill's end says little: this
+says what the rule comes to, with its ``for`` as it stands.
 """
 
 from __future__ import annotations

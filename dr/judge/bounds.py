@@ -1,7 +1,7 @@
 """What few samples prove: exact bounds, each at 95% confidence on its side. Pure.
 
-Called by: ``dr.judge.outage`` and ``dr.judge.histogram``. Ranks of order statistics and Clopper-Pearson limits come
-from the binomial distribution alone, so that nothing is assumed of how latencies are distributed.
+Ranks of order statistics and Clopper-Pearson limits come from the binomial distribution alone, so that nothing is
+assumed of how latencies are distributed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the copy holds what its source held, and is set up as it was: from observations alone, pure.
 
-Called by: ``dr.judge.verdict``. What was not observed, and what the baseline cannot prove, is inconclusive with its
-reason; a difference is missed, whatever else is unknown beside it.
+What was not observed, and what the baseline cannot prove, is inconclusive with its reason; a difference is missed,
+whatever else is unknown beside it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a failover went: its phases, whether the provider gave it up, and whether the service came back unaided. Pure.
 
-Called by: ``dr.judge.verdict``. The observation ``failover`` has the provider's events and when the new primary was
-promoted; ``service-process`` when the service's process had started, before the disaster and after it.
+The observation ``failover`` has the provider's events and when the new primary was promoted; ``service-process`` when
+the service's process had started, before the disaster and after it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How findings are put together. Called by: every judge."""
+"""How findings are put together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The service's own histograms, judged by what their buckets prove. Pure.
 
-Called by: ``dr.judge.outage``. A bucket says only between which bounds a value lies: nothing is interpolated.
+A bucket says only between which bounds a value lies: nothing is interpolated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How long a path was out, from its own open-loop probes and at their resolution. Pure.
 
-Called by: ``dr.judge.verdict`` (the demand ``outage``), ``dr.judge.failover`` and ``dr.judge.survival``. Probes are
-HTTP samples, queries, or markers seen as samples.
+Probes are HTTP samples, queries, or markers seen as samples.
 
 The rule: a probe is bad that was not answered well, or later than ``Usual.late``: a period beyond the least latency
 before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when

@@ -1,9 +1,8 @@
 """What was lost: exposure, missing markers, and whether a point-in-time restore holds just what its second says. Pure.
 
-Called by: ``dr.judge.verdict``. Markers are judged as Jepsen's set-full checker judges its elements: lost is what was
-acknowledged and is not there; unexpected what is there and was never attempted; an indeterminate write counts as
-neither. A marker counts only where its interval from sent to done, widened by what is not known of the clocks, lies
-on one side of the recovery point.
+Markers are judged as Jepsen's set-full checker judges its elements: lost is what was acknowledged and is not there;
+unexpected what is there and was never attempted; an indeterminate write counts as neither. A marker counts only where
+its interval from sent to done, widened by what is not known of the clocks, lies on one side of the recovery point.
 """
 
 from __future__ import annotations

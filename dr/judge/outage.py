@@ -1,7 +1,7 @@
 """How long it took, and whether the service answers within its limits: time-to-copy, latency, errors. Pure.
 
-Called by: ``dr.judge.verdict``. Latency counts from the due time. Judged is what bounds prove: met only where the bad
-end of the interval keeps the limit, missed only where the good end breaks it.
+Latency counts from the due time. Judged is what bounds prove: met only where the bad end of the interval keeps the
+limit, missed only where the good end breaks it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the recovery's time went into, from the ledger alone. Pure.
-
-Called by: ``dr.judge.verdict`` by way of ``dr.judge.outage``, and ``dr.report`` (the timeline).
-"""
+"""What the recovery's time went into, from the ledger alone. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How far a copy was replayed, as its own log has it, against the second that was asked for. Pure.
 
-Called by: ``dr.judge.loss``. Both stand on the source's clock, so that no offset comes in.
+Both stand on the source's clock, so that no offset comes in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What became of the writes to a path when another server took over: the new primary's rows decide. Pure.
 
-Called by: ``dr.judge.verdict``. As in ``dr.judge.loss``, after Jepsen's set-full checker: lost is what was acknowledged
-and is not there; unexpected what is there and was never attempted, or failed for certain; an indeterminate write may be
-there or not. A write is a number and an attempt: where both attempts are there, its repetition wrote it twice.
+As in ``dr.judge.loss``, after Jepsen's set-full checker: lost is what was acknowledged and is not there; unexpected
+what is there and was never attempted, or failed for certain; an indeterminate write may be there or not. A write is a
+number and an attempt: where both attempts are there, its repetition wrote it twice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One verdict from a run's evidence: every demand judged, the worst finding wins.
 
-Called by: ``dr.app`` at the end of a run, ``dr verify`` and ``dr report`` offline. Pure.
+Pure.
 
 The rule of combination is Jepsen's: missed beats inconclusive beats met, and a judge that crashes does not know. What
 was not proven is never met: an empty list of demands, a run that did not finish and altered evidence are inconclusive.

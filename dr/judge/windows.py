@@ -1,9 +1,8 @@
 """A path's samples as windows, each within the SLO, outside it, or void. Pure.
 
-Called by: ``dr.judge.outage``, ``dr.drivers.measuring`` (how long it measures), ``dr.app.steady`` (a moment's samples),
-and ``dr.report`` to draw them. A window holds the probes due in it. It is void where the prober itself was late (in the
-p95, which is what a window is judged by, or by a stall's length once), missed more than 0.1% of its probes, or slept
-while answers were under way: then it says nothing of the target, neither good nor bad.
+A window holds the probes due in it. It is void where the prober itself was late (in the p95, which is what a window is
+judged by, or by a stall's length once), missed more than 0.1% of its probes, or slept while answers were under way:
+then it says nothing of the target, neither good nor bad.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How somebody reaches a database of the lab: a name for everything a connection needs.
-
-Called by: ``dr.lab.platform`` and the lab's daemon.
-"""
+"""How somebody reaches a database of the lab: a name for everything a connection needs."""
 
 from __future__ import annotations
 

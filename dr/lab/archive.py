@@ -1,7 +1,4 @@
-"""What an archive of WAL truly covers, read from the archive itself.
-
-Called by: the lab's RDS (LatestRestorableTime) and ``dr.lab.backup``.
-"""
+"""What an archive of WAL truly covers, read from the archive itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Physical backups, and servers made from them: to the end of a backup, or to a second of an archive.
 
-Called by: the lab's RDS (CreateDBSnapshot, RestoreDBInstanceFromDBSnapshot, RestoreDBInstanceToPointInTime).
 A backup is a directory with data/ (whole in itself, WAL included) and backup.json, which is written last.
 """
 

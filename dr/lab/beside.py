@@ -1,7 +1,4 @@
-"""What stands beside the lab's servers: PgBouncer in front of them, Prometheus on the service; or why they do not.
-
-Called by: ``dr.lab.bringup``; ``end_strays`` by ``dr.lab.daemon``.
-"""
+"""What stands beside the lab's servers: PgBouncer in front of them, Prometheus on the service; or why they do not."""
 
 from __future__ import annotations
 

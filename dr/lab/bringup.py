@@ -1,8 +1,5 @@
 """Everything the lab consists of, made in order: site, account, source, platform, pooler, service, API, standby and
-replicas, target.
-
-Called by: ``dr.lab.daemon``.
-"""
+replicas, target."""
 
 from __future__ import annotations
 

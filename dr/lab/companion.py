@@ -1,6 +1,6 @@
 """A program of somebody else's that stands beside the lab's servers: found, started under their account, ended.
 
-Called by: ``dr.lab.pgbouncer`` and ``dr.lab.prometheus``. Where it is not installed the lab does without it.
+Where it is not installed the lab does without it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Bring the lab up and down, ask how it is, and put faults into it.
-
-Called by: ``dr.cli.lab``, ``dr.app`` (nothing but ``up``'s baseline comes from there), ``dr.lab.fault`` and tests.
-"""
+"""Bring the lab up and down, ask how it is, and put faults into it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The lab's own process: ``python -m dr.lab.daemon``. It holds the API, the servers, and all that uses them.
 
-Called by: ``dr.lab.control.up``, which starts it detached. It ends on SIGTERM, and when its directory is gone; whatever
-a killed one left is ended and removed by the next, which starts afresh.
+It ends on SIGTERM, and when its directory is gone; whatever a killed one left is ended and removed by the next, which
+starts afresh.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m dr.lab.fault NAME [ARGUMENTS]``: put a fault into the lab, or take it back, as ``dr.lab.control.inject``.
 
-Called by: whoever the lab's target names it to, since nothing but its own command line imports the lab. ARGUMENTS is a
-JSON object; a JSON object is printed. A fault is undone by its neutral value: ``{"instance": "x", "lost": false}``.
+ARGUMENTS is a JSON object; a JSON object is printed. A fault is undone by its neutral value: ``{"instance": "x",
+"lost": false}``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TLS in front of a PostgreSQL that was built without it (the wheel's): one process for each server.
 
-Called by: ``dr.lab.postgres`` (``Front``); the process itself is ``python -m dr.lab.front``. It listens on the server's
-loopback port, speaks TLS with clients, and passes their bytes on to the server's socket. It refuses what pg_hba.conf
-refuses elsewhere: a session without TLS, and the superuser over TCP. It ends when its server ends.
+It listens on the server's loopback port, speaks TLS with clients, and passes their bytes on to the server's socket. It
+refuses what pg_hba.conf refuses elsewhere: a session without TLS, and the superuser over TCP. It ends when its server
+ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The lab's PgBouncer, a real one: the service and the writers reach the database through it.
 
-Called by: the lab's bring-up, which names the databases it leads to, and starts it again through ``keep``. One process
-serves all of them in transaction mode, over TLS on a loopback port.
+One process serves all of them in transaction mode, over TLS on a loopback port.
 
 Clients log in with SCRAM, the administrator on the console, too. Passwords stand in a file that only the servers'
 account reads, not behind auth_query, which needs pg_authid: RDS shows that to nobody. In transaction mode release 1.18

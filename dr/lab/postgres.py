@@ -1,7 +1,7 @@
 """One real PostgreSQL server in one directory: what stands behind an instance of the lab's RDS.
 
-Called by: the lab's RDS instances and ``dr.lab.backup``. A directory holds data/, archive/ (finished WAL), log/ and the
-configuration files; the file ``ready`` is written last, so a directory without it is half made: remove it.
+A directory holds data/, archive/ (finished WAL), log/ and the configuration files; the file ``ready`` is written last,
+so a directory without it is half made: remove it.
 
 The server listens on a loopback port, with TLS and passwords only. The superuser ``rdsadmin`` is reached through a
 socket in a closed directory; the master user is what RDS makes it: no superuser, but a member of ``rds_superuser``.

@@ -1,7 +1,4 @@
-"""Whether this DR_HOME's lab runs, and how to reach it: the files its daemon writes for ``dr.lab.control`` to read.
-
-Called by: ``dr.lab.daemon`` (writes), ``dr.lab.control`` (reads) and ``dr.lab.served`` (start).
-"""
+"""Whether this DR_HOME's lab runs, and how to reach it: the files its daemon writes for ``dr.lab.control`` to read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Find and end a server's processes, and no others: a recorded pid is believed only where its command line agrees.
-
-Called by: ``dr.lab.postgres``, ``dr.lab.front`` and ``dr.lab.server_faults``.
-"""
+"""Find and end a server's processes, and no others: a recorded pid is believed only where its command line agrees."""
 
 from __future__ import annotations
 

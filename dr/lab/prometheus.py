@@ -1,7 +1,7 @@
 """The lab's Prometheus, a real one: scrapes the prediction service and evaluates the platform's alert rules.
 
-Called by: the lab's bring-up, and started again through ``keep``. It keeps its samples over that, and loses them with
-the lab's directory. What it answers is read by whoever asks its API, as they would ask the platform's own.
+It keeps its samples over that, and loses them with the lab's directory. What it answers is read by whoever asks its
+API, as they would ask the platform's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Streaming replication between the lab's servers: standbys made, watched, promoted and made anew.
 
-Called by: the lab's RDS (Multi-AZ, read replicas, fail-over). All functions block until it is done, raise DrError with
-PostgreSQL's own reason, and keep nothing in memory: what a server is, its directory says.
+All functions block until it is done, raise DrError with PostgreSQL's own reason, and keep nothing in memory: what a
+server is, its directory says.
 
 A standby connects as the superuser through a socket, and has a slot on its primary named as the standby names itself.
 Whoever makes it goes on to remove both: ``Server.remove``, then ``drop_slot`` on the primary if that lives on.

@@ -1,7 +1,4 @@
-"""The prediction service, on the pooler or on the source: started with the lab, and again when it dies.
-
-Called by: ``dr.lab.bringup``.
-"""
+"""The prediction service, on the pooler or on the source: started with the lab, and again when it dies."""
 
 from __future__ import annotations
 

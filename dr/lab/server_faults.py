@@ -1,7 +1,7 @@
 """What can happen to one server and its host, each with its undo.
 
-Called by: the lab's daemon for ``dr.lab.control.inject``. All but ``Slowness`` keep nothing in memory, so that another
-process may undo them. ``Server.remove`` ends a server under any of them.
+All but ``Slowness`` keep nothing in memory, so that another process may undo them. ``Server.remove`` ends a server
+under any of them.
 
 - A lost host: ``Server.kill``; its undo is ``Server.start``.
 - A hung host: ``hang``, ``resume``. - An engine crash: ``crash_backend`` (it restarts in place by itself),

@@ -1,7 +1,7 @@
 """The text of a server's configuration files. Pure.
 
-Called by: ``dr.lab.postgres``. The files stand outside the data directory, so that a physical backup carries none of
-them and a restored server gets its own port, socket, archive and certificate.
+The files stand outside the data directory, so that a physical backup carries none of them and a restored server gets
+its own port, socket, archive and certificate.
 """
 
 from __future__ import annotations

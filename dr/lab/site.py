@@ -1,7 +1,4 @@
-"""What all servers of one lab share: PostgreSQL's programs, a certificate authority, the superuser's password, a clock.
-
-Called by: the lab's daemon, once; every ``dr.lab.postgres.Server`` is given it.
-"""
+"""What a lab's servers share: PostgreSQL's programs, a certificate authority, the superuser's password, a clock."""
 
 from __future__ import annotations
 

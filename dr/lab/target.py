@@ -1,7 +1,4 @@
-"""The lab as a target: the text of target.yaml, which ``dr`` reads as it would read production's entry in dr.yaml.
-
-Called by: ``dr.lab.bringup``.
-"""
+"""The lab as a target: the text of target.yaml, which ``dr`` reads as it would read production's entry in dr.yaml."""
 
 from __future__ import annotations
 

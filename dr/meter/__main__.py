@@ -1,7 +1,7 @@
 """``python -m dr.meter probe``, ``mark`` and ``read``: one JSON document on stdin, no secret in it.
 
-Called by: ``dr.drivers.measuring``, through ``dr.drivers.process.spawn``. The process holds its pid file, ends when
-its owner is gone or SIGTERM comes, and notes there why it ended, in room that a full disk cannot take from it.
+The process holds its pid file, ends when its owner is gone or SIGTERM comes, and notes there why it ended, in room that
+a full disk cannot take from it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What came of a statement, by what the server, or a pooler before it, said of it. Pure.
 
-Called by: ``dr.meter.query``. Doubt is called doubt: a statement has failed only where that is certain, so that no row
-of it can turn up later.
+Doubt is called doubt: a statement has failed only where that is certain, so that no row of it can turn up later.
 """
 
 from __future__ import annotations

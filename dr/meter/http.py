@@ -1,6 +1,6 @@
 """One HTTP/1.1 exchange as bytes: the request built beforehand, the response recognised as it arrives. Pure.
 
-Called by: ``dr.meter.probe``. Only what a prober needs: no redirects, no compression, no trailers.
+Only what a prober needs: no redirects, no compression, no trailers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How a meter reaches a database: the login, its address, and a connection for what may take its time.
 
-Called by: ``dr.meter.mark``, ``dr.meter.read`` and ``dr.meter.query``. Verified TLS, always; PostgreSQL's own
-environment variables decide nothing.
+Verified TLS, always; PostgreSQL's own environment variables decide nothing.
 """
 
 from __future__ import annotations

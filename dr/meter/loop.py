@@ -1,7 +1,7 @@
 """The open loop that every meter runs: what is due is taken up when it is due, whatever came of the rest.
 
-Called by: ``dr.meter.probe``, ``dr.meter.mark`` and ``dr.meter.read``. One thread: what a meter does between two due
-times (reading answers, writing lines, looking after its owner) never keeps it from the next.
+One thread: what a meter does between two due times (reading answers, writing lines, looking after its owner) never
+keeps it from the next.
 """
 
 from __future__ import annotations

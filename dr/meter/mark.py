@@ -1,8 +1,7 @@
 """The marker writer: rows written at known times, each acknowledged, failed or indeterminate.
 
-Called by: ``python -m dr.meter mark`` and ``dr.drivers.measuring`` (the table). Open loop. A write stands as
-indeterminate on disk before it is sent. One that stays so is repeated once, as a row of its own, when nothing that is
-due waits; a repetition that could not be sent leaves no line.
+Open loop. A write stands as indeterminate on disk before it is sent. One that stays so is repeated once, as a row of
+its own, when nothing that is due waits; a repetition that could not be sent leaves no line.
 """
 
 from __future__ import annotations

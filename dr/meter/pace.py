@@ -1,7 +1,6 @@
 """When probes are due, and how late they were taken up. Pure.
 
-Called by: ``dr.meter``'s meters and ``bench``. Open loop: a due time depends on the start and
-the rate alone, never on how the target answers.
+Open loop: a due time depends on the start and the rate alone, never on how the target answers.
 """
 
 from __future__ import annotations

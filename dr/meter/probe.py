@@ -1,9 +1,9 @@
 """The prober: sends requests when they are due, whatever the target does, and writes down what came of each.
 
-Called by: ``python -m dr.meter probe`` and ``bench.prober``. One thread, sockets that never block, and ``select``
-(epoll's time-outs are rounded to milliseconds). Rules it keeps: open loop from the intended send time; due, sent and
-done apart; a time-out is an error and a latency of at least the time-out; a probe that finds the pool exhausted waits
-and is never dropped; its own lateness is written with each sample.
+One thread, sockets that never block, and ``select`` (epoll's time-outs are rounded to milliseconds). Rules it keeps:
+open loop from the intended send time; due, sent and done apart; a time-out is an error and a latency of at least the
+time-out; a probe that finds the pool exhausted waits and is never dropped; its own lateness is written with each
+sample.
 """
 
 from __future__ import annotations

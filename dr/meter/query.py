@@ -1,7 +1,7 @@
 """Statements over PostgreSQL connections that never block: each has an end, and none waits for another's server.
 
-Called by: ``dr.meter.mark`` and ``dr.meter.read``, whose loop is ``dr.meter.loop``. One thread drives libpq directly,
-since only so a connection is opened, used and given up without waiting, and every warning is seen.
+One thread drives libpq directly, since only so a connection is opened, used and given up without waiting, and every
+warning is seen.
 
 A statement that finds no connection waits for one, at most its time-out. Connections are opened one at a time, so that
 a server that comes back is met by few; where the ones there are hang, further ones are opened evenly spread over a

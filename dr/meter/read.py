@@ -1,7 +1,6 @@
 """The reader: a trivial query, to one endpoint after the other, written down as the prober writes its probes.
 
-Called by: ``python -m dr.meter read``. A query that was answered has status 200, as a good probe has; any other has
-status 0, and the word for why.
+A query that was answered has status 200, as a good probe has; any other has status 0, and the word for why.
 """
 
 from __future__ import annotations

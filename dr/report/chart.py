@@ -1,6 +1,6 @@
 """The geometry of the page's charts: from evidence to rectangles and paths, in pixels. Pure; the template draws them.
 
-Called by: ``dr.report.page``. All charts of samples and markers share one axis of time, in seconds from ``origin``.
+All charts of samples and markers share one axis of time, in seconds from ``origin``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A verdict as text for a terminal, JSON, Markdown and JUnit XML. Pure: each is a function to a string.
 
-Called by: ``dr.cli`` (text, JSON, JUnit) and ``dr report``. JSON is the form of verdict.json in DESIGN.md.
+JSON is the form of verdict.json in DESIGN.md.
 """
 
 from __future__ import annotations

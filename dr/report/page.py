@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
 
-Called by: ``dr report`` and ``dr.app``, which keeps it beside the evidence. Pure: evidence and verdict to a string.
-Everything that comes from a run is escaped by the template engine; the page's own policy forbids scripts besides.
+Pure: evidence and verdict to a string. Everything that comes from a run is escaped by the template engine; the page's
+own policy forbids scripts besides.
 """
 
 from __future__ import annotations

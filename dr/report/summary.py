@@ -1,7 +1,7 @@
 """What a person wants to know of a run, as sentences: what came back, how long it took, what was lost, what to do next.
 
-Called by: ``dr.report.formats`` and ``dr.report.page``, which only lay it out. Pure; says nothing that the evidence and
-the verdict do not hold, and nothing that is secret: both hold identifiers and digests only.
+Pure; says nothing that the evidence and the verdict do not hold, and nothing that is secret: both hold identifiers and
+digests only.
 """
 
 from __future__ import annotations

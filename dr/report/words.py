@@ -1,7 +1,4 @@
-"""How the reports say numbers, moments and names. Pure.
-
-Called by: the other modules of ``dr.report``.
-"""
+"""How the reports say numbers, moments and names. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A lab of a test's own, under a directory that the servers' account can enter.
-
-Called by: tests/contract and tests/integration.
-"""
+"""A lab of a test's own, under a directory that the servers' account can enter."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What the lab's RDS and the real one have in common: one suite, run against either.
 
-Called by: tests/contract/test_rds_lab.py and tests/aws. A subclass gives the fixture ``cloud``. Everything the suite
-makes carries the prefix of ``cloud`` and is deleted by it.
+A subclass gives the fixture ``cloud``. Everything the suite makes carries the prefix of ``cloud`` and is deleted by it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The saboteur beneath the server: one value altered in the copy's heap file, its row's xmin and count as they were.
 
-Called by: Chaos Toolkit, as tests/sabotage/saboteur.py is. ``ADMISSION`` is the admission whose diagnosis gets another
-letter. Whatever SQL does to a row gives it a new xmin, which puts it beyond the baseline's snapshot: then the count
-differs before any checksum is compared. The page's own checksum no longer fits; the server is told to put up with it,
-as one without data checksums always does.
+``ADMISSION`` is the admission whose diagnosis gets another letter. Whatever SQL does to a row gives it a new xmin,
+which puts it beyond the baseline's snapshot: then the count differs before any checksum is compared. The page's own
+checksum no longer fits; the server is told to put up with it, as one without data checksums always does.
 """
 
 from __future__ import annotations

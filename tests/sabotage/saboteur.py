@@ -1,7 +1,6 @@
 """What a sabotaged drill runs between its restore and its examination: one act against the copy.
 
-Called by: Chaos Toolkit, as a process action that tests/sabotage/test_sabotage.py puts into an experiment. ``ACT`` is
-SQL, executed as the copy's master user.
+``ACT`` is SQL, executed as the copy's master user.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lab's network as a process: ``python -m dr.lab.network DIRECTORY``.
 
-Called by: ``dr.lab.network.control``. It answers JSON lines on DIRECTORY/network.sock, appends to
-DIRECTORY/network.jsonl, and ends when its standard input does: its starter is gone then, however it ended.
+It answers JSON lines on DIRECTORY/network.sock, appends to DIRECTORY/network.jsonl, and ends when its standard input
+does: its starter is gone then, however it ended.
 """
 
 from __future__ import annotations

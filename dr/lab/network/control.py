@@ -1,7 +1,4 @@
-"""The lab's network as its daemon sees it: starts the process, tells it what each link shall do, starts it anew.
-
-Called by: the lab's daemon, which owns one ``Network``.
-"""
+"""The lab's network as its daemon sees it: starts the process, tells it what each link shall do, starts it anew."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a link is and what may be asked of it: pure.
-
-Called by: ``dr.lab.network.control`` (asks) and ``dr.lab.network.__main__`` (answers).
-"""
+"""What a link is and what may be asked of it: pure."""
 
 from __future__ import annotations
 

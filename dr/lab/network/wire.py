@@ -1,7 +1,7 @@
 """One connection through a link: bytes both ways over plain sockets, so that nothing moves unless a link lets it.
 
-Called by: ``dr.lab.network.__main__``. Transports are not used: they flush what they hold and close when a peer closes,
-and a link that is frozen must do neither.
+Transports are not used: they flush what they hold and close when a peer closes, and a link that is frozen must do
+neither.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is treated, whom it befalls, for how long, and with what. Pure data.
 
-Called by: ``dr.lab.platform.population``. Codes are ICD-10-CM for diagnoses and CPT for procedures.
+Codes are ICD-10-CM for diagnoses and CPT for procedures.
 """
 
 from __future__ import annotations

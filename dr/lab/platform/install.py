@@ -1,7 +1,4 @@
-"""Put the platform into a database of the lab: tables, roles, model and people; or what a loaded dump lacks of these.
-
-Called by: the lab's daemon, once for ``readmission-db``, as its master user.
-"""
+"""Put the platform into a database of the lab: tables, roles, model, people; or what a loaded dump lacks of these."""
 
 from __future__ import annotations
 

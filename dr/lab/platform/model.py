@@ -1,7 +1,4 @@
-"""The readmission model: a logistic regression whose artifact is a JSON file, named and digested by the database.
-
-Called by: the prediction service (loads it, predicts), and ``dr.lab.platform.install`` (places it, registers it).
-"""
+"""The readmission model: a logistic regression whose artifact is a JSON file, named and digested by the database."""
 
 from __future__ import annotations
 

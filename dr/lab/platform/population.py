@@ -1,7 +1,7 @@
 """A synthetic population: clinically plausible, and the same for the same seed. Nobody in it exists. Pure.
 
-Called by: ``dr.lab.platform.install``. The probe patients (``SYN-...``) are the ones whose admissions golden requests
-name; they are made by hand and are the same whatever the seed.
+The probe patients (``SYN-...``) are the ones whose admissions golden requests name; they are made by hand and are the
+same whatever the seed.
 """
 
 from __future__ import annotations

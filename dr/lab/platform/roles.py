@@ -1,7 +1,4 @@
-"""The application's roles, each with the least it needs.
-
-Called by: ``dr.lab.platform.install``, and ``dr.lab.bringup`` for what only a superuser may give.
-"""
+"""The application's roles, each with the least it needs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The account a lab begins with: its name, keys, network and groups.
-
-Called by: ``dr.lab.daemon``.
-"""
+"""The account a lab begins with: its name, keys, network and groups."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which function answers which action: the whole of what the lab's RDS can do.
-
-Called by: ``dr.lab.rds.protocol``.
-"""
+"""Which function answers which action: the whole of what the lab's RDS can do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The actions on DBInstances: checked and recorded here, carried out by ``work``.
-
-Called by: ``dr.lab.rds.actions``.
-"""
+"""The actions on DBInstances: checked and recorded here, carried out by ``work``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Groups, engine versions, tags, events, logs and quotas.
-
-Called by: ``dr.lab.rds.actions``.
-"""
+"""Groups, engine versions, tags, events, logs and quotas."""
 
 from __future__ import annotations
 

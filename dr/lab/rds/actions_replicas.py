@@ -1,7 +1,7 @@
 """The actions on read replicas.
 
-Called by: ``dr.lab.rds.actions``. Source: the RDS User Guide, "Working with DB instance read replicas" and
-"Working with read replicas for Amazon RDS for PostgreSQL".
+Source: the RDS User Guide, "Working with DB instance read replicas" and "Working with read replicas for Amazon RDS for
+PostgreSQL".
 """
 
 from __future__ import annotations

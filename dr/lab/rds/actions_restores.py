@@ -1,7 +1,4 @@
-"""The two restores: from a snapshot, and to a point in time.
-
-Called by: ``dr.lab.rds.actions``.
-"""
+"""The two restores: from a snapshot, and to a point in time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The actions on DBSnapshots and automated backups.
-
-Called by: ``dr.lab.rds.actions``.
-"""
+"""The actions on DBSnapshots and automated backups."""
 
 from __future__ import annotations
 

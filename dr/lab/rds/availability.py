@@ -1,7 +1,6 @@
 """What to do about an instance whose server or standby is in trouble: RDS's own part in a fail-over. Pure.
 
-Called by: ``dr.lab.rds.work``, at every look: ``history, step = decide(history, look)``. It does the step and looks
-again; a step that was not done, or did not help, is told again.
+It does the step and looks again; a step that was not done, or did not help, is told again.
 """
 
 from __future__ import annotations

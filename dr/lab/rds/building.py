@@ -1,6 +1,6 @@
 """An instance's attributes from a request: what is checked, what is inherited, what falls back to a default. Pure.
 
-Called by: ``actions_instances`` and ``actions_restores``. Source: points 1 to 5 of the page of facts about RDS.
+Source: points 1 to 5 of the page of facts about RDS.
 """
 
 from __future__ import annotations

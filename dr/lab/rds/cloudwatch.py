@@ -1,7 +1,4 @@
-"""CloudWatch, as far as a replica's lag is asked of it: samples kept, GetMetricData answered.
-
-Called by: ``replicas`` (record) and ``dr.lab.rds.actions`` (get_metric_data).
-"""
+"""CloudWatch, as far as a replica's lag is asked of it: samples kept, GetMetricData answered."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """AWS's answers to a wrong call: code, message, HTTP status.
 
-Called by: every module of ``dr.lab.rds``. These are values on the wire, not errors a person of the harness meets.
+These are values on the wire, not errors a person of the harness meets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """RDS's events: what is said when, and what DescribeEvents selects. Pure.
 
-Called by: ``actions_events`` (select) and ``work`` (say). Wording and categories: the RDS User Guide's list of events,
-and its list of the reasons for a fail-over; what it has no words for (a standby lost) is the lab's own.
+Wording and categories: the RDS User Guide's list of events, and its list of the reasons for a fail-over; what it has no
+words for (a standby lost) is the lab's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What tests put in the API's way. Not reachable through the API: ``dr.lab.control`` alone speaks to it.
-
-Called by: ``protocol`` (asks before and after a call), ``work`` (delays), ``dr.lab.daemon`` (sets).
-"""
+"""What tests put in the API's way. Not reachable through the API: ``dr.lab.control`` alone speaks to it."""
 
 from __future__ import annotations
 

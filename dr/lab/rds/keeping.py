@@ -1,7 +1,6 @@
 """What RDS itself does to keep an instance there: restarts, fail-overs, standbys lost and found, a full disk said.
 
-Called by: ``work`` (makes it; ``look`` at every look, ``convert``, ``fail_over`` for a reboot with one). What is to be
-done is decided by ``availability``; here it is carried out, each step in a job of its own.
+What is to be done is decided by ``availability``; here it is carried out, each step in a job of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """RDS's rules for names and values. Pure.
 
-Called by: the ``actions_*`` modules. Source of the rules: the RDS API reference, as botocore's model repeats it.
+Source of the rules: the RDS API reference, as botocore's model repeats it.
 """
 
 from __future__ import annotations

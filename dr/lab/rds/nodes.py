@@ -1,7 +1,4 @@
-"""What stands behind an instance: its nodes, each a server with a directory and a port of its own, and their parts.
-
-Called by: ``dr.lab.rds.postgres`` and ``dr.lab.rds.trouble``.
-"""
+"""What stands behind an instance: its nodes, each a server with a directory and a port of its own, and their parts."""
 
 from __future__ import annotations
 

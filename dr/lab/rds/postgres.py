@@ -1,8 +1,8 @@
 """The servers behind the API: ``dr.lab.postgres``, ``dr.lab.backup`` and ``dr.lab.replication``, by instance.
 
-Called by: ``dr.lab.bringup`` (makes it), ``dr.lab.rds.work``, ``dr.lab.rds.trouble``. Under the lab's directory:
-instances/KEY/NODE, archives/KEY (it outlives its instance, and is that of whichever node is the primary), backups/NAME.
-Clients come through the instance's endpoint, a wire of the lab's network; servers listen on ports of their own.
+Under the lab's directory: instances/KEY/NODE, archives/KEY (it outlives its instance, and is that of whichever node is
+the primary), backups/NAME. Clients come through the instance's endpoint, a wire of the lab's network; servers listen on
+ports of their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HTTP on loopback: a request in, checked and signed, an answer out.
 
-Called by: ``dr.lab.daemon``. Bodies are never logged: they may hold a master password.
+Bodies are never logged: they may hold a master password.
 """
 
 from __future__ import annotations

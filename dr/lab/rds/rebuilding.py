@@ -1,7 +1,7 @@
 """An instance that is lost for good, and its read replicas, made anew under their old names: what undoes that loss.
 
-Called by: ``dr.lab.bringup``, for ``dr.lab.control.inject``. RDS has nothing like it. The data are those of the last
-automated backup and of what its archive covers since; whatever a promoted replica took is given up.
+RDS has nothing like it. The data are those of the last automated backup and of what its archive covers since; whatever
+a promoted replica took is given up.
 """
 
 from __future__ import annotations

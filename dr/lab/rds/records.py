@@ -1,7 +1,7 @@
 """What exists in the lab's account, and its file.
 
-Called by: every module of ``dr.lab.rds``. ``attributes`` hold the API's own names and values, as botocore's model has
-them; what AWS derives (endpoint, restorable times, ARNs, tag lists) is derived in ``views``. Times are epoch seconds.
+``attributes`` hold the API's own names and values, as botocore's model has them; what AWS derives (endpoint, restorable
+times, ARNs, tag lists) is derived in ``views``. Times are epoch seconds.
 """
 
 from __future__ import annotations

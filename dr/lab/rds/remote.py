@@ -1,6 +1,5 @@
 """How ``dr.lab.control`` reaches the daemon: JSON over an authenticated loopback connection, apart from the API.
 
-Called by: ``dr.lab.daemon`` (Remote) and ``dr.lab.control`` (call, as_error).
 The key is a file only the lab's user reads.
 """
 

@@ -1,8 +1,6 @@
 """Read replicas: made, promoted, led to another primary, their lag sampled.
 
-Called by: ``work`` (makes it; ``sample`` at every look, ``end_all`` when a source is deleted), ``keeping`` (``follow``)
-and ``actions_replicas``. A replica's record names its source by ``Instance.source``; both of the API's links are
-derived from it.
+A replica's record names its source by ``Instance.source``; both of the API's links are derived from it.
 """
 
 from __future__ import annotations

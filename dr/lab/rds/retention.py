@@ -1,7 +1,6 @@
 """How long automated backups are kept, and when the next is due. Pure.
 
-Called by: ``work``, ``views`` and ``actions_restores``. Source: the RDS User Guide, "Backup retention period" and
-"Backup window".
+Source: the RDS User Guide, "Backup retention period" and "Backup window".
 """
 
 from __future__ import annotations

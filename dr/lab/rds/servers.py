@@ -1,7 +1,6 @@
 """What the API needs of the PostgreSQL servers behind it.
 
-Called by: ``dr.lab.rds.work``; implemented over ``dr.lab.postgres`` by ``dr.lab.rds.postgres``, and by a fake in unit
-tests. ``key`` is an instance's DbiResourceId. Every method blocks until it is done and raises DrError.
+``key`` is an instance's DbiResourceId. Every method blocks until it is done and raises DrError.
 """
 
 from __future__ import annotations

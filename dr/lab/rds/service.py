@@ -1,7 +1,4 @@
-"""One API call: its action found, checked, carried out.
-
-Called by: ``dr.lab.rds.protocol``; made by ``dr.lab.daemon``.
-"""
+"""One API call: its action found, checked, carried out."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Signature Version 4, checked the way AWS checks it, with botocore's own signer.
 
-Called by: ``dr.lab.rds.protocol``. Pure but for nothing: the time is passed in.
+Pure but for nothing: the time is passed in.
 """
 
 from __future__ import annotations

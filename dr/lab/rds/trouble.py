@@ -1,8 +1,7 @@
 """What tests and drills do to an instance's servers, hosts, disks and wires, each undone by its neutral value.
 
-Called by: the lab's daemon, for ``dr.lab.control.inject``. ``key`` is an instance's DbiResourceId; server, host and
-disk are its primary's, unless said otherwise; each undo reaches whatever the fault was done to, wherever it is now.
-All raise UsageError, RefusedError and ProviderError.
+``key`` is an instance's DbiResourceId; server, host and disk are its primary's, unless said otherwise; each undo
+reaches whatever the fault was done to, wherever it is now. All raise UsageError, RefusedError and ProviderError.
 """
 
 from __future__ import annotations

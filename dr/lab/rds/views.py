@@ -1,7 +1,4 @@
-"""Records as the API shows them. Pure: what AWS derives is derived here.
-
-Called by: the ``actions_*`` modules.
-"""
+"""Records as the API shows them. Pure: what AWS derives is derived here."""
 
 from __future__ import annotations
 

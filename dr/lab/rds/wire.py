@@ -1,7 +1,4 @@
-"""Requests and answers in AWS's Query format, CloudWatch's in JSON, by moto's parsers over botocore's own models.
-
-Called by: ``dr.lab.rds.protocol``.
-"""
+"""Requests and answers in AWS's Query format, CloudWatch's in JSON, by moto's parsers over botocore's own models."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The wires of the lab's instances: an endpoint each, and one for every server that streams from another.
 
-Called by: ``dr.lab.rds.postgres`` and ``dr.lab.rds.trouble``. An endpoint listens on the instance's port, whichever
-server it leads to; a stream is a socket under the instance's directory. What a fault makes of a wire belongs to the
-instance and stays when the wire is made anew; what a lost host or a stopped server makes of it goes before that.
+An endpoint listens on the instance's port, whichever server it leads to; a stream is a socket under the instance's
+directory. What a fault makes of a wire belongs to the instance and stays when the wire is made anew; what a lost host
+or a stopped server makes of it goes before that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """What takes its time: servers made, backed up, restored, stopped; each job in a thread of its own.
 
-Called by: the ``actions_*`` modules (begin a job), ``dr.lab.daemon`` (watch, first backup, stop).
 An action puts the resource into its transitional state; the job brings it to the next. Jobs of one instance follow one
 another (a lock each), and a job that finds its instance gone or deleted leaves it alone.
 """

@@ -1,6 +1,6 @@
 """The prediction service: ``python -m dr.lab.service``, HTTP on loopback against whatever DATABASE_URL names.
 
-Called by: the lab for its primary, and the ``serving`` driver for a restored database. It reads its environment:
+It reads its environment:
 
     DATABASE_URL         the database, as libpq understands it; PGPASSWORD, PGPASSFILE, PGSSLROOTCERT, ... apply
     HOST, PORT           where it listens (127.0.0.1, 8000)

@@ -1,7 +1,4 @@
-"""The service itself: what each route answers, and its life from start to SIGTERM.
-
-Called by: ``dr.lab.service.__main__``.
-"""
+"""The service itself: what each route answers, and its life from start to SIGTERM."""
 
 from __future__ import annotations
 

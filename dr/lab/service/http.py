@@ -1,7 +1,4 @@
-"""As much of HTTP/1.1 as the service needs: keep-alive, limits, and an answer to everything malformed.
-
-Called by: ``dr.lab.service.app``.
-"""
+"""As much of HTTP/1.1 as the service needs: keep-alive, limits, and an answer to everything malformed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Log lines in platform.md's format, one JSON object a line on stdout.
 
-Called by: the service's other modules. A patient's id appears only where it is plainly synthetic.
+A patient's id appears only where it is plainly synthetic.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The service's metrics, by platform.md's names, in Prometheus's text format.
 
-Called by: the service's other modules. Seconds everywhere.
+Seconds everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The service's side of the database: a few sessions that come back by themselves, and its three statements.
-
-Called by: ``dr.lab.service.app``.
-"""
+"""The service's side of the database: a few sessions that come back by themselves, and its three statements."""
 
 from __future__ import annotations
 
