@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 
 from bench.figures import figure
-from dr.drivers.fingerprint import Snapshot, Table, checksum_query, find_tables
-from dr.drivers.postgres_connection import connect
+from dr.drivers.postgres.connection import connect
+from dr.drivers.postgres.fingerprint import Snapshot, Table, checksum_query, find_tables
 from tests.servers import LocalServer, local_server
 
 ROWS = 1_000_000

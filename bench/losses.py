@@ -21,15 +21,15 @@ from bench.markers import meter
 from dr.config.model import DatabaseConfig
 from dr.config.model import Login as Account
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Stamp
-from dr.drivers.postgres_connection import Server
-from dr.drivers.postgres_markers import read_markers
+from dr.drivers.postgres.connection import Server
+from dr.drivers.postgres.markers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
 from dr.judge.survival import Survived, survived
-from dr.lab import postgres
 from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.trouble import Trouble
-from dr.lab.site import free_port
+from dr.lab.servers import postgres
+from dr.lab.servers.site import free_port
 from dr.meter.login import Login
 from dr.meter.mark import create_table, marker_table
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site

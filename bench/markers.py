@@ -28,8 +28,8 @@ import psycopg
 
 from bench import prober, stub_postgres
 from bench.figures import figure
-from dr.drivers.process import identity
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
+from dr.host.children import identity
 from dr.meter.mark import marker_table
 from dr.meter.pace import Pace, percentile
 from dr.meter.punctual import be_punctual

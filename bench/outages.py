@@ -30,9 +30,9 @@ from select import select
 from bench.figures import figure, median
 from dr.config.model import Meter
 from dr.domain.model import Plan, Purpose, Request, RunIdentity, Stamp
-from dr.drivers.process import identity
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
+from dr.host.children import identity
 from dr.judge.interruption import Outage, outage_of
 from dr.meter.punctual import be_punctual
 

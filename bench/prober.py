@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.figures import figure
-from dr.drivers.process import identity
 from dr.evidence.samples import load_samples, samples_file
+from dr.host.children import identity
 from dr.meter.pace import Pace, percentile
 
 RATE, SECONDS, ROUNDS = 1000, 4.0, 5

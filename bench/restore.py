@@ -23,7 +23,7 @@ import yaml
 
 from bench.figures import figure, median, seconds
 from dr.config.model import Target
-from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds.client import RdsClient
 from dr.engine.perform import FIRST_PAUSE, SHARE
 
 ROUNDS = 5
@@ -35,7 +35,7 @@ COPY, POLL = "by-script", "DescribeDBInstances"
 
 RECORD = """
 import json, sys
-from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds.client import RdsClient
 calls, plain = [], RdsClient._call
 def noting(client, service, operation, parameters, absent):
     calls.append([service, operation, dict(parameters)])

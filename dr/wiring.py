@@ -56,43 +56,43 @@ def drivers(context: Context, verbs: Collection[str] = PROPOSED_BY) -> Mapping[s
 
 
 def _rds(context: Context) -> Provider:
-    from dr.drivers.rds import RdsProvider
+    from dr.drivers.rds.provider import RdsProvider
 
     return RdsProvider(context)
 
 
 def _postgres(context: Context) -> Provider:
-    from dr.drivers.postgres import PostgresProvider
+    from dr.drivers.postgres.provider import PostgresProvider
 
     return PostgresProvider(context)
 
 
 def _measuring(context: Context) -> Provider:
-    from dr.drivers.measuring import MeasuringProvider
+    from dr.drivers.measuring.provider import MeasuringProvider
 
     return MeasuringProvider(context)
 
 
 def _serving(context: Context) -> Provider:
-    from dr.drivers.serving import ServingProvider
+    from dr.drivers.service.provider import ServingProvider
 
     return ServingProvider(context)
 
 
 def _moving(context: Context) -> Provider:
-    from dr.drivers.moving import MovingProvider
+    from dr.drivers.clients.provider import MovingProvider
 
     return MovingProvider(context)
 
 
 def _faults(context: Context) -> Provider:
-    from dr.drivers.faults import FaultsProvider
+    from dr.drivers.faults.provider import FaultsProvider
 
     return FaultsProvider(context)
 
 
 def _observing(context: Context) -> Provider:
-    from dr.drivers.observing import ObservingProvider
+    from dr.drivers.observing.provider import ObservingProvider
 
     return ObservingProvider(context)
 

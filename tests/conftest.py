@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dr.domain.errors import RefusedError
-from dr.lab.binaries import find
+from dr.lab.servers.binaries import find
 from tests.labs import Lab, lab_up
 
 LIFECYCLE = "tests/integration/test_lab_lifecycle.py::test_"

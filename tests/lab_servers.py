@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import psycopg
 
-from dr.evidence.clock import SystemClock
-from dr.lab.postgres import Server
-from dr.lab.site import Site, free_port, open_site
+from dr.host.clock import SystemClock
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import Site, free_port, open_site
 from tests.support import open_directory
 
 MASTER, PASSWORD, DATABASE = "clinic_admin", 'it\'s a "secret" \\ of 9%', "readmission"

@@ -20,10 +20,10 @@ import psycopg
 import trustme
 
 from dr.config.model import DatabaseConfig, Login
-from dr.drivers.postgres_connection import Server
-from dr.lab.binaries import Binaries, find
-from dr.lab.front import Front
-from dr.lab.site import free_port
+from dr.drivers.postgres.connection import Server
+from dr.lab.servers.binaries import Binaries, find
+from dr.lab.servers.front import Front
+from dr.lab.servers.site import free_port
 from tests.support import open_directory
 
 SUPERUSER = "postgres"

@@ -19,7 +19,7 @@ def take(target: str) -> str:
 
     Raises ProviderError where the source or its service cannot be read.
     """
-    from dr.drivers.postgres import nightly
-    from dr.drivers.serving import ask_golden
+    from dr.drivers.postgres.provider import nightly
+    from dr.drivers.service.provider import ask_golden
 
     return nightly(context_of(load(), target, "baseline"), ask_golden)

@@ -14,9 +14,9 @@ from dr.config.load import home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Purpose, Resource
-from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.host import locks
+from dr.host.clock import SystemClock
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.wiring import drivers, restorer

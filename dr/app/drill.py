@@ -27,7 +27,7 @@ from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, 
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.domain.names import check_name
 from dr.engine.plan import Asked, demands
-from dr.evidence.decode import read_yaml
+from dr.host.decode import read_yaml
 from dr.host.processes import die_with_parent, started
 from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES

@@ -50,7 +50,7 @@ def look_after(session: Session) -> None:
 
 
 def _held(session: Session) -> Held:
-    from dr.drivers.pools import held  # psycopg is slow to import
+    from dr.drivers.clients.pools import held  # psycopg is slow to import
 
     return held(session.context.target)
 

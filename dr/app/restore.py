@@ -27,8 +27,8 @@ from dr.config.load import home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
-from dr.evidence.decode import OBJECT, line_of
 from dr.evidence.directory import find_run
+from dr.host.decode import OBJECT, line_of
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
 from dr.wiring import drivers, restorer

@@ -25,14 +25,13 @@ from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
-from dr.drivers import process
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan
-from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.evidence.model import RunRecord
-from dr.host import locks
+from dr.host import children, locks
+from dr.host.clock import SystemClock
 from dr.ports import Provider, Restorer
 from dr.report.words import moment
 
@@ -66,7 +65,7 @@ class Session:
             providers=self.providers,
             clock=self.context.clock,
             tell=self.tell,
-            orphaned=lambda: "" if process.alive(owner) else "its session is gone",
+            orphaned=lambda: "" if children.alive(owner) else "its session is gone",
         )
 
     def calls(self, position: int) -> tuple[Call, ...]:
@@ -154,7 +153,7 @@ def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Co
         home=where,
         run=where / "runs" / run,
         clock=SystemClock(),
-        owner=owner or process.identity(os.getpid()),
+        owner=owner or children.identity(os.getpid()),
     )
 
 

@@ -77,8 +77,8 @@ def _judged(run: str) -> tuple[Any, Any, Any]:
 
     from dr.app.session import busy
     from dr.config.load import home
-    from dr.evidence.clock import SystemClock
     from dr.evidence.directory import find_run
+    from dr.host.clock import SystemClock
     from dr.judge.verdict import judge
 
     directory = find_run(home(), run)

@@ -92,7 +92,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
 def _since(text: str | None) -> float | None:
     """The time of the disaster, where it was given. Raises UsageError, and RefusedError for one that is yet to come."""
     from dr.domain.errors import RefusedError
-    from dr.evidence.clock import SystemClock
+    from dr.host.clock import SystemClock
 
     at = common.moment(text, "--since") if text else None
     if at is not None and at > SystemClock().now().at:
@@ -112,7 +112,7 @@ def _check_alone(options: dict[str, Any]) -> None:
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:
     """What --set says: JSON where a value is that, else text. Raises UsageError."""
     from dr.domain.errors import EvidenceError, UsageError
-    from dr.evidence.decode import json_of
+    from dr.host.decode import json_of
 
     chosen: dict[str, Any] = {}
     for text in given:

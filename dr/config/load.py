@@ -12,7 +12,7 @@ from dr.config.model import Settings, Target
 from dr.config.place import check_entered
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.names import check_name
-from dr.evidence.decode import read_yaml
+from dr.host.decode import read_yaml
 
 LAB = "lab"
 

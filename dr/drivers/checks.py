@@ -10,10 +10,10 @@ from dr.config.model import ServiceConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Grant, Resource
 from dr.domain.names import same
-from dr.drivers.asking import get, predict
-from dr.drivers.examine import log_in
-from dr.drivers.postgres_source import source_among
-from dr.drivers.prometheus import Prometheus
+from dr.drivers.postgres.examine import log_in
+from dr.drivers.postgres.source import source_among
+from dr.drivers.prometheus.client import Prometheus
+from dr.drivers.service.asking import get, predict
 
 NO_REQUEST = ""
 """JSON that no service predicts anything from; but one that asks for a token asks for it first."""

@@ -16,8 +16,8 @@ import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError
 from dr.domain.model import Baseline
-from dr.evidence.decode import read_json
-from dr.evidence.files import listed, write_atomically
+from dr.host.decode import read_json
+from dr.host.files import listed, write_atomically
 
 KEEP = 90
 """Baselines kept of one source: a snapshot is retained for 30 days (platform.md); a few may be taken in a day."""

@@ -16,12 +16,12 @@ import msgspec
 from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
 from dr.evidence import former
-from dr.evidence.decode import content, find_json, json_of, line_of, opened, read_json
-from dr.evidence.files import listed, writable, write_atomically
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
 from dr.host import locks
+from dr.host.decode import content, find_json, json_of, line_of, opened, read_json
+from dr.host.files import listed, writable, write_atomically
 from dr.ports import Clock
 
 SEALED = ("run.json", "observations.jsonl", "journal.json", "baseline.json", "verdict.json")

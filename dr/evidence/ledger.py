@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError
-from dr.evidence.decode import OBJECT, content, line_of
-from dr.evidence.files import writable
 from dr.evidence.model import Entry
 from dr.host import locks
+from dr.host.decode import OBJECT, content, line_of
+from dr.host.files import writable
 from dr.ports import Clock
 
 GENESIS = "0" * 64

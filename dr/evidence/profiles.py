@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from dr.domain.errors import ProviderError
-from dr.evidence.decode import find_json
-from dr.evidence.files import write_atomically
+from dr.host.decode import find_json
+from dr.host.files import write_atomically
 
 
 def path_of(home: Path, target: str) -> Path:

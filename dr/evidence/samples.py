@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dr.domain.model import Stamp
-from dr.evidence.decode import OBJECT, line_of, opened
 from dr.evidence.model import Marker, Markers, Sample, Samples
+from dr.host.decode import OBJECT, line_of, opened
 
 ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
 OWN_REFUSAL = "pooler-full-own"

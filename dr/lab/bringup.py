@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.lab.access import Access
-from dr.lab.beside import Beside
+from dr.lab.beside.standing import Beside
 from dr.lab.platform import dump, install
 from dr.lab.platform.roles import show_all
 from dr.lab.rds import account as accounts
@@ -33,9 +32,10 @@ from dr.lab.rds.retention import automated
 from dr.lab.rds.service import Lab as RdsLab
 from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
-from dr.lab.served import Served
-from dr.lab.settings import ADMIN, SPACING
-from dr.lab.site import free_port, open_site, write_closed
+from dr.lab.servers.access import Access
+from dr.lab.servers.settings import ADMIN, SPACING
+from dr.lab.servers.site import free_port, open_site, write_closed
+from dr.lab.service.served import Served
 from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, READS, REPLICAS, SOURCE, render
 from dr.ports import Clock
 

@@ -22,7 +22,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import presence
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import as_error, call
-from dr.lab.settings import SPACING
+from dr.lab.servers.settings import SPACING
 
 UP_LIMIT = 180.0
 """Seconds the daemon may take."""

@@ -22,7 +22,7 @@ import psutil
 from dr.config.load import home
 from dr.config.place import OTHERS
 from dr.domain.errors import DrError, RefusedError
-from dr.evidence.clock import SystemClock
+from dr.host.clock import SystemClock
 from dr.lab import presence
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import Remote
@@ -110,10 +110,10 @@ class Daemon:
 
 def clean(directory: Path, left: Presence | None) -> None:
     """End what a killed daemon left and remove its state. Raises DrError where something holds out."""
-    from dr.evidence.clock import SystemClock
-    from dr.lab.beside import end_strays
+    from dr.host.clock import SystemClock
+    from dr.lab.beside.standing import end_strays
     from dr.lab.rds.postgres import remove_strays
-    from dr.lab.site import open_site
+    from dr.lab.servers.site import open_site
 
     if left is not None:
         stray = presence.process(left.service_pid, left.service_started) if left.service_pid else None

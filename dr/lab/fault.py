@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dr.domain.errors import DrError, UsageError
-from dr.evidence.decode import OBJECT, line_of
+from dr.host.decode import OBJECT, line_of
 from dr.lab import control
 
 USAGE = "Give a fault's name and its arguments as a JSON object."

@@ -11,9 +11,9 @@ import psutil
 
 from dr.config.place import let_through
 from dr.domain.errors import RefusedError
-from dr.evidence.decode import content, line_of
 from dr.host import locks
-from dr.lab.site import write_closed
+from dr.host.decode import content, line_of
+from dr.lab.servers.site import write_closed
 
 READY = "ready"
 """The last phase: everything is there, last night's snapshot and its baseline, too."""

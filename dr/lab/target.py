@@ -18,11 +18,11 @@ from dr.config.model import (
     Target,
 )
 from dr.domain.model import Grant
-from dr.lab import pgbouncer, prometheus
-from dr.lab.pgbouncer import PgBouncer
+from dr.lab.beside import pgbouncer, prometheus
+from dr.lab.beside.pgbouncer import PgBouncer
+from dr.lab.beside.prometheus import Prometheus
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import ANALYST, API, HARNESS, secret_file
-from dr.lab.prometheus import Prometheus
 from dr.lab.rds.account import DRILL_SECURITY_GROUP, DRILL_SUBNET_GROUP
 from dr.lab.rds.signature import Account
 

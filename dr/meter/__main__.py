@@ -17,9 +17,9 @@ from types import FrameType
 from typing import Any
 
 from dr.domain.errors import DrError, ProviderError, UsageError
-from dr.drivers.process import PidFile, alive
-from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
+from dr.host.children import PidFile, alive
+from dr.host.clock import SystemClock
 from dr.meter.bearer import authorization
 from dr.meter.http import endpoint, request
 from dr.meter.loop import processor_share

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dr.domain.errors import UsageError
-from dr.evidence.decode import OBJECT, line_of
+from dr.host.decode import OBJECT, line_of
 
 END = b"\r\n\r\n"
 

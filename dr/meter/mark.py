@@ -18,9 +18,9 @@ import psycopg
 from psycopg import sql
 
 from dr.domain.errors import ProviderError
-from dr.drivers import own_schema
-from dr.evidence.clock import SystemClock
+from dr.drivers.postgres import own_schema
 from dr.evidence.samples import INDETERMINATE, footer, header, marker_line, markers_file, next_number
+from dr.host.clock import SystemClock
 from dr.meter import loop
 from dr.meter.limits import DIRECT, Limits, limits
 from dr.meter.login import Login, said

@@ -11,8 +11,8 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
-from dr.evidence.clock import SystemClock
 from dr.evidence.samples import ACKNOWLEDGED, footer, header, next_number, sample_line, samples_file
+from dr.host.clock import SystemClock
 from dr.meter import loop
 from dr.meter.limits import Limits, limits
 from dr.meter.login import Login

@@ -26,15 +26,15 @@ from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig, ServiceConfig, Settings, Target
 from dr.domain.errors import DrError, HaltedError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
-from dr.drivers.faults import FaultsProvider
-from dr.drivers.measuring import MeasuringProvider
-from dr.drivers.moving import POOLER, MovingProvider
-from dr.drivers.observing import ObservingProvider
-from dr.drivers.postgres import PostgresProvider
-from dr.drivers.postgres_replicas import Standing
-from dr.drivers.rds import RdsProvider
-from dr.drivers.rds_client import RdsClient
-from dr.drivers.serving import ServingProvider
+from dr.drivers.clients.provider import POOLER, MovingProvider
+from dr.drivers.faults.provider import FaultsProvider
+from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.observing.provider import ObservingProvider
+from dr.drivers.postgres.provider import PostgresProvider
+from dr.drivers.postgres.replicas import Standing
+from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.service.provider import ServingProvider
 from dr.engine.guard import Consent
 from dr.evidence.samples import header, sample_line, samples_file
 from dr.lab.rds import account as accounts
@@ -49,8 +49,8 @@ from dr.lab.rds.wire import Wire
 from dr.lab.rds.work import Work
 from dr.ports import Provider
 from tests.attack.answers import Answer, Attack, Break
+from tests.unit.drivers.clients.test_moving import FakeLead
 from tests.unit.lab.fakes import ACCOUNT, FakeServers
-from tests.unit.test_moving import FakeLead
 from tests.virtual import VirtualClock
 
 SOURCE = "readmission-db"
@@ -468,8 +468,8 @@ class Theatre:
         monkeypatch.setattr("os.fsync", lambda _: None)  # no machine fails here, and it is what takes longest
         monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
-        monkeypatch.setattr("dr.drivers.faults.run_command", self.cloud.fault)
-        monkeypatch.setattr("dr.drivers.pools.held", lambda _: [])
+        monkeypatch.setattr("dr.drivers.faults.provider.run_command", self.cloud.fault)
+        monkeypatch.setattr("dr.drivers.clients.pools.held", lambda _: [])
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
 

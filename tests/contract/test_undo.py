@@ -9,9 +9,9 @@ import pytest
 
 from dr.domain.errors import ProviderError
 from dr.domain.model import Verb
-from dr.drivers.rds import RdsProvider
+from dr.drivers.rds.provider import RdsProvider
 from tests.contract.provider_suite import Left, UndoContract
-from tests.unit.rds_support import (
+from tests.unit.drivers.rds.support import (
     NOW,
     SOURCE,
     LateRds,

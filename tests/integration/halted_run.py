@@ -18,10 +18,10 @@ from dr.cli import cli, main
 from dr.config.model import Credentials, DatabaseConfig, Login, Target
 from dr.domain.errors import HaltedError
 from dr.domain.model import Call
-from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds.client import RdsClient
 from dr.engine.perform import Engine, perform, unwind
-from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory
+from dr.host.clock import SystemClock
 from tests.virtual import Scripted, call
 
 

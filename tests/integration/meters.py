@@ -16,8 +16,8 @@ from typing import Any
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Meter, ServiceConfig, Settings, Target
 from dr.domain.model import Call, Grant, Progress
-from dr.drivers import process
-from dr.evidence.clock import SystemClock
+from dr.host import children
+from dr.host.clock import SystemClock
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"prediction_id": 1, "created_at": 2}'
 STUB = str(Path(__file__).with_name("stub_service.py"))
@@ -113,7 +113,7 @@ def context(
         grants=(Grant.MARKERS,),
     )
     settings = Settings(meter=meter or Meter(rate=100.0, timeout=0.5, markers=50.0))
-    return Context("lab", target, settings, run, run, SystemClock(), owner or process.identity(os.getpid()))
+    return Context("lab", target, settings, run, run, SystemClock(), owner or children.identity(os.getpid()))
 
 
 def drive(provider: Any, call: Call, seconds: float = 20.0, **filled: Any) -> Progress:

@@ -17,9 +17,9 @@ import psycopg
 from dr.config.context import Context
 from dr.config.model import Credentials, DatabaseConfig, Login, Settings, Target
 from dr.domain.model import Call, Progress, Purpose, Request, RunIdentity, Verb
-from dr.drivers.rds import RdsProvider
-from dr.drivers.rds_client import RdsClient
-from dr.evidence.clock import SystemClock
+from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.provider import RdsProvider
+from dr.host.clock import SystemClock
 from dr.lab.rds import account
 from dr.lab.rds.faults import Failing, Faults
 from dr.lab.rds.postgres import PostgresServers
@@ -27,7 +27,7 @@ from dr.lab.rds.protocol import Api
 from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab
 from dr.lab.rds.work import Work
-from dr.lab.site import open_site
+from dr.lab.servers.site import open_site
 from tests.support import eventually, open_directory
 
 SOURCE = "readmission-db"

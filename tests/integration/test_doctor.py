@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from dr.config.model import Login
-from dr.lab.site import free_port
+from dr.lab.servers.site import free_port
 from tests.labs import Lab
 
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from dr.config.model import Login
-from dr.drivers import examine
-from dr.drivers.postgres_connection import Connection, connect
-from dr.drivers.steps import at_once
+from dr.drivers.postgres import examine
+from dr.drivers.postgres.connection import Connection, connect
+from dr.host.steps import at_once
 from tests.servers import DATABASE, PASSWORD, LocalServer, local_server
 
 KEYS = """

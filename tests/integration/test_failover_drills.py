@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.evidence.clock import SystemClock
 from dr.evidence.directory import RunDirectory
+from dr.host.clock import SystemClock
 from dr.judge.interruption import Outage, outage_of
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE

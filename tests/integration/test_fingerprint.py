@@ -12,10 +12,17 @@ from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Fingerprint
-from dr.drivers import postgres_connection
-from dr.drivers.fingerprint import Snapshot, checksum_query, differences, find_tables, take_fingerprint, visible_in
-from dr.drivers.postgres_connection import connect
-from dr.drivers.postgres_schema import schema_digests
+from dr.drivers.postgres import connection as postgres_connection
+from dr.drivers.postgres.connection import connect
+from dr.drivers.postgres.fingerprint import (
+    Snapshot,
+    checksum_query,
+    differences,
+    find_tables,
+    take_fingerprint,
+    visible_in,
+)
+from dr.drivers.postgres.schema import schema_digests
 from tests.servers import LocalServer, local_server, physical_copy
 
 AWKWARD = """

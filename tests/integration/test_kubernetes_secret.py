@@ -18,9 +18,9 @@ import yaml
 
 from dr.config.model import SecretConfig
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
-from dr.drivers import kubernetes_secret
-from dr.drivers.kubernetes_secret import ANNOTATION, Secret
-from dr.drivers.moving import Place, _place, _told
+from dr.drivers.clients import kubernetes_secret
+from dr.drivers.clients.kubernetes_secret import ANNOTATION, Secret
+from dr.drivers.clients.provider import Place, _place, _told
 
 pytest.importorskip("kubernetes", reason="the extra 'kubernetes' is not installed")
 

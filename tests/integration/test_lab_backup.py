@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.lab import backup as backups
-from dr.lab.archive import Coverage, segments
-from dr.lab.backup import Backup
-from dr.lab.postgres import Heartbeat, Server
-from dr.lab.site import Site, free_port
+from dr.lab.servers import backup as backups
+from dr.lab.servers.archive import Coverage, segments
+from dr.lab.servers.backup import Backup
+from dr.lab.servers.postgres import Heartbeat, Server
+from dr.lab.servers.site import Site, free_port
 from tests.lab_servers import lab_site, log_in, make_server
 from tests.support import eventually
 

@@ -17,9 +17,10 @@ from dr.cli.lab import lab as command
 from dr.config.load import Settings, find_target, secret
 from dr.config.model import PoolerConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.prometheus import Prometheus
-from dr.evidence.clock import SystemClock
-from dr.lab import companion, control, pgbouncer, presence, prometheus
+from dr.drivers.prometheus.client import Prometheus
+from dr.host.clock import SystemClock
+from dr.lab import control, presence
+from dr.lab.beside import companion, pgbouncer, prometheus
 from dr.lab.bringup import Lab
 from tests.contract.lab import lab_home
 from tests.support import eventually, status_of

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from dr.domain.errors import RefusedError
-from dr.evidence.clock import SystemClock
+from dr.host.clock import SystemClock
 from dr.lab.rds.account import initial_state
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.faults import Faults
@@ -22,7 +22,7 @@ from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab, dispatch
 from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
-from dr.lab.site import Site
+from dr.lab.servers.site import Site
 from tests.lab_servers import DATABASE, MASTER, lab_site
 from tests.support import eventually
 from tests.unit.lab.fakes import ACCOUNT

@@ -22,7 +22,7 @@ from dr.cli.lab import lab as command
 from dr.config.load import Settings, find_target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
-from dr.lab.binaries import reachable_wheel
+from dr.lab.servers.binaries import reachable_wheel
 from tests.contract.lab import lab_home
 from tests.support import eventually, status_of
 

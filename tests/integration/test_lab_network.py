@@ -22,10 +22,10 @@ import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.network.control import Network
-from dr.lab.postgres import Server
-from dr.lab.process import alive
-from dr.lab.replication import Upstream, make_standby, sending
-from dr.lab.site import free_port
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.process import alive
+from dr.lab.servers.replication import Upstream, make_standby, sending
+from dr.lab.servers.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 

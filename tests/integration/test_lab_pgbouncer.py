@@ -18,13 +18,13 @@ import psycopg
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.lab import companion, pgbouncer
-from dr.lab.pgbouncer import Entry, PgBouncer
+from dr.lab.beside import companion, pgbouncer
+from dr.lab.beside.pgbouncer import Entry, PgBouncer
 from dr.lab.platform.roles import password
-from dr.lab.postgres import Server
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import Site, free_port
 from dr.lab.service.metrics import Histogram
 from dr.lab.service.store import SESSIONS, Store
-from dr.lab.site import Site, free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 from tests.relay import Relay
 from tests.support import eventually

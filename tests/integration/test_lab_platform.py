@@ -13,13 +13,13 @@ import pytest
 from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.lab.access import Access
-from dr.lab.binaries import environment
 from dr.lab.platform import dump, model, roles
 from dr.lab.platform.install import complete, install
 from dr.lab.platform.population import PROBE_REQUESTS
-from dr.lab.postgres import Server
-from dr.lab.settings import ADMIN
+from dr.lab.servers.access import Access
+from dr.lab.servers.binaries import environment
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.settings import ADMIN
 from tests.lab_servers import MASTER, PASSWORD, lab_site, log_in, make_server
 
 FOREIGN = """

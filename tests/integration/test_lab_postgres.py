@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.evidence.clock import SystemClock
-from dr.lab import process
-from dr.lab.archive import next_segment, segments
-from dr.lab.binaries import find
-from dr.lab.postgres import Heartbeat, Server
-from dr.lab.site import Site, free_port, open_site
+from dr.host.clock import SystemClock
+from dr.lab.servers import process
+from dr.lab.servers.archive import next_segment, segments
+from dr.lab.servers.binaries import find
+from dr.lab.servers.postgres import Heartbeat, Server
+from dr.lab.servers.site import Site, free_port, open_site
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 
@@ -291,13 +291,15 @@ def test_the_front_of_the_wheels_server_ends_with_it_and_its_loss_is_seen() -> N
         log_in(server).close()
         front = process.recorded(server.directory / "front.pid")
         process.kill_tree(psutil.Process(postmaster))
-        eventually(lambda: process.alive(front or 0, "dr.lab.front") is None)
+        eventually(lambda: process.alive(front or 0, "dr.lab.servers.front") is None)
 
 
 def test_the_wheels_binaries_are_copied_where_their_place_is_closed(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dr.lab.binaries.blocked", lambda path, _: path if "site-packages" in path.parts else None)
+    monkeypatch.setattr(
+        "dr.lab.servers.binaries.blocked", lambda path, _: path if "site-packages" in path.parts else None
+    )
     found = find(site.directory, "wheel")
     assert found.bin.is_relative_to(site.directory)
     answer = found.run("initdb", ["--version"])

@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from dr.domain.errors import ProviderError
-from dr.drivers.prometheus import EXPRESSIONS, Prometheus, Series, expression, scraped, trusted
+from dr.drivers.prometheus.client import EXPRESSIONS, Prometheus, Series, expression, scraped, trusted
 from dr.judge.alerts import stretches
-from dr.lab import companion, prometheus
+from dr.lab.beside import companion, prometheus
+from dr.lab.servers.site import Site, free_port
 from dr.lab.service.metrics import Metrics
-from dr.lab.site import Site, free_port
 from tests.lab_servers import lab_site
 from tests.support import eventually
 

@@ -22,13 +22,13 @@ import psycopg
 import pytest
 
 from dr.domain.errors import DrError, RefusedError
-from dr.evidence.clock import SystemClock
-from dr.lab.postgres import Server
+from dr.host.clock import SystemClock
 from dr.lab.rds.availability import History, Look, Step, decide
 from dr.lab.rds.postgres import PostgresServers, remove_strays
 from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.wires import place, streams
-from dr.lab.site import Site, free_port, open_site
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import Site, free_port, open_site
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site
 from tests.support import eventually
 
@@ -421,9 +421,9 @@ NODES = ((KEY, "a"), (KEY, "b"), (REPLICA, "a"))
 DAEMON = """
 import sys
 from pathlib import Path
-from dr.evidence.clock import SystemClock
+from dr.host.clock import SystemClock
 from dr.lab.rds.postgres import PostgresServers
-from dr.lab.site import open_site
+from dr.lab.servers.site import open_site
 site = open_site(Path(sys.argv[1]), SystemClock(), sys.argv[2])
 servers = PostgresServers(site)
 servers.create("db-ONE", int(sys.argv[3]), "clinic_admin", "secret", "readmission")

@@ -18,10 +18,10 @@ from dr.config.context import Context
 from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
-from dr.drivers import process
-from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.measuring.provider import MeasuringProvider
 from dr.evidence.model import Markers
 from dr.evidence.samples import load_markers, markers_file
+from dr.host import children
 from dr.meter.login import Login
 from dr.meter.mark import Writer, clock_offset, create_table, drop_table, marker_table
 from dr.meter.query import Task
@@ -41,7 +41,7 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture
 def made(tmp_path: Path, server: LocalServer) -> Iterator[Context]:
     yield context(tmp_path, database=server.database(), meter=Meter(rate=100.0, timeout=0.5, markers=50.0))
-    process.stop(tmp_path / "meter-mark-source.pid")
+    children.stop(tmp_path / "meter-mark-source.pid")
     with server.superuser() as connection:
         connection.execute(f"drop table if exists {TABLE}")
 
@@ -283,7 +283,7 @@ def test_a_killed_writer_leaves_every_attempt_on_disk_and_the_next_goes_on(made:
     pid = start(made, server)
     time.sleep(0.3)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not process.started(pid))
+    wait_for(lambda: not children.started(pid))
     before = written(made)
     assert set(present(server)) <= {m.n for m in before.markers}, "nothing is there that was not attempted"
     assert start(made, server) != pid

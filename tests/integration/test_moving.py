@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from dr.config.model import Login, PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers import pgbouncer_entry
-from dr.drivers.moving import NotTakenError, Place
-from dr.drivers.pgbouncer_console import Console, shown
-from dr.drivers.pgbouncer_entry import Entry
-from dr.lab import pgbouncer
-from dr.lab.pgbouncer import ADMIN, PgBouncer
+from dr.drivers.clients import pgbouncer_entry
+from dr.drivers.clients.pgbouncer_console import Console, shown
+from dr.drivers.clients.pgbouncer_entry import Entry
+from dr.drivers.clients.provider import NotTakenError, Place
+from dr.lab.beside import pgbouncer
+from dr.lab.beside.pgbouncer import ADMIN, PgBouncer
 from dr.lab.platform.roles import password
-from dr.lab.site import Site, free_port
+from dr.lab.servers.site import Site, free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 from tests.relay import Relay
 from tests.support import eventually

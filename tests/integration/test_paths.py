@@ -16,16 +16,16 @@ import pytest
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
-from dr.drivers import process
-from dr.drivers.measuring import MeasuringProvider
-from dr.drivers.pools import held
+from dr.drivers.clients.pools import held
+from dr.drivers.measuring.provider import MeasuringProvider
 from dr.evidence.model import Marker
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
-from dr.lab import pgbouncer
-from dr.lab.pgbouncer import Entry, PgBouncer
+from dr.host import children
+from dr.lab.beside import pgbouncer
+from dr.lab.beside.pgbouncer import Entry, PgBouncer
 from dr.lab.platform.roles import secret_file
-from dr.lab.postgres import Server
-from dr.lab.site import Site, free_port
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import Site, free_port
 from dr.meter.mark import marker_table
 from tests.integration.meters import context, drive, wait_for
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
@@ -83,7 +83,7 @@ class Way:
 
     def stop(self) -> None:
         for job in ("mark", "measure"):
-            process.stop(self.made.run / f"meter-{job}-{self.path}.pid")
+            children.stop(self.made.run / f"meter-{job}-{self.path}.pid")
 
     def drop(self) -> None:
         for call in self.calls.values():

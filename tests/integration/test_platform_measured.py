@@ -12,18 +12,18 @@ import pytest
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Meter, Objectives, ServiceConfig, Settings, Target
 from dr.domain.model import Call, Demand, Facts, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
-from dr.drivers import process
-from dr.drivers.asking import name_of
-from dr.drivers.measuring import MeasuringProvider
-from dr.drivers.serving import ServingProvider
-from dr.evidence.clock import SystemClock
+from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.service.asking import name_of
+from dr.drivers.service.provider import ServingProvider
 from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
+from dr.host import children
+from dr.host.clock import SystemClock
 from dr.judge.outage import JUDGES
-from dr.lab.access import Access
 from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import API, HARNESS, secret_file
+from dr.lab.servers.access import Access
 from tests.integration.meters import drive
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 
@@ -68,7 +68,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target,
 def serve_and_measure(run: Path, target: Target, port: int, seconds: float) -> tuple[Evidence, tuple[Observation, ...]]:
     """Serve, ask, measure and settle as the engine does; the evidence that this leaves."""
     context = Context(
-        "lab", target, Settings(meter=Meter(rate=50.0)), run, run, SystemClock(), process.identity(os.getpid())
+        "lab", target, Settings(meter=Meter(rate=50.0)), run, run, SystemClock(), children.identity(os.getpid())
     )
     serving, measuring = ServingProvider(context), MeasuringProvider(context)
     planned: dict[str, Call] = {c.id: c for c in serving.propose(Verb("serve"), FACTS, RUN)}

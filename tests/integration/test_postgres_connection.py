@@ -14,9 +14,9 @@ import trustme
 
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError
-from dr.drivers.postgres_connection import STATEMENT_SECONDS, Server, connect, translated
+from dr.drivers.postgres.connection import STATEMENT_SECONDS, Server, connect, translated
 from dr.host.hearing import heeding
-from dr.lab.site import free_port
+from dr.lab.servers.site import free_port
 from tests.dripping import dripping
 from tests.relay import Relay
 from tests.servers import LocalServer, local_server

@@ -30,15 +30,15 @@ from dr.domain.model import (
     Verb,
 )
 from dr.domain.names import predictions
-from dr.drivers import baseline as baseline_module
-from dr.drivers import examination
-from dr.drivers.postgres import PostgresProvider, nightly
-from dr.drivers.postgres_source import Source
+from dr.drivers.postgres import baseline as baseline_module
+from dr.drivers.postgres import examination
+from dr.drivers.postgres.provider import PostgresProvider, nightly
+from dr.drivers.postgres.source import Source
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
-from dr.evidence.clock import SystemClock
 from dr.evidence.samples import markers_file
-from dr.lab.site import free_port
+from dr.host.clock import SystemClock
+from dr.lab.servers.site import free_port
 from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
 
 RUN = RunIdentity("20261123-070000-ab12", "clinic", Purpose.DRILL, "d")

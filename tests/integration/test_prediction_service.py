@@ -20,12 +20,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from dr.lab.access import Access
 from dr.lab.platform import model, roles
 from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
-from dr.lab.postgres import Server
-from dr.lab.site import free_port
+from dr.lab.servers.access import Access
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 

@@ -17,10 +17,10 @@ import pytest
 from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
-from dr.drivers import process
-from dr.drivers.measuring import MeasuringProvider
+from dr.drivers.measuring.provider import MeasuringProvider
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
+from dr.host import children
 from dr.judge.windows import Slo, latency, windows
 from tests.integration.meters import Server, context, drive, serving, somebody, wait_for
 
@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def provider(tmp_path: Path, server: Server) -> Iterator[MeasuringProvider]:
     yield MeasuringProvider(context(tmp_path, server.url))
-    process.stop(tmp_path / "meter-measure-source.pid")
+    children.stop(tmp_path / "meter-measure-source.pid")
 
 
 def calls(provider: MeasuringProvider, **args: object) -> dict[str, Call]:
@@ -118,7 +118,7 @@ def test_a_second_start_finds_the_first(provider: MeasuringProvider) -> None:
 
 def test_a_prober_of_another_owner_is_replaced(tmp_path: Path, server: Server, provider: MeasuringProvider) -> None:
     with somebody() as owner:
-        other = MeasuringProvider(context(tmp_path, server.url, owner=process.identity(owner.pid)))
+        other = MeasuringProvider(context(tmp_path, server.url, owner=children.identity(owner.pid)))
         first = measure(other)
         assert measure(provider) != first
 
@@ -128,7 +128,7 @@ def test_a_kill_leaves_a_file_that_loads_and_a_further_start_goes_on(
 ) -> None:
     pid = measure(provider)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not process.started(pid))
+    wait_for(lambda: not children.started(pid))
     with samples_file(tmp_path, "source").open("ab") as file:
         file.write(b'{"n": 99, "du')
     before = seen(tmp_path)
@@ -143,12 +143,12 @@ def test_a_kill_leaves_a_file_that_loads_and_a_further_start_goes_on(
 
 def test_it_ends_when_its_owner_is_gone(tmp_path: Path, server: Server) -> None:
     with somebody() as owner:
-        provider = MeasuringProvider(context(tmp_path, server.url, owner=process.identity(owner.pid)))
+        provider = MeasuringProvider(context(tmp_path, server.url, owner=children.identity(owner.pid)))
         pid = measure(provider)
         owner.kill()
         owner.wait()
-        wait_for(lambda: not process.started(pid), 5.0)
-    held = process.held(tmp_path / "meter-measure-source.pid")
+        wait_for(lambda: not children.started(pid), 5.0)
+    held = children.held(tmp_path / "meter-measure-source.pid")
     assert held is not None
     assert held.ended == "its owner is gone"
 
@@ -240,11 +240,11 @@ def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Serve
     pidfile, log = tmp_path / "meter-x.pid", tmp_path / "x.log"
     document = {
         "run": str(tmp_path), "path": "source", "url": server.url, "bodies": [{}], "fields": [], "rate": 200.0,
-        "timeout": 0.5, "owner": process.identity(os.getpid()), "pidfile": str(pidfile),
+        "timeout": 0.5, "owner": children.identity(os.getpid()), "pidfile": str(pidfile),
     }  # fmt: skip
-    process.spawn(["sh", "-c", f"ulimit -f 16; exec {sys.executable} -m dr.meter probe"], pidfile, log, document)
-    wait_for(lambda: process.running(pidfile) is None)
-    held = process.held(pidfile)
+    children.spawn(["sh", "-c", f"ulimit -f 16; exec {sys.executable} -m dr.meter probe"], pidfile, log, document)
+    wait_for(lambda: children.running(pidfile) is None)
+    held = children.held(pidfile)
     assert held is not None
     assert held.code == ProviderError.exit_code
     assert "cannot be written" in held.ended
@@ -282,7 +282,7 @@ def test_a_prober_that_died_fails_the_settling(provider: MeasuringProvider) -> N
     settle = calls(provider, seconds=60.0)["settle-source"]
     result = provider.apply(settle, settle.args)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not process.started(pid))
+    wait_for(lambda: not children.started(pid))
     with pytest.raises(ProviderError, match="ended early"):
         provider.poll(settle, result)
 

@@ -14,9 +14,9 @@ import pytest
 from dr.config.model import Credentials
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Purpose, Verb
-from dr.drivers.rds import RdsProvider
-from dr.drivers.rds_points import iso
-from dr.drivers.rds_settings import tags
+from dr.drivers.rds.points import iso
+from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.rds.settings import tags
 from dr.lab.rds.faults import DROP
 from tests.integration import rds_endpoint
 from tests.integration.rds_endpoint import PASSWORD, SOURCE, Endpoint, eventually, finish, identity, perform, request

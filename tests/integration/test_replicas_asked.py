@@ -9,10 +9,10 @@ import pytest
 
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.postgres_replicas import Followed, Servers
-from dr.lab.postgres import Server
-from dr.lab.replication import Upstream, make_standby, promote, set_synchronous
-from dr.lab.site import free_port
+from dr.drivers.postgres.replicas import Followed, Servers
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.replication import Upstream, make_standby, promote, set_synchronous
+from dr.lab.servers.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 

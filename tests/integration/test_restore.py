@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dr.config.model import Login
-from dr.drivers import process
+from dr.host import children
 from tests.labs import Lab, eventually, inject
 
 SOURCE, REGION = "readmission-db", "eu-central-1"
@@ -152,7 +152,7 @@ def begins_nothing(lab: Lab, runs: list[Path]) -> None:
 
 def held_processes(lab: Lab) -> list[str]:
     """Pid files of runs whose process lives. What a restore on call starts has no DR_RUN in its environment."""
-    return [str(path) for run in lab.runs() for path in run.glob("*.pid") if process.running(path)]
+    return [str(path) for run in lab.runs() for path in run.glob("*.pid") if children.running(path)]
 
 
 def test_a_snapshot_in_the_making_is_refused(lab: Lab) -> None:

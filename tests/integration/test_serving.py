@@ -18,11 +18,11 @@ import pytest
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
-from dr.drivers import process
-from dr.drivers.asking import ask_golden, get, name_of
-from dr.drivers.measuring import MeasuringProvider
-from dr.drivers.postgres_sessions import Look
-from dr.drivers.serving import ServingProvider
+from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.postgres.sessions import Look
+from dr.drivers.service.asking import ask_golden, get, name_of
+from dr.drivers.service.provider import ServingProvider
+from dr.host import children
 from tests.integration.meters import context, drive, somebody, wait_for
 
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
@@ -50,7 +50,7 @@ def serving(made: Context) -> ServingProvider:
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[ServingProvider]:
     yield serving(context(tmp_path))
-    process.stop(tmp_path / "serve.pid")
+    children.stop(tmp_path / "serve.pid")
 
 
 def call(provider: ServingProvider, name: str) -> Call:
@@ -62,7 +62,7 @@ def serve(provider: ServingProvider) -> dict[str, Any]:
 
 
 def the_service(run: Path) -> psutil.Process:
-    held = process.held(run / "serve.pid")
+    held = children.held(run / "serve.pid")
     assert held is not None
     return psutil.Process(held.pid).children()[0]
 
@@ -90,7 +90,7 @@ def test_stopping_it_leaves_no_process(tmp_path: Path, provider: ServingProvider
     drive(provider, undo)
     drive(provider, undo)
     assert not service.is_running()
-    assert process.running(tmp_path / "serve.pid") is None
+    assert children.running(tmp_path / "serve.pid") is None
 
 
 def test_a_repeated_start_leaves_one_service(tmp_path: Path, provider: ServingProvider) -> None:
@@ -103,7 +103,7 @@ def test_a_repeated_start_leaves_one_service(tmp_path: Path, provider: ServingPr
 
 def test_it_ends_when_its_owner_was_killed(tmp_path: Path) -> None:
     with somebody() as owner:
-        provider = serving(context(tmp_path, owner=process.identity(owner.pid)))
+        provider = serving(context(tmp_path, owner=children.identity(owner.pid)))
         serve(provider)
         service = the_service(tmp_path)
         owner.send_signal(signal.SIGKILL)
@@ -126,12 +126,12 @@ def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     document = {
         "argv": [sys.executable, "-c", ignoring],
         "pidfile": str(pidfile),
-        "owner": process.identity(os.getpid()),
+        "owner": children.identity(os.getpid()),
     }
-    held = process.spawn([sys.executable, "-m", "dr.drivers.guardian"], pidfile, log, document)
+    held = children.spawn([sys.executable, "-m", "dr.drivers.service.guardian"], pidfile, log, document)
     wait_for(lambda: "deaf" in log.read_text())
     service = psutil.Process(held.pid).children()[0]
-    process.stop(pidfile)
+    children.stop(pidfile)
     wait_for(lambda: not service.is_running(), 2.0)
     assert log.stat().st_mode & 0o777 == 0o600
 
@@ -151,8 +151,8 @@ def test_a_command_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
     made = context(tmp_path)
     pidfile = tmp_path / "x.pid"
     document = {"argv": ["/nowhere/service"], "pidfile": str(pidfile), "owner": made.owner}
-    process.spawn([sys.executable, "-m", "dr.drivers.guardian"], pidfile, tmp_path / "x.log", document)
-    held = wait_for(lambda: process.running(pidfile) is None and process.held(pidfile))
+    children.spawn([sys.executable, "-m", "dr.drivers.service.guardian"], pidfile, tmp_path / "x.log", document)
+    held = wait_for(lambda: children.running(pidfile) is None and children.held(pidfile))
     assert held.ended == "/nowhere/service cannot be started: No such file or directory"
 
 
@@ -179,7 +179,7 @@ def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path
     assert len(seen.value[name_of({"patient": "a"})]) == 64
     with pytest.raises(ProviderError, match="status 500"):
         ask_golden(url, [{"fail": True}], ())
-    process.stop(tmp_path / "serve.pid")
+    children.stop(tmp_path / "serve.pid")
 
 
 def test_the_service_gets_the_token_that_it_is_asked_with(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_the_service_gets_the_token_that_it_is_asked_with(tmp_path: Path) -> Non
         seen = golden(provider, result["url"])
         assert {len(answer) for answer in seen.value.values()} == {64}
     finally:
-        process.stop(tmp_path / "serve.pid")
+        children.stop(tmp_path / "serve.pid")
     assert "t0ken" not in "".join(p.read_text() for p in tmp_path.iterdir() if p.is_file() and p.name != "token")
 
 
@@ -217,7 +217,7 @@ def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, p
     drive(measuring, calls["measure-restored"], url=url)
     time.sleep(0.3)
     settled = drive(measuring, calls["settle-restored"], url=url)
-    process.stop(tmp_path / "meter-measure-restored.pid")
+    children.stop(tmp_path / "meter-measure-restored.pid")
     (seen,) = settled.observations
     counted = seen.value["readmission_model_prediction_duration_seconds"]
     assert (seen.what, seen.path) == ("metrics", "restored")

@@ -11,9 +11,9 @@ import pytest
 from dr.config.model import Login
 from dr.domain.errors import PasswordError, ProviderError
 from dr.domain.model import Call, Facts, Progress, Purpose, RunIdentity, Verb
-from dr.drivers import process
-from dr.drivers.examine import logins
-from dr.drivers.serving import ServingProvider
+from dr.drivers.postgres.examine import logins
+from dr.drivers.service.provider import ServingProvider
+from dr.host import children
 from tests.integration.meters import context, drive
 from tests.servers import PASSWORD, LocalServer, local_server
 
@@ -30,7 +30,7 @@ def server() -> Iterator[LocalServer]:
 def provider(server: LocalServer, tmp_path: Path) -> Iterator[ServingProvider]:
     harness = server.database().harness
     yield ServingProvider(context(tmp_path, database=server.database(roles=(Login(APP, harness.secret),))))
-    process.stop(tmp_path / "serve.pid")
+    children.stop(tmp_path / "serve.pid")
 
 
 def serve(provider: ServingProvider, server: LocalServer) -> Progress:
@@ -72,11 +72,11 @@ def test_a_harness_that_has_the_services_login_does_not_take_itself_for_the_serv
     made = context(tmp_path, database=server.database(roles=(Login(APP, login.secret),), user=APP))
     with pytest.raises(ProviderError, match="no session on the copy"):
         serve(ServingProvider(made), server)
-    process.stop(tmp_path / "serve.pid")
+    children.stop(tmp_path / "serve.pid")
 
 
 def test_where_nobody_can_look_nothing_is_started(server: LocalServer, tmp_path: Path) -> None:
     database = server.database("wrong", roles=(Login(APP, server.database().harness.secret),))
     with pytest.raises(PasswordError):
         serve(ServingProvider(context(tmp_path, database=database)), server)
-    assert process.held(tmp_path / "serve.pid") is None
+    assert children.held(tmp_path / "serve.pid") is None

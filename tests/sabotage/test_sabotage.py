@@ -24,7 +24,7 @@ import psycopg
 import pytest
 import yaml
 
-from dr.drivers.serving import GOLDEN_ASKS
+from dr.drivers.service.provider import GOLDEN_ASKS
 from tests.integration.test_restore import SOURCE, intends
 from tests.labs import ROOT, Lab, eventually, inject
 

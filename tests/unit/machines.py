@@ -15,12 +15,12 @@ from dr.app.session import Prepared, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.model import Call, Request
-from dr.drivers.rds import RdsProvider
+from dr.drivers.rds.provider import RdsProvider
 from dr.engine.guard import Consent
 from dr.engine.perform import perform
 from dr.ports import Provider
-from tests.unit.rds_support import SOURCE, FakeRds, FakeServers, VirtualClock, context, description, target
-from tests.unit.test_rds_provider import SNAPSHOT
+from tests.unit.drivers.rds.support import SOURCE, FakeRds, FakeServers, VirtualClock, context, description, target
+from tests.unit.drivers.rds.test_provider import SNAPSHOT
 from tests.virtual import Scripted
 
 SETTINGS = Settings(targets={"prod": target()})

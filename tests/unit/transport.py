@@ -14,9 +14,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.loaders import create_loader
 
 from dr.config.model import Credentials
-from dr.drivers.rds_client import RdsClient
+from dr.drivers.rds.client import RdsClient
 from dr.ports import Clock
-from tests.unit.rds_support import ACCOUNT, REGION, target
+from tests.unit.drivers.rds.support import ACCOUNT, REGION, target
 
 ENDPOINT = "http://127.0.0.1:9"
 

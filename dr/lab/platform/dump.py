@@ -14,10 +14,10 @@ from typing import IO
 from psycopg import sql
 
 from dr.domain.errors import DrError, ProviderError, UsageError
-from dr.lab.access import Access
-from dr.lab.binaries import Binaries
 from dr.lab.platform.script import loadable
-from dr.lab.postgres import last_line
+from dr.lab.servers.access import Access
+from dr.lab.servers.binaries import Binaries
+from dr.lab.servers.postgres import last_line
 
 LOAD_LIMIT = 3600.0
 """Seconds a load may take."""

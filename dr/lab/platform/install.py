@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from dr.domain.errors import RefusedError
-from dr.lab.access import Access
 from dr.lab.platform import model
 from dr.lab.platform.population import SEED, Admission, Patient, Population, population, probes
 from dr.lab.platform.roles import install_roles
+from dr.lab.servers.access import Access
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 TRAINED = datetime(2025, 2, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.domain.errors import RefusedError
-from dr.evidence.decode import OBJECT, line_of
+from dr.host.decode import OBJECT, line_of
 
 VERSION = "2.3.0"
 ARTIFACT = Path(__file__).with_name(f"readmission-{VERSION}.json")

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from dr.lab.postgres import verifier
-from dr.lab.site import kept_secret
+from dr.lab.servers.postgres import verifier
+from dr.lab.servers.site import kept_secret
 
 API, ANALYST, HARNESS = "readmission_api", "readmission_analyst", "dr_harness"
 ROLES = (API, ANALYST, HARNESS)

@@ -14,7 +14,7 @@ from dr.lab.rds.errors import AwsError, combination, instance_state, no_instance
 from dr.lab.rds.records import Instance, State
 from dr.lab.rds.service import Answer, Asked, Lab, page
 from dr.lab.rds.work import new_snapshot
-from dr.lab.site import free_port
+from dr.lab.servers.site import free_port
 
 LATER = ("DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "MultiAZ", "EngineVersion")
 """Wait for the maintenance window unless ApplyImmediately."""

@@ -14,11 +14,11 @@ from typing import TypeVar
 import psutil
 
 from dr.domain.errors import DrError, RefusedError
-from dr.lab.postgres import Heartbeat, Server
 from dr.lab.rds.servers import Condition, Standby
 from dr.lab.rds.wires import Stream, Wire
-from dr.lab.replication import Upstream
-from dr.lab.site import Site, free_port
+from dr.lab.servers.postgres import Heartbeat, Server
+from dr.lab.servers.replication import Upstream
+from dr.lab.servers.site import Site, free_port
 
 T = TypeVar("T")
 

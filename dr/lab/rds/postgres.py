@@ -1,4 +1,4 @@
-"""The servers behind the API: ``dr.lab.postgres``, ``dr.lab.backup`` and ``dr.lab.replication``, by instance.
+"""The servers behind the API, by instance: what ``dr.lab.servers`` makes, backs up and replicates.
 
 Under the lab's directory: instances/KEY/NODE, archives/KEY (it outlives its instance, and is that of whichever node is
 the primary), backups/NAME. Clients come through the instance's endpoint, a wire of the lab's network; servers listen on
@@ -15,16 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
-from dr.lab import backup as backups
-from dr.lab import replication
-from dr.lab.archive import Coverage, complete, hand_over, trim
-from dr.lab.postgres import Server
 from dr.lab.rds import nodes as instances
 from dr.lab.rds import wires as network
 from dr.lab.rds.nodes import Node, Nodes, new_node, next_name
 from dr.lab.rds.servers import Condition, LogFile, Standby
 from dr.lab.rds.wires import Wires
-from dr.lab.site import Site
+from dr.lab.servers import backup as backups
+from dr.lab.servers import replication
+from dr.lab.servers.archive import Coverage, complete, hand_over, trim
+from dr.lab.servers.postgres import Server
+from dr.lab.servers.site import Site
 
 LOG_NAME = "error/postgresql.log"
 """As RDS names PostgreSQL's logs: error/postgresql.log.DATE."""

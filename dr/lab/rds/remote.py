@@ -20,7 +20,7 @@ from typing import Any, get_args
 import msgspec
 
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.lab.site import write_closed
+from dr.lab.servers.site import write_closed
 
 log = logging.getLogger(__name__)
 KEY = "control.key"

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from dr.domain.errors import RefusedError
-from dr.lab import replication, server_faults
 from dr.lab.network.link import Mode
 from dr.lab.rds.nodes import Node, Nodes
 from dr.lab.rds.postgres import PostgresServers
-from dr.lab.server_faults import Slowness
+from dr.lab.servers import faults as server_faults
+from dr.lab.servers import replication
+from dr.lab.servers.faults import Slowness
 
 
 class Trouble:

@@ -17,8 +17,8 @@ from dr.config.place import let_through
 from dr.domain.errors import RefusedError
 from dr.lab.network.control import Network
 from dr.lab.network.link import Mode
-from dr.lab.postgres import Server, socket_place
-from dr.lab.site import Site
+from dr.lab.servers.postgres import Server, socket_place
+from dr.lab.servers.site import Site
 
 PASS: tuple[Mode, float] = ("pass", 0.0)
 

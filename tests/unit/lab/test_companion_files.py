@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from dr.domain.errors import RefusedError
-from dr.lab import pgbouncer, prometheus
-from dr.lab.pgbouncer import Entry
+from dr.lab.beside import pgbouncer, prometheus
+from dr.lab.beside.pgbouncer import Entry
 
 RULES = Path(prometheus.__file__).with_name("rules.yaml")
 

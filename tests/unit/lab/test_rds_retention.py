@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dr.lab.archive import trim
 from dr.lab.rds.retention import DAY, due
+from dr.lab.servers.archive import trim
 from tests.unit.lab.fakes import T0, fake_lab
 from tests.unit.lab.test_rds_states import NEW, Driver
 

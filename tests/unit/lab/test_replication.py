@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dr.lab import settings
-from dr.lab.replication import Receiving, lag_seconds, record_end
+from dr.lab.servers import settings
+from dr.lab.servers.replication import Receiving, lag_seconds, record_end
 
 PAGE, SEGMENT = 8192, 1 << 20
 

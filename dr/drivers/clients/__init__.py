@@ -1,0 +1,1 @@
+"""What leads clients to the primary: PgBouncer's entries and a Secret in a cluster."""

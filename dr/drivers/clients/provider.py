@@ -1,0 +1,193 @@
+"""Lead the service's connections elsewhere: the verb ``move``, after a replica was promoted under a name of its own.
+
+A target names what leads its clients: PgBouncer's entry (``pgbouncer_entry``), a Kubernetes Secret
+(``kubernetes_secret``), or both, and each is a call of its own. A drill leads back when it unwinds, on call it stays.
+What is led back to is known from the planning on, so that a move that was cut off in the middle is undone, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dr.config.context import Context
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Call, Effect, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.names import cluster_secret, pooler_entry
+from dr.drivers.arguments import check_arguments
+
+DRIVER = "moving"
+POOLER, SECRET = "pooler", "secret"
+DEADLINES = {POOLER: 60.0, SECRET: 300.0}
+"""Seconds; a Secret's pods are replaced one after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where clients are led."""
+
+    host: str
+    port: int
+    bare: bool = field(default=False, compare=False)
+    """The port is the usual one, and stands nowhere: led back, it stands nowhere again."""
+    written: tuple[str, str] | None = field(default=None, compare=False)
+    """Host and port as they are written, where that is not as anybody would write them: led back, they are again."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class NotTakenError(RefusedError):
+    """What leads clients was changed, and they are led where they were: the change is taken back."""
+
+
+class Lead(Protocol):
+    """What leads clients to a database."""
+
+    @property
+    def name(self) -> str:
+        """For people, and for the guard."""
+
+    def present(self) -> Place:
+        """Where it leads. Raises RefusedError where it is not there as configured, ProviderError out of reach."""
+
+    def check(self) -> None:
+        """Raises RefusedError where clients could not be led elsewhere and back, ProviderError out of reach."""
+
+    def lead(self, to: Place) -> None:
+        """Lead to ``to``; again, it changes nothing."""
+
+    def waiting(self, to: Place, seconds: float) -> str:
+        """Why not every client is led to ``to`` after ``seconds``, or "". Takes a few seconds at most. Raises
+        NotTakenError where none is led there, nor will be."""
+
+
+class MovingProvider:
+    """Calls: ``move-pooler`` and ``move-secret``, each where the target names one."""
+
+    def __init__(self, context: Context, leads: Mapping[str, Lead] | None = None) -> None:
+        self._context = context
+        self._given = leads
+
+    @property
+    def _leads(self) -> Mapping[str, Lead]:
+        """What the target names; its client libraries are slow to import."""
+        if self._given is None:
+            target, found = self._context.target, dict[str, Lead]()
+            if target.pooler is not None:
+                from dr.drivers.clients.pgbouncer_entry import Entry
+
+                found[POOLER] = Entry(target.pooler, target.database.ca)
+            if target.secret is not None:
+                from dr.drivers.clients.kubernetes_secret import Secret
+
+                found[SECRET] = Secret(target.secret)
+            self._given = found
+        return self._given
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
+        """Where clients are led now: ``extra`` has it as "led", by what leads."""
+        led = {}
+        for kind, lead in self._leads.items():
+            lead.check()
+            led[kind] = _told(lead.present())
+        return Facts(self._context.clock.now().at, "", "", extra={"led": led})
+
+    def confirm_identity(self) -> None:
+        """Nothing of its own to compare: TLS verifies PgBouncer, and the target's kubeconfig names the cluster."""
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """Raises UsageError for arguments, RefusedError where nothing is known that leads clients."""
+        check_arguments(verb)
+        target = self._context.target
+        if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
+            return ()  # the drill's own copy has no clients, and the real ones are none of its business
+        led = facts.extra.get("led") or {}
+        if not led:
+            raise RefusedError(
+                f"Target {self._context.name} names nothing that leads its clients.",
+                "Add its pooler or its secret, or lead them to the promoted replica yourself.",
+            )
+        to = {"host": "${promote.host}", "port": "${promote.port}"}
+        return tuple(self._call(kind, self._name(kind), before, to, run) for kind, before in sorted(led.items()))
+
+    def _name(self, kind: str) -> str:
+        target = self._context.target
+        if kind == POOLER and target.pooler is not None:
+            return pooler_entry(target.pooler.entry)
+        return cluster_secret(target.secret.namespace, target.secret.name) if target.secret is not None else kind
+
+    def _call(self, kind: str, name: str, before: Mapping[str, Any], to: Mapping[str, Any], run: RunIdentity) -> Call:
+        back = Call(
+            id=f"move-{kind}-back",
+            verb="move",
+            phase="unwind",
+            driver=DRIVER,
+            operation=f"lead-{kind}",
+            args={"to": dict(before), "before": None},
+            effect=Effect.TAKES_OVER,
+            touches=(name,),
+            until="clients are led back",
+            deadline=DEADLINES[kind],
+        )
+        return Call(
+            id=f"move-{kind}",
+            verb="move",
+            phase="reconnect",
+            driver=DRIVER,
+            operation=f"lead-{kind}",
+            args={"to": dict(to), "before": dict(before)},
+            effect=Effect.TAKES_OVER,
+            touches=(name,),
+            undo=back if run.purpose is Purpose.DRILL else None,
+            until="clients are led to the promoted replica",
+            deadline=DEADLINES[kind],
+        )
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Raises RefusedError where somebody has led them to a third place since the planning."""
+        lead, to = self._lead(call), _place(args["to"])
+        now = lead.present()
+        if args["before"] is not None and now not in (_place(args["before"]), to):
+            raise RefusedError(
+                f"{lead.name} leads to {now}, and led to {_place(args['before'])} when this was planned.",
+                "Find out who changed it, then repeat the command.",
+            )
+        lead.lead(to)
+        return {**_told(to), "from": str(now), "asked_at": self._now()}
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        lead, waited = self._lead(call), self._now() - float(result["asked_at"])
+        try:
+            note = lead.waiting(_place(result), waited)
+        except NotTakenError:
+            if call.args["before"] is not None:
+                lead.lead(_place(call.args["before"]))
+            raise
+        except ProviderError as error:
+            if not error.transient:
+                raise
+            note = str(error)
+        return Progress(not note, {**result, "moved_at": self._now()} if not note else {}, note)
+
+    def _lead(self, call: Call) -> Lead:
+        kind = call.operation.removeprefix("lead-")
+        if kind not in self._leads:
+            raise RefusedError(f"The target names no {kind} any more.", "Put it back into dr.yaml, then repeat.")
+        return self._leads[kind]
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def _told(place: Place) -> dict[str, Any]:
+    """A place as plans and the ledger hold it."""
+    more = {"bare": place.bare, "written": list(place.written or ())}
+    return {"host": place.host, "port": place.port, **{key: value for key, value in more.items() if value}}
+
+
+def _place(told: Mapping[str, Any]) -> Place:
+    host, port = told.get("written") or (None, None)
+    written = None if host is None or port is None else (host, port)
+    return Place(str(told["host"]), int(told["port"]), bool(told.get("bare")), written)

@@ -1,0 +1,1 @@
+"""What is looked at around a disaster, once before and once after."""

@@ -1,0 +1,275 @@
+"""Connections to PostgreSQL, and its client library's errors as the harness's own.
+
+Every connection is verified TLS; the password goes to the client library as an argument, never into a URL, a command
+line or a message.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
+from psycopg.rows import TupleRow
+
+from dr.config.load import secret
+from dr.config.model import DatabaseConfig, Login
+from dr.domain.errors import (
+    DrError,
+    HaltedError,
+    HiddenStandbyError,
+    PasswordError,
+    ProviderError,
+    RefusedError,
+    UnreachableError,
+)
+from dr.host.bounded import SLICE, given_up, within
+from dr.host.clock import SystemClock
+from dr.host.hearing import heed
+
+Connection = psycopg.Connection[TupleRow]
+T = TypeVar("T")
+
+APPLICATION = "dr"
+"""What the harness's sessions are called, whatever role they log in as."""
+CONNECT_SECONDS = 10
+LEAST_SECONDS = 2
+"""The client library waits for a connection no shorter."""
+STATEMENT_SECONDS = 3600.0
+"""A table of a terabyte is read in one statement; a statement that takes longer hangs."""
+STATEMENTS = 4
+"""More than are made within one of the short limits."""
+ATTEMPTS = 3
+"""Addresses of one host that are tried, each for as long as one connection may take, its name's resolution included."""
+CANCEL_SECONDS = 1.0
+"""The most that a statement's cancelling may take: whoever stops the run is not kept."""
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+"""A host that is lost answers nothing: a minute instead of the system's hours."""
+
+_SESSION = {
+    "search_path": "pg_catalog",  # catalog functions then print every name qualified, whoever asks
+    "row_security": "off",  # a policy that hides rows from the harness is an error, not a smaller sum
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "jit": "off",  # compiling costs more than it saves here, and makes times jump
+    "lock_timeout": "30s",
+}
+
+_PASSWORD = ("password authentication failed", "no password supplied")
+_REFUSALS = (
+    ("no pg_hba.conf entry", "Let this role and address log in."),
+    ("is not permitted to log in", "Give the role LOGIN."),
+    ("does not exist", "Correct the target's database or role."),
+)
+_STANDBY = "the database system is not accepting connections"
+"""Of a standby with hot_standby off. One that is "not yet accepting connections" may be on its way to anything."""
+_ANSWER = "fatal:"
+_NO_CA = "root certificate file"
+_POLICY = "row-level security policy"
+_TLS = ("certificate", "ssl", "tls")
+_PASSING = (
+    "refused",
+    "timeout",
+    "timed out",
+    "starting up",
+    "shutting down",
+    "in recovery",
+    "too many",
+    "reset by peer",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a database server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def reason(error: psycopg.Error) -> str:
+    """The server's, or else the client library's, own first line, and what to do where only the harness can be told.
+
+    Neither ever holds a password.
+    """
+    text = error.diag.message_primary or str(error)
+    line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    said = line.rsplit("failed: ", 1)[-1].rstrip(".")
+    return f"{said}; give the harness's role BYPASSRLS, so that it reads every row" if _POLICY in said else said
+
+
+def _connect_error(error: psycopg.Error, server: Server, login: Login, database: str) -> DrError:
+    said, because = str(error).lower(), reason(error)
+    where = f"database {database} at {server} as {login.user}"
+    if _NO_CA in said:  # the client library's own: it does not exist, which no server said
+        return RefusedError(
+            f"The server at {server} cannot be verified by TLS: {because}.",
+            "Name a file that can be read and holds the CA's certificate as database.ca.",
+        )
+    if any(sign in said for sign in _PASSWORD):
+        return PasswordError(
+            f"Logging in to {where} was refused: {because}.",
+            f"The secret {login.secret} is stale, wrong or empty: compare it with the one the role really has.",
+        )
+    for sign, hint in _REFUSALS:
+        if sign in said:
+            return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
+    if any(sign in said for sign in _TLS):
+        return RefusedError(
+            f"The server at {server} could not be verified by TLS: {because}.",
+            "Give the CA that signed its certificate as the target's database.ca.",
+        )
+    kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError
+    return kind(
+        f"The {where} cannot be reached: {because}.",
+        "See whether the server runs and this machine may connect to it.",
+        transient=any(sign in said for sign in _PASSING),
+    )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the client library's errors inside the block into ``DrError`` that name ``what`` was being done."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise RefusedError(
+            f"The database refused {what}: {reason(error)}.",
+            "Give the harness's role pg_read_all_data and ownership of schema dr.",
+        ) from None
+    except errors.QueryCanceled:
+        raise ProviderError(f"The database took too long: {what}.", "Look for locks, or a server out of I/O.") from None
+    except psycopg.Error as error:
+        lost = isinstance(error, psycopg.OperationalError)
+        raise ProviderError(
+            f"The database failed {what}: {reason(error)}.", code=error.sqlstate or "", transient=lost
+        ) from None
+
+
+@contextmanager
+def severed_after(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Sever ``connection`` once ``seconds`` have passed inside the block: a server that stands still ends no statement
+    by itself, and its host acknowledges all the same.
+    """
+    watchdog = threading.Timer(seconds, _sever, (connection,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+
+
+def _sever(connection: psycopg.Connection[Any]) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+class _Session(psycopg.Connection[TupleRow]):
+    """A connection whose statements may take hours, and end once this process is told to stop."""
+
+    def wait(self, gen: PQGen[T], interval: float = SLICE, timeout: float | None = None) -> T:
+        """Raises HaltedError; then the server was asked to cancel, and the connection is of no use any more."""
+        try:
+            return super().wait(_heeding(gen), interval, timeout)
+        except HaltedError:
+            with suppress(psycopg.Error):  # nobody waits for its answer
+                self.cancel_safe(timeout=CANCEL_SECONDS)
+            self.pgconn.finish()
+            raise
+
+
+def _heeding(steps: PQGen[T]) -> PQGen[T]:
+    """``steps`` of the client library; between two it is looked whether to stop."""
+    looked = time.monotonic()
+    try:
+        state = next(steps)
+        while True:
+            ready = yield state
+            if time.monotonic() - looked >= SLICE:
+                heed()
+                looked = time.monotonic()
+            state = steps.send(ready)
+    except StopIteration as end:
+        done: T = end.value
+        return done
+
+
+def opened(what: str, **arguments: Any) -> psycopg.Connection[Any]:
+    """An autocommitting connection, by ``arguments`` of the client library; ``what`` names it. Its statements end once
+    this process is told to stop.
+
+    Raises psycopg.Error, and ProviderError where it is not opened in time, however slowly something answers.
+    """
+
+    def step() -> psycopg.Connection[Any]:
+        made: psycopg.Connection[Any] = _Session.connect(autocommit=True, **arguments)
+        if given_up():
+            made.close()
+        return made
+
+    return within(SystemClock(), ATTEMPTS * float(arguments["connect_timeout"]), what, step)
+
+
+@contextmanager
+def connect(
+    server: Server, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
+) -> Iterator[Connection]:
+    """An autocommitting connection as ``login`` (absent: the harness's own role); closed at the end of the block.
+
+    ``seconds`` bounds every statement, and the waiting for the connection where it is less than that; a short one is
+    kept to also where the server stands still.
+
+    Raises RefusedError where the login (PasswordError: its password), the database or the certificate is not accepted,
+    or the secret is missing; UnreachableError where no server answers, HiddenStandbyError where a standby does that
+    takes no session, and ProviderError where a server does that takes none now.
+    """
+    role = login or database.harness
+    arguments: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "dbname": database.name,
+        "user": role.user,
+        "password": secret(role.secret),
+        "sslmode": "verify-full",
+        "sslrootcert": database.ca or "system",
+        "connect_timeout": min(CONNECT_SECONDS, max(LEAST_SECONDS, round(seconds))),
+        "application_name": APPLICATION,
+        "hostaddr": "",  # set, so that PGHOSTADDR and PGOPTIONS of this machine's user are not looked at
+        "options": "",
+        **_KEEPALIVE,
+    }
+    what = f"A connection to database {database.name} at {server} as {role.user}"
+    try:
+        connection: Connection = opened(what, **arguments)
+    except psycopg.Error as error:
+        raise _connect_error(error, server, role, database.name) from None
+    bound = nullcontext() if seconds >= STATEMENT_SECONDS else severed_after(connection, STATEMENTS * seconds)
+    with connection, bound:
+        with translated("the session's settings"):
+            settings = {**_SESSION, "statement_timeout": f"{round(seconds * 1000)}"}
+            connection.execute(
+                "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as s(name, value)",
+                (list(settings), list(settings.values())),
+            )
+        yield connection

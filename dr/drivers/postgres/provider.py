@@ -1,0 +1,278 @@
+"""PostgreSQL as a provider: baselines of the source, the rows that vanish, and the examination of what was restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr.config.context import Context
+from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.names import inside, predictions
+from dr.drivers.arguments import check_arguments, made_by
+from dr.drivers.faults.provider import propose_disaster
+from dr.drivers.postgres import victims as postgres_victims
+from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
+from dr.drivers.postgres.clock import clock_offset, database_clock
+from dr.drivers.postgres.connection import Connection, connect, translated
+from dr.drivers.postgres.examination import LOOK_SECONDS, RUN_BASELINE, Examination
+from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
+from dr.drivers.service.asking import ask_golden
+from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
+from dr.host.steps import Steps
+
+__all__ = ["PostgresProvider", "nightly"]
+
+REACH_SECONDS = 300.0
+"""How long a restored server that is available may refuse connections before that is an error."""
+READ_SECONDS = 14_400.0
+"""The most that reading a whole database may take."""
+
+LEAD = 3
+"""Whole seconds until the recovery point: markers are written meanwhile that surely precede it, though it is known to
+the second only."""
+
+
+class PostgresProvider:
+    """The verbs baseline, declare, disaster and examine (docs/design.md)."""
+
+    def __init__(self, context: Context, ask: AskGolden = ask_golden) -> None:
+        self._context = context
+        self._target = context.target
+        self._ask_golden = ask
+        self._steps: dict[str, Steps[None]] = {}
+
+    # -- reading
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
+        """Whether the source answers, its clock, whether amcheck is there. A source that is gone is no error.
+
+        ``extra``: {"amcheck": bool, "database": {"reachable", "because", "stale", "offset", "uncertainty"}}; ``stale``:
+        it answers, and does not take the harness's password.
+        """
+        amcheck, database = self._look()
+        return Facts(self._now(), "", "", extra={"amcheck": amcheck, "database": database})
+
+    def _look(self) -> tuple[bool, dict[str, Any]]:
+        because, stale = "the source has no known endpoint", False
+        try:
+            source = last_seen(self._context)
+            if source is not None:
+                with connect(source.server, self._target.database, seconds=LOOK_SECONDS) as connection:
+                    return _has_amcheck(connection), {"reachable": True, **clock_offset(connection, self._now)}
+        except DrError as error:
+            because, stale = str(error), isinstance(error, PasswordError)
+        known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.instance)
+        remembered = any("extension amcheck" in baseline.fingerprint.schema for baseline in known[-1:])
+        return remembered, {"reachable": False, "because": because, "stale": stale}
+
+    def confirm_identity(self) -> None:
+        """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
+
+    # -- planning
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        check_arguments(verb, *{"disaster": ("kind",), "examine": ("of",)}.get(verb.name, ()))
+        match verb.name:
+            case "baseline":
+                return self._propose_baseline(verb, facts, run)
+            case "declare":
+                return (Call("declare", verb.name, "disaster", "postgres", "declare", effect=Effect.READS),)
+            case "disaster":
+                return self._propose_disaster(verb, facts, run)
+            case "examine":
+                return self._propose_examine(verb, facts, run)
+        raise UsageError(f"PostgreSQL's driver knows no verb {verb.name!r}.")
+
+    def _propose_baseline(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
+        table = self._victims(run)
+        asks = self._target.service is not None and bool(self._target.service.requests)
+        return (
+            Call(
+                *("plant-victims", verb.name, "prepare", "postgres", "plant-victims", args),
+                effect=Effect.MAKES,
+                makes=(table,),
+                undo=_drop_call("plant-victims-undo", args, table),
+            ),
+            Call(
+                "take-baseline",
+                verb.name,
+                "prepare",
+                "postgres",
+                "take-baseline",
+                args,
+                effect=Effect.MAKES if asks else Effect.READS,
+                makes=(predictions(self._target.instance),) if asks else (),
+                until="every table is summed",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.args.get("kind", "rows") != "rows":
+            return propose_disaster(self._target, verb)
+        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
+        table = self._victims(run)
+        return (
+            Call(
+                *("vanish", verb.name, "disaster", "postgres", "vanish", args),
+                effect=Effect.FAULT,
+                touches=(table,),
+                undo=_drop_call("vanish-undo", args, table),
+                until="the victims are deleted",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _victims(self, run: RunIdentity) -> str:
+        """The name of the run's table of victims, for the guard."""
+        return inside(self._target.instance, f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}")
+
+    def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        self._check_password(facts, run)
+        source = source_among(facts.resources, self._target.instance)
+        args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
+        args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
+        args |= {"run": run.id, "source": source.to_args() if source else None}
+        return (
+            Call(
+                "examine",
+                verb.name,
+                "verify",
+                "postgres",
+                "examine",
+                args,
+                effect=Effect.READS,
+                until="every examination is done",
+                deadline=READ_SECONDS,
+            ),
+        )
+
+    def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> Source:
+        if Grant.MARKERS not in self._target.grants:
+            raise RefusedError(
+                f"The verb {verb.name} writes rows of its own to {self._target.instance}, which is not granted.",
+                "Add markers to the target's grants.",
+            )
+        self._check_password(facts, run)
+        return require_source(facts.resources, self._target.instance)
+
+    def _check_password(self, facts: Facts, run: RunIdentity) -> None:
+        """A copy has the source's roles: it is not made only to be told then that it cannot be read. Of a source that
+        is gone or out of reach nothing is known, and it keeps nobody from restoring. Raises RefusedError."""
+        stale = (facts.extra.get("database") or {}).get("stale", False)
+        if not stale or source_among(facts.resources, self._target.instance) is None:
+            return
+        harness = self._target.database.harness
+        spared = ", or restore with --no-verify, which does not read the copy" if run.purpose is Purpose.RESTORE else ""
+        raise RefusedError(
+            f"The source {self._target.instance} does not take the password of {harness.user} that {harness.secret}"
+            " refers to, so that a copy of it could not be read either.",
+            f"Put the right one there{spared}.",
+        )
+
+    # -- doing
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Begin; every step is done by a poll, so that a halt is heard between two."""
+        for earlier in self._steps.values():
+            earlier.close()  # one that was halted still holds its transaction, and locks that an undo waits for
+        self._steps = {call.id: self._begin(call, args)}
+        return {}
+
+    def _begin(self, call: Call, args: Mapping[str, Any]) -> Steps[None]:
+        match call.operation:
+            case "plant-victims":
+                return self._plant(args)
+            case "drop-victims":
+                return self._drop(args)
+            case "take-baseline":
+                return self._take(args)
+            case "declare":
+                return self._declare()
+            case "vanish":
+                return self._vanish(args)
+            case "examine":
+                return self._examine(args)
+        raise UsageError(f"PostgreSQL's driver knows no operation {call.operation!r}.")
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:  # noqa: ARG002 - the steps hold it
+        """Do the next step."""
+        return next(self._steps[call.id])
+
+    def _declare(self) -> Steps[None]:
+        yield Progress(True, {"at": self._now()})
+
+    def _plant(self, args: Mapping[str, Any]) -> Steps[None]:
+        table = postgres_victims.victim_table(args["run"])
+        with connect(Source.from_args(args).server, self._target.database) as connection:
+            rows = postgres_victims.plant(connection, table, args["run"])
+        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}", "rows": rows})
+
+    def _drop(self, args: Mapping[str, Any]) -> Steps[None]:
+        table = postgres_victims.victim_table(args["run"])
+        with connect(Source.from_args(args).server, self._target.database) as connection:
+            postgres_victims.drop(connection, table, args["run"])
+        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}"})
+
+    def _take(self, args: Mapping[str, Any]) -> Steps[None]:
+        source = Source.from_args(args)
+        include = (f"{OWN_SCHEMA}.{postgres_victims.victim_table(args['run'])}",)
+        golden, silence = golden_answers(self._context, self._ask_golden)
+        with connect(source.server, self._target.database) as connection:
+            clock = clock_offset(connection, self._now)
+            taken = take_baseline(connection, self._context, source, include, golden)
+        digest = write_baseline(self._context.run / RUN_BASELINE, taken)
+        result = {"baseline": taken.id, "file": RUN_BASELINE, "digest": digest, "golden": len(golden)}
+        result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}
+        yield Progress(True, result, observations=(Observation("clock", "source", clock),))
+
+    def _vanish(self, args: Mapping[str, Any]) -> Steps[None]:
+        """Choose a whole second after all victims were committed, let it and the next one pass, repeat, delete.
+
+        Everything up to that second is in the baseline, and nothing of the disaster within a second of it: RDS
+        restores to whole seconds.
+        """
+        source, table = Source.from_args(args), postgres_victims.victim_table(args["run"])
+        path = self._context.run / RUN_BASELINE
+        with connect(source.server, self._target.database) as connection:
+            earlier = postgres_victims.vanished(connection, table)
+            if earlier is not None:
+                yield Progress(True, earlier)
+                return
+            baseline = read_baseline(path)
+            point = float(int(database_clock(connection)) + LEAD)
+            while database_clock(connection) < point + 1.0:
+                yield Progress(False, note="waiting for a whole second to pass on the server's clock")
+            clock = clock_offset(connection, self._now)
+            digest = write_baseline(path, repeat_baseline(connection, baseline, (f"{OWN_SCHEMA}.{table}",)))
+            note = {"recovery_point": point, "at": self._now(), "table": f"{OWN_SCHEMA}.{table}", "digest": digest}
+            done = postgres_victims.vanish(connection, table, note)
+        yield Progress(True, done, observations=(Observation("clock", "source", clock),))
+
+    def _examine(self, args: Mapping[str, Any]) -> Steps[None]:
+        """What passes by itself is waited for, but not for ever: whoever waits at night must be told."""
+        examination, failing = Examination(self._context, args), None
+        while True:
+            try:
+                yield from examination.steps()
+                return
+            except ProviderError as error:
+                failing = failing or self._now()
+                if not error.transient or self._now() - failing > REACH_SECONDS:
+                    raise
+                yield Progress(False, note=str(error))
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def _has_amcheck(connection: Connection) -> bool:
+    with translated("looking for amcheck"):
+        return connection.execute("select from pg_extension where extname = 'amcheck'").fetchone() is not None
+
+
+def _drop_call(name: str, args: Mapping[str, Any], table: str) -> Call:
+    return Call(name, "undo", "unwind", "postgres", "drop-victims", args, effect=Effect.CHANGES, touches=(table,))

@@ -1,0 +1,1 @@
+"""The Prometheus that watches the service."""

@@ -1,0 +1,1 @@
+"""RDS as a provider: snapshots, points in time, restorations, failovers and promotions."""

@@ -1,0 +1,165 @@
+"""What a fail-over to the standby comes down to on RDS, and what RDS's events tell of one. Pure.
+
+DescribeEvents names no event: its message tells which one it is, and RDS promises neither their order nor that each of
+them comes. Source: RDS User Guide, "Amazon RDS event categories and event messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dr.config.model import Target
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.drivers.arguments import check_arguments
+from dr.drivers.rds.points import iso
+
+DRIVER = "rds"
+FORCE = "RebootDBInstance"
+AWAIT = "DescribeEvents"
+VERBS = ("failover", "await_failover")
+
+CLOCKS = 60.0
+"""Seconds by which RDS's clock and this one may differ. An event is new that RDS did not know at the planning."""
+UNDER_WAY_SECONDS = 900.0
+"""A fail-over that began longer ago, and of whose end no event tells, is no longer under way: RDS takes 60 to 120 s."""
+_LEAST_DEADLINE = 600.0
+"""The least that a fail-over may take; five times the objective where that is more."""
+
+STARTED, COMPLETED, ABANDONED, RECOVERED, OTHER = "started", "completed", "abandoned", "recovered", "other"
+_MESSAGES = (
+    ("abandoning user requested failover", ABANDONED, "RDS-EVENT-0034"),
+    ("multi-az instance failover started", STARTED, "RDS-EVENT-0013"),
+    ("multi-az failover to standby complete", COMPLETED, "RDS-EVENT-0015"),
+    ("multi-az instance failover completed", COMPLETED, "RDS-EVENT-0049"),
+    ("multi-az instance activation started", OTHER, "RDS-EVENT-0050"),
+    ("multi-az instance activation completed", RECOVERED, "RDS-EVENT-0051"),
+    ("recovered from partial failover", RECOVERED, "RDS-EVENT-0065"),
+)
+"""An activation brings the primary back where it was: RDS recovered it, and nothing failed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What RDS told of an instance: ``events`` as the observation ``failover`` has them; times as RDS's clock has them.
+
+    ``abandoned``: RDS's words where it gave a requested fail-over up, else "". ``recovered``: it brought the instance
+    back where it was, and whatever had started is over.
+    """
+
+    events: tuple[Mapping[str, Any], ...] = ()
+    started: float | None = None
+    completed: float | None = None
+    abandoned: str = ""
+    recovered: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.completed is not None or self.recovered is not None or bool(self.abandoned)
+
+    @property
+    def taken_up(self) -> bool:
+        return self.started is not None or self.completed is not None or bool(self.abandoned)
+
+
+def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequence[Any]] = ()) -> Course:
+    """What the events from ``since`` on tell, without those ``known`` (each its time and its message) before.
+
+    An end counts from the newest start on; a start may be missing.
+    """
+    told = sorted((float(row["Date"]), str(row.get("Message", ""))) for row in rows if row.get("Date"))
+    seen = [(at, message, *_meant(message)) for at, message in told if at >= since and [at, message] not in known]
+    started = max((at for at, _, kind, _ in seen if kind == STARTED), default=None)
+
+    def end(wanted: str) -> float | None:
+        return min((at for at, _, kind, _ in seen if kind == wanted and at >= (started or since)), default=None)
+
+    gave_up = [message for _, message, kind, _ in seen if kind == ABANDONED]
+    events = tuple({"at": at, "message": message, "event": name} for at, message, _, name in seen)
+    return Course(events, started, end(COMPLETED), gave_up[-1] if gave_up else "", end(RECOVERED))
+
+
+def _meant(message: str) -> tuple[str, str]:
+    """What a message says of a fail-over, and the event's name; "" of one that is of something else."""
+    said = message.lower()
+    return next(((kind, name) for sign, kind, name in _MESSAGES if sign in said), (OTHER, ""))
+
+
+def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    """The call that forces a fail-over of the target's instance, or that awaits RDS's own after a fault of this run.
+
+    ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
+    instance is not available, and where a fail-over is under way.
+    """
+    forced = _forced(verb)
+    found = require_instance(target.instance, facts)
+    refuse_unless_ready(found, facts)
+    told: list[list[Any]] = [
+        [float(row["Date"]), str(row.get("Message", ""))] for row in facts.extra.get("events") or ()
+    ]
+    since = max([facts.at - CLOCKS, *(at for at, _ in told)])
+    alone = run.purpose is Purpose.DRILL and forced  # then nothing else is the disaster
+    return (
+        Call(
+            id="failover",
+            verb=verb.name,
+            phase="disaster" if alone else "failover",
+            driver=DRIVER,
+            operation=FORCE if forced else AWAIT,
+            args={
+                "identifier": found.identifier,
+                "zone": found.attributes.get("AvailabilityZone", ""),
+                "since": since,
+                "known": [event for event in told if event[0] >= since],
+            },
+            effect=Effect.TAKES_OVER if forced else Effect.READS,
+            touches=(found.identifier,) if forced else (),
+            until="failed over and available",
+            deadline=max(_LEAST_DEADLINE, 5 * objective),
+        ),
+    )
+
+
+def _forced(verb: Verb) -> bool:
+    """Whether the verb asks for a forced fail-over, and not to wait for RDS's own. Raises UsageError."""
+    usual = "forced" if verb.name == "failover" else "automatic"
+    check_arguments(verb, "kind")
+    kind = verb.args.get("kind", usual)
+    if kind not in ("forced", "automatic"):
+        raise UsageError(f"{verb.name} takes a kind, forced or automatic, not {dict(verb.args)!r}.")
+    return bool(kind == "forced")
+
+
+def require_instance(name: str, facts: Facts) -> Resource:
+    """The instance called ``name``. Raises RefusedError."""
+    found = next((one for one in facts.resources if one.identifier.lower() == name.lower()), None)
+    if found is None:
+        raise RefusedError(
+            f"There is no instance {name} in {facts.where}.",
+            "Check the target's instance, region and account.",
+        )
+    return found
+
+
+def refuse_unless_ready(found: Resource, facts: Facts) -> None:
+    """Raises RefusedError where RDS would not take a fail-over of ``found`` up."""
+    name = found.identifier
+    if not found.attributes.get("MultiAZ"):
+        raise RefusedError(
+            f"{name} is Single-AZ: it has no standby to fail over to.",
+            "'dr failover --promote best' promotes a read replica; a standby is added by 'aws rds modify-db-instance "
+            "--multi-az'.",
+        )
+    recent = course(facts.extra.get("events") or (), facts.at - UNDER_WAY_SECONDS)
+    if recent.started is not None and not recent.over:
+        raise RefusedError(
+            f"A fail-over of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
+            "Wait for its end: 'aws rds describe-events' tells; RDS takes one or two minutes.",
+        )
+    if found.status != "available":
+        raise RefusedError(
+            f"{name} is {found.status}, not available, and RDS fails over only what is available.",
+            found.remedy or "Wait until RDS has finished what it is doing with it, then repeat the command.",
+        )

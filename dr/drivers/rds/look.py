@@ -1,0 +1,126 @@
+"""Read the present state of a target at RDS: instances, snapshots, windows of automated backups.
+
+Changes nothing at AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dr.config.model import Target
+from dr.domain.errors import RefusedError
+from dr.domain.model import RecoveryPoint, Request, Resource
+from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.settings import tags
+from dr.drivers.rds.states import State, classify, remedy
+
+_COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreateTime")
+"""The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
+
+
+_ARNS = ("DBInstanceAutomatedBackupsArn", "DBSnapshotArn", "DBInstanceArn")
+"""A thing's own comes first: a backup that was replicated from another region names its source there, too."""
+
+
+def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
+    """All instances in the account and region. Raises RefusedError where the endpoint serves another region."""
+    found = tuple(resource(row) for row in client.pages("DescribeDBInstances", "DBInstances", {}))
+    for one in found:
+        arn = str(one.attributes.get("DBInstanceArn", "")).split(":")
+        if len(arn) > 4 and (arn[3], arn[4]) != (target.region, target.account):
+            raise RefusedError(
+                f"{client.where} serves region {arn[3]} of account {arn[4]}, not {target.region} of {target.account}.",
+                "Correct the target's endpoint, region or account.",
+            )
+    return found
+
+
+def region(instances: Iterable[Resource], points: Iterable[RecoveryPoint]) -> str:
+    """The region that RDS showed by the names of what is there; "" where nothing is: what a client is set to is no
+    observation."""
+    known = [*(one.attributes for one in instances), *(point.attributes for point in points)]
+    arns = (str(one.get(name, "")).split(":") for one in known for name in _ARNS)
+    return next((arn[3] for arn in arns if len(arn) > 4), "")
+
+
+def resource(row: Mapping[str, Any]) -> Resource:
+    """An instance as its description has it. The source of a replica in another region is named by its ARN."""
+    status = row.get("DBInstanceStatus", "")
+    stuck = remedy(status) if classify(status) is State.FAILED else ""
+    source = str(row.get("ReadReplicaSourceDBInstanceIdentifier") or "")
+    return Resource("instance", row["DBInstanceIdentifier"], status, tags(row), row, stuck, source)
+
+
+def named_snapshot(request: Request) -> str:
+    """The snapshot that a request names; "" where it names none."""
+    for verb in request.verbs:
+        to = verb.args.get("to") if verb.name == "restore" else None
+        if isinstance(to, Mapping) and to.get("snapshot", "latest") != "latest":
+            return str(to["snapshot"])
+    return ""
+
+
+def points(client: RdsClient, source: Resource | None, name: str, named: str) -> tuple[RecoveryPoint, ...]:
+    """What can be restored of instance ``name``, and the snapshot called ``named`` whosever it is."""
+    rows = client.pages("DescribeDBSnapshots", "DBSnapshots", {"DBInstanceIdentifier": name})
+    snapshots = [_snapshot(row) for row in rows]
+    known = {text.lower() for p in snapshots for text in (p.identifier, str(p.attributes.get("DBSnapshotArn", "")))}
+    if named and named.lower() not in known:
+        snapshots += [_snapshot(row) for row in _other(client, named)]
+    return (*snapshots, *_windows(client, source, name))
+
+
+def _other(client: RdsClient, named: str) -> tuple[dict[str, Any], ...]:
+    asked: dict[str, Any] = {"DBSnapshotIdentifier": named}
+    if named.startswith("rds:"):
+        asked["SnapshotType"] = "automated"  # RDS finds an automated snapshot by its name only so
+    if named.startswith("arn:"):
+        asked["IncludeShared"] = True
+    return client.pages("DescribeDBSnapshots", "DBSnapshots", asked, ("DBSnapshotNotFound", "DBSnapshotNotFoundFault"))
+
+
+def _snapshot(row: Mapping[str, Any]) -> RecoveryPoint:
+    by = next((name for name in _COVERS if row.get(name)), "")
+    return RecoveryPoint(
+        kind="snapshot",
+        identifier=row["DBSnapshotIdentifier"],
+        source=row.get("DBInstanceIdentifier", ""),
+        status=row.get("Status", ""),
+        covers=row.get(by) if by else None,
+        automated=row.get("SnapshotType") in ("automated", "awsbackup"),
+        attributes={**row, "covers_by": by},
+    )
+
+
+def _windows(client: RdsClient, source: Resource | None, name: str) -> tuple[RecoveryPoint, ...]:
+    """The live source's window reaches to its LatestRestorableTime; what is retained of deleted ones has its own."""
+    rows = client.pages(
+        "DescribeDBInstanceAutomatedBackups",
+        "DBInstanceAutomatedBackups",
+        {"DBInstanceIdentifier": name},
+        ("DBInstanceAutomatedBackupNotFound",),
+    )
+    live = source.attributes.get("DbiResourceId") if source else None
+    found = [_window(row, name, "retained") for row in rows if row.get("DbiResourceId") != live]
+    if source is not None and source.attributes.get("LatestRestorableTime"):
+        own = next((row for row in rows if row.get("DbiResourceId") == live), {})
+        reach = {**own.get("RestoreWindow", {}), "LatestTime": source.attributes["LatestRestorableTime"]}
+        found.insert(0, _window({**own, "DbiResourceId": live, "RestoreWindow": reach}, name, "active"))
+    return tuple(found)
+
+
+def _window(row: Mapping[str, Any], name: str, status: str) -> RecoveryPoint:
+    reach = row.get("RestoreWindow", {})
+    return RecoveryPoint(
+        kind="window",
+        identifier=name
+        if status == "active"
+        else str(row.get("DBInstanceAutomatedBackupsArn") or row["DbiResourceId"]),
+        source=name,
+        status=status,
+        covers=reach.get("LatestTime"),
+        earliest=reach.get("EarliestTime"),
+        automated=True,
+        attributes=row,
+    )

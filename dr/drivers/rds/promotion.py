@@ -1,0 +1,352 @@
+"""What the verbs ``lag``, ``promote`` and ``rebuild`` come down to on RDS, and which replica is promoted. Pure.
+
+A promotion cannot be undone. So a drill on a target that is not disposable restores a copy, gives it a replica, and
+promotes that one (``copy``); on call it is the real one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dr.config.model import Target
+from dr.domain.errors import RefusedError
+from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
+from dr.domain.names import same
+from dr.drivers.arguments import check_arguments
+from dr.drivers.rds import restore as rds_restore
+from dr.drivers.rds import settings
+from dr.drivers.rds.failover import DRIVER, require_instance
+from dr.drivers.rds.fit import fit_storage, fit_tags
+from dr.drivers.rds.states import State, classify
+
+LAG = "GetMetricData"
+CHOOSE = "ask-replicas"
+PROMOTE = "PromoteReadReplica"
+BACKUP = "DescribeDBSnapshots"
+REPLICATE = "CreateDBInstanceReadReplica"
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {"lag": (), "promote": ("replica", "copy"), "rebuild": ("copy",)}
+VERBS = tuple(_ARGUMENTS)
+PROMOTED = "${promote.identifier}"
+ON_A_COPY = "'dr drill run db-replica-promotion-copy' promotes a replica of a copy that it makes."
+
+OF_A_REPLICA = frozenset(
+    {
+        *("AutoMinorVersionUpgrade", "CACertificateIdentifier", "CopyTagsToSnapshot", "DBInstanceClass"),
+        *("DBParameterGroupName", "DatabaseInsightsMode", "DeletionProtection", "EnableCloudwatchLogsExports"),
+        *("EnableIAMDatabaseAuthentication", "EnablePerformanceInsights", "Iops", "MaxAllocatedStorage"),
+        *("MonitoringInterval", "MonitoringRoleArn", "MultiAZ", "NetworkType", "OptionGroupName"),
+        *("PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod", "PubliclyAccessible"),
+        *("StorageThroughput", "StorageType", "VpcSecurityGroupIds"),
+    }
+)
+"""What CreateDBInstanceReadReplica takes. Its subnet group is the source's: RDS refuses one of the same region."""
+
+_CHOICE_DEADLINE = 120.0
+_LAG_DEADLINE = 60.0
+_LEAST_DEADLINE = 1_800.0
+"""The least that a promotion may take; four times the objective where that is more."""
+_LONG_DEADLINE = 14_400.0
+"""A first backup, and a new replica, copy the whole volume."""
+_NAME_LIMIT = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one replica said. ``received``: the log sequence number it has got, as a number; None: it did not say.
+
+    ``barred``: its status, where RDS does not promote it so; "" where it does.
+    """
+
+    identifier: str
+    received: int | None
+    because: str = ""
+    barred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The replica to promote; "" where none can be. ``hint``: what to do then, where that is known."""
+
+    identifier: str
+    because: str
+    hint: str = ""
+
+
+def choose(answers: Sequence[Answer], named: str = "") -> Choice:
+    """The replica that has received most, or the one ``named``, and why. One that cannot be asked loses.
+
+    Where one that RDS does not promote has received most, it takes a name to lose that.
+    """
+    heard = sorted((a for a in answers if a.received is not None), key=lambda a: (-(a.received or 0), a.identifier))
+    silent = [f"{a.identifier} could not be asked ({a.because.rstrip('.')})" for a in answers if a.received is None]
+    chosen = next((a for a in heard if (a.identifier == named if named else not a.barred)), None)
+    if chosen is None:
+        unfit = [] if named else [f"{_received(a)}, but RDS does not promote it so" for a in heard]
+        return Choice("", "; ".join([*unfit, *silent]) or "there is none")
+    others = [_received(a, "") for a in heard if a is not chosen]
+    reason = "; ".join([", ".join([_received(chosen), *others]), *silent])
+    best = heard[0]
+    more = (best.received or 0) - (chosen.received or 0)
+    if more <= 0:
+        return Choice(chosen.identifier, reason)
+    if named:
+        return Choice(chosen.identifier, f"it was named, though {best.identifier} has {more} bytes more: {reason}")
+    barred = f"and RDS does not promote it while it is {best.barred}"
+    return Choice(
+        "",
+        f"{best.identifier} has received {more} bytes more than {chosen.identifier}, {barred}",
+        f"Wait until {best.identifier} is available, or give them up: --promote {chosen.identifier}.",
+    )
+
+
+def _received(answer: Answer, verb: str = "has received ") -> str:
+    barred = f" (it is {answer.barred})" if answer.barred else ""
+    return f"{answer.identifier} {verb}{lsn(answer.received)}{barred}"
+
+
+def lsn(number: int | None) -> str:
+    """A log sequence number as PostgreSQL writes it."""
+    return f"{(number or 0) >> 32:X}/{(number or 0) & 0xFFFFFFFF:X}"
+
+
+def replicas_of(source: str, facts: Facts) -> tuple[Resource, ...]:
+    """The read replicas of ``source`` in its region, by name."""
+    found = [one for one in facts.resources if same(one.replica_of, source)]
+    return tuple(sorted(found, key=lambda one: one.identifier))
+
+
+def propose(
+    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+) -> tuple[Call, ...]:
+    """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
+    check_arguments(verb, *_ARGUMENTS[verb.name])
+    apart = bool(verb.args.get("copy"))
+    if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
+        raise RefusedError(
+            f"{target.instance} is not disposable, and a promotion of its replica could not be undone.", ON_A_COPY
+        )
+    match verb.name:
+        case "lag":
+            return (_lag(target, facts),)
+        case "promote":
+            if apart:
+                return _promote_apart(name, target, objective, facts, run)
+            return _promote(target, objective, str(verb.args.get("replica") or ""), facts, run)
+        case _:
+            return _rebuild(name, target, facts, run, apart)
+
+
+# -- lag
+
+
+def _lag(target: Target, facts: Facts) -> Call:
+    source = require_instance(target.instance, facts)
+    replicas = [_place(one) for one in _require_replicas(target.instance, facts)]
+    args = {"source": _place(source), "replicas": replicas}
+    return Call(
+        *("lag", "lag", "prepare", DRIVER, LAG, args),
+        effect=Effect.READS,
+        until="every replica was asked",
+        deadline=_LAG_DEADLINE,
+    )
+
+
+# -- promote
+
+
+def _promote(target: Target, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    replicas = _candidates(target.instance, named, facts)
+    source = next((one for one in facts.resources if one.identifier.lower() == target.instance.lower()), None)
+    known = source.attributes if source is not None else facts.extra.get("profile") or {}
+    places = [_place(one) for one in replicas]
+    others = [_compared(one) for one in replicas_of(target.instance, facts) if one not in replicas]
+    promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
+    if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
+        old = {**_address(known), "resource_id": known.get("DbiResourceId", "")}
+        promotion = replace(promotion, args={**promotion.args, "old": old})
+    return (_choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""), promotion)
+
+
+def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
+    """The replicas that may be promoted; the one ``named``, if one is. Raises RefusedError."""
+    if not named:
+        usable = tuple(one for one in _require_replicas(source, facts) if _promotable(one))
+        if not usable:
+            states = ", ".join(f"{one.identifier} is {one.status}" for one in replicas_of(source, facts))
+            raise RefusedError(f"No replica of {source} can be promoted: {states}.", "Restore instead: 'dr restore'.")
+        return usable
+    found = require_instance(named, facts)
+    if not same(found.replica_of, source):
+        of = f"a replica of {found.replica_of}" if found.replica_of else "no read replica"
+        known = ", ".join(one.identifier for one in replicas_of(source, facts)) or "none"
+        raise RefusedError(
+            f"{found.identifier} is {of}, so it cannot take the place of {source}.", f"Replicas of {source}: {known}."
+        )
+    if not _promotable(found):
+        raise RefusedError(
+            f"{found.identifier} is {found.status}, and RDS does not promote it so.",
+            found.remedy or "Wait until it is available, or name another replica.",
+        )
+    return (found,)
+
+
+def _require_replicas(source: str, facts: Facts) -> tuple[Resource, ...]:
+    found = replicas_of(source, facts)
+    if not found:
+        if not any(one.identifier.lower() == source.lower() for one in facts.resources):
+            require_instance(source, facts)
+        raise RefusedError(
+            f"{source} has no read replica in {facts.where}.",
+            "Restore instead: 'dr restore'; or correct the target's instance and region.",
+        )
+    return found
+
+
+def _promotable(found: Resource) -> bool:
+    """Whether RDS promotes it, now or once its backup is done; and whether it can be asked at all."""
+    ready = classify(found.status) is State.USABLE or found.status == "backing-up"
+    return ready and bool((found.attributes.get("Endpoint") or {}).get("Address"))
+
+
+def _place(found: Resource) -> dict[str, Any]:
+    return {"identifier": found.identifier, **_address(found.attributes)}
+
+
+def _compared(found: Resource) -> dict[str, Any]:
+    """A replica that is asked what it has received, and not promoted."""
+    return {**_place(found), **({} if _promotable(found) else {"barred": found.status})}
+
+
+def _address(known: Mapping[str, Any]) -> dict[str, Any]:
+    endpoint = known.get("Endpoint") or {}
+    return {"host": endpoint.get("Address", ""), "port": endpoint.get("Port", 0)}
+
+
+def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
+    return Call(
+        id="choose-replica",
+        verb="promote",
+        phase="failover",
+        driver=DRIVER,
+        operation=CHOOSE,
+        args={"source": source, "replicas": replicas, "named": named},
+        effect=Effect.READS,
+        until="the replica that has received most is known",
+        deadline=_CHOICE_DEADLINE,
+    )
+
+
+def _promotion(
+    candidates: Sequence[str], source: str, known: Mapping[str, Any], objective: float, facts: Facts
+) -> Call:
+    """``known``: the source's settings. Without them the backups are kept for a day, as RDS itself would."""
+    window = known.get("PreferredBackupWindow")
+    parameters = {"BackupRetentionPeriod": int(known.get("BackupRetentionPeriod") or 1)}
+    return Call(
+        id="promote",
+        verb="promote",
+        phase="failover",
+        driver=DRIVER,
+        operation=PROMOTE,
+        args={
+            "identifier": "${choose-replica.identifier}",
+            "because": "${choose-replica.because}",
+            "source": source,
+            "parameters": {**parameters, **({"PreferredBackupWindow": window} if window else {})},
+            "planned_at": facts.at,
+        },
+        effect=Effect.TAKES_OVER,
+        touches=tuple(candidates),
+        until="promoted: no replica any more, and it takes writes",
+        deadline=max(_LEAST_DEADLINE, 4 * objective),
+    )
+
+
+def _promote_apart(name: str, target: Target, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    """A copy of the newest snapshot, a replica of that copy, and its promotion: nothing that users know is touched."""
+    newest = Verb("restore", {"to": {"snapshot": "latest"}, "set": {"BackupRetentionPeriod": 1}})
+    restore, *rest = rds_restore.propose(name, target, objective, newest, facts, run)
+    source = str(restore.args["identifier"])
+    replica = _replica(
+        "replicate",
+        rds_restore.made_up(target.instance, "replica", run.id),
+        source,
+        restore.args["parameters"],
+        restore.args["tags"],
+    )
+    place = {"identifier": replica.args["identifier"], "host": "${replicate.host}", "port": "${replicate.port}"}
+    known = {"BackupRetentionPeriod": 1}
+    promotion = _promotion([replica.args["identifier"]], source, known, objective, facts)
+    made = [restore, *rest, replace(replica, undo=_deletion(replica, run)), _choose(source, [place], "")]
+    return (*made, replace(promotion, phase="disaster"))  # nothing else befalls the copy
+
+
+# -- rebuild
+
+
+def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: bool) -> tuple[Call, ...]:
+    """A first backup of what was promoted, then a replica of it in place of each that its source had.
+
+    The old replicas stay: dr deletes nothing that a run of its own did not make.
+    """
+    backup = Call(
+        id="first-backup",
+        verb="rebuild",
+        phase="rebuild",
+        driver=DRIVER,
+        operation=BACKUP,
+        args={"identifier": PROMOTED, "before": "${promote.backups}"},
+        effect=Effect.READS,
+        until="its first backup is available",
+        deadline=_LONG_DEADLINE,
+    )
+    old = () if apart else replicas_of(target.instance, facts)
+    calls = [_rebuilt(name, target, one, facts, run) for one in old]
+    return (backup, *calls)
+
+
+def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIdentity) -> Call:
+    wanted, fitted = fit_storage(settings.comparable(old.attributes), {}, old.attributes)
+    parameters = {**settings.restore_parameters(wanted), **settings.modify_parameters(wanted)}
+    if run.purpose is Purpose.DRILL:
+        tags = rds_restore.drills_tags(name, target.instance, facts, run)
+    else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
+        own = {"dr:run": run.id, "dr:target": name}
+        kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)
+        tags, fitted = {**kept, **own}, {**fitted, **left}
+    new = _renamed(old.identifier, run.id)
+    call = _replica(f"rebuild-{old.identifier}", new, PROMOTED, parameters, tags)
+    call = replace(call, args={**call.args, "instead_of": old.identifier, "fitted": fitted})
+    return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
+
+
+def _replica(id: str, new: str, source: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Call:
+    chosen = {key: value for key, value in parameters.items() if key in OF_A_REPLICA}
+    return Call(
+        id=id,
+        verb="rebuild",
+        phase="rebuild",
+        driver=DRIVER,
+        operation=REPLICATE,
+        args={"identifier": new, "source": source, "instead_of": "", "parameters": chosen, "tags": dict(tags)},
+        effect=Effect.MAKES,
+        touches=(source,),
+        makes=(new,),
+        until="available and streaming",
+        deadline=_LONG_DEADLINE,
+    )
+
+
+def _deletion(made: Call, run: RunIdentity) -> Call:
+    new = str(made.args["identifier"])
+    return replace(rds_restore.deletion(new, run.id), id=f"delete-{made.id}", verb=made.verb)
+
+
+def _renamed(old: str, run: str) -> str:
+    """``old`` with the end of the run's name, as a valid name: what an earlier run appended is taken off first."""
+    end = rds_restore.run_suffix(run)
+    base = re.sub(r"-\d{8}-\d{6}-[0-9a-f]{4}$", "", old)
+    return f"{base[: _NAME_LIMIT - len(end) - 1].rstrip('-')}-{end}"

@@ -1,0 +1,422 @@
+"""RDS as a provider of restorations and fail-overs: looks, proposes, applies and polls.
+
+What is decided stands in ``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``;
+what is done of the first three here, of the others in ``rds_takeover``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr.config.context import Context
+from dr.config.load import secret
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.names import same
+from dr.domain.tags import ours
+from dr.drivers.postgres.replicas import Servers
+from dr.drivers.rds import failover as rds_failover
+from dr.drivers.rds import look as rds_look
+from dr.drivers.rds import promotion as rds_promotion
+from dr.drivers.rds import restore as rds_restore
+from dr.drivers.rds import settings
+from dr.drivers.rds.client import RdsClient, wanted_instead
+from dr.drivers.rds.deletion import Deletion
+from dr.drivers.rds.instances import Instances, only_looking, pairs
+from dr.drivers.rds.log import reached, replay_seconds
+from dr.drivers.rds.points import iso
+from dr.drivers.rds.states import State
+from dr.drivers.rds.takeover import Takeover
+from dr.evidence import profiles
+from dr.host.bounded import persistently
+
+IDENTITY_SECONDS = 5.0
+"""How long a confirmed identity counts: STS is not asked for every call of a burst."""
+SETTLED_SECONDS = 60.0
+"""A change may take a moment to show; what has not arrived by then is reported as a difference."""
+_BUSY = ("InvalidDBInstanceState", "InvalidDBInstanceStateFault", "DBInstanceNotReady")
+LOG_FILES = 4
+LOG_PORTIONS = 20
+
+
+class RdsProvider:
+    """Restoring, failing over and promoting on Amazon RDS, or on whatever speaks its API at the target's endpoint."""
+
+    def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
+        self._context = context
+        self._target = context.target
+        self._client = client or RdsClient(context.target, context.clock)
+        self._at = Instances(context, self._client)
+        self._deletion = Deletion(self._at)
+        self._servers = servers or Servers(context.target.database)
+        self._takeover = Takeover(self._at, self._servers)
+        self._configured: dict[str, Mapping[str, Any]] = {}
+        """Of what RDS would not change at first: the result once it did."""
+        self._confirmed: float | None = None
+        self._account = ""
+        """What STS said last."""
+
+    # -- reading
+
+    def look(self, request: Request) -> Facts:
+        """Read instances, snapshots and windows; keep the source's profile outside AWS for the day it is gone."""
+        self.confirm_identity()
+        return self._look(request)
+
+    def confirm_identity(self) -> None:
+        """Compare the account of the credentials with the target's. Endpoint and region are pinned by the client."""
+        now = self._now()
+        if self._confirmed is not None and 0 <= now - self._confirmed < IDENTITY_SECONDS:
+            return
+        first = self._confirmed is None  # whoever has just typed a command is told at once
+        self._account = self._client.account() if first else self._at.patiently(self._client.account)
+        if self._account != self._target.account:
+            raise RefusedError(
+                f"The credentials belong to account {self._account}, not to {self._target.account} of target "
+                f"{self._context.name!r} ({self._client.where}).",
+                "Use credentials of the target's account, or name another --target.",
+            )
+        self._confirmed = now
+
+    @property
+    def late(self) -> float:
+        return rds_restore.UNLISTED_SECONDS
+
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+        """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
+        return rds_restore.orphans(self._all(), self._target.instance, now, under_way, over)
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        """What bears the tag of ``run``, or of any run that took this source; see ``ports.Restorer``."""
+        if run:
+            return tuple(one for one in self._all() if one.tags.get("dr:run") == run)
+        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.instance))
+
+    def _all(self) -> tuple[Resource, ...]:
+        self.confirm_identity()
+        return self._at.patiently(lambda: rds_look.instances(self._client, self._target))
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""
+        name, limits = self._context.name, self._context.objectives
+        if verb.name in rds_failover.VERBS:
+            return rds_failover.propose(self._target, limits.outage_failover, verb, facts, run)
+        if verb.name in rds_promotion.VERBS:
+            return rds_promotion.propose(name, self._target, limits.outage_promotion, verb, facts, run)
+        calls = rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
+        _check_types(verb.args.get("set") or {}, "--set '{}={}'")
+        if run.purpose is Purpose.DRILL:
+            _check_types(self._target.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
+        return calls
+
+    # -- doing
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do ``call``; repeated, it finds what it did before by the tags it gave."""
+        if call.operation == rds_restore.AWAIT:
+            return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
+        with only_looking():
+            self.confirm_identity()
+        if self._takeover.does(call.operation):
+            return self._takeover.apply(call, args)
+        if call.operation == rds_restore.MODIFY:
+            return self._at.patiently(lambda: self._configure_or_wait(args))
+        if call.operation == rds_restore.DELETE:
+            return self._deletion.apply(args, rds_restore.gone_from(args))
+        return self._at.patiently(lambda: self._restore(call.operation, args))
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        """How far ``call`` is. A passing failure to ask is noted, and the deadline decides."""
+        try:
+            if self._takeover.does(call.operation):
+                return self._takeover.poll(call, result)
+            if call.operation == rds_restore.AWAIT:
+                return self._poll_await(result)
+            if call.operation == rds_restore.MODIFY:
+                return self._poll_configure(call, result)
+            if call.operation == rds_restore.DELETE:
+                self.confirm_identity()
+                return self._deletion.poll(result)
+            return self._poll_restore(result)
+        except ProviderError as error:
+            if not error.transient:
+                raise
+            return Progress(done=False, note=str(error), blind=True)
+
+    def adopt(self, identifier: str, run: str) -> None:
+        """Take the harness's tags off a restoration of ``run``, at cut-over. Raises RefusedError if it is another's."""
+        found = self._own(identifier, run)
+        keys = sorted(key for key in found.tags if key.startswith("dr:"))
+        self._client.call(
+            "RemoveTagsFromResource", {"ResourceName": found.attributes["DBInstanceArn"], "TagKeys": keys}
+        )
+
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
+        """Mark a restoration of ``run`` as over: from then on it hinders no other restore. Raises RefusedError.
+
+        The mark of the machine that ended the run stays, whoever cleans up later."""
+        found = self._own(identifier, run)
+        if "dr:sealed" not in found.tags:
+            self._at.tag(found, {"dr:sealed": verdict})
+
+    def _own(self, identifier: str, run: str) -> Resource:
+        """A restoration of ``run``. Raises RefusedError where it is another's, or adopted."""
+        self.confirm_identity()
+        found = self._at.require(identifier)
+        if found.tags.get("dr:run") != run:
+            raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
+        return found
+
+    # -- steps
+
+    def _look(self, request: Request) -> Facts:
+        found = rds_look.instances(self._client, self._target)
+        name = self._target.instance
+        source = next((one for one in found if same(one.identifier, name)), None)
+        points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
+        at = self._now()
+        if source is not None and not source.remedy:
+            profiles.store(
+                self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
+            )
+        extra: dict[str, Any] = {} if source is not None else {"profile": self._profile()}
+        if source is not None and any(verb.name in rds_failover.VERBS for verb in request.verbs):
+            extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
+        return Facts(at, self._account, rds_look.region(found, points), found, points, extra)
+
+    def _pins(self) -> dict[str, str]:
+        return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}
+
+    def _profile(self) -> Any:
+        """The stored description, if it is of this very source: a target may have been pointed elsewhere since."""
+        stored = profiles.load(self._context.home, self._context.name)
+        if stored is None or any(stored.get(key) != value for key, value in self._pins().items()):
+            return None
+        return stored.get("source")
+
+    def _restore(self, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        latest = args["recovery_point"] is None and args["kind"] == "time"
+        with only_looking():
+            found = self._at.describe(str(args["identifier"]))
+            if found is None:
+                covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
+        if found is not None:
+            return self._take_over(found, args)
+        covers = None if covers is None else float(covers)
+        parameters = dict(args["parameters"])
+        if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):
+            parameters["RestoreTime"] = iso(covers or 0.0)
+        tags = {**args["tags"], "dr:point-id": str(args["point_id"]), "dr:point": "" if covers is None else str(covers)}
+        parameters["Tags"] = pairs(tags)
+        asked_at = self._now()
+        if self._client.call(operation, parameters, ("DBInstanceAlreadyExists",)) is None:
+            return self._take_over(self._made_before(str(args["identifier"])), args)
+        reached = self._restorable(str(args["source"])) if latest else covers
+        moved = (reached or 0.0) - (covers or 0.0)
+        return {**_begun(args, covers, str(args["point_id"])), "asked_at": asked_at, "resolution": 1.0 + moved}
+
+    def _made_before(self, identifier: str) -> Resource:
+        """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's.
+        One that was just accepted is waited for until it is listed."""
+
+        def listed() -> Resource:
+            found = self._at.describe(identifier)
+            if found is None:
+                raise ProviderError(
+                    f"RDS says that {identifier} exists, and does not list it.", "Repeat the command.", transient=True
+                )
+            return found
+
+        return persistently(self._context.clock, lambda error: self.late if error.transient else 0.0, listed)
+
+    def _take_over(self, found: Resource, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue what an earlier attempt made. What it took as its recovery point stands in its tags."""
+        run, digest = str(args["tags"]["dr:run"]), str(args["tags"]["dr:request"])
+        drill = args["tags"]["dr:purpose"] == Purpose.DRILL
+        if not ours(found.tags, run, "" if drill else digest):
+            raise RefusedError(
+                f"An instance {found.identifier} exists already, and somebody else made it "
+                f"(run {found.tags.get('dr:run', 'none')}).",
+                "Choose another name: --as NAME.",
+            )
+        if found.tags.get("dr:run") != run:
+            self._at.tag(found, {"dr:run": run})
+        kept = found.tags.get("dr:point")
+        covers = float(kept) if kept else None
+        created = found.attributes.get("InstanceCreateTime")
+        open_end = args["recovery_point"] is None and args["kind"] == "time"
+        width = max(1.0, created - covers) if open_end and created and covers else 1.0
+        begun = _begun(args, covers, found.tags.get("dr:point-id", str(args["point_id"])))
+        return {**begun, "asked_at": created or self._now(), "resolution": width}
+
+    def _configure_or_wait(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """``_configure``, or what says that RDS does not take it in the instance's present state: a poll repeats it."""
+        try:
+            return self._configure(args)
+        except ProviderError as error:
+            if error.code not in _BUSY:
+                raise
+            return {"identifier": args["identifier"], "changed": [], "asked_at": self._now(), "refused": True}
+
+    def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._at.await_shown(str(args["identifier"]))
+        have = settings.comparable(found.attributes)
+        changes = settings.missing(args["parameters"], have)
+        if args["master_secret"]:
+            changes["MasterUserPassword"] = secret(args["master_secret"])
+        if changes:
+            self._client.call(
+                rds_restore.MODIFY, {"DBInstanceIdentifier": found.identifier, **changes, "ApplyImmediately": True}
+            )
+        for role in args["roles"]:
+            if role not in have.get("AssociatedRoles", []):
+                self._client.call(
+                    "AddRoleToDBInstance",
+                    {"DBInstanceIdentifier": found.identifier, **role},
+                    ("DBInstanceRoleAlreadyExists",),
+                )
+        return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
+
+    # -- polling
+
+    def _poll_await(self, result: Mapping[str, Any]) -> Progress:
+        latest, wanted = self._restorable(str(result["source"])), float(result["time"])
+        if latest is not None and latest > wanted:
+            return Progress(done=True, result={**result, "latest_restorable": latest})
+        reached = iso(latest) if latest is not None else "no time yet"
+        return Progress(done=False, note=f"{iso(wanted)} is not restorable yet: the logs reach {reached}")
+
+    def _poll_restore(self, result: Mapping[str, Any]) -> Progress:
+        found = self._listed(result)
+        if found is None:
+            return Progress(done=False, note=f"{result['identifier']}: not listed yet")
+        endpoint = found.attributes.get("Endpoint") or {}
+        if not self._serves(found, endpoint):
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
+        now = self._now()
+        replay, how_far = self._replay(found.identifier)
+        done = {
+            **result,
+            "arn": found.attributes.get("DBInstanceArn", ""),
+            "host": endpoint["Address"],
+            "port": int(endpoint["Port"]),
+            "resource_id": found.attributes.get("DbiResourceId", ""),
+            "created_at": found.attributes.get("InstanceCreateTime"),
+            "available_at": now,
+            "status": found.status,
+            **replay,
+        }
+        point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
+        point |= {"resolution": done["resolution"], "covers_by": done["covers_by"]}
+        if done["kind"] == "time":
+            point |= how_far
+        seen = Observation("recovery-point", "restored", point, now)
+        return Progress(
+            done=True, result=done, note=self._at.note(found, float(result["asked_at"])), observations=(seen,)
+        )
+
+    def _serves(self, found: Resource, endpoint: Mapping[str, Any]) -> bool:
+        """Whether its database can be used: also while RDS is still at work on the instance, which a first backup keeps
+        it for hours, where the database itself says so."""
+        state = self._at.state(found)
+        if not endpoint.get("Address") or state not in (State.USABLE, State.SERVING):
+            return False
+        return state is State.USABLE or self._servers.answers(str(endpoint["Address"]), int(endpoint["Port"]))
+
+    def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        result = self._configured.get(str(result["identifier"]), result)
+        found = self._at.await_shown(str(result["identifier"]))
+        have = settings.comparable(found.attributes)
+        late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
+        pending = sorted(found.attributes.get("PendingModifiedValues") or {})
+        waited, state = self._now() - float(result["asked_at"]), self._at.state(found)
+        if result.get("refused") and state is State.USABLE:
+            self._configured[found.identifier] = self._configure_or_wait(call.args)
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
+        settled = state is State.USABLE or (state is State.SERVING and not result["changed"])
+        if result.get("refused") or not settled or pending or (late and waited < SETTLED_SECONDS):
+            missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
+            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
+        seen = Observation("configuration", "restored", self._differences(call.args, found, have), self._now())
+        return Progress(done=True, result=dict(result), observations=(seen,))
+
+    # -- parts of these
+
+    def _differences(self, args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> Any:
+        """Each difference from the source, or {because} where there is nothing to compare with."""
+        if args["source"] is None:
+            return {"because": "neither the source nor a profile of it is there to compare with"}
+        address = (found.attributes.get("Endpoint") or {}).get("Address", "")
+        same_host = bool(address) and address == args["source_host"]
+        return settings.differences(args["source"], have, args["asked"], args["because"], same_host, args.get("fitted"))
+
+    def _listed(self, result: Mapping[str, Any]) -> Resource | None:
+        name = str(result["identifier"])
+        found = self._at.describe(name)
+        waited = self._now() - float(result["asked_at"])
+        if found is None and waited > rds_restore.LISTED_SECONDS and self._at.gone(name):
+            raise ProviderError(
+                f"{name} is gone while it was being restored.",
+                "Find out who deleted it, then restore anew.",
+            )
+        return found
+
+    def _replay(self, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """From the log, where it tells: seconds of replay, for the result; and how far it came, for the observation
+        of the recovery point. A log that cannot be read is noted: the judge knows what then rests on nothing else."""
+        try:
+            named = {"DBInstanceIdentifier": identifier, "FilenameContains": "postgres"}
+            files = self._client.pages("DescribeDBLogFiles", "DescribeDBLogFiles", named)
+            newest = sorted(files, key=lambda file: file.get("LastWritten", 0))[-LOG_FILES:]
+            text = "\n".join(self._log(identifier, str(file["LogFileName"])) for file in newest)
+        except (ProviderError, RefusedError) as error:
+            return {"replay_note": str(error)}, {"replay_note": str(error)}
+        seconds, far = replay_seconds(text), reached(text)
+        told = {} if seconds is None else {"replay_seconds": seconds}
+        if far is None:
+            return told, {"replay_note": "Its log holds no recovery to a time."}
+        return told, {"replayed_to": far.last, "stopped_before": far.stop}
+
+    def _log(self, identifier: str, name: str) -> str:
+        text, marker = "", "0"
+        for _ in range(LOG_PORTIONS):
+            asked = {"DBInstanceIdentifier": identifier, "LogFileName": name, "Marker": marker}
+            answer = self._client.call("DownloadDBLogFilePortion", asked) or {}
+            text += answer.get("LogFileData", "")
+            if not answer.get("AdditionalDataPending"):
+                break
+            if str(answer.get("Marker", "")) == marker:
+                raise OddAnswerError(f"DownloadDBLogFilePortion at {self._client.where}", f"marker {marker!r} repeats")
+            marker = str(answer.get("Marker", ""))
+        return text
+
+    def _restorable(self, source: str) -> float | None:
+        value = self._at.await_shown(source).attributes.get("LatestRestorableTime")
+        return None if value is None else float(value)
+
+    def _now(self) -> float:
+        return self._at.now()
+
+
+def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict[str, Any]:
+    return {
+        "identifier": args["identifier"],
+        "kind": args["kind"],
+        "recovery_point": covers,
+        "point_id": point_id,
+        "covers_by": args["covers_by"],
+    }
+
+
+def _check_types(given: Mapping[str, Any], form: str) -> None:
+    """What a person set, before anything is begun. ``form``: how a name and its value are. Raises UsageError."""
+    for name, value in given.items():
+        operation = rds_restore.FROM_SNAPSHOT if name in {**settings.RESTORE, **settings.ASKED} else rds_restore.MODIFY
+        wanted = "" if value in settings.LEFT_TO_RDS else wanted_instead(operation, name, value)
+        if wanted:
+            example = {"list": '["a", "b"]', "boolean": "true", "integer": "3000"}.get(wanted, "text")
+            raise UsageError(
+                f"{name} is of type {wanted} in RDS, and {value!r} is not.",
+                f"Values are JSON, text may stand plain: {form.format(name, example)}.",
+            )

@@ -1,0 +1,90 @@
+"""What each status of a DB instance means to somebody who waits for it.
+
+botocore's own waiter fails on five of these and waits for the others until its time runs out, so the list is kept here.
+Source: RDS User Guide, "Viewing Amazon RDS DB instance status".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from dr.drivers.rds.settings import SET_BY
+
+
+class State(StrEnum):
+    """Where an instance stands on its way to being usable."""
+
+    USABLE = "usable"
+    SERVING = "serving"
+    """RDS is at work on it, and may refuse to change it; its database answers meanwhile, or may."""
+    PROGRESS = "progress"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+_USABLE = frozenset({"available", "storage-optimization", "storage-initialization"})
+"""The last two are "fully operational" while RDS works on the volume, which may take a day."""
+
+_SERVING = frozenset(
+    {
+        "backing-up",
+        "configuring-associated-roles",
+        "configuring-enhanced-monitoring",
+        "configuring-iam-database-auth",
+        "configuring-log-exports",
+        "maintenance",
+        "modifying",
+        "resetting-master-credentials",
+        "storage-config-upgrade",
+    }
+)
+
+_PROGRESS = frozenset(
+    {
+        "converting-to-vpc",
+        "creating",
+        "moving-to-vpc",
+        "rebooting",
+        "renaming",
+        "starting",
+        "upgrading",
+    }
+)
+
+_KEY = "Enable the KMS key and allow RDS to use it, then start the instance again, or restore anew."
+_REMEDIES = {
+    "delete-precheck": "Somebody is deleting it: find out who, then restore anew.",
+    "deleted": "Somebody deleted it: find out who, then restore anew.",
+    "deleting": "Somebody is deleting it: find out who, then restore anew.",
+    "failed": "RDS cannot recover it: read 'aws rds describe-events', delete it and restore anew.",
+    "inaccessible-encryption-credentials": _KEY,
+    "inaccessible-encryption-credentials-recoverable": _KEY,
+    "incompatible-create": "Change what 'aws rds describe-events' names, delete it and restore anew.",
+    "incompatible-network": "Give its subnet group free addresses in two zones, delete it and restore anew.",
+    "incompatible-option-group": f"Restore anew with an OptionGroupName that fits its engine version, {SET_BY}.",
+    "incompatible-parameters": "Its parameter group asks for more than its class has: correct it and reboot.",
+    "incompatible-restore": "RDS cannot restore this recovery point: choose another one.",
+    "insufficient-capacity": f"Restore anew with another DBInstanceClass, {SET_BY}, or later.",
+    "restore-error": "The recovery point is damaged or out of reach: choose another one.",
+    "stopped": "Somebody stopped it: 'aws rds start-db-instance', then resume.",
+    "stopping": "Somebody is stopping it: start it again, then resume.",
+    "storage-full": "Raise its AllocatedStorage with 'aws rds modify-db-instance', then resume.",
+}
+
+
+def classify(status: str) -> State:
+    """The meaning of ``status``. One that is not known here is waited for and never taken as success."""
+    if status in _USABLE:
+        return State.USABLE
+    if status in _SERVING:
+        return State.SERVING
+    if status in _PROGRESS:
+        return State.PROGRESS
+    if status in _REMEDIES or status.startswith(("incompatible-", "inaccessible-")):
+        return State.FAILED
+    return State.UNKNOWN
+
+
+def remedy(status: str) -> str:
+    """What a person does about a failed ``status``."""
+    return _REMEDIES.get(status, "Read 'aws rds describe-events' for the reason, then restore anew.")

@@ -1,0 +1,148 @@
+"""Asking a prediction service over HTTP: its answers as digests, its readiness, its histograms.
+
+Proxies of the environment are not used: what answers must be the service itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from dr.domain.errors import ProviderError, UsageError
+from dr.host.bounded import within
+from dr.host.clock import SystemClock
+from dr.host.decode import OBJECT, line_of
+from dr.meter.bearer import authorization, check_taken
+
+PATIENCE = 10.0
+"""Seconds for one answer; the first of a cold service takes longer than any later one."""
+SAMPLE = re.compile(r"^(?P<name>\w+?)_(?P<part>bucket|count)(?:\{(?P<labels>.*)\})?\s+(?P<value>[0-9.eE+-]+)", re.ASCII)
+BOUND = re.compile(r'(?:^|,)\s*le="([^"]+)"')
+
+Histograms = dict[str, dict[str, Any]]
+"""A metric's name to {count, buckets: {upper bound: cumulative count}}, all label sets added up."""
+
+
+def get(
+    url: str,
+    path: str,
+    body: object = None,
+    patience: float = PATIENCE,
+    whose: str = "service",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """GET ``url`` + ``path``, or POST ``body`` as JSON. Returns status and body. Raises ProviderError, UsageError.
+
+    ``patience``: seconds for the whole answer. ``whose``: what answers, for the sentence. ``headers``: a POST's own.
+    """
+    parts = urlsplit(url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    if parts.scheme not in kinds or not parts.hostname:
+        raise UsageError(f"{url!r} is not the URL of a {whose}.", f"Correct the target's {whose.lower()}.url.")
+    path = parts.path.rstrip("/") + path
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=patience)
+    wires: list[socket.socket] = []
+
+    def ask() -> tuple[int, bytes]:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request("POST", path, json.dumps(body).encode(), sent)
+        wires.append(connection.sock)  # the connection forgets it with the answer's head
+        response = connection.getresponse()
+        return response.status, response.read()
+
+    try:
+        return within(SystemClock(), patience, f"{path or '/'} of the {whose} at {url}", ask)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ProviderError(
+            f"The {whose} at {url} does not answer: {reason}.",
+            "See whether it runs and can be reached from here.",
+            transient=True,
+        ) from None
+    finally:
+        for wire in wires:  # so that an asking that was given up ends, too
+            with suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+def canonical(document: object) -> bytes:
+    """The one form of a JSON document that digests are made of."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def name_of(request: object) -> str:
+    """What a synthetic request is called: an abbreviated digest, so that no content stands in the evidence."""
+    return hashlib.sha256(canonical(request)).hexdigest()[:12]
+
+
+def predict(url: str, request: object, token: str = "") -> tuple[int, bytes]:
+    """POST ``request`` to /predict, with the token of that reference. Returns status and body.
+
+    Raises RefusedError where the service refuses the token, or asks for one; ProviderError and UsageError as ``get``.
+    """
+    status, body = get(url, "/predict", request, headers=authorization(token))
+    check_taken(f"at {url}", status, token)
+    return status, body
+
+
+def answer_digest(url: str, request: object, volatile: Sequence[str], token: str = "") -> str:
+    """The digest of the answer to ``request``, without ``volatile`` fields. Raises ProviderError without an answer, and
+    RefusedError as ``predict``."""
+    status, body = predict(url, request, token)
+    if status != 200:
+        raise ProviderError(f"The service at {url} answered request {name_of(request)} with status {status}.")
+    answer = line_of(body, OBJECT)
+    if answer is None:
+        raise ProviderError(f"The service at {url} answered request {name_of(request)} with something else than JSON.")
+    return hashlib.sha256(canonical({k: v for k, v in answer.items() if k not in volatile})).hexdigest()
+
+
+def ask_golden(
+    url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str], token: str = ""
+) -> dict[str, str]:
+    """Each request's name to the digest of its answer. Raises as ``answer_digest`` where one is not answered."""
+    return {name_of(request): answer_digest(url, request, volatile, token) for request in requests}
+
+
+def histograms(url: str, names: Sequence[str]) -> Histograms:
+    """The service's histograms called ``names``, as far as its /metrics shows them. Raises ProviderError."""
+    status, body = get(url, "/metrics")
+    return parse_histograms(body.decode(errors="replace"), names) if status == 200 else {}
+
+
+def parse_histograms(text: str, names: Sequence[str]) -> Histograms:
+    """Histograms out of Prometheus' text format. Pure."""
+    found: Histograms = {}
+    for line in text.splitlines():
+        match = SAMPLE.match(line)
+        if match is None or match["name"] not in names:
+            continue
+        metric = found.setdefault(match["name"], {"count": 0, "buckets": {}})
+        value = round(float(match["value"]))
+        if match["part"] == "count":
+            metric["count"] += value
+        elif bound := BOUND.search(match["labels"] or ""):
+            metric["buckets"][bound[1]] = metric["buckets"].get(bound[1], 0) + value
+    return found
+
+
+def between(before: Histograms, after: Histograms) -> Histograms:
+    """What was counted between two readings; a metric whose service was started anew in between is left out. Pure."""
+    grown: Histograms = {}
+    for name, late in after.items():
+        early = before.get(name, {"count": 0, "buckets": {}})
+        if late["count"] >= early["count"]:
+            buckets = {bound: count - early["buckets"].get(bound, 0) for bound, count in late["buckets"].items()}
+            grown[name] = {"count": late["count"] - early["count"], "buckets": buckets}
+    return grown

@@ -1,0 +1,238 @@
+"""Put the prediction service to work on a restored database: the verb ``serve``.
+
+The service is a command that knows nothing of dr; a guardian runs it. Its password and its token travel in the
+environment of the process alone. Whether it heeds the database it is given is not taken on trust: a service that has no
+session on the copy is of some other database, and is not judged or probed.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dr.config.context import Context
+from dr.config.load import secret
+from dr.config.model import DatabaseConfig, Login, ServiceConfig
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.names import process as process_of
+from dr.drivers.arguments import check_arguments, made_by
+from dr.drivers.postgres.connection import Server
+from dr.drivers.postgres.sessions import Look, seen_beside, watching
+from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
+from dr.host import children
+
+__all__ = ["ServingProvider", "ask_golden"]
+
+LOOPBACK = "127.0.0.1"
+START_DEADLINE, GOLDEN_DEADLINE = 120.0, 300.0
+READY_PATIENCE = 2.0
+READY_ASKS, GOLDEN_ASKS = 8, 3
+"""Times that /readyz, then /predict is asked while the service's session is looked for: some two seconds, and one."""
+UNANSWERED = "no answer"
+"""Stands for an answer's digest where there was none: it equals no baseline's."""
+
+Watch = Callable[[Server, DatabaseConfig, str], AbstractContextManager[Look]]
+"""As ``watching``."""
+
+
+class ServingProvider:
+    """Calls: ``serve`` starts the service, ``golden`` asks it for the answers that the baseline's has given."""
+
+    def __init__(self, context: Context, watch: Watch = watching) -> None:
+        self._context = context
+        self._watch = watch
+
+    def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
+        return Facts(self._context.clock.now().at, "", "")
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+        """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
+        check_arguments(verb, "of")
+        service = self._service()
+        self._login(service)
+        served, made = process_of("serve"), made_by(verb)
+        stop = Call(
+            *("stop-serve", verb.name, "unwind", "serving", "stop"),
+            effect=Effect.CHANGES,
+            touches=(served,),
+            deadline=30.0,
+        )
+        serve = Call(
+            id="serve",
+            verb=verb.name,
+            phase="warm-up",
+            driver="serving",
+            operation="start",
+            args={name: f"${{{made}.{name}}}" for name in ("host", "port")},
+            effect=Effect.MAKES,
+            touches=(f"${{{made}.identifier}}",),
+            makes=(served,),
+            undo=stop,
+            until="the service ready on the copy",
+            deadline=START_DEADLINE,
+            volatile=True,
+        )
+        golden = Call(
+            id="golden",
+            verb=verb.name,
+            phase="verify",
+            driver="serving",
+            operation="ask",
+            args={"url": "${serve.url}"},
+            effect=Effect.CHANGES,  # each answer is a row of the copy
+            touches=(served,),
+            until="every golden request asked",
+            deadline=GOLDEN_DEADLINE,
+        )
+        return (serve, golden) if service.requests else (serve,)
+
+    def confirm_identity(self) -> None:
+        """Nothing to compare: what is started here is given a copy of this run, over verified TLS, and seen there."""
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        if call.operation == "start":
+            return self._start(Server(str(args["host"]), int(args["port"])))
+        if call.operation == "stop":
+            children.stop(self._pidfile)
+        return dict(args)
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        if call.operation == "start":
+            return self._ready(result)
+        if call.operation == "ask":
+            return self._golden(str(result["url"]))
+        return Progress(done=True, result={})
+
+    @property
+    def _pidfile(self) -> Path:
+        return self._context.run / "serve.pid"
+
+    @property
+    def _log(self) -> Path:
+        return self._context.run / "serve.log"
+
+    def _service(self) -> ServiceConfig:
+        service = self._context.target.service
+        if service is None or not service.command:
+            raise RefusedError(
+                f"Target {self._context.name} names no service command, so nothing can serve the restored database.",
+                "Add service.command to the target, or leave out the verb serve.",
+            )
+        return service
+
+    def _login(self, service: ServiceConfig) -> Login:
+        known = {role.user: role for role in self._context.target.database.roles}
+        if service.login not in known:
+            raise UsageError(
+                f"The service logs in as {service.login!r}, which is none of database.roles of {self._context.name}."
+            )
+        return known[service.login]
+
+    def _start(self, copy: Server) -> Mapping[str, Any]:
+        """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
+        children.stop(self._pidfile)
+        service = self._service()
+        with self._watching(copy) as look:
+            before = look()
+        own_port = _free_port()
+        started_at = self._now()
+        held = children.spawn(
+            [sys.executable, "-m", "dr.drivers.service.guardian"],
+            self._pidfile,
+            self._log,
+            {"argv": list(service.command), "pidfile": str(self._pidfile), "owner": self._context.owner},
+            self._environment(service, copy, own_port),
+        )
+        url, started = f"http://{LOOPBACK}:{own_port}", held.who.partition(":")[2]
+        served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
+        return {"served": served, "copy": copy, "before": before}
+
+    def _watching(self, copy: Server) -> AbstractContextManager[Look]:
+        return self._watch(copy, self._context.target.database, self._login(self._service()).user)
+
+    def _environment(self, service: ServiceConfig, copy: Server, own_port: int) -> dict[str, str]:
+        login, database = self._login(service), self._context.target.database
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
+        user, name = quote(login.user, safe=""), quote(database.name, safe="")
+        return {
+            "DATABASE_URL": f"postgresql://{user}@{copy.host}:{copy.port}/{name}",
+            "PGPASSWORD": secret(login.secret),
+            **verified,
+            "HOST": LOOPBACK,
+            "PORT": str(own_port),
+            "MODEL_DIR": service.artifacts,
+            **({"API_TOKEN": secret(service.token)} if service.token else {}),
+        }
+
+    def _ready(self, result: Mapping[str, Any]) -> Progress:
+        if children.running(self._pidfile) is None:
+            held = children.held(self._pidfile)
+            service = self._service()
+            hidden = [secret(one) for one in (self._login(service).secret, service.token) if one]
+            said = children.last_words(self._log, hidden)
+            raise ProviderError(
+                f"The prediction service ended early ({held.ended if held and held.ended else 'killed'}): {said}",
+                "Its output stands in serve.log of the run directory.",
+            )
+        try:
+            status, _ = get(str(result["served"]["url"]), "/readyz", patience=READY_PATIENCE)
+        except ProviderError:
+            return Progress(done=False, note="the service does not listen yet")
+        if status != 200:
+            return Progress(done=False, note=f"the service says it is not ready (status {status})")
+        served = {**result["served"], "ready_at": self._now()}
+        seen = self._seen(served["url"], result["copy"], result["before"])
+        return Progress(done=True, result=served, observations=(seen,))
+
+    def _seen(self, url: str, copy: Server, before: frozenset[int]) -> Observation:
+        """The service's sessions on the copy. Raises ProviderError where it has none, or where nobody can look."""
+        user = self._login(self._service()).user
+        with self._watching(copy) as look:
+            found = seen_beside(look, self._asks(url), before, self._context.clock)
+        if not found:
+            raise ProviderError(
+                f"The prediction service has no session on the copy at {copy} as {user}: what it answers may be of"
+                " another database, the source's even, and so it is not measured.",
+                "Let service.command connect to the DATABASE_URL of its environment, as the user that it names.",
+            )
+        return Observation("service-sessions", "restored", {"user": user, "seen": len(found)}, self._now())
+
+    def _asks(self, url: str) -> Iterator[Callable[[], object]]:
+        """What may make the service connect: /readyz, which writes nothing and is all that most of them need. Only of
+        one that connects for predictions alone are some asked, no more than any baseline asks of the source."""
+        yield from (partial(get, url, "/readyz", patience=READY_PATIENCE) for _ in range(READY_ASKS))
+        service = self._service()
+        yield from (partial(predict, url, request, service.token) for request in service.requests[:GOLDEN_ASKS])
+
+    def _golden(self, url: str) -> Progress:
+        """Ask all requests. One that gets no answer is part of the observation: a finding, not a failure of the run.
+
+        Raises RefusedError where the service refuses the token: then nothing is found out about the copy.
+        """
+        service = self._service()
+        answers = {}
+        for request in service.requests:
+            try:
+                answers[name_of(request)] = answer_digest(url, request, service.volatile, service.token)
+            except ProviderError as error:
+                answers[name_of(request)] = f"{UNANSWERED}: {error}"
+        observation = Observation("golden", "restored", answers, self._now())
+        return Progress(done=True, result={"asked": len(answers)}, observations=(observation,))
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def _free_port() -> int:
+    """A port that nothing listens on now; whoever takes it first afterwards wins, and the service then ends early."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,178 @@
+"""Processes that outlive a call and must not outlive their session: start, find again, stop.
+
+A process is named by "PID:STARTTIME", never by its pid alone: pids are used again. Whoever holds a pid file holds a
+lock on it as long as it lives, so a second start finds the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+import dr
+from dr.domain.errors import HaltedError, ProviderError, RefusedError
+from dr.host.bounded import GRACE
+from dr.host.decode import content, line_of
+from dr.host.hearing import heed
+from dr.host.processes import identity as identity
+from dr.host.processes import lives
+from dr.host.processes import started as started
+
+ROOM = 1024
+"""Bytes of a pid file, all written at once: its end can be noted in place even when the disk is full."""
+CLAIM = 15.0
+"""Seconds within which a started process has to hold its pid file."""
+POLL = 0.02
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
+
+
+def alive(who: str) -> bool:
+    """Whether the very process that ``who`` names still runs; a later one with the same pid is another."""
+    pid = who.partition(":")[0]
+    child = _children.get(int(pid)) if pid.isdigit() else None
+    if child is not None:
+        child.poll()  # reaps it when it has ended
+    return lives(who)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a pid file says. ``ended``: why its process ended, "" while it runs or where it was killed."""
+
+    who: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+:")]
+    owner: str
+    ended: str = ""
+    code: int = 0
+
+    @property
+    def pid(self) -> int:
+        return int(self.who.partition(":")[0])
+
+
+HELD = msgspec.json.Decoder(Held)
+
+
+def held(pidfile: Path) -> Held | None:
+    """What ``pidfile`` says, or None where there is none (or none yet). Raises EvidenceError where it is unreadable."""
+    found = content(pidfile)
+    return None if found is None else line_of(found, HELD)
+
+
+def running(pidfile: Path) -> Held | None:
+    """The process that holds ``pidfile`` if it lives, else None."""
+    found = held(pidfile)
+    return found if found is not None and alive(found.who) else None
+
+
+class PidFile:
+    """A pid file held by this process until it ends."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        """Claim ``path``. Raises RefusedError where another living process holds it."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise RefusedError(f"Another process holds {path.name}.", "It is still running; stop it first.") from None
+        self._held = Held(identity(os.getpid()), owner)
+        self._write(self._held)
+
+    def conclude(self, ended: str, code: int = 0) -> None:
+        """Note why this process ends, and its exit code."""
+        plain = ended.encode("ascii", "replace").decode()[: ROOM // 3]
+        self._write(Held(self._held.who, self._held.owner, plain, code))
+
+    def _write(self, what: Held) -> None:
+        os.pwrite(self._fd, json.dumps(asdict(what)).encode().ljust(ROOM), 0)
+
+
+def spawn(
+    argv: Sequence[str], pidfile: Path, log: Path, document: Mapping[str, object], env: Mapping[str, str] | None = None
+) -> Held:
+    """Start ``argv`` in a session of its own, hand it ``document`` on stdin, and wait until it holds ``pidfile``.
+
+    ``env`` is added to this process's environment: secrets go there and never into ``argv``. The log is readable by its
+    owner alone. Raises ProviderError where the process ends before, or does not hold the file in time.
+    """
+    environment = {**os.environ, "PYTHONPATH": _python_path(), **(env or {})}
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+    _children[child.pid] = child
+    assert child.stdin is not None  # noqa: S101  (it was asked for)
+    with suppress(BrokenPipeError), child.stdin:
+        child.stdin.write(json.dumps(document).encode())
+    return _claimed(child, pidfile, log)
+
+
+def _python_path() -> str:
+    """The children import the same ``dr`` as this process, wherever it was started."""
+    own = str(Path(dr.__file__).parents[1])
+    return os.pathsep.join(dict.fromkeys([own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+
+
+def _claimed(child: subprocess.Popen[bytes], pidfile: Path, log: Path) -> Held:
+    until = time.monotonic() + CLAIM
+    while time.monotonic() < until:
+        found = held(pidfile)
+        if found is not None and found.pid == child.pid:
+            return found
+        if child.poll() is not None:
+            raise ProviderError(f"{pidfile.stem} ended at once: {last_words(log)}", code=str(child.returncode))
+        try:
+            heed(GRACE)
+        except HaltedError:
+            child.kill()
+            raise
+        time.sleep(POLL)
+    child.kill()
+    raise ProviderError(f"{pidfile.stem} did not start within {CLAIM:.0f} s.", f"See {log.name} in the run directory.")
+
+
+def stop(pidfile: Path, grace: float = 5.0) -> Held | None:
+    """End the process that holds ``pidfile``, and its group: SIGTERM, then after ``grace`` seconds SIGKILL.
+
+    Returns what the file says afterwards, None where there never was one. Raises ProviderError where it will not end.
+    """
+    found = running(pidfile)
+    if found is None:
+        return held(pidfile)
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    if not _gone(found.who, grace):
+        with suppress(ProcessLookupError):
+            os.killpg(found.pid, signal.SIGKILL)  # it leads a group of its own
+        if not _gone(found.who, grace):
+            raise ProviderError(f"Process {found.pid} ({pidfile.stem}) does not end, not even when killed.")
+    return held(pidfile)
+
+
+def _gone(who: str, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while alive(who):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def last_words(log: Path, secrets: Sequence[str] = ()) -> str:
+    """The last line of ``log`` that is not empty and holds none of ``secrets``, shortened."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    shown = (line.strip() for line in reversed(lines) if line.strip() and not any(s and s in line for s in secrets))
+    return next(shown, "it said nothing.")[:300]

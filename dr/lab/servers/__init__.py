@@ -1,0 +1,1 @@
+"""Real PostgreSQL servers: made, configured, replicated, broken and ended."""

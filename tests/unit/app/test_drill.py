@@ -1,0 +1,142 @@
+"""Reading an experiment: what is wrong with it is said before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dr.app.drill import ForeignError, read, read_all, verb
+from dr.config.model import Settings
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Verb
+from tests.unit.cli.test_cli import dr, home
+from tests.unit.drivers.rds.support import target
+
+__all__ = ["home"]
+
+NOON = 1_777_032_000.0
+FOREIGN = "title: t\ndescription: d\nmethod: []\n"
+
+
+def written(path: Path, func: str = "serve", arguments: str = "{}", demands: str = "{data: restored}") -> str:
+    path.write_text(
+        "title: t\ndescription: d\n"
+        f"extensions: [{{name: dr, demands: {demands}}}]\n"
+        "method: [{name: a, type: action, provider: {type: python, module: dr.activities,"
+        f" func: {func}, arguments: {arguments}}}}}]\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-04-24T12:00:00Z",
+        "'2026-04-24T12:00:00Z'",
+        "'2026-04-24T14:00:00+02:00'",
+        "2026-04-24T14:00:00+02:00",
+        NOON,
+    ],
+)
+def test_a_time_with_its_zone_is_read_as_chaos_toolkit_will_pass_it(tmp_path: Path, time: object) -> None:
+    path = written(tmp_path / "x.yaml", "restore", f"{{to: {{time: {time}}}}}")
+    (planned,) = read(path).verbs
+    assert planned == Verb("restore", {"to": {"time": NOON}})
+    passed = yaml.safe_load(Path(path).read_text())["method"][0]["provider"]["arguments"]
+    assert verb("restore", passed) == planned
+
+
+@pytest.mark.parametrize(
+    ("func", "arguments", "words"),
+    [
+        ("restore", "{to: {time: 2026-04-24T12:00:00}}", "has no zone"),
+        ("restore", "{to: {time: '2026-04-24T12:00:00'}}", "has no zone"),
+        ("restore", "{to: {time: 1e300}}", "'1e300' is not a time"),
+        ("restore", "{to: {time: 2026-04-24}}", "argument to of restore is no JSON value"),
+        ("restore", "{to: {time: .nan}}", "line 4, is not valid: .*arguments.to.time is not finite"),
+        ("disaster", "{kind: 2026-04-24T12:00:00Z}", "argument kind of disaster is no JSON value"),
+        ("measure", "{path: restored, seconds: .nan}", "line 4, .*arguments.seconds is not finite"),
+        ("measure", "{path: !!set {a}}", "argument path of measure is no JSON value"),
+        ("measure", "{1: 2}", "argument 1 of measure is no JSON value"),
+    ],
+)
+def test_an_argument_that_no_run_could_keep_is_refused_by_its_name(
+    tmp_path: Path, func: str, arguments: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        read(written(tmp_path / "x.yaml", func, arguments))
+
+
+@pytest.mark.parametrize("demands", ["{}", "", "[latency]", "{latency: 7}", "{latency: }", "{7: restored}"])
+def test_demands_are_objectives_with_paths_and_never_none(tmp_path: Path, demands: str) -> None:
+    with pytest.raises(UsageError, match="demand"):
+        read(written(tmp_path / "x.yaml", demands=demands))
+
+
+def test_an_experiment_of_somebody_else_is_told_from_a_drill_with_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(FOREIGN)
+    with pytest.raises(ForeignError, match="no drill of dr"):
+        read(str(tmp_path / "x.yaml"))
+    with pytest.raises(UsageError) as refused:
+        read(written(tmp_path / "y.yaml", demands="{}"))
+    assert not isinstance(refused.value, ForeignError)
+
+
+def test_a_foreign_experiment_breaks_neither_the_list_nor_all(home: Path) -> None:
+    (home / "experiments").mkdir()
+    (home / "experiments" / "theirs.yaml").write_text(FOREIGN)
+    listed = dr("drill", "list")
+    assert listed.returncode == 0
+    assert "rds-pitr" in listed.stdout
+    assert "theirs.yaml is no drill of dr" in listed.stderr
+    ran: Any = dr("drill", "run", "--all", "--yes")
+    assert ran.returncode == 3
+    assert "skipped: experiments/theirs.yaml is no drill of dr" in ran.stderr
+    assert "dr: rds-pitr: The lab is not running" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (None, "There is no drill"),
+        ({"func": "explode"}, "There is no verb 'explode'"),
+        ({"demands": "{bliss: restored}"}, "no objective bliss"),
+        ({"demands": "{latency: source}"}, "No verb measures what is demanded"),
+        ({"arguments": "["}, "bad.yaml"),
+        ({"runbook": "runbooks/none.md"}, "runbooks/none.md is not there"),
+    ],
+)
+def test_every_drill_is_checked_before_the_first_runs(
+    tmp_path: Path, change: dict[str, str] | None, words: str
+) -> None:
+    good = written(tmp_path / "good.yaml", "restore", "{to: {snapshot: latest}}")
+    bad = tmp_path / "bad.yaml"
+    if change is not None:
+        said = {"func": "restore", "arguments": "{to: {snapshot: latest}}", **change}
+        runbook = said.pop("runbook", "")
+        written(bad, **said)
+        bad.write_text(bad.read_text().replace("{name: dr,", f"{{name: dr, runbook: '{runbook}',"))
+    names = [good, str(bad), good]
+    with pytest.raises(UsageError, match=words) as refused:
+        read_all(names, Settings(targets={"prod": target()}), "prod")
+    assert "None was run." in str(refused.value)
+    assert [one.name for one in read_all(names[::2], Settings(targets={"prod": target()}), "prod")] == ["good", "good"]
+
+
+def test_a_drill_that_acts_outside_dr_is_refused_before_the_first_runs(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.yaml", "restore", "{to: {snapshot: latest}}")
+    foreign = tmp_path / "foreign.yaml"
+    theirs = ", {name: theirs, type: action, provider: {type: process, path: rm}}]"
+    foreign.write_text(Path(good).read_text().rstrip()[:-1] + theirs)
+    with pytest.raises(RefusedError, match=r"activities of other extensions \(theirs\)"):
+        read_all([good, str(foreign)], Settings(targets={"prod": target()}), "prod")
+
+
+def test_a_misspelt_drill_is_told_and_none_is_run(home: Path) -> None:
+    ran: Any = dr("drill", "run", "rds-pitr", "rds-pitre", "--yes")
+    assert ran.returncode == 2
+    assert "rds-pitre: There is no drill 'rds-pitre'" in ran.stderr
+    assert "The lab is not running" not in ran.stderr

@@ -1,0 +1,224 @@
+"""However a restore on call ends once its copy is there: the verdict is inconclusive, and how to connect is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.app import ending, restore
+from dr.app.outcome import Outcome
+from dr.app.restore import run
+from dr.app.session import Session, accept, prepare
+from dr.cli import common
+from dr.domain.errors import DrError, EvidenceError, ProviderError, RefusedError
+from dr.domain.model import Purpose, Request, Status, Verb
+from dr.engine.guard import Consent
+from dr.evidence.directory import RunDirectory
+from dr.evidence.ledger import Ledger
+from dr.report import formats
+from tests.unit.drivers.rds.support import SOURCE
+from tests.unit.machines import SETTINGS, Machines, tell
+from tests.virtual import Scripted
+
+NIGHT = {"to": {"snapshot": "night"}}
+VERBS = (Verb("restore", NIGHT), Verb("examine"), Verb("serve"), Verb("measure"), Verb("configure", NIGHT))
+FAULTS = (
+    RecursionError("maximum recursion depth exceeded"),
+    MemoryError(),
+    OSError(28, "No space left on device"),
+    KeyError("column"),
+    ProviderError("The copy went away."),
+    RefusedError("The database refused reading the tables."),
+    EvidenceError("The baseline is damaged."),
+)
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    return Machines(tmp_path, monkeypatch)
+
+
+def begun(
+    machines: Machines,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Mapping[str, Exception] | None = None,
+    verbs: tuple[Verb, ...] = VERBS,
+) -> Session:
+    """A restore on call whose parts ``fails`` break: a verb's name to what it raises."""
+    drivers = machines._drivers
+
+    def broken(*args: Any) -> Mapping[str, Any]:
+        return {**drivers(*args), "scripted": Scripted(fails=fails)}
+
+    monkeypatch.setenv("DR_SECRET", "secret")
+    monkeypatch.setattr("dr.wiring.drivers", broken)
+    asked = dict.fromkeys(("exposure", "data", "latency"), "restored")
+    prepared = prepare(SETTINGS, Request("prod", verbs, Purpose.RESTORE), asked, tell)
+    return accept(prepared, Consent(SOURCE))
+
+
+def told(session: Session, outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code, and everything that a person sees."""
+    code = common.conclude(session, outcome, "text")
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    return code, printed.out + printed.err
+
+
+def reached(session: Session) -> str:
+    restored = session.engine.ledger.state().effects["restore"]
+    return f"host={restored['host']} port={restored['port']}"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("verb", ["examine", "serve", "measure"])
+def test_what_fails_once_the_copy_is_there_costs_nobody_how_to_connect(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, fault: Exception
+) -> None:
+    restoring = begun(machines, monkeypatch, {verb: fault})
+    outcome = run(restoring)
+    assert outcome.verdict.status is Status.INCONCLUSIVE
+    code, printed = told(restoring, outcome, capsys)
+    assert code == (5 if not isinstance(fault, DrError) else max(4, fault.exit_code))
+    assert reached(restoring) in printed
+    assert f"dr adopt {outcome.run.id} --confirm" in printed
+    assert f"The call '{verb}' failed" in printed
+    document = outcome.run.verdict_document() or {}
+    assert (document["verdict"], document["restored"]["port"]) == ("inconclusive", 5432)
+
+
+def test_how_to_connect_is_told_before_the_copy_is_examined(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restoring = begun(machines, monkeypatch, {"examine": KeyError()})
+    told_at: dict[str, str] = {}
+
+    def before(verb: Verb) -> None:
+        common.tell_so_far(restoring, verb)
+        told_at[verb.name] = capsys.readouterr().err
+        assert verb.name not in restoring.engine.ledger.state().intended
+
+    run(restoring, before=before)
+    assert reached(restoring) in told_at["examine"]
+    assert "is not examined yet" in told_at["examine"]
+    assert "Found so far: exposure met, data inconclusive, latency inconclusive." in told_at["configure"]
+
+
+def test_what_nobody_examines_is_not_said_to_be_examined_yet(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --no-verify."""
+    restoring = begun(machines, monkeypatch, verbs=(VERBS[0], VERBS[-1]))
+    run(restoring, before=lambda verb: common.tell_so_far(restoring, verb))
+    said = capsys.readouterr().err
+    assert f"answers: psql '{reached(restoring)}" in said
+    assert "examined" not in said
+
+
+def test_nothing_is_served_or_probed_any_more_while_rds_puts_the_last_settings_in(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = begun(machines, monkeypatch)
+    open_then: list[tuple[str, ...]] = []
+    run(restoring, before=lambda _: open_then.append(restoring.engine.ledger.state().open))
+    assert "serve" in open_then[-2]
+    assert not {"measure", "serve"} & set(open_then[-1])
+
+
+def test_a_copy_is_configured_though_it_could_not_be_examined(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = begun(machines, monkeypatch, {"examine": ProviderError("The copy went away.")})
+    outcome = run(restoring)
+    state = restoring.engine.ledger.state()
+    assert {"configure"} == {"serve", "measure", "configure"} & set(state.effects)
+    assert "The copy went away." in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("backing-up", "backing-up, its first backup; --set BackupRetentionPeriod=0"),
+        ("maintenance", "maintenance, its own"),
+    ],
+)
+def test_what_rds_still_did_with_the_copy_is_told(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str, words: str
+) -> None:
+    machines.fake.creates_as = status
+    restoring = begun(machines, monkeypatch)
+    outcome = run(restoring)
+    _, printed = told(restoring, outcome, capsys)
+    assert words in " ".join(printed.split())
+    assert "Took" in printed
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise KeyError("no such thing")
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("fault", [broken, full])
+@pytest.mark.parametrize(
+    "broken_part",
+    [
+        (ending, "judge"),
+        (ending, "document"),
+        (RunDirectory, "load"),
+        (RunDirectory, "write_verdict"),
+        (RunDirectory, "seal"),
+        (formats, "text"),
+    ],
+    ids=lambda part: f"{part[0].__name__}.{part[1]}",
+)
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_what_fails_in_judging_or_telling_costs_nobody_how_to_connect(
+    machines: Machines,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken_part: tuple[Any, str],
+    fault: Callable[..., Any],
+    output: str,
+) -> None:
+    restoring = begun(machines, monkeypatch)
+    monkeypatch.setattr(*broken_part, fault)
+    outcome = run(restoring)
+    code = common.conclude(restoring, outcome, output)
+    seen = capsys.readouterr()
+    if broken_part[0] is not formats or output == "text":
+        assert code == 5
+    assert "Traceback" not in seen.err
+    if output == "text":
+        assert reached(restoring) in seen.out + seen.err
+    else:
+        common.print_document(outcome)
+        restored = json.loads(capsys.readouterr().out)["restored"]
+        assert f"host={restored['host']} port={restored['port']}" == reached(restoring)
+
+
+def test_a_ledger_that_cannot_be_written_any_more_costs_nobody_how_to_connect(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restoring = begun(machines, monkeypatch)
+    outcome = run(restoring, before=lambda _: monkeypatch.setattr(Ledger, "append", full))
+    monkeypatch.undo()
+    code, printed = told(restoring, outcome, capsys)
+    assert code == 5
+    assert reached(restoring) in printed
+
+
+def test_a_refusal_before_anything_was_made_is_still_raised(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = begun(machines, monkeypatch)
+    monkeypatch.setattr(restore, "_begun", lambda _: False)
+    monkeypatch.setattr(Session, "do", lambda *_: (_ for _ in ()).throw(RefusedError("No such group.")))
+    with pytest.raises(RefusedError, match="No such group"):
+        run(restoring)

@@ -1,0 +1,252 @@
+"""An unfinished restore is found again: by its run's name and by its request, on a machine that never heard of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.app.cleanup import clean, unreadable
+from dr.app.earlier import check_age
+from dr.app.restore import asked, earlier_runs, resumed
+from dr.app.session import accept, prepare
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import Demand, Plan, Purpose, Request, RunIdentity
+from dr.engine.guard import Consent
+from dr.evidence.directory import RunDirectory, find_run
+from tests.unit.drivers.rds.support import NOW, SOURCE, facts
+from tests.unit.machines import NIGHT, SETTINGS, Machines, again, tell, wanted
+
+LATEST: dict[str, Any] = {"time": "latest"}
+NEWEST: dict[str, Any] = {"snapshot": "latest"}
+HOUR = SETTINGS.objectives.time_to_copy
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    return Machines(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "asked_for",
+    [
+        wanted(),
+        wanted({"snapshot": "latest"}, since=NOW - 600.5),
+        wanted({"time": "latest"}, as_name="tonight", reset_master=True),
+        wanted({"time": NOW - 3600}, settings={"DBInstanceClass": "db.r6g.xlarge", "MultiAZ": False}),
+        wanted(verify=True),
+    ],
+)
+def test_a_run_goes_on_by_its_name_with_the_very_same_request(machines: Machines, asked_for: Request) -> None:
+    begun = machines.begin(asked_for).session
+    machines.another()
+    found = resumed(SETTINGS, "prod", begun.directory.id, None, tell).session
+    assert found.directory.id == begun.directory.id
+    assert found.plan.request == begun.plan.request
+    assert [(call.touches, call.makes) for call in found.plan.calls] == [
+        (call.touches, call.makes) for call in begun.plan.calls
+    ]
+
+
+def test_the_same_command_keeps_the_time_of_the_disaster_and_another_is_refused(machines: Machines) -> None:
+    begun = machines.begin(wanted(since=NOW - 600))
+    machines.another()
+    again = prepare(SETTINGS, wanted(), asked(wanted()), tell)
+    assert (again.session.directory.id, again.session.plan.request.since) == (begun.session.directory.id, NOW - 600)
+    for act in (
+        lambda: prepare(SETTINGS, wanted(since=NOW - 60), asked(wanted()), tell),
+        lambda: resumed(SETTINGS, "prod", begun.session.directory.id, NOW - 60, tell),
+    ):
+        with pytest.raises(RefusedError, match="not begun with this --since"):
+            act()
+
+
+def test_a_request_that_the_tags_do_not_tell_is_to_be_typed_again(machines: Machines) -> None:
+    run = machines.begin(wanted(settings={"DBSubnetGroupName": "x" * 255})).session.directory.id
+    machines.another()
+    with pytest.raises(RefusedError, match="'dr restore --target prod --snapshot night'"):
+        resumed(SETTINGS, "prod", run, None, tell)
+
+
+def test_a_run_that_has_ended_and_one_that_never_was_are_told_apart(machines: Machines) -> None:
+    begun = machines.begin(wanted()).session
+    begun.restorer.seal_tag(str(begun.plan.calls[0].args["identifier"]), begun.directory.id, "met")
+    machines.another()
+    with pytest.raises(RefusedError, match="come to its end"):
+        resumed(SETTINGS, "prod", begun.directory.id, None, tell)
+    with pytest.raises(UsageError, match="no run 'nonesuch'"):
+        resumed(SETTINGS, "prod", "nonesuch", None, tell)
+
+
+def test_a_restoration_that_failed_for_good_is_not_gone_on_with_but_restored_anew_beside(machines: Machines) -> None:
+    begun = machines.begin(wanted()).session
+    failed = str(begun.plan.calls[0].args["identifier"])
+    machines.fake.rows[failed]["DBInstanceStatus"] = "insufficient-capacity"
+    machines.another()
+    for act in (
+        lambda: prepare(SETTINGS, wanted(), asked(wanted()), tell),
+        lambda: resumed(SETTINGS, "prod", begun.directory.id, None, tell),
+    ):
+        with pytest.raises(RefusedError, match=f"{failed}, the restoration of run .* is insufficient-capacity"):
+            act()
+    other = wanted(settings={"DBInstanceClass": "db.r6g.xlarge"})
+    anew = machines.begin(other).session
+    assert anew.directory.id != begun.directory.id
+    assert set(machines.fake.rows) == {SOURCE, failed, str(anew.plan.calls[0].args["identifier"])}
+
+
+@pytest.mark.parametrize("to", [LATEST, NEWEST])
+def test_the_latest_is_not_what_an_old_run_began_with_here_or_elsewhere(machines: Machines, to: dict[str, Any]) -> None:
+    asked_for = wanted(to)
+    run = machines.begin_here(asked_for).session.directory.id
+    (restored,) = set(machines.fake.rows) - {SOURCE}
+    machines.clock.at = NOW + HOUR
+    assert again(asked_for).session.directory.id == run
+    machines.another()
+    assert again(asked_for).session.directory.id == run
+    machines.clock.at += 1
+    tagging = f"'aws rds add-tags-to-resource --resource-name {machines.fake.rows[restored]['DBInstanceArn']} "
+    point = "08:51:20" if to is LATEST else "06:23:20"
+    for machine, ends in ((1, f"end it with 'dr cleanup {run}',"), (2, tagging)):
+        machines.back_to(machine)
+        before = machines.changes()
+        with pytest.raises(RefusedError) as refused:
+            again(asked_for)
+        assert f"{run} began at 2025-10-09 08:53:20 UTC and its recovery point is 2025-10-09 {point} UTC" in str(
+            refused.value
+        )
+        assert f"'dr restore --resume {run}'" in str(refused.value)
+        assert ends in str(refused.value)
+        assert machines.changes() == before
+        assert resumed(SETTINGS, "prod", run, None, tell).session.directory.id == run
+
+
+def test_what_a_refusal_says_ends_an_old_run_does_and_leaves_its_copy(machines: Machines) -> None:
+    asked_for = wanted(NEWEST)
+    old = machines.begin_here(asked_for).session.directory
+    machines.clock.at += HOUR + 1
+    clean(SETTINGS, old, tell)
+    second = machines.begin_here(asked_for).session.directory
+    assert second.id != old.id
+    machines.another()
+    machines.clock.at += HOUR + 1
+    (copy,) = (name for name in machines.fake.rows if name != SOURCE and machines.tags(name)["dr:run"] == second.id)
+    machines.fake.rows[copy]["TagList"].append({"Key": "dr:sealed", "Value": "abandoned"})
+    assert not again(asked_for).goes_on
+    assert len(machines.fake.rows) == 3
+
+
+@pytest.mark.parametrize("to", [NIGHT, {"time": NOW - 3600}])
+def test_a_point_that_does_not_move_goes_on_whatever_its_age(machines: Machines, to: dict[str, Any]) -> None:
+    run = machines.begin_here(wanted(to)).session.directory.id
+    machines.clock.at += 7 * 86_400
+    assert again(wanted(to)).session.directory.id == run
+    machines.another()
+    assert again(wanted(to)).session.directory.id == run
+
+
+@pytest.mark.parametrize(("age", "refused"), [(60, False), (61, True)])
+def test_the_limit_is_the_one_that_was_frozen_with_the_run(age: float, refused: bool) -> None:
+    run = RunIdentity("20251009-085320-ab12", "prod", Purpose.RESTORE, "")
+    old = Plan(wanted(LATEST, as_name="tonight"), run, (), (Demand("time-to-copy", "restored", 60.0, "s"),))
+    if not refused:
+        check_age(old, facts(), NOW + age, HOUR, here=True)
+        return
+    with pytest.raises(RefusedError, match=r"not known: that is more than 60 s ago.* command with another --as"):
+        check_age(old, facts(), NOW + age, HOUR, here=True)
+
+
+def test_before_consent_a_run_that_goes_on_says_when_it_began_and_what_it_restores(machines: Machines) -> None:
+    assert earlier_runs(again(wanted(LATEST))) == ()
+    run = machines.begin_here(wanted(LATEST)).session.directory.id
+    machines.clock.at += 600
+    machines.fake.rows[SOURCE]["LatestRestorableTime"] += 600
+    told = (
+        f"The unfinished restore {run} goes on: it began at 2025-10-09 08:53:20 UTC and its recovery point is"
+        " 2025-10-09 08:51:20 UTC.",
+    )
+    assert earlier_runs(again(wanted(LATEST))) == told
+    machines.another()
+    assert earlier_runs(again(wanted(LATEST))) == told
+
+
+def ended_and_noted(machines: Machines, run: str, how: str) -> None:
+    """Machine 1 refuses to resume ``run``, and the same command begins anew, changes nothing of it and closes it."""
+    machines.back_to(1)
+    before = machines.changes()
+    with pytest.raises(RefusedError, match=how):
+        resumed(SETTINGS, "prod", run, None, tell)
+    anew = again(wanted())
+    assert anew.session.directory.id != run
+    (sentence,) = earlier_runs(anew)
+    assert how in sentence
+    closed = find_run(Path(anew.session.context.home), run)
+    assert not closed.sealed(), "nothing is changed before consent"
+    accept(anew, Consent(SOURCE))
+    assert machines.changes() == before
+    assert closed.sealed()
+    assert how in str([entry.data for entry in closed.ledger(machines.clock).entries()])
+    assert again(wanted()).closes is None
+
+
+def test_a_run_that_another_machine_ended_is_not_gone_on_with_here(machines: Machines) -> None:
+    run = machines.begin_here(wanted()).session.directory.id
+    machines.another()
+    restored = machines.finish(run)
+    sealed = machines.tags(restored)["dr:sealed"]
+    ended_and_noted(machines, run, f"Run {run} was ended elsewhere as {sealed}; {restored} is its restoration.")
+
+
+def test_a_restoration_that_was_adopted_elsewhere_is_nobodys_to_go_on_with(machines: Machines) -> None:
+    run = machines.begin_here(wanted()).session.directory.id
+    machines.another()
+    session = resumed(SETTINGS, "prod", run, None, tell).session
+    restored = machines.finish(run)
+    session.restorer.adopt(restored, run)
+    ended_and_noted(machines, run, f"{restored} is no longer run {run}'s: it was adopted elsewhere")
+
+
+def test_an_end_that_cannot_be_noted_here_hinders_no_new_restore(machines: Machines) -> None:
+    begun = machines.begin_here(wanted()).session
+    machines.another()
+    machines.finish(begun.directory.id)
+    machines.back_to(1)
+    anew = again(wanted())
+    (begun.directory.path / "ledger.jsonl").write_text("altered\n")
+    session = accept(anew, Consent(SOURCE))
+    assert "could not be closed" in str([entry.data for entry in session.engine.ledger.entries()])
+
+
+def test_cleaning_up_here_leaves_the_mark_of_whoever_ended_the_run(machines: Machines) -> None:
+    begun = machines.begin_here(wanted()).session
+    restored = str(begun.plan.calls[0].args["identifier"])
+    begun.restorer.seal_tag(restored, begun.directory.id, "met")
+    clean(SETTINGS, RunDirectory(begun.directory.path), tell)
+    assert begun.directory.sealed()
+    assert machines.tags(restored)["dr:sealed"] == "met"
+
+
+@pytest.mark.parametrize("file", ["run.json", "ledger.jsonl"])
+def test_an_unfinished_restore_that_cannot_be_read_hinders_no_new_one(machines: Machines, file: str) -> None:
+    begun = machines.begin_here(wanted()).session
+    path = begun.directory.path / file
+    path.write_bytes(path.read_bytes().replace(b'"', b'"\xff', 1))
+    damaged = path.read_bytes()
+    anew = again(wanted())
+    assert anew.session.directory.id != begun.directory.id
+    accept(anew, Consent(SOURCE))
+    assert path.read_bytes() == damaged
+    (sentence,) = unreadable()
+    assert begun.directory.id in sentence
+    assert str(path) in sentence
+
+
+def test_a_tag_that_names_no_run_is_not_gone_on_with(machines: Machines) -> None:
+    begun = machines.begin(wanted()).session
+    (name,) = begun.plan.calls[0].makes
+    for tag in machines.fake.rows[name]["TagList"]:
+        tag["Value"] = "../../elsewhere" if tag["Key"] == "dr:run" else tag["Value"]
+    machines.another()
+    assert again(wanted()).session.directory.path.parent.name == "runs"
+    assert again(wanted()).began is not None

@@ -1,0 +1,203 @@
+"""The examination of a large copy, through the engine in virtual time: where it is, and whether it hears a halt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from psycopg import sql
+
+from dr.domain.errors import HaltedError
+from dr.domain.model import Baseline, Call, Effect, Fingerprint
+from dr.drivers.postgres import examination, examine, fingerprint
+from dr.drivers.postgres.provider import PostgresProvider
+from dr.drivers.postgres.source import Source
+from dr.engine.perform import Engine, perform
+from dr.evidence.baselines import write_baseline
+from dr.evidence.directory import RunDirectory
+from tests.unit.drivers.rds.support import NOW, SOURCE, VirtualClock, context
+
+READ_SECONDS = 1_200.0
+"""What one table, key or index takes."""
+TABLES, KEYS, INDEXES = ("public.a", "public.b", "public.c"), ("a_fkey", "b_fkey", "c_fkey"), ("a_i", "b_i", "c_i")
+MAJOR = 15
+
+
+class Large:
+    """A database in which every table, key and index takes ``READ_SECONDS``; all else takes no time."""
+
+    isolation_level = read_only = None
+    closed = False
+    info = SimpleNamespace(server_version=MAJOR * 10_000)
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.read = 0
+        self.open = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        outer, self.open = self.open, True
+        try:
+            yield
+        finally:
+            self.open = outer
+
+    def execute(self, query: Any, parameters: object = None) -> Any:
+        if isinstance(query, sql.Composed):
+            self.clock.at += READ_SECONDS
+            self.read += 1
+            return _rows((0, "0", 0))
+        if query is fingerprint._TABLES:
+            return _rows(*((name, "public", name[-1], [], [], []) for name in TABLES))
+        if query is examine._FOREIGN_KEYS:
+            other = ("public", "t", False)
+            return _rows(*((key, "public.t", *other, *other, "s", ["c"], ["c"], ["="]) for key in KEYS))
+        if query is examine._INDEXES:
+            return _rows(*((n, name, "btree", True) for n, name in enumerate(INDEXES)))
+        if query is examine._MODEL_VERSIONS:
+            return _rows()
+        return _rows(("10:10:", NOW, NOW)) if "pg_current_snapshot" in query else _rows(("public", True))
+
+
+def _rows(*rows: tuple[Any, ...]) -> SimpleNamespace:
+    return SimpleNamespace(fetchone=lambda: rows[0] if rows else None, fetchall=lambda: list(rows))
+
+
+class Stage:
+    """An examination about to be performed, in which somebody may type Ctrl-C."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = VirtualClock()
+        self.context = context(home, self.clock)
+        self.databases: list[Large] = []
+        monkeypatch.setattr(examination, "connect", self._connect)
+        monkeypatch.setattr(examination, "clock_offset", lambda *_: {})
+        monkeypatch.setattr(examination, "major_version", lambda _: MAJOR)
+        monkeypatch.setattr(examine, "answers", lambda *_: True)
+        monkeypatch.setattr(fingerprint, "schema_digests", lambda _: {})
+        self.directory = RunDirectory(self.context.run)
+        self.directory.path.mkdir(parents=True)
+        self.notes: list[str] = []
+        self.halt_at = ("no note", 1)
+        ledger = self.directory.ledger(self.clock)
+        ledger.append("accepted")
+        self.provider = PostgresProvider(self.context)
+        drivers = {"postgres": self.provider}
+        self.engine = Engine(self.directory, ledger, drivers, self.clock, self._tell, lambda: "")
+        place = {"host": "copy", "port": 5432, "identifier": "copy", "run": "r"}
+        self.args: dict[str, Any] = {**place, "recovery_point": None, "resolution": 1.0, "source": None}
+
+    @contextmanager
+    def _connect(self, *_: object, **__: object) -> Iterator[Large]:
+        self.databases.append(Large(self.clock))
+        yield self.databases[-1]
+
+    def _tell(self, _call: Call, note: str) -> None:
+        self.notes.append(note)
+        if note == self.halt_at[0] and self.notes.count(note) == self.halt_at[1]:
+            self.directory.halt("SIGINT was received")
+
+    def source_is_up(self, major: int = MAJOR) -> None:
+        """It has a baseline from before the recovery point, and none that was repeated since."""
+        sums = Fingerprint(NOW - 10, major, "10:10:", {}, {})
+        write_baseline(self.context.run / "baseline.json", Baseline("b", "prod", SOURCE, "db-1", sums, {}, {}))
+        self.args |= {"recovery_point": NOW - 5, "source": Source(SOURCE, "db-1", examination.Server("s", 1)).to_args()}
+
+    def halted(self, note: str, time: int = 1) -> None:
+        """Examine until a halt when ``note`` is told for the ``time``-th time."""
+        self.halt_at = (note, time)
+        with pytest.raises(HaltedError, match="SIGINT was received"):
+            self.examine()
+
+    def examine(self) -> None:
+        names = ("examine", "1-examine", "verify", "postgres", "examine")
+        perform(self.engine, [Call(*names, self.args, effect=Effect.READS, deadline=1e6)])
+
+    def read(self) -> int:
+        return sum(database.read for database in self.databases)
+
+    def observed(self) -> Mapping[str, Any]:
+        lines = (self.directory.path / "observations.jsonl").read_bytes().splitlines()
+        decoded = [msgspec.json.decode(line) for line in lines]
+        assert len({one["what"] for one in decoded}) == len(decoded), "each is observed once, and whole"
+        return {one["what"]: one["value"] for one in decoded}
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+def test_every_table_key_and_index_is_named_before_it_is_read_and_nothing_is_waited_for(stage: Stage) -> None:
+    stage.examine()
+    assert stage.notes[2:-1] == [
+        "examining every table",
+        *(f"summing {name} of the copy" for name in TABLES),
+        "examining the foreign keys",
+        *(f"looking for orphans of {name} in public.t" for name in KEYS),
+        "examining the indexes",
+        *(f"checking the index {name}" for name in INDEXES),
+    ]
+    seen = stage.observed()
+    assert list(seen["fingerprint"]["tables"]) == list(TABLES)
+    assert [key["name"] for key in seen["foreign-keys"]] == list(KEYS)
+    assert seen["indexes"]["checked"] == len(INDEXES)
+    assert sum(stage.clock.slept) == 0.0
+    assert stage.clock.at - NOW == READ_SECONDS * 9
+    assert len(stage.engine.ledger.entries()) == 3, "no note stands in the ledger"
+
+
+@pytest.mark.parametrize(
+    ("note", "read"),
+    [
+        ("summing public.b of the copy", 1),
+        ("looking for orphans of b_fkey in public.t", 4),
+        ("checking the index b_i", 7),
+    ],
+)
+def test_a_halt_is_heard_between_two_tables_keys_or_indexes(stage: Stage, note: str, read: int) -> None:
+    stage.halted(note)
+    assert stage.read() == read
+
+
+@pytest.mark.parametrize(
+    ("major", "time"), [(MAJOR, 1), (MAJOR - 1, 2), (MAJOR - 1, 3)], ids=["repeated", "by md5", "repeated beside it"]
+)
+def test_a_halt_is_heard_while_the_source_is_summed_again(stage: Stage, major: int, time: int) -> None:
+    stage.source_is_up(major)
+    stage.halted("summing public.b of the source", time)
+    assert stage.read() == len(TABLES) * (time - 1) + 1
+
+
+def test_what_was_halted_lets_go_of_its_transaction_before_anything_is_undone(stage: Stage) -> None:
+    stage.source_is_up()
+    stage.halted("summing public.b of the source")
+    (source,) = stage.databases
+    assert (source.read, source.open) == (1, True)
+    stage.provider.apply(
+        Call("undo", "undo", "unwind", "postgres", "drop-victims", effect=Effect.CHANGES), {"run": "r"}
+    )
+    assert not source.open
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ('"$user", public', ["api", "public"]),
+        ('"$user",public', ["api", "public"]),
+        ("app,archive, public", ["app", "archive", "public"]),
+        (" App ,\tarchive", ["app", "archive"]),
+        ('"My, x", "a""b",Public', ["My, x", 'a"b', "public"]),
+        ('""', []),
+        ("", []),
+    ],
+)
+def test_a_search_path_is_read_as_postgresql_reads_it(written: str, names: list[str]) -> None:
+    """As a parameter group has it, without the blanks that PostgreSQL puts between what ALTER ROLE was given."""
+    assert examine.searched(written, "api") == names

@@ -1,0 +1,83 @@
+"""Who a process is: its pid and its start, never its pid alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dr.domain.errors import ProviderError, RefusedError
+from dr.host import children
+
+
+def test_this_process_is_alive_and_one_with_its_pid_but_another_start_is_not() -> None:
+    own = children.identity(os.getpid())
+    assert children.alive(own)
+    assert not children.alive(f"{own}1")
+    assert not children.alive(str(os.getpid()))
+    assert not children.alive("")
+
+
+def test_a_zombie_counts_as_gone() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    who = children.identity(child.pid)
+    until = time.monotonic() + 10
+    while children.alive(who):  # it is not reaped meanwhile
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    child.wait()
+    with pytest.raises(ProviderError):
+        children.identity(child.pid)
+
+
+def test_a_process_with_a_pid_that_was_used_again_is_not_stopped(tmp_path: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    pidfile = tmp_path / "x.pid"
+    pidfile.write_text(f'{{"who": "{stranger.pid}:1", "owner": "1:1"}}')
+    children.stop(pidfile, grace=0.1)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_held_pid_file_is_refused_to_a_second_holder(tmp_path: Path) -> None:
+    first = children.PidFile(tmp_path / "x.pid", "1:1")
+    with pytest.raises(RefusedError):
+        children.PidFile(tmp_path / "x.pid", "1:1")
+    first.conclude("stopped", 3)
+    held = children.held(tmp_path / "x.pid")
+    assert held is not None
+    assert (held.who, held.ended, held.code) == (children.identity(os.getpid()), "stopped", 3)
+
+
+def test_noting_the_end_takes_no_more_room_on_the_disk(tmp_path: Path) -> None:
+    pidfile = children.PidFile(tmp_path / "x.pid", "1:1")
+    before = (tmp_path / "x.pid").stat().st_size
+    pidfile.conclude("é" * 10_000)
+    assert (tmp_path / "x.pid").stat().st_size == before
+    assert children.held(tmp_path / "x.pid") is not None
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"who": "1:1"}', "[]"])
+def test_an_unreadable_pid_file_names_nobody(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "x.pid").write_text(content)
+    assert children.held(tmp_path / "x.pid") is None
+    assert children.stop(tmp_path / "x.pid") is None
+
+
+def test_last_words_are_the_last_line_that_holds_no_secret(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert children.last_words(log) == "it said nothing."
+    log.write_text("first\nreason\npassword is hush\n\n")
+    assert children.last_words(log, ["hush"]) == "reason"
+
+
+def test_a_process_that_ends_at_once_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "raise SystemExit('no such luck')"]
+    with pytest.raises(ProviderError, match="no such luck"):
+        children.spawn(argv, tmp_path / "x.pid", tmp_path / "x.log", {})
