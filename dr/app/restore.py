@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import product
 from typing import Any
 
+from dr.app.asked import unpacked
 from dr.app.earlier import covers, standing
 from dr.app.ending import finish, seal
 from dr.app.outcome import Outcome
@@ -18,17 +17,16 @@ from dr.app.session import (
     Tell,
     context_of,
     prepare,
-    request_digest,
     resume,
     same_since,
 )
 from dr.app.signals import halting
 from dr.config.load import home
 from dr.config.model import Settings, Target
-from dr.domain.errors import DefectError, DrError, HaltedError, RefusedError, UsageError
+from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
+from dr.domain.tags import gathered
 from dr.evidence.directory import find_run
-from dr.host.decode import OBJECT, line_of
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
 from dr.wiring import drivers, restorer
@@ -36,6 +34,8 @@ from dr.wiring import drivers, restorer
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
 CONFIGURE = "configure"
 """The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
+STEPS = frozenset({"restore", "examine", "serve", "measure", CONFIGURE})
+"""The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
 
 
@@ -102,41 +102,20 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
         return None
     if "dr:sealed" in found.tags:
         raise RefusedError(f"Run {run} has come to its end.", "Start a new one.")
-    candidates = _candidates(name, context.target, settings.meter.settle, found)
-    wanted = next((one for one in candidates if request_digest(name, one.verbs) == found.tags.get("dr:request")), None)
-    if wanted is None:
+    try:
+        verbs = unpacked(found.tags, name, STEPS)
+    except EvidenceError as error:
         raise RefusedError(
-            f"The tags of {found.identifier} do not tell all that run {run} was asked for.",
+            f"The tags of {found.identifier} do not tell what run {run} was asked for: {str(error).rstrip('.')}.",
             f"Type its command again: '{_command(found)}', with whatever else it said (--as, --set, --no-verify).",
-        )
-    return wanted
+        ) from None
+    return Request(name, verbs, Purpose.RESTORE)
 
 
 def _of(run: str, target: Target, found: Resource) -> bool:
     """Whether ``found`` is what a restore on call of the target's source made as ``run``."""
     whose = (found.tags.get("dr:run"), found.tags.get("dr:purpose"), found.tags.get("dr:source", "").lower())
     return whose == (run, Purpose.RESTORE.value, target.instance.lower())
-
-
-def _candidates(name: str, target: Target, settle: float, found: Resource) -> Iterator[Request]:
-    """Every request that the tags of ``found`` leave open; its digest, which is among them, tells which it was."""
-    point, at = found.tags.get("dr:point-id", ""), covers(found)
-    points: list[dict[str, Any]] = [{"snapshot": point}, {"snapshot": "latest"}, {"time": "latest"}]
-    if at is not None:
-        points.append({"time": at})
-    given = _given(found.tags.get("dr:set", ""))
-    for to, as_name, reset, verify in product(points, ("", found.identifier), (False, True), (True, False)):
-        yield request(
-            name, target, to, settle, since=None, as_name=as_name, reset_master=reset, verify=verify, settings=given
-        )
-
-
-def _given(tag: str) -> dict[str, Any]:
-    """What ``--set`` said, from its tag. One that cannot be read says nothing, and then no digest will match."""
-    try:
-        return line_of(base64.b64decode(tag), OBJECT) or {}
-    except ValueError:
-        return {}
 
 
 def _command(found: Resource) -> str:
@@ -169,7 +148,13 @@ def cautions(planned: Plan) -> tuple[str, ...]:
         for at in points
         if since is not None and isinstance(at, float) and at > since
     )
-    return (*late, *fitted(planned))
+    untold = (
+        f"What was asked for does not fit into the tags of {', '.join(call.makes)}: another machine goes on with it by"
+        " the very same command, and not by --resume."
+        for call in planned.calls
+        if call.restoration and not gathered(call.args.get("tags", {}))
+    )
+    return (*late, *untold, *fitted(planned))
 
 
 def fitted(planned: Plan) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +13,7 @@ from importlib.metadata import version
 
 from dr import __version__, wiring
 from dr.app import earlier
+from dr.app.asked import digest, packed
 from dr.app.ending import pronounce
 from dr.app.looking import look
 from dr.app.needs import needs
@@ -137,12 +136,6 @@ class Prepared:
         return (*guard(planned, target, self.facts, consent, begun), *lacking)
 
 
-def request_digest(target: str, verbs: tuple[Verb, ...]) -> str:
-    """What equal requests share."""
-    content = json.dumps([target, [[verb.name, verb.args] for verb in verbs]], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
 def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Context:
     """The context of run ``run`` on ``target``. Raises UsageError or RefusedError where there is no such target."""
     where = home()
@@ -190,7 +183,7 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
 
     Raises what the drivers' look and propose raise, and RefusedError for a run that is too old or cannot go on.
     """
-    request = replace(request, digest=request_digest(request.target, request.verbs))
+    request = replace(request, digest=digest(request.target, request.verbs))
     unfinished = _unfinished(request)
     here = None if unfinished is None else _standing(settings, unfinished, tell)
     prepared = here if here is not None and _goes_on(here) else _plan(settings, request, asked, tell)
@@ -232,7 +225,14 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         drivers = wiring.drivers(context, verbs)
         began = replace(began, at=earlier.began(run))
         request = replace(request, since=earlier.since(elsewhere))
-    identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since)
+    identity = RunIdentity(
+        context.run.name,
+        request.target,
+        request.purpose,
+        request.digest,
+        request.since,
+        packed(request.verbs) if request.purpose is Purpose.RESTORE else "",
+    )
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
     planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
@@ -282,8 +282,8 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
         with session.directory.exclusive():
             renew(session.engine, session.plan.calls)
         return session
-    digest = session.directory.create(_record(session, prepared.began))
-    session.engine.ledger.append("accepted", data={"run.json": digest})
+    recorded = session.directory.create(_record(session, prepared.began))
+    session.engine.ledger.append("accepted", data={"run.json": recorded})
     if prepared.closes is not None:
         _close(prepared.closes, session)
     look_before(session)

@@ -140,13 +140,18 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """Who a run is: what its tags say, and what names it may give to what it makes. ``since``: as in its request."""
+    """Who a run is: what its tags say, and what names it may give to what it makes. ``since``: as in its request.
+
+    ``request``: what was asked for, as text that tags take (``dr.app.asked``); "" of a drill, which no other machine
+    goes on with.
+    """
 
     id: str
     target: str
     purpose: Purpose
     digest: str
     since: float | None = None
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)

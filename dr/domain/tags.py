@@ -1,10 +1,16 @@
-"""Whose a restoration is, by the tags that it bears."""
+"""Whose a restoration is, and what was asked for, by the tags that it bears."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from dr.domain.model import Purpose, RunIdentity
+
+VALUE = 256
+"""Characters of one tag's value."""
+PARTS = 8
+"""The most tags that a request takes: AWS gives 50 to a resource, and the source's are to fit beside them."""
+_PART = "dr:request-{}"
 
 
 def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:
@@ -19,3 +25,15 @@ def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:
 def of_run(tags: Mapping[str, str], run: RunIdentity) -> bool:
     """Whether a restoration is one of ``run``, which continues an earlier one only on call."""
     return ours(tags, run.id, run.digest if run.purpose is Purpose.RESTORE else "")
+
+
+def spread(request: str) -> dict[str, str]:
+    """The tags that hold ``request``, a run's as text; none where it is longer than they are, since half a request is
+    another one."""
+    parts = [request[start : start + VALUE] for start in range(0, len(request), VALUE)]
+    return {_PART.format(number): part for number, part in enumerate(parts, 1)} if len(parts) <= PARTS else {}
+
+
+def gathered(tags: Mapping[str, str]) -> str:
+    """What ``spread`` made tags of, as far as it is there; "" where nothing is."""
+    return "".join(tags.get(_PART.format(number), "") for number in range(1, PARTS + 1))

@@ -124,11 +124,13 @@ def test_the_latest_goes_on_with_no_old_run_unless_that_is_named(lab: Lab, tmp_p
 
 def test_what_the_tags_do_not_tell_is_asked_for_as_a_command(lab: Lab, tmp_path: Path) -> None:
     run, here = killed_elsewhere(lab, tmp_path, "--latest-snapshot")
-    config = Path(here["DR_CONFIG"])
-    config.write_text(f"meter: {{settle: 11.0}}\n{config.read_text()}")  # what is asked for here is not the same
-    refused = lab.dr("restore", "--resume", run, "--yes", code=3, **here)
-    assert "'dr restore --target pinned --snapshot" in refused.stderr
     (begun,) = restorations(lab)
+    lab.rds.add_tags_to_resource(
+        ResourceName=lab.instances()[begun]["DBInstanceArn"], Tags=[{"Key": "dr:request-1", "Value": "altered"}]
+    )
+    refused = lab.dr("restore", "--resume", run, "--yes", code=3, **here)
+    assert "their request was altered" in refused.stderr
+    assert "'dr restore --target pinned --snapshot" in refused.stderr
     eventually(lambda: lab.instances()[begun]["DBInstanceStatus"] == "available")  # for the fixture to remove it
 
 

@@ -91,6 +91,10 @@ class Machines:
     def tags(self, identifier: str) -> dict[str, str]:
         return {tag["Key"]: tag["Value"] for tag in self.fake.rows[identifier]["TagList"]}
 
+    def retag(self, identifier: str, tags: Mapping[str, str]) -> None:
+        """Somebody else alters the tags of an instance."""
+        self.fake.rows[identifier]["TagList"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+
     def changes(self) -> list[str]:
         """What has changed anything at RDS so far."""
         return [name for name, _ in self.fake.calls if not name.startswith(("Describe", "Download"))]

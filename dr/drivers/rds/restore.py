@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +10,7 @@ from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.names import same
-from dr.domain.tags import of_run
+from dr.domain.tags import VALUE, of_run, spread
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds import settings
 from dr.drivers.rds.fit import Fitted, fit_storage, fit_tags
@@ -34,7 +32,6 @@ _NAME_LIMIT = 63
 _NEVER = "9999"
 """Later than every expiry, as text."""
 _SUFFIX_LIMIT = 20
-_TAG_LIMIT = 256
 _EXPIRY_SECONDS = 86_400
 _AWAIT_DEADLINE = 1_800.0
 """RDS uploads logs every five minutes; six times that. A drill gives up once its objective is missed, if that is
@@ -77,7 +74,7 @@ def propose(
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
         _check_apart(target.instance, wanted, known)
-    own = _own_tags(name, target.instance, facts, run) | _said(verb.args.get("set"), run)
+    own = _own_tags(name, target.instance, facts, run)
     kept, left = _kept_tags(known, choice.point, own, run)
     wanted, fitted = fit_storage(wanted, asked, {**(known or {}), **choice.point.attributes})
     tags, fitted = {**kept, **own}, {**fitted, **left}
@@ -277,7 +274,10 @@ def _kept_tags(
 
 
 def _own_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
-    return drills_tags(name, source, facts, run) if run.purpose is Purpose.DRILL else _clean(_own(name, source, run))
+    if run.purpose is Purpose.DRILL:
+        return drills_tags(name, source, facts, run)
+    since = {} if run.since is None else {"dr:since": str(run.since)}
+    return {**_clean(_own(name, source, run)), **since, **spread(run.request)}
 
 
 def drills_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
@@ -300,17 +300,9 @@ def _own(name: str, source: str, run: RunIdentity) -> dict[str, str]:
     }
 
 
-def _said(given: Mapping[str, Any] | None, run: RunIdentity) -> dict[str, str]:
-    """What ``--since`` and ``--set`` said, as letters that a tag takes, for another machine that goes on. What is too
-    long is left out."""
-    since = {} if run.since is None else {"dr:since": str(run.since)}
-    text = base64.b64encode(json.dumps(given).encode()).decode() if given else ""
-    return {**since, "dr:set": text} if 0 < len(text) <= _TAG_LIMIT else since
-
-
 def _clean(tags: Mapping[str, str]) -> dict[str, str]:
     """RDS takes letters, digits, spaces and ``_.:/=+-@`` in a tag's value."""
-    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:_TAG_LIMIT] for key, value in tags.items()}
+    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:VALUE] for key, value in tags.items()}
 
 
 def _master_secret(target: Target, known: Mapping[str, Any] | None) -> str:

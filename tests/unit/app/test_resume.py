@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dr.app.asked import digest, packed, unpacked
 from dr.app.cleanup import clean, unreadable
 from dr.app.earlier import check_age
-from dr.app.restore import asked, earlier_runs, resumed
+from dr.app.restore import STEPS, asked, cautions, earlier_runs, resumed
 from dr.app.session import accept, prepare
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Demand, Plan, Purpose, Request, RunIdentity
+from dr.domain.model import Demand, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.tags import spread
+from dr.drivers.rds import settings
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory, find_run
 from tests.unit.drivers.rds.support import NOW, SOURCE, facts
@@ -62,11 +71,105 @@ def test_the_same_command_keeps_the_time_of_the_disaster_and_another_is_refused(
             act()
 
 
-def test_a_request_that_the_tags_do_not_tell_is_to_be_typed_again(machines: Machines) -> None:
-    run = machines.begin(wanted(settings={"DBSubnetGroupName": "x" * 255})).session.directory.id
+LONG = {"DomainOu": "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(64))}
+
+
+def test_what_does_not_fit_into_tags_is_told_before_and_is_to_be_typed_again(machines: Machines) -> None:
+    begun = machines.begin(wanted(settings=LONG))
+    (told,) = cautions(begun.session.plan)
+    (restored,) = begun.session.plan.calls[0].makes
+    assert told.startswith(f"What was asked for does not fit into the tags of {restored}: another machine")
+    assert not any(key.startswith("dr:request-") for key in machines.tags(restored))
     machines.another()
-    with pytest.raises(RefusedError, match="'dr restore --target prod --snapshot night'"):
-        resumed(SETTINGS, "prod", run, None, tell)
+    with pytest.raises(RefusedError, match=r"hold no request.*'dr restore --target prod --snapshot night'"):
+        resumed(SETTINGS, "prod", begun.session.directory.id, None, tell)
+    assert again(wanted(settings=LONG)).session.directory.id == begun.session.directory.id
+
+
+def test_what_fits_is_no_matter_to_tell(machines: Machines) -> None:
+    assert cautions(machines.begin(wanted(settings={"DBSubnetGroupName": "x" * 255})).session.plan) == ()
+
+
+def test_the_same_command_goes_on_with_what_the_former_version_tagged(machines: Machines) -> None:
+    asked_for = wanted(settings={"MultiAZ": False})
+    begun = machines.begin(asked_for).session
+    (restored,) = begun.plan.calls[0].makes
+    former = {**machines.tags(restored), "dr:set": base64.b64encode(b'{"MultiAZ": false}').decode()}
+    machines.retag(restored, {key: value for key, value in former.items() if not key.startswith("dr:request-")})
+    machines.another()
+    assert again(asked_for).session.directory.id == begun.directory.id
+    with pytest.raises(RefusedError, match=r"hold no request.*Type its command again: 'dr restore --target prod"):
+        resumed(SETTINGS, "prod", begun.directory.id, None, tell)
+
+
+def deflated(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
+FAILOVER = (Verb("failover"),)
+
+
+@pytest.mark.parametrize(
+    ("tags", "because"),
+    [
+        ({"dr:request-1": ""}, "they hold no request"),
+        ({"dr:request-1": "what is this"}, "their request was altered"),
+        ({"dr:request-1": "AAAA"}, "their request was altered"),
+        ({"dr:request-1": deflated(b"[]")[:-8]}, "their request is cut"),
+        ({"dr:request-1": deflated(b" " * (1 << 20))}, "their request is cut, or longer than any"),
+        ({"dr:request-1": deflated(b"[" * 1000)}, "their request"),
+        ({"dr:request-1": deflated(b"\xff")}, "their request, line 1, is not UTF-8"),
+        ({"dr:request-1": deflated(b"[]")}, "their request is none of a restore"),
+        ({"dr:request-1": deflated(b'{"to": 1}')}, "their request, line 1, is not what it should be"),
+        ({"dr:request-1": deflated(b'[["restore", 1]]')}, "their request, line 1, is not what it should be"),
+        ({"dr:request-1": packed(wanted(LATEST).verbs)}, "differ, or it is none of target 'prod'"),
+        ({"dr:request": "0123456789abcdef"}, "differ, or it is none of target 'prod'"),
+        (
+            {"dr:request-1": packed(FAILOVER), "dr:request": digest("prod", FAILOVER)},
+            "their request is none of a restore .failover.",
+        ),
+    ],
+)
+def test_altered_tags_are_refused_with_what_is_wrong_with_them(
+    machines: Machines, tags: dict[str, str], because: str
+) -> None:
+    begun = machines.begin(wanted()).session
+    (restored,) = begun.plan.calls[0].makes
+    machines.retag(restored, {**machines.tags(restored), **tags})
+    machines.another()
+    before = machines.changes()
+    with pytest.raises(RefusedError, match=f"{because}.*Type its command again: 'dr restore --target prod"):
+        resumed(SETTINGS, "prod", begun.directory.id, None, tell)
+    assert machines.changes() == before
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(STEPS)),
+            st.dictionaries(st.text(max_size=40), st.none() | st.booleans() | st.text(max_size=400), max_size=6),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_request_comes_back_from_its_tags_or_has_none(asked_for: list[tuple[str, dict[str, Any]]]) -> None:
+    verbs = tuple(Verb(name, args) for name, args in asked_for)
+    tags = spread(packed(verbs))
+    assert all(len(value) <= 256 and re.fullmatch(r"[A-Za-z0-9+/=]+", value) for value in tags.values())
+    assert len(tags) <= 8
+    if tags:
+        assert unpacked({**tags, "dr:request": digest("prod", verbs)}, "prod", STEPS) == verbs
+    else:
+        assert len(packed(verbs)) > 8 * 256
+
+
+def test_no_setting_that_a_request_may_hold_is_a_secret() -> None:
+    every = {*settings.RESTORE, *settings.ASKED, *settings.MODIFY}
+    assert not {name for name in every if re.search("(?i)password$|token|privatekey", name)} - {
+        "ManageMasterUserPassword"  # whether RDS keeps one of its own
+    }
+    assert {name for name in every if "Secret" in name} == {"DomainAuthSecretArn", "MasterUserSecretKmsKeyId"}
 
 
 def test_a_run_that_has_ended_and_one_that_never_was_are_told_apart(machines: Machines) -> None:

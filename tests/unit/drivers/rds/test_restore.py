@@ -1,7 +1,5 @@
 """Which calls a restoration comes down to."""
 
-import base64
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +64,7 @@ def test_an_on_call_restore_passes_everything_that_rds_does_not_inherit() -> Non
 
 @pytest.mark.parametrize(("since", "warned"), [(None, False), (-60.0, True), (60.0, False)])
 def test_a_recovery_point_after_the_disaster_is_warned_of_before_anything_is_made(since: Any, warned: bool) -> None:
-    calls = planned(who=run(Purpose.RESTORE))
+    calls = planned(who=replace(run(Purpose.RESTORE), request="it fits"))
     point = calls[0].args["recovery_point"]
     asked = Request("prod", (), Purpose.RESTORE, since=None if since is None else point + since)
     told = cautions(Plan(asked, run(Purpose.RESTORE), calls, ()))
@@ -232,13 +230,17 @@ def test_the_command_line_overrides_the_source_the_fallback_and_says_why() -> No
     assert configure.args["because"] == "asked for on the command line"
 
 
-def test_what_the_command_line_said_stands_in_a_tag_if_it_fits() -> None:
-    tags = planned(who=run(Purpose.RESTORE), verb=overridden(DBInstanceClass="db.r6g.xlarge"))[0].args["tags"]
-    assert json.loads(base64.b64decode(tags["dr:set"])) == {"DBInstanceClass": "db.r6g.xlarge"}
-    long = planned(who=run(Purpose.RESTORE), verb=overridden(DBSubnetGroupName="x" * 255))[0].args["tags"]
-    assert "dr:set" not in long
-    assert "dr:set" not in planned(who=run(Purpose.RESTORE))[0].args["tags"]
-    assert planned(who=replace(run(Purpose.RESTORE), since=NOW))[0].args["tags"]["dr:since"] == str(NOW)
+def test_on_call_the_request_stands_in_tags_as_far_as_it_fits_whole() -> None:
+    def tagged(**said: Any) -> dict[str, str]:
+        kept: dict[str, str] = planned(who=replace(run(Purpose.RESTORE), **said))[0].args["tags"]
+        return {key: value for key, value in kept.items() if key.startswith(("dr:request-", "dr:since"))}
+
+    assert tagged(request="x" * 257) == {"dr:request-1": "x" * 256, "dr:request-2": "x"}
+    assert len(tagged(request="x" * 2048)) == 8
+    assert tagged(request="x" * 2049) == {}
+    assert tagged(since=NOW) == {"dr:since": str(NOW)}
+    drill = planned(who=replace(run(Purpose.DRILL), request="x"))[0].args["tags"]
+    assert "dr:request-1" not in drill
 
 
 def test_the_command_line_answers_what_nobody_knows() -> None:
@@ -327,7 +329,7 @@ def test_storage_is_fitted_to_the_recovery_point_and_not_to_a_source_that_has_gr
 
 def test_what_gp3_has_of_its_own_in_source_and_copy_is_no_news() -> None:
     baseline = description(StorageType="gp3", AllocatedStorage=100, Iops=3_000, StorageThroughput=125)
-    calls = planned(facts(NIGHT, instances=(baseline,)), run(Purpose.RESTORE))
+    calls = planned(facts(NIGHT, instances=(baseline,)), replace(run(Purpose.RESTORE), request="it fits"))
     assert not {"Iops", "StorageThroughput"} & set(calls[0].args["parameters"])
     assert cautions(Plan(Request("prod", (), Purpose.RESTORE), run(Purpose.RESTORE), calls, ())) == ()
 
@@ -368,26 +370,27 @@ def test_another_kind_of_storage_takes_nothing_of_the_sources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "to", "since", "given", "left"),
+    ("count", "to", "since", "said", "left"),
     [
-        (38, {"snapshot": "latest"}, None, {}, 0),
-        (42, {"time": "latest"}, None, {}, 0),
-        (43, {"time": "latest"}, None, {}, 1),
-        (42, {"time": "latest"}, 7.0, {}, 1),
-        (41, {"snapshot": "latest"}, 7.0, {"MultiAZ": False}, 1),
-        (47, {"snapshot": "latest"}, None, {}, 5),
-        (50, {"snapshot": "latest"}, 7.0, {"MultiAZ": False}, 10),
+        (38, {"snapshot": "latest"}, None, "", 0),
+        (42, {"time": "latest"}, None, "", 0),
+        (43, {"time": "latest"}, None, "", 1),
+        (42, {"time": "latest"}, 7.0, "", 1),
+        (41, {"snapshot": "latest"}, 7.0, "x", 1),
+        (47, {"snapshot": "latest"}, None, "", 5),
+        (50, {"snapshot": "latest"}, 7.0, "x", 10),
+        (50, {"snapshot": "latest"}, None, "x" * 2048, 16),
     ],
 )
 @pytest.mark.parametrize("gone", [False, True])
 def test_the_harnesss_tags_go_first_and_what_did_not_fit_is_named(
-    count: int, to: dict[str, Any], since: float | None, given: dict[str, Any], left: int, gone: bool
+    count: int, to: dict[str, Any], since: float | None, said: str, left: int, gone: bool
 ) -> None:
     tags = [{"Key": f"cost:{n:02}", "Value": "v"} for n in range(count)]
     row = description(TagList=[*tags, {"Key": "aws:x", "Value": "y"}])
     seen = facts(NIGHT, REACH, instances=() if gone else (row,), profile=row)
-    verb = Verb("restore", {"to": {"snapshot": "night"} if gone else to, **({"set": given} if given else {})})
-    restore, configure = planned(seen, replace(run(Purpose.RESTORE), since=since), verb)
+    verb = Verb("restore", {"to": {"snapshot": "night"} if gone else to})
+    restore, configure = planned(seen, replace(run(Purpose.RESTORE), since=since, request=said), verb)
     passed = set(restore.args["tags"])
     assert {"dr:run", "dr:purpose", "dr:target", "dr:source", "dr:request"} <= passed
     assert len(passed | {"dr:point", "dr:point-id", "dr:sealed"}) <= 50
