@@ -37,24 +37,14 @@ def predictions_in_slo(configuration: Configuration | None = None) -> bool:
         return steady.in_slo(session)
 
 
-def measure(
-    path: str,
-    markers: bool | None = None,
-    seconds: float | None = None,
-    configuration: Configuration | None = None,
-) -> None:
-    """Probe ``path`` until the run unwinds; with ``seconds``, wait for that many seconds of samples."""
-    _do("measure", configuration, path=path, markers=markers, seconds=seconds)
+def measure(path: str, markers: bool | None = None, configuration: Configuration | None = None) -> None:
+    """Probe ``path`` until the run unwinds; with ``markers`` also write to it."""
+    _do("measure", configuration, path=path, markers=markers)
 
 
-def settle(
-    path: str,
-    seconds: float | None = None,
-    patience: float | None = None,
-    configuration: Configuration | None = None,
-) -> None:
-    """Wait until ``path``, which is measured, was good for ``seconds``, or ``patience`` more were over."""
-    _do("settle", configuration, path=path, seconds=seconds, patience=patience)
+def settle(paths: Sequence[str], configuration: Configuration | None = None) -> None:
+    """Wait until all ``paths``, which are measured, are good together, or it was waited long enough for them."""
+    _do("settle", configuration, paths=list(paths))
 
 
 def baseline(configuration: Configuration | None = None) -> None:

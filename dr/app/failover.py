@@ -27,7 +27,7 @@ UNMOVED = "The target names neither a pooler nor a secret: lead clients to the p
 UNMEASURED = "The service is not measured (that takes the target's service and the grant markers): nothing is proven."
 
 
-def request(name: str, target: Target, promote: str, settle: float, since: float | None) -> Request:
+def request(name: str, target: Target, promote: str, since: float | None) -> Request:
     """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over.
 
     The service is measured where it is there after that, and the target lets predictions be written.
@@ -38,7 +38,7 @@ def request(name: str, target: Target, promote: str, settle: float, since: float
         verbs = [Verb("promote", chosen)]
         verbs += [Verb("move")] if moves(target) else []
     if (moves(target) or not promote) and target.service is not None and Grant.MARKERS in target.grants:
-        verbs.append(Verb("measure", {"path": "source", "seconds": settle}))
+        verbs += [Verb("measure", {"path": "source"}), Verb("settle", {"paths": ["source"]})]
     if promote:
         verbs.append(Verb("rebuild"))
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)

@@ -34,7 +34,7 @@ from dr.wiring import drivers, restorer
 DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
 CONFIGURE = "configure"
 """The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
-STEPS = frozenset({"restore", "examine", "serve", "measure", CONFIGURE})
+STEPS = frozenset({"restore", "examine", "serve", "measure", "settle", CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
 
@@ -43,7 +43,6 @@ def request(
     name: str,
     target: Target,
     to: Mapping[str, Any],
-    settle: float,
     *,
     since: float | None,
     as_name: str,
@@ -66,7 +65,7 @@ def request(
     if verify:
         verbs.append(Verb("examine"))
     if verify and target.service is not None:
-        verbs += [Verb("serve"), Verb("measure", {"path": "restored", "seconds": settle})]
+        verbs += [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
     verbs.append(Verb(CONFIGURE, restore))
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
 

@@ -41,7 +41,7 @@ def failover(
     limits = settings.objectives
     progress = common.Progress(limits.outage_promotion if promote else limits.outage_failover)
     at = common.moment(since, "--since") if since else None
-    wanted = order.request(target, find_target(settings, target), promote or "", settings.meter.settle, at)
+    wanted = order.request(target, find_target(settings, target), promote or "", at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
     past = () if prepared.closes is None else (prepared.closes.over,)
     instance = prepared.session.context.target.instance

@@ -79,7 +79,6 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         target,
         find_target(settings, target),
         _recovery_point(options),
-        settings.meter.settle,
         since=since,
         as_name=options["as_name"],
         reset_master=options["reset_master_secret"],

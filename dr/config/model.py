@@ -228,7 +228,7 @@ class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     window: Seconds = 1.0
     """Seconds of one window; three in a row within the SLO end an outage."""
     settle: Seconds = 12.0
-    """Seconds a restored path is measured."""
+    """Seconds that a path is measured at its end, and has to be good for where it was out."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -113,6 +113,15 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """The numbers of a path's probes or writes from which on it settled, and up to which it had. ``at``: wall time."""
+
+    first: int
+    last: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything a verdict rests on. ``problems`` names what is missing, torn or altered.
 
@@ -135,6 +144,17 @@ class Evidence:
     def planned(self, call: str) -> Mapping[str, Any] | None:
         """The arguments that ``call`` was planned with, or None: it was not planned."""
         return next((planned.args for planned in self.record.plan.calls if planned.id == call), None)
+
+    def settled(self, path: str) -> Settled | None:
+        """What was on disk of ``path`` when it had settled last, or None: it never did."""
+        for entry in reversed(self.entries):
+            if entry.kind != "effect":
+                continue
+            formerly = entry.data if entry.call == f"settle-{path}" else None  # a call for each path
+            found = (entry.data.get("settled") or {}).get(path) or formerly
+            if found is not None:
+                return Settled(int(found["first"]), int(found["last"]), entry.stamp.at)
+        return None
 
     def available_at(self) -> Any:
         """When the provider called the copy available, or the promotion of its replica done; None: not known."""

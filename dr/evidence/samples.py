@@ -10,11 +10,11 @@ newest line of a number and attempt holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dr.domain.model import Stamp
 from dr.evidence.model import Marker, Markers, Sample, Samples
@@ -31,6 +31,7 @@ LONGEST = 65_536
 """Bytes of a line: a meter's are some hundred. One that is longer is read in pieces, none of which is a line."""
 
 Line = TypeVar("Line", Sample, Marker)
+Read = TypeVar("Read")
 
 
 def samples_file(run: Path, path: str) -> Path:
@@ -82,37 +83,82 @@ def footer(why: str, last: int, **own: object) -> bytes:
 
 def load_samples(path: Path) -> Samples | None:
     """A path's probes, by number, or None where there is no file or no whole header in it."""
-    read = _read(path, _sample)
-    if read is None:
+    file = growing_samples(path)
+    samples, first = _newest_of(file.more()), file.header
+    if first is None:
         return None
-    first, start, samples = read
-    return Samples(str(first["path"]), float(first["rate"]), float(first["timeout"]), start, samples, _processor(path))
+    named = str(first["path"]), float(first["rate"]), float(first["timeout"])
+    return Samples(*named, file.start, samples, _processor(path))
 
 
 def load_markers(path: Path) -> Markers | None:
     """Every write of a path, by number and attempt, or None where there is no file or no whole header in it."""
-    read = _read(path, _marker)
-    if read is None:
+    file = growing_markers(path)
+    markers, first = _newest_of(file.more()), file.header
+    if first is None:
         return None
-    first, start, markers = read
     offset, uncertainty = float(first.get("offset", 0.0)), float(first.get("uncertainty", 0.0))
     return Markers(
-        *(str(first["path"]), float(first["rate"]), float(first["timeout"]), start),
+        *(str(first["path"]), float(first["rate"]), float(first["timeout"]), file.start),
         *(offset, uncertainty, markers, _processor(path)),
     )
 
 
-def _read(
-    path: Path, make: Callable[[dict[str, Any], int], Line]
-) -> tuple[dict[str, Any], Stamp, tuple[Line, ...]] | None:
-    """The first header, its stamp, and the newest line of every number and attempt on that stamp's clock."""
-    lines = _lines(path)
-    first = next(lines, None)
-    if first is None:
-        return None
-    start = _stamp(first["stamp"])
-    newest = {_key(line): line for line in _moved(lines, start, make)}
-    return first, start, tuple(newest[key] for key in sorted(newest))
+class Growing(Generic[Read]):
+    """A meter's file that may still be written: every reading goes on where the one before it ended.
+
+    ``header``: the first one, None before it was read. ``start``: its stamp, on whose clock all times are.
+    """
+
+    def __init__(self, path: Path, make: Callable[[dict[str, Any], int], Read]) -> None:
+        """``make``: what becomes of a line, given the nanoseconds by which its times are moved."""
+        self._path, self._make = path, make
+        self._at = self._shift = 0
+        self.header: dict[str, Any] | None = None
+        self.start = Stamp(0.0, 0, "")
+
+    def more(self) -> list[Read]:
+        """What was added: whole lines, beyond the first header. Read one at a time: files may be large."""
+        added = []
+        with suppress(OSError), opened(self._path) as file:  # what cannot be read was not measured
+            file.seek(self._at)
+            for line in iter(partial(file.readline, LONGEST), b""):
+                if not line.endswith(b"\n") and len(line) < LONGEST:
+                    break  # torn, or not whole yet
+                self._at += len(line)
+                found = _parsed(line)
+                if found is None:
+                    continue
+                if _heads(found):
+                    self._begin(found)
+                elif "due" in found and self.header is not None:
+                    with suppress(KeyError, TypeError, ValueError):
+                        added.append(self._make(found, self._shift))
+                    # A line that is no probe counts as not measured, which never helps a verdict.
+        return added
+
+    def _begin(self, header: dict[str, Any]) -> None:
+        own = _stamp(header["stamp"])
+        if self.header is None:
+            self.header, self.start = header, own
+        aside = self.start.mono_ns + round((own.at - self.start.at) * 1e9) - own.mono_ns
+        self._shift = 0 if own.boot == self.start.boot else aside
+
+
+def growing_samples(path: Path) -> Growing[Sample]:
+    """The probes in the file at ``path``."""
+    return Growing(path, _sample)
+
+
+def growing_markers(path: Path) -> Growing[Marker]:
+    """The writes in the file at ``path``; one that was begun and is over is there twice."""
+    return Growing(path, _marker)
+
+
+def _newest_of(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """The newest line of every number and attempt, in their order."""
+    newest = {_key(line): line for line in lines}
+    return tuple(newest[key] for key in sorted(newest))
 
 
 def _key(line: Sample | Marker) -> tuple[int, int]:
@@ -143,8 +189,7 @@ def _newest(path: Path, has: str) -> dict[str, Any] | None:
 
 def next_number(path: Path) -> int:
     """The number that a further segment begins with: one past the greatest so far."""
-    numbers = [line["n"] for line in _lines(path) if "n" in line] if path.exists() else []
-    return max(numbers, default=-1) + 1
+    return max(Growing(path, lambda line, _: int(line["n"])).more(), default=-1) + 1
 
 
 def ends_whole(path: Path) -> bool:
@@ -161,17 +206,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return line_of(line, OBJECT) if line.endswith(b"\n") else None
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole lines, beginning with the first header. Lines are read one at a time: files may be large."""
-    headed = False
-    with suppress(OSError), opened(path) as file:  # what cannot be read was not measured
-        for line in iter(partial(file.readline, LONGEST), b""):
-            found = _parsed(line)
-            headed = headed or (found is not None and _heads(found))
-            if found is not None and headed:
-                yield found
-
-
 def _heads(line: dict[str, Any]) -> bool:
     """Whether a line is a header whose numbers are numbers; any other is none, and what follows it is not measured."""
     try:
@@ -185,24 +219,6 @@ def _heads(line: dict[str, Any]) -> bool:
 
 def _stamp(found: dict[str, Any]) -> Stamp:
     return Stamp(float(found["at"]), int(found["mono_ns"]), str(found["boot"]))
-
-
-def _moved(
-    lines: Iterator[dict[str, Any]], start: Stamp, make: Callable[[dict[str, Any], int], Line]
-) -> Iterator[Line]:
-    """Every line as ``make`` has it, with its times on the clock of ``start``."""
-    shift = 0
-    for line in lines:
-        if _heads(line):
-            own = _stamp(line["stamp"])
-            aside = start.mono_ns + round((own.at - start.at) * 1e9) - own.mono_ns
-            shift = 0 if own.boot == start.boot else aside
-        elif "due" in line:
-            try:
-                made = make(line, shift)
-            except (KeyError, TypeError, ValueError):
-                continue  # a line that is no probe counts as not measured, which never helps a verdict
-            yield made
 
 
 def _at(value: Any, shift: int) -> int:

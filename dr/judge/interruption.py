@@ -163,11 +163,8 @@ def measured_on(evidence: Evidence, path: str) -> Measured | None:
 
 def settled(evidence: Evidence, path: str) -> int | None:
     """The last number that was on disk when the path had settled, if that was after the disaster."""
-    disaster = evidence.disaster()
-    for entry in reversed(evidence.entries):
-        if (entry.kind, entry.call) == ("effect", f"settle-{path}"):
-            return int(entry.data["last"]) if disaster is None or entry.stamp.at >= disaster else None
-    return None
+    disaster, found = evidence.disaster(), evidence.settled(path)
+    return None if found is None or (disaster is not None and found.at < disaster) else found.last
 
 
 def _noted(of: Samples | Markers) -> Iterator[Probe]:

@@ -120,10 +120,10 @@ def settled(evidence: Evidence, path: str) -> Judged | str:
     The ledger says which numbers were on disk when the path had settled: all of them must still be there, so that
     evidence that was cut proves nothing.
     """
-    measured, effect = evidence.samples.get(path), evidence.effect(f"settle-{path}")
-    if measured is None or effect is None:
+    measured, ended = evidence.samples.get(path), evidence.settled(path)
+    if measured is None or ended is None:
         return f"Path {path} was not measured to the end."
-    first, last = int(effect["first"]), int(effect["last"])
+    first, last = ended.first, ended.last
     kept = tuple(s for s in measured.samples if first <= s.n <= last)
     absent = last - first + 1 - len(kept)
     if absent > 0.001 * (last - first + 1):

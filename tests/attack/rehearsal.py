@@ -371,20 +371,21 @@ class Play:
             case "start":
                 return Progress(True, {"url": "http://127.0.0.1:9", "pid": 1, "started_at": now, "ready_at": now})
             case "settle":
-                return self._settle(str(result["path"]), float(call.args["seconds"]))
+                seconds = float(call.args["seconds"])
+                return Progress(True, {"settled": {path: self._settle(path, seconds) for path in call.args["paths"]}})
             case "probe" | "mark" | "read":
                 return Progress(True, {"path": result["path"], "pid": 1})
             case _:
                 return Progress(True, {})
 
-    def _settle(self, path: str, seconds: float) -> Progress:
+    def _settle(self, path: str, seconds: float) -> dict[str, int]:
         """Everything that a meter would have written since it was started, of which the last ``seconds`` are judged."""
         begun = self.things.get(f"measure-{path}", self.things.get(f"mark-{path}", self.clock.at))
         rate = METER.rate if f"measure-{path}" in self.things else METER.markers
         count = int((self.clock.at - begun) * rate)
         if rate == METER.rate:
             samples_file(self.run, path).write_bytes(b"".join(self._samples(path, begun, count)))
-        return Progress(True, {"path": path, "first": count - int(seconds * rate), "last": count - 1, "begun": begun})
+        return {"first": count - int(seconds * rate), "last": count - 1}
 
     def _samples(self, path: str, begun: float, count: int) -> list[bytes]:
         start = replace(

@@ -77,9 +77,8 @@ class Way:
         return MeasuringProvider(self.made)
 
     def start(self) -> None:
-        for id, call in self.calls.items():
-            if not id.startswith("settle"):
-                drive(self.provider, call)
+        for call in self.calls.values():
+            drive(self.provider, call)
 
     def stop(self) -> None:
         for job in ("mark", "measure"):

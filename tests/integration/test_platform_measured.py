@@ -25,6 +25,7 @@ from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import API, HARNESS, secret_file
 from dr.lab.servers.access import Access
 from tests.integration.meters import drive
+from tests.integration.meters import record as run_record
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 
 FACTS = Facts(0.0, "", "")
@@ -68,17 +69,24 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target,
 def serve_and_measure(run: Path, target: Target, port: int, seconds: float) -> tuple[Evidence, tuple[Observation, ...]]:
     """Serve, ask, measure and settle as the engine does; the evidence that this leaves."""
     context = Context(
-        "lab", target, Settings(meter=Meter(rate=50.0)), run, run, SystemClock(), children.identity(os.getpid())
+        "lab",
+        target,
+        Settings(meter=Meter(rate=50.0, settle=seconds)),
+        run,
+        run,
+        SystemClock(),
+        children.identity(os.getpid()),
     )
     serving, measuring = ServingProvider(context), MeasuringProvider(context)
     planned: dict[str, Call] = {c.id: c for c in serving.propose(Verb("serve"), FACTS, RUN)}
-    verb = Verb("measure", {"path": "restored", "seconds": seconds})
-    planned |= {c.id: c for c in measuring.propose(verb, FACTS, RUN)}
+    for verb in (Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})):
+        planned |= {c.id: c for c in measuring.propose(verb, FACTS, RUN)}
+    run_record(run)
     try:
         served = drive(serving, planned["serve"], host="localhost", port=port).result
         golden = drive(serving, planned["golden"], url=served["url"])
         drive(measuring, planned["measure-restored"], url=served["url"])
-        settled = drive(measuring, planned["settle-restored"], seconds + 20, url=served["url"])
+        settled = drive(measuring, planned["settle-restored"], seconds + 20, paths={"restored": served["url"]})
     finally:
         for name in ("measure-restored", "serve"):
             undo = planned[name].undo

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.host import children
 from dr.judge.windows import Slo, latency, windows
-from tests.integration.meters import Server, context, drive, serving, somebody, wait_for
+from tests.integration.meters import Server, context, drive, record, serving, somebody, wait_for
 
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
@@ -46,6 +47,12 @@ def calls(provider: MeasuringProvider, **args: object) -> dict[str, Call]:
 
 def measure(provider: MeasuringProvider) -> int:
     return int(drive(provider, calls(provider)["measure-source"]).result["pid"])
+
+
+def settle(provider: MeasuringProvider, run: Path, seconds: float) -> Call:
+    record(run)
+    (call,) = provider.propose(Verb("settle", {"paths": ["source"]}), FACTS, RUN)
+    return replace(call, args={**call.args, "seconds": seconds})
 
 
 def stop(provider: MeasuringProvider) -> None:
@@ -253,8 +260,8 @@ def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Serve
 
 def test_settling_waits_for_its_seconds_and_names_its_samples(tmp_path: Path, provider: MeasuringProvider) -> None:
     measure(provider)
-    settled = drive(provider, calls(provider, seconds=0.5)["settle-source"])
-    first, last = settled.result["first"], settled.result["last"]
+    settled = drive(provider, settle(provider, tmp_path, 0.5)).result["settled"]["source"]
+    first, last = settled["first"], settled["last"]
     assert last - first + 1 >= 50
     stop(provider)
     assert {s.n for s in seen(tmp_path)} >= set(range(first, last + 1))
@@ -262,13 +269,13 @@ def test_settling_waits_for_its_seconds_and_names_its_samples(tmp_path: Path, pr
 
 def test_settling_goes_on_where_the_prober_itself_was_late(tmp_path: Path, provider: MeasuringProvider) -> None:
     pid = measure(provider)
-    settle = calls(provider, seconds=3.0)["settle-source"]
-    result = provider.apply(settle, settle.args)
+    call = settle(provider, tmp_path, 3.0)
+    result = provider.apply(call, call.args)
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.8)
     os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: (progress := provider.poll(settle, result)).done and progress)
-    settled = provider.poll(settle, result).result
+    progress = wait_for(lambda: (progress := provider.poll(call, result)).done and progress)
+    settled = progress.result["settled"]["source"]
     stop(provider)
     measured = load_samples(samples_file(tmp_path, "source"))
     assert measured is not None
@@ -277,14 +284,14 @@ def test_settling_goes_on_where_the_prober_itself_was_late(tmp_path: Path, provi
     assert {s.n for s in kept} == set(range(settled["first"], settled["last"] + 1)), "the late ones are kept, too"
 
 
-def test_a_prober_that_died_fails_the_settling(provider: MeasuringProvider) -> None:
+def test_a_prober_that_died_fails_the_settling(tmp_path: Path, provider: MeasuringProvider) -> None:
     pid = measure(provider)
-    settle = calls(provider, seconds=60.0)["settle-source"]
-    result = provider.apply(settle, settle.args)
+    call = settle(provider, tmp_path, 60.0)
+    result = provider.apply(call, call.args)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not children.started(pid))
     with pytest.raises(ProviderError, match="ended early"):
-        provider.poll(settle, result)
+        provider.poll(call, result)
 
 
 def test_an_unknown_host_is_one_sentence(tmp_path: Path) -> None:

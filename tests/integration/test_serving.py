@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from dr.config.context import Context
+from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
@@ -23,7 +24,7 @@ from dr.drivers.postgres.sessions import Look
 from dr.drivers.service.asking import ask_golden, get, name_of
 from dr.drivers.service.provider import ServingProvider
 from dr.host import children
-from tests.integration.meters import context, drive, somebody, wait_for
+from tests.integration.meters import context, drive, record, somebody, wait_for
 
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
@@ -212,11 +213,13 @@ def test_a_service_that_refuses_the_token_is_no_finding(
 def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, provider: ServingProvider) -> None:
     url = serve(provider)["url"]
     ask_golden(url, ({"patient": "a"},), ())
-    measuring = MeasuringProvider(context(tmp_path, url))
-    calls = {c.id: c for c in measuring.propose(Verb("measure", {"path": "restored", "seconds": 0.5}), FACTS, RUN)}
-    drive(measuring, calls["measure-restored"], url=url)
+    record(tmp_path)
+    measuring = MeasuringProvider(context(tmp_path, url, meter=Meter(rate=100.0, timeout=0.5, settle=0.5)))
+    (measure,) = measuring.propose(Verb("measure", {"path": "restored"}), FACTS, RUN)
+    (settle,) = measuring.propose(Verb("settle", {"paths": ["restored"]}), FACTS, RUN)
+    drive(measuring, measure, url=url)
     time.sleep(0.3)
-    settled = drive(measuring, calls["settle-restored"], url=url)
+    settled = drive(measuring, settle, paths={"restored": url})
     children.stop(tmp_path / "meter-measure-restored.pid")
     (seen,) = settled.observations
     counted = seen.value["readmission_model_prediction_duration_seconds"]

@@ -33,7 +33,7 @@ def tell(_call: Call, _note: str) -> None:
 
 def wanted(to: Mapping[str, Any] = NIGHT, since: float | None = None, **options: Any) -> Request:
     said: dict[str, Any] = {"as_name": "", "reset_master": False, "verify": False, "settings": None} | options
-    return request("prod", target(), to, 12.0, since=since, **said)
+    return request("prod", target(), to, since=since, **said)
 
 
 class Machines:

@@ -24,7 +24,7 @@ DEMANDS = (
 CALLS = (
     Call("measure-source", "1-measure", "measure", "measuring", "probe", effect=Effect.MAKES),
     Call("declare", "2-declare", "disaster", "postgres", "declare", effect=Effect.READS),
-    Call("settle-source", "3-settle", "verify", "measuring", "settle", effect=Effect.READS),
+    Call("settle", "3-settle", "verify", "measuring", "settle", effect=Effect.READS),
 )
 
 
@@ -135,7 +135,9 @@ def evidence(
     ends = {path: max((line.n for line in found), default=-1) for path, found in lines.items()}
     effects: list[tuple[str, float, Mapping[str, Any]]] = [("declare", 0.0, {"at": DISASTER})]
     if settled:
-        effects += [(f"settle-{path}", 600.0, {"first": 0, "last": last}) for path, last in ends.items()]
+        effects.append(
+            ("settle", 600.0, {"settled": {path: {"first": 0, "last": last} for path, last in ends.items()}})
+        )
     entries = tuple(Entry(n, stamp(at), "effect", call, data, "", "") for n, (call, at, data) in enumerate(effects))
     ended = Entry(len(entries), stamp(900.0), "event", "", {"text": "Chaos Toolkit ended", "exit": 0}, "", "")
     request = Request("lab", (Verb("declare"),), Purpose.DRILL, drill="db-failover")

@@ -1,4 +1,4 @@
-"""Measure a path: the verbs ``measure``, which starts the path's meter, and ``settle``, which waits for what it wrote.
+"""Measure paths: the verbs ``measure``, which starts a path's meter, and ``settle``, which waits until all are good.
 
 Predictions are measured on the paths ``source``, ``restored`` and any other that has a url; rows are written on
 ``writes`` (through the pooler) and ``writes-direct``, and on ``source`` beside the predictions; ``reads`` are queries
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from dr.config.context import Context
@@ -25,33 +23,25 @@ from dr.domain.names import process as process_of
 from dr.domain.names import service as service_of
 from dr.drivers.arguments import check_arguments
 from dr.drivers.clients.pools import allowed
-from dr.drivers.service.asking import Histograms, between, histograms
-from dr.evidence.model import Samples
-from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, load_samples, markers_file, samples_file
+from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITES, WRITES_DIRECT, WRITTEN, is_path
+from dr.drivers.measuring.settle import Settle
+from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
-from dr.judge.histogram import METRICS
-from dr.judge.interruption import BRIEF, STEADY_WINDOWS
-from dr.judge.windows import Slo, good, measured_enough
 from dr.meter.bearer import check_taken
 from dr.meter.http import endpoint
 
-SOURCE, RESTORED = "source", "restored"
-WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
-SERVED = "${serve.url}"
-"""Where the service is that a run has put on its copy."""
-LONGEST = 86_400
-"""Seconds that a path is measured at most; what is no number is not below it."""
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
 class MeasuringProvider:
-    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH`` and ``settle-PATH``, each where it is asked for.
+    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH``, and ``settle`` (of one path: ``settle-PATH``).
 
     A table of another path than the source is made by ``marker-table-PATH``.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._settle = Settle(context)
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         return Facts(self._context.clock.now().at, "", "")
@@ -63,9 +53,9 @@ class MeasuringProvider:
         """Raises RefusedError without a service, a pooler or replicas where they are asked for, or the grant markers
         for the source; UsageError for bad arguments."""
         if verb.name == "settle":
-            return (self._settling_again(verb),)
-        path, markers, seconds, url = _arguments(verb)
-        if path in (WRITES, WRITES_DIRECT):
+            return (self._settle.propose(verb),)
+        path, markers, url = _arguments(verb)
+        if path in WRITTEN:
             self._check_grant()
             calls = [*self._marking(verb, path, facts, run)]
         elif path == READS:
@@ -74,8 +64,6 @@ class MeasuringProvider:
             url = self._url(path, url)
             calls = [*self._marking(verb, path, facts, run)] if markers else []
             calls.append(self._probing(verb, path, url))
-        if seconds:
-            calls.append(_settling(verb, path, url, seconds))
         return tuple(calls)
 
     def _url(self, path: str, url: str) -> str:
@@ -215,22 +203,6 @@ class MeasuringProvider:
             "ca": database.ca,
         }
 
-    def _settling_again(self, verb: Verb) -> Call:
-        """The verb ``settle``: a path that is measured already, until it was good for ``seconds``, or ``patience``
-        seconds more were over."""
-        check_arguments(verb, "path", "seconds", "patience")
-        limit, meter = self._context.objectives.outage_failover, self._context.settings.meter
-        args = {"seconds": meter.settle, "patience": limit, **verb.args}
-        path, numbers = args.pop("path", None), list(args.values())
-        if not isinstance(path, str):
-            raise UsageError(f"settle takes a path, not {path!r}.")
-        if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
-            raise UsageError(f"settle takes seconds and patience as numbers from 0 on, not {dict(verb.args)!r}.")
-        url = self._service().url if path == SOURCE else ""
-        call = _settling(verb, path, url, float(args["seconds"]))
-        patience = float(args["patience"])
-        return replace(call, args={**call.args, "patience": patience}, deadline=call.deadline + patience)
-
     def _probing(self, verb: Verb, path: str, url: str) -> Call:
         """Each answer is a row of the database that is behind ``url``."""
         meter = self._context.settings.meter
@@ -268,7 +240,7 @@ class MeasuringProvider:
             case "probe" | "mark" | "read":
                 return self._start(call.operation, call.id, args)
             case "settle":
-                return self._begin_settling(args)
+                return self._settle.begin(args)
             case _:
                 children.stop(self._pidfile(str(args["of"])), grace=self._context.settings.meter.timeout + 3.0)
                 return dict(args)
@@ -280,7 +252,9 @@ class MeasuringProvider:
             case "mark":
                 return self._marked(call.id, result)
             case "settle":
-                return self._settled(call, result)
+                for path in result["paths"]:
+                    self._alive(f"{'mark' if path in WRITTEN else 'measure'}-{path}")
+                return self._settle.poll(call, result)
             case _:
                 return Progress(done=True, result={})
 
@@ -344,100 +318,20 @@ class MeasuringProvider:
         seen = Observation("clock", SOURCE, clock, self._context.clock.now().at)
         return Progress(done=True, result=dict(result), observations=(seen,))
 
-    def _begin_settling(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        path, url = str(args["path"]), str(args["url"])
-        line = self._newest(path)
-        first = line["n"] + 1 if line is not None else 0
-        begun = self._context.clock.now().at
-        return {"path": path, "url": url, "first": first, "begun": begun, "metrics": _counts(url) if url else None}
 
-    def _newest(self, path: str) -> dict[str, Any] | None:
-        """The newest line of a path's file."""
-        of = markers_file if path in (WRITES, WRITES_DIRECT) else samples_file
-        return last_line(of(self._context.run, path))
-
-    def _settled(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        path, seconds, patience = str(result["path"]), float(call.args["seconds"]), float(call.args.get("patience", 0))
-        meter, writes = self._context.settings.meter, path in (WRITES, WRITES_DIRECT)
-        self._alive(f"{'mark' if writes else 'measure'}-{path}")
-        line, first, measured = self._newest(path), int(result["first"]), 0.0
-        if line is not None:
-            measured = (int(line["n"]) - first + 1) / (meter.markers if writes else meter.rate)
-        if line is None or measured < seconds:
-            return Progress(done=False, note=f"{max(0.0, measured):.0f} of {seconds:.0f} s measured")
-        if measured < seconds + patience and not self._back(path, measured - seconds, measured, first):
-            return Progress(done=False, note=f"{measured:.0f} s measured, and the path is not back: measuring on")
-        if path not in (WRITES, WRITES_DIRECT, READS) and not self._enough(path, first, int(line["n"]), seconds):
-            late = f"{measured:.0f} s measured, and the prober was late too often: measuring on"
-            return Progress(done=False, note=late)
-        kept = {"path": path, "first": first, "last": line["n"], "begun": result["begun"]}
-        before, after = result["metrics"], _counts(str(result["url"])) if result["url"] else None
-        if before is None or after is None:
-            return Progress(done=True, result=kept)
-        seen = Observation("metrics", path, between(before, after), self._context.clock.now().at)
-        return Progress(done=True, result=kept, observations=(seen,))
-
-    def _back(self, path: str, since: float, until: float, first: int) -> bool:
-        """Whether the path was good from ``since`` to ``until``, seconds after number ``first``, within its error rate,
-        and without a failure, or a stall, in the windows that the judge wants to see after an outage.
-
-        What is still under way counts as neither.
-        """
-        meter = self._context.settings.meter
-        if path in (WRITES, WRITES_DIRECT):
-            written, rate = load_markers(markers_file(self._context.run, path)), meter.markers
-            firsts = [m for m in written.markers if m.done and not m.attempt] if written is not None else []
-            told = [(m.n, m.outcome == ACKNOWLEDGED, (m.done - m.due) / 1e9) for m in firsts]
-        else:
-            read, rate = load_samples(samples_file(self._context.run, path)), meter.rate
-            told = [(s.n, good(s), (s.done - s.due) / 1e9) for s in read.samples] if read is not None else []
-
-        def told_since(begin: float) -> list[tuple[bool, float]]:
-            return [(well, took) for n, well, took in told if first + begin * rate <= n <= first + until * rate]
-
-        within, last = told_since(since), told_since(until - STEADY_WINDOWS * meter.window)
-        if not within:
-            return False
-        failed = sum(not well for well, _ in within)
-        stalled = max(BRIEF, 2 * median(took for _, took in within))  # a path that is slow as ever does not stall
-        few = failed <= self._context.objectives.error_rate * len(within)
-        return few and all(well and took <= stalled for well, took in last)
-
-    def _enough(self, path: str, first: int, last: int, seconds: float) -> bool:
-        """Whether what lies between the numbers ``first`` and ``last`` suffices; the judge decides by itself."""
-        read = load_samples(samples_file(self._context.run, path))
-        if read is None:
-            return False
-        part = Samples(
-            read.path, read.rate, read.timeout, read.start, tuple(s for s in read.samples if first <= s.n <= last)
-        )
-        window, limit = self._context.settings.meter.window, self._context.objectives.latency_p95
-        return measured_enough(part, seconds, window, Slo(limit, None))
-
-
-def _counts(url: str) -> Histograms | None:
-    """The service's own counts; None where it shows none: then none are observed, and their demands inconclusive."""
-    try:
-        return histograms(url, tuple(METRICS.values()))
-    except ProviderError:
-        return None
-
-
-def _arguments(verb: Verb) -> tuple[str, bool, float, str]:
+def _arguments(verb: Verb) -> tuple[str, bool, str]:
     """The verb's own arguments. Raises UsageError."""
-    check_arguments(verb, "path", "markers", "seconds", "url")
-    path, seconds = verb.args.get("path"), verb.args.get("seconds") or 0.0
-    if not isinstance(path, str) or not path.replace("-", "").isalnum():
+    check_arguments(verb, "path", "markers", "url")
+    path = verb.args.get("path")
+    if not is_path(path):
         raise UsageError(f"measure takes a path of letters, digits and hyphens, not {path!r}.")
-    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
-        raise UsageError(f"measure takes seconds as a number from 0 to {LONGEST}, not {seconds!r}.")
     markers = bool(verb.args.get("markers", False))
     if markers and path != SOURCE:
         raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")
     url = str(verb.args.get("url") or "")
-    if url and path in (WRITES, WRITES_DIRECT, READS):
+    if url and path in (*WRITTEN, READS):
         raise UsageError(f"Path {path} goes to the database, not to {url!r}.", "Leave the url out.")
-    return path, markers, float(seconds), url
+    return path, markers, url
 
 
 def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
@@ -446,17 +340,3 @@ def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
         if resource.kind == "instance" and same(resource.identifier, name) and endpoint.get("Address"):
             return str(endpoint["Address"]), int(endpoint["Port"])
     raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
-
-
-def _settling(verb: Verb, path: str, url: str, seconds: float) -> Call:
-    return Call(
-        id=f"settle-{path}",
-        verb=verb.name,
-        phase="verify" if path == RESTORED else "measure",
-        driver="measuring",
-        operation="settle",
-        args={"path": path, "url": url, "seconds": seconds},
-        effect=Effect.READS,
-        until=f"{seconds:g} s measured",
-        deadline=seconds * 2 + START_DEADLINE,
-    )

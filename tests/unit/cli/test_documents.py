@@ -127,7 +127,7 @@ def test_every_path_that_is_judged_is_measured_before_the_disaster_and_settles_a
     experiment = drill.read(str(path))
     (struck,) = disasters(experiment.verbs)
     before = {verb.args["path"] for verb in experiment.verbs[:struck] if verb.name == "measure"}
-    after = {verb.args["path"] for verb in experiment.verbs[struck:] if verb.name == "settle"}
+    (after,) = [{*verb.args["paths"]} for verb in experiment.verbs[struck:] if verb.name == "settle"]
     asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, Objectives(), True)
     assert before == after == {demand.path for demand in asked}
 

@@ -119,7 +119,8 @@ def test_what_was_probed_after_the_path_had_settled_is_not_asked_of_prometheus()
     assert judge(asked).status is Status.INCONCLUSIVE, "half of the time that counts is missing"
     found = of(OUT)
     last = max(s.n for s in found.samples["source"].samples if found.samples["source"].wall(s.due) < DISASTER + 30)
-    entries = tuple(replace(e, data={**e.data, "last": last}) if "last" in e.data else e for e in found.entries)
+    numbers = {"settled": {"source": {"first": 0, "last": last}}}
+    entries = tuple(replace(e, data=numbers) if "settled" in e.data else e for e in found.entries)
     observed = (Observation("prometheus", "source", asked, DISASTER + 60),)
     judged = judge_corroborated(replace(found, entries=entries, observations=observed), ASKED)
     assert judged.status is Status.MET, judged.because

@@ -212,14 +212,15 @@ def test_a_path_that_did_not_settle_after_the_disaster_is_not_met() -> None:
     measured = {"source": samples(Script([Out(1.0, 1.5)]), outages.dice(0))}
     assert judge(evidence(measured, settled=False)).status is Status.INCONCLUSIVE
     early = evidence(measured)
-    entries = tuple(replace(e, stamp=outages.stamp(-1.0)) if e.call == "settle-source" else e for e in early.entries)
+    entries = tuple(replace(e, stamp=outages.stamp(-1.0)) if e.call == "settle" else e for e in early.entries)
     assert judge(replace(early, entries=entries)).status is Status.INCONCLUSIVE
 
 
 def test_what_is_measured_beyond_the_settled_number_is_not_judged() -> None:
     whole = of(Script([Out(1.0, 1.5), Out(6.0, 6.5)], after=8))
     entries = tuple(
-        replace(e, data={"first": 0, "last": 440}) if e.call == "settle-source" else e for e in whole.entries
+        replace(e, data={"settled": {"source": {"first": 0, "last": 440}}}) if e.call == "settle" else e
+        for e in whole.entries
     )
     assert judge(replace(whole, entries=entries)).measured == pytest.approx(0.5, abs=2 * PERIOD)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,10 @@ import msgspec
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import Login, Meter, PoolerConfig
+from dr.config.model import Login, PoolerConfig
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
-from dr.evidence.samples import header, marker_line, markers_file
-from dr.host import children
-from dr.host.children import PidFile
-from dr.host.clock import SystemClock
 from dr.judge.outage import JUDGES
 from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
@@ -35,8 +30,8 @@ def propose(made: Context, facts: Facts = FACTS, **args: Any) -> dict[str, Any]:
 
 
 def test_measuring_the_restored_path_asks_the_service_that_serve_started(tmp_path: Path) -> None:
-    calls = propose(context(tmp_path), path="restored", seconds=12)
-    assert list(calls) == ["measure-restored", "settle-restored"]
+    calls = propose(context(tmp_path), path="restored")
+    assert list(calls) == ["measure-restored"]
     assert calls["measure-restored"].args["url"] == "${serve.url}"
     assert calls["measure-restored"].volatile
     assert calls["measure-restored"].undo is not None
@@ -58,7 +53,7 @@ def test_the_sources_endpoint_is_found_in_whatever_case_its_name_is_written(tmp_
 
 
 def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
-    calls = propose(context(tmp_path), path="source", markers=True, seconds=3)
+    calls = propose(context(tmp_path), path="source", markers=True)
     assert "hush" not in str(calls)
 
 
@@ -88,10 +83,7 @@ def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
         {"path": 1},
         {"path": "../x"},
         {"path": "source", "typo": 1},
-        {"path": "source", "seconds": "12"},
-        {"path": "source", "seconds": -1},
-        {"path": "source", "seconds": float("nan")},
-        {"path": "source", "seconds": float("inf")},
+        {"path": "source", "seconds": 12},
         {"path": "restored", "markers": True},
         {"path": "replica"},
     ],
@@ -168,99 +160,9 @@ def test_writes_need_the_grant_markers_and_reads_do_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["writes", "writes-direct", "reads"])
-def test_a_path_of_the_database_settles_and_takes_no_url(tmp_path: Path, path: str) -> None:
-    made = topology(tmp_path)
-    assert f"settle-{path}" in propose(made, ALL, path=path, seconds=3)
+def test_a_path_of_the_database_takes_no_url(tmp_path: Path, path: str) -> None:
     with pytest.raises(UsageError, match="url"):
-        propose(made, ALL, path=path, url="http://x")
-
-
-# -- settling again
-
-WRITING = "writes"
-
-
-def settle(made: Context, **args: Any) -> Any:
-    (call,) = MeasuringProvider(made).propose(Verb("settle", args), ALL, RUN)
-    return call
-
-
-def test_settling_again_waits_for_a_path_that_is_measured_already(tmp_path: Path) -> None:
-    call = settle(topology(tmp_path), path=WRITING, seconds=2, patience=5)
-    assert (call.id, call.operation) == ("settle-writes", "settle")
-    assert call.args == {"path": WRITING, "url": "", "seconds": 2.0, "patience": 5.0}
-    assert call.deadline > 7
-    patient = settle(topology(tmp_path), path=WRITING)
-    assert patient.args["patience"] == 120.0
-
-
-@pytest.mark.parametrize("args", [{}, {"path": 1}, {"path": "writes", "seconds": "x"}, {"path": "writes", "typo": 1}])
-def test_wrong_arguments_of_settle_are_usage_errors(tmp_path: Path, args: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        settle(topology(tmp_path), **args)
-
-
-def write(run: Path, first: int, outcomes: str) -> None:
-    """A line a marker: a(cknowledged), s(lowly so, after 0.3 s), f(ailed)."""
-    names = {"a": "acknowledged", "s": "acknowledged", "f": "failed"}
-    file = markers_file(run, WRITING)
-    if not file.exists():
-        file.write_bytes(header(WRITING, 20.0, 2.0, SystemClock().now(), 0.0, 0.0))
-    with file.open("ab") as lines:
-        lines.writelines(
-            marker_line(n, n, n, n + 1 + 300_000_000 * (o == "s"), names[o]) for n, o in enumerate(outcomes, first)
-        )
-
-
-@pytest.fixture
-def settling(tmp_path: Path) -> Callable[[], bool]:
-    """Whether a path settles: two seconds of it, with four more of patience, 20 markers a second."""
-    made = topology(tmp_path)
-    object.__setattr__(made, "settings", msgspec.structs.replace(made.settings, meter=Meter(markers=20.0)))
-    provider, call = MeasuringProvider(made), settle(made, path=WRITING, seconds=2, patience=4)
-    write(tmp_path, 0, "a" * 20)
-    PidFile(tmp_path / "meter-mark-writes.pid", children.identity(os.getpid()))
-    result = provider.apply(call, call.args)
-    assert result["first"] == 20
-    return lambda: provider.poll(call, result).done
-
-
-def test_a_path_settles_when_it_was_good_for_its_seconds(settling: Callable[[], bool], tmp_path: Path) -> None:
-    write(tmp_path, 20, "a" * 39)
-    assert not settling()
-    write(tmp_path, 59, "aa")
-    assert settling()
-
-
-def test_a_path_that_is_out_is_waited_for(settling: Callable[[], bool], tmp_path: Path) -> None:
-    write(tmp_path, 20, "f" * 41)
-    assert not settling()
-    write(tmp_path, 61, "a" * 38)
-    assert not settling()
-    write(tmp_path, 99, "a" * 20)
-    assert not settling(), "good for its seconds, and not yet for three windows"
-    write(tmp_path, 119, "aaa")
-    assert settling()
-
-
-def test_a_path_that_stalls_is_waited_for_and_one_that_is_slow_as_ever_is_not(
-    settling: Callable[[], bool], tmp_path: Path
-) -> None:
-    write(tmp_path, 20, "a" * 30 + "s" + "a" * 15)
-    assert not settling()
-    write(tmp_path, 66, "a" * 44)
-    assert not settling()
-    write(tmp_path, 110, "aaa")
-    assert settling()
-    write(tmp_path, 113, "s" * 60)
-    assert settling()
-
-
-def test_a_path_that_stays_out_is_not_waited_for_beyond_patience(settling: Callable[[], bool], tmp_path: Path) -> None:
-    write(tmp_path, 20, "f" * 119)
-    assert not settling()
-    write(tmp_path, 139, "ff")
-    assert settling()
+        propose(topology(tmp_path), ALL, path=path, url="http://x")
 
 
 def test_proposing_is_pure(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""The verb ``settle``: wait until all of its paths, which are measured already, are good at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr.config.context import Context
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Effect, Observation, Progress, Verb
+from dr.drivers.arguments import check_arguments
+from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN, is_path
+from dr.drivers.measuring.settling import Path, Rule
+from dr.drivers.service.asking import Histograms, between, histograms
+from dr.evidence.directory import RunDirectory
+from dr.evidence.model import Evidence
+from dr.judge.histogram import METRICS
+
+SLACK = 30.0
+"""Seconds that a settle may take beyond its own, twice, and its patience."""
+
+
+class Settle:
+    """Of one path the call is ``settle-PATH``, of several ``settle``.
+
+    A path that is demanded to be back within some time is waited for until then, counted from the disaster; any other
+    is measured for its seconds and no longer.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._read: dict[str, Path] = {}
+        """By name, what was read of each path by this process."""
+
+    def propose(self, verb: Verb) -> Call:
+        """Raises UsageError for bad arguments, RefusedError where the source has no service to settle."""
+        check_arguments(verb, "paths")
+        paths, settings = verb.args.get("paths"), self._context.settings
+        if not isinstance(paths, list) or not paths or not all(map(is_path, paths)) or len({*paths}) < len(paths):
+            raise UsageError(f"settle takes paths, a list of different ones, not {paths!r}.")
+        seconds, copied, limits = settings.meter.settle, paths == [RESTORED], settings.objectives
+        patience = 0.0 if copied else max(limits.outage_failover, limits.outage_promotion)
+        return Call(
+            id=f"settle-{paths[0]}" if len(paths) == 1 else "settle",
+            verb=verb.name,
+            phase="verify" if copied else "measure",
+            driver="measuring",
+            operation="settle",
+            args={"paths": {path: self._url(path) for path in paths}, "seconds": seconds},
+            effect=Effect.READS,
+            until=f"{seconds:g} s measured",
+            deadline=seconds * 2 + SLACK + patience,
+        )
+
+    def _url(self, path: str) -> str:
+        """Where the service shows its own counts of what is asked on ``path``."""
+        if path != SOURCE:
+            return SERVED if path == RESTORED else ""
+        service = self._context.target.service
+        if service is None:
+            raise RefusedError(f"Target {self._context.name} names no service, so that path {SOURCE} is not measured.")
+        return service.url
+
+    def begin(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What ``poll`` needs: of each path the number it begins with, and until when it is waited for."""
+        awaited, paths = self._awaited(), {}
+        for name, url in args["paths"].items():
+            path = self._read[name] = self._path(name, float(args["seconds"]), None)
+            paths[name] = {
+                "first": path.first,
+                "until": awaited.get(name, 0.0) + path.rule.looked_back,
+                "url": url,
+                "metrics": _counts(url) if url else None,
+            }
+        return {"begun": self._context.clock.now().at, "paths": paths}
+
+    def _awaited(self) -> Mapping[str, float]:
+        """By path, when it is to be back at the latest, wall time, as it was frozen with the plan."""
+        directory = RunDirectory(self._context.run)
+        evidence = Evidence(directory.record(), directory.ledger(self._context.clock).entries())
+        disaster = evidence.disaster()
+        return {
+            demand.path: (disaster or 0.0) + demand.limit
+            for demand in evidence.record.plan.demands
+            if demand.objective == "outage" and demand.limit is not None
+        }
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
+        now, waits, settled = self._context.clock.now().at, [], {}
+        for name, began in result["paths"].items():
+            if name not in self._read:  # this process came upon it
+                self._read[name] = self._path(name, float(call.args["seconds"]), began["first"])
+            path = self._read[name]
+            path.read()
+            if why := path.waits(patient=now < began["until"]):
+                waits.append(f"{name}: {why}")
+            settled[name] = {"first": path.first, "last": path.newest}
+        if waits:
+            return Progress(done=False, note="; ".join(waits))
+        seen = tuple(
+            Observation("metrics", name, between(began["metrics"], counted), now)
+            for name, began in result["paths"].items()
+            if began["metrics"] is not None and (counted := _counts(began["url"])) is not None
+        )
+        return Progress(done=True, result={"begun": result["begun"], "settled": settled}, observations=seen)
+
+    def _path(self, name: str, seconds: float, first: int | None) -> Path:
+        settings, writes = self._context.settings, name in WRITTEN
+        limits, meter = settings.objectives, settings.meter
+        rule = Rule(seconds, meter.window, limits.latency_p95, limits.error_rate)
+        rate = meter.markers if writes else meter.rate
+        return Path(self._context.run, name, rate, rule, first, writes=writes, probes=not writes and name != READS)
+
+
+def _counts(url: str) -> Histograms | None:
+    """The service's own counts; None where it shows none: then none are observed, and their demands inconclusive."""
+    try:
+        return histograms(url, tuple(METRICS.values()))
+    except ProviderError:
+        return None

@@ -1,0 +1,126 @@
+"""A settle: whether a path that is measured is good again. What was read of it once is not read again.
+
+Deciding is pure: ``still_out`` and ``Path.waits`` are told what was measured, and what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+from statistics import median
+
+from dr.evidence.model import Marker, Sample, Samples
+from dr.evidence.samples import (
+    ACKNOWLEDGED,
+    Growing,
+    growing_markers,
+    growing_samples,
+    markers_file,
+    samples_file,
+)
+from dr.judge.interruption import BRIEF, STEADY_WINDOWS
+from dr.judge.windows import Slo, good, measured_enough
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a settled path keeps. ``seconds``: how long it is good at the end. ``window``: seconds of a window.
+
+    ``latency``: limit of the p95, seconds. ``errors``: share of what may fail.
+    """
+
+    seconds: float
+    window: float
+    latency: float
+    errors: float
+
+    @property
+    def looked_back(self) -> float:
+        """Seconds before the newest number that decide."""
+        return max(self.seconds, STEADY_WINDOWS * self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A probe or write that is over. ``took``: seconds since it was due."""
+
+    n: int
+    well: bool
+    took: float
+
+
+def still_out(told: Sequence[Told], newest: int, rate: float, rule: Rule) -> bool:
+    """Whether the path failed too often in the rule's seconds up to number ``newest``, or failed or stalled at all in
+    the windows that the judge wants to see after an outage.
+
+    What is still under way counts as neither.
+    """
+
+    def since(seconds: float) -> list[Told]:
+        return [one for one in told if newest - seconds * rate < one.n <= newest]
+
+    within, last = since(rule.seconds), since(STEADY_WINDOWS * rule.window)
+    if not within:
+        return True
+    stalled = max(BRIEF, 2 * median(one.took for one in within))  # a path that is slow as ever does not stall
+    many = sum(not one.well for one in within) > rule.errors * len(within)
+    return many or not all(one.well and one.took <= stalled for one in last)
+
+
+class Path:
+    """What the meter of one path has written, as far as its settle needs it.
+
+    ``first``: the number that the settle begins with; without one it begins with what is not on disk yet.
+    ``newest``: the greatest number on disk.
+    """
+
+    def __init__(
+        self, run: File, name: str, rate: float, rule: Rule, first: int | None, *, writes: bool, probes: bool
+    ) -> None:
+        """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged."""
+        self._rate, self.rule, self._probes = rate, rule, probes
+        self._written: Growing[Marker] | Growing[Sample] = (
+            growing_markers(markers_file(run, name)) if writes else growing_samples(samples_file(run, name))
+        )
+        self._told: list[Told] = []
+        self._asked: list[Sample] = []
+        self.newest, self.first = -1, 0 if first is None else first
+        if first is None:
+            self.read()
+            self.first = self.newest + 1
+
+    def read(self) -> None:
+        """Read what was added."""
+        for line in self._written.more():
+            self.newest = max(self.newest, line.n)
+            if isinstance(line, Sample):
+                self._asked.append(line)
+                well = good(line)
+            elif line.attempt or not line.done:
+                continue
+            else:
+                well = line.outcome == ACKNOWLEDGED
+            self._told.append(Told(line.n, well, (line.done - line.due) / 1e9))
+        oldest = self.newest - self.rule.looked_back * self._rate
+        self._told = [one for one in self._told if one.n > oldest]
+        counted = 2 * self.rule.seconds * self._rate if self._probes else 0.0  # more of it is enough in any case
+        self._asked = [one for one in self._asked if self.first <= one.n < self.first + counted]
+
+    def waits(self, patient: bool) -> str:
+        """Why it has not settled, or "". ``patient``: it is waited for although it was measured long enough."""
+        measured = (self.newest - self.first + 1) / self._rate
+        if measured < self.rule.seconds:
+            return f"{max(0.0, measured):.0f} of {self.rule.seconds:.0f} s measured"
+        if patient and still_out(self._told, self.newest, self._rate, self.rule):
+            return f"{measured:.0f} s measured, and not back"
+        if self._probes and not self._enough(measured):
+            return f"{measured:.0f} s measured, and the prober was late too often"
+        return ""
+
+    def _enough(self, measured: float) -> bool:
+        """Whether what was measured suffices; the judge decides by itself."""
+        if measured >= 2 * self.rule.seconds or self._written.header is None:
+            return True
+        part = Samples("", self._rate, float(self._written.header["timeout"]), self._written.start, tuple(self._asked))
+        return measured_enough(part, self.rule.seconds, self.rule.window, Slo(self.rule.latency, None))

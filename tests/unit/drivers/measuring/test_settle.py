@@ -1,0 +1,270 @@
+"""When a settle ends: all of its paths good together, or waited for long enough since the disaster. Virtual time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.config.context import Context
+from dr.config.model import Meter
+from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.model import Call, Demand, Effect, Facts, Plan, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.measuring.provider import MeasuringProvider
+from dr.evidence.directory import RunDirectory
+from dr.evidence.model import RunRecord
+from dr.evidence.samples import header, marker_line, markers_file, sample_line, samples_file
+from dr.host import children
+from dr.host.children import PidFile
+from tests.integration.meters import context
+from tests.virtual import VirtualClock
+
+RUN = RunIdentity("20250101T000000-db-failover-ab12", "lab", Purpose.DRILL, "")
+FACTS = Facts(0.0, "000000000000", "eu-central-1")
+METER = Meter(rate=10.0, markers=10.0, timeout=2.0, window=1.0, settle=5.0)
+LIMIT = 120.0
+BEFORE = 20.0
+"""Seconds that every path was measured and good before the disaster."""
+PATHS = ("source", "writes", "reads")
+
+
+class World:
+    """A run whose disaster strikes at once, the paths that were measured before it, and a clock."""
+
+    def __init__(self, run: Path, demanded: tuple[str, ...] = PATHS) -> None:
+        self.run, self.clock = run, VirtualClock()
+        made = context(run, meter=METER)
+        self.context = Context(made.name, made.target, made.settings, run, run, self.clock, made.owner)
+        self.provider = MeasuringProvider(self.context)
+        self._next, self._results = dict[str, int](), dict[str, Any]()
+        self._pidfiles = list[PidFile]()
+        self.zero = self.clock.now().mono_ns - int(BEFORE * 1e9)
+        for path in PATHS:
+            self._start(path)
+        strike = Call("host-lost", "1-disaster", "disaster", "faults", "put-in", effect=Effect.FAULT)
+        demands = tuple(Demand("outage", path, LIMIT, "s") for path in demanded)
+        plan = Plan(Request("lab", (), Purpose.DRILL), RUN, (strike,), demands)
+        directory = RunDirectory(run)
+        directory.create(RunRecord(plan, self.clock.now(), "", {}, METER.window))
+        directory.ledger(self.clock).append("effect", "host-lost", {"at": self.clock.at})
+
+    def _start(self, path: str) -> None:
+        start = self.clock.now()
+        if path == "writes":
+            markers_file(self.run, path).write_bytes(header(path, METER.markers, METER.timeout, start, 0.0, 0.0))
+        else:
+            samples_file(self.run, path).write_bytes(header(path, METER.rate, METER.timeout, start))
+        name = self.run / f"meter-{'mark' if path == 'writes' else 'measure'}-{path}.pid"
+        self._pidfiles.append(PidFile(name, children.identity(os.getpid())))
+        self._next[path] = 0
+        self._write(path, "g" * int(BEFORE * METER.rate))
+
+    def _write(self, path: str, told: str) -> None:
+        """A line for each: g(ood), s(lowly so, after 0.3 s), f(ailed), p(rober late), u(nder way)."""
+        lines = b"".join(self._line(path, n, what) for n, what in enumerate(told, self._next[path]))
+        file = (markers_file if path == "writes" else samples_file)(self.run, path)
+        with file.open("ab") as out:
+            out.write(lines)
+        self._next[path] += len(told)
+
+    def _line(self, path: str, n: int, what: str) -> bytes:
+        due = self.zero + int(n * 1e9 / METER.rate)
+        late = 400_000_000 if what == "p" else 40_000
+        done = due + late + (300_000_000 if what == "s" else 5_000_000)
+        if path == "writes":
+            outcome = {"f": "failed", "u": "indeterminate"}.get(what, "acknowledged")
+            return marker_line(n, due, due + late, 0 if what == "u" else done, outcome, late=late)
+        return sample_line(n, due, due + late, done, 0 if what == "f" else 200, "timeout" if what == "f" else "", late)
+
+    def passes(self, seconds: float, **paths: str) -> None:
+        """Time passes, in which each path is good, or what it is said to be."""
+        for path in PATHS:
+            self._write(path, paths.get(path, "g") * round(seconds * METER.rate))
+        self.clock.at += seconds
+
+    def begin(self, *paths: str) -> None:
+        (self.call,) = self.provider.propose(Verb("settle", {"paths": list(paths or PATHS)}), FACTS, RUN)
+        self.result = self.provider.apply(self.call, self.call.args)
+
+    def poll(self) -> Progress:
+        return self.provider.poll(self.call, self.result)
+
+    def settles(self) -> bool:
+        return self.poll().done
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_all_paths_are_one_call_whose_seconds_stand_in_the_configuration(world: World) -> None:
+    world.begin()
+    assert (world.call.id, world.call.operation, world.call.effect) == ("settle", "settle", Effect.READS)
+    assert world.call.args == {
+        "paths": {"source": world.context.target.service.url, "writes": "", "reads": ""},
+        "seconds": METER.settle,
+    }
+    assert world.call.deadline > LIMIT + 2 * METER.settle
+
+
+def test_a_copy_is_measured_for_its_seconds_and_not_waited_for(world: World) -> None:
+    (call,) = world.provider.propose(Verb("settle", {"paths": ["restored"]}), FACTS, RUN)
+    assert (call.id, call.phase, call.args["paths"]) == ("settle-restored", "verify", {"restored": "${serve.url}"})
+    assert call.deadline < LIMIT
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"paths": "source"},
+        {"paths": []},
+        {"paths": [1]},
+        {"paths": ["../x"]},
+        {"paths": ["source", "source"]},
+        {"paths": ["source"], "seconds": 12},
+        {"path": "source"},
+    ],
+)
+def test_wrong_arguments_are_usage_errors(world: World, args: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        world.provider.propose(Verb("settle", args), FACTS, RUN)
+
+
+def test_without_a_service_the_source_does_not_settle(world: World) -> None:
+    object.__setattr__(world.context, "target", msgspec.structs.replace(world.context.target, service=None))
+    with pytest.raises(RefusedError, match="service"):
+        world.begin("source")
+
+
+def test_paths_settle_when_all_were_good_for_their_seconds(world: World) -> None:
+    world.begin()
+    world.passes(4.9)
+    progress = world.poll()
+    assert not progress.done
+    assert "writes: 5 of 5 s measured" in progress.note
+    world.passes(0.1)
+    progress = world.poll()
+    assert progress.done
+    assert progress.result["settled"] == {path: {"first": 200, "last": 249} for path in PATHS}
+
+
+def test_one_path_that_is_out_is_waited_for_and_all_end_together(world: World) -> None:
+    world.begin()
+    world.passes(60.0, writes="f")
+    progress = world.poll()
+    assert (progress.done, progress.note) == (False, "writes: 60 s measured, and not back")
+    world.passes(4.9)
+    assert not world.settles()
+    world.passes(0.1)
+    assert world.poll().result["settled"]["source"] == {"first": 200, "last": 849}
+
+
+def test_a_path_that_breaks_while_another_is_waited_for_is_waited_for_in_its_turn(world: World) -> None:
+    world.begin()
+    world.passes(9.0, writes="f")
+    world.passes(3.0, reads="f")
+    world.passes(3.0)
+    assert world.poll().note == "reads: 15 s measured, and not back"
+    world.passes(2.0)
+    assert world.settles()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_stalls_is_waited_for_and_one_that_is_slow_as_ever_is_not(world: World, path: str) -> None:
+    world.begin()
+    world.passes(4.0)
+    world.passes(0.1, **{path: "s"})
+    world.passes(2.8)
+    assert not world.settles()
+    world.passes(0.2)
+    assert world.settles()
+    world.passes(8.0, **{path: "s"})
+    assert world.settles()
+
+
+def test_what_is_under_way_counts_as_neither(world: World) -> None:
+    world.begin()
+    world.passes(4.9)
+    world.passes(0.1, writes="u")
+    assert world.settles()
+
+
+def test_patience_is_counted_from_the_disaster_and_not_from_the_settles_beginning(world: World) -> None:
+    world.passes(100.0, writes="f")  # the provider took its time
+    world.begin()
+    world.passes(24.0, writes="f")
+    assert not world.settles()
+    world.passes(1.0, writes="f")  # the limit, and the seconds that a path would be good for at its end
+    progress = world.poll()
+    assert progress.done, progress.note
+    assert progress.result["settled"]["writes"] == {"first": 1200, "last": 1449}
+
+
+def test_a_settle_that_begins_too_late_to_wait_still_measures_its_seconds(world: World) -> None:
+    world.passes(300.0, writes="f")
+    world.begin()
+    world.passes(4.9, writes="f")
+    assert not world.settles()
+    world.passes(0.1, writes="f")
+    assert world.settles()
+
+
+def test_a_path_that_is_not_demanded_back_is_not_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path, demanded=("source", "reads"))
+    world.begin()
+    world.passes(5.0, writes="f")
+    assert world.settles()
+
+
+def test_a_prober_that_was_late_itself_measures_up_to_twice_as_long(world: World) -> None:
+    world.begin("source")
+    world.passes(2.0, source="p")
+    world.passes(3.0)
+    assert world.poll().note == "source: 5 s measured, and the prober was late too often"
+    world.passes(2.9)
+    assert not world.settles()
+    world.passes(0.1)
+    assert world.settles()
+
+
+def test_a_prober_that_is_late_for_good_ends_at_twice_the_time(world: World) -> None:
+    world.begin("source")
+    world.passes(9.9, source="p")
+    assert not world.settles()
+    world.passes(0.1, source="p")
+    assert world.settles()
+
+
+def test_what_was_read_once_is_not_read_again(world: World, tmp_path: Path) -> None:
+    world.begin()
+    world.passes(2.0, writes="f")
+    assert not world.settles()
+    for file in (markers_file(tmp_path, "writes"), samples_file(tmp_path, "source")):
+        file.write_bytes(b"-" * (file.stat().st_size - 1) + b"\n")  # whoever reads it again finds nothing
+    world.passes(5.0)
+    assert world.settles()
+
+
+def test_a_process_that_comes_upon_a_settle_decides_as_the_one_that_began_it(world: World) -> None:
+    world.begin()
+    world.passes(3.0, writes="f")
+    assert not world.settles()
+    world.passes(5.0)
+    fresh = MeasuringProvider(world.context).poll(world.call, world.result)
+    assert fresh == world.poll()
+    assert fresh.done
+
+
+def test_a_meter_that_ended_fails_the_settle(world: World) -> None:
+    world.begin()
+    world._pidfiles[PATHS.index("writes")].conclude("Measurements cannot be written: the disk is full.")
+    (world.run / "meter-mark-writes.pid").write_text(
+        (world.run / "meter-mark-writes.pid").read_text().replace(f'"{os.getpid()}:', '"999999999:')
+    )
+    with pytest.raises(ProviderError, match="mark-writes ended early: Measurements cannot be written"):
+        world.poll()
