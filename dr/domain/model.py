@@ -183,6 +183,8 @@ class Call:
     volatile: bool = False
     restoration: bool = False
     """It makes a restoration, which ``--keep`` spares."""
+    promises: tuple[str, ...] = ()
+    """The milestones that it is asked for: where the provider fails the call, they are known not to have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +198,31 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Component:
+    """A part of the system that a run restored, and how a person comes to use it. No secret in any of this.
+
+    ``role``: database, namespace, artifacts, configuration, service. ``host`` and ``port``: its endpoint, "" and 0
+    where it has none. ``connect``: a command to paste. ``cut_over``: how to put it to use, a step each. ``origin``:
+    what it was restored from, as in "snapshot nightly-1". ``note``: what is to be known of it, in sentences.
+    """
+
+    role: str
+    identifier: str
+    host: str = ""
+    port: int = 0
+    connect: str = ""
+    cut_over: tuple[str, ...] = ()
+    origin: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What a poll saw. ``result`` goes into the ledger when ``done``; ``note`` is for the person who waits.
 
+    ``milestones``: what has come by the end of the call, each with its wall time (docs/design.md lists them).
+    ``components``: what the call restored; of one that is told again, what is said anew counts. Both go into the ledger
+    beside the result, and are all that is judged and reported of it.
     ``busy``: it is the poll that works, and nothing is waited for, so that the next one follows at once.
     ``blind``: nothing was seen, since the provider could not be asked.
     """
@@ -207,6 +231,8 @@ class Progress:
     result: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     observations: tuple[Observation, ...] = ()
+    milestones: Mapping[str, float] = field(default_factory=dict)
+    components: tuple[Component, ...] = ()
     busy: bool = False
     blind: bool = False
 

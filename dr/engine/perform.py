@@ -92,7 +92,7 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     # Between a kill and a resumption nobody waited: that time is not counted against the call.
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
     progress = _drive(engine, call, provider, result, began)
-    engine.ledger.append("effect", call.id, progress.result)
+    engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
 
 
 def _check_names(call: Call, args: Mapping[str, Any]) -> None:

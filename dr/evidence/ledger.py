@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError
+from dr.domain.model import Component
 from dr.evidence.model import Entry
 from dr.host import locks
 from dr.host.decode import OBJECT, content, line_of
@@ -153,7 +154,14 @@ class Ledger:
         self._path = path
         self._clock = clock
 
-    def append(self, kind: str, call: str = "", data: Mapping[str, Any] | None = None) -> Entry:
+    def append(
+        self,
+        kind: str,
+        call: str = "",
+        data: Mapping[str, Any] | None = None,
+        milestones: Mapping[str, float] | None = None,
+        components: Iterable[Component] = (),
+    ) -> Entry:
         """Add an entry and return it once it is on disk. A torn last line, left by a kill, is cut off first.
 
         Raises EvidenceError where the ledger was altered: nothing may be built on it.
@@ -162,6 +170,7 @@ class Ledger:
             entries, good = _intact(os.pread(file, os.fstat(file).st_size, 0), self._path)
             prev = entries[-1].hash if entries else GENESIS
             stamp, plain = self._clock.now(), writable(dict(data or {}))
+            told = {"milestones": dict(milestones or {}), "components": msgspec.to_builtins(tuple(components))}
             body = {
                 "seq": len(entries),
                 "stamp": {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot},
@@ -169,12 +178,13 @@ class Ledger:
                 "call": call,
                 "data": plain,
                 "prev": prev,
+                **{name: value for name, value in told.items() if value},
             }
             digest = _digest(prev, body)
             os.ftruncate(file, good)
             line = (json.dumps({**body, "hash": digest}) + "\n").encode()
             self._write(file, line, good)
-        return Entry(len(entries), stamp, kind, call, plain, prev, digest)
+        return msgspec.convert({**body, "hash": digest}, Entry)
 
     def _write(self, file: int, line: bytes, at: int) -> None:
         """Whole and on disk, or not at all: an intent that is torn would be forgotten."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dr.domain.model import Observation, Plan, Stamp
+from dr.domain.model import Component, Observation, Plan, Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Entry:
     """One line of the ledger. ``kind``: accepted, intent, effect, failed, undoing, undone, event, halted.
 
     ``call`` is the planned call's id, or "" where the entry is about the run. ``data``: an effect's result, a failure's
-    sentence, an event's text. ``prev`` and ``hash`` chain the entries.
+    sentence, an event's text. ``milestones`` and ``components``: what an effect told of them. ``prev`` and ``hash``
+    chain the entries.
     """
 
     seq: int
@@ -24,6 +25,8 @@ class Entry:
     data: Mapping[str, Any]
     prev: str
     hash: str
+    milestones: Mapping[str, float] = field(default_factory=dict)
+    components: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
