@@ -34,7 +34,7 @@ def _restored(session: Session) -> str:
     done = session.engine.ledger.state().effects.get("restore")
     if done is not None:
         return str(done["identifier"])
-    found = [one.identifier for one in session.restorer.remains(run) if one.tags.get("dr:purpose") == Purpose.RESTORE]
+    found = [one.ref.name for one in session.restorer.remains(run) if one.tags.get("dr:purpose") == Purpose.RESTORE]
     if not found:
         raise RefusedError(
             f"RDS lists nothing of run {run}: {asked[0]} was asked for, and may be listed later.",

@@ -88,12 +88,12 @@ def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> li
     with locked(target):
         provider = restorer(drivers(context, ()))
         found = provider.remains(run)
-        drills = [one.identifier for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
+        drills = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
         calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
         failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
         if failed:
             raise ProviderError(" ".join(failed))
-        kept = [one.identifier for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
+        kept = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
         for identifier in kept:
             provider.seal_tag(identifier, run, "abandoned")
     told = [f"{identifier} was deleted." for identifier in drills]
@@ -172,13 +172,13 @@ def remove_orphans(
     return Swept(
         gone=tuple(f"{what} was deleted." for what, because in copies if not because),
         left=tuple(f"{what} could not be deleted: {because}" for what, because in copies if because),
-        stands=tuple(_standing(one, under_way) for one in listed if one.identifier not in failed),
+        stands=tuple(_standing(one, under_way) for one in listed if one.ref.name not in failed),
     )
 
 
 def _standing(one: Resource, under_way: frozenset[str]) -> str:
     run, expires = one.tags["dr:run"], one.tags.get("dr:expires", "its expiry")
-    what = f"{one.identifier} ({one.status}), a drill copy of run {run}, stays until {expires}"
+    what = f"{one.ref.name} ({one.status}), a drill copy of run {run}, stays until {expires}"
     if run in under_way:
         return f"{what}: its run is under way."
     return f"{what}: 'dr cleanup {run} --target {one.tags.get('dr:target', 'NAME')}' removes it before."

@@ -72,8 +72,8 @@ def ended_elsewhere(run: str, restored: str, facts: Facts) -> str:
     for resource in facts.resources:
         whose, sealed = resource.tags.get("dr:run"), resource.tags.get("dr:sealed")
         if whose == run and sealed is not None:
-            return f"Run {run} was ended elsewhere as {sealed}; {resource.identifier} is its restoration."
-        if same(resource.identifier, restored) and whose != run:
+            return f"Run {run} was ended elsewhere as {sealed}; {resource.ref.name} is its restoration."
+        if same(resource.ref.name, restored) and whose != run:
             return f"{restored} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
     return ""
 
@@ -87,7 +87,7 @@ def check_alive(run: str, facts: Facts, here: bool) -> None:
         if resource.remedy:
             ends = f" 'dr cleanup {run}' ends the run." if here else ""
             raise RefusedError(
-                f"{resource.identifier}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
+                f"{resource.ref.name}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
                 f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE.{ends} It is left"
                 " alone: to delete it is up to you.",
             )

@@ -62,7 +62,7 @@ def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
     """What is to be known before consent, a sentence each. ``instance``: the source, of which ``facts`` tell."""
     verbs = {verb.name for verb in wanted.verbs}
     promotes = "promote" in verbs
-    runs = any(one.status == "available" and same(one.identifier, instance) for one in facts.resources)
+    runs = any(one.status == "available" and same(one.ref.name, instance) for one in facts.resources)
     sentences = (
         (RUNS.format(instance), promotes and runs),
         (UNMOVED, promotes and "move" not in verbs),

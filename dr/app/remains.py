@@ -51,7 +51,7 @@ def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
         return _noted(session, seen, None)
     if on_call:
         found = tuple(one for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE)
-        seen = Seen(_on_call(session, found, over), stands=tuple(one.identifier for one in found))
+        seen = Seen(_on_call(session, found, over), stands=tuple(one.ref.name for one in found))
     else:
         seen = _of_a_drill(run, found, spared, failed)
     return _noted(session, seen, found)
@@ -74,7 +74,7 @@ def _removed(provider: Restorer, call: Call, clock: Clock, tell: Tell) -> str:
 def by_hand(found: Resource, target: Target) -> str:
     """The command by which a person deletes an instance that dr does not."""
     at = f"aws rds {{}} --region {target.region}" + (f" --endpoint-url {target.endpoint}" if target.endpoint else "")
-    named = f"{at} --db-instance-identifier {found.identifier}"
+    named = f"{at} --db-instance-identifier {found.ref.name}"
     deletes = f"{named.format('delete-db-instance')} --skip-final-snapshot"
     if not found.attributes.get("DeletionProtection"):
         return deletes
@@ -95,14 +95,14 @@ def _sweep(session: Session, spared: frozenset[str]) -> list[str]:
 
 
 def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[str], failed: str) -> Seen:
-    kept = [one for one in found if one.identifier.lower() in spared]
+    kept = [one for one in found if one.ref.name.lower() in spared]
     left = [one for one in found if one not in kept]
     sentences = [f"{_stands(one)}, as --keep asked: 'dr cleanup {run}' removes it." for one in kept]
     told = tuple(f"{_stands(one)}: 'dr cleanup {run}' tries again to remove it. {failed}".strip() for one in left)
     if failed and not left:
         told = (failed,)
     sentence = " ".join((*sentences, *told)) or NOTHING
-    return Seen(sentence, told, tuple(one.identifier for one in found))
+    return Seen(sentence, told, tuple(one.ref.name for one in found))
 
 
 def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
@@ -122,12 +122,12 @@ def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
 
 def _stands(one: Resource) -> str:
     status = "being made (creating)" if one.status == "creating" else one.status
-    return f"{one.identifier} stays at RDS, where it is {status}"
+    return f"{one.ref.name} stays at RDS, where it is {status}"
 
 
 def _ways(run: str, one: Resource, over: bool, target: Target) -> str:
     """How to go on with what a restore on call has made, and how to be rid of it."""
-    ways = [f"'dr adopt {run} --confirm {one.identifier}' hands it over"]
+    ways = [f"'dr adopt {run} --confirm {one.ref.name}' hands it over"]
     if not over:
         ways.insert(0, f"'dr cleanup {run}' ends the run and leaves it")
         if not one.remedy:
@@ -137,6 +137,6 @@ def _ways(run: str, one: Resource, over: bool, target: Target) -> str:
 
 def _noted(session: Session, seen: Seen, found: tuple[Resource, ...] | None) -> Seen:
     """The answer stands in the evidence. What cannot be noted is told all the same."""
-    listed = None if found is None else [{"identifier": one.identifier, "status": one.status} for one in found]
+    listed = None if found is None else [{"identifier": one.ref.name, "status": one.status} for one in found]
     session.engine.ledger.append("event", data={"text": seen.sentence, "remains": listed})
     return seen

@@ -105,7 +105,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
         verbs = unpacked(found.tags, name, STEPS)
     except EvidenceError as error:
         raise RefusedError(
-            f"The tags of {found.identifier} do not tell what run {run} was asked for: {str(error).rstrip('.')}.",
+            f"The tags of {found.ref.name} do not tell what run {run} was asked for: {str(error).rstrip('.')}.",
             f"Type its command again: '{_command(found)}', with whatever else it said (--as, --set, --no-verify).",
         ) from None
     return Request(name, verbs, Purpose.RESTORE)

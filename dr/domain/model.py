@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from dr.domain.refs import Endpoint, Ref
+
 
 class Status(StrEnum):
     """How a demand, or a whole run, came out."""
@@ -87,19 +89,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something that exists at the provider. ``kind`` is "instance"; ``attributes`` are the provider's own names.
+    """Something that exists at the provider. ``attributes`` are the provider's own names.
 
+    ``endpoint``: where it listens; None where it does not, or not yet.
+    ``replica_of``: what it replicates from; else None.
     ``remedy``: what a person does about it where its status leads nowhere, so that nobody waits for it; else "".
-    ``replica_of``: the identifier of what it replicates from, as the provider has it; else "".
     """
 
-    kind: str
-    identifier: str
+    ref: Ref
     status: str
-    tags: Mapping[str, str]
-    attributes: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    endpoint: Endpoint | None = None
+    replica_of: Ref | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
-    replica_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,10 @@ class Facts:
     points: tuple[RecoveryPoint, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What a driver read that is neither: the stored profile of a source that is gone, say."""
+
+    def find(self, ref: Ref) -> Resource | None:
+        """What ``ref`` refers to; None where the provider does not show it."""
+        return next((one for one in self.resources if one.ref == ref), None)
 
     @property
     def where(self) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from dr.config.model import ServiceConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Grant, Resource
-from dr.domain.names import same
 from dr.drivers.postgres.examine import log_in
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Prometheus
+from dr.drivers.rds.naming import instance
 from dr.drivers.service.asking import get, predict
 
 NO_REQUEST = ""
@@ -49,7 +49,7 @@ def client_checks(target: Target) -> Iterator[Check]:
 
 
 def _check_instance(target: Target, kind: str, name: str, present: Iterable[Resource]) -> None:
-    found = next((one for one in present if one.kind == "instance" and same(one.identifier, name)), None)
+    found = next((one for one in present if one.ref == instance(name)), None)
     if found is None:
         raise RefusedError(
             f"There is no instance {name} in {target.region} of account {target.account}.",
@@ -57,13 +57,13 @@ def _check_instance(target: Target, kind: str, name: str, present: Iterable[Reso
         )
     if found.remedy:
         raise ProviderError(f"{name} is {found.status}.", found.remedy, code=found.status)
-    if source_among((found,), name) is None:
+    if found.endpoint is None:
         raise RefusedError(f"{name} is {found.status} and has no endpoint yet.", "Wait until it is available.")
 
 
 def _check_restorable(name: str, present: Iterable[Resource]) -> None:
     """Raises RefusedError where no restore of an instance's can bring ``name`` back."""
-    found = next((one for one in present if one.kind == "instance" and same(one.identifier, name)), None)
+    found = next((one for one in present if one.ref == instance(name)), None)
     if found is None:
         return  # that it is not there is told already
     cluster = found.attributes.get("DBClusterIdentifier")

@@ -115,7 +115,9 @@ class Bounds:
     def instances(self) -> Mapping[str, str]:
         """The target's instance and the replicas of it that the facts show: what each is."""
         source = self.target.instance
-        replicas = [one.identifier for one in self.facts.resources if same(one.replica_of, source)]
+        replicas = [
+            one.ref.name for one in self.facts.resources if one.replica_of and same(one.replica_of.name, source)
+        ]
         return {**{name.lower(): f"a replica of {source}" for name in replicas}, source.lower(): "the source itself"}
 
     @cached_property
@@ -129,7 +131,7 @@ class Bounds:
     @cached_property
     def present(self) -> frozenset[str]:
         """What the facts show that this run, or the one that it continues, did not make."""
-        others = [one.identifier for one in self.facts.resources if not of_run(one.tags, self.plan.run)]
+        others = [one.ref.name for one in self.facts.resources if not of_run(one.tags, self.plan.run)]
         return _folded(others)
 
 

@@ -218,7 +218,7 @@ class UndoContract:
 
     def test_what_stands_is_shown_by_its_runs_tag_alone(self, left: Left) -> None:
         run = str(left.call.undo.args["run"]) if left.call.undo else ""
-        assert {one.identifier for one in left.provider.remains(run)} == set(left.things())
+        assert {one.ref.name for one in left.provider.remains(run)} == set(left.things())
         assert left.provider.remains("20200101-000000-0000") == ()
         left.undo()
         assert left.provider.remains(run) == ()

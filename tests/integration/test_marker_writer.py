@@ -18,7 +18,9 @@ from dr.config.context import Context
 from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.domain.refs import Endpoint
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.rds.naming import instance
 from dr.evidence.model import Markers
 from dr.evidence.samples import load_markers, markers_file
 from dr.host import children
@@ -47,8 +49,8 @@ def made(tmp_path: Path, server: LocalServer) -> Iterator[Context]:
 
 
 def calls(made: Context, server: LocalServer) -> dict[str, Call]:
-    endpoint = {"Endpoint": {"Address": server.address.host, "Port": server.port}}
-    facts = Facts(0.0, "", "", (Resource("instance", "source-db", "available", {}, endpoint),))
+    at = Endpoint(server.address.host, server.port)
+    facts = Facts(0.0, "", "", (Resource(instance("source-db"), "available", endpoint=at),))
     planned = MeasuringProvider(made).propose(Verb("measure", {"path": "source", "markers": True}), facts, RUN)
     return {c.id: c for c in planned}
 

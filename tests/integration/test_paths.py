@@ -16,8 +16,10 @@ import pytest
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
+from dr.domain.refs import Endpoint
 from dr.drivers.clients.pools import held
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.rds.naming import instance
 from dr.evidence.model import Marker
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
 from dr.host import children
@@ -106,10 +108,9 @@ def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **tar
     pooler = PoolerConfig("localhost", topology.pooler.port, ENTRY, admin, "", reads=READS)
     whole = {"pooler": pooler, "replicas": ("one", "two"), **target}
     object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
-    endpoint = {"Endpoint": {"Address": "localhost", "Port": port or topology.server.port}}
-    resources = tuple(
-        Resource("instance", name, "available", {}, endpoint) for name in ("source-db", *whole["replicas"])
-    )
+    at = Endpoint("localhost", port or topology.server.port)
+    names = ("source-db", *whole["replicas"])
+    resources = tuple(Resource(instance(name), "available", endpoint=at) for name in names)
     facts = Facts(0.0, "", "", resources)
     planned = MeasuringProvider(made).propose(Verb("measure", {"path": path}), facts, RUN)
     one = Way(made, path, {c.id: c for c in planned})

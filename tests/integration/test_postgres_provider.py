@@ -30,10 +30,12 @@ from dr.domain.model import (
     Verb,
 )
 from dr.domain.names import predictions
+from dr.domain.refs import Endpoint
 from dr.drivers.postgres import baseline as baseline_module
 from dr.drivers.postgres import examination
 from dr.drivers.postgres.provider import PostgresProvider, nightly
 from dr.drivers.postgres.source import Source
+from dr.drivers.rds.naming import instance
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
 from dr.evidence.samples import markers_file
@@ -109,8 +111,8 @@ def drill(server: LocalServer, tmp_path: Path, *grants: Grant, known: bool = Tru
         grants=grants,
     )
     context = Context("clinic", target, Settings(), tmp_path, tmp_path / "runs" / RUN.id, SystemClock(), "")
-    endpoint = {"Endpoint": {"Address": "localhost", "Port": server.port}, "DbiResourceId": "db-1"}
-    resource = Resource("instance", "clinic-db", "available", {}, endpoint)
+    at, known_as = Endpoint("localhost", server.port), {"DbiResourceId": "db-1"}
+    resource = Resource(instance("clinic-db"), "available", endpoint=at, attributes=known_as)
     facts = Facts(0.0, "1", "eu-west-1", (resource,) if known else ())
     provider = PostgresProvider(context, lambda *_: {"P1": "answer"})
     return Drill(context, provider, facts)

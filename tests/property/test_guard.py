@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, SecretConfig, Target
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, Resource, RunIdentity
+from dr.drivers.rds.naming import instance
 from dr.engine import guard as guarding
 from dr.engine.guard import Consent
 
@@ -121,7 +122,8 @@ class Anything:
 
     def _resource(self, name: str) -> Resource:
         of = "" if self._once_in(4) else {"replica-1": SOURCE, "billing-replica": "billing-db"}.get(name, "")
-        return Resource("instance", name, "available", self._random.choice(TAGS), {}, replica_of=of)
+        tags, replica_of = self._random.choice(TAGS), instance(of) if of else None
+        return Resource(instance(name), "available", tags, replica_of=replica_of)
 
     def _once_in(self, times: int) -> bool:
         return self._random.randrange(times) == 0
@@ -197,7 +199,7 @@ def _takes_back(undo: Call, effect: str, stated: set[str]) -> bool:
 
 
 def _servers(case: Case) -> set[str]:
-    shown = {one.identifier.casefold() for one in case.facts.resources if one.replica_of.casefold() == SOURCE}
+    shown = {one.ref.name for one in case.facts.resources if one.replica_of == instance(SOURCE)}
     return shown | {SOURCE}
 
 
@@ -218,7 +220,7 @@ def _made(name: str, case: Case, mine: set[str]) -> bool:
     outer, slash, _ = name.casefold().partition("/")
     if slash:
         return outer in mine or (outer in _servers(case) and Grant.MARKERS in case.target.grants)
-    others = {one.identifier.casefold() for one in case.facts.resources if not _continued(one, case.plan.run)}
+    others = {one.ref.name for one in case.facts.resources if not _continued(one, case.plan.run)}
     return outer not in _targets(case) and outer not in others
 
 
@@ -260,8 +262,8 @@ BROKEN = {
         "if call.effect is Effect.MAKES:\n            made",
         "if True:\n            made",
     ),
-    "any replica is the target's": ("if same(one.replica_of, source)", "if one.replica_of"),
-    "no replica is the target's": ("if same(one.replica_of, source)", "if False"),
+    "any replica is the target's": ("if one.replica_of and same(one.replica_of.name, source)", "if one.replica_of"),
+    "no replica is the target's": ("if one.replica_of and same(one.replica_of.name, source)", "if False"),
     "on call everything": ("return frozenset({Effect.TAKES_OVER})", "return frozenset(Effect)"),
     "on call nothing": ("return frozenset({Effect.TAKES_OVER})", "return frozenset()"),
     "every drill is disposable": ("frozenset(Effect) if self.disposable else frozenset()", "frozenset(Effect)"),

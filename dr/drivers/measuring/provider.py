@@ -18,13 +18,14 @@ from dr.config.context import Context
 from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import markers, predictions, same
+from dr.domain.names import markers, predictions
 from dr.domain.names import process as process_of
 from dr.domain.names import service as service_of
 from dr.drivers.arguments import check_arguments
 from dr.drivers.clients.pools import allowed
 from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITES, WRITES_DIRECT, WRITTEN, is_path
 from dr.drivers.measuring.settle import Settle
+from dr.drivers.rds.naming import instance
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
 from dr.meter.bearer import check_taken
@@ -335,8 +336,7 @@ def _arguments(verb: Verb) -> tuple[str, bool, str]:
 
 
 def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
-    for resource in facts.resources:
-        endpoint = resource.attributes.get("Endpoint") or {}
-        if resource.kind == "instance" and same(resource.identifier, name) and endpoint.get("Address"):
-            return str(endpoint["Address"]), int(endpoint["Port"])
-    raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
+    found = facts.find(instance(name))
+    if found is None or found.endpoint is None:
+        raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
+    return found.endpoint.host, found.endpoint.port

@@ -18,7 +18,7 @@ from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import markers, same
+from dr.domain.names import markers
 from dr.drivers.arguments import check_arguments
 from dr.drivers.faults.provider import run_command
 from dr.drivers.postgres.connection import Server
@@ -26,6 +26,7 @@ from dr.drivers.postgres.markers import attempt_write, read_markers
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Points, Prometheus, Rule, expression, scraped
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
 from dr.drivers.service.asking import get
 from dr.evidence.directory import RunDirectory
@@ -226,15 +227,15 @@ def runs(times: Sequence[float], step: float) -> list[list[float]]:
 
 def _replicas(source: str, facts: Facts) -> int:
     """How many read replicas the provider shows of ``source``: its own list has those of other regions, too."""
-    shown = (one.attributes for one in facts.resources if one.kind == "instance" and same(one.identifier, source))
-    named = next(shown, {}).get("ReadReplicaDBInstanceIdentifiers") or ()
+    shown = facts.find(instance(source))
+    named = (shown.attributes.get("ReadReplicaDBInstanceIdentifiers") or ()) if shown else ()
     return max(len(named), len(replicas_of(source, facts)))
 
 
 def _places(source: str, facts: Facts) -> list[dict[str, Any]]:
     """Where the replicas of ``source`` listen that can be asked: those of other regions are only named."""
-    ends = (one.attributes.get("Endpoint") or {} for one in replicas_of(source, facts))
-    return [{"host": end["Address"], "port": end["Port"]} for end in ends if end.get("Address")]
+    ends = (one.endpoint for one in replicas_of(source, facts))
+    return [{"host": end.host, "port": end.port} for end in ends if end is not None]
 
 
 def _receives(servers: Servers, at: Server) -> bool:

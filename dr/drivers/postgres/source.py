@@ -9,8 +9,10 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import RefusedError
 from dr.domain.model import Resource
-from dr.domain.names import same
+from dr.domain.refs import Endpoint
 from dr.drivers.postgres.connection import Server
+from dr.drivers.rds.naming import instance as instance_of
+from dr.drivers.rds.naming import listens
 from dr.evidence import profiles
 
 
@@ -35,17 +37,15 @@ class Source:
 def source_among(resources: Iterable[Resource], instance: str) -> Source | None:
     """Where ``instance`` listens; None where it is gone or has no endpoint yet."""
     for resource in resources:
-        if resource.kind == "instance" and same(resource.identifier, instance):
-            return _described(instance, resource.attributes)
+        if resource.ref == instance_of(instance):
+            return _at(resource.endpoint, instance, resource.attributes)
     return None
 
 
-def _described(instance: str, attributes: Mapping[str, Any]) -> Source | None:
-    endpoint = attributes.get("Endpoint") or {}
-    if not endpoint.get("Address"):
+def _at(endpoint: Endpoint | None, instance: str, attributes: Mapping[str, Any]) -> Source | None:
+    if endpoint is None:
         return None
-    server = Server(str(endpoint["Address"]), int(endpoint["Port"]))
-    return Source(instance, str(attributes.get("DbiResourceId", "")), server)
+    return Source(instance, str(attributes.get("DbiResourceId", "")), Server(endpoint.host, endpoint.port))
 
 
 def require_source(resources: Iterable[Resource], instance: str) -> Source:
@@ -71,7 +71,7 @@ def status_of(context: Context, instance: str) -> str:
     from dr.drivers.rds.look import instances
 
     shown = instances(RdsClient(context.target, context.clock), context.target)
-    return next((one.status for one in shown if one.identifier.lower() == instance.lower()), "")
+    return next((one.status for one in shown if one.ref == instance_of(instance)), "")
 
 
 def last_seen(context: Context) -> Source | None:
@@ -81,7 +81,8 @@ def last_seen(context: Context) -> Source | None:
     pins = {"account": target.account, "region": target.region, "instance": target.instance}
     if {key: stored.get(key) for key in pins} != pins:
         return None  # of another target that had this name
-    return _described(target.instance, stored.get("source") or {})
+    described = stored.get("source") or {}
+    return _at(listens(described), target.instance, described)
 
 
 def artifacts_of(context: Context) -> str:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dr.domain.names import same
+from dr.drivers.rds.naming import same
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "DBInstanceMessage": ("DBInstances",),

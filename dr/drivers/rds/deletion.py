@@ -84,14 +84,14 @@ class Deletion:
     def _check_own(self, found: Resource, run: str) -> None:
         if (found.tags.get("dr:run"), found.tags.get("dr:purpose")) != (run, Purpose.DRILL.value):
             raise RefusedError(
-                f"{found.identifier} is not a drill's copy of run {run}, so it is not deleted.",
+                f"{found.ref.name} is not a drill's copy of run {run}, so it is not deleted.",
                 "Look at its tags; 'dr adopt' keeps what an on-call restore made.",
             )
 
     def _unprotect(self, found: Resource) -> None:
         if found.attributes.get("DeletionProtection"):
             wanted = {"DeletionProtection": False, "ApplyImmediately": True}
-            self._client.call(MODIFY, {"DBInstanceIdentifier": found.identifier, **wanted}, GONE)
+            self._client.call(MODIFY, {"DBInstanceIdentifier": found.ref.name, **wanted}, GONE)
 
     def _delete(self, identifier: str) -> bool:
         """Whether RDS has one of that name. One that is being made cannot be deleted yet: the next poll asks again."""

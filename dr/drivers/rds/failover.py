@@ -14,6 +14,7 @@ from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.drivers.arguments import check_arguments
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.points import iso
 
 DRIVER = "rds"
@@ -109,13 +110,13 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
             driver=DRIVER,
             operation=FORCE if forced else AWAIT,
             args={
-                "identifier": found.identifier,
+                "identifier": found.ref.name,
                 "zone": found.attributes.get("AvailabilityZone", ""),
                 "since": since,
                 "known": [event for event in told if event[0] >= since],
             },
             effect=Effect.TAKES_OVER if forced else Effect.READS,
-            touches=(found.identifier,) if forced else (),
+            touches=(found.ref.name,) if forced else (),
             until="failed over and available",
             deadline=max(_LEAST_DEADLINE, 5 * objective),
         ),
@@ -134,7 +135,7 @@ def _forced(verb: Verb) -> bool:
 
 def require_instance(name: str, facts: Facts) -> Resource:
     """The instance called ``name``. Raises RefusedError."""
-    found = next((one for one in facts.resources if one.identifier.lower() == name.lower()), None)
+    found = facts.find(instance(name))
     if found is None:
         raise RefusedError(
             f"There is no instance {name} in {facts.where}.",
@@ -145,7 +146,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
 
 def refuse_unless_ready(found: Resource, facts: Facts) -> None:
     """Raises RefusedError where RDS would not take a fail-over of ``found`` up."""
-    name = found.identifier
+    name = found.ref.name
     if not found.attributes.get("MultiAZ"):
         raise RefusedError(
             f"{name} is Single-AZ: it has no standby to fail over to.",

@@ -80,7 +80,7 @@ class Instances:
     def state(self, found: Resource) -> State:
         """What its status means. Raises ProviderError for one that leads nowhere."""
         if found.remedy:
-            raise ProviderError(f"{found.identifier} is {found.status}.", found.remedy, code=found.status)
+            raise ProviderError(f"{found.ref.name} is {found.status}.", found.remedy, code=found.status)
         return classify(found.status)
 
     def note(self, found: Resource, since: float) -> str:
@@ -88,7 +88,7 @@ class Instances:
         percent = found.attributes.get("PercentProgress")
         unknown = ", a status that is not known here" if classify(found.status) is State.UNKNOWN else ""
         progress = f", {percent}%" if percent else ""
-        return f"{found.identifier}: {found.status}{unknown}{progress}, {self.now() - since:.0f} s"
+        return f"{found.ref.name}: {found.status}{unknown}{progress}, {self.now() - since:.0f} s"
 
     def patiently(self, step: Callable[[], T]) -> T:
         """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice.

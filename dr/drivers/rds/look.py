@@ -12,6 +12,7 @@ from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import RecoveryPoint, Request, Resource
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.naming import instance, listens
 from dr.drivers.rds.settings import tags
 from dr.drivers.rds.states import State, classify, remedy
 
@@ -49,7 +50,8 @@ def resource(row: Mapping[str, Any]) -> Resource:
     status = row.get("DBInstanceStatus", "")
     stuck = remedy(status) if classify(status) is State.FAILED else ""
     source = str(row.get("ReadReplicaSourceDBInstanceIdentifier") or "")
-    return Resource("instance", row["DBInstanceIdentifier"], status, tags(row), row, stuck, source)
+    replica_of = instance(source) if source else None
+    return Resource(instance(row["DBInstanceIdentifier"]), status, tags(row), listens(row), replica_of, row, stuck)
 
 
 def named_snapshot(request: Request) -> str:

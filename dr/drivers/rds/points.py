@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, RecoveryPoint
-from dr.domain.names import same
+from dr.drivers.rds.naming import instance, same
 
 BEFORE_DISASTER = "${vanish.recovery_point}"
 """Filled from the ledger once the disaster has happened."""
@@ -93,7 +93,7 @@ def _instead(source: str, facts: Facts, there: bool, other: str) -> str:
     """What is left to somebody who cannot restore what was asked for: ``other`` only where that is ``there``."""
     if there:
         return f"Restore {other}, or check the target's instance and region."
-    found = next((r for r in facts.resources if same(r.identifier, source)), None)
+    found = facts.find(instance(source))
     cluster = found.attributes.get("DBClusterIdentifier") if found else None
     if cluster:
         return (

@@ -14,12 +14,13 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
-from dr.domain.names import same
+from dr.domain.refs import Endpoint
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import settings
 from dr.drivers.rds.failover import DRIVER, require_instance
 from dr.drivers.rds.fit import fit_storage, fit_tags
+from dr.drivers.rds.naming import instance, listens
 from dr.drivers.rds.states import State, classify
 
 LAG = "GetMetricData"
@@ -114,8 +115,8 @@ def lsn(number: int | None) -> str:
 
 def replicas_of(source: str, facts: Facts) -> tuple[Resource, ...]:
     """The read replicas of ``source`` in its region, by name."""
-    found = [one for one in facts.resources if same(one.replica_of, source)]
-    return tuple(sorted(found, key=lambda one: one.identifier))
+    found = [one for one in facts.resources if one.replica_of == instance(source)]
+    return tuple(sorted(found, key=lambda one: one.ref.name))
 
 
 def propose(
@@ -159,13 +160,13 @@ def _lag(target: Target, facts: Facts) -> Call:
 
 def _promote(target: Target, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     replicas = _candidates(target.instance, named, facts)
-    source = next((one for one in facts.resources if one.identifier.lower() == target.instance.lower()), None)
+    source = facts.find(instance(target.instance))
     known = source.attributes if source is not None else facts.extra.get("profile") or {}
     places = [_place(one) for one in replicas]
     others = [_compared(one) for one in replicas_of(target.instance, facts) if one not in replicas]
     promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
     if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
-        old = {**_address(known), "resource_id": known.get("DbiResourceId", "")}
+        old = {**_address(listens(known)), "resource_id": known.get("DbiResourceId", "")}
         promotion = replace(promotion, args={**promotion.args, "old": old})
     return (_choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""), promotion)
 
@@ -175,19 +176,19 @@ def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
     if not named:
         usable = tuple(one for one in _require_replicas(source, facts) if _promotable(one))
         if not usable:
-            states = ", ".join(f"{one.identifier} is {one.status}" for one in replicas_of(source, facts))
+            states = ", ".join(f"{one.ref.name} is {one.status}" for one in replicas_of(source, facts))
             raise RefusedError(f"No replica of {source} can be promoted: {states}.", "Restore instead: 'dr restore'.")
         return usable
     found = require_instance(named, facts)
-    if not same(found.replica_of, source):
-        of = f"a replica of {found.replica_of}" if found.replica_of else "no read replica"
-        known = ", ".join(one.identifier for one in replicas_of(source, facts)) or "none"
+    if found.replica_of != instance(source):
+        of = f"a replica of {found.replica_of.name}" if found.replica_of else "no read replica"
+        known = ", ".join(one.ref.name for one in replicas_of(source, facts)) or "none"
         raise RefusedError(
-            f"{found.identifier} is {of}, so it cannot take the place of {source}.", f"Replicas of {source}: {known}."
+            f"{found.ref.name} is {of}, so it cannot take the place of {source}.", f"Replicas of {source}: {known}."
         )
     if not _promotable(found):
         raise RefusedError(
-            f"{found.identifier} is {found.status}, and RDS does not promote it so.",
+            f"{found.ref.name} is {found.status}, and RDS does not promote it so.",
             found.remedy or "Wait until it is available, or name another replica.",
         )
     return (found,)
@@ -196,8 +197,7 @@ def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
 def _require_replicas(source: str, facts: Facts) -> tuple[Resource, ...]:
     found = replicas_of(source, facts)
     if not found:
-        if not any(one.identifier.lower() == source.lower() for one in facts.resources):
-            require_instance(source, facts)
+        require_instance(source, facts)
         raise RefusedError(
             f"{source} has no read replica in {facts.where}.",
             "Restore instead: 'dr restore'; or correct the target's instance and region.",
@@ -208,11 +208,11 @@ def _require_replicas(source: str, facts: Facts) -> tuple[Resource, ...]:
 def _promotable(found: Resource) -> bool:
     """Whether RDS promotes it, now or once its backup is done; and whether it can be asked at all."""
     ready = classify(found.status) is State.USABLE or found.status == "backing-up"
-    return ready and bool((found.attributes.get("Endpoint") or {}).get("Address"))
+    return ready and found.endpoint is not None
 
 
 def _place(found: Resource) -> dict[str, Any]:
-    return {"identifier": found.identifier, **_address(found.attributes)}
+    return {"identifier": found.ref.name, **_address(found.endpoint)}
 
 
 def _compared(found: Resource) -> dict[str, Any]:
@@ -220,9 +220,8 @@ def _compared(found: Resource) -> dict[str, Any]:
     return {**_place(found), **({} if _promotable(found) else {"barred": found.status})}
 
 
-def _address(known: Mapping[str, Any]) -> dict[str, Any]:
-    endpoint = known.get("Endpoint") or {}
-    return {"host": endpoint.get("Address", ""), "port": endpoint.get("Port", 0)}
+def _address(known: Endpoint | None) -> dict[str, Any]:
+    return {"host": known.host, "port": known.port} if known is not None else {"host": "", "port": 0}
 
 
 def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
@@ -317,9 +316,9 @@ def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIde
         own = {"dr:run": run.id, "dr:target": name}
         kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)
         tags, fitted = {**kept, **own}, {**fitted, **left}
-    new = _renamed(old.identifier, run.id)
-    call = _replica(f"rebuild-{old.identifier}", new, PROMOTED, parameters, tags)
-    call = replace(call, args={**call.args, "instead_of": old.identifier, "fitted": fitted})
+    new = _renamed(old.ref.name, run.id)
+    call = _replica(f"rebuild-{old.ref.name}", new, PROMOTED, parameters, tags)
+    call = replace(call, args={**call.args, "instead_of": old.ref.name, "fitted": fitted})
     return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
 
 

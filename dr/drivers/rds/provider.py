@@ -13,7 +13,7 @@ from dr.config.context import Context
 from dr.config.load import secret
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
-from dr.domain.names import same
+from dr.domain.refs import Endpoint
 from dr.domain.tags import ours
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.rds import failover as rds_failover
@@ -25,6 +25,7 @@ from dr.drivers.rds.client import RdsClient, wanted_instead
 from dr.drivers.rds.deletion import Deletion
 from dr.drivers.rds.instances import Instances, only_looking, pairs
 from dr.drivers.rds.log import reached, replay_seconds
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
@@ -173,7 +174,7 @@ class RdsProvider:
     def _look(self, request: Request) -> Facts:
         found = rds_look.instances(self._client, self._target)
         name = self._target.instance
-        source = next((one for one in found if same(one.identifier, name)), None)
+        source = next((one for one in found if one.ref == instance(name)), None)
         points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
         at = self._now()
         if source is not None and not source.remedy:
@@ -236,7 +237,7 @@ class RdsProvider:
         drill = args["tags"]["dr:purpose"] == Purpose.DRILL
         if not ours(found.tags, run, "" if drill else digest):
             raise RefusedError(
-                f"An instance {found.identifier} exists already, and somebody else made it "
+                f"An instance {found.ref.name} exists already, and somebody else made it "
                 f"(run {found.tags.get('dr:run', 'none')}).",
                 "Choose another name: --as NAME.",
             )
@@ -267,16 +268,16 @@ class RdsProvider:
             changes["MasterUserPassword"] = secret(args["master_secret"])
         if changes:
             self._client.call(
-                rds_restore.MODIFY, {"DBInstanceIdentifier": found.identifier, **changes, "ApplyImmediately": True}
+                rds_restore.MODIFY, {"DBInstanceIdentifier": found.ref.name, **changes, "ApplyImmediately": True}
             )
         for role in args["roles"]:
             if role not in have.get("AssociatedRoles", []):
                 self._client.call(
                     "AddRoleToDBInstance",
-                    {"DBInstanceIdentifier": found.identifier, **role},
+                    {"DBInstanceIdentifier": found.ref.name, **role},
                     ("DBInstanceRoleAlreadyExists",),
                 )
-        return {"identifier": found.identifier, "changed": sorted(changes), "asked_at": self._now()}
+        return {"identifier": found.ref.name, "changed": sorted(changes), "asked_at": self._now()}
 
     # -- polling
 
@@ -291,16 +292,15 @@ class RdsProvider:
         found = self._listed(result)
         if found is None:
             return Progress(done=False, note=f"{result['identifier']}: not listed yet")
-        endpoint = found.attributes.get("Endpoint") or {}
-        if not self._serves(found, endpoint):
+        if found.endpoint is None or not self._serves(found, found.endpoint):
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
         now = self._now()
-        replay, how_far = self._replay(found.identifier)
+        replay, how_far = self._replay(found.ref.name)
         done = {
             **result,
             "arn": found.attributes.get("DBInstanceArn", ""),
-            "host": endpoint["Address"],
-            "port": int(endpoint["Port"]),
+            "host": found.endpoint.host,
+            "port": found.endpoint.port,
             "resource_id": found.attributes.get("DbiResourceId", ""),
             "created_at": found.attributes.get("InstanceCreateTime"),
             "available_at": now,
@@ -316,13 +316,11 @@ class RdsProvider:
             done=True, result=done, note=self._at.note(found, float(result["asked_at"])), observations=(seen,)
         )
 
-    def _serves(self, found: Resource, endpoint: Mapping[str, Any]) -> bool:
+    def _serves(self, found: Resource, at: Endpoint) -> bool:
         """Whether its database can be used: also while RDS is still at work on the instance, which a first backup keeps
         it for hours, where the database itself says so."""
         state = self._at.state(found)
-        if not endpoint.get("Address") or state not in (State.USABLE, State.SERVING):
-            return False
-        return state is State.USABLE or self._servers.answers(str(endpoint["Address"]), int(endpoint["Port"]))
+        return state is State.USABLE or (state is State.SERVING and self._servers.answers(at.host, at.port))
 
     def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
         result = self._configured.get(str(result["identifier"]), result)
@@ -332,7 +330,7 @@ class RdsProvider:
         pending = sorted(found.attributes.get("PendingModifiedValues") or {})
         waited, state = self._now() - float(result["asked_at"]), self._at.state(found)
         if result.get("refused") and state is State.USABLE:
-            self._configured[found.identifier] = self._configure_or_wait(call.args)
+            self._configured[found.ref.name] = self._configure_or_wait(call.args)
             return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
         settled = state is State.USABLE or (state is State.SERVING and not result["changed"])
         if result.get("refused") or not settled or pending or (late and waited < SETTLED_SECONDS):
@@ -347,8 +345,7 @@ class RdsProvider:
         """Each difference from the source, or {because} where there is nothing to compare with."""
         if args["source"] is None:
             return {"because": "neither the source nor a profile of it is there to compare with"}
-        address = (found.attributes.get("Endpoint") or {}).get("Address", "")
-        same_host = bool(address) and address == args["source_host"]
+        same_host = found.endpoint is not None and found.endpoint.host == args["source_host"]
         return settings.differences(args["source"], have, args["asked"], args["because"], same_host, args.get("fitted"))
 
     def _listed(self, result: Mapping[str, Any]) -> Resource | None:

@@ -9,11 +9,11 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
-from dr.domain.names import same
 from dr.domain.tags import VALUE, of_run, spread
 from dr.drivers.arguments import check_arguments
 from dr.drivers.rds import settings
 from dr.drivers.rds.fit import Fitted, fit_storage, fit_tags
+from dr.drivers.rds.naming import instance, listens, same
 from dr.drivers.rds.points import Choice, choose, iso
 
 DRIVER = "rds"
@@ -125,7 +125,7 @@ def orphans(
     """The deletions of drills' copies of ``source`` that nobody will delete: those of runs that are ``over``, and those
     whose expiry lies before ``now``; but none of a run that is ``under_way``."""
     return tuple(
-        deletion(one.identifier, one.tags["dr:run"])
+        deletion(one.ref.name, one.tags["dr:run"])
         for one in instances
         if taken_from(one, source)
         and one.tags.get("dr:purpose") == Purpose.DRILL
@@ -143,7 +143,7 @@ def _refuse_second(name: str, source: str, facts: Facts, run: RunIdentity) -> No
             continue
         if run.purpose is Purpose.RESTORE and tags.get("dr:purpose") == Purpose.DRILL:
             continue  # what a killed drill left must not keep anybody from restoring on call
-        other, what = tags["dr:run"], f"{resource.identifier} ({resource.status})"
+        other, what = tags["dr:run"], f"{resource.ref.name} ({resource.status})"
         at, ends = f"--target {name}", f"'dr cleanup {other} --target {name}'"
         hint = f"'dr restore --resume {other} {at}' goes on with it; {ends} ends its run and leaves it alone."
         if tags.get("dr:purpose") == Purpose.DRILL:
@@ -162,12 +162,12 @@ def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> st
             "Use up to 63 letters, digits and single hyphens; begin with a letter and do not end with a hyphen.",
         )
     if not as_name and mine:
-        return mine[0].identifier
+        return mine[0].ref.name
     identifier = as_name or made_up(source, "restored", run.id)
     for resource in facts.resources:
-        if same(resource.identifier, identifier) and resource not in mine:
+        if resource.ref == instance(identifier) and resource not in mine:
             raise RefusedError(
-                f"An instance {resource.identifier} exists already and is not this run's.",
+                f"An instance {resource.ref.name} exists already and is not this run's.",
                 "Choose another name: --as NAME.",
             )
     return identifier
@@ -193,13 +193,9 @@ def _valid(name: str) -> bool:
     return len(name) <= _NAME_LIMIT and re.fullmatch(r"[A-Za-z](-?[A-Za-z0-9])*", name) is not None
 
 
-def _find(source: str, facts: Facts) -> Resource | None:
-    return next((r for r in facts.resources if same(r.identifier, source)), None)
-
-
 def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:
     """The source's own description, or the profile stored of it; None where there is neither."""
-    resource = _find(source, facts)
+    resource = facts.find(instance(source))
     if resource is not None:
         return resource.attributes
     profile: Mapping[str, Any] | None = facts.extra.get("profile")
@@ -379,7 +375,7 @@ def _configure(
     objective: float,
     run: RunIdentity,
 ) -> Call:
-    drill = run.purpose is Purpose.DRILL
+    drill, at = run.purpose is Purpose.DRILL, listens(known or {})
     own_tags = {key: value for key, value in tags.items() if not key.startswith("dr:")}
     return Call(
         id="configure",
@@ -394,7 +390,7 @@ def _configure(
             "roles": wanted.get("AssociatedRoles", []),
             "master_secret": secret,
             "source": settings.comparable(known) if known is not None else None,
-            "source_host": (known or {}).get("Endpoint", {}).get("Address", ""),
+            "source_host": at.host if at else "",
             "asked": {**asked, "Tags": own_tags} if drill else asked,
             "because": _REASONS[run.purpose],
             "fitted": {key: list(value) for key, value in fitted.items()},

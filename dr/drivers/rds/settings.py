@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dr.domain.errors import UsageError
+from dr.drivers.rds.naming import listens
 
 RESTORE = {
     "DBInstanceClass": "DBInstanceClass",
@@ -203,7 +204,8 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
     secret = description.get("MasterUserSecret") or {}
     found |= {"ManageMasterUserPassword": bool(secret) or None, "MasterUserSecretKmsKeyId": secret.get("KmsKeyId")}
     found["ReadReplicas"] = sorted(map(str, description.get("ReadReplicaDBInstanceIdentifiers", ())))
-    found["Port"] = description.get("Endpoint", {}).get("Port")
+    at = listens(description)
+    found["Port"] = at.port if at else None
     found["Tags"] = {key: value for key, value in tags(description).items() if not key.startswith(("dr:", "aws:"))}
     return {name: value for name, value in found.items() if value not in (None, "", [], {}, ())}
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from dr.domain.errors import DrError, HiddenStandbyError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Observation, Progress, Resource
-from dr.domain.names import same
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.rds import failover as rds_failover
 from dr.drivers.rds import promotion as rds_promotion
 from dr.drivers.rds.failover import CLOCKS, Course, course
 from dr.drivers.rds.instances import Instances, only_looking, pairs
+from dr.drivers.rds.naming import same
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.promotion import Answer
 from dr.drivers.rds.restore import LISTED_SECONDS
@@ -116,7 +116,7 @@ class Takeover:
         found, seen = self._at.await_shown(str(result["identifier"])), self._course(result)
         usable = self._at.state(found) is State.USABLE
         zone = str(found.attributes.get("AvailabilityZone", ""))
-        over = seen.completed is not None or self._moved(found.identifier, str(result["zone"]), zone)
+        over = seen.completed is not None or self._moved(found.ref.name, str(result["zone"]), zone)
         if seen.abandoned or (over and usable):
             kept = {key: value for key, value in result.items() if key != "known"}
             done = {**kept, "available_at": self._at.now(), "promoted_at": seen.completed, "zone_after": zone}
@@ -124,12 +124,12 @@ class Takeover:
             return Progress(True, done, observations=(self._failover(found, seen),))
         if seen.recovered is not None and usable:
             raise ProviderError(
-                f"RDS brought {found.identifier} back where it was ({seen.events[-1]['message'].rstrip('.')}): nothing"
+                f"RDS brought {found.ref.name} back where it was ({seen.events[-1]['message'].rstrip('.')}): nothing"
                 " failed over.",
                 "Look at its events and its standby, and fail over again where that is still wanted.",
             )
-        fresh = len(seen.events) > self._told.get(found.identifier, 0)
-        self._told[found.identifier] = len(seen.events)
+        fresh = len(seen.events) > self._told.get(found.ref.name, 0)
+        self._told[found.ref.name] = len(seen.events)
         said = f" ({seen.events[-1]['message'].rstrip('.')})" if seen.events else ", RDS tells of no fail-over yet"
         note = self._at.note(found, float(result["asked_at"])) + said
         return Progress(False, note=note, observations=(self._failover(found, seen),) if fresh else ())
@@ -145,7 +145,7 @@ class Takeover:
 
     def _failover(self, found: Resource, seen: Course, **more: Any) -> Observation:
         zone = found.attributes.get("AvailabilityZone", "")
-        server = f"{found.identifier} in {zone}" if zone else found.identifier
+        server = f"{found.ref.name} in {zone}" if zone else found.ref.name
         value = {"events": list(seen.events), "promoted_at": seen.completed, "server": server, **more}
         return Observation("failover", "source", value, self._at.now())
 
@@ -229,8 +229,8 @@ class Takeover:
     def _ask_promotion(self, found: Resource, args: Mapping[str, Any]) -> None:
         """RDS refuses it while it backs the replica up: the next poll asks again."""
         if found.replica_of and found.status != "backing-up":
-            self._backups[found.identifier] = [str(row["DBSnapshotIdentifier"]) for row in self._automated(found)]
-            wanted = {"DBInstanceIdentifier": found.identifier, **args["parameters"]}
+            self._backups[found.ref.name] = [str(row["DBSnapshotIdentifier"]) for row in self._automated(found)]
+            wanted = {"DBInstanceIdentifier": found.ref.name, **args["parameters"]}
             self._client.call(rds_promotion.PROMOTE, wanted, _TAKEN)
 
     def _poll_promote(self, result: Mapping[str, Any]) -> Progress:
@@ -241,17 +241,17 @@ class Takeover:
         if found.replica_of:
             if state is State.USABLE:
                 self._ask_promotion(found, result)
-            return Progress(False, note=f"{note}, still a replica of {found.replica_of}")
-        endpoint = found.attributes.get("Endpoint") or {}
-        if writes or not (state is State.USABLE or found.status == "backing-up"):
+            return Progress(False, note=f"{note}, still a replica of {found.replica_of.name}")
+        at = found.endpoint
+        if at is None or writes or not (state is State.USABLE or found.status == "backing-up"):
             return Progress(False, note=f"{note}{', ' + writes if writes else ''}")
-        promoted = self._since(found.identifier, "writes")
-        seen = course(self.events(found.identifier, float(result["planned_at"])), float(result["planned_at"]))
+        promoted = self._since(found.ref.name, "writes")
+        seen = course(self.events(found.ref.name, float(result["planned_at"])), float(result["planned_at"]))
         more = {"promoted_at": promoted, "promotion_started_at": result["asked_at"], "because": result["because"]}
         done = {
             **{key: result[key] for key in ("identifier", "source", "because", "asked_at", "at")},
-            "host": endpoint["Address"],
-            "port": int(endpoint["Port"]),
+            "host": at.host,
+            "port": at.port,
             "resource_id": found.attributes.get("DbiResourceId", ""),
             "promoted_at": promoted,
             "backups": self._backups_before(found, float(result["planned_at"])),
@@ -259,7 +259,7 @@ class Takeover:
         }
         if "old" in result:
             done |= self._old_primary(result["old"])
-            done["old_status"] = self._shown(str(result["source"]), result["old"], found.identifier)
+            done["old_status"] = self._shown(str(result["source"]), result["old"], found.ref.name)
         return Progress(True, done, observations=(self._failover(found, seen, **more),))
 
     def _backups_before(self, found: Resource, planned_at: float) -> list[str]:
@@ -268,13 +268,13 @@ class Takeover:
         Where another process had asked for the promotion, and it was done before this one looked: those of before the
         planning, which surely are not.
         """
-        if found.identifier in self._backups:
-            return self._backups[found.identifier]
+        if found.ref.name in self._backups:
+            return self._backups[found.ref.name]
         rows = self._automated(found)
         return [str(r["DBSnapshotIdentifier"]) for r in rows if float(r.get("SnapshotCreateTime") or inf) < planned_at]
 
     def _automated(self, found: Resource) -> tuple[dict[str, Any], ...]:
-        asked = {"DBInstanceIdentifier": found.identifier, "SnapshotType": "automated"}
+        asked = {"DBInstanceIdentifier": found.ref.name, "SnapshotType": "automated"}
         return self._client.pages("DescribeDBSnapshots", "DBSnapshots", asked)
 
     def _old_primary(self, place: Mapping[str, Any]) -> dict[str, str]:
@@ -312,11 +312,10 @@ class Takeover:
 
     def _takes_writes(self, found: Resource) -> str:
         """Why it does not take writes, or "": asked of itself whatever RDS calls it, for the sake of the moment."""
-        endpoint = found.attributes.get("Endpoint") or {}
-        if not endpoint.get("Address"):
+        if found.endpoint is None:
             return "it has no endpoint"
         try:
-            own = self._servers.standing(str(endpoint["Address"]), int(endpoint["Port"]))
+            own = self._servers.standing(found.endpoint.host, found.endpoint.port)
         except ProviderError as error:
             if not error.transient:
                 raise
@@ -324,7 +323,7 @@ class Takeover:
         if own.recovering:
             left = (own.received or 0) - (own.replayed or 0)
             return f"it still recovers, {left} bytes are to be replayed"
-        self._since(found.identifier, "writes")
+        self._since(found.ref.name, "writes")
         return ""
 
     # -- afterwards
@@ -369,12 +368,12 @@ class Takeover:
             if waited > LISTED_SECONDS and self._at.gone(str(result["identifier"])):
                 raise ProviderError(f"{result['identifier']} is gone while it was made.", "Find out who deleted it.")
             return Progress(False, note=f"{result['identifier']}: not listed yet")
-        endpoint, note = found.attributes.get("Endpoint") or {}, self._at.note(found, float(result["asked_at"]))
-        if self._at.state(found) is not State.USABLE or not endpoint.get("Address"):
+        at, note = found.endpoint, self._at.note(found, float(result["asked_at"]))
+        if self._at.state(found) is not State.USABLE or at is None:
             return Progress(False, note=note)
         broken = [info for info in found.attributes.get("StatusInfos") or () if not info.get("Normal", True)]
         if broken:
             return Progress(False, note=f"{note}, replication: {broken[0].get('Status', 'not normal')}")
         done = {key: result[key] for key in ("identifier", "source", "instead_of", "asked_at")}
-        done |= {"host": endpoint["Address"], "port": int(endpoint["Port"]), "available_at": self._at.now()}
+        done |= {"host": at.host, "port": at.port, "available_at": self._at.now()}
         return Progress(True, done)

@@ -10,13 +10,14 @@ from dr import wiring
 from dr.app.looking import merged
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Purpose, Request, Resource
+from dr.domain.refs import Ref
 from tests.integration.meters import context
 
 SEEN = Facts(1.0, "123456789012", "eu-central-1", extra={"a": 1})
 
 
 def test_what_none_but_one_observed_is_what_was_observed() -> None:
-    other = Facts(2.0, "", "", (Resource("instance", "db", "available", {}, {}),), extra={"b": 2})
+    other = Facts(2.0, "", "", (Resource(Ref("p", "instance", "db"), "available"),), extra={"b": 2})
     whole = merged([other, SEEN, other])
     assert (whole.at, whole.account, whole.region) == (2.0, "123456789012", "eu-central-1")
     assert (len(whole.resources), whole.extra) == (2, {"a": 1, "b": 2})

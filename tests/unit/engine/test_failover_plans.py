@@ -14,6 +14,7 @@ from dr.config.context import Context
 from dr.config.model import Login, Objectives, PoolerConfig, PrometheusConfig
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Effect, Facts, Grant, Plan, Purpose, Resource, RunIdentity
+from dr.drivers.rds.look import resource
 from dr.engine.guard import Consent, guard
 from dr.engine.plan import demands, plan
 from dr.engine.references import REFERENCE
@@ -32,8 +33,9 @@ STRUCK = {
 
 
 def instance(name: str, port: int, replica_of: str = "", **more: object) -> Resource:
-    endpoint = {"Endpoint": {"Address": "127.0.0.1", "Port": port}, "DBInstanceIdentifier": name}
-    return Resource("instance", name, "available", {}, {**endpoint, **more}, replica_of=replica_of)
+    row = {"DBInstanceIdentifier": name, "DBInstanceStatus": "available", **more}
+    row["Endpoint"] = {"Address": "127.0.0.1", "Port": port}
+    return resource({**row, "ReadReplicaSourceDBInstanceIdentifier": replica_of})
 
 
 FACTS = Facts(

@@ -9,15 +9,16 @@ import pytest
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, Target
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, Resource, RunIdentity
 from dr.domain.names import on_loopback
+from dr.drivers.rds.naming import instance
 from dr.engine.guard import Consent, astray, guard
 from dr.engine.references import fill
 from tests.virtual import call
 
 INSTANCES = (
-    Resource("instance", "readmission-db", "available", {}, {}),
-    Resource("instance", "Readmission-DB-replica-1", "available", {}, {}, replica_of="readmission-db"),
-    Resource("instance", "billing-db", "available", {}, {}),
-    Resource("instance", "billing-replica", "available", {}, {}, replica_of="billing-db"),
+    Resource(instance("readmission-db"), "available"),
+    Resource(instance("Readmission-DB-replica-1"), "available", replica_of=instance("Readmission-DB")),
+    Resource(instance("billing-db"), "available"),
+    Resource(instance("billing-replica"), "available", replica_of=instance("billing-db")),
 )
 FACTS = Facts(0.0, "123456789012", "eu-central-1", INSTANCES)
 PRODUCTION = Target(
@@ -123,7 +124,7 @@ def test_what_was_merely_touched_before_is_not_the_runs_own() -> None:
 def test_what_exists_is_not_made_and_what_is_the_targets_is_not_made_anew() -> None:
     assert "it would make billing-db, which exists already" in refused(making("billing-db"))[0]
     assert "that name is the target's own" in refused(making("readmission-db"), seen=replace(FACTS, resources=()))[0]
-    own = Resource("instance", "copy", "available", {"dr:run": "run"}, {})
+    own = Resource(instance("copy"), "available", {"dr:run": "run"})
     assert refused(making("copy"), seen=replace(FACTS, resources=(own,))) == ()
 
 

@@ -13,7 +13,9 @@ from dr.config.context import Context
 from dr.config.model import Login, PoolerConfig
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
+from dr.domain.refs import Endpoint
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.rds.naming import instance
 from dr.judge.outage import JUDGES
 from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
@@ -21,7 +23,7 @@ from tests.integration.meters import context
 from tests.unit.recovery import RATE, demand, evidence, samples
 
 RUN = RunIdentity("20250101T000000-rds-pitr-ab12", "lab", Purpose.DRILL, "")
-SOURCE = Resource("instance", "source-db", "available", {}, {"Endpoint": {"Address": "db.local", "Port": 5433}})
+SOURCE = Resource(instance("source-db"), "available", endpoint=Endpoint("db.local", 5433))
 FACTS = Facts(0.0, "000000000000", "eu-central-1", (SOURCE,))
 
 
@@ -102,8 +104,7 @@ def test_a_url_that_cannot_be_probed_is_refused_before_the_run(tmp_path: Path) -
 
 POOLER = PoolerConfig("pool.local", 6432, "clinic_pool", Login("admin", "file:/x"), "/x", reads=("ro_1", "ro_2"))
 REPLICAS = tuple(
-    Resource("instance", name, "available", {}, {"Endpoint": {"Address": f"{name}.local", "Port": 5432}})
-    for name in ("one", "two")
+    Resource(instance(name), "available", endpoint=Endpoint(f"{name}.local", 5432)) for name in ("one", "two")
 )
 ALL = Facts(0.0, "000000000000", "eu-central-1", (SOURCE, *REPLICAS))
 

@@ -19,10 +19,12 @@ from dr.config.model import PrometheusConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.names import markers
+from dr.domain.refs import Endpoint
 from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.postgres.replicas import Followed, Servers
 from dr.drivers.prometheus.client import Prometheus
+from dr.drivers.rds.naming import instance
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from dr.meter.mark import marker_table
@@ -30,8 +32,8 @@ from tests.integration.meters import context
 from tests.virtual import VirtualClock
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
-ENDPOINT = {"Endpoint": {"Address": "db.example", "Port": 5432}, "DbiResourceId": "db-1"}
-FACTS = Facts(0.0, "", "", resources=(Resource("instance", "source-db", "available", {}, ENDPOINT),))
+LISTENS = Endpoint("db.example", 5432)
+FACTS = Facts(0.0, "", "", resources=(Resource(instance("source-db"), "available", endpoint=LISTENS),))
 BEFORE = Verb("observe", {"when": "before"})
 AFTER = Verb("observe", {"when": "after", "paths": ["writes", "writes-direct"]})
 MISSING = {"held": None, "problem": "Prometheus has no such rule"}
@@ -113,14 +115,13 @@ def test_before_the_disaster_the_services_process_is_looked_at(tmp_path: Path, s
     assert (seen.what, seen.path, seen.value) == ("service-process", "source", {"started": 1795417000.25})
 
 
-def at(name: str) -> dict[str, Any]:
-    return {"Endpoint": {"Address": f"{name}.example", "Port": 5432}}
-
-
 def listed(**attributes: Any) -> Facts:
     """The source, and two replicas of it in its own region."""
-    source = Resource("instance", "Source-DB", "available", {}, {**ENDPOINT, **attributes})
-    replicas = [Resource("instance", name, "available", {}, at(name), replica_of="source-db") for name in "ab"]
+    source = Resource(instance("Source-DB"), "available", endpoint=LISTENS, attributes=attributes)
+    replicas = [
+        Resource(instance(name), "available", endpoint=Endpoint(f"{name}.example", 5432), replica_of=source.ref)
+        for name in "ab"
+    ]
     return Facts(0.0, "", "", (source, *replicas))
 
 

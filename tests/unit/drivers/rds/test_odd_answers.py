@@ -232,7 +232,7 @@ def test_what_was_there_is_missed_only_once_it_is_surely_gone(tmp_path: Path) ->
         instances.await_shown("a")
     assert caught.value.transient
     told[0] = LISTING
-    assert instances.await_shown("a").identifier == "a"
+    assert instances.await_shown("a").ref.name == "a"
     told[0] = error("DBInstanceNotFound", 404)
     before = clock.at
     with pytest.raises(ProviderError, match="There is no instance a"):
