@@ -249,3 +249,114 @@ def test_a_recovery_point_after_the_disaster_may_hold_the_damage() -> None:
     found = judge("exposure", [(0, 29)], covers=DISASTER + 5.0)
     assert found.status is Status.INCONCLUSIVE
     assert "after the disaster" in found.because
+    assert "lies 5.0 s after" in found.because
+
+
+def test_a_point_closer_to_the_disaster_than_the_clocks_can_tell_lies_before_it() -> None:
+    found = judge("exposure", None, covers=DISASTER + 0.5)
+    assert (found.status, found.measured) == (Status.MET, 0.0)
+    assert found.interval == pytest.approx((0.0, 0.501))
+    assert "all but the last 0.0 s" in found.because
+    assert judge("exposure", None, covers=DISASTER - 0.5).status is Status.MET
+    surely = judge("exposure", None, covers=DISASTER - 0.5, resolution=0.25)
+    assert surely.interval == pytest.approx((0.249, 0.751))
+    for resolution, status in ((1.0, Status.MET), (0.99, Status.INCONCLUSIVE)):
+        point = {"kind": "time", "covers": DISASTER + 1.0, "resolution": resolution}
+        exact = evidence(None, WRITTEN, {"recovery-point": point}, disaster=DISASTER, uncertainty=0.0)
+        assert JUDGES["exposure"](exact, demand("exposure")).status is status
+
+
+@pytest.mark.parametrize(("since", "status"), [(DISASTER, Status.INCONCLUSIVE), (None, Status.MET)])
+def test_a_time_that_was_given_is_the_damages_and_the_commands_own_start_is_not(
+    since: float | None, status: Status
+) -> None:
+    started = WALL - 30 if since is None else since
+    point = {"kind": "snapshot", "covers": started + 5.0, "resolution": 1.0}
+    seen = evidence(None, None, {"recovery-point": point}, disaster=None, since=since)
+    assert JUDGES["exposure"](seen, demand("exposure")).status is status
+
+
+def test_without_any_clock_the_point_is_taken_as_it_is_told() -> None:
+    found = judge("exposure", None, None)
+    assert (found.measured, found.interval) == (10.0, (9.0, 11.0))
+
+
+@pytest.mark.parametrize("objective", ["exposure", "loss"])
+def test_without_a_limit_nothing_is_concluded(objective: str) -> None:
+    seen = {
+        "recovery-point": {"kind": "time", "covers": POINT, "resolution": 1.0},
+        "markers": {"table": True, "present": [[0, 29]]},
+    }
+    asked = replace(demand(objective), limit=None)
+    found = JUDGES[objective](evidence(None, WRITTEN, seen, disaster=DISASTER), asked)
+    assert (found.status, "limit" in found.because) == (Status.INCONCLUSIVE, True)
+
+
+def test_why_markers_cannot_be_judged_is_told() -> None:
+    assert judge("loss", [(0, 29)], None).because == "No markers were written."
+    assert judge("loss", None).because == "Which markers the copy holds was not observed."
+
+
+def test_what_was_counted_is_told_unless_nothing_was_there_to_count() -> None:
+    assert judge("loss", [(0, 29)]).measured == 0.0
+    assert judge("loss", [(0, 29)], WRITTEN[:25]).measured == 0.0, "in doubt, but counted"
+    assert judge("loss", [], covers=WALL - 90_000).measured is None
+    assert judge("exact-point", [(0, 29)]).measured == 0.0
+    assert judge("exact-point", [(0, 27), (30, 34)]).measured == 4.0
+
+
+def test_a_copy_that_holds_more_and_less_is_told_of_both_and_else_of_one() -> None:
+    less, more = "less: markers 28 are missing", "more: markers 32 to 34 were written after it"
+    assert judge("exact-point", [(0, 27)]).because == f"The copy holds {less}."
+    assert judge("exact-point", [(0, 34)]).because == f"The copy holds {more}."
+    assert judge("exact-point", [(0, 27), (29, 34)]).because == f"The copy holds {less} and {more}."
+
+
+@pytest.mark.parametrize("outcome", ["failed", "indeterminate"])
+def test_the_exact_point_needs_a_marker_that_was_acknowledged_after_it(outcome: str) -> None:
+    unsure = [replace(m, outcome=outcome) if m.n >= 30 else m for m in WRITTEN]
+    found = judge("exact-point", [(0, 29)], unsure)
+    assert (found.status, "for certain after" in found.because) == (Status.INCONCLUSIVE, True)
+
+
+def test_a_failed_write_is_missed_wherever_in_a_range_its_row_is() -> None:
+    for n in (0, 10, 28, 29, 49):
+        failed = [replace(m, outcome="failed") if m.n == n else m for m in WRITTEN]
+        present = [(0, 29)] if n < 49 else [(0, 29), (49, 49)]
+        found = judge("loss", present, failed)
+        assert (found.status, f"never attempted ({n})" in found.because) == (Status.MISSED, True)
+        assert "markers acknowledged before the recovery point" in found.because
+
+
+def test_a_copy_that_holds_the_newest_write_is_within_the_record_and_one_that_holds_more_is_not() -> None:
+    for last, status in ((49, Status.MET), (50, Status.INCONCLUSIVE)):
+        assert judge("loss", [(0, last)]).status is status
+
+
+def test_what_happened_at_the_very_edge_of_the_point_is_counted_once() -> None:
+    """With clocks that agree, the point's second reaches from 31 to 29 seconds before WALL."""
+
+    def sure(objective: str, present: list[list[int]], *written: Marker) -> Finding:
+        seen = {
+            "recovery-point": {"kind": "time", "covers": POINT, "resolution": 1.0},
+            "markers": {"table": True, "present": present},
+        }
+        found = evidence(None, written, seen, disaster=DISASTER, uncertainty=0.0)
+        return JUDGES[objective](found, demand(objective))
+
+    first, done_then = marker(0, WALL - 40), marker(1, WALL - 31.5, 0.5)
+    sent_then, last = marker(2, WALL - 29), marker(3, WALL - 28)
+    assert sure("loss", [[0, 0]], first, done_then, sent_then, last).measured == 1.0, "done as it began: before"
+    assert sure("exact-point", [[0, 2]], first, done_then, sent_then, last).status is Status.MET, "sent as it ended"
+    assert sure("loss", [[0, 1]], first, done_then, sent_then).status is Status.INCONCLUSIVE, "its record ends there"
+    unnoted = replace(sent_then, done=0, outcome="indeterminate")
+    assert sure("loss", [[0, 1]], first, done_then, unnoted, last).status is Status.INCONCLUSIVE
+    nobody = replace(marker(0, WALL - 40), outcome="indeterminate")
+    late = marker(1, DISASTER - 0.5, 0.5)
+    assert "acknowledged before the disaster" in sure("loss", [[0, 1]], nobody, late, marker(2, WALL)).because
+
+
+def test_seconds_lost_may_be_less_than_one() -> None:
+    written = [marker(n, DISASTER - 5 + n / 10) for n in range(100)]
+    found = judge("loss", [(0, 44)], written, covers=DISASTER, resolution=0.25)
+    assert (found.status, "(45 to 47): 0.6 s lost" in found.because) == (Status.MISSED, True), found.because

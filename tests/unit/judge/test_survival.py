@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from dr.domain.model import Call, Effect, Finding, Observation, Status
+from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Status
 from dr.evidence.model import Entry, Evidence, Marker
 from dr.judge.survival import JUDGES, survived
-from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, run_of, stamp, written
+from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, ranges, run_of, stamp, written
 
 SYNC, ASYNC = Takeover(), Takeover(lag=0.5)
 
@@ -206,7 +206,8 @@ def test_commits_that_do_not_wait_prove_nothing_by_what_is_there(
 
 
 def test_a_server_that_restarts_where_it_is_needs_no_standby() -> None:
-    assert judge("acknowledged", followed(make(), 3, 0)).status is Status.MET
+    found = judge("acknowledged", followed(make(), 3, 0))
+    assert (found.status, "pg_stat_replication" in found.because) == (Status.MET, False)
 
 
 def blinded() -> Sequence[tuple[str, Evidence]]:
@@ -321,3 +322,141 @@ def test_ranges_alone_are_those_of_first_attempts() -> None:
     found = survived(run_of(of, plain), "writes")
     assert not isinstance(found, str)
     assert not found.lost
+
+
+@pytest.mark.parametrize(("n", "there"), [(0, True), (0, False), (90, True), (90, False)])
+def test_a_write_of_unknown_outcome_is_settled_by_its_row(n: int, there: bool) -> None:
+    """Wherever in a range it is: first, last, amid, alone, or in the gap between two."""
+    of = changed(make(), lambda m: replace(m, done=0, outcome="indeterminate") if m.n == n else m)
+    failed = {n - 1, n + 1} if n else {n + 1}
+    alone = changed(of, lambda m: replace(m, outcome="failed") if m.n in failed else m)
+    first = changed(of, lambda m: replace(m, outcome="failed") if m.n == n - 1 else m)
+    last = changed(of, lambda m: replace(m, outcome="failed") if m.n == n + 1 else m)
+    for case in (of, alone, first, last):
+        gone = {(m.n, 0) for m in case.markers.markers if m.outcome == "failed"} | (set() if there else {(n, 0)})
+        found = judge("acknowledged", run_of(replace(case, rows=case.rows - gone)))
+        assert found.status is (Status.MET if there else Status.INCONCLUSIVE), found.because
+
+
+def test_a_repetition_of_unknown_outcome_is_not_settled_by_the_row_of_its_first_attempt() -> None:
+    of = make()
+    written = of.markers.markers
+    again = Marker(60, *(2 * (written[60].done + 1,)), 0, "indeterminate", 1)
+    found = run_of(replace(of, markers=replace(of.markers, markers=(*written, again))))
+    assert "outcome of writes 60 was never written down" in judge("acknowledged", found).because
+    plain = {"table": True, "present": {"0": ranges([n for n, _ in of.rows])}}
+    fewer = run_of(replace(of, markers=replace(of.markers, markers=(*written, again))), seen(of, markers=plain))
+    assert judge("acknowledged", fewer).status is Status.INCONCLUSIVE
+
+
+def test_a_record_that_does_not_tell_which_servers_are_replicas_knows_of_none() -> None:
+    whole = followed(make(), 1, 0, FAILED_OVER)
+    told = tuple(
+        replace(o, value={key: value for key, value in o.value.items() if key != "streaming"})
+        if o.what == "replication"
+        else o
+        for o in whole.observations
+    )
+    assert judge("acknowledged", replace(whole, observations=told)).status is Status.INCONCLUSIVE
+
+
+def test_where_nobody_looked_and_nobody_says_why_the_sentence_ends() -> None:
+    found = judge("acknowledged", planning(run_of(make()), FAILED_OVER))
+    assert found.because.startswith(
+        "Whether a standby streams asynchronously was not observed before the disaster. Of 2"
+    ), found.because
+
+
+def test_nothing_that_is_gone_is_no_second_lost() -> None:
+    found = judge("loss-seconds", run_of(make()))
+    assert (found.measured, found.interval) == (0.0, (0.0, 0.0))
+
+
+def test_seconds_lost_begin_with_the_first_lost_write_where_none_was_acknowledged_before_it() -> None:
+    of = make()
+    first = of.markers.markers[0]
+    found = judge("loss-seconds", run_of(replace(of, rows=of.rows - {(first.n, 0)})))
+    since = DISASTER - of.markers.wall(first.sent)
+    assert found.interval == pytest.approx((since, since))
+
+
+def test_seconds_lost_want_a_limit_and_tell_why_writes_cannot_be_judged() -> None:
+    of = make()
+    asked = Demand("loss-seconds", "writes", None, "s")
+    found = JUDGES["loss-seconds"](run_of(of), asked)
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "No limit is known.")
+    for objective in ("loss-seconds", "split-brain"):
+        unread = judge(objective, run_of(of, seen(of, markers=None)))
+        assert unread.because == "Which writes of path writes the new primary holds was not read."
+
+
+def test_the_lag_is_the_last_one_seen_before_the_disaster() -> None:
+    of = make(ASYNC)
+    seen_at = ((-5.0, 0.1), (0.0, 0.2), (1.0, 9.0))
+    lags = tuple(Observation("lag", "source", {"seconds": lag}, DISASTER + at) for at, lag in seen_at)
+    other = Observation("steady", "source", {"seconds": 7.0, "in_slo": True}, DISASTER - 1)
+    told = judge("loss-seconds", run_of(of, (*lags, other, *of.observed()))).because
+    assert told.endswith(" s lost. The lag seen before the disaster was 0.20 s.")
+
+
+def test_both_signs_of_a_second_primary_are_told() -> None:
+    of = make(replace(SYNC, astray=(1.5, 1.7)))
+    found = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "accepted"})))
+    assert found.because.startswith("Another server acknowledged writes after the new primary had: ")
+    assert found.because.endswith(" are not in it. The old primary accepted a write, too.")
+
+
+def test_the_new_primary_took_no_write_before_it_was_promoted() -> None:
+    """What was lost after its first write is split brain; what was sent with the promotion may have gone to the old."""
+    of = make(ASYNC)
+    kept = next(m for m in of.markers.markers if of.markers.wall(m.sent) > DISASTER + 1)
+    gone = replace(of, rows=frozenset(k for k in of.rows if k[0] <= kept.n))
+    for promoted, words in ((0.0, "are not in it"), (kept.sent, "not known to have acknowledged any write")):
+        at = of.markers.wall(promoted) if promoted else DISASTER + 0.1
+        found = judge("split-brain", run_of(gone, seen(gone, failover={"events": [], "promoted_at": at})))
+        assert words in found.because, promoted
+
+
+def on_call(**promoted: object) -> Finding:
+    """What is judged of a promotion on call, which tells ``promoted``; nobody wrote markers."""
+    found = replace(run_of(make()), markers={}, observations=())
+    request = replace(found.record.plan.request, purpose=Purpose.RESTORE)
+    told = Entry(99, stamp(9.0), "effect", "promote", {"source": "readmission-db", **promoted}, "", "")
+    plan = replace(found.record.plan, request=request)
+    return judge("split-brain", replace(found, record=replace(found.record, plan=plan), entries=(told,)))
+
+
+@pytest.mark.parametrize(
+    ("promoted", "status", "words"),
+    [
+        ({"old_primary": "primary"}, Status.MISSED, "readmission-db still answers as a primary"),
+        ({"old_primary": "primary", "old_status": "deleted"}, Status.MISSED, "still answers as a primary"),
+        ({"old_primary": "recovering"}, Status.MET, "readmission-db answers, but takes no write"),
+        ({"old_primary": "recovering", "old_status": "available"}, Status.MET, "it recovers"),
+        ({}, Status.INCONCLUSIVE, "Whether readmission-db still answers as a primary is not known. Keep clients away"),
+        ({"old_primary": "", "old_status": "deleted"}, Status.INCONCLUSIVE, "is not known. Keep"),
+        ({"old_primary": "", "old_because": "No login."}, Status.INCONCLUSIVE, "is not known (No login). Keep clients"),
+        ({"old_primary": "unreachable"}, Status.INCONCLUSIVE, "what RDS shows of it could not be read. Keep clients"),
+        ({"old_primary": "unreachable", "old_status": "available"}, Status.INCONCLUSIVE, "shows it as available: it"),
+        ({"old_primary": "unreachable", "old_status": "rebooting"}, Status.INCONCLUSIVE, "shows it as rebooting: it"),
+        ({"old_primary": "unreachable", "old_status": ""}, Status.MET, "RDS shows it no more."),
+        *(
+            ({"old_primary": "unreachable", "old_status": ended}, Status.MET, f"RDS shows it as {ended}.")
+            for ended in ("deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials")
+        ),
+    ],
+)
+def test_on_call_a_source_that_may_take_writes_is_never_met(
+    promoted: dict[str, str], status: Status, words: str
+) -> None:
+    found = on_call(**promoted)
+    assert (found.status, words in found.because) == (status, True), found.because
+
+
+def test_on_call_a_source_without_a_name_is_the_old_primary() -> None:
+    assert on_call(source="x").because.startswith("Whether x still")
+    found = replace(run_of(make()), markers={}, entries=())
+    request = replace(found.record.plan.request, purpose=Purpose.RESTORE)
+    plan = replace(found.record.plan, request=request)
+    told = judge("split-brain", replace(found, record=replace(found.record, plan=plan)))
+    assert told.because.startswith("Whether the old primary still answers as a primary is not known. Keep")
