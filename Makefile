@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests wait for servers more than they work: a few processes share the cores. A file's tests share a process, and its lab.
-WORKERS ?= 3
+# Tests wait for servers more than they work: a few processes share the cores. Which of them share one, and what begins
+# first, says tests/conftest.py.
+WORKERS ?= 5
+SPREAD := --dist loadgroup --no-loadscope-reorder --durations 20
 
-.PHONY: setup drill test lint bench lock clean
+.PHONY: setup drill test check lint bench lock clean
 
 setup: $(STAMP)
 
@@ -21,7 +23,12 @@ drill: setup
 	$(BIN)/dr drill run rds-snapshot-restore --yes
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 20
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(SPREAD)
+
+# What needs no server and no waiting, of the properties a fifth of the examples: after every change.
+check: lint
+	DR_TEST_EXAMPLES=0.2 $(BIN)/python -m pytest --numprocesses 2 $(SPREAD) tests/unit tests/property tests/contract \
+		--ignore tests/contract/test_provider.py --ignore tests/contract/test_rds_lab.py
 
 lint: setup
 	$(BIN)/ruff check .

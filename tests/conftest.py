@@ -1,16 +1,20 @@
-"""Fixtures that several suites share, and which tests may be skipped."""
+"""Fixtures that several suites share, which tests may be skipped, and which share a process."""
 
 from __future__ import annotations
 
 import os
+import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from dr.domain.errors import RefusedError
 from dr.lab.servers.binaries import find
 from tests.labs import Lab, lab_up
+from tests.support import many
 
 LIFECYCLE = "tests/integration/test_lab_lifecycle.py::test_"
 NEEDS_SYSTEM = {
@@ -28,6 +32,31 @@ NEEDS_SYSTEM = {
 MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py",)
 """The only other tests that may be skipped, where no account is named; any other skip fails the run."""
 
+FAILOVER_LABS = 2
+ALONE = (
+    "test_runbooks.py",
+    "test_lab_lifecycle.py",
+    "test_lab_topology.py",
+    "test_other_labs.py",
+    "test_answers.py",
+    "test_kills.py",
+    "test_failover_evidence.py",
+    "test_recovery_evidence.py",
+)
+"""Files whose tests share nothing: each may go to another process."""
+LONGEST = (
+    "tests/integration/test_runbooks",
+    "tests/integration/test_lab_topology",
+    "tests/attack/test_kills",
+    "tests/integration/test_lab",
+    "tests/integration",
+    "tests/sabotage",
+    "tests/attack",
+    "tests/contract",
+    "tests",
+)
+"""What begins first, by the beginning of its name."""
+
 
 def _system() -> bool:
     """Whether there is a system PostgreSQL. Fails the run where DR_TEST_POSTGRES=system says there must be one."""
@@ -42,6 +71,8 @@ def _system() -> bool:
 
 def needed(nodeid: str) -> str | None:
     """What a test needs of a system's PostgreSQL, if anything."""
+    if nodeid.rfind("@") > nodeid.rfind("]"):
+        nodeid = nodeid.rpartition("@")[0]  # the group that pytest-xdist put behind it
     for name, what in NEEDS_SYSTEM.items():
         begin, star, part = name.partition("*")
         if nodeid == name or (star and nodeid.startswith(begin) and part in nodeid):
@@ -49,19 +80,73 @@ def needed(nodeid: str) -> str | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run files and their tests in an order drawn by SEED")
+
+
 def pytest_configure() -> None:
-    """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have."""
+    """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have. A
+    property that says nothing else gets its share of the usual examples."""
     os.environ.pop("COLUMNS", None)
+    hypothesis.settings.register_profile("share", max_examples=many(100))
+    hypothesis.settings.load_profile("share")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a system's PostgreSQL where there is none."""
-    if _system():
-        return
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, and spread the rest over the processes, the longest first."""
+    if not _system():
+        _skip(items)
+    if config.option.shuffle is not None:
+        _shuffle(items, config.option.shuffle)
+    items.sort(key=_place)
+    for item in items:
+        group = _group(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _skip(items: list[pytest.Item]) -> None:
+    """Skip what needs a system's PostgreSQL."""
     for item in items:
         what = needed(item.nodeid)
         if what is not None:
             item.add_marker(pytest.mark.skip(reason=f"needs a system PostgreSQL: {what}"))
+
+
+def _shuffle(items: list[pytest.Item], seed: int) -> None:
+    """Tests of a file stay together, as what they share is made once."""
+    chance = random.Random(seed)  # noqa: S311  (an order, and no secret)
+    chance.shuffle(items)
+    files = sorted({item.path for item in items})
+    chance.shuffle(files)
+    items.sort(key=lambda item: files.index(item.path))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of one group share a process. In none, each goes where there is room: whoever needs just the shared lab, of
+    which each process has its own, or a lab for itself alone."""
+    if "failing" in _fixtures(item):
+        return f"failover-lab-{_failover_lab(item)}"
+    if _fixtures(item) & {"shared_lab", "own_lab"} or item.path.name in ALONE:
+        return ""
+    return item.nodeid.partition("::")[0]
+
+
+def _failover_lab(item: pytest.Item) -> int:
+    """Which of the failover labs, of which there are as many as what needs one is to be done in time."""
+    return sum(map(ord, item.name)) % FAILOVER_LABS
+
+
+def _place(item: pytest.Item) -> int:
+    """A session is over when its longest group is: those that wait longest begin first."""
+    if "failing" in _fixtures(item):
+        return 0
+    return next(n for n, name in enumerate(LONGEST, 1) if item.nodeid.startswith(name))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -74,6 +159,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if silent:
         terminal.write_line(f"skipped, and not on the list of what may be: {', '.join(silent)}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how long each folder took, summed over the processes."""
+    spent: Counter[str] = Counter()
+    for report in (one for reports in terminalreporter.stats.values() for one in reports):
+        if isinstance(report, pytest.TestReport):
+            spent["/".join(report.nodeid.split("/")[:2])] += report.duration  # type: ignore[assignment]
+    terminalreporter.section("minutes a folder")
+    for folder, seconds in spent.most_common():
+        terminalreporter.write_line(f"{seconds / 60:6.1f} {folder}")
 
 
 @pytest.fixture(scope="session")

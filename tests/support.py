@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -11,6 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+SHARE = float(os.environ.get("DR_TEST_EXAMPLES", "1"))
+
+
+def many(examples: int) -> int:
+    """So many examples of a property, or the share of them that DR_TEST_EXAMPLES asks for: a quick check wants few."""
+    return max(10, round(examples * SHARE))
 
 
 def eventually(

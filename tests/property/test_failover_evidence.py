@@ -15,6 +15,7 @@ from dr.evidence.model import Evidence
 from dr.evidence.samples import header, load_markers, marker_line
 from dr.judge.interruption import judge_outage
 from dr.judge.survival import JUDGES, seconds_lost, survived
+from tests.support import many
 from tests.unit.outages import (
     KINDS,
     WRITES,
@@ -71,7 +72,7 @@ def holds(found: Evidence, path: str, seconds: float, limit: float = 120.0) -> f
     return abs(judged.measured - seconds)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=many(1500), deadline=None)
 @given(scripts(), seeds, st.booleans())
 def test_an_outages_length_is_right_to_two_periods(script: Script, seed: int, of_writes: bool) -> None:
     (out,), seen = script.outs, samples(script, dice(seed))
@@ -79,14 +80,14 @@ def test_an_outages_length_is_right_to_two_periods(script: Script, seed: int, of
     assert holds(found, "source", out.end - out.begin) <= 2 / script.rate
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(outs(5.0), seeds, st.floats(0.005, 0.1), st.floats(1.0, 2.5))
 def test_the_interval_holds_the_truth_however_slow_the_path_is(out: Out, seed: int, least: float, times: float) -> None:
     script = Script((out,), after=out.end + 4, took=lambda luck: luck.uniform(least, times * least))
     holds(of(script, seed), "source", out.end - out.begin)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(outs(5.0), seeds, st.lists(st.tuples(st.floats(-1.0, 6.0), st.floats(0.01, 0.6)), max_size=2))
 def test_the_interval_holds_the_truth_although_the_prober_stalled(
     out: Out, seed: int, stalls: list[tuple[float, float]]
@@ -150,7 +151,7 @@ def never_wrong(found: Evidence, shortest: float, longest: float, share: float) 
 LIMITS = st.sampled_from([0.2, 0.8, 0.99, 1.0, 1.01, 1.3, 5.0])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(broken(), seeds, LIMITS)
 def test_outages_of_every_shape_are_judged_by_the_truth_whatever_is_usual(
     script: Script, seed: int, share: float
@@ -162,7 +163,7 @@ def test_outages_of_every_shape_are_judged_by_the_truth_whatever_is_usual(
     holds(found, "source", truth, limit=1000.0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(paths(), seeds, st.sampled_from(("slow", *KINDS[:3])), st.floats(0.0, 1.0), st.floats(2.0, 10.0))
 def test_a_path_that_never_comes_back_is_missed_whatever_is_usual(
     path: Script, seed: int, kind: str, begin: float, seconds: float
@@ -176,7 +177,7 @@ def test_a_path_that_never_comes_back_is_missed_whatever_is_usual(
         assert "never came back" in judged.because
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(broken(), seeds, st.sampled_from(KINDS[:3]), st.floats(0.0, 2.5), LIMITS)
 def test_an_outage_at_the_end_of_what_was_measured_is_never_met(
     script: Script, seed: int, kind: str, left: float, share: float
@@ -187,7 +188,7 @@ def test_an_outage_at_the_end_of_what_was_measured_is_never_met(
     assert judged.status is not Status.MET, judged.because
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(paths(), seeds, st.floats(0.2, 0.95), st.sampled_from(KINDS[:3]), st.floats(0.5, 5.0), LIMITS)
 def test_a_path_that_fails_in_part_is_out_from_its_first_failure_to_its_last(
     path: Script, seed: int, share: float, kind: str, seconds: float, limit: float
@@ -199,13 +200,13 @@ def test_a_path_that_fails_in_part_is_out_from_its_first_failure_to_its_last(
         never_wrong(run({"source": seen}), (asked[-1] - asked[0]) / 1e9 - path.timeout, seconds + path.timeout, limit)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(paths(), seeds)
 def test_a_path_that_is_as_usual_is_never_called_out(path: Script, seed: int) -> None:
     assert never_wrong(of(replace(path, after=10.0), seed), 0.0, 0.3, 1.0).status is not Status.MISSED
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(scripts(1.0), seeds, st.floats(0.0, 1.0), st.sampled_from([0.02, 0.2, 1.0, 120.0]))
 def test_samples_cut_anywhere_never_become_met(script: Script, seed: int, kept: float, limit: float) -> None:
     whole, asked = of(script, seed), demand("outage", limit)
@@ -216,7 +217,7 @@ def test_samples_cut_anywhere_never_become_met(script: Script, seed: int, kept: 
     assert hole.status is not Status.MET or judge_outage(whole, asked).status is Status.MET
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(scripts(1.0), seeds, st.integers(0, 200))
 def test_one_more_error_never_helps(script: Script, seed: int, after: int) -> None:
     whole = of(script, seed)
@@ -229,7 +230,7 @@ def test_one_more_error_never_helps(script: Script, seed: int, after: int) -> No
             assert judge_outage(changed, demand("outage", limit)).status is not Status.MET
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(seeds, st.integers(2, 100), st.floats(3.0, 10.0))
 def test_a_path_that_goes_on_failing_to_the_end_is_never_met(seed: int, every: int, after: float) -> None:
     whole = of(Script(after=after), seed)
@@ -259,7 +260,7 @@ def takeovers(draw: st.DrawFn) -> Written:
     return written(script, dice(draw(seeds)))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=many(500), deadline=None)
 @given(takeovers())
 def test_lost_writes_are_those_that_were_lost(made: Written) -> None:
     found = survived(run_of(made), "writes")
@@ -272,7 +273,7 @@ def test_lost_writes_are_those_that_were_lost(made: Written) -> None:
     assert status is (Status.MISSED if made.lost else Status.MET)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.floats(0.0, 0.9), seeds)
 def test_seconds_lost_hold_the_lag(lag: float, seed: int) -> None:
     made = written(Takeover(lag=lag), dice(seed))
@@ -283,7 +284,7 @@ def test_seconds_lost_hold_the_lag(lag: float, seed: int) -> None:
     assert (low - 0.004 <= lag <= high + 0.004) if made.lost else (low, high) == (0.0, 0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(takeovers(), st.floats(0.0, 1.0))
 def test_a_markers_file_cut_at_any_byte_never_becomes_met(made: Written, kept: float) -> None:
     of_all = made.markers.markers
@@ -302,7 +303,7 @@ def test_a_markers_file_cut_at_any_byte_never_becomes_met(made: Written, kept: f
         assert after is not Status.MET or before is Status.MET, asked.objective
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(takeovers(), st.data())
 def test_one_acknowledged_row_less_is_missed(made: Written, data: st.DataObject) -> None:
     acknowledged = [m for m in made.markers.markers if m.outcome == "acknowledged" and (m.n, m.attempt) in made.rows]

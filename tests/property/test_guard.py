@@ -25,6 +25,7 @@ from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, 
 from dr.drivers.rds.naming import instance
 from dr.engine import guard as guarding
 from dr.engine.guard import Consent
+from tests.support import many
 
 Guard = Callable[..., tuple[str, ...]]
 ACCOUNT, REGION, SOURCE = "123456789012", "eu-central-1", "readmission-db"
@@ -235,7 +236,7 @@ def _continued(one: Resource, run: RunIdentity) -> bool:
 # -- the two, held against each other
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=many(300))
 @given(st.randoms(use_true_random=False))
 def test_the_guard_refuses_the_calls_that_the_rule_refuses_and_no_others(random: Random) -> None:
     case = Anything(random).case()

@@ -15,6 +15,7 @@ from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import header, load_markers, load_samples, marker_line, sample_line
 from dr.judge import loss, outage
 from dr.judge.bounds import ENOUGH, at_most, p95_ranks, share
+from tests.support import many
 from tests.unit.recovery import DEMANDS, RATE, TIMEOUT, WALL, evidence, marker, samples
 
 JUDGES = {**outage.JUDGES, **loss.JUDGES}
@@ -59,20 +60,20 @@ def never_better(whole: Evidence, less: Evidence) -> None:
     assert not became, {name: (before[name], after[name]) for name in became}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40), deadline=None)
 @given(recoveries(), st.integers(0, 600))
 def test_samples_cut_anywhere_never_become_met(whole: Evidence, kept: int) -> None:
     measured = whole.samples["restored"]
     never_better(whole, replace(whole, samples={"restored": replace(measured, samples=measured.samples[:kept])}))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40), deadline=None)
 @given(recoveries(), st.integers(0, 6))
 def test_a_ledger_cut_anywhere_never_becomes_met(whole: Evidence, kept: int) -> None:
     never_better(whole, replace(whole, entries=whole.entries[:kept]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40), deadline=None)
 @given(recoveries(), st.integers(0, 3))
 def test_observations_cut_anywhere_never_become_met(whole: Evidence, kept: int) -> None:
     never_better(whole, replace(whole, observations=whole.observations[:kept]))
@@ -90,7 +91,7 @@ def loaded(file: Path) -> dict[str, Markers]:
     return {} if found is None else {found.path: found}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60), deadline=None)
 @given(recoveries(), st.floats(0, 1))
 def test_a_markers_file_cut_at_any_byte_loads_and_never_becomes_met(whole: Evidence, kept: float) -> None:
     made = whole.markers["source"]
@@ -103,7 +104,7 @@ def test_a_markers_file_cut_at_any_byte_loads_and_never_becomes_met(whole: Evide
         never_better(full, replace(whole, markers=loaded(file)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=many(25), deadline=None)
 @given(recoveries(), st.floats(0, 1))
 def test_a_samples_file_cut_at_any_byte_loads_and_never_becomes_met(whole: Evidence, kept: float) -> None:
     measured = whole.samples["restored"]
@@ -116,7 +117,7 @@ def test_a_samples_file_cut_at_any_byte_loads_and_never_becomes_met(whole: Evide
         never_better(whole, replace(whole, samples={"restored": found} if found is not None else {}))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=many(25), deadline=None)
 @given(recoveries(), st.randoms())
 def test_the_order_of_samples_and_other_paths_do_not_matter(whole: Evidence, dice: random.Random) -> None:
     measured = whole.samples["restored"]
@@ -127,7 +128,7 @@ def test_the_order_of_samples_and_other_paths_do_not_matter(whole: Evidence, dic
     assert statuses(mixed) == statuses(whole)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40), deadline=None)
 @given(recoveries(), st.integers(0, 599))
 def test_one_more_error_never_helps(whole: Evidence, at: int) -> None:
     measured = whole.samples["restored"]

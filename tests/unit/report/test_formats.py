@@ -18,6 +18,7 @@ from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verdi
 from dr.evidence.model import Evidence
 from dr.report.formats import Refused, as_json, coloured, document, junit, markdown, plain, style_for, text
 from dr.report.page import html
+from tests.support import many
 from tests.unit.recoveries import FINDINGS, drill, met, on_call, verdict
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -365,7 +366,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=many(50))
 @given(st.dictionaries(st.sampled_from(["recovery-point", "configuration", "logins", "markers"]), anything), anything)
 def test_reports_survive_observations_and_results_of_any_shape(observed: dict[str, Any], at: Any) -> None:
     evidence = on_call()

@@ -30,6 +30,7 @@ from dr.evidence.model import Evidence
 from dr.judge.equality import JUDGES
 from dr.judge.loss import loss
 from dr.report.page import html
+from tests.support import many
 from tests.unit.recoveries import COPY_UP, DISASTER, FINDINGS, PHASES, START, drill, met, on_call, samples, verdict
 from tests.unit.report.test_formats import anything, hostile
 
@@ -274,7 +275,7 @@ def test_a_hundred_thousand_samples_are_drawn_within_seconds_and_a_page_of_ordin
     assert len(source) < 200_000
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=many(50))
 @given(
     st.dictionaries(
         st.sampled_from(["recovery-point", "configuration", "markers", "fingerprint", "baseline"]), anything
@@ -289,7 +290,7 @@ def test_page_survives_observations_and_results_of_any_shape(observed: dict[str,
     assert html(replace(evidence, observations=observations, entries=entries), verdict())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=many(30))
 @given(st.floats(), st.floats(), st.floats(allow_nan=False))
 def test_page_survives_any_number_that_was_measured(measured: float, low: float, high: float) -> None:
     finding = replace(FINDINGS[0], measured=measured, interval=(low, high))
