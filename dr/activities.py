@@ -79,7 +79,7 @@ def observe(
     primary: str | None = None,
     configuration: Configuration | None = None,
 ) -> None:
-    """Look at what a fail-over changes, before it and after it; ``paths``: those of writes, whose rows are read."""
+    """Look at what a failover changes, before it and after it; ``paths``: those of writes, whose rows are read."""
     given = None if paths is None else list(paths)
     _do("observe", configuration, when=when, paths=given, primary=primary)
 
@@ -90,12 +90,12 @@ def lag(configuration: Configuration | None = None) -> None:
 
 
 def failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
-    """Force a fail-over to the standby, and wait for its end."""
+    """Force a failover to the standby, and wait for its end."""
     _do("failover", configuration, kind=kind)
 
 
 def await_failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
-    """Wait for the provider's own fail-over, after a fault."""
+    """Wait for the provider's own failover, after a fault."""
     _do("await_failover", configuration, kind=kind)
 
 

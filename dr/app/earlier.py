@@ -78,18 +78,19 @@ def ended_elsewhere(run: str, restored: str, facts: Facts) -> str:
     return ""
 
 
-def check_alive(run: str, facts: Facts, here: bool) -> None:
+def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
     """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision.
 
-    ``here``: whether the run's directory is on this machine. Raises RefusedError.
+    ``what``: of which the run is, "restore" or "failover". ``here``: whether the run's directory is on this machine.
+    Raises RefusedError.
     """
     for resource in made(run, facts):
         if resource.remedy:
             ends = f" 'dr cleanup {run}' ends the run." if here else ""
+            beside = " To restore anew beside it, say --as NAME or --set NAME=VALUE." if what == "restore" else ""
             raise RefusedError(
-                f"{resource.ref.name}, the restoration of run {run}, is {resource.status}, so the run cannot go on.",
-                f"{resource.remedy} To restore anew beside it, say --as NAME or --set NAME=VALUE.{ends} It is left"
-                " alone: to delete it is up to you.",
+                f"{resource.ref.name}, which the {what} {run} made, is {resource.status}, so that cannot go on.",
+                f"{resource.remedy}{beside}{ends} {resource.ref.name} is left alone: to delete it is up to you.",
             )
 
 

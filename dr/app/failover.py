@@ -1,4 +1,4 @@
-"""``dr failover``: the verbs of a fail-over on call, or of a promotion, in their order.
+"""``dr failover``: the verbs of a failover on call, or of a promotion, in their order.
 
 There is nobody to ask on call what the service answered before: its outage is judged in drills, and here whether it
 answers within its objectives afterwards.
@@ -73,4 +73,4 @@ def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
 
 def run(session: Session) -> Outcome:
     """Do every verb, finish, and say how it ended. Raises RefusedError where RDS refused the first step."""
-    return restore.run(session, "fail-over", "The same command goes on with it; what RDS has begun goes on by itself.")
+    return restore.run(session, "The same command goes on with it; what RDS has begun goes on by itself.")

@@ -38,7 +38,7 @@ def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
     """
     on_call = session.plan.request.purpose is Purpose.RESTORE
     if on_call and not any(call.restoration for call in session.plan.calls):
-        return Seen("")  # what a fail-over changes is the source, which nobody takes for a thing that was left
+        return Seen("")  # what a failover changes is the source, which nobody takes for a thing that was left
     run, failed = session.directory.id, ""
     spared = _spared(session) if keep else frozenset[str]()
     try:

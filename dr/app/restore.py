@@ -26,7 +26,7 @@ from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.tags import gathered
-from dr.evidence.directory import find_run
+from dr.evidence.directory import RunDirectory, find_run
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
 from dr.wiring import drivers, restorer
@@ -74,7 +74,7 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
     """The unfinished restore ``name``: one of this DR_HOME, or one that another machine began, which is found by the
     tags of what it restored.
 
-    Raises UsageError where there is no such run, RefusedError where it cannot go on.
+    Raises UsageError where there is no such run, RefusedError where it cannot go on, or is no restore.
     """
     try:
         directory = find_run(home(), name)
@@ -83,7 +83,17 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
         if wanted is None:
             raise
         return same_since(prepare(settings, wanted, asked(wanted), tell, named=True), since)
+    _check_restore(directory)
     return same_since(resume(settings, directory, tell), since)
+
+
+def _check_restore(directory: RunDirectory) -> None:
+    """Raises RefusedError for a failover, which other words and other consent belong to."""
+    if directory.record().plan.what == "failover":
+        raise RefusedError(
+            f"Run {directory.id} is a failover.",
+            f"The 'dr failover' command that began it goes on with it; 'dr cleanup {directory.id}' ends it.",
+        )
 
 
 def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
@@ -176,9 +186,7 @@ def asked(wanted: Request) -> dict[str, str]:
     return dict.fromkeys(objectives, "restored")
 
 
-def run(
-    session: Session, what: str = "restore", how: str = "", before: Callable[[Verb], None] = lambda _: None
-) -> Outcome:
+def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda _: None) -> Outcome:
     """Do every verb, finish, and say how it ended. An interrupt leaves what was begun to be gone on with: ``how``,
     where the outcome's last look at the provider does not tell. ``before`` is called before each verb after the first.
 
@@ -197,7 +205,7 @@ def run(
         except HaltedError as halted:
             code = (signals or [halted.exit_code])[0]
             why = session.directory.halted() or "its session is gone"
-            error = HaltedError(f"The {what} was stopped before its end: {why}.", how, exit_code=code)
+            error = HaltedError(f"The {session.plan.what} was stopped before its end: {why}.", how, exit_code=code)
         try:
             outcome = finish(session)
             if isinstance(error, RefusedError) and not _begun(session) and not outcome.stands:

@@ -204,7 +204,7 @@ def _goes_on(here: Prepared) -> bool:
     if here.over:
         return False
     session, run = here.session, here.session.directory.id
-    earlier.check_alive(run, here.facts, here=True)
+    earlier.check_alive(run, session.plan.what, here.facts, here=True)
     since = session.context.clock.now().at - session.restorer.late
     came = earlier.made(run, here.facts) or earlier.asked_since(since, session.plan, session.engine.ledger.state())
     return bool(came) or _under_way(session)
@@ -221,7 +221,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
         context = context_of(settings, request.target, run)
-        earlier.check_alive(run, facts, context.run.exists())
+        earlier.check_alive(run, "restore", facts, context.run.exists())
         drivers = wiring.drivers(context, verbs)
         began = replace(began, at=earlier.began(run))
         request = replace(request, since=earlier.since(elsewhere))
@@ -248,7 +248,7 @@ def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
     over = prepared.ended_elsewhere
     if over:
         raise RefusedError(over, f"Start a new one; 'dr cleanup {directory.id}' closes this one here, too.")
-    earlier.check_alive(directory.id, prepared.facts, here=True)
+    earlier.check_alive(directory.id, prepared.session.plan.what, prepared.facts, here=True)
     return prepared
 
 
@@ -338,12 +338,13 @@ def _past(session: Session) -> str:
 
 def same_since(prepared: Prepared, since: float | None) -> Prepared:
     """``prepared``, which goes on. Raises RefusedError where it was begun with another time of the disaster."""
-    recorded = prepared.session.plan.request.since
-    if since is not None and since != recorded:
+    planned = prepared.session.plan
+    if since is not None and since != planned.request.since:
         run = prepared.session.directory.id
+        again = f"Say 'dr restore --resume {run}'" if planned.what == "restore" else "Leave --since out"
         raise RefusedError(
-            f"The restore {run} goes on, and it was not begun with this --since.",
-            f"Say 'dr restore --resume {run}', or end it with 'dr cleanup {run}'.",
+            f"The {planned.what} {run} goes on, and it was not begun with this --since.",
+            f"{again}, or end it with 'dr cleanup {run}'.",
         )
     return prepared
 

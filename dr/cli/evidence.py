@@ -52,7 +52,7 @@ def history(output: str) -> None:
     rows = []
     for directory in runs(home()):
         try:
-            request = directory.record().plan.request
+            plan = directory.record().plan
         except EvidenceError as error:
             click.echo(f"dr: run {directory.id}: {error}", err=True)
             rows.append({"run": directory.id, "what": "", "target": "", "verdict": "unreadable"})
@@ -61,9 +61,8 @@ def history(output: str) -> None:
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
         if document.get("verified") is False and came_out == "met":
             came_out = "not verified"
-        taken = {"failover", "promote"} & {verb.name for verb in request.verbs}
-        what = request.drill or ("failover" if taken else "restore")
-        rows.append({"run": directory.id, "what": what, "target": request.target, "verdict": came_out})
+        what = plan.request.drill or plan.what
+        rows.append({"run": directory.id, "what": what, "target": plan.request.target, "verdict": came_out})
     if output == "json":
         click.echo(common.dumps(rows))
         return

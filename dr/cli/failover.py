@@ -53,7 +53,7 @@ def failover(
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
         what = f"promoting {promote}" if promote else f"failing {session.context.target.instance} over"
-        begun = what if prepared.began is not None else f"an unfinished run goes on, {what}"
+        begun = what if prepared.began is not None else f"an unfinished failover goes on, {what}"
         click.echo(f"Run {session.directory.id} on {session.context.name}: {begun}", err=True)
         outcome = order.run(session)
         code = common.conclude(session, outcome, output)

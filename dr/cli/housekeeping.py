@@ -9,7 +9,6 @@ from click.core import ParameterSource
 
 from dr.cli import common
 from dr.domain.errors import DrError, EvidenceError
-from dr.domain.model import Purpose
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
@@ -147,9 +146,11 @@ def _ended(directory: RunDirectory) -> str:
     """How a run comes to its end that nothing runs of any more. One that cannot be read is told by 'dr cleanup'."""
     ends = f"'dr cleanup {directory.id}' finishes it"
     if directory.readable():
-        plan = directory.record().plan
-        if plan.request.purpose is Purpose.RESTORE and any(call.restoration for call in plan.calls):
+        what = directory.record().plan.what
+        if what == "restore":
             ends = f"'dr restore --resume {directory.id}' goes on; {ends}, and leaves what it made"
+        elif what == "failover":
+            ends = f"the same 'dr failover' command goes on; {ends}, and leaves what it made"
     return f" If nothing of it runs any more, {ends}."
 
 

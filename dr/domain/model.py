@@ -263,6 +263,18 @@ class Plan:
     calls: tuple[Call, ...]
     demands: tuple[Demand, ...]
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether another server becomes the source by it."""
+        return any(call.effect is Effect.TAKES_OVER for call in self.calls)
+
+    @property
+    def what(self) -> str:
+        """What the run is, for people: "drill", "failover" or "restore"."""
+        if self.request.purpose is Purpose.DRILL:
+            return "drill"
+        return "failover" if self.takes_over else "restore"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

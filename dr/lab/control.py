@@ -297,7 +297,7 @@ def inject(fault: str, **arguments: Any) -> Any:
       ``replication_link(of, mode, seconds)``: so does the wire to an instance's standby, or from a replica's source.
     - ``old_primary(instance)``: where the server that was the primary listens, {"host", "port"}, or {}: there is none.
     - ``rebuild(instance)``: one that is lost for good is made anew from its last backup, with standby and replicas.
-    - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next fail-over.
+    - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next failover.
     - ``stubborn_service(stubborn=True)``: sabotage of the prediction service, which is started anew: it never gives
       up the first connection that breaks or falls silent, and every request after that fails. Undone, it starts anew.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.

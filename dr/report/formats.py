@@ -287,7 +287,7 @@ def _refused(refusal: Refused) -> TestSuite:
 
 
 def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
-    name = verdict.drill or "restore"
+    name = verdict.drill or evidence.record.plan.what
     suite = TestSuite(words.printable(f"{name} {verdict.run}"))
     for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
         suite.add_property(key, words.printable(value))

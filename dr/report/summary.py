@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr.domain.model import Effect, Finding, Phase, Purpose, Restored, Status, Verdict
+from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
 from dr.evidence.ledger import fold
 from dr.evidence.model import Evidence
 from dr.report import words
@@ -23,7 +23,6 @@ IN_SLO = "within the SLO"
 _KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
-FAILOVER = "fail-over"
 FIRST_BACKUP = "backing-up"
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
@@ -88,7 +87,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
     hollow = verdict.status is Status.MET and verified(evidence) is False
     return Summary(
-        title=f"{verdict.drill or _kind(evidence)} on {verdict.target}",
+        title=f"{verdict.drill or evidence.record.plan.what} on {verdict.target}",
         word=UNVERIFIED if hollow else str(verdict.status),
         tone=Status.INCONCLUSIVE if hollow else verdict.status,
         headline=_headline(evidence, verdict),
@@ -220,7 +219,7 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
     out, primary = _of(verdict, "outage"), _primary(evidence)
     if out:  # nothing is restored when another server takes over
         return (_out(out), *map(_gone, _of(verdict, *GONE)), *primary)
-    if _kind(evidence) == FAILOVER and verdict.restored is None:
+    if evidence.record.plan.takes_over and verdict.restored is None:
         return primary or (Fact("Primary", "no other server is known to have taken over"),)
     return (
         *primary,
@@ -229,11 +228,6 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
         _point(evidence, verdict),
         _lost(evidence, verdict),
     )
-
-
-def _kind(evidence: Evidence) -> str:
-    """What a run on call was."""
-    return FAILOVER if any(call.effect is Effect.TAKES_OVER for call in evidence.record.plan.calls) else "restore"
 
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:
@@ -346,7 +340,8 @@ def _closing(evidence: Evidence, verdict: Verdict, primary: tuple[Fact, ...]) ->
     if out:
         return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
     begun = _unfinished(evidence)
-    stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else "nothing restored"
+    nothing = "no server took over" if evidence.record.plan.takes_over else "nothing restored"
+    stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else nothing
     parts = [verdict.restored.identifier if verdict.restored else stands]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
         finding = find(verdict, objective)

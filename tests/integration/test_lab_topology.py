@@ -1,6 +1,6 @@
 """Instances of one or two nodes behind a stable endpoint, of the system's PostgreSQL and the wheel's.
 
-Whatever happens to a host, what was confirmed to a client is there after a fail-over; and nothing is left of an
+Whatever happens to a host, what was confirmed to a client is there after a failover; and nothing is left of an
 instance that was deleted, or of a lab whose daemon was killed.
 """
 
@@ -195,7 +195,7 @@ def reached(lab: Lab) -> bool:
     return False
 
 
-# ---- fail-over
+# ---- failover
 
 
 @INSTALLS

@@ -151,7 +151,7 @@ def test_a_restoration_that_failed_for_good_is_told_left_alone_and_in_nobodys_wa
         run = lab.runs()[-1].name
         for again in (("--latest-snapshot",), ("--resume", run)):
             refused = lab.dr("restore", *again, "--yes", code=3)
-            assert f"{stuck}, the restoration of run {run}, is insufficient-capacity" in refused.stderr
+            assert f"{stuck}, which the restore {run} made, is insufficient-capacity" in refused.stderr
             assert "--set" in refused.stderr
             assert f"dr cleanup {run}" in refused.stderr
         anew = lab.verdict("restore", "--latest-snapshot", "--set", "DBInstanceClass=db.r6g.xlarge", "--yes", code=0)

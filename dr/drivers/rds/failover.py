@@ -1,4 +1,4 @@
-"""What a fail-over to the standby comes down to on RDS, and what RDS's events tell of one. Pure.
+"""What a failover to the standby comes down to on RDS, and what RDS's events tell of one. Pure.
 
 DescribeEvents names no event: its message tells which one it is, and RDS promises neither their order nor that each of
 them comes. Source: RDS User Guide, "Amazon RDS event categories and event messages".
@@ -25,9 +25,9 @@ VERBS = ("failover", "await_failover")
 CLOCKS = 60.0
 """Seconds by which RDS's clock and this one may differ. An event is new that RDS did not know at the planning."""
 UNDER_WAY_SECONDS = 900.0
-"""A fail-over that began longer ago, and of whose end no event tells, is no longer under way: RDS takes 60 to 120 s."""
+"""A failover that began longer ago, and of whose end no event tells, is no longer under way: RDS takes 60 to 120 s."""
 _LEAST_DEADLINE = 600.0
-"""The least that a fail-over may take; five times the objective where that is more."""
+"""The least that a failover may take; five times the objective where that is more."""
 
 STARTED, COMPLETED, ABANDONED, RECOVERED, OTHER = "started", "completed", "abandoned", "recovered", "other"
 _MESSAGES = (
@@ -46,7 +46,7 @@ _MESSAGES = (
 class Course:
     """What RDS told of an instance: ``events`` as the observation ``failover`` has them; times as RDS's clock has them.
 
-    ``abandoned``: RDS's words where it gave a requested fail-over up, else "". ``recovered``: it brought the instance
+    ``abandoned``: RDS's words where it gave a requested failover up, else "". ``recovered``: it brought the instance
     back where it was, and whatever had started is over.
     """
 
@@ -83,16 +83,16 @@ def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequ
 
 
 def _meant(message: str) -> tuple[str, str]:
-    """What a message says of a fail-over, and the event's name; "" of one that is of something else."""
+    """What a message says of a failover, and the event's name; "" of one that is of something else."""
     said = message.lower()
     return next(((kind, name) for sign, kind, name in _MESSAGES if sign in said), (OTHER, ""))
 
 
 def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-    """The call that forces a fail-over of the target's instance, or that awaits RDS's own after a fault of this run.
+    """The call that forces a failover of the target's instance, or that awaits RDS's own after a fault of this run.
 
     ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
-    instance is not available, and where a fail-over is under way.
+    instance is not available, and where a failover is under way.
     """
     forced = _forced(verb)
     found = require_instance(target.instance, facts)
@@ -124,7 +124,7 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
 
 
 def _forced(verb: Verb) -> bool:
-    """Whether the verb asks for a forced fail-over, and not to wait for RDS's own. Raises UsageError."""
+    """Whether the verb asks for a forced failover, and not to wait for RDS's own. Raises UsageError."""
     usual = "forced" if verb.name == "failover" else "automatic"
     check_arguments(verb, "kind")
     kind = verb.args.get("kind", usual)
@@ -145,7 +145,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
 
 
 def refuse_unless_ready(found: Resource, facts: Facts) -> None:
-    """Raises RefusedError where RDS would not take a fail-over of ``found`` up."""
+    """Raises RefusedError where RDS would not take a failover of ``found`` up."""
     name = found.ref.name
     if not found.attributes.get("MultiAZ"):
         raise RefusedError(
@@ -156,7 +156,7 @@ def refuse_unless_ready(found: Resource, facts: Facts) -> None:
     recent = course(facts.extra.get("events") or (), facts.at - UNDER_WAY_SECONDS)
     if recent.started is not None and not recent.over:
         raise RefusedError(
-            f"A fail-over of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
+            f"A failover of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
             "Wait for its end: 'aws rds describe-events' tells; RDS takes one or two minutes.",
         )
     if found.status != "available":

@@ -1,4 +1,4 @@
-"""RDS as a provider of restorations and fail-overs: looks, proposes, applies and polls.
+"""RDS as a provider of restorations and failovers: looks, proposes, applies and polls.
 
 What is decided stands in ``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``;
 what is done of the first three here, of the others in ``rds_takeover``.

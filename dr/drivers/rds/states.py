@@ -51,20 +51,20 @@ _PROGRESS = frozenset(
     }
 )
 
-_KEY = "Enable the KMS key and allow RDS to use it, then start the instance again, or restore anew."
+_KEY = "Enable the KMS key and allow RDS to use it, then start the instance again, or begin anew."
 _REMEDIES = {
-    "delete-precheck": "Somebody is deleting it: find out who, then restore anew.",
-    "deleted": "Somebody deleted it: find out who, then restore anew.",
-    "deleting": "Somebody is deleting it: find out who, then restore anew.",
-    "failed": "RDS cannot recover it: read 'aws rds describe-events', delete it and restore anew.",
+    "delete-precheck": "Somebody is deleting it: find out who, then begin anew.",
+    "deleted": "Somebody deleted it: find out who, then begin anew.",
+    "deleting": "Somebody is deleting it: find out who, then begin anew.",
+    "failed": "RDS cannot recover it: read 'aws rds describe-events', delete it and begin anew.",
     "inaccessible-encryption-credentials": _KEY,
     "inaccessible-encryption-credentials-recoverable": _KEY,
-    "incompatible-create": "Change what 'aws rds describe-events' names, delete it and restore anew.",
-    "incompatible-network": "Give its subnet group free addresses in two zones, delete it and restore anew.",
-    "incompatible-option-group": f"Restore anew with an OptionGroupName that fits its engine version, {SET_BY}.",
+    "incompatible-create": "Change what 'aws rds describe-events' names, delete it and begin anew.",
+    "incompatible-network": "Give its subnet group free addresses in two zones, delete it and begin anew.",
+    "incompatible-option-group": f"Its OptionGroupName has to fit its engine version: a restore takes one {SET_BY}.",
     "incompatible-parameters": "Its parameter group asks for more than its class has: correct it and reboot.",
     "incompatible-restore": "RDS cannot restore this recovery point: choose another one.",
-    "insufficient-capacity": f"Restore anew with another DBInstanceClass, {SET_BY}, or later.",
+    "insufficient-capacity": f"Make it anew later, or with another DBInstanceClass: a restore takes one {SET_BY}.",
     "restore-error": "The recovery point is damaged or out of reach: choose another one.",
     "stopped": "Somebody stopped it: 'aws rds start-db-instance', then resume.",
     "stopping": "Somebody is stopping it: start it again, then resume.",
@@ -87,4 +87,4 @@ def classify(status: str) -> State:
 
 def remedy(status: str) -> str:
     """What a person does about a failed ``status``."""
-    return _REMEDIES.get(status, "Read 'aws rds describe-events' for the reason, then restore anew.")
+    return _REMEDIES.get(status, "Read 'aws rds describe-events' for the reason, then begin anew.")

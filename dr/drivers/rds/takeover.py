@@ -42,7 +42,7 @@ class Takeover:
         self._client = instances.client
         self._servers = servers
         self._tried: dict[str, float] = {}
-        """When a fail-over was first asked for by this process, by instance: an answer may have been lost."""
+        """When a failover was first asked for by this process, by instance: an answer may have been lost."""
         self._told: dict[str, int] = {}
         self._first: dict[tuple[str, str], float] = {}
         """When something was first seen of an instance."""
@@ -105,7 +105,7 @@ class Takeover:
             if self._client.call_once(rds_failover.FORCE, wanted, _TAKEN) is not None:
                 return {**args, "asked_at": asked, "at": asked}
         raise ProviderError(
-            f"RDS does not take a fail-over of {name} up: it is {found.status}.",
+            f"RDS does not take a failover of {name} up: it is {found.status}.",
             "See what RDS is doing with it: 'aws rds describe-events'.",
             code=_TAKEN[0],
             transient=True,
@@ -130,7 +130,7 @@ class Takeover:
             )
         fresh = len(seen.events) > self._told.get(found.ref.name, 0)
         self._told[found.ref.name] = len(seen.events)
-        said = f" ({seen.events[-1]['message'].rstrip('.')})" if seen.events else ", RDS tells of no fail-over yet"
+        said = f" ({seen.events[-1]['message'].rstrip('.')})" if seen.events else ", RDS tells of no failover yet"
         note = self._at.note(found, float(result["asked_at"])) + said
         return Progress(False, note=note, observations=(self._failover(found, seen),) if fresh else ())
 

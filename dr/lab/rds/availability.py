@@ -1,4 +1,4 @@
-"""What to do about an instance whose server or standby is in trouble: RDS's own part in a fail-over. Pure.
+"""What to do about an instance whose server or standby is in trouble: RDS's own part in a failover. Pure.
 
 It does the step and looks again; a step that was not done, or did not help, is told again.
 """
@@ -21,7 +21,7 @@ AWAY = 1.5
 RETRY = 5.0
 """Seconds between two attempts to have a standby again."""
 REPLACE_AFTER = 60.0
-"""Seconds until the host that a fail-over left behind is given up, and a standby is made on another."""
+"""Seconds until the host that a failover left behind is given up, and a standby is made on another."""
 STARTS = 3
 """Starts in place that fail before the server is given up."""
 
@@ -48,7 +48,7 @@ class Step(StrEnum):
 class Look:
     """What one look at an instance saw.
 
-    ``at``: monotonic seconds. ``multi_az``: it is to have a standby. ``busy``: a fail-over, a start or the making of a
+    ``at``: monotonic seconds. ``multi_az``: it is to have a standby. ``busy``: a failover, a start or the making of a
     standby is under way. ``failed_starts``: starts in place that failed since it last ran.
     """
 

@@ -1,6 +1,6 @@
 """RDS's events: what is said when, and what DescribeEvents selects. Pure.
 
-Wording and categories: the RDS User Guide's list of events, and its list of the reasons for a fail-over; what it has no
+Wording and categories: the RDS User Guide's list of events, and its list of the reasons for a failover; what it has no
 words for (a standby lost) is the lab's own.
 """
 

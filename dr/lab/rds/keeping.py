@@ -1,4 +1,4 @@
-"""What RDS itself does to keep an instance there: restarts, fail-overs, standbys lost and found, a full disk said.
+"""What RDS itself does to keep an instance there: restarts, failovers, standbys lost and found, a full disk said.
 
 What is to be done is decided by ``availability``; here it is carried out, each step in a job of its own.
 """
@@ -24,9 +24,9 @@ IDLE = ("available", "storage-full")
 WATCHED = (*IDLE, "backing-up", "modifying", "rebooting")
 """Statuses in which a server is to run: what goes wrong in them is remembered."""
 ZONES_LAG = 2.0
-"""Seconds after a fail-over until the API shows the zones swapped; minutes in RDS."""
+"""Seconds after a failover until the API shows the zones swapped; minutes in RDS."""
 BECAUSE = {"gone": "because-gone", "hung": "because-hung"}
-"""The reason of a fail-over by the condition that it is for; any other is "because-dead"."""
+"""The reason of a failover by the condition that it is for; any other is "because-dead"."""
 
 
 class Keeper:
@@ -41,7 +41,7 @@ class Keeper:
         self._failed_starts: dict[str, int] = {}
         self._stepping: set[str] = set()
         self._partial: set[str] = set()
-        """Instances whose last fail-over broke off."""
+        """Instances whose last failover broke off."""
         self._zones: dict[str, float] = {}
         """When an instance's zones are to be shown swapped."""
 
@@ -167,10 +167,10 @@ class Keeper:
     def _storage_full(self, one: Instance) -> None:
         self._turn(one, "storage-full", "available", said="storage-full")
 
-    # Fail-overs
+    # Failovers
 
     def reboot(self, one: Instance) -> None:
-        """A reboot with a fail-over: abandoned, and nothing done, where no standby holds every acknowledged write."""
+        """A reboot with a failover: abandoned, and nothing done, where no standby holds every acknowledged write."""
         with self._work.lock(one.resource_id):
             standby = self._servers.standby(one.resource_id)
             if standby is None or not standby.takes_all:
@@ -187,7 +187,7 @@ class Keeper:
             took = self._servers.fail_over(one.resource_id)
         except DrError as error:
             if not again:
-                log.error("instance %s: its fail-over broke off: %s", one.identifier, error)
+                log.error("instance %s: its failover broke off: %s", one.identifier, error)
             self._partial.add(one.resource_id)
             self._turn(one, "available", "rebooting")
             return

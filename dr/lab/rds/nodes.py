@@ -73,7 +73,7 @@ class Node:
 class Nodes:
     """An instance's nodes.
 
-    ``aside``: the former primary that a fail-over fenced. ``is_synchronous``: every COMMIT that was confirmed is on
+    ``aside``: the former primary that a failover fenced. ``is_synchronous``: every COMMIT that was confirmed is on
     the standby's disk, so that it may be promoted; it ends before COMMITs stop waiting. ``source``: a replica's.
     ``lock``: held while the parts change.
     """
@@ -86,7 +86,7 @@ class Nodes:
     is_synchronous: bool = False
     source: str | None = None
     keeps_old_primary: bool = False
-    """Sabotage: the next fail-over fences nothing."""
+    """Sabotage: the next failover fences nothing."""
     heart: Heartbeat | None = None
     seen: Standby = field(default_factory=lambda: Standby(False, False, 0.0))
     """The standby as it was seen last, and ``seen_at`` when, in monotonic seconds."""

@@ -136,7 +136,7 @@ class Servers(Protocol):
         """A replica becomes an ordinary server; what linked it with its source ends."""
 
     def follow(self, key: str, source: str) -> None:
-        """A replica streams from ``source``'s primary, after a fail-over of it or instead of another source."""
+        """A replica streams from ``source``'s primary, after a failover of it or instead of another source."""
 
     def lag(self, key: str) -> float | None:
         """ReplicaLag in seconds, within about a second; -1.0 where it does not stream. None: it is no replica."""

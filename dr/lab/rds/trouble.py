@@ -129,7 +129,7 @@ class Trouble:
             replication.set_synchronous(nodes.primary.server, "" if forgotten else standby.slot)
 
     def keep_old_primary(self, key: str, *, kept: bool = True) -> None:
-        """Sabotage: the next fail-over fences nothing, and what is connected to the old primary goes on writing there.
+        """Sabotage: the next failover fences nothing, and what is connected to the old primary goes on writing there.
 
         Undone, an old primary that was kept is killed.
         """
@@ -140,7 +140,7 @@ class Trouble:
             nodes.aside.server.kill()
 
     def old_primary(self, key: str) -> dict[str, Any]:
-        """Where the server that was the primary before the last fail-over listens by itself; {} where there is none."""
+        """Where the server that was the primary before the last failover listens by itself; {} where there is none."""
         nodes = self._servers.nodes(key)
         old = nodes.aside or nodes.standby
         return {"host": "127.0.0.1", "port": old.server.port} if old else {}

@@ -285,7 +285,7 @@ def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night
     assert not night.fake.made("DeleteDBInstance")
     said = rendered("text", outcome.run.load(night.clock), outcome.verdict)
     assert f"Primary   {ONE}, because {ONE} has received 0/9" in said
-    assert "fail-over on pooled" in said
+    assert "failover on pooled" in said
     assert f"{ONE} took over" in said
 
 
@@ -359,7 +359,7 @@ def test_a_halt_is_heard_and_told(night: Night) -> None:
     night.fake.then = halt
     outcome = night.go()
     assert isinstance(outcome.error, HaltedError)
-    assert "The fail-over was stopped before its end: somebody said so. The same command" in str(outcome.error)
+    assert "The failover was stopped before its end: somebody said so. The same command" in str(outcome.error)
     assert exit_code(outcome) == 130
 
 

@@ -191,7 +191,7 @@ def test_a_restoration_that_failed_for_good_is_not_gone_on_with_but_restored_ane
         lambda: prepare(SETTINGS, wanted(), asked(wanted()), tell),
         lambda: resumed(SETTINGS, "prod", begun.directory.id, None, tell),
     ):
-        with pytest.raises(RefusedError, match=f"{failed}, the restoration of run .* is insufficient-capacity"):
+        with pytest.raises(RefusedError, match=f"{failed}, which the restore .* made, is insufficient-capacity"):
             act()
     other = wanted(settings={"DBInstanceClass": "db.r6g.xlarge"})
     anew = machines.begin(other).session

@@ -1,4 +1,4 @@
-"""Multi-AZ as the API shows it: conversions, fail-overs asked for and not, a full disk; over servers that remember."""
+"""Multi-AZ as the API shows it: conversions, failovers asked for and not, a full disk; over servers that remember."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is observed around a fail-over: over real sockets, with what does not answer told and left out."""
+"""What is observed around a failover: over real sockets, with what does not answer told and left out."""
 
 from __future__ import annotations
 

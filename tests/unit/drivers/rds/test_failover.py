@@ -1,4 +1,4 @@
-"""A fail-over to the standby: what is planned, what RDS's events tell of it, and what is done about lost answers."""
+"""A failover to the standby: what is planned, what RDS's events tell of it, and what is done about lost answers."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_forced_failover_is_over_once_rds_says_so_and_it_is_available(stage: S
     assert stage.fake.made("RebootDBInstance") == [{"DBInstanceIdentifier": SOURCE, "ForceFailover": True}]
     first = stage.provider.poll(stage.call, begun)
     assert not first.done
-    assert "tells of no fail-over yet" in first.note
+    assert "tells of no failover yet" in first.note
     stage.tells(STARTED, STANDBY)
     stage.become(AvailabilityZone="eu-central-1b")
     assert not stage.provider.poll(stage.call, begun).done, "it is rebooting still"
@@ -245,7 +245,7 @@ def test_one_that_never_reached_rds_is_asked_for_again(stage: Stage) -> None:
 
 def test_a_state_that_changed_since_the_plan_is_a_refusal_and_nothing_is_asked_for(stage: Stage) -> None:
     stage.become(DBInstanceStatus="backing-up")
-    with pytest.raises(RefusedError, match="does not take a fail-over of readmission-db up: it is backing-up"):
+    with pytest.raises(RefusedError, match="does not take a failover of readmission-db up: it is backing-up"):
         stage.apply()
     assert not stage.fake.made("RebootDBInstance")
     stage.become(DBInstanceStatus="available", MultiAZ=False)
