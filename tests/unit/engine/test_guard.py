@@ -212,6 +212,13 @@ def test_a_call_that_was_begun_is_not_asked_again_and_counts_as_done() -> None:
     assert guard(asked, PRODUCTION, promoted, TYPED, frozenset({"it"})) == ()
 
 
+def test_what_was_taken_over_stays_so_when_more_is() -> None:
+    replica, source = (changing(name, Effect.TAKES_OVER) for name in ("readmission-db-replica-1", "readmission-db"))
+    rest = replace(making("new"), touches=("readmission-db-replica-1",))
+    assert refused(replica, source, rest, purpose=Purpose.RESTORE) == ()
+    assert len(refused(source, rest, purpose=Purpose.RESTORE)) == 1
+
+
 def test_a_fault_needs_its_grant_and_hits_only_what_the_run_made() -> None:
     copy, fault = call("copy"), replace(changing("copy", Effect.FAULT), id="fault")
     granted = msgspec.structs.replace(PRODUCTION, grants=(Grant.FAULTS,))

@@ -147,6 +147,9 @@ def test_a_failure_that_only_chaos_toolkit_saw_keeps_the_verdict_from_met(said: 
 def test_what_succeeded_or_stands_in_the_ledger_is_not_told_twice() -> None:
     well = journal(measure="dr.activities succeeded", drain="chaosk8s.node succeeded")
     assert judge(replace(drill(), journal=well), all_met()).status is Status.MET
+    well["run"][1]["output"] = {"status": 1}  # what a function gives is no process's exit
+    well["run"].append({**PROCESS, "output": {**PROCESS["output"], "status": 0}})
+    assert judge(replace(drill(), journal=well), all_met()).status is Status.MET
     failed = without_effect(drill(), "examine")
     told = judge(replace(failed, journal=journal("failed", drain="chaosk8s.node failed")), all_met())
     assert [f.objective for f in told.findings].count("completed") == 1
