@@ -220,6 +220,7 @@ def blinded() -> Sequence[tuple[str, Evidence]]:
     return (
         ("nobody read the rows", run_of(of, seen(of, markers=None))),
         ("no markers", replace(run_of(of), markers={})),
+        ("an empty record", replace(run_of(of), markers={"writes": replace(markers, markers=())})),
         ("never settled", run_of(of, settled=False)),
         ("cut", replace(run_of(of), markers={"writes": replace(markers, markers=markers.markers[:-20])})),
         (
@@ -303,6 +304,7 @@ def test_an_attempt_at_the_old_primary_of_unknown_outcome_proves_nothing() -> No
     of = make()
     found = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "timeout"})))
     assert found.status is Status.INCONCLUSIVE
+    assert found.because == "What a write comes to at the old primary is not known."
 
 
 def test_an_old_primary_that_took_no_session_is_told_with_its_words() -> None:
@@ -460,3 +462,52 @@ def test_on_call_a_source_without_a_name_is_the_old_primary() -> None:
     plan = replace(found.record.plan, request=request)
     told = judge("split-brain", replace(found, record=replace(found.record, plan=plan)))
     assert told.because.startswith("Whether the old primary still answers as a primary is not known. Keep")
+
+
+def idle(last: int, until: float) -> Written:
+    """Whose last write before the disaster is ``last``, acknowledged ``until`` seconds after it."""
+    of = make()
+    failed = {m.n for m in of.markers.markers if m.n > last and of.markers.wall(m.sent) <= DISASTER}
+
+    def change(m: Marker) -> Marker:
+        if m.n == last:
+            return replace(m, done=of.markers.start.mono_ns + round(until * 1e9))
+        return replace(m, outcome="failed") if m.n in failed else m
+
+    return changed(replace(of, rows=frozenset(k for k in of.rows if k[0] not in failed)), change)
+
+
+@pytest.mark.parametrize(("until", "status"), [(-2.0, Status.MET), (-2.1, Status.INCONCLUSIVE)])
+def test_writes_that_paused_for_longer_than_their_time_out_prove_nothing(until: float, status: Status) -> None:
+    found = judge("acknowledged", run_of(idle(40, until)))
+    assert (found.status, found.measured) == (status, 0.0)
+    assert (f"was acknowledged {-until:.1f} s before it. Of " in found.because) is (status is Status.INCONCLUSIVE)
+
+
+def test_a_write_acknowledged_with_the_disaster_or_with_the_reading_is_before_it() -> None:
+    only = judge("acknowledged", run_of(idle(0, 0.0)))
+    assert only.status is Status.MET, only.because
+    of = make()
+    last = of.markers.markers[-1]
+    read = {"table": True, "present": {"0": ranges([n for n, a in of.rows if not a and n != last.n]), "1": []}}
+    for at, status in ((of.markers.wall(last.done), Status.MISSED), (of.markers.wall(last.done) - 1e-3, Status.MET)):
+        observed = seen(of, markers={**read, "at": at})
+        kept = changed(of, lambda m: m if not m.attempt else replace(m, outcome="indeterminate"))
+        assert judge("acknowledged", run_of(kept, observed)).status is status
+
+
+def test_a_repetition_that_is_there_alone_was_not_written_twice() -> None:
+    of = make(replace(SYNC, before=3.001))
+    again = next(m for m in of.markers.markers if m.attempt == 1)
+    found = judge("acknowledged", run_of(replace(of, rows=of.rows - {(again.n, 0)})))
+    assert (found.status, "twice" in found.because) == (Status.MET, False)
+
+
+def test_how_many_writes_another_server_took_is_told_of_one_that_took_none() -> None:
+    of = make()
+    found = judge("split-brain", run_of(of))
+    acknowledged = sum(m.outcome == "acknowledged" for m in of.markers.markers)
+    words = f"No write of {acknowledged} was taken by another server; of the old primary: it was read-only."
+    assert (found.because, found.measured) == (words, 0.0)
+    accepted = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "accepted"})))
+    assert accepted.because == "The old primary accepted a write when it came back."
