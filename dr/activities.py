@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
+from inspect import Parameter, Signature
 from typing import Any
+
+import msgspec
 
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
@@ -20,6 +23,7 @@ from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
 from dr.config.load import find_target, home, load
 from dr.config.place import OTHERS
+from dr.config.plugins import PROVIDER, VerbSpec, verbs
 from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
@@ -37,98 +41,6 @@ def predictions_in_slo(configuration: Configuration | None = None) -> bool:
         return steady.in_slo(session)
 
 
-def measure(path: str, markers: bool | None = None, configuration: Configuration | None = None) -> None:
-    """Probe ``path`` until the run unwinds; with ``markers`` also write to it."""
-    _do("measure", configuration, path=path, markers=markers)
-
-
-def settle(paths: Sequence[str], configuration: Configuration | None = None) -> None:
-    """Wait until all ``paths``, which are measured, are good together, or it was waited long enough for them."""
-    _do("settle", configuration, paths=list(paths))
-
-
-def baseline(configuration: Configuration | None = None) -> None:
-    """Record what the source holds."""
-    _do("baseline", configuration)
-
-
-def declare(configuration: Configuration | None = None) -> None:
-    """Declare the source lost, without touching it."""
-    _do("declare", configuration)
-
-
-def disaster(
-    kind: str,
-    of: str | None = None,
-    seconds: float | None = None,
-    share: float | None = None,
-    configuration: Configuration | None = None,
-) -> None:
-    """Inject the fault called ``kind``; ``of``: the replica, ``seconds``: its lag, ``share``: of queries made slow."""
-    _do("disaster", configuration, kind=kind, of=of, seconds=seconds, share=share)
-
-
-def remedy(kind: str, configuration: Configuration | None = None) -> None:
-    """Take the fault called ``kind`` out, as soon as the provider shows it."""
-    _do("remedy", configuration, kind=kind)
-
-
-def observe(
-    when: str,
-    paths: Sequence[str] | None = None,
-    primary: str | None = None,
-    configuration: Configuration | None = None,
-) -> None:
-    """Look at what a failover changes, before it and after it; ``paths``: those of writes, whose rows are read."""
-    given = None if paths is None else list(paths)
-    _do("observe", configuration, when=when, paths=given, primary=primary)
-
-
-def lag(configuration: Configuration | None = None) -> None:
-    """Record how far each read replica is behind."""
-    _do("lag", configuration)
-
-
-def failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
-    """Force a failover to the standby, and wait for its end."""
-    _do("failover", configuration, kind=kind)
-
-
-def await_failover(kind: str | None = None, configuration: Configuration | None = None) -> None:
-    """Wait for the provider's own failover, after a fault."""
-    _do("await_failover", configuration, kind=kind)
-
-
-def promote(replica: str | None = None, copy: bool | None = None, configuration: Configuration | None = None) -> None:
-    """Promote ``replica``, or the read replica that has received most; with ``copy`` that of a copy made for it."""
-    _do("promote", configuration, replica=replica, copy=copy)
-
-
-def move(configuration: Configuration | None = None) -> None:
-    """Lead clients to what was promoted."""
-    _do("move", configuration)
-
-
-def rebuild(copy: bool | None = None, configuration: Configuration | None = None) -> None:
-    """Await the first backup of what was promoted, and make new replicas of it; a copy gets none."""
-    _do("rebuild", configuration, copy=copy)
-
-
-def restore(to: Mapping[str, Any], configuration: Configuration | None = None) -> None:
-    """Restore a copy from the recovery point that ``to`` names."""
-    _do("restore", configuration, to=to)
-
-
-def examine(of: str | None = None, configuration: Configuration | None = None) -> None:
-    """Read the copy, or with ``of`` "promoted" what was promoted of it, before anything writes to it."""
-    _do("examine", configuration, of=of)
-
-
-def serve(of: str | None = None, configuration: Configuration | None = None) -> None:
-    """Put the prediction service on the copy, or with ``of`` "promoted" on what was promoted of it."""
-    _do("serve", configuration, of=of)
-
-
 def undo(configuration: Configuration | None = None) -> None:
     """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal. Raises ProviderError where something
     of that run is left."""
@@ -143,10 +55,28 @@ def undo(configuration: Configuration | None = None) -> None:
         raise ProviderError(" ".join(left))
 
 
-def _do(verb: str, configuration: Configuration | None, **args: Any) -> None:
-    session = _session(_drill_of(configuration))
-    with _listening(session):
-        session.do(session.find(drill.verb(verb, args)))
+def _activity(name: str, offered: Iterable[VerbSpec]) -> Callable[..., None]:
+    """The activity that does the verb ``name``; its signature is what Chaos Toolkit holds an experiment to."""
+
+    def do(configuration: Configuration | None = None, **args: Any) -> None:
+        session = _session(_drill_of(configuration))
+        with _listening(session):
+            session.do(session.find(drill.verb(name, args)))
+
+    do.__name__ = do.__qualname__ = name
+    do.__doc__ = " ".join(spec.does for spec in offered)
+    do.__signature__ = Signature([*_parameters(offered)])  # type: ignore[attr-defined]
+    return do
+
+
+def _parameters(offered: Iterable[VerbSpec]) -> Iterator[Parameter]:
+    """An argument is required where everybody who offers the verb needs it; ``provider`` says who is meant."""
+    fields = [msgspec.structs.fields(spec.args) for spec in offered]
+    needed = [{field.encode_name for field in one if field.required} for one in fields]
+    names = dict.fromkeys(field.encode_name for one in fields for field in one)
+    for name in (*names, PROVIDER, "configuration"):
+        required = all(name in one for one in needed)
+        yield Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if required else None)
 
 
 def _listening(session: Session) -> AbstractContextManager[Any]:
@@ -200,3 +130,8 @@ _HELD: list[AbstractContextManager[Any]] = []
 
 def _silent(_call: Call, _note: str) -> None:
     """Chaos Toolkit has a log of its own; progress is the parent's to tell."""
+
+
+globals().update(
+    {name: _activity(name, [spec for _, spec in offered]) for name, offered in verbs().items()}
+)  # Chaos Toolkit looks for functions of this module

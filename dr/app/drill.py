@@ -23,6 +23,7 @@ from dr.app.session import Session, child_environment
 from dr.app.signals import code_of, halting
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
+from dr.config.plugins import offer
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.domain.names import check_name
@@ -31,7 +32,6 @@ from dr.host.decode import read_yaml
 from dr.host.processes import die_with_parent, started
 from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES
-from dr.wiring import PROPOSED_BY
 
 GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
@@ -237,11 +237,9 @@ def _check(experiment: Experiment, settings: Settings, where: Target | None, tar
     """Raises UsageError and RefusedError."""
     if where is not None:
         check_foreign(experiment, where)
-    strange = sorted({verb.name for verb in experiment.verbs} - set(PROPOSED_BY))
-    if strange:
-        raise UsageError(
-            f"There is no verb {', '.join(map(repr, strange))}.", f"Known verbs: {', '.join(PROPOSED_BY)}."
-        )
+    for one in experiment.verbs:
+        _, spec = offer(one)
+        spec.arguments(one)
     demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, checks_indexes=True)
     if experiment.runbook and not Path(experiment.runbook).is_file():
         raise UsageError(f"Its runbook {experiment.runbook} is not there.", "Write it, or correct the experiment.")

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import ssl
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
-from dr.config.load import secret
-from dr.config.model import Login, Target
-from dr.domain.errors import DrError, RefusedError
+from dr.config.model import Target
+from dr.config.needs import Need
+from dr.config.plugins import offer, plugins
+from dr.domain.errors import DrError
 from dr.domain.model import Verb
-from dr.meter.bearer import authorization
-
-EVERYTHING = (Verb("restore", {"reset_master": True}), Verb("examine"), Verb("serve"), Verb("move"))
-"""Verbs that together need all that a target names."""
-DATABASE_PATHS = ("writes", "writes-direct", "reads")
-"""Paths on which the database itself is measured, and no service is asked."""
-SYSTEM_CA = ("", "system")
-"""What stands for the system's own CAs instead of a file."""
 
 
 def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
-    """Each thing that ``verbs`` need, and what is wrong with it, "" where nothing is."""
-    wanted = tuple(verbs)
-    for reference in dict.fromkeys(login.secret for verb in wanted for login in _logins(target, verb)):
-        yield f"secret {reference}", problem(partial(secret, reference))
-    if target.service is not None and target.service.token and any(map(_predicts, wanted)):
-        yield f"secret {target.service.token}", problem(partial(authorization, target.service.token))
-    for field, path in dict.fromkeys(bundle for verb in wanted for bundle in _bundles(target, verb)):
-        yield field, problem(partial(_check_bundle, field, path))
-    if target.service is not None and target.service.command and any(verb.name == "serve" for verb in wanted):
-        yield "service.command", problem(partial(_check_command, target.service.command[0]))
+    """Each thing that ``verbs`` need, and what is wrong with it, "" where nothing is. Raises UsageError for a verb that
+    nobody does, or that does not take its arguments."""
+    offered = ((offer(verb)[1], verb) for verb in verbs)
+    return _tried(need for spec, verb in offered for need in spec.needs(target, spec.arguments(verb)))
+
+
+def all_needs(target: Target) -> Iterator[tuple[str, str]]:
+    """The same for all that a target names, whatever verb needs it."""
+    specs = (spec for plugin in plugins().values() for spec in plugin.verbs)
+    return _tried(need for spec in specs for need in spec.needs(target, None))
+
+
+def _tried(found: Iterable[Need]) -> Iterator[tuple[str, str]]:
+    for what, trial in {need.what: need.trial for need in found}.items():
+        yield what, problem(trial)
 
 
 def problem(attempt: Callable[[], object]) -> str:
@@ -41,58 +36,3 @@ def problem(attempt: Callable[[], object]) -> str:
     except DrError as error:
         return str(error)
     return ""
-
-
-def _logins(target: Target, verb: Verb) -> tuple[Login, ...]:
-    """Whom ``verb`` logs in as."""
-    database = target.database
-    match verb.name:
-        case "baseline" | "disaster":
-            return (database.harness,)
-        case "measure" if verb.args.get("markers") or verb.args.get("path") in DATABASE_PATHS:
-            return (database.harness,)
-        case "lag" | "observe" | "promote":
-            return (database.harness,)
-        case "move" if target.pooler:
-            return (target.pooler.admin,)
-        case "examine":
-            return (database.harness, *database.roles)
-        case "serve":
-            served = (role for role in database.roles if target.service and role.user == target.service.login)
-            return (database.harness, *served)
-        case "restore" if verb.args.get("reset_master") and database.master:
-            return (database.master,)
-    return ()
-
-
-def _predicts(verb: Verb) -> bool:
-    """Whether ``verb`` cannot do without predictions."""
-    return verb.name == "serve" or (verb.name == "measure" and verb.args.get("path") not in DATABASE_PATHS)
-
-
-def _bundles(target: Target, verb: Verb) -> Iterator[tuple[str, str]]:
-    """The files with the CAs by which ``verb`` verifies whom it logs in to: the field that names each, and its path."""
-    if verb.name == "restore" or not _logins(target, verb):
-        return  # it sets the master's password, and logs in nowhere
-    if target.database.ca not in SYSTEM_CA:
-        yield "database.ca", target.database.ca
-    pooled = verb.name == "move" or verb.args.get("path") == "writes"
-    if pooled and target.pooler is not None and target.pooler.ca not in SYSTEM_CA:
-        yield "pooler.ca", target.pooler.ca
-
-
-def _check_bundle(field: str, path: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except OSError as error:  # an ssl.SSLError, too: no certificate in it
-        because = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise RefusedError(
-            f"The CA file {path!r} cannot be read: {because}.", f"Put it there, or correct {field}."
-        ) from None
-
-
-def _check_command(command: str) -> None:
-    if shutil.which(command) is None:
-        raise RefusedError(
-            f"The service's command {command!r} is no program that can be run here.", "Correct service.command."
-        )

@@ -214,15 +214,14 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
     """A new run, or what another machine began and nobody has finished."""
     began = SystemClock().now()
     context = context_of(settings, request.target, _new_run(began))
-    verbs = [verb.name for verb in request.verbs]
-    drivers = wiring.drivers(context, verbs)
+    drivers = wiring.drivers(context, request.verbs)
     facts = look(drivers, request)
     elsewhere = _tagged(request, facts)
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
         context = context_of(settings, request.target, run)
         earlier.check_alive(run, "restore", facts, context.run.exists())
-        drivers = wiring.drivers(context, verbs)
+        drivers = wiring.drivers(context, request.verbs)
         began = replace(began, at=earlier.began(run))
         request = replace(request, since=earlier.since(elsewhere))
     identity = RunIdentity(
@@ -234,7 +233,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         packed(request.verbs) if request.purpose is Purpose.RESTORE else "",
     )
     frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
-    planned = plan(request, identity, facts, wiring.proposers(drivers), frozen)
+    planned = plan(request, identity, facts, wiring.Proposers(drivers), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
 
 
@@ -263,7 +262,7 @@ def attach(settings: Settings, directory: RunDirectory, tell: Tell, owner: str =
     """A session over an existing run. Raises EvidenceError where its run.json cannot be read."""
     recorded = directory.record().plan
     context = context_of(settings, recorded.request.target, directory.id, owner)
-    return Session(context, recorded, wiring.drivers(context, [verb.name for verb in recorded.request.verbs]), tell)
+    return Session(context, recorded, wiring.drivers(context, recorded.request.verbs), tell)
 
 
 def accept(prepared: Prepared, consent: Consent) -> Session:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from dr.app.failover import moves
-from dr.app.needs import EVERYTHING, needs, problem
+from dr.app.needs import all_needs, problem
 from dr.app.session import context_of
 from dr.config.model import Settings
 from dr.domain.errors import DrError
-from dr.domain.model import Plan, Purpose, RecoveryPoint, Request, RunIdentity
+from dr.domain.model import Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.engine.guard import Consent, guard
 from dr.wiring import drivers, restorer
 
@@ -31,7 +31,7 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
     from dr.drivers.checks import client_checks, database_checks
 
     context = context_of(settings, name, "survey")
-    target, by_name = context.target, drivers(context, ("move",))
+    target, by_name = context.target, drivers(context, (Verb("move"),))
     nothing = Request(name, (), Purpose.RESTORE)
     checks = list(client_checks(target))
     identity = f"account {target.account} in {target.region}"
@@ -43,8 +43,8 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
         empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
         yield identity, " ".join(guard(empty, target, facts, Consent()))
         checks[:0] = database_checks(target, facts.resources)
-    yield from needs(target, EVERYTHING)
+    yield from all_needs(target)
     for what, attempt in checks:
         yield what, problem(attempt)
     if moves(target):
-        yield "where clients are led", problem(partial(by_name["moving"].look, nothing))
+        yield "where clients are led", problem(partial(by_name["clients"].look, nothing))

@@ -10,7 +10,7 @@ from dr.config.model import Objectives
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.engine.references import named
-from dr.ports import Provider
+from dr.ports import Proposer
 
 UNNUMBERED = frozenset(
     {
@@ -94,19 +94,14 @@ def _paths(request: Request) -> frozenset[str]:
     return frozenset(measured | ({"restored"} if restored else set()) | ({"source"} if replaced else set()))
 
 
-def plan(
-    request: Request, run: RunIdentity, facts: Facts, providers: Mapping[str, Provider], asked: tuple[Demand, ...]
-) -> Plan:
-    """Every call of every verb, in order. ``providers``: a verb's name to the driver that proposes it.
+def plan(request: Request, run: RunIdentity, facts: Facts, proposer: Proposer, asked: tuple[Demand, ...]) -> Plan:
+    """Every call of every verb, in order, as ``proposer`` has them.
 
-    Raises UsageError for a verb that nobody proposes and for two verbs that come down to the same call.
+    Raises what that raises, and UsageError for two verbs that come down to the same call.
     """
     calls: list[Call] = []
     for position, verb in enumerate(request.verbs):
-        if verb.name not in providers:
-            raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(sorted(providers))}.")
-        proposed = providers[verb.name].propose(verb, facts, run)
-        calls.extend(replace(call, verb=label(position, verb)) for call in proposed)
+        calls.extend(replace(call, verb=label(position, verb)) for call in proposer.propose(verb, facts, run))
     ids = [call.id for call in calls]
     twice = sorted({id for id in ids if ids.count(id) > 1})
     if twice:

@@ -489,10 +489,10 @@ class Theatre:
         played: dict[str, Provider] = {
             "postgres": Played(PostgresProvider(context), play),
             "measuring": Played(MeasuringProvider(context), play),
-            "serving": Played(ServingProvider(context), play),
+            "service": Played(ServingProvider(context), play),
             "observing": Played(ObservingProvider(context), play),
             "faults": FaultsProvider(context, status=lambda _, name: self.cloud.instances().get(name, "")),
-            "moving": MovingProvider(context, {POOLER: self.lead}),
+            "clients": MovingProvider(context, {POOLER: self.lead}),
         }
         return {"rds": RdsProvider(context, client(), _Servers(self.cloud)), **played}  # type: ignore[arg-type]
 

@@ -15,9 +15,8 @@ from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.names import cluster_secret, pooler_entry
-from dr.drivers.arguments import check_arguments
 
-DRIVER = "moving"
+DRIVER = "clients"
 POOLER, SECRET = "pooler", "secret"
 DEADLINES = {POOLER: 60.0, SECRET: 300.0}
 """Seconds; a Secret's pods are replaced one after another."""
@@ -97,9 +96,8 @@ class MovingProvider:
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies PgBouncer, and the target's kubeconfig names the cluster."""
 
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """Raises UsageError for arguments, RefusedError where nothing is known that leads clients."""
-        check_arguments(verb)
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+        """Raises RefusedError where nothing is known that leads clients."""
         target = self._context.target
         if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
             return ()  # the drill's own copy has no clients, and the real ones are none of its business

@@ -11,7 +11,6 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
-from dr.drivers.arguments import check_arguments
+from dr.drivers.faults.kinds import COMMAND_SECONDS, KINDS, Kind
 from dr.drivers.postgres.source import status_of
 from dr.drivers.rds.promotion import ON_A_COPY
 from dr.host.bounded import GRACE, SLICE
@@ -29,57 +28,10 @@ from dr.host.files import write_atomically
 from dr.host.hearing import heed
 
 DRIVER = "faults"
-COMMAND_SECONDS = 120.0
-"""The most that putting a fault in, or taking it out, may take."""
-REBUILD_SECONDS = 900.0
-"""The same where taking it out rebuilds an instance from its backup."""
 NOTICE_SECONDS = 300.0
 """The most until the provider shows what a remedy is for."""
 LONGEST = 300
 """Characters of a command's own words that a sentence repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of disaster. ``undo``: the arguments that take it out again; None: it passes by itself.
-
-    ``first``: arguments with which the fault is put in before. ``undo_fault``: what takes it out, where it is another.
-    ``on``: the argument that names what it hits. ``takes``: what may be chosen, and its default. ``shows``: the
-    provider's status that tells of it, which a remedy waits for. ``phase``: "prepare" where it only sets the scene.
-    """
-
-    fault: str
-    args: Mapping[str, Any]
-    undo: Mapping[str, Any] | None
-    first: Mapping[str, Any] | None = None
-    undo_fault: str = ""
-    on: str = "instance"
-    takes: Mapping[str, float] = field(default_factory=dict)
-    shows: str = ""
-    phase: str = "disaster"
-    undo_seconds: float = COMMAND_SECONDS
-
-
-KINDS: Mapping[str, Kind] = {
-    "host-lost": Kind("lose_host", {"lost": True}, {"lost": False}),
-    "host-hung": Kind("hang", {"hung": True}, {"hung": False}),
-    "engine-crash": Kind("crash", {"what": "postmaster"}, None),
-    "disk-full": Kind("fill_disk", {"full": True}, {"full": False}, shows="storage-full"),
-    "disk-lost": Kind("take_disk", {"taken": True}, {"taken": False}),
-    "instance-lost": Kind(
-        *("lose_host", {"lost": True}, {}),
-        first={"lost": True, "standby": True},
-        undo_fault="rebuild",
-        undo_seconds=REBUILD_SECONDS,
-    ),
-    "network-silent": Kind("link", {"mode": "silent"}, {"mode": "pass"}),
-    "network-refused": Kind("link", {"mode": "refuse"}, {"mode": "pass"}),
-    "slow-queries": Kind("slow", {}, {"share": 0.0}, takes={"share": 0.5}, phase="prepare"),
-    "replica-lag": Kind(
-        "replication_link", {"mode": "delay"}, {"mode": "pass"}, on="of", takes={"seconds": 2.0}, phase="prepare"
-    ),
-}
-"""instance-lost: the hosts of the standby and of the primary, for good: what undoes it rebuilds the whole."""
 
 
 # -- planning: pure
@@ -91,7 +43,7 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     Raises UsageError for an unknown kind or argument, and RefusedError where the target has no command for faults.
     """
     name, kind = _kind(verb)
-    check_arguments(verb, "kind", kind.on, *kind.takes)
+    _check_taken(verb, kind.on, *kind.takes)
     if kind.undo_fault and Grant.DISPOSABLE not in target.grants:
         raise RefusedError(f"{target.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
     _require_command(target)
@@ -120,7 +72,7 @@ def propose_remedy(target: Target, verb: Verb) -> tuple[Call, ...]:
     Raises UsageError for a kind that passes by itself, and otherwise as ``propose_disaster`` does.
     """
     name, kind = _kind(verb)
-    check_arguments(verb, "kind", kind.on)
+    _check_taken(verb, kind.on)
     _require_command(target)
     call = _taking_out(f"remedy-{name}", verb, kind, {kind.on: _hit(target, name, kind, verb)})
     if call is None:
@@ -129,10 +81,16 @@ def propose_remedy(target: Target, verb: Verb) -> tuple[Call, ...]:
 
 
 def _kind(verb: Verb) -> tuple[str, Kind]:
-    name = str(verb.args.get("kind", ""))
-    if name not in KINDS:
-        raise UsageError(f"There is no {verb.name} of kind {name!r}.", f"The kinds are rows, {', '.join(KINDS)}.")
+    name = str(verb.args["kind"])
     return name, KINDS[name]
+
+
+def _check_taken(verb: Verb, *takes: str) -> None:
+    """Raises UsageError for an argument that is another kind's."""
+    unknown = sorted(set(verb.args) - {"kind", *takes})
+    if unknown:
+        name = f"{verb.name} of kind {verb.args['kind']}"
+        raise UsageError(f"A {name} knows no argument {', '.join(unknown)}.", f"It takes: {', '.join(takes)}.")
 
 
 def _require_command(target: Target) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import Annotated
+
+import msgspec
 
 SOURCE, RESTORED = "source", "restored"
 WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
@@ -10,8 +12,7 @@ WRITTEN = (WRITES, WRITES_DIRECT)
 """Those that are measured by markers alone."""
 SERVED = "${serve.url}"
 """Where the service is that a run has put on its copy."""
-
-
-def is_path(name: object) -> TypeGuard[str]:
-    """Whether ``name`` may be a path's: files are named after it."""
-    return isinstance(name, str) and name.replace("-", "").isalnum()
+DATABASE_PATHS = (*WRITTEN, READS)
+"""Those on which the database itself is measured, and no service is asked."""
+Path = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$")]
+"""The name of a path: files are named after it."""

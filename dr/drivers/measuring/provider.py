@@ -21,9 +21,8 @@ from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, R
 from dr.domain.names import markers, predictions
 from dr.domain.names import process as process_of
 from dr.domain.names import service as service_of
-from dr.drivers.arguments import check_arguments
 from dr.drivers.clients.pools import allowed
-from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITES, WRITES_DIRECT, WRITTEN, is_path
+from dr.drivers.measuring.paths import DATABASE_PATHS, READS, RESTORED, SERVED, SOURCE, WRITES, WRITES_DIRECT, WRITTEN
 from dr.drivers.measuring.settle import Settle
 from dr.drivers.rds.naming import instance
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
@@ -322,15 +321,12 @@ class MeasuringProvider:
 
 def _arguments(verb: Verb) -> tuple[str, bool, str]:
     """The verb's own arguments. Raises UsageError."""
-    check_arguments(verb, "path", "markers", "url")
-    path = verb.args.get("path")
-    if not is_path(path):
-        raise UsageError(f"measure takes a path of letters, digits and hyphens, not {path!r}.")
+    path = str(verb.args["path"])
     markers = bool(verb.args.get("markers", False))
     if markers and path != SOURCE:
         raise UsageError(f"Markers are written to the source, not to path {path!r}.", "Ask for them on path source.")
     url = str(verb.args.get("url") or "")
-    if url and path in (*WRITTEN, READS):
+    if url and path in DATABASE_PATHS:
         raise UsageError(f"Path {path} goes to the database, not to {url!r}.", "Leave the url out.")
     return path, markers, url
 

@@ -8,8 +8,7 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Observation, Progress, Verb
-from dr.drivers.arguments import check_arguments
-from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN, is_path
+from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN
 from dr.drivers.measuring.settling import Path, Rule
 from dr.drivers.service.asking import Histograms, between, histograms
 from dr.evidence.directory import RunDirectory
@@ -33,10 +32,9 @@ class Settle:
         """By name, what was read of each path by this process."""
 
     def propose(self, verb: Verb) -> Call:
-        """Raises UsageError for bad arguments, RefusedError where the source has no service to settle."""
-        check_arguments(verb, "paths")
-        paths, settings = verb.args.get("paths"), self._context.settings
-        if not isinstance(paths, list) or not paths or not all(map(is_path, paths)) or len({*paths}) < len(paths):
+        """Raises UsageError for a path that is named twice, RefusedError where the source has no service to settle."""
+        paths, settings = list(verb.args["paths"]), self._context.settings
+        if len({*paths}) < len(paths):
             raise UsageError(f"settle takes paths, a list of different ones, not {paths!r}.")
         seconds, copied, limits = settings.meter.settle, paths == [RESTORED], settings.objectives
         patience = 0.0 if copied else max(limits.outage_failover, limits.outage_promotion)

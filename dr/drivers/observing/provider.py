@@ -16,10 +16,9 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.model import PrometheusConfig
-from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.names import markers
-from dr.drivers.arguments import check_arguments
 from dr.drivers.faults.provider import run_command
 from dr.drivers.postgres.connection import Server
 from dr.drivers.postgres.markers import attempt_write, read_markers
@@ -250,16 +249,8 @@ def _server(args: Mapping[str, Any]) -> Server:
 
 
 def _arguments(verb: Verb) -> tuple[str, tuple[str, ...], bool]:
-    """When, the paths of writes, and whether the new primary is a replica that was promoted. Raises UsageError."""
-    check_arguments(verb, "when", "paths", "primary")
-    when, paths, primary = verb.args.get("when"), verb.args.get("paths", ()), verb.args.get("primary", SOURCE)
-    if when not in (BEFORE, AFTER) or primary not in (SOURCE, "promoted") or not _names(paths):
-        raise UsageError(f"observe takes when (before or after), paths and primary, not {dict(verb.args)!r}.")
-    return str(when), tuple(paths), primary == "promoted"
-
-
-def _names(paths: object) -> bool:
-    return isinstance(paths, list | tuple) and all(isinstance(path, str) and path for path in paths)
+    """When, the paths of writes, and whether the new primary is a replica that was promoted."""
+    return str(verb.args["when"]), tuple(verb.args.get("paths", ())), verb.args.get("primary") == "promoted"
 
 
 def _call(verb: Verb, what: str, id: str, phase: str, args: Mapping[str, Any]) -> Call:

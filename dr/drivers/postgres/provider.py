@@ -9,14 +9,13 @@ from dr.config.context import Context
 from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.names import inside, predictions
-from dr.drivers.arguments import check_arguments, made_by
-from dr.drivers.faults.provider import propose_disaster
 from dr.drivers.postgres import victims as postgres_victims
 from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.postgres.clock import clock_offset, database_clock
 from dr.drivers.postgres.connection import Connection, connect, translated
 from dr.drivers.postgres.examination import LOOK_SECONDS, RUN_BASELINE, Examination
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
 from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
@@ -73,7 +72,6 @@ class PostgresProvider:
     # -- planning
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        check_arguments(verb, *{"disaster": ("kind",), "examine": ("of",)}.get(verb.name, ()))
         match verb.name:
             case "baseline":
                 return self._propose_baseline(verb, facts, run)
@@ -111,8 +109,6 @@ class PostgresProvider:
         )
 
     def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        if verb.args.get("kind", "rows") != "rows":
-            return propose_disaster(self._target, verb)
         args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
         table = self._victims(run)
         return (

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr.config.model import Target
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
-from dr.drivers.arguments import check_arguments
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.points import iso
 
@@ -124,13 +123,9 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
 
 
 def _forced(verb: Verb) -> bool:
-    """Whether the verb asks for a forced failover, and not to wait for RDS's own. Raises UsageError."""
+    """Whether the verb asks for a forced failover, and not to wait for RDS's own."""
     usual = "forced" if verb.name == "failover" else "automatic"
-    check_arguments(verb, "kind")
-    kind = verb.args.get("kind", usual)
-    if kind not in ("forced", "automatic"):
-        raise UsageError(f"{verb.name} takes a kind, forced or automatic, not {dict(verb.args)!r}.")
-    return bool(kind == "forced")
+    return bool(verb.args.get("kind", usual) == "forced")
 
 
 def require_instance(name: str, facts: Facts) -> Resource:

@@ -15,7 +15,6 @@ from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
-from dr.drivers.arguments import check_arguments
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import settings
 from dr.drivers.rds.failover import DRIVER, require_instance
@@ -28,8 +27,7 @@ CHOOSE = "ask-replicas"
 PROMOTE = "PromoteReadReplica"
 BACKUP = "DescribeDBSnapshots"
 REPLICATE = "CreateDBInstanceReadReplica"
-_ARGUMENTS: Mapping[str, tuple[str, ...]] = {"lag": (), "promote": ("replica", "copy"), "rebuild": ("copy",)}
-VERBS = tuple(_ARGUMENTS)
+VERBS = ("lag", "promote", "rebuild")
 PROMOTED = "${promote.identifier}"
 ON_A_COPY = "'dr drill run db-replica-promotion-copy' promotes a replica of a copy that it makes."
 
@@ -123,7 +121,6 @@ def propose(
     name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
-    check_arguments(verb, *_ARGUMENTS[verb.name])
     apart = bool(verb.args.get("copy"))
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
         raise RefusedError(

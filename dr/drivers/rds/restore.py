@@ -10,7 +10,6 @@ from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.tags import VALUE, of_run, spread
-from dr.drivers.arguments import check_arguments
 from dr.drivers.rds import settings
 from dr.drivers.rds.fit import Fitted, fit_storage, fit_tags
 from dr.drivers.rds.naming import instance, listens, same
@@ -65,7 +64,6 @@ def propose(
     """
     if verb.name not in VERBS:
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
-    check_arguments(verb, "to", "as_name", "reset_master", "set")
     _refuse_second(name, target.instance, facts, run)
     choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
     identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)

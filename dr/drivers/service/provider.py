@@ -22,8 +22,8 @@ from dr.config.model import DatabaseConfig, Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.names import process as process_of
-from dr.drivers.arguments import check_arguments, made_by
 from dr.drivers.postgres.connection import Server
+from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.sessions import Look, seen_beside, watching
 from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
 from dr.host import children
@@ -54,12 +54,11 @@ class ServingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
-        check_arguments(verb, "of")
         service = self._service()
         self._login(service)
         served, made = process_of("serve"), made_by(verb)
         stop = Call(
-            *("stop-serve", verb.name, "unwind", "serving", "stop"),
+            *("stop-serve", verb.name, "unwind", "service", "stop"),
             effect=Effect.CHANGES,
             touches=(served,),
             deadline=30.0,
@@ -68,7 +67,7 @@ class ServingProvider:
             id="serve",
             verb=verb.name,
             phase="warm-up",
-            driver="serving",
+            driver="service",
             operation="start",
             args={name: f"${{{made}.{name}}}" for name in ("host", "port")},
             effect=Effect.MAKES,
@@ -83,7 +82,7 @@ class ServingProvider:
             id="golden",
             verb=verb.name,
             phase="verify",
-            driver="serving",
+            driver="service",
             operation="ask",
             args={"url": "${serve.url}"},
             effect=Effect.CHANGES,  # each answer is a row of the copy

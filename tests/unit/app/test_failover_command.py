@@ -104,7 +104,7 @@ class Night:
 
     def _drivers(self, context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
         rds = RdsProvider(context, self.fake, self.servers)  # type: ignore[arg-type]
-        return {"rds": rds, "moving": MovingProvider(context, {"pooler": self.lead})}
+        return {"rds": rds, "clients": MovingProvider(context, {"pooler": self.lead})}
 
     def prepare(self, promote: str = "", name: str = "prod") -> Prepared:
         wanted = request(name, SETTINGS.targets[name], promote, None)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dr import wiring
 from dr.app.looking import merged
+from dr.config.plugins import plugins
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Purpose, Request, Resource
 from dr.domain.refs import Ref
@@ -31,8 +31,8 @@ def test_two_identities_that_differ_are_refused(account: str, region: str) -> No
 
 
 def test_a_driver_that_observes_no_account_states_none(tmp_path: Path) -> None:
-    others = {name: one for name, one in wiring.drivers(context(tmp_path)).items() if name != wiring.RESTORER}
+    others = {name: one for name, one in plugins().items() if name != "rds"}
     assert len(others) == 6
-    for name, provider in others.items():
-        seen = provider.look(Request("lab", (), Purpose.DRILL))
+    for name, plugin in others.items():
+        seen = plugin.make(context(tmp_path)).look(Request("lab", (), Purpose.DRILL))
         assert (seen.account, seen.region) == ("", ""), name

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trustme
 
-from dr.app.needs import EVERYTHING, needs
+from dr.app.needs import all_needs, needs
 from dr.app.session import Prepared, Session
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, ServiceConfig, Settings, Target
@@ -42,7 +42,7 @@ def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Verb("declare"), []),
         (Verb("restore", {"to": {"time": "latest"}}), []),
-        (Verb("restore", {"reset_master": True}), ["secret file:/not/there"]),
+        (Verb("restore", {"to": {}, "reset_master": True}), ["secret file:/not/there"]),
         (Verb("baseline"), ["secret env:HARNESS"]),
         (Verb("disaster", {"kind": "rows"}), ["secret env:HARNESS"]),
         (Verb("measure", {"path": "restored"}), []),
@@ -63,7 +63,7 @@ def test_what_is_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     database = msgspec.structs.replace(TARGET.database, master=Login("admin", f"file:{tmp_path / 'admin'}"))
     service = msgspec.structs.replace(TARGET.service, command=(sys.executable, "-m", "x"))
     whole = msgspec.structs.replace(TARGET, database=database, service=service)
-    found = list(needs(whole, EVERYTHING))
+    found = list(all_needs(whole))
     assert len(found) == 5
     assert {problem for _, problem in found} == {""}
 
@@ -77,7 +77,7 @@ def test_what_is_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         (Verb("measure", {"path": "writes"}), False),
         (Verb("measure", {"path": "reads"}), False),
         (Verb("baseline"), False),
-        (Verb("restore"), False),
+        (Verb("restore", {"to": {}}), False),
     ],
 )
 def test_a_verb_that_asks_for_predictions_needs_the_services_token(
@@ -125,7 +125,7 @@ POOLED = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:POOLER"
         (Verb("serve"), ["database.ca"]),
         (Verb("measure", {"path": "writes"}), ["database.ca", "pooler.ca"]),
         (Verb("move"), ["database.ca", "pooler.ca"]),
-        (Verb("restore", {"reset_master": True}), []),
+        (Verb("restore", {"to": {}, "reset_master": True}), []),
         (Verb("measure", {"path": "restored"}), []),
     ],
 )

@@ -25,7 +25,13 @@ from tests.unit.machines import SETTINGS, Machines, tell
 from tests.virtual import Scripted
 
 NIGHT = {"to": {"snapshot": "night"}}
-VERBS = (Verb("restore", NIGHT), Verb("examine"), Verb("serve"), Verb("measure"), Verb("configure", NIGHT))
+VERBS = (
+    Verb("restore", NIGHT),
+    Verb("examine"),
+    Verb("serve"),
+    Verb("measure", {"path": "restored"}),
+    Verb("configure", NIGHT),
+)
 FAULTS = (
     RecursionError("maximum recursion depth exceeded"),
     MemoryError(),

@@ -76,7 +76,7 @@ class Site:
         return {what: problem for what, problem in self.lines().items() if problem}
 
     def _drivers(self, context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
-        return {"rds": RdsProvider(context, self.rds), "moving": MovingProvider(context)}  # type: ignore[arg-type]
+        return {"rds": RdsProvider(context, self.rds), "clients": MovingProvider(context)}  # type: ignore[arg-type]
 
     def _log_in(self, server: Server, _database: DatabaseConfig, role: Login) -> None:
         assert str(server) == f"{SOURCE}.example.com:5432"

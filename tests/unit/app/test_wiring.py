@@ -1,30 +1,104 @@
-"""Which drivers a request brings with it."""
+"""Which drivers a request brings with it, and that a verb's arguments are held to their type."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dr import wiring
+from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
+from dr.domain.errors import UsageError
+from dr.domain.model import Facts, Purpose, RunIdentity, Verb
 from tests.integration.meters import context
 
-ALL = {"rds", "postgres", "measuring", "serving", "moving", "faults", "observing"}
+RUN = RunIdentity("20250101-000000-ab12", "lab", Purpose.DRILL, "")
+FACTS = Facts(0.0, "000000000000", "eu-central-1")
+RESTORE = Verb("restore", {"to": {"time": "latest"}})
+SPECS = [(plugin, spec) for plugin in plugins().values() for spec in plugin.verbs]
 
 
 @pytest.mark.parametrize(
-    ("verbs", "needed"),
+    ("asked", "needed"),
     [
-        (["restore"], {"rds"}),
-        (["restore", "examine"], {"rds", "postgres"}),
-        (["measure", "serve"], {"rds", "measuring", "serving"}),
-        (["promote", "move", "rebuild"], {"rds", "moving"}),
-        (["disaster"], {"rds", "postgres", "faults"}),
-        (["restore", "no-such-verb"], ALL),
-        (list(wiring.PROPOSED_BY), ALL),
+        ([RESTORE], {"rds"}),
+        ([RESTORE, Verb("examine")], {"rds", "postgres"}),
+        ([Verb("measure", {"path": "source"}), Verb("serve")], {"rds", "measuring", "service"}),
+        ([Verb("promote"), Verb("move"), Verb("rebuild")], {"rds", "clients"}),
+        ([Verb("disaster", {"kind": "rows"})], {"rds", "postgres"}),
+        ([Verb("disaster", {"kind": "host-lost"})], {"rds", "faults"}),
+        ([], {"rds"}),
     ],
 )
-def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, verbs: list[str], needed: set[str]) -> None:
-    made = wiring.drivers(context(tmp_path), verbs)
-    assert set(made) == needed
-    assert set(wiring.proposers(made)) >= {verb for verb in verbs if verb in wiring.PROPOSED_BY}
+def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: list[Verb], needed: set[str]) -> None:
+    assert set(wiring.drivers(context(tmp_path), asked)) == needed
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (Verb("no-such-verb"), "There is no verb 'no-such-verb'. Known verbs: await_failover, baseline"),
+        (Verb("disaster", {"kind": "flood"}), "There is no disaster of kind 'flood'. The kinds are disk-full"),
+        (Verb("disaster"), "There is no disaster of kind None"),
+        (Verb("remedy", {"kind": "rows"}), "There is no remedy of kind 'rows'"),
+        (Verb("restore", {"provider": "velero"}), "Who does restore is not clear. Give it provider: one of rds"),
+    ],
+)
+def test_a_verb_that_nobody_does_is_refused_with_those_that_there_are(verb: Verb, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        offer(verb)
+
+
+@pytest.mark.parametrize(("plugin", "spec"), SPECS, ids=[f"{p.name}-{s.name}" for p, s in SPECS])
+def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
+    plugin: Plugin, spec: VerbSpec, tmp_path: Path
+) -> None:
+    kind = {"kind": min(spec.kinds)} if spec.kinds else {}
+    verb = Verb(spec.name, {"typo": 1, "provider": plugin.name, **kind})
+    proposers = wiring.Proposers(wiring.drivers(context(tmp_path), [verb]))
+    with pytest.raises(UsageError, match=f"{spec.name} knows no argument typo"):
+        proposers.propose(verb, FACTS, RUN)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (Verb("restore"), "restore does not take {}: .*missing required field `to`"),
+        (Verb("restore", {"to": "latest"}), "Expected `object`, got `str` - at `[$].to`"),
+        (Verb("measure", {"path": "../x"}), "measure does not take"),
+        (Verb("measure", {"path": ""}), "measure does not take"),
+        (Verb("measure", {"path": 1}), "measure does not take"),
+        (Verb("measure", {"path": "source", "seconds": 12}), "measure knows no argument seconds"),
+        (Verb("settle"), "missing required field `paths`"),
+        (Verb("settle", {"paths": "source"}), "settle does not take"),
+        (Verb("settle", {"paths": []}), "settle does not take"),
+        (Verb("settle", {"paths": [1]}), "settle does not take"),
+        (Verb("settle", {"paths": ["../x"]}), "settle does not take"),
+        (Verb("failover", {"kind": "soft"}), "Invalid enum value 'soft'"),
+        (Verb("examine", {"of": "nothing"}), "Invalid enum value 'nothing'"),
+        (Verb("observe", {"when": "during"}), "Invalid enum value 'during'"),
+        (Verb("observe", {"when": "after", "paths": "writes"}), "observe does not take"),
+        (Verb("observe", {"when": "after", "paths": [""]}), "observe does not take"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(verb: Verb, words: str) -> None:
+    _, spec = offer(verb)
+    with pytest.raises(UsageError, match=words):
+        spec.arguments(verb)
+
+
+def test_every_verb_is_an_activity_that_says_what_it_takes() -> None:
+    import dr.activities
+
+    for name, offered in verbs().items():
+        activity = getattr(dr.activities, name)
+        assert activity.__doc__ == " ".join(spec.does for _, spec in offered)
+
+
+def test_loading_every_plugin_imports_no_slow_library() -> None:
+    slow = "{'boto3', 'botocore', 'psycopg', 'kubernetes', 'chaoslib', 'asyncio', 'jinja2', 'http.client'}"
+    program = f"import sys; from dr.config.plugins import plugins; plugins(); print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

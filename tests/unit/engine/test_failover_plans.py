@@ -71,9 +71,9 @@ def whole(directory: Path, *grants: Grant) -> Context:
 
 def planned(name: str, on: Context) -> Plan:
     request = drill.request(experiment := drill.read(name), "lab", keep=False)
-    drivers = wiring.drivers(on, [verb.name for verb in request.verbs])
+    drivers = wiring.drivers(on, request.verbs)
     asked = demands(request, experiment.demands, Objectives(), True)
-    made = plan(request, RUN, FACTS, wiring.proposers(drivers), asked)
+    made = plan(request, RUN, FACTS, wiring.Proposers(drivers), asked)
     assert {call.driver for call in made.calls} <= set(drivers)
     return made
 

@@ -17,7 +17,6 @@ from dr.config.model import Target
 from dr.domain.errors import HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.faults.provider import KINDS, FaultsProvider, run_command
-from dr.drivers.postgres.provider import PostgresProvider
 from dr.engine.guard import Consent, guard
 from dr.host.clock import SystemClock
 from dr.host.hearing import heeding
@@ -140,8 +139,6 @@ def test_a_remedy_of_a_lost_host_waits_for_nothing(broken: Broken) -> None:
 @pytest.mark.parametrize(
     ("verb", "args", "words"),
     [
-        ("disaster", {"kind": "fire"}, "no disaster of kind 'fire'"),
-        ("remedy", {"kind": "fire"}, "no remedy of kind 'fire'"),
         ("disaster", {"kind": "host-lost", "seconds": 3}, "knows no argument seconds"),
         ("disaster", {"kind": "replica-lag"}, "needs of: the replica"),
         ("disaster", {"kind": "replica-lag", "of": "x", "seconds": -1}, "a number from 0 on"),
@@ -172,11 +169,6 @@ def test_a_fault_hits_no_target_that_is_not_disposable(broken: Broken) -> None:
     assert "would break source-db" in refused(grants=())[0]
     assert "would break source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
     assert refused(grants=(Grant.DISPOSABLE,), endpoint="http://127.0.0.1:1") == ()
-
-
-def test_the_databases_driver_leaves_every_other_kind_to_this_one(broken: Broken) -> None:
-    (call,) = PostgresProvider(broken.context).propose(Verb("disaster", {"kind": "host-lost"}), FACTS, RUN)
-    assert call == broken.propose("disaster", kind="host-lost")
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,6 @@ def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        {},
-        {"path": 1},
-        {"path": "../x"},
-        {"path": "source", "typo": 1},
-        {"path": "source", "seconds": 12},
         {"path": "restored", "markers": True},
         {"path": "replica"},
     ],

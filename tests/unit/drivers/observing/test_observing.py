@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from dr.config.model import PrometheusConfig
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.names import markers
 from dr.domain.refs import Endpoint
@@ -195,14 +195,6 @@ def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) 
     args = named(calls, "observe-markers").args
     assert (args["host"], args["port"]) == ("${promote.host}", "${promote.port}")
     assert "observe-old-primary" not in [call.id for call in calls], "it is lost for good"
-
-
-@pytest.mark.parametrize(
-    "args", [{}, {"when": "now"}, {"when": "after", "paths": "writes"}, {"when": "after", "primary": "x"}, {"a": 1}]
-)
-def test_what_makes_no_sense_is_a_usage_error(tmp_path: Path, args: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"observe takes when|observe knows no argument a"):
-        provider(tmp_path).propose(Verb("observe", args), FACTS, RUN)
 
 
 def test_a_source_without_an_endpoint_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.errors import DeadlineError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import DeadlineError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Request, Verb
 from dr.drivers.rds.failover import course, propose
 from dr.drivers.rds.provider import RdsProvider
@@ -92,14 +92,11 @@ def test_a_failover_that_is_under_way_is_refused_and_one_that_ended_is_not() -> 
     assert planned(events=((NOW - 1000, STARTED),)), "RDS does not promise every event"
 
 
-def test_an_unknown_instance_and_a_strange_argument_are_refused() -> None:
+def test_an_unknown_instance_is_refused() -> None:
     with pytest.raises(
         RefusedError, match=r"There is no instance readmission-db in eu-central-1 \(account 123456789012\)"
     ):
         propose(a_target(), 120.0, FORCED, facts(instances=()), run())
-    for args in ({"kind": "soft"}, {"force": True}):
-        with pytest.raises(UsageError, match=r"forced or automatic|knows no argument"):
-            planned(Verb("failover", args))
 
 
 # -- what the events tell

@@ -10,7 +10,7 @@ import pytest
 
 from dr.app.restore import fitted
 from dr.config.model import Target
-from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.instances import GONE_SECONDS
@@ -165,11 +165,6 @@ def test_a_replica_that_is_backed_up_is_waited_for_and_one_that_failed_is_left_o
 
 def test_a_source_that_is_gone_leaves_its_replicas() -> None:
     assert planned(seen=known(replica(ONE)))[1].args["parameters"] == {"BackupRetentionPeriod": 1}
-
-
-def test_a_strange_argument_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="rebuild knows no argument replica"):
-        planned(Verb("rebuild", {"replica": ONE}))
 
 
 # -- whose it is

@@ -1,0 +1,135 @@
+"""Providers as plugins: a folder of ``dr.drivers`` with a plugin.py is one, and nothing else names it.
+
+A plugin.py is read by every command that plans anything, so that it imports nothing that is slow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.model import Target
+from dr.config.needs import Need
+from dr.domain.errors import UsageError
+from dr.domain.model import Verb
+from dr.ports import Provider
+
+DRIVERS = "dr.drivers"
+PROVIDER = "provider"
+"""The argument of any verb that says which provider does it, where a target has several that could."""
+
+
+class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A verb that takes none."""
+
+
+def _none(_target: Target, _args: Any) -> Iterable[Need]:
+    return ()
+
+
+def _nothing(_args: Any) -> Collection[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class VerbSpec:
+    """A verb that a provider offers.
+
+    ``does``: what it does, a sentence. ``args``: the type of its arguments. ``kinds``: the values of its argument
+    ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
+    ``paths``: those of which its calls observe anything. ``needs``: what it needs of this machine, with the arguments
+    None for whatever they may be. ``others``: providers that its calls name beside the one that offers it.
+    """
+
+    name: str
+    does: str
+    args: type[msgspec.Struct] = NoArguments
+    kinds: frozenset[str] = frozenset()
+    paths: Callable[[Any], Collection[str]] = _nothing
+    needs: Callable[[Target, Any], Iterable[Need]] = _none
+    others: tuple[str, ...] = ()
+
+    def arguments(self, verb: Verb) -> Any:
+        """The arguments of ``verb`` as their type. Raises UsageError for one that it does not take."""
+        given = {key: value for key, value in verb.args.items() if key != PROVIDER}
+        known = self.args.__struct_fields__
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            takes = ", ".join(known) or "none"
+            raise UsageError(f"{verb.name} knows no argument {', '.join(unknown)}.", f"It takes: {takes}.")
+        try:
+            return msgspec.convert(given, self.args)
+        except msgspec.ValidationError as error:
+            raise UsageError(
+                f"{verb.name} does not take {given!r}: {error}.", f"It takes: {', '.join(known)}."
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A provider: its ``name``, the ``verbs`` that it offers, and how it is made.
+
+    ``restores``: it fulfils ``dr.ports.Restorer``, too.
+    """
+
+    name: str
+    make: Callable[[Context], Provider]
+    verbs: tuple[VerbSpec, ...] = ()
+    restores: bool = False
+
+
+@cache
+def plugins() -> Mapping[str, Plugin]:
+    """Every provider by name. Raises UsageError where a plugin.py cannot be loaded."""
+    package = importlib.import_module(DRIVERS)
+    folders = sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
+    return {name: plugin for name in folders if (plugin := _plugin(name)) is not None}
+
+
+def _plugin(folder: str) -> Plugin | None:
+    """What the plugin.py of a folder describes; None where there is none."""
+    name = f"{DRIVERS}.{folder}.plugin"
+    try:
+        found = importlib.import_module(name).PLUGIN
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        raise UsageError(f"The provider {folder} cannot be loaded: {error}.", "Install it.") from None
+    except Exception as error:
+        raise UsageError(f"The provider {folder} cannot be loaded: {type(error).__name__}: {error}.") from None
+    if not isinstance(found, Plugin) or found.name != folder:
+        raise UsageError(f"{name}.PLUGIN is not the plugin {folder}.", "Give it its folder's name.")
+    return found
+
+
+def verbs() -> Mapping[str, tuple[tuple[Plugin, VerbSpec], ...]]:
+    """Every verb's name to those who offer it."""
+    offered: dict[str, tuple[tuple[Plugin, VerbSpec], ...]] = {}
+    for plugin in plugins().values():
+        for spec in plugin.verbs:
+            offered[spec.name] = (*offered.get(spec.name, ()), (plugin, spec))
+    return dict(sorted(offered.items()))
+
+
+def offer(verb: Verb) -> tuple[Plugin, VerbSpec]:
+    """Who does ``verb``. Raises UsageError where nobody does, or where it does not say who of several."""
+    offered = verbs().get(verb.name, ())
+    if not offered:
+        raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(verbs())}.")
+    kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
+    fits = [one for one in offered if kind in one[1].kinds or not one[1].kinds]
+    fits = [one for one in fits if provider in (None, one[0].name)]
+    if len(fits) == 1:
+        return fits[0]
+    kinds = sorted(kind for _, spec in offered for kind in spec.kinds)
+    if kinds and not fits:
+        raise UsageError(f"There is no {verb.name} of kind {kind!r}.", f"The kinds are {', '.join(kinds)}.")
+    names = ", ".join(plugin.name for plugin, _ in fits or offered)
+    raise UsageError(f"Who does {verb.name} is not clear.", f"Give it provider: one of {names}.")

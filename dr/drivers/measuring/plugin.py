@@ -1,0 +1,65 @@
+"""Meters as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Annotated
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.model import Target
+from dr.config.needs import Need, bundle
+from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
+from dr.drivers.postgres.plugin import harness
+from dr.drivers.service.plugin import token
+from dr.ports import Provider
+
+
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``markers``: rows are written to the source, too. ``url``: where a path is served that is neither the source nor
+    what was restored."""
+
+    path: Path
+    markers: bool = False
+    url: str = ""
+
+
+class Settling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``paths``: those that are to be good at the same time."""
+
+    paths: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]
+
+
+def _measured(args: Measurement) -> Collection[str]:
+    return (args.path,)
+
+
+def _needs(target: Target, args: Measurement | None) -> Iterable[Need]:
+    if args is None or args.markers or args.path in DATABASE_PATHS:
+        yield from harness(target)
+    if target.service is not None and (args is None or args.path not in DATABASE_PATHS):
+        yield from token(target.service)
+    if target.pooler is not None and (args is None or args.path == WRITES):
+        yield from bundle("pooler.ca", target.pooler.ca)
+
+
+def _make(context: Context) -> Provider:
+    from dr.drivers.measuring.provider import MeasuringProvider
+
+    return MeasuringProvider(context)
+
+
+PLUGIN = Plugin(
+    "measuring",
+    _make,
+    (
+        VerbSpec("measure", "Measure a path until the run unwinds.", Measurement, paths=_measured, needs=_needs),
+        VerbSpec(
+            "settle",
+            "Wait until all paths are good together, or it was waited long enough for them.",
+            Settling,
+        ),
+    ),
+)

@@ -1,0 +1,33 @@
+"""Looking around a disaster as a plugin."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.postgres.plugin import harness
+from dr.ports import Provider
+
+
+class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``paths``: those of writes, whose rows are read. ``primary``: what is the primary afterwards."""
+
+    when: Literal["before", "after"]
+    paths: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    primary: Literal["source", "promoted"] = "source"
+
+
+def _make(context: Context) -> Provider:
+    from dr.drivers.observing.provider import ObservingProvider
+
+    return ObservingProvider(context)
+
+
+PLUGIN = Plugin(
+    "observing",
+    _make,
+    (VerbSpec("observe", "Look at what a failover changes, before it and after it.", Look, needs=harness),),
+)

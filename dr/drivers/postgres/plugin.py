@@ -1,0 +1,61 @@
+"""PostgreSQL as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.model import Target
+from dr.config.needs import Need, bundle, login
+from dr.config.plugins import Plugin, VerbSpec
+from dr.domain.model import Verb
+from dr.ports import Provider
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows of the harness's own vanish."""
+
+    kind: Literal["rows"]
+
+
+class Examination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``of``: what was restored, or what was promoted of it."""
+
+    of: Literal["restored", "promoted"] = "restored"
+
+
+def made_by(verb: Verb) -> str:
+    """The call whose result tells where the copy is that ``verb`` is about."""
+    return "promote" if verb.args.get("of") == "promoted" else "restore"
+
+
+def harness(target: Target, _args: object = None) -> Iterable[Need]:
+    """What logging in as the harness needs."""
+    yield login(target.database.harness)
+    yield from bundle("database.ca", target.database.ca)
+
+
+def _every_role(target: Target, _args: object) -> Iterable[Need]:
+    yield from harness(target)
+    yield from map(login, target.database.roles)
+
+
+def _make(context: Context) -> Provider:
+    from dr.drivers.postgres.provider import PostgresProvider
+
+    return PostgresProvider(context)
+
+
+PLUGIN = Plugin(
+    "postgres",
+    _make,
+    (
+        VerbSpec("baseline", "Record what the source holds.", needs=harness),
+        VerbSpec("declare", "Declare the source lost, without touching it."),
+        VerbSpec("disaster", "Let rows of the harness's own vanish.", Rows, kinds=frozenset({"rows"}), needs=harness),
+        VerbSpec("examine", "Read the copy, before anything writes to it.", Examination, needs=_every_role),
+    ),
+)

@@ -1,0 +1,83 @@
+"""RDS as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.model import Target
+from dr.config.needs import Need, login
+from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.postgres.plugin import harness
+from dr.ports import Provider
+
+
+class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``to``: the recovery point, {snapshot: ID}, {snapshot: latest}, {time: EPOCH} or {time: latest}, in a drill also
+    {time: before-disaster}. ``set``: what the copy gets instead of the source's, by RDS's parameters."""
+
+    to: dict[str, Any]
+    as_name: str = ""
+    reset_master: bool = False
+    set: dict[str, Any] = {}
+
+
+class Failover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``kind``: whether it is asked for, or awaited."""
+
+    kind: Literal["forced", "automatic"] | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``replica``: which; empty: the one that has received most. ``copy``: that of a copy made for it."""
+
+    replica: str = ""
+    copy: bool = False
+
+
+class Rebuilding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``copy``: a copy was promoted, which gets no replicas."""
+
+    copy: bool = False
+
+
+def _restored(_args: Restoration) -> Collection[str]:
+    return ("restored",)
+
+
+def _promoted(args: Promotion) -> Collection[str]:
+    return ("restored",) if args.copy else ()
+
+
+def _master(target: Target, args: Restoration | None) -> Iterable[Need]:
+    if target.database.master is not None and (args is None or args.reset_master):
+        yield login(target.database.master)
+
+
+def _make(context: Context) -> Provider:
+    from dr.drivers.rds.provider import RdsProvider
+
+    return RdsProvider(context)
+
+
+PLUGIN = Plugin(
+    "rds",
+    _make,
+    (
+        VerbSpec("restore", "Restore a copy from a recovery point.", Restoration, paths=_restored, needs=_master),
+        VerbSpec("configure", "Set what no restore call takes.", Restoration),
+        VerbSpec("failover", "Force a failover to the standby, and wait for its end.", Failover),
+        VerbSpec("await_failover", "Wait for RDS's own failover, after a fault.", Failover),
+        VerbSpec("lag", "Record how far each read replica is behind.", needs=harness),
+        VerbSpec("promote", "Promote a read replica.", Promotion, paths=_promoted, needs=harness),
+        VerbSpec(
+            "rebuild",
+            "Await the first backup of what was promoted, and make new replicas of it.",
+            Rebuilding,
+        ),
+    ),
+    restores=True,
+)

@@ -1,0 +1,43 @@
+"""The prediction service as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from dr.config.context import Context
+from dr.config.model import ServiceConfig, Target
+from dr.config.needs import Need, login, program
+from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.postgres.plugin import Examination, harness
+from dr.meter.bearer import authorization
+from dr.ports import Provider
+
+
+def token(service: ServiceConfig) -> Iterable[Need]:
+    """The token that is sent with each request for a prediction, where there is one."""
+    if service.token:
+        yield Need(f"secret {service.token}", partial(authorization, service.token))
+
+
+def _serving(target: Target, _args: object) -> Iterable[Need]:
+    if target.service is None:
+        return
+    yield from harness(target)
+    yield from (login(role) for role in target.database.roles if role.user == target.service.login)
+    yield from token(target.service)
+    if target.service.command:
+        yield program("service.command", target.service.command[0])
+
+
+def _make(context: Context) -> Provider:
+    from dr.drivers.service.provider import ServingProvider
+
+    return ServingProvider(context)
+
+
+PLUGIN = Plugin(
+    "service",
+    _make,
+    (VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),),
+)
