@@ -25,7 +25,7 @@ from dr.domain.model import (
     TableSum,
 )
 from dr.evidence.model import Evidence, RunRecord
-from dr.judge.equality import JUDGES
+from dr.judge.equality import JUDGES, Table, tables
 
 METHOD = "hash-15/1"
 SOURCE = Fingerprint(
@@ -39,10 +39,14 @@ BASELINE = Baseline("b", "t", "db", "db-1", SOURCE, {"p1": "aa", "p2": "bb"}, {}
 MODEL = {"active": 1, "version": "2.3.0", "digest": "d", "artifact_digest": "d", "source": None}
 
 
-def judged(objective: str, *observations: Observation) -> Finding:
+def holding(*observations: Observation) -> Evidence:
     request = Request("t", (), Purpose.DRILL)
     record = RunRecord(Plan(request, RunIdentity("r", "t", Purpose.DRILL, ""), (), ()), Stamp(0, 0, ""), "", {}, 1.0)
-    return JUDGES[objective](Evidence(record, (), observations), Demand(objective, "restored"))
+    return Evidence(record, (), observations)
+
+
+def judged(objective: str, *observations: Observation) -> Finding:
+    return JUDGES[objective](holding(*observations), Demand(objective, "restored"))
 
 
 def seen(what: str, value: Any, path: str = "restored") -> Observation:
@@ -309,3 +313,76 @@ def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
     found = compared("data", surplus, later)
     assert found.status is Status.MISSED
     assert "1 row more" in found.because
+
+
+def test_a_finding_carries_its_demand_and_how_many_differ() -> None:
+    asked = Demand("schema", "restored", 7.0)
+    altered = replace(SOURCE, schema={"table public.a": "9"})
+    found = holding(
+        seen("baseline", msgspec.to_builtins(BASELINE), "source"), seen("fingerprint", msgspec.to_builtins(altered))
+    )
+    told = JUDGES["schema"](found, asked)
+    assert (told.objective, told.path, told.limit, told.measured, told.unit) == (
+        "schema",
+        "restored",
+        7.0,
+        2,
+        "objects",
+    )
+    assert told.because == "index public.a_pkey: missing, table public.a: defined differently."
+
+
+def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
+    copy = replace(SOURCE, tables={"public.a": TableSum(3, "77", METHOD, 5), "public.c": TableSum(0, "", METHOD, 2)})
+    both = seen("baseline", msgspec.to_builtins(BASELINE), "source"), seen("fingerprint", msgspec.to_builtins(copy))
+    assert tables(holding(*both), "restored") == (
+        Table("public.a", 3, 3, 2, Status.MET, ""),
+        Table("public.b", 2, None, 0, Status.MISSED, "missing, with 2 rows"),
+        Table("public.c", None, 0, 0, Status.MET, ""),
+    )
+
+
+def test_a_table_without_rows_is_one_without_rows() -> None:
+    empty = TableSum(0, "", METHOD, 0)
+    source = with_tables(a=A, b=empty)
+    assert (
+        compared("data", source, replace(BASELINE, fingerprint=source)).because == "2 tables hold the source's 3 rows."
+    )
+    copy = with_tables(a=replace(A, total=4), b=empty)
+    told = compared("data", copy, replace(BASELINE, fingerprint=source)).because
+    assert told == "2 tables hold the source's 3 rows; 1 later one only counted."
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "because"),
+    [
+        ("foreign-keys", [], "The database has no foreign key."),
+        ("foreign-keys", [{"name": "k", "table": "t", "orphans": 0}], "1 foreign key hold."),
+        ("foreign-keys", [{"name": "k", "table": "t", "orphans": None}], "t (k): not examined, without a reason."),
+        ("indexes", {"available": False}, "The indexes were not examined: amcheck is not available."),
+        ("model", {**MODEL, "active": None}, "The active model is not known: it could not be read."),
+        ("configuration", [], "It is the source's."),
+        (
+            "configuration",
+            [{"name": name, "source": 1, "restored": 2, "expected": True, "because": ""} for name in "ab"],
+            "It differs only as expected: a, b.",
+        ),
+        (
+            "configuration",
+            [{"name": "a", "source": 1, "restored": 2, "expected": False, "because": "ask for it"}],
+            "a: 2 instead of 1, ask for it.",
+        ),
+        (
+            "configuration",
+            [{"name": "a", "source": 1, "restored": 2, "expected": False, "because": "nobody asked for it"}],
+            "a: 2 instead of 1.",
+        ),
+    ],
+)
+def test_a_sentence_tells_what_was_seen(objective: str, value: Any, because: str) -> None:
+    assert judged(objective, seen(objective, value)).because == because
+
+
+def test_golden_predictions_are_counted_as_such() -> None:
+    found = compared("golden", SOURCE, golden={"p1": "aa", "p2": "bb"})
+    assert (found.because, found.unit) == ("All 2 golden predictions are the source's.", "predictions")
