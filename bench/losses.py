@@ -25,7 +25,7 @@ from dr.drivers.postgres.connection import Server
 from dr.drivers.postgres.markers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
-from dr.judge.survival import Survived, survived
+from dr.judge.objectives.survival import Survived, survived
 from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.trouble import Trouble
 from dr.lab.servers import postgres

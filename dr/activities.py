@@ -21,13 +21,14 @@ from dr.app.cleanup import clean_drills
 from dr.app.ending import finish
 from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
-from dr.config.load import find_target, home, load
+from dr.config.load import find_target, home
 from dr.config.place import OTHERS
 from dr.config.plugins import PROVIDER, VerbSpec, verbs
 from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
+from dr.wiring import settings as configured
 
 Configuration = Mapping[str, Any]
 CHAOS_TOOLKIT = "Chaos Toolkit"
@@ -99,11 +100,11 @@ def _session(name: str) -> Session:
 
 def _attached() -> Session:
     directory = find_run(home(), os.environ["DR_RUN"])
-    return attach(load(), directory, _silent, os.environ.get("DR_OWNER", ""))
+    return attach(configured(), directory, _silent, os.environ.get("DR_OWNER", ""))
 
 
 def _begun(name: str) -> Session:
-    settings, target = load(), os.environ.get("DR_TARGET", "lab")
+    settings, target = configured(), os.environ.get("DR_TARGET", "lab")
     experiment = drill.read(name)
     drill.check_foreign(experiment, find_target(settings, target))
     _hold(locked(target))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from dr.config.context import Context
+from dr.config.load import load
+from dr.config.model import Settings
 from dr.config.plugins import offer, plugins
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Facts, RunIdentity, Verb
+from dr.judge.objective import Objective
+from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
 
@@ -21,6 +26,16 @@ def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
     offers = [offer(verb) for verb in verbs]
     needed = {name for plugin, spec in offers for name in (plugin.name, *spec.others)}
     return {name: plugin.make(context) for name, plugin in plugins().items() if plugin.restores or name in needed}
+
+
+def objectives() -> Mapping[str, Objective]:
+    """Whatever can be demanded, by its name."""
+    return registry()
+
+
+def settings(path: Path | None = None) -> Settings:
+    """What dr.yaml says, with the limits of all objectives that there are. Raises UsageError."""
+    return load(path, {limit.name: one.number for one in objectives().values() for limit in one.limits})
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:

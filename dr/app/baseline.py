@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dr.app.session import context_of
-from dr.config.load import home, load
+from dr.config.load import home
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore
+from dr.wiring import settings
 
 
 def forget(target: str) -> None:
@@ -22,4 +23,4 @@ def take(target: str) -> str:
     from dr.drivers.postgres.provider import nightly
     from dr.drivers.service.provider import ask_golden
 
-    return nightly(context_of(load(), target, "baseline"), ask_golden)
+    return nightly(context_of(settings(), target, "baseline"), ask_golden)

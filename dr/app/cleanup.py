@@ -19,7 +19,7 @@ from dr.host import locks
 from dr.host.clock import SystemClock
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
-from dr.wiring import drivers, restorer
+from dr.wiring import drivers, objectives, restorer
 
 MEND = (
     "Make it readable, or put it back from a copy. Where neither can be done, move {path} away:"
@@ -74,7 +74,7 @@ def _clean(session: Session) -> Outcome:
         return finish(session, ends=True)
     undone = session.unwind(keep=False)
     seen = look(session, keep=False, over=True, sweep=not undone)
-    verdict = judge(session.directory.load(session.context.clock))
+    verdict = judge(session.directory.load(session.context.clock), objectives())
     return Outcome(session.directory, verdict, undone or seen.left, saw=seen.sentence, stands=seen.stands)
 
 

@@ -32,6 +32,7 @@ from dr.host.decode import read_yaml
 from dr.host.processes import die_with_parent, started
 from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES
+from dr.wiring import objectives
 
 GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
@@ -240,7 +241,7 @@ def _check(experiment: Experiment, settings: Settings, where: Target | None, tar
     for one in experiment.verbs:
         _, spec = offer(one)
         spec.arguments(one)
-    demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, checks_indexes=True)
+    demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, objectives(), None)
     if experiment.runbook and not Path(experiment.runbook).is_file():
         raise UsageError(f"Its runbook {experiment.runbook} is not there.", "Write it, or correct the experiment.")
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
 from dr.domain.names import same
-from dr.engine.plan import restores_the_latest
+from dr.domain.requests import restores_the_latest
 from dr.evidence.ledger import State
 from dr.report.words import duration, moment
 

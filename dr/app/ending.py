@@ -13,6 +13,7 @@ from dr.evidence.directory import RunDirectory
 from dr.judge.verdict import judge
 from dr.ports import Clock
 from dr.report.formats import document
+from dr.wiring import objectives
 
 if TYPE_CHECKING:
     from dr.app.session import Session
@@ -47,7 +48,7 @@ def _note_halt(session: Session) -> None:
 def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:
     """Judge a run by its evidence, and write the verdict beside it."""
     evidence = directory.load(clock)
-    verdict = judge(evidence)
+    verdict = judge(evidence, objectives())
     directory.write_verdict(document(evidence, verdict))
     return verdict
 

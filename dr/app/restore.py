@@ -29,14 +29,12 @@ from dr.domain.tags import gathered
 from dr.evidence.directory import RunDirectory, find_run
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
-from dr.wiring import drivers, restorer
+from dr.wiring import drivers, objectives, restorer
 
-DATA = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
 CONFIGURE = "configure"
 """The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
 STEPS = frozenset({"restore", "examine", "serve", "measure", "settle", CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
-SERVED = ("golden", "latency", "errors", "model-latency", "database-latency")
 
 
 def request(
@@ -177,13 +175,8 @@ def fitted(planned: Plan) -> tuple[str, ...]:
 
 def asked(wanted: Request) -> dict[str, str]:
     """The demands of a restore on call: objective to path. Markers exist in drills alone, so loss is not asked."""
-    verbs = {verb.name for verb in wanted.verbs}
-    objectives = ["exposure"]
-    if "examine" in verbs:
-        objectives += DATA
-    if "serve" in verbs:
-        objectives += ("time-to-copy", *SERVED)
-    return dict.fromkeys(objectives, "restored")
+    known = objectives().values()
+    return {one.name: "restored" for verb in wanted.verbs for one in known if one.on_call == verb.name}
 
 
 def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda _: None) -> Outcome:

@@ -31,6 +31,7 @@ from dr.evidence.directory import RunDirectory, runs, unfinished
 from dr.evidence.model import RunRecord
 from dr.host import children, locks
 from dr.host.clock import SystemClock
+from dr.judge.objectives import time_to_copy
 from dr.ports import Provider, Restorer
 from dr.report.words import moment
 
@@ -191,7 +192,7 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
         prepared = replace(prepared, closes=here)
     if prepared.goes_on and not named:
         session, now = prepared.session, prepared.session.context.clock.now().at
-        usual = settings.objectives.time_to_copy
+        usual = time_to_copy.LIMIT.of(settings.objectives)
         earlier.check_age(session.plan, prepared.facts, now, usual, session.directory.path.exists())
     return same_since(prepared, request.since)
 
@@ -232,7 +233,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         request.since,
         packed(request.verbs) if request.purpose is Purpose.RESTORE else "",
     )
-    frozen = demands(request, asked, settings.objectives, bool(facts.extra.get("amcheck")))
+    frozen = demands(request, asked, settings.objectives, wiring.objectives(), facts.extra)
     planned = plan(request, identity, facts, wiring.Proposers(drivers), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
 

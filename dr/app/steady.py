@@ -12,6 +12,7 @@ from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Grant, Observation
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
+from dr.judge.objectives.service import ERRORS, LATENCY
 from dr.judge.steady import Look, look
 from dr.judge.windows import Slo, good
 from dr.meter.bearer import authorization, check_taken
@@ -56,13 +57,13 @@ def _observed(session: Session) -> Look:
         )
     if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
         raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
-    objectives = session.context.objectives
+    stated = session.context.settings.objectives
     meter = session.context.settings.meter
     samples = _measured(session, meter.timeout) or _burst(service, meter.rate, meter.timeout)
     if not any(good(one) for one in samples):
         for one in samples:
             check_taken(f"at {service.url}", one.status, service.token)
-    return look(samples, meter.timeout, Slo(objectives.latency_p95, objectives.error_rate))
+    return look(samples, meter.timeout, Slo(LATENCY.of(stated), ERRORS.of(stated)))
 
 
 def _measured(session: Session, timeout: float) -> list[Sample]:

@@ -55,9 +55,9 @@ def run_options(command: F) -> F:
 
 
 def settings() -> Settings:
-    from dr.config.load import load
+    from dr.wiring import settings
 
-    return load()
+    return settings()
 
 
 QUIET = 30.0
@@ -229,6 +229,7 @@ def tell_so_far(session: Session, verb: Verb) -> None:
     """What is known before ``verb`` of a restore on call: how the restoration is reached, as soon as it is, and what
     was found in it, before RDS puts its last settings in, which may take hours."""
     from dr.judge.verdict import RESTORE, judge, restored_by
+    from dr.wiring import objectives
 
     if verb is session.plan.request.verbs[1]:
         made = session.engine.ledger.state().effects.get(RESTORE)
@@ -239,7 +240,7 @@ def tell_so_far(session: Session, verb: Verb) -> None:
             click.echo(f"dr: {told}", err=True)
     elif verb is session.plan.request.verbs[-1]:
         demanded = {demand.objective for demand in session.plan.demands}
-        findings = judge(session.directory.load(session.context.clock)).findings
+        findings = judge(session.directory.load(session.context.clock), objectives()).findings
         found = [f"{one.objective} {one.status}" for one in findings if one.objective in demanded - {"configuration"}]
         click.echo(f"dr: Found so far: {', '.join(found)}.", err=True)
 

@@ -143,8 +143,9 @@ def _run(
     from dr.app import drill as drills
     from dr.app.cleanup import clean_drills
     from dr.app.session import accept, locked, prepare
+    from dr.judge.objectives import time_to_copy
 
-    progress = common.Progress(settings.objectives.time_to_copy)
+    progress = common.Progress(time_to_copy.LIMIT.of(settings.objectives))
     with locked(options["target"]):
         if not options["plan_only"]:
             common.tell_cleaned(clean_drills(settings, options["target"], progress))

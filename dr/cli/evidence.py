@@ -79,10 +79,11 @@ def _judged(run: str) -> tuple[Any, Any, Any]:
     from dr.evidence.directory import find_run
     from dr.host.clock import SystemClock
     from dr.judge.verdict import judge
+    from dr.wiring import objectives
 
     directory = find_run(home(), run)
     evidence = directory.load(SystemClock())
     if not directory.sealed():
         why = "it is still under way" if busy(directory) else "it never came to its end"
         evidence = replace(evidence, problems=(*evidence.problems, f"the run is not sealed: {why}"))
-    return directory, evidence, judge(evidence)
+    return directory, evidence, judge(evidence, objectives())

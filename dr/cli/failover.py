@@ -32,14 +32,15 @@ def failover(
     from dr.app.session import accept, locked, prepare
     from dr.config.load import find_target
     from dr.domain.errors import UsageError
+    from dr.judge.objectives import outage
 
     if promote is not None and not promote.strip():
         raise UsageError("--promote names no replica.", "Name one, or say --promote best.")
     settings = common.settings()
     common.make_ready()
     common.tell_unreadable()
-    limits = settings.objectives
-    progress = common.Progress(limits.outage_promotion if promote else limits.outage_failover)
+    limit = outage.PROMOTION if promote else outage.FAILOVER
+    progress = common.Progress(limit.of(settings.objectives))
     at = common.moment(since, "--since") if since else None
     wanted = order.request(target, find_target(settings, target), promote or "", at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)

@@ -41,10 +41,11 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     from dr.config.load import LAB, find_target, home, present
     from dr.domain.errors import UsageError
     from dr.evidence.directory import find_run
+    from dr.judge.objectives import time_to_copy
 
     settings = common.settings()
     common.make_ready()
-    progress = common.Progress(settings.objectives.time_to_copy)
+    progress = common.Progress(time_to_copy.LIMIT.of(settings.objectives))
     named = ctx.get_parameter_source("target") is not ParameterSource.DEFAULT
     if run is None and named and target != LAB:  # which comes and goes
         find_target(settings, target)

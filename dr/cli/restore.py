@@ -69,8 +69,9 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
     from dr.app import restore as order
     from dr.app.session import prepare
     from dr.config.load import find_target
+    from dr.judge.objectives import time_to_copy
 
-    progress = common.Progress(settings.objectives.time_to_copy)
+    progress = common.Progress(time_to_copy.LIMIT.of(settings.objectives))
     since = _since(options["since"])
     if options["resume"] is not None:
         _check_alone(options)

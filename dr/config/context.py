@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dr.config.model import Objectives, Settings, Target
+from dr.config.model import Settings, Target
 from dr.ports import Clock
 
 
@@ -24,7 +24,3 @@ class Context:
     run: Path
     clock: Clock
     owner: str
-
-    @property
-    def objectives(self) -> Objectives:
-        return self.settings.objectives

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import platformdirs
 
-from dr.config.model import Settings, Target
+from dr.config.model import Settings, Target, settings_with
 from dr.config.place import check_entered
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.names import check_name
@@ -38,13 +41,17 @@ def lab_target_file() -> Path:
     return home() / "lab" / "target.yaml"
 
 
-def load(path: Path | None = None) -> Settings:
-    """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError."""
+def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
+    """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError.
+
+    ``limits``: those that may stand under ``objectives``, name to the type of its number.
+    """
     named = path or (Path(os.environ["DR_CONFIG"]) if os.environ.get("DR_CONFIG") else None)
     if named is None and not Path("dr.yaml").exists():
         return Settings()
     path = named or Path("dr.yaml")
-    settings = read_yaml(path, Settings, UsageError)
+    read = read_yaml(path, settings_with(limits), UsageError)
+    settings = msgspec.structs.replace(read, objectives=msgspec.to_builtins(read.objectives))
     for name in settings.targets:
         try:
             check_name(name, "target")

@@ -6,7 +6,8 @@ line of a file).
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -189,33 +190,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _without_login("endpoint", self.endpoint)
 
 
-class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """Limits. The platform's own where ``platform.md`` names one; the others are defaults to be set by its owner."""
-
-    time_to_copy: Seconds = 3600.0
-    """Seconds from the disaster to a verified copy within the SLO."""
-    exposure_snapshot: Seconds = 93_600.0
-    """Seconds of data a daily snapshot may leave uncovered: a day, and two hours for the backup itself."""
-    exposure_time: Seconds = 600.0
-    """Seconds a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
-    loss: Amount = 0.0
-    """Acknowledged markers before the recovery point that may be missing."""
-    outage_failover: Seconds = 120.0
-    """Seconds a path may be out when the standby takes over: RDS's own 60 to 120 s."""
-    outage_promotion: Seconds = 600.0
-    """Seconds a path may be out when a replica is promoted and the service moved: somebody has to decide."""
-    loss_seconds: Seconds = 60.0
-    """Seconds of acknowledged writes that an asynchronous replica may not have had."""
-    latency_p95: Seconds = 1.0
-    """Seconds; platform.md: readmission_api_request_duration_seconds p95 > 1s alerts."""
-    model_latency_p95: Seconds = 2.0
-    """Seconds; platform.md: readmission_model_prediction_duration_seconds p95 > 2s alerts."""
-    database_latency_p95: Seconds = 0.5
-    """Seconds; platform.md: readmission_database_query_duration_seconds p95 > 500ms alerts."""
-    error_rate: Share = 0.01
-    """Share of requests; platform.md: > 1% alerts."""
-
-
 class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """How the harness measures."""
 
@@ -235,5 +209,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of dr.yaml."""
 
     targets: dict[str, Target] = {}
-    objectives: Objectives = Objectives()
+    objectives: dict[str, float] = {}
+    """The limits that it states, by their names."""
     meter: Meter = Meter()
+
+
+def settings_with(limits: Mapping[str, Any]) -> type[Settings]:
+    """The whole of dr.yaml where ``limits`` may stand under ``objectives``: name to the type of its number."""
+    fields = [(name.replace("-", "_"), kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in limits.items()]
+    objectives = msgspec.defstruct("Objectives", fields, rename="kebab", frozen=True, forbid_unknown_fields=True)
+    whole = msgspec.defstruct("Settings", [("objectives", objectives, objectives())], bases=(Settings,), frozen=True)
+    return cast("type[Settings]", whole)

@@ -6,18 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dr.config.model import Objectives
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.requests import promotes
 from dr.engine.references import named
+from dr.judge.objective import Objective
 from dr.ports import Proposer
-
-UNNUMBERED = frozenset(
-    {
-        *("exact-point", "schema", "data", "foreign-keys", "indexes", "model", "golden", "logins", "configuration"),
-        *("acknowledged", "split-brain", "unaided", "corroborated"),
-    }
-)
 
 Asked = Mapping[str, str | Sequence[str]]
 """An objective to its path, or to several: each is a demand of its own."""
@@ -28,55 +22,32 @@ def label(position: int, verb: Verb) -> str:
     return f"{position + 1}-{verb.name}"
 
 
-def restores_a_time(request: Request) -> bool:
-    """Whether the run restores a point in time, and not a snapshot."""
-    return any("time" in to for to in _restored(request))
+def demands(
+    request: Request,
+    asked: Asked,
+    stated: Mapping[str, float],
+    objectives: Mapping[str, Objective],
+    extra: Mapping[str, Any] | None,
+) -> tuple[Demand, ...]:
+    """Freeze the limits of what is ``asked``: as dr.yaml has ``stated`` them, or the objective's own.
 
-
-def restores_the_latest(request: Request) -> bool:
-    """Whether what is restored depends on when it is asked for: the newest snapshot, or the latest restorable time."""
-    return any("latest" in to.values() for to in _restored(request))
-
-
-def _restored(request: Request) -> list[Mapping[str, Any]]:
-    """The recovery points that a request names: {snapshot} or {time}."""
-    asked = (verb.args.get("to") for verb in request.verbs if verb.name == "restore")
-    return [to for to in asked if isinstance(to, Mapping)]
-
-
-def promotes(request: Request) -> bool:
-    """Whether the run promotes a replica, and does not only wait for a failover."""
-    return any(verb.name == "promote" for verb in request.verbs)
-
-
-def demands(request: Request, asked: Asked, limits: Objectives, checks_indexes: bool) -> tuple[Demand, ...]:
-    """Freeze the limits of what is ``asked``. Indexes are asked only where they can be checked.
+    ``extra``: what the look found; what an objective needs and is not there, is not asked. None: nobody has looked yet.
 
     Raises UsageError for an objective that does not exist, and for a path that no verb of the request sees.
     """
-    numbered = {
-        "time-to-copy": (limits.time_to_copy, "s"),
-        "exposure": (limits.exposure_time if restores_a_time(request) else limits.exposure_snapshot, "s"),
-        "loss": (limits.loss, "markers"),
-        "loss-seconds": (limits.loss_seconds, "s"),
-        "outage": (limits.outage_promotion if promotes(request) else limits.outage_failover, "s"),
-        "latency": (limits.latency_p95, "s"),
-        "model-latency": (limits.model_latency_p95, "s"),
-        "database-latency": (limits.database_latency_p95, "s"),
-        "errors": (limits.error_rate, "share"),
-    }
-    unknown = sorted(set(asked) - set(numbered) - UNNUMBERED)
+    unknown = sorted(set(asked) - set(objectives))
     if unknown:
-        raise UsageError(f"There is no objective {', '.join(unknown)}.", "docs/design.md lists the objectives.")
+        known = f"Objectives there are: {', '.join(sorted(objectives))}."
+        raise UsageError(f"There is no objective {', '.join(unknown)}.", known)
     paths = _paths(request)
     unseen = sorted(f"{objective} [{path}]" for objective, path in _each(asked) if path not in paths)
     if unseen:
         known = f"Paths there are: {', '.join(sorted(paths))}." if paths else "Nothing is restored or measured."
         raise UsageError(f"No verb measures what is demanded: {', '.join(unseen)}.", known)
     return tuple(
-        Demand(objective, path, *numbered.get(objective, (None, "")))
-        for objective, path in _each(asked)
-        if objective != "indexes" or checks_indexes
+        objectives[name].demand(path, request, stated)
+        for name, path in _each(asked)
+        if extra is None or not objectives[name].needs or extra.get(objectives[name].needs)
     )
 
 

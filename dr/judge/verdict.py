@@ -8,31 +8,17 @@ was not proven is never met: an empty list of demands, a run that did not finish
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dr.domain.model import Demand, Finding, Phase, Plan, Restored, Status, Verdict
 from dr.evidence.model import Entry, Evidence
-from dr.judge import corroboration, course, equality, failover, interruption, loss, outage, survival
-
-Judge = Callable[[Evidence, Demand], Finding]
-
-JUDGES: Mapping[str, Judge] = {
-    **equality.JUDGES,
-    **outage.JUDGES,
-    **loss.JUDGES,
-    **interruption.JUDGES,
-    **survival.JUDGES,
-    **failover.JUDGES,
-    **corroboration.JUDGES,
-}
+from dr.judge import course, failover, phases
+from dr.judge.objective import About, Objective
 
 RESTORE = "restore"
 """The id of the planned call that makes the restoration (docs/design.md)."""
-
-CONTENT = frozenset({"schema", "data", "foreign-keys", "indexes", "model", "golden", "exact-point", "loss"})
-"""The objectives that say whether the copy holds what it should."""
 
 _WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
@@ -49,16 +35,21 @@ def exit_code(verdict: Verdict) -> int:
     return _EXIT_CODES[verdict.status]
 
 
-def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
-    """Judge every demand that was frozen with the plan. Never raises because of what the evidence holds."""
+def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
+    """Judge every demand that was frozen with the plan, each by its objective among all that there are.
+
+    Never raises because of what the evidence holds.
+    """
     plan = evidence.record.plan
-    findings = [_find(evidence, demand, judges) for demand in plan.demands]
+    findings = [_find(evidence, demand, objectives.get(demand.objective)) for demand in plan.demands]
+    timing = {name for name, one in objectives.items() if one.verified}
+    content = {name for name, one in objectives.items() if one.about is About.CONTENT}
     failed = course.failed(evidence)
     if course.provider_failed(failed, RESTORE):
-        findings = [_never_recovered(finding, failed[RESTORE]) for finding in findings]
-    findings = [_verified(finding, findings) for finding in findings]
+        findings = [_never_recovered(finding, failed[RESTORE], timing) for finding in findings]
+    findings = [_verified(finding, findings, timing, content) for finding in findings]
     findings = [*course.findings(evidence, failed), *findings]
-    phases, crash = _phases(evidence)
+    timed, crash = _phases(evidence)
     made = evidence.effect(RESTORE)
     findings.extend(crash)
     findings = [_distrusted(finding, evidence.problems) for finding in findings]
@@ -68,17 +59,16 @@ def judge(evidence: Evidence, judges: Mapping[str, Judge] = JUDGES) -> Verdict:
         drill=plan.request.drill,
         status=combine(finding.status for finding in findings),
         findings=tuple(findings),
-        phases=phases,
+        phases=timed,
         restored=None if made is None else restored_by(made, plan),
     )
 
 
-def _find(evidence: Evidence, demand: Demand, judges: Mapping[str, Judge]) -> Finding:
-    judge_demand = judges.get(demand.objective)
-    if judge_demand is None:
+def _find(evidence: Evidence, demand: Demand, objective: Objective | None) -> Finding:
+    if objective is None:
         return _unknown(demand, f"No judge knows the objective {demand.objective!r}.")
     try:
-        return judge_demand(evidence, demand)
+        return objective.judge(evidence, demand)
     except Exception as error:
         return _unknown(demand, f"The judge itself failed with {type(error).__name__}, so nothing is known.")
 
@@ -87,19 +77,21 @@ def _unknown(demand: Demand, because: str) -> Finding:
     return Finding(demand.objective, demand.path, Status.INCONCLUSIVE, because, unit=demand.unit, limit=demand.limit)
 
 
-def _never_recovered(finding: Finding, failure: Entry) -> Finding:
-    """A restoration that the provider failed is known not to have come: that is missed, not unknown."""
-    if finding.objective != "time-to-copy":
+def _never_recovered(finding: Finding, failure: Entry, timing: Collection[str]) -> Finding:
+    """A restoration that the provider failed is known not to have come: what times it is missed, not unknown."""
+    if finding.objective not in timing:
         return finding
     because = f"The restore failed, so no copy came: {course.sentence(failure)}"
     return replace(finding, status=Status.MISSED, because=because, measured=None, interval=None)
 
 
-def _verified(finding: Finding, all_of_them: list[Finding]) -> Finding:
+def _verified(
+    finding: Finding, all_of_them: Sequence[Finding], timing: Collection[str], content: Collection[str]
+) -> Finding:
     """The time to a verified copy is met only by a copy that is verified: it is no better than what was found in it."""
-    if finding.objective != "time-to-copy" or finding.status is not Status.MET:
+    if finding.objective not in timing or finding.status is not Status.MET:
         return finding
-    found = [f for f in all_of_them if f.objective in CONTENT and f.path == finding.path]
+    found = [f for f in all_of_them if f.objective in content and f.path == finding.path]
     worst = combine([finding.status, *(f.status for f in found)])
     if worst is Status.MET:
         return finding
@@ -109,7 +101,7 @@ def _verified(finding: Finding, all_of_them: list[Finding]) -> Finding:
 
 def _phases(evidence: Evidence) -> tuple[tuple[Phase, ...], list[Finding]]:
     try:
-        return (*outage.phases(evidence), *failover.phases(evidence)), []
+        return (*phases.phases(evidence), *failover.phases(evidence)), []
     except Exception as error:
         because = f"The phases could not be derived: {type(error).__name__}."
         return (), [Finding("phases", "", Status.INCONCLUSIVE, because)]

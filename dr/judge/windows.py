@@ -26,6 +26,8 @@ MISSED = 0.001
 """Share of a window's probes that may be absent."""
 VOID_SHARE = 0.25
 """Share of void windows beyond which nothing is concluded."""
+IN_A_ROW = 3
+"""Windows within the SLO, one after another, that end an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,23 @@ def countable(found: Sequence[Window]) -> bool:
     """Whether so few of ``found`` are void that something can be concluded, good or bad."""
     void = sum(bool(window.void) for window in found)
     return void < len(found) and void <= VOID_SHARE * len(found)
+
+
+def why_void(found: Sequence[Window]) -> str:
+    return next((f" ({window.void})" for window in found if window.void), "")
+
+
+def recovered(found: Sequence[Window], slo: Slo) -> int | None:
+    """The index of the first of three consecutive windows within the SLO, or None."""
+    states = [window.within(slo) for window in found]
+    return next((i for i in range(len(states) - IN_A_ROW + 1) if all(states[i : i + IN_A_ROW])), None)
+
+
+def may_have_recovered(found: Sequence[Window], slo: Slo) -> bool:
+    """Whether void windows, or those after the end, could complete three in a row with a good one among them."""
+    states = [(w.within(slo), w.outside(slo)) for w in found] + [(False, False)] * (IN_A_ROW - 1)
+    runs = (states[i : i + IN_A_ROW] for i in range(len(states) - IN_A_ROW + 1))
+    return any(any(is_good for is_good, _ in run) and not any(is_bad for _, is_bad in run) for run in runs)
 
 
 def measured_enough(measured: Samples, asked: float, window: float, slo: Slo) -> bool:

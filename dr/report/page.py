@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from dr.domain.model import Status, Verdict
 from dr.evidence.model import Entry, Evidence
-from dr.judge import equality, loss
+from dr.judge.objectives import equality, loss
 from dr.report import chart, words
 from dr.report import summary as told
 

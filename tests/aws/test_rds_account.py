@@ -24,9 +24,10 @@ if NAMED:
         def cloud(cls) -> Cloud:
             import boto3
 
-            from dr.config.load import find_target, load
+            from dr.config.load import find_target
+            from dr.wiring import settings
 
-            target = find_target(load(), NAMED)
+            target = find_target(settings(), NAMED)
             files = {"AWS_SHARED_CREDENTIALS_FILE": target.credentials.file} if target.credentials.file else {}
             profile = {"AWS_PROFILE": target.credentials.profile} if target.credentials.profile else {}
             os.environ.update(files)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Meter, Objectives, ServiceConfig, Settings, Target
+from dr.config.model import DatabaseConfig, Login, Meter, ServiceConfig, Settings, Target
 from dr.domain.model import Call, Demand, Facts, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.service.asking import name_of
@@ -19,7 +19,7 @@ from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
 from dr.host import children
 from dr.host.clock import SystemClock
-from dr.judge.outage import JUDGES
+from dr.judge.objectives import registry
 from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import API, HARNESS, secret_file
@@ -30,12 +30,12 @@ from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 
 FACTS = Facts(0.0, "", "")
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
-LIMITS = Objectives()
+KNOWN = registry()
 DEMANDS = (
-    Demand("latency", "restored", LIMITS.latency_p95, "s"),
-    Demand("errors", "restored", LIMITS.error_rate, "share"),
-    Demand("model-latency", "restored", LIMITS.model_latency_p95, "s"),
-    Demand("database-latency", "restored", LIMITS.database_latency_p95, "s"),
+    Demand("latency", "restored", 1.0, "s"),
+    Demand("errors", "restored", 0.01, "share"),
+    Demand("model-latency", "restored", 2.0, "s"),
+    Demand("database-latency", "restored", 0.5, "s"),
 )
 
 
@@ -111,10 +111,10 @@ def test_the_platforms_service_answers_every_golden_request_and_keeps_its_object
     good = [s for s in evidence.samples["restored"].samples if s.status == 200 and not s.error]
     assert len(good) == len(evidence.samples["restored"].samples)
     for demand in DEMANDS[2:]:
-        finding = JUDGES[demand.objective](evidence, demand)
+        finding = KNOWN[demand.objective].judge(evidence, demand)
         assert finding.status is Status.MET, finding.because
     for demand in DEMANDS[:2]:  # on a busy machine the prober may be late, which is inconclusive and never missed
-        finding = JUDGES[demand.objective](evidence, demand)
+        finding = KNOWN[demand.objective].judge(evidence, demand)
         assert finding.status is not Status.MISSED, finding.because
 
 
@@ -123,6 +123,6 @@ def test_a_service_that_is_too_slow_is_missed(
 ) -> None:
     monkeypatch.setenv("DR_SERVICE_DELAY_MS", "1300")
     evidence, _ = serve_and_measure(tmp_path, *restored, seconds=5.0)
-    finding = JUDGES["latency"](evidence, DEMANDS[0])
+    finding = KNOWN["latency"].judge(evidence, DEMANDS[0])
     assert finding.status is not Status.MET, finding.because
     assert finding.measured is None or finding.measured > 1.3

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.samples import header, load_markers, marker_line
-from dr.judge.interruption import judge_outage
-from dr.judge.survival import JUDGES, seconds_lost, survived
+from dr.judge.objectives import registry
+from dr.judge.objectives.outage import judge_outage
+from dr.judge.objectives.survival import seconds_lost, survived
 from tests.support import many
 from tests.unit.outages import (
     KINDS,
@@ -34,6 +35,7 @@ from tests.unit.outages import (
 )
 from tests.unit.outages import evidence as run
 
+KNOWN = registry()
 seeds = st.integers(0, 2**32)
 
 
@@ -269,7 +271,7 @@ def test_lost_writes_are_those_that_were_lost(made: Written) -> None:
     assert not found.unexpected
     assert not found.doubt
     assert set(found.duplicated) == {n for n, attempt in made.rows if attempt and (n, 0) in made.rows}
-    status = JUDGES["acknowledged"](run_of(made), WRITES[0]).status
+    status = KNOWN["acknowledged"].judge(run_of(made), WRITES[0]).status
     assert status is (Status.MISSED if made.lost else Status.MET)
 
 
@@ -299,7 +301,7 @@ def test_a_markers_file_cut_at_any_byte_never_becomes_met(made: Written, kept: f
         found = load_markers(file)
     cut = replace(whole, markers={} if found is None else {"writes": found})
     for asked in WRITES:
-        before, after = (JUDGES[asked.objective](evidence, asked).status for evidence in (whole, cut))
+        before, after = (KNOWN[asked.objective].judge(evidence, asked).status for evidence in (whole, cut))
         assert after is not Status.MET or before is Status.MET, asked.objective
 
 
@@ -309,4 +311,4 @@ def test_one_acknowledged_row_less_is_missed(made: Written, data: st.DataObject)
     acknowledged = [m for m in made.markers.markers if m.outcome == "acknowledged" and (m.n, m.attempt) in made.rows]
     gone = data.draw(st.sampled_from(acknowledged))
     less = replace(made, rows=made.rows - {(gone.n, gone.attempt)})
-    assert JUDGES["acknowledged"](run_of(less), WRITES[0]).status is Status.MISSED
+    assert KNOWN["acknowledged"].judge(run_of(less), WRITES[0]).status is Status.MISSED

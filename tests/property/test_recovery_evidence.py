@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from dr.domain.model import Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import header, load_markers, load_samples, marker_line, sample_line
-from dr.judge import loss, outage
 from dr.judge.bounds import ENOUGH, at_most, p95_ranks, share
+from dr.judge.objectives import registry
 from tests.support import many
 from tests.unit.recovery import DEMANDS, RATE, TIMEOUT, WALL, evidence, marker, samples
 
-JUDGES = {**outage.JUDGES, **loss.JUDGES}
+KNOWN = registry()
 POINT = WALL - 30
 
 
@@ -51,7 +51,7 @@ def recoveries(draw: st.DrawFn) -> Evidence:
 
 
 def statuses(found: Evidence) -> dict[str, Status]:
-    return {d.objective: JUDGES[d.objective](found, d).status for d in DEMANDS}
+    return {d.objective: KNOWN[d.objective].judge(found, d).status for d in DEMANDS}
 
 
 def never_better(whole: Evidence, less: Evidence) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
+from dr.judge.objectives import registry
 from dr.judge.verdict import combine, judge
 from tests.unit.recoveries import drill
 
@@ -42,7 +43,7 @@ def met(_: Evidence, demand: Demand) -> Finding:
     return Finding(demand.objective, demand.path, Status.MET, "Told so.")
 
 
-JUDGES = {demand.objective: met for demand in drill().record.plan.demands}
+ALL_MET = {name: replace(one, judge=met) for name, one in registry().items()}
 
 
 @settings(deadline=None)
@@ -50,12 +51,12 @@ JUDGES = {demand.objective: met for demand in drill().record.plan.demands}
 def test_a_ledger_cut_at_any_entry_never_yields_met(length: int, journal: bool) -> None:
     """Neither where Chaos Toolkit's journal is there, nor where it never came to be."""
     whole = drill()
-    assert judge(whole, JUDGES).status is Status.MET
+    assert judge(whole, ALL_MET).status is Status.MET
     cut = replace(whole, entries=whole.entries[:length], journal=whole.journal if journal else None)
-    assert judge(cut, JUDGES).status is not Status.MET
+    assert judge(cut, ALL_MET).status is not Status.MET
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_evidence_with_any_problem_never_yields_met(problems: list[str]) -> None:
-    assert judge(replace(drill(), problems=tuple(problems)), JUDGES).status is not Status.MET
+    assert judge(replace(drill(), problems=tuple(problems)), ALL_MET).status is not Status.MET

@@ -49,7 +49,7 @@ class Machines:
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.restore.drivers", self._drivers)
         monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
-        monkeypatch.setattr("dr.config.load.load", lambda: SETTINGS)
+        monkeypatch.setattr("dr.wiring.settings", lambda: SETTINGS)
         self.another()
 
     def another(self) -> None:

@@ -13,7 +13,8 @@ from dr.drivers.measuring.settling import Path, Rule
 from dr.drivers.service.asking import Histograms, between, histograms
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
-from dr.judge.histogram import METRICS
+from dr.judge.objectives import outage, service
+from dr.judge.objectives.histogram import METRICS
 
 SLACK = 30.0
 """Seconds that a settle may take beyond its own, twice, and its patience."""
@@ -36,8 +37,8 @@ class Settle:
         paths, settings = list(verb.args["paths"]), self._context.settings
         if len({*paths}) < len(paths):
             raise UsageError(f"settle takes paths, a list of different ones, not {paths!r}.")
-        seconds, copied, limits = settings.meter.settle, paths == [RESTORED], settings.objectives
-        patience = 0.0 if copied else max(limits.outage_failover, limits.outage_promotion)
+        seconds, copied, stated = settings.meter.settle, paths == [RESTORED], settings.objectives
+        patience = 0.0 if copied else max(outage.FAILOVER.of(stated), outage.PROMOTION.of(stated))
         return Call(
             id=f"settle-{paths[0]}" if len(paths) == 1 else "settle",
             verb=verb.name,
@@ -105,8 +106,8 @@ class Settle:
 
     def _path(self, name: str, seconds: float, first: int | None) -> Path:
         settings, writes = self._context.settings, name in WRITTEN
-        limits, meter = settings.objectives, settings.meter
-        rule = Rule(seconds, meter.window, limits.latency_p95, limits.error_rate)
+        stated, meter = settings.objectives, settings.meter
+        rule = Rule(seconds, meter.window, service.LATENCY.of(stated), service.ERRORS.of(stated))
         rate = meter.markers if writes else meter.rate
         return Path(self._context.run, name, rate, rule, first, writes=writes, probes=not writes and name != READS)
 

@@ -31,6 +31,7 @@ from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
 from dr.evidence import profiles
 from dr.host.bounded import persistently
+from dr.judge.objectives import outage, time_to_copy
 
 IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
@@ -100,12 +101,12 @@ class RdsProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""
-        name, limits = self._context.name, self._context.objectives
+        name, stated = self._context.name, self._context.settings.objectives
         if verb.name in rds_failover.VERBS:
-            return rds_failover.propose(self._target, limits.outage_failover, verb, facts, run)
+            return rds_failover.propose(self._target, outage.FAILOVER.of(stated), verb, facts, run)
         if verb.name in rds_promotion.VERBS:
-            return rds_promotion.propose(name, self._target, limits.outage_promotion, verb, facts, run)
-        calls = rds_restore.propose(name, self._target, limits.time_to_copy, verb, facts, run)
+            return rds_promotion.propose(name, self._target, outage.PROMOTION.of(stated), verb, facts, run)
+        calls = rds_restore.propose(name, self._target, time_to_copy.LIMIT.of(stated), verb, facts, run)
         _check_types(verb.args.get("set") or {}, "--set '{}={}'")
         if run.purpose is Purpose.DRILL:
             _check_types(self._target.restored, "'{}: {}' under the target's 'restored' in dr.yaml")

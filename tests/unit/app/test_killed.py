@@ -25,6 +25,7 @@ from dr.config.model import Settings
 from dr.domain.model import Demand, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
+from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from tests.unit.drivers.rds.support import target
 from tests.unit.recoveries import JOURNAL
@@ -87,7 +88,7 @@ def whole(session: Session) -> Session:
 
 
 def found(outcome_or_session: Session) -> tuple[Status, str]:
-    verdict = judge(outcome_or_session.directory.load(outcome_or_session.context.clock))
+    verdict = judge(outcome_or_session.directory.load(outcome_or_session.context.clock), registry())
     return verdict.status, " ".join(f.because for f in verdict.findings if f.objective == "completed")
 
 
@@ -287,4 +288,4 @@ def test_a_run_that_was_recorded_with_a_journal_keeps_its_verdict(session: Sessi
     finish(whole(session))
     evidence = session.directory.load(session.context.clock)
     earlier = replace(evidence, observations=tuple(o for o in evidence.observations if o.what != "steady"))
-    assert judge(earlier).status is Status.MET
+    assert judge(earlier, registry()).status is Status.MET

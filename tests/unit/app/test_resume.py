@@ -24,12 +24,13 @@ from dr.domain.tags import spread
 from dr.drivers.rds import settings
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory, find_run
+from dr.judge.objectives import time_to_copy
 from tests.unit.drivers.rds.support import NOW, SOURCE, facts
 from tests.unit.machines import NIGHT, SETTINGS, Machines, again, tell, wanted
 
 LATEST: dict[str, Any] = {"time": "latest"}
 NEWEST: dict[str, Any] = {"snapshot": "latest"}
-HOUR = SETTINGS.objectives.time_to_copy
+HOUR = time_to_copy.LIMIT.default
 
 
 @pytest.fixture

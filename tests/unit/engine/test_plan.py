@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from dr.config.model import Objectives
 from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
-from dr.engine.plan import demands, plan, restores_a_time
+from dr.domain.requests import restores_a_time
+from dr.engine.plan import demands, plan
+from dr.judge.objectives import registry
 from tests.virtual import Scripted
 
 FACTS = Facts(0.0, "123456789012", "eu-central-1")
 RUN = RunIdentity("run", "lab", Purpose.DRILL, "digest")
+KNOWN = registry()
 
 
 def request(*verbs: Verb) -> Request:
@@ -39,50 +41,47 @@ def test_two_verbs_that_come_down_to_the_same_call_are_refused() -> None:
 )
 def test_a_snapshots_exposure_is_not_a_point_in_time_restores(to: dict[str, object], limit: float) -> None:
     wanted = request(Verb("restore", {"to": to}))
-    assert demands(wanted, {"exposure": "restored"}, Objectives(), False) == (
-        Demand("exposure", "restored", limit, "s"),
-    )
+    assert demands(wanted, {"exposure": "restored"}, {}, KNOWN, {}) == (Demand("exposure", "restored", limit, "s"),)
 
 
 @pytest.mark.parametrize(("verb", "limit"), [("failover", 120.0), ("promote", 600.0)])
 def test_a_promotion_may_take_longer_than_a_failover(verb: str, limit: float) -> None:
-    asked = demands(request(Verb("measure", {"path": "writes"}), Verb(verb)), {"outage": "writes"}, Objectives(), False)
+    asked = demands(request(Verb("measure", {"path": "writes"}), Verb(verb)), {"outage": "writes"}, {}, KNOWN, {})
     assert asked == (Demand("outage", "writes", limit, "s"),)
 
 
 def test_an_objective_of_several_paths_is_a_demand_of_each() -> None:
     measured = [Verb("measure", {"path": path}) for path in ("writes", "reads", "source")]
-    asked = demands(request(*measured), {"outage": ["writes", "reads"], "unaided": "source"}, Objectives(), False)
+    asked = demands(request(*measured), {"outage": ["writes", "reads"], "unaided": "source"}, {}, KNOWN, {})
     assert [(d.objective, d.path) for d in asked] == [("outage", "writes"), ("outage", "reads"), ("unaided", "source")]
 
 
 def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
     asked = {"schema": "restored", "indexes": "restored"}
-    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), False)] == ["schema"]
-    assert [d.objective for d in demands(request(Verb("restore")), asked, Objectives(), True)] == ["schema", "indexes"]
+    for extra, names in (({}, ["schema"]), ({"amcheck": True}, ["schema", "indexes"]), (None, ["schema", "indexes"])):
+        found = demands(request(Verb("restore")), asked, {}, KNOWN, extra)
+        assert [d.objective for d in found] == names
 
 
 def test_a_path_that_no_verb_measures_is_refused_with_those_there_are() -> None:
     wanted = request(Verb("restore"), Verb("measure", {"path": "source"}))
-    assert demands(wanted, {"data": "restored", "latency": "source"}, Objectives(), True)
+    assert demands(wanted, {"data": "restored", "latency": "source"}, {}, KNOWN, {"amcheck": True})
     with pytest.raises(UsageError, match=r"latency \[restred\].*Paths there are: restored, source"):
-        demands(wanted, {"data": "restored", "latency": "restred"}, Objectives(), True)
+        demands(wanted, {"data": "restored", "latency": "restred"}, {}, KNOWN, {"amcheck": True})
     with pytest.raises(UsageError, match="Nothing is restored or measured"):
-        demands(request(Verb("serve")), {"data": "restored"}, Objectives(), True)
+        demands(request(Verb("serve")), {"data": "restored"}, {}, KNOWN, {"amcheck": True})
 
 
 def test_of_a_promotion_on_call_the_old_source_is_seen_though_nobody_measures_it() -> None:
     verbs, asked = (Verb("promote"), Verb("rebuild")), {"split-brain": "source"}
-    assert demands(Request("lab", verbs, Purpose.RESTORE), asked, Objectives(), False) == (
-        Demand("split-brain", "source"),
-    )
+    assert demands(Request("lab", verbs, Purpose.RESTORE), asked, {}, KNOWN, {}) == (Demand("split-brain", "source"),)
     with pytest.raises(UsageError, match="Nothing is restored or measured"):
-        demands(request(*verbs), asked, Objectives(), False)
+        demands(request(*verbs), asked, {}, KNOWN, {})
 
 
 def test_an_unknown_objective_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"no objective speed"):
-        demands(request(), {"speed": "restored"}, Objectives(), True)
+        demands(request(), {"speed": "restored"}, {}, KNOWN, {"amcheck": True})
 
 
 @pytest.mark.parametrize(

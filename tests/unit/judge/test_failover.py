@@ -9,7 +9,9 @@ import pytest
 
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge.failover import abandoned, judge_unaided, phases
+from dr.judge.failover import abandoned, phases
+from dr.judge.objectives import registry
+from dr.judge.objectives.unaided import judge_unaided
 from dr.judge.verdict import judge
 from tests.unit import outages
 from tests.unit.outages import DISASTER, Out, Script, of, stamp
@@ -81,12 +83,12 @@ def test_a_failover_that_the_provider_abandoned_is_missed(event: dict[str, str])
     (found,) = abandoned(run(gone))
     assert found.status is Status.MISSED
     assert "abandoned the failover (RDS-EVENT-0034)" in found.because
-    assert judge(run(gone)).status is Status.MISSED
+    assert judge(run(gone), registry()).status is Status.MISSED
     assert not list(abandoned(run(failover())))
 
 
 def test_events_that_cannot_be_read_are_inconclusive() -> None:
-    found = judge(run(failover(events=[{"message": "no time"}])))
+    found = judge(run(failover(events=[{"message": "no time"}])), registry())
     assert [f.status for f in found.findings if f.objective == "failover"] == [Status.INCONCLUSIVE]
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Restored, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge import outage
-from dr.judge.verdict import Judge, combine, exit_code, judge
+from dr.judge import phases
+from dr.judge.objective import Judge, Objective
+from dr.judge.objectives import registry
+from dr.judge.verdict import combine, exit_code, judge
 from tests.unit.recoveries import drill, stamp, verdict
 
 
@@ -23,8 +25,10 @@ def says(status: Status) -> Judge:
     return answer
 
 
-def all_met() -> dict[str, Judge]:
-    return {demand.objective: says(Status.MET) for demand in drill().record.plan.demands}
+def all_met(otherwise: Mapping[str, Judge] = {}) -> dict[str, Objective]:
+    """Every objective is met, but for those that are judged ``otherwise``."""
+    met = says(Status.MET)
+    return {name: replace(one, judge=otherwise.get(name, met)) for name, one in registry().items()}
 
 
 def with_entry(evidence: Evidence, kind: str, call: str, data: Mapping[str, Any] | None = None) -> Evidence:
@@ -38,8 +42,8 @@ def without_effect(evidence: Evidence, call: str) -> Evidence:
     return replace(evidence, entries=kept)
 
 
-def finding(evidence: Evidence, objective: str, judges: dict[str, Judge] | None = None) -> Finding:
-    return next(f for f in judge(evidence, judges or all_met()).findings if f.objective == objective)
+def finding(evidence: Evidence, objective: str, objectives: dict[str, Objective] | None = None) -> Finding:
+    return next(f for f in judge(evidence, objectives or all_met()).findings if f.objective == objective)
 
 
 def test_verdict_is_met_when_every_demand_is_met() -> None:
@@ -54,11 +58,11 @@ def test_verdict_names_run_target_and_drill() -> None:
 
 
 def test_one_missed_demand_misses_the_verdict() -> None:
-    assert judge(drill(), {**all_met(), "data": says(Status.MISSED)}).status is Status.MISSED
+    assert judge(drill(), all_met({"data": says(Status.MISSED)})).status is Status.MISSED
 
 
 def test_one_inconclusive_demand_keeps_the_verdict_from_met() -> None:
-    assert judge(drill(), {**all_met(), "data": says(Status.INCONCLUSIVE)}).status is Status.INCONCLUSIVE
+    assert judge(drill(), all_met({"data": says(Status.INCONCLUSIVE)})).status is Status.INCONCLUSIVE
 
 
 def test_verdict_is_inconclusive_when_nothing_was_demanded() -> None:
@@ -72,7 +76,7 @@ def test_a_crashed_judge_is_inconclusive_and_names_the_exception() -> None:
     def crash(_: Evidence, demand: Demand) -> Finding:
         raise ZeroDivisionError(demand.objective)
 
-    found = finding(drill(), "latency", {**all_met(), "latency": crash})
+    found = finding(drill(), "latency", all_met({"latency": crash}))
     assert found.status is Status.INCONCLUSIVE
     assert "ZeroDivisionError" in found.because
     assert (found.limit, found.unit) == (1.0, "s")
@@ -95,7 +99,7 @@ def test_altered_evidence_makes_every_met_finding_inconclusive_with_the_reason()
 
 def test_altered_evidence_does_not_excuse_what_was_missed() -> None:
     evidence = replace(drill(), problems=("The seal is missing.",))
-    assert finding(evidence, "data", {**all_met(), "data": says(Status.MISSED)}).status is Status.MISSED
+    assert finding(evidence, "data", all_met({"data": says(Status.MISSED)})).status is Status.MISSED
 
 
 def test_a_failed_call_keeps_the_verdict_from_met() -> None:
@@ -256,7 +260,7 @@ def test_phases_that_cannot_be_derived_are_a_finding(monkeypatch: pytest.MonkeyP
     def crash(_: Evidence) -> None:
         raise KeyError("at")
 
-    monkeypatch.setattr(outage, "phases", crash)
+    monkeypatch.setattr(phases, "phases", crash)
     found = finding(drill(), "phases")
     assert found.status is Status.INCONCLUSIVE
     assert "KeyError" in found.because
@@ -315,7 +319,7 @@ def test_a_source_out_of_its_objectives_is_no_harm_that_a_drill_did_which_broke_
 
 @pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
 def test_the_time_to_a_verified_copy_is_no_better_than_what_the_copy_holds(status: Status) -> None:
-    found = finding(drill(), "time-to-copy", {**all_met(), "data": says(status)})
+    found = finding(drill(), "time-to-copy", all_met({"data": says(status)}))
     assert found.status is status
     assert f"data {status}" in found.because
 

@@ -27,13 +27,14 @@ from dr.domain.model import (
     TableSum,
 )
 from dr.evidence.model import Evidence
-from dr.judge.equality import JUDGES
-from dr.judge.loss import loss
+from dr.judge.objectives import registry
+from dr.judge.objectives.loss import loss
 from dr.report.page import html
 from tests.support import many
 from tests.unit.recoveries import COPY_UP, DISASTER, FINDINGS, PHASES, START, drill, met, on_call, samples, verdict
 from tests.unit.report.test_formats import anything, hostile
 
+KNOWN = registry()
 VOID = {"meta", "circle", "rect", "line", "polygon", "polyline", "br", "i"}
 
 
@@ -215,7 +216,7 @@ def test_page_says_of_a_table_what_the_finding_says(
         Observation("fingerprint", "restored", msgspec.to_builtins(here)),
     )
     found = replace(drill(), observations=observed)
-    assert JUDGES["data"](found, Demand("data", "restored")).status is status
+    assert KNOWN["data"].judge(found, Demand("data", "restored")).status is status
     tables = page(found).text.split("Tables")[1].split("Evidence")[0]
     assert [word for word in ("equal", "differs", "not comparable") if word in tables] == [said]
     assert "2,000" in tables
@@ -229,7 +230,7 @@ def test_page_compares_no_tables_that_the_finding_does_not() -> None:
         Observation("fingerprint", "restored", fingerprint),
     )
     found = replace(drill(), observations=observed)
-    assert JUDGES["data"](found, Demand("data", "restored")).status is Status.INCONCLUSIVE
+    assert KNOWN["data"].judge(found, Demand("data", "restored")).status is Status.INCONCLUSIVE
     assert "Tables" not in page(found).text
 
 

@@ -9,7 +9,8 @@ import pytest
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import OWN_REFUSAL, TIMEOUT
-from dr.judge.interruption import judge_outage, outage_of
+from dr.judge.interruption import outage_of
+from dr.judge.objectives.outage import judge_outage
 from dr.judge.windows import Slo, windows
 from tests.unit import outages
 from tests.unit.outages import DISASTER, KINDS, Out, Script, demand, evidence, of, samples, without

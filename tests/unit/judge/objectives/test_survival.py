@@ -9,9 +9,11 @@ import pytest
 
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Status
 from dr.evidence.model import Entry, Evidence, Marker
-from dr.judge.survival import JUDGES, survived
+from dr.judge.objectives import registry
+from dr.judge.objectives.survival import survived
 from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, ranges, run_of, stamp, written
 
+KNOWN = registry()
 SYNC, ASYNC = Takeover(), Takeover(lag=0.5)
 
 
@@ -21,7 +23,7 @@ def make(script: Takeover = SYNC) -> Written:
 
 def judge(objective: str, found: Evidence, limit: float | None = None) -> Finding:
     asked = next(d for d in WRITES if d.objective == objective)
-    return JUDGES[objective](found, asked if limit is None else replace(asked, limit=limit))
+    return KNOWN[objective].judge(found, asked if limit is None else replace(asked, limit=limit))
 
 
 def seen(of: Written, **changed: object) -> tuple[Observation, ...]:
@@ -385,7 +387,7 @@ def test_seconds_lost_begin_with_the_first_lost_write_where_none_was_acknowledge
 def test_seconds_lost_want_a_limit_and_tell_why_writes_cannot_be_judged() -> None:
     of = make()
     asked = Demand("loss-seconds", "writes", None, "s")
-    found = JUDGES["loss-seconds"](run_of(of), asked)
+    found = KNOWN["loss-seconds"].judge(run_of(of), asked)
     assert (found.status, found.because) == (Status.INCONCLUSIVE, "No limit is known.")
     for objective in ("loss-seconds", "split-brain"):
         unread = judge(objective, run_of(of, seen(of, markers=None)))

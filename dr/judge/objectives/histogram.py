@@ -13,6 +13,7 @@ from dr.domain.model import Demand, Finding
 from dr.evidence.model import Evidence
 from dr.judge import bounds
 from dr.judge.findings import finding, unknown, within
+from dr.judge.objective import About, Limit, Objective
 
 METRICS = {
     "model-latency": "readmission_model_prediction_duration_seconds",
@@ -47,3 +48,13 @@ def _edges(buckets: Mapping[str, Any], lower: int, upper: int) -> tuple[float, f
     below = [bound for bound, count in ordered if count < lower]
     above = [bound for bound, count in ordered if count >= upper]
     return max(below, default=0.0), min(above, default=float("inf"))
+
+
+MODEL = Limit("model-latency-p95", 2.0)
+"""Seconds; platform.md: readmission_model_prediction_duration_seconds p95 > 2s alerts."""
+DATABASE = Limit("database-latency-p95", 0.5)
+"""Seconds; platform.md: readmission_database_query_duration_seconds p95 > 500ms alerts."""
+OBJECTIVES = (
+    Objective("model-latency", About.SERVICE, judge_histogram, "s", (MODEL,), on_call="serve"),
+    Objective("database-latency", About.SERVICE, judge_histogram, "s", (DATABASE,), on_call="serve"),
+)

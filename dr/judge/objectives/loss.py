@@ -8,13 +8,15 @@ its interval from sent to done, widened by what is not known of the clocks, lies
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dr.domain.model import Demand, Finding, Status
+from dr.domain.requests import restores_a_time
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
+from dr.judge.objective import About, Limit, Objective
 from dr.judge.replay import replay_of
 
 WRITTEN_TO = "source"
@@ -236,8 +238,19 @@ def exact_point(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, Status.MET, because, 0.0)
 
 
-JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {
-    "exposure": exposure,
-    "loss": loss,
-    "exact-point": exact_point,
-}
+REPLAYABLE = 600.0
+"""Seconds that a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
+BETWEEN_BACKUPS = 93_600.0
+"""Seconds that a daily snapshot may leave uncovered: a day, and two hours for the backup itself."""
+OBJECTIVES = (
+    Objective(
+        "exposure",
+        About.WRITES,
+        exposure,
+        "s",
+        (Limit("exposure-time", REPLAYABLE, restores_a_time), Limit("exposure-snapshot", BETWEEN_BACKUPS)),
+        on_call="restore",
+    ),
+    Objective("loss", About.CONTENT, loss, "markers", (Limit("loss", 0.0),)),
+    Objective("exact-point", About.CONTENT, exact_point),
+)

@@ -1,14 +1,14 @@
 """What became of the writes to a path when another server took over: the new primary's rows decide. Pure.
 
-As in ``dr.judge.loss``, after Jepsen's set-full checker: lost is what was acknowledged and is not there; unexpected
-what is there and was never attempted, or failed for certain; an indeterminate write may be there or not. A write is a
-number and an attempt: where both attempts are there, its repetition wrote it twice.
+As in ``dr.judge.objectives.loss``, after Jepsen's set-full checker: lost is what was acknowledged and is not there;
+unexpected what is there and was never attempted, or failed for certain; an indeterminate write may be there or not. A
+write is a number and an attempt: where both attempts are there, its repetition wrote it twice.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
 from dr.judge.interruption import settled
-from dr.judge.loss import holes
+from dr.judge.objective import About, Limit, Objective
+from dr.judge.objectives.loss import holes
 
 FAILOVER = "failover"
 """The id of the planned call by which the standby takes over (docs/design.md)."""
@@ -332,9 +333,10 @@ def _identified(old: Mapping[str, Any] | None) -> str:
     return f" ({', '.join(str(row) for row in rows)})" if rows else ""
 
 
-JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {
-    "acknowledged": judge_acknowledged,
-    "loss-seconds": judge_loss_seconds,
-    "split-brain": judge_split_brain,
-}
-"""An objective to its judge."""
+LAG = 60.0
+"""Seconds of acknowledged writes that an asynchronous replica may not have had."""
+OBJECTIVES = (
+    Objective("acknowledged", About.WRITES, judge_acknowledged),
+    Objective("loss-seconds", About.WRITES, judge_loss_seconds, "s", (Limit("loss-seconds", LAG),)),
+    Objective("split-brain", About.WRITES, judge_split_brain),
+)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
-from dr.judge.corroboration import judge_corroborated
+from dr.judge.objectives.corroboration import judge_corroborated
 from tests.unit.outages import DEMANDS, DISASTER, Out, Script, of
 
 ASKED = Demand("corroborated", "source")

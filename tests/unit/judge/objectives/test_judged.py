@@ -15,10 +15,12 @@ import pytest
 
 from dr.domain.model import Baseline, Demand, Fingerprint, Observation, Repeat, Status, TableSum
 from dr.evidence.model import Evidence
-from dr.judge.verdict import JUDGES, judge
-from tests.unit.judge.test_failover_objectives import KEPT_AND_BROKEN as OF_A_FAILOVER
+from dr.judge.objectives import registry
+from dr.judge.verdict import judge
+from tests.unit.judge.objectives.test_judged_failovers import KEPT_AND_BROKEN as OF_A_FAILOVER
 from tests.unit.recovery import DEMANDS, WALL, evidence, marker, samples
 
+KNOWN = registry()
 PRINT = Fingerprint(1.0, 15, "10:10:", {"table public.a": "1"}, {"public.a": TableSum(3, "77", "hash-15/1")})
 BASELINE = Baseline("b", "t", "db", "db-1", PRINT, {"p1": "aa"}, {}, (Repeat(2.0, ()),))
 MODEL = {"active": 1, "version": "2.3.0", "digest": "d", "artifact_digest": "d", "source": None}
@@ -92,7 +94,7 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
 
 
 def test_every_objective_is_here() -> None:
-    assert set(KEPT_AND_BROKEN) | set(OF_A_FAILOVER) == set(JUDGES)
+    assert set(KEPT_AND_BROKEN) | set(OF_A_FAILOVER) == set(KNOWN)
 
 
 @pytest.mark.parametrize("objective", KEPT_AND_BROKEN)
@@ -100,7 +102,7 @@ def test_an_objective_is_met_where_kept_missed_where_broken_and_not_known_where_
     objective: str,
 ) -> None:
     kept, broken = KEPT_AND_BROKEN[objective]
-    found = [JUDGES[objective](seen, asked(objective)) for seen in (kept, broken, BLIND)]
+    found = [KNOWN[objective].judge(seen, asked(objective)) for seen in (kept, broken, BLIND)]
     assert [one.status for one in found] == [Status.MET, Status.MISSED, Status.INCONCLUSIVE], found
     assert len({one.because for one in found}) == 3
 
@@ -111,7 +113,7 @@ def test_one_objective_alone_misses_the_verdict_or_keeps_it_from_met(objective: 
     for seen, status in ((broken, Status.MISSED), (BLIND, Status.INCONCLUSIVE)):
         disaster = tuple(call for call in seen.record.plan.calls if call.phase == "disaster")
         plan = replace(seen.record.plan, calls=disaster, demands=(asked(objective), *_slo(objective)))
-        assert judge(replace(seen, record=replace(seen.record, plan=plan))).status is status
+        assert judge(replace(seen, record=replace(seen.record, plan=plan)), KNOWN).status is status
 
 
 def asked(objective: str) -> Demand:

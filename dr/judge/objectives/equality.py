@@ -14,6 +14,7 @@ import msgspec
 
 from dr.domain.model import Baseline, Demand, Finding, Fingerprint, Status, TableSum
 from dr.evidence.model import Evidence
+from dr.judge.objective import About, Judge, Objective
 
 FEW = 3
 """Offenders named in a sentence; the observation has them all."""
@@ -316,7 +317,7 @@ def _instead(difference: Mapping[str, Any]) -> str:
     return f"{difference['restored']} instead of {difference['source']}{why}"
 
 
-def _as_judge(answer: Callable[[Evidence, str], _Answer]) -> Callable[[Evidence, Demand], Finding]:
+def _as_judge(answer: Callable[[Evidence, str], _Answer]) -> Judge:
     def judge(evidence: Evidence, demand: Demand) -> Finding:
         found = answer(evidence, demand.path)
         return Finding(
@@ -326,14 +327,13 @@ def _as_judge(answer: Callable[[Evidence, str], _Answer]) -> Callable[[Evidence,
     return judge
 
 
-JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {
-    "schema": _as_judge(_judge_schema),
-    "data": _as_judge(_judge_data),
-    "foreign-keys": _as_judge(_judge_foreign_keys),
-    "indexes": _as_judge(_judge_indexes),
-    "model": _as_judge(_judge_model),
-    "golden": _as_judge(_judge_golden),
-    "logins": _as_judge(_judge_logins),
-    "configuration": _as_judge(_judge_configuration),
-}
-"""An objective to its judge."""
+OBJECTIVES = (
+    Objective("schema", About.CONTENT, _as_judge(_judge_schema), on_call="examine"),
+    Objective("data", About.CONTENT, _as_judge(_judge_data), on_call="examine"),
+    Objective("foreign-keys", About.CONTENT, _as_judge(_judge_foreign_keys), on_call="examine"),
+    Objective("indexes", About.CONTENT, _as_judge(_judge_indexes), on_call="examine", needs="amcheck"),
+    Objective("model", About.CONTENT, _as_judge(_judge_model), on_call="examine"),
+    Objective("golden", About.CONTENT, _as_judge(_judge_golden), on_call="serve"),
+    Objective("logins", About.SETUP, _as_judge(_judge_logins), on_call="examine"),
+    Objective("configuration", About.SETUP, _as_judge(_judge_configuration), on_call="examine"),
+)

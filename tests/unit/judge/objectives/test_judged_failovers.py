@@ -8,10 +8,11 @@ import pytest
 
 from dr.domain.model import Demand, Observation, Status
 from dr.evidence.model import Evidence
-from dr.judge import corroboration, failover, interruption, survival
-from dr.judge.verdict import JUDGES, judge
+from dr.judge.objectives import corroboration, outage, registry, survival, unaided
+from dr.judge.verdict import judge
 from tests.unit.outages import DEMANDS, DISASTER, WRITES, Out, Script, Takeover, dice, evidence, of, run_of, written
 
+KNOWN = registry()
 SYNC, LATE = written(Takeover(), dice(3)), written(Takeover(lag=0.5), dice(3))
 ASTRAY = written(Takeover(astray=(1.5, 1.7)), dice(3))
 ASKED = {
@@ -51,15 +52,15 @@ BLIND = evidence()
 
 
 def test_every_objective_of_a_failover_is_here() -> None:
-    known = {**interruption.JUDGES, **survival.JUDGES, **failover.JUDGES, **corroboration.JUDGES}
-    assert set(KEPT_AND_BROKEN) == set(ASKED) == set(known) <= set(JUDGES)
+    modules = (outage, survival, unaided, corroboration)
+    assert set(KEPT_AND_BROKEN) == set(ASKED) == {one.name for module in modules for one in module.OBJECTIVES}
 
 
 @pytest.mark.parametrize("objective", KEPT_AND_BROKEN)
 def test_an_objective_is_met_where_kept_and_not_known_where_nothing_was_seen(objective: str) -> None:
     kept, broken = KEPT_AND_BROKEN[objective]
     contradicted = Status.INCONCLUSIVE if objective == "corroborated" else Status.MISSED
-    found = [JUDGES[objective](seen, ASKED[objective]) for seen in (kept, broken, BLIND)]
+    found = [KNOWN[objective].judge(seen, ASKED[objective]) for seen in (kept, broken, BLIND)]
     assert [one.status for one in found] == [Status.MET, contradicted, Status.INCONCLUSIVE], found
     assert len({one.because for one in found}) == 3
 
@@ -71,8 +72,8 @@ def test_one_objective_alone_decides_the_verdict(objective: str) -> None:
         slo = DEMANDS[1:] if objective == "corroborated" and seen is not BLIND else ()
         calls = tuple(c for c in seen.record.plan.calls if c.phase == "disaster")
         plan = replace(seen.record.plan, calls=calls, demands=(ASKED[objective], *slo))
-        found = judge(replace(seen, record=replace(seen.record, plan=plan)))
-        wanted = status or JUDGES[objective](broken, ASKED[objective]).status
+        found = judge(replace(seen, record=replace(seen.record, plan=plan)), KNOWN)
+        wanted = status or KNOWN[objective].judge(broken, ASKED[objective]).status
         own = next(f for f in found.findings if f.objective == objective)
         assert own.status is wanted, own
         assert slo or found.status is wanted

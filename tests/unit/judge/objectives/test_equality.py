@@ -25,8 +25,10 @@ from dr.domain.model import (
     TableSum,
 )
 from dr.evidence.model import Evidence, RunRecord
-from dr.judge.equality import JUDGES, Table, tables
+from dr.judge.objectives import registry
+from dr.judge.objectives.equality import OBJECTIVES, Table, tables
 
+KNOWN = registry()
 METHOD = "hash-15/1"
 SOURCE = Fingerprint(
     at=100.0,
@@ -46,7 +48,7 @@ def holding(*observations: Observation) -> Evidence:
 
 
 def judged(objective: str, *observations: Observation) -> Finding:
-    return JUDGES[objective](holding(*observations), Demand(objective, "restored"))
+    return KNOWN[objective].judge(holding(*observations), Demand(objective, "restored"))
 
 
 def seen(what: str, value: Any, path: str = "restored") -> Observation:
@@ -71,7 +73,7 @@ def with_tables(**tables: TableSum) -> Fingerprint:
 A, B = SOURCE.tables["public.a"], SOURCE.tables["public.b"]
 
 
-@pytest.mark.parametrize("objective", sorted(JUDGES))
+@pytest.mark.parametrize("objective", [one.name for one in OBJECTIVES])
 def test_nothing_observed_is_inconclusive_with_a_reason(objective: str) -> None:
     finding = judged(objective)
     assert finding.status is Status.INCONCLUSIVE
@@ -321,7 +323,7 @@ def test_a_finding_carries_its_demand_and_how_many_differ() -> None:
     found = holding(
         seen("baseline", msgspec.to_builtins(BASELINE), "source"), seen("fingerprint", msgspec.to_builtins(altered))
     )
-    told = JUDGES["schema"](found, asked)
+    told = KNOWN["schema"].judge(found, asked)
     assert (told.objective, told.path, told.limit, told.measured, told.unit) == (
         "schema",
         "restored",

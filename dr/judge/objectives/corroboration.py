@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from dr.evidence.samples import TIMEOUT
 from dr.judge.alerts import stretches
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import VOID_SHARE, settled
+from dr.judge.objective import About, Objective
 from dr.judge.windows import good, p95, slo_of
 
 HOLD = 300.0
@@ -184,5 +185,4 @@ def _clock(at: float) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d} UTC"
 
 
-JUDGES: Mapping[str, Callable[[Evidence, Demand], Finding]] = {"corroborated": judge_corroborated}
-"""An objective to its judge."""
+OBJECTIVES = (Objective("corroborated", About.SERVICE, judge_corroborated),)

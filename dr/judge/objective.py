@@ -1,0 +1,85 @@
+"""What an objective is: its name, its limit, what it is about, and who judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dr.config.model import Amount, Seconds, Share
+from dr.domain.model import Demand, Finding, Request
+from dr.evidence.model import Evidence
+
+Judge = Callable[[Evidence, Demand], Finding]
+"""It never raises because of what evidence does not hold: what was not observed is inconclusive."""
+
+
+_NUMBERS = {"s": Seconds, "share": Share}
+"""What a number of a unit may be; of any other: ``Amount``."""
+
+
+class About(StrEnum):
+    """What an objective says something of."""
+
+    CONTENT = "content"
+    """Whether what was restored holds what it should. A restoration is verified where all of these are met."""
+    SETUP = "setup"
+    """Whether what was restored is set up as its source was, and lets its users in."""
+    TIME = "time"
+    """How long nobody was served (RTO)."""
+    WRITES = "writes"
+    """Which writes the recovery did not keep, or could not (RPO)."""
+    SERVICE = "service"
+    """Whether the service answers as it should."""
+
+
+def _always(_: Request) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One of the limits that dr.yaml may state under ``objectives``, in the objective's unit.
+
+    ``when``: whether a request is held to it.
+    """
+
+    name: str
+    default: float
+    when: Callable[[Request], bool] = _always
+
+    def of(self, stated: Mapping[str, float]) -> float:
+        """The limit, by what dr.yaml has ``stated``."""
+        return stated.get(self.name, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What can be demanded of a path.
+
+    ``unit``: of its limits, and of what is measured; "" where it has no number. ``limits``: the first of them to which
+    a request is held is frozen with the plan. ``on_call``: the verb that lets a restore on call demand it of what was
+    restored; "": drills alone demand it. ``needs``: what the look has to find (a key of the facts' ``extra``)
+    for it to be demanded; "": nothing. ``verified``: it times a restoration, and so is met only by one whose content is
+    as demanded, and missed where the provider failed to make it.
+    """
+
+    name: str
+    about: About
+    judge: Judge
+    unit: str = ""
+    limits: tuple[Limit, ...] = ()
+    on_call: str = ""
+    needs: str = ""
+    verified: bool = False
+
+    @property
+    def number(self) -> Any:
+        """The type of its limits, which bounds them."""
+        return _NUMBERS.get(self.unit, Amount)
+
+    def demand(self, path: str, request: Request, stated: Mapping[str, float]) -> Demand:
+        """This, of ``path``, with the limit that holds for ``request``."""
+        limit = next((limit.of(stated) for limit in self.limits if limit.when(request)), None)
+        return Demand(self.name, path, limit, self.unit)

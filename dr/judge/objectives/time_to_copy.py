@@ -1,0 +1,102 @@
+"""How long it took until a verified copy answered within its limits: time-to-copy. Pure.
+
+Judged is what bounds prove: met only where the bad end of the interval keeps the limit, missed only where the good end
+breaks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
+from dr.judge.findings import finding, unknown, within
+from dr.judge.objective import About, Limit, Objective
+from dr.judge.windows import (
+    IN_A_ROW,
+    Slo,
+    Window,
+    may_have_recovered,
+    recovered,
+    slo_of,
+    surely_outside,
+    why_void,
+    windows,
+)
+
+
+def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
+    """From the disaster to a verified copy within the SLO, on the copy's path."""
+    disaster, examined = evidence.disaster(), _effect_at(evidence, "examine")
+    measured, slo = evidence.samples.get(demand.path), slo_of(evidence, demand.path)
+    if disaster is None or demand.limit is None:
+        return unknown(demand, "No time of the disaster, or no limit, is known.")
+    if measured is None or not measured.samples:
+        return unknown(demand, f"Path {demand.path} was not measured.")
+    if slo == Slo(None, None):
+        return unknown(demand, f"Neither latency nor errors are demanded of {demand.path}, so there is no SLO to meet.")
+    found = windows(measured, evidence.record.window, slo)
+    first = recovered(found, slo)
+    if first is None:
+        return _not_recovered(demand, found, slo, measured.timeout)
+    if examined is None:
+        return unknown(demand, "The copy answers within the SLO, but was not examined: it is not a verified copy.")
+    good_at = max(found[first].start, examined)
+    bad_until = min(good_at, max(_last_bad(evidence, found[:first], slo, found[first].start), examined))
+    low, high = bad_until - disaster, good_at - disaster
+    because = (
+        f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {_clocks(evidence, disaster, found[first])}"
+    )
+    return finding(demand, within(low, high, demand.limit), because, high, (low, high))
+
+
+def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo, timeout: float) -> Finding:
+    judged = [window for window in found if not window.void]
+    if len(judged) < IN_A_ROW or may_have_recovered(found, slo):
+        return unknown(
+            demand,
+            f"Of {len(found)} windows {len(found) - len(judged)} are void{why_void(found)}, and the others hold no"
+            f" {IN_A_ROW} good ones in a row: too few to tell.",
+        )
+    bad = sum(window.outside(slo) for window in judged)
+    told = f"{bad} of {len(judged)} windows broke it"
+    if not surely_outside([s for window in judged for s in window.samples], timeout, slo):
+        return unknown(
+            demand, f"Never within the SLO for {IN_A_ROW} windows in a row: {told}, by too little to prove it."
+        )
+    return finding(demand, Status.MISSED, f"Never within the SLO: {told}.")
+
+
+def _last_bad(evidence: Evidence, before: Sequence[Window], slo: Slo, start: float) -> float:
+    """Up to when the service is not known to have been good: the last window before that was not, else its start."""
+    bad = [window.start for window in before if not window.within(slo)]
+    serve = evidence.effect("serve") or {}
+    return bad[-1] if bad else min(start, float(serve.get("started_at", start)))
+
+
+def _effect_at(evidence: Evidence, call: str) -> float | None:
+    return next((e.stamp.at for e in reversed(evidence.entries) if (e.call, e.kind) == (call, "effect")), None)
+
+
+def _from(evidence: Evidence) -> str:
+    if evidence.effect("vanish") is not None or evidence.effect("declare") is not None:
+        return "From the disaster"
+    if evidence.effect("promote") is not None:
+        return "From the promotion's beginning"
+    return "From --since" if evidence.record.plan.request.since is not None else "From the command's start"
+
+
+def _clocks(evidence: Evidence, disaster: float, window: Window) -> str:
+    """The three clocks, as far as they were read."""
+    examine = evidence.effect("examine") or {}
+    read = {
+        "available": evidence.available_at(),
+        "first correct query": examine.get("first_correct_at"),
+        "SLO met": window.start,
+    }
+    return ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None) + "."
+
+
+LIMIT = Limit("time-to-copy", 3600.0)
+"""Seconds; the platform names none."""
+OBJECTIVES = (Objective("time-to-copy", About.TIME, time_to_copy, "s", (LIMIT,), on_call="serve", verified=True),)
