@@ -10,7 +10,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Observation, Progress, Verb
 from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN
 from dr.drivers.measuring.settling import Path, Rule
-from dr.drivers.service.asking import Histograms, between, histograms
+from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.judge.objectives import outage, service
@@ -115,6 +115,6 @@ class Settle:
 def _counts(url: str) -> Histograms | None:
     """The service's own counts; None where it shows none: then none are observed, and their demands inconclusive."""
     try:
-        return histograms(url, tuple(METRICS.values()))
+        return histograms(metrics(url), tuple(METRICS.values()))
     except ProviderError:
         return None

@@ -8,7 +8,6 @@ not end the run, which has more to see.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -27,7 +26,7 @@ from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Points, Prometheus, Rule, expression, scraped
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
-from dr.drivers.service.asking import get
+from dr.drivers.service.asking import metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.meter.mark import marker_table
@@ -44,7 +43,6 @@ RATE_SCRAPES = 10
 """Scrapes that a rate is taken over: few enough to show an outage of seconds, enough to survive one that is missed."""
 MOST_POINTS = 5_000
 """Of one series; Prometheus itself returns at most 11,000."""
-STARTED = re.compile(r"^process_start_time_seconds(?:\{[^}]*\})?\s+([0-9.eE+]+)", re.ASCII | re.MULTILINE)
 
 
 class ObservingProvider:
@@ -131,11 +129,10 @@ class ObservingProvider:
         if self._target.service is None:
             raise RefusedError("The target names no prediction service.", "Set service in dr.yaml.")
         url = self._target.service.url
-        status, body = get(url, "/metrics")
-        found = STARTED.search(body.decode(errors="replace")) if status == 200 else None
-        if found is None:
+        started = next((one.value for one in metrics(url) if one.name == "process_start_time_seconds"), math.nan)
+        if not math.isfinite(started):
             raise RefusedError(f"The service at {url} does not tell when its process had started.")
-        return [Observation("service-process", SOURCE, {"started": float(found[1])}, self._now())]
+        return [Observation("service-process", SOURCE, {"started": started}, self._now())]
 
     def _replication(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """How many servers stream from the source, for how many of them its commits wait, and how many are replicas.

@@ -6,13 +6,12 @@ Proxies of the environment are not used: what answers must be the service itself
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
-import re
+import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
@@ -21,10 +20,13 @@ from dr.host.clock import SystemClock
 from dr.host.decode import OBJECT, line_of
 from dr.meter.bearer import authorization, check_taken
 
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
+
 PATIENCE = 10.0
 """Seconds for one answer; the first of a cold service takes longer than any later one."""
-SAMPLE = re.compile(r"^(?P<name>\w+?)_(?P<part>bucket|count)(?:\{(?P<labels>.*)\})?\s+(?P<value>[0-9.eE+-]+)", re.ASCII)
-BOUND = re.compile(r'(?:^|,)\s*le="([^"]+)"')
+LARGEST = 16 << 20
+"""Bytes of one answer: a Prometheus of thousands of points takes one."""
 
 Histograms = dict[str, dict[str, Any]]
 """A metric's name to {count, buckets: {upper bound: cumulative count}}, all label sets added up."""
@@ -42,8 +44,13 @@ def get(
 
     ``patience``: seconds for the whole answer. ``whose``: what answers, for the sentence. ``headers``: a POST's own.
     """
+    from http.client import HTTPException
+
+    from urllib3.connection import HTTPConnection, HTTPSConnection  # no pool: it would hide the socket to be shut
+    from urllib3.exceptions import HTTPError
+
     parts = urlsplit(url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    kinds = {"http": HTTPConnection, "https": HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
         raise UsageError(f"{url!r} is not the URL of a {whose}.", f"Correct the target's {whose.lower()}.url.")
     path = parts.path.rstrip("/") + path
@@ -52,20 +59,20 @@ def get(
 
     def ask() -> tuple[int, bytes]:
         if body is None:
-            connection.request("GET", path)
+            connection.request("GET", path, preload_content=False)
         else:
             sent = {"Content-Type": "application/json", **(headers or {})}
-            connection.request("POST", path, json.dumps(body).encode(), sent)
+            connection.request("POST", path, json.dumps(body).encode(), sent, preload_content=False)
         wires.append(connection.sock)  # the connection forgets it with the answer's head
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, response.read(LARGEST + 1)
 
     try:
-        return within(SystemClock(), patience, f"{path or '/'} of the {whose} at {url}", ask)
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        status, content = within(SystemClock(), patience, f"{path or '/'} of the {whose} at {url}", ask)
+    except (OSError, HTTPException, HTTPError) as error:
+        cause = error.__cause__ or error
         raise ProviderError(
-            f"The {whose} at {url} does not answer: {reason}.",
+            f"The {whose} at {url} does not answer: {getattr(cause, 'strerror', None) or type(cause).__name__}.",
             "See whether it runs and can be reached from here.",
             transient=True,
         ) from None
@@ -74,6 +81,12 @@ def get(
             with suppress(OSError):
                 wire.shutdown(socket.SHUT_RDWR)
         connection.close()
+    if len(content) > LARGEST:
+        raise ProviderError(
+            f"{path or '/'} of the {whose} at {url} answers with more than {LARGEST >> 20} MiB.",
+            "See whether something else answers in its place.",
+        )
+    return status, content
 
 
 def canonical(document: object) -> bytes:
@@ -115,25 +128,34 @@ def ask_golden(
     return {name_of(request): answer_digest(url, request, volatile, token) for request in requests}
 
 
-def histograms(url: str, names: Sequence[str]) -> Histograms:
-    """The service's histograms called ``names``, as far as its /metrics shows them. Raises ProviderError."""
+def metrics(url: str) -> list[Sample]:
+    """What the service's /metrics shows, sample by sample; none where it has no such page. Raises ProviderError."""
     status, body = get(url, "/metrics")
-    return parse_histograms(body.decode(errors="replace"), names) if status == 200 else {}
+    try:
+        return samples(body.decode(errors="replace")) if status == 200 else []
+    except ValueError:
+        raise ProviderError(f"The service at {url} shows metrics that are not in Prometheus' text format.") from None
 
 
-def parse_histograms(text: str, names: Sequence[str]) -> Histograms:
-    """Histograms out of Prometheus' text format. Pure."""
+def samples(text: str) -> list[Sample]:
+    """The samples of Prometheus' text format. Pure. Raises ValueError for any other."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def histograms(shown: Iterable[Sample], names: Sequence[str]) -> Histograms:
+    """The histograms called ``names`` among what is shown; a count that is no number is none. Pure."""
     found: Histograms = {}
-    for line in text.splitlines():
-        match = SAMPLE.match(line)
-        if match is None or match["name"] not in names:
+    for sample in shown:
+        name, _, part = sample.name.rpartition("_")
+        if name not in names or part not in ("count", "bucket") or not math.isfinite(sample.value):
             continue
-        metric = found.setdefault(match["name"], {"count": 0, "buckets": {}})
-        value = round(float(match["value"]))
-        if match["part"] == "count":
-            metric["count"] += value
-        elif bound := BOUND.search(match["labels"] or ""):
-            metric["buckets"][bound[1]] = metric["buckets"].get(bound[1], 0) + value
+        metric = found.setdefault(name, {"count": 0, "buckets": {}})
+        if part == "count":
+            metric["count"] += round(sample.value)
+        elif bound := sample.labels.get("le"):
+            metric["buckets"][bound] = metric["buckets"].get(bound, 0) + round(sample.value)
     return found
 
 

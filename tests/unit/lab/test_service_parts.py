@@ -5,6 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
+from dr.drivers.service.asking import histograms, samples
 from dr.lab.service.app import Rejected, shows, wanted
 from dr.lab.service.http import Malformed, answer, parse_head, render
 from dr.lab.service.log import masked
@@ -84,11 +85,9 @@ def test_a_histogram_counts_cumulatively_and_its_bounds_include_the_platforms_th
     histogram = Histogram("h", "about")
     for seconds in (0.0005, 0.5, 0.51, 100.0):
         histogram.observe(seconds)
-    lines = dict(line.rsplit(" ", 1) for line in histogram.render() if not line.startswith("#"))
-    assert lines['h_bucket{le="0.001"}'] == "1"
-    assert lines['h_bucket{le="0.5"}'] == "2"
-    assert lines['h_bucket{le="1.0"}'] == "3"
-    assert lines['h_bucket{le="+Inf"}'] == lines["h_count"] == "4"
+    counted = histograms(samples("\n".join(histogram.render())), ["h"])["h"]
+    assert [counted["buckets"][bound] for bound in ("0.001", "0.5", "1.0", "+Inf")] == [1, 2, 3, 4]
+    assert counted["count"] == 4
     assert {0.5, 1.0, 2.0} <= set(BUCKETS)
 
 
@@ -107,8 +106,8 @@ def test_every_metric_of_the_platform_is_there_from_the_start() -> None:
 
 
 def test_the_metrics_say_when_the_process_started() -> None:
-    (line,) = [one for one in Metrics().render().splitlines() if one.startswith("process_start_time_seconds")]
-    assert float(line.split()[1]) == pytest.approx(psutil.Process().create_time(), abs=0.01)
+    (started,) = [one.value for one in samples(Metrics().render()) if one.name == "process_start_time_seconds"]
+    assert started == pytest.approx(psutil.Process().create_time(), abs=0.01)
 
 
 @pytest.mark.parametrize(("patient", "shown"), [("SYN-0001", "SYN-0001"), ("P0000001", "masked"), (None, None)])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
+import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import pytest
+import trustme
 
 from dr.domain.errors import ProviderError
-from dr.drivers.service.asking import between, get, name_of, parse_histograms
+from dr.drivers.service.asking import LARGEST, between, get, histograms, metrics, name_of, samples
 from tests.dripping import dripping
 
 TEXT = """
@@ -27,12 +33,12 @@ process_cpu_seconds_total 1.5
 
 
 def test_label_sets_of_a_histogram_are_added_up() -> None:
-    found = parse_histograms(TEXT, ["readmission_x_seconds"])
+    found = histograms(samples(TEXT), ["readmission_x_seconds"])
     assert found == {"readmission_x_seconds": {"count": 5, "buckets": {"0.1": 4, "+Inf": 5}}}
 
 
 def test_only_what_was_counted_in_between_is_left() -> None:
-    before = parse_histograms(TEXT, ["readmission_x_seconds"])
+    before = histograms(samples(TEXT), ["readmission_x_seconds"])
     after = {"readmission_x_seconds": {"count": 65, "buckets": {"0.1": 60, "+Inf": 65}}}
     assert between(before, after) == {"readmission_x_seconds": {"count": 60, "buckets": {"0.1": 56, "+Inf": 60}}}
     assert between({}, after) == after
@@ -59,3 +65,101 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_and_its_connection_ended(fi
         while any("/readyz" in thread.name for thread in threading.enumerate()) and time.monotonic() < until:
             time.sleep(0.02)
         assert not any("/readyz" in thread.name for thread in threading.enumerate())
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers each path with what ``said`` has for it: status, headers, body."""
+
+    said: Mapping[str, tuple[int, dict[str, str], bytes]] = {}
+
+    def do_GET(self) -> None:
+        status, headers, body = self.said[self.path]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def answering(said: Mapping[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Said", (Answers,), {"said": said})) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_no_proxy_of_the_environment_is_asked_and_no_redirect_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    moved = {"/healthz": (302, {"Location": "http://127.0.0.1:9/"}, b"moved")}
+    with answering(moved) as url:
+        assert get(url, "/healthz") == (302, b"moved")
+
+
+def test_an_answer_without_end_is_read_no_further_than_it_may_be_large() -> None:
+    body = b"a" * (LARGEST + 1)
+    with answering({"/full": (200, {}, body[1:]), "/larger": (200, {}, body)}) as url:
+        assert len(get(url, "/full")[1]) == LARGEST
+        with pytest.raises(ProviderError, match=r"/larger of the service at .* answers with more than 16 MiB"):
+            get(url, "/larger")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ((200, {"Content-Length": "9"}, b"short"), "IncompleteRead"),
+        ((200, {"Transfer-Encoding": "chunked"}, b"zz\r\nno chunk\r\n"), "InvalidChunkLength|IncompleteRead"),
+        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), "error"),
+    ],
+)
+def test_an_answer_that_is_torn_is_none(said: tuple[int, dict[str, str], bytes], reason: str) -> None:
+    with answering({"/readyz": said}) as url, pytest.raises(ProviderError, match=f"does not answer: ({reason})"):
+        get(url, "/readyz")
+
+
+@pytest.mark.parametrize("said", [b"no HTTP at all\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
+def test_what_speaks_no_http_does_not_answer(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(said)
+
+        threading.Thread(target=speak, daemon=True).start()
+        with pytest.raises(ProviderError, match="does not answer: BadStatusLine"):
+            get(f"http://127.0.0.1:{listener.getsockname()[1]}", "/readyz")
+
+
+def test_tls_of_nobody_known_is_refused() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                peer.recv(65_536)
+
+        threading.Thread(target=speak, daemon=True).start()
+        with pytest.raises(ProviderError, match=r"does not answer: .*(CERTIFICATE_VERIFY_FAILED|SSL)"):
+            get(f"https://127.0.0.1:{listener.getsockname()[1]}", "/readyz")
+
+
+@pytest.mark.parametrize("text", ["<html>", "m{", 'm{a="b} 1', "m one"])
+def test_metrics_of_another_form_are_an_error_and_none_counted(text: str) -> None:
+    shown = answering({"/metrics": (200, {}, text.encode())})
+    with shown as url, pytest.raises(ProviderError, match="metrics that are not in Prometheus' text format"):
+        metrics(url)
+    with answering({"/metrics": (404, {}, text.encode())}) as url:
+        assert metrics(url) == []
+
+
+def test_labels_hold_anything_and_a_count_that_is_no_number_is_none() -> None:
+    text = 'x_bucket{le="0.1",path="a\\"}{,le=\\"9"} 3 1700000000000\nx_bucket{le="+Inf"} NaN\nx_count +Inf\n'
+    assert histograms(samples(text), ["x"]) == {"x": {"count": 0, "buckets": {"0.1": 3}}}
