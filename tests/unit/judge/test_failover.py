@@ -105,6 +105,18 @@ def test_a_service_that_was_restarted_did_not_come_back_unaided(other: dict[str,
     assert unaided(process(-5), process(10, **other)).status is Status.MISSED
 
 
+@pytest.mark.parametrize(("started", "status"), [(2.0, Status.MET), (0.0, Status.MET), (2.125, Status.MISSED)])
+def test_two_readings_of_one_start_may_differ_by_a_second(started: float, status: Status) -> None:
+    found = unaided(process(-5), process(10, started=started))
+    assert found.status is status, found.because
+    assert ("its process started 1.1 s after the one before" in found.because) is (status is Status.MISSED)
+
+
+def test_a_look_at_the_disaster_is_one_after_it() -> None:
+    assert unaided(process(0.0), process(10)).status is Status.INCONCLUSIVE
+    assert unaided(process(-5), process(0.0), script=Script(after=15)).status is Status.MET
+
+
 def test_a_service_that_was_hardly_back_when_the_measuring_ended_is_not_known_to_be() -> None:
     found = unaided(process(-5), process(10), script=Script([Out(0.0, 3.0)], after=5))
     assert (found.status, "before the service was back for good" in found.because) == (Status.INCONCLUSIVE, True)

@@ -146,6 +146,7 @@ def test_a_failure_that_only_chaos_toolkit_saw_keeps_the_verdict_from_met(said: 
     result = judge(replace(drill(), journal=said), all_met())
     assert result.status is Status.INCONCLUSIVE
     assert re.search(words, result.findings[0].because)
+    assert (result.findings[0].objective, result.findings[0].path) == ("completed", "")
 
 
 def test_what_succeeded_or_stands_in_the_ledger_is_not_told_twice() -> None:
@@ -163,7 +164,9 @@ def test_what_succeeded_or_stands_in_the_ledger_is_not_told_twice() -> None:
 def test_what_a_journal_should_tell_proves_nothing_without_one(noted: dict[str, Any]) -> None:
     bare = replace(drill(), entries=tuple(e for e in drill().entries if e.kind != "event"), journal=None)
     bare = with_entry(bare, "event", "", {"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
-    assert judge(with_entry(bare, "event", "", noted), all_met()).status is Status.INCONCLUSIVE
+    result = judge(with_entry(bare, "event", "", noted), all_met())
+    assert (result.status, result.findings[0].objective) == (Status.INCONCLUSIVE, "completed")
+    assert (result.findings[0].path, "Without Chaos Toolkit's journal" in result.findings[0].because) == ("", True)
     assert judge(with_entry(bare, "event", "", {"text": "told"}), all_met()).status is Status.MET
 
 

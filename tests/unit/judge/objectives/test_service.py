@@ -225,6 +225,27 @@ def test_a_service_without_the_metric_is_inconclusive(objective: str) -> None:
         assert METRIC[objective] in found.because
 
 
+@pytest.mark.parametrize(
+    ("buckets", "interval"),
+    [
+        ({"0.1": 278, "0.2": 279, "0.3": 291, "0.4": 292, "+Inf": 300}, (0.1, 0.4)),
+        ({"0.1": 279, "0.2": 292, "+Inf": 300}, (0.0, 0.2)),
+        ({"0.1": 100, "0.25": 291}, None),
+        ({"0.1": 100}, None),
+    ],
+)
+def test_a_histograms_p95_lies_between_the_closest_bounds_that_prove_it(
+    buckets: dict[str, int], interval: tuple[float, float] | None
+) -> None:
+    """Of 300 observations it is surely not below the 279th, nor above the 292nd."""
+    assert bounds.p95_ranks(300) == (279, 292)
+    observed = {"metrics": {METRIC["database-latency"]: {"count": 300, "buckets": buckets}}}
+    found = KNOWN["database-latency"].judge(evidence(observed=observed), demand("database-latency"))
+    assert (found.interval, found.measured) == (interval, interval and interval[1])
+    told = f"above {interval[0]:g} s and at or below {interval[1]:g} s" if interval else "above 0"
+    assert told in found.because
+
+
 @pytest.mark.parametrize("objective", METRIC)
 def test_few_observations_prove_no_p95(objective: str) -> None:
     found = KNOWN[objective].judge(evidence(observed=counted(objective, 58, low=58)), demand(objective))
