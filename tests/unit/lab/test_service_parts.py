@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import selectors
+from pathlib import Path
+
 import psutil
 import pytest
 
 from dr.drivers.service.asking import histograms, samples
-from dr.lab.service.app import Rejected, shows, wanted
-from dr.lab.service.http import Malformed, answer, parse_head, render
+from dr.lab.service.app import Options, Rejected, Service, shows, wanted
+from dr.lab.service.http import Malformed, Request, Response, answer, parse_head, render
 from dr.lab.service.log import masked
 from dr.lab.service.metrics import BUCKETS, Counter, Histogram, Metrics
 
@@ -113,3 +117,60 @@ def test_the_metrics_say_when_the_process_started() -> None:
 @pytest.mark.parametrize(("patient", "shown"), [("SYN-0001", "SYN-0001"), ("P0000001", "masked"), (None, None)])
 def test_only_synthetic_patients_are_named_in_logs(patient: str | None, shown: str | None) -> None:
     assert masked(patient) == shown
+
+
+# -- more requests than it can serve
+
+
+class Selector(selectors.SelectSelector):
+    """Time passes in no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.at += timeout or 0.0
+        return super().select(0)
+
+
+class Short(Service):
+    """One whose database hangs until ``back``, and whose processor then suffices for 45 predictions a second."""
+
+    back = 3.0
+
+    def __init__(self) -> None:
+        super().__init__(Options("", "127.0.0.1", 1, Path(), 0.0, False))
+        self.place = asyncio.Semaphore(4)
+
+    async def _prediction(self, request: Request) -> Response:
+        async with self.place:
+            await asyncio.sleep(max(4 / 45, self.back - asyncio.get_running_loop().time()))
+        return answer(200, {})
+
+
+def test_after_an_outage_requests_are_answered_before_their_clients_leave_though_there_are_too_many() -> None:
+    selector = Selector()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.at  # type: ignore[method-assign]
+    told: list[tuple[float, int, float]] = []
+
+    async def ask(service: Service) -> None:
+        began = loop.time()
+        response = await service.handle(Request("POST", "/predict", {"host": "127.0.0.1"}, b"{}"))
+        told.append((began, response.status, loop.time() - began))
+
+    async def load() -> None:
+        service, asked = Short(), []
+        for _ in range(20 * 50):
+            asked.append(asyncio.create_task(ask(service)))
+            await asyncio.sleep(1 / 50)
+        await asyncio.gather(*asked)
+
+    loop.run_until_complete(load())
+    loop.close()
+    later = [(status, took) for began, status, took in told if began >= Short.back + 1]
+    assert len(later) >= 800 - 1
+    assert all(took < 2.0 for _, took in later)
+    assert sum(status == 200 for status, _ in later) >= 0.85 * len(later)
+    assert {status for status, _ in later} == {200, 503}
