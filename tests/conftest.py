@@ -33,6 +33,7 @@ MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py",)
 """The only other tests that may be skipped, where no account is named; any other skip fails the run."""
 
 FAILOVER_LABS = 2
+"""As many as it takes for what needs one to be done in time: such a lab is many servers."""
 ALONE = (
     "test_runbooks.py",
     "test_lab_lifecycle.py",
@@ -100,9 +101,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.shuffle is not None:
         _shuffle(items, config.option.shuffle)
     items.sort(key=_place)
+    failovers = sorted(item.nodeid for item in items if "failing" in _fixtures(item))
     for item in items:
-        group = _group(item)
-        if group:
+        group = _group(item, failovers)
+        if group and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -127,19 +129,14 @@ def _fixtures(item: pytest.Item) -> set[str]:
     return set(getattr(item, "fixturenames", ()))
 
 
-def _group(item: pytest.Item) -> str:
+def _group(item: pytest.Item, failovers: list[str]) -> str:
     """Tests of one group share a process. In none, each goes where there is room: whoever needs just the shared lab, of
     which each process has its own, or a lab for itself alone."""
-    if "failing" in _fixtures(item):
-        return f"failover-lab-{_failover_lab(item)}"
+    if item.nodeid in failovers:
+        return f"failover-lab-{failovers.index(item.nodeid) % FAILOVER_LABS}"
     if _fixtures(item) & {"shared_lab", "own_lab"} or item.path.name in ALONE:
         return ""
     return item.nodeid.partition("::")[0]
-
-
-def _failover_lab(item: pytest.Item) -> int:
-    """Which of the failover labs, of which there are as many as what needs one is to be done in time."""
-    return sum(map(ord, item.name)) % FAILOVER_LABS
 
 
 def _place(item: pytest.Item) -> int:

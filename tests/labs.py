@@ -26,6 +26,17 @@ from dr.config.model import Login, Target
 from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
+QUICK: dict[str, dict[str, float]] = {"meter": {"settle": 4.0}, "objectives": {"error-rate": 0.05}}
+"""What tests run under: a path that is measured for a third of the usual time, and as many errors as that can tell."""
+USUAL = {"DR_CONFIG": ""}
+"""The environment of a command under no dr.yaml: of each kind one drill is held to what everybody gets."""
+
+
+def configured(into: Path, **sections: Any) -> dict[str, str]:
+    """The environment of a command under a dr.yaml with ``sections`` over those of ``QUICK``, written to ``into``."""
+    merged = {name: {**QUICK.get(name, {}), **sections.get(name, {})} for name in {**QUICK, **sections}}
+    (into / "dr.yaml").write_text(yaml.safe_dump(merged))
+    return {"DR_CONFIG": str(into / "dr.yaml")}
 
 
 class Lab:
@@ -34,7 +45,7 @@ class Lab:
     def __init__(self, home: Path) -> None:
         self.home = home
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DR_", "AWS_", "PG"))}
-        self.env = {**kept, "DR_HOME": str(home), "NO_COLOR": "1"}
+        self.env = {**kept, **configured(home), "DR_HOME": str(home), "NO_COLOR": "1"}
 
     def dr(self, *args: str, code: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``dr`` and, with ``code``, insist on its exit code."""

@@ -34,10 +34,6 @@ class Proxy:
         with self._guard:
             self._attack, self._operation, self._times, self.struck = attack, operation, times, 0
 
-    def rest(self) -> None:
-        with self._guard:
-            self._attack, self._times = None, 0
-
     def take(self, operation: str) -> Attack | None:
         """The attack on this answer, if there is one."""
         with self._guard:

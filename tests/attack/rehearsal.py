@@ -19,6 +19,7 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError, Respons
 
 from dr import wiring
 from dr.app import cleanup, drill
+from dr.app import restore as on_call
 from dr.app.ending import finish
 from dr.app.outcome import Outcome
 from dr.app.session import Session, Tell, accept, prepare
@@ -532,6 +533,25 @@ class Theatre:
     def rehearse(self, name: str, tell: Tell = silent) -> Outcome:
         """A whole drill. Raises DrError where it did not begin."""
         return self.perform(self.begin(name, tell))
+
+    def restore(self) -> Outcome:
+        """What ``dr restore --latest-snapshot`` does. Raises DrError where it did not begin."""
+        wanted = on_call.request(
+            *("lab", target(), {"snapshot": "latest"}), since=None, as_name="", reset_master=False, verify=True
+        )
+        demands = {asked: path for asked, path in on_call.asked(wanted).items() if asked in PLAYED}
+        return on_call.run(accept(prepare(SETTINGS, wanted, demands, silent), Consent(yes=True)))
+
+    def restorations(self) -> list[str]:
+        """What stands beside the source and its replicas, which no drill made."""
+        return [name for name in self.cloud.instances() if name not in (SOURCE, *REPLICAS)]
+
+    def remove(self, name: str) -> None:
+        """Delete what a restore on call made, as a person does."""
+        self.cloud.do("ModifyDBInstance", DBInstanceIdentifier=name, DeletionProtection=False, ApplyImmediately=True)
+        self.clock.pass_to(self.clock.at + 5 * JOB_SECONDS)
+        self.cloud.do("DeleteDBInstance", DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+        self.clock.pass_to(self.clock.at + 5 * JOB_SECONDS)
 
     def clean(self) -> list[Outcome]:
         """What ``dr cleanup --all`` does."""

@@ -105,6 +105,44 @@ def test_a_drill_killed_between_any_request_and_its_answer_is_cleaned_up_and_not
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_restore_killed_after_any_entry_of_its_ledger_is_finished_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre, axe = Theatre(tmp_path, monkeypatch), Axe(monkeypatch)
+    wrong: list[str] = []
+    axe.at(-1)
+    assert theatre.restore().verdict.status is Status.MET
+    for number in range(1, axe.count + 1):
+        for name in theatre.restorations():
+            theatre.remove(name)
+        axe.at(number)
+        with pytest.raises(Killed):
+            theatre.restore()
+        axe.at(-1)
+        FIGURES.tried["kills"] += 1
+        begun = newest(theatre)
+        last = begun.ledger(theatre.clock).entries()[-1]
+        what = f"a restore killed after entry {number}, {last.kind} {last.call}"
+        wrong += resumption(theatre, begun, what)
+    assert not wrong, "\n".join(wrong)
+
+
+def resumption(theatre: Theatre, begun: RunDirectory, what: str) -> Iterator[str]:
+    """The same command again: one restoration, by the run that asked for it, and nothing else is left."""
+    reached = any(entry.kind == "intent" for entry in begun.ledger(theatre.clock).entries())
+    outcome = theatre.restore()
+    FIGURES.verdicts[outcome.verdict.status.value] += 1
+    if outcome.verdict.status is not Status.MET:
+        FIGURES.false.append(what)
+        yield f"{what}: it is {outcome.verdict.status}"
+    if reached and outcome.run.id != begun.id:
+        yield f"{what}: another run began"
+    if len(theatre.restorations()) != 1:
+        yield f"{what}: {theatre.restorations()} stand"
+    if theatre.things:
+        yield f"{what}: {sorted(theatre.things)} is left"
+
+
 class Signal:
     """Halts the run, as SIGTERM does, when ``call`` is told of: at its beginning, or at its first poll."""
 

@@ -20,7 +20,7 @@ import yaml
 
 from dr.config.place import OWN
 from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
-from tests.labs import ROOT, Lab, eventually
+from tests.labs import ROOT, USUAL, Lab, eventually
 
 QUIETLY = ("--no-version-check", "--log-file", os.devnull, "--settings", os.devnull)
 DRILLS = ("rds-snapshot-restore", "rds-pitr")
@@ -49,15 +49,24 @@ def held_locks(lab: Lab) -> list[Path]:
     return held
 
 
-def test_the_snapshot_drill_is_met_and_leaves_nothing(lab: Lab) -> None:
-    verdict = lab.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
-    assert set(statuses(verdict).values()) == {"met"}
-    assert {"time-to-copy", "exposure", "data", "golden", "latency", "errors"} <= set(statuses(verdict))
+@pytest.fixture(scope="session")
+def met(shared_lab: Lab) -> dict[str, Any]:
+    """The verdict of a drill that nobody disturbed, under no dr.yaml: several tests ask what it left."""
+    return shared_lab.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0, **USUAL)
+
+
+asks_one_drill = pytest.mark.xdist_group("one-drill")
+
+
+@asks_one_drill
+def test_the_snapshot_drill_is_met_and_leaves_nothing(lab: Lab, met: dict[str, Any]) -> None:
+    assert set(statuses(met).values()) == {"met"}
+    assert {"time-to-copy", "exposure", "data", "golden", "latency", "errors"} <= set(statuses(met))
     leaves_nothing(lab)
 
 
 def test_the_point_in_time_drill_brings_the_rows_back_and_loses_no_marker(lab: Lab) -> None:
-    verdict = lab.verdict("drill", "run", "rds-pitr", "--yes", code=0)
+    verdict = lab.verdict("drill", "run", "rds-pitr", "--yes", code=0, **USUAL)
     assert set(statuses(verdict).values()) == {"met"}
     assert {"loss", "exact-point", "exposure", "data"} <= set(statuses(verdict))
     leaves_nothing(lab)
@@ -73,9 +82,11 @@ def test_keep_leaves_the_copy_and_nothing_else(lab: Lab) -> None:
     assert lab.verdict("verify", verdict["run"], code=0)["verdict"] == "met"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("call", ["restore", "measure-restored"])
+@pytest.mark.parametrize(
+    ("call", "number", "code"), [("restore", signal.SIGINT, 130), ("measure-restored", signal.SIGTERM, 143)]
+)
 def test_a_signal_unwinds_the_drill(lab: Lab, call: str, number: signal.Signals, code: int) -> None:
+    """At every call of every drill: tests/attack/test_kills.py."""
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
     eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
     running.send_signal(number)
@@ -84,16 +95,18 @@ def test_a_signal_unwinds_the_drill(lab: Lab, call: str, number: signal.Signals,
     assert json.loads((lab.runs()[-1] / "verdict.json").read_text())["verdict"] != "met"
 
 
-def test_a_drill_is_cleaned_up_and_never_resumed(lab: Lab) -> None:
-    refused = lab.dr("restore", "--resume", lab.runs()[-1].name, "--yes", code=3)
+@asks_one_drill
+def test_a_drill_is_cleaned_up_and_never_resumed(lab: Lab, met: dict[str, Any]) -> None:
+    refused = lab.dr("restore", "--resume", met["run"], "--yes", code=3)
     assert "come to its end" in refused.stderr
 
 
-def test_a_drill_killed_before_its_acceptance_hinders_nothing(lab: Lab) -> None:
+@asks_one_drill
+def test_a_drill_killed_before_its_acceptance_hinders_nothing(lab: Lab, met: dict[str, Any]) -> None:
     half = lab.home / "runs" / "20200101-000000-0000"
     half.mkdir(mode=0o700)
     (half / "run.json").touch(mode=0o600)
-    record = (lab.runs()[-1] / "run.json").read_text()
+    record = (lab.home / "runs" / met["run"] / "run.json").read_text()
     (half / "run.json").write_text(record)
     lab.dr("cleanup", code=0)
     assert (half / "seal.json").exists()
@@ -108,24 +121,9 @@ def test_abort_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-PITR_CALLS = (
-    "marker-table",
-    "mark-source",
-    "measure-source",
-    "plant-victims",
-    "take-baseline",
-    "vanish",
-    "restore",
-    "configure",
-    "examine",
-    "serve",
-    "golden",
-    "settle-restored",
-)
-
-
-@pytest.mark.parametrize("call", PITR_CALLS)
-def test_a_drill_killed_at_any_step_is_cleaned_up_by_the_next_command(lab: Lab, call: str) -> None:
+@pytest.mark.parametrize("call", ["mark-source", "restore", "settle-restored"])
+def test_a_killed_drill_is_cleaned_up_by_the_next_command(lab: Lab, call: str) -> None:
+    """After every entry of every drill's ledger: tests/attack/test_kills.py."""
     run = _killed(lab, call)
     assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     leaves_nothing(lab)
@@ -174,11 +172,12 @@ def test_a_killed_drill_whose_ledger_ends_in_a_torn_line_is_cleaned_up(lab: Lab)
     assert "altered" not in (run / "verdict.json").read_text()
 
 
-def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab) -> None:
+@asks_one_drill
+def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab, met: dict[str, Any]) -> None:
     half = lab.home / "runs" / "20200101-000000-0001"
     half.mkdir(mode=0o700)
     (half / "run.json").touch(mode=0o600)
-    record = (lab.runs()[-1] / "run.json").read_bytes()
+    record = (lab.home / "runs" / met["run"] / "run.json").read_bytes()
     (half / "run.json").write_bytes(record[: len(record) // 2])
     try:
         for command in ("verify", "report", "cleanup"):
@@ -191,10 +190,9 @@ def test_a_run_whose_run_json_is_cut_is_named_and_hinders_nothing(lab: Lab) -> N
         shutil.rmtree(half)
 
 
-def test_one_byte_of_the_samples_changed_makes_the_verdict_inconclusive(lab: Lab) -> None:
-    run = next((run for run in reversed(lab.runs()) if _came_out(run) == "met"), None)
-    if run is None:
-        run = lab.home / "runs" / lab.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)["run"]
+@asks_one_drill
+def test_one_byte_of_the_samples_changed_makes_the_verdict_inconclusive(lab: Lab, met: dict[str, Any]) -> None:
+    run = lab.home / "runs" / met["run"]
     samples = run / "samples-restored.jsonl"
     whole = samples.read_bytes()
     middle = whole.index(b'"status": 200', len(whole) // 2) + len(b'"status": ')
@@ -206,11 +204,6 @@ def test_one_byte_of_the_samples_changed_makes_the_verdict_inconclusive(lab: Lab
     assert "met" not in statuses(judged).values()
     assert "samples-restored.jsonl was altered after the seal" in json.dumps(judged)
     assert lab.verdict("verify", run.name, code=0)["verdict"] == "met"
-
-
-def _came_out(run: Path) -> str:
-    verdict = run / "verdict.json"
-    return str(json.loads(verdict.read_text())["verdict"]) if verdict.exists() else ""
 
 
 def _experiment(change: Callable[[dict[str, Any]], object]) -> str:
@@ -300,10 +293,9 @@ def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-@pytest.mark.parametrize("call", ["restore", "settle-restored"])
-def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab, call: str) -> None:
+def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab) -> None:
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
-    eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
+    eventually(lambda: any(intends(run, "settle-restored") for run in lab.runs()[-1:]))
     os.kill(_child(lab.runs()[-1]), signal.SIGTERM)
     assert running.wait(120) == 143
     verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
@@ -370,8 +362,9 @@ def test_a_refused_drill_is_an_error_in_the_junit_file(lab: Lab, tmp_path: Path)
     assert [case.find("error") is not None for case in root.iter("testcase")] == [True]
 
 
-def test_reports_of_a_run_come_in_every_form(lab: Lab) -> None:
-    run = lab.runs()[-1].name
+@asks_one_drill
+def test_reports_of_a_run_come_in_every_form(lab: Lab, met: dict[str, Any]) -> None:
+    run = met["run"]
     page = lab.dr("report", run, "--format", "html").stdout
     assert page.lstrip().lower().startswith("<!doctype html")
     assert "RDS emulated" in page
@@ -386,7 +379,8 @@ def test_drills_are_listed_and_shown(lab: Lab) -> None:
     assert "runbooks/rds-pitr.md" in lab.dr("drill", "show", "rds-pitr", code=0).stdout
 
 
-def test_after_all_this_nobody_else_can_read_what_is_in_dr_home(lab: Lab) -> None:
+@asks_one_drill
+def test_after_a_drill_nobody_else_can_read_what_is_in_dr_home(lab: Lab, met: dict[str, Any]) -> None:
     """But the lab's public certificate, and a PostgreSQL that was copied there, which its servers' account reads."""
     public = (lab.home / "lab" / "ca.pem", lab.home / "lab" / "postgresql")
     readable, seen = [], set()

@@ -20,10 +20,10 @@ from dr.host.clock import SystemClock
 from dr.judge.interruption import Outage, outage_of
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE
-from tests.labs import Lab, eventually, inject, lab_up
+from tests.labs import USUAL, Lab, configured, eventually, inject, lab_up
 from tests.support import status_of
 
-FAILOVERS = ("db-failover", "db-failover-host-lost", "db-failover-host-hung")
+FAILOVERS = ("db-failover", "db-failover-host-hung")
 IN_PLACE = ("db-engine-crash", "db-disk-full")
 PROMOTION = "db-replica-promotion"
 REPLICAS = ("readmission-db-replica-1", "readmission-db-replica-2")
@@ -107,7 +107,10 @@ def disaster_ns(lab: Lab, run: str, call: str) -> int:
 
 @pytest.mark.parametrize("name", FAILOVERS)
 def test_a_failover_is_met_and_loses_nothing(whole: Lab, name: str) -> None:
-    verdict = drilled(whole, name)
+    is_met_and_lost_nothing(drilled(whole, name, **USUAL))
+
+
+def is_met_and_lost_nothing(verdict: dict[str, Any]) -> None:
     assert verdict["verdict"] == "met", said(verdict)
     for path in ("writes", "writes-direct"):
         assert finding(verdict, "acknowledged", path)["measured"] == 0
@@ -118,14 +121,15 @@ def test_a_failover_is_met_and_loses_nothing(whole: Lab, name: str) -> None:
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_what_does_not_fail_over_is_timed_until_its_remedy(whole: Lab, name: str) -> None:
     before = whole.instances()[SOURCE]["AvailabilityZone"]
-    verdict = drilled(whole, name)
+    verdict = drilled(whole, name, **USUAL)
     assert verdict["verdict"] == "met", said(verdict)
     assert finding(verdict, "outage", "writes-direct")["measured"] > 0
     assert whole.instances()[SOURCE]["AvailabilityZone"] == before
 
 
-def test_a_lost_hosts_outage_is_what_the_proxy_saw(whole: Lab) -> None:
-    verdict = drilled(whole, "db-failover-host-lost")
+def test_a_lost_hosts_outage_is_what_the_proxy_saw_and_nothing_is_lost(whole: Lab) -> None:
+    verdict = drilled(whole, "db-failover-host-lost", **USUAL)
+    is_met_and_lost_nothing(verdict)
     noted = network(whole, disaster_ns(whole, verdict["run"], "host-lost"))
     routed = next(line for line in noted if line["event"] == "route")
     silent = next(line for line in noted if line["event"] in ("freeze", "mode") and line["link"] == routed["link"])
@@ -150,8 +154,8 @@ def promoted_at(lab: Lab) -> float:
 
 
 def test_a_promotion_is_met_and_the_lab_is_rebuilt_so_that_it_runs_again(whole: Lab) -> None:
-    for _ in range(2):
-        verdict = drilled(whole, PROMOTION)
+    for config in (USUAL, {}):
+        verdict = drilled(whole, PROMOTION, **config)
         assert verdict["verdict"] == "met", said(verdict)
         assert "lag" in finding(verdict, "loss-seconds", "writes")["because"]
         eventually(lambda: is_whole(whole), 240, lambda: json.dumps(state(whole)))
@@ -159,8 +163,7 @@ def test_a_promotion_is_met_and_the_lab_is_rebuilt_so_that_it_runs_again(whole: 
 
 def test_a_replica_of_a_copy_is_promoted_where_the_database_may_not_be_broken(whole: Lab, tmp_path: Path) -> None:
     target = yaml.safe_load((whole.home / "lab" / "target.yaml").read_text()) | {"grants": ["markers"]}
-    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"lab": target}}))
-    config = {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_CONFIRM": SOURCE}
+    config = {**configured(tmp_path, targets={"lab": target}), "DR_CONFIRM": SOURCE}
     refused = whole.dr("drill", "run", PROMOTION, code=3, **config)
     assert f"'dr drill run {PROMOTION}-copy'" in refused.stderr
     verdict = whole.verdict("drill", "run", f"{PROMOTION}-copy", code=0, **config)
@@ -220,10 +223,9 @@ def test_an_old_primary_that_goes_on_writing_is_missed_with_what_it_took(whole: 
 
 
 def test_a_service_that_keeps_its_dead_connection_is_missed_and_never_back(whole: Lab, tmp_path: Path) -> None:
-    (tmp_path / "dr.yaml").write_text("objectives: {outage-failover: 10}")
     inject(whole, "stubborn_service")
     try:
-        verdict = drilled(whole, "db-failover", DR_CONFIG=str(tmp_path / "dr.yaml"))
+        verdict = drilled(whole, "db-failover", **configured(tmp_path, objectives={"outage-failover": 10.0}))
     finally:
         inject(whole, "stubborn_service", stubborn=False)
     assert verdict["verdict"] == "missed", said(verdict)

@@ -35,6 +35,17 @@ def home() -> Iterator[Path]:
         yield place
 
 
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Path]:
+    """The DR_HOME of one lab for the tests that leave it up and whole."""
+    with lab_home() as place:
+        control.up(patients=20)
+        yield place
+
+
+asks_one_lab = pytest.mark.xdist_group("one-small-lab")
+
+
 def dr_lab(*arguments: str) -> Result:
     return CliRunner().invoke(command, list(arguments))
 
@@ -121,8 +132,10 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
     assert dr_lab("down").exit_code == 0
 
 
-def test_env_says_which_psql_cannot_reach_the_lab(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    control.up(patients=20)
+@asks_one_lab
+def test_env_says_which_psql_cannot_reach_the_lab(
+    standing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     wheel = reachable_wheel(tmp_path, None)
     for path, problem in ((tmp_path, "There is no psql."), (wheel, f"{wheel / 'psql'} does not speak TLS.")):
         monkeypatch.setenv("PATH", str(path))
@@ -197,22 +210,24 @@ def test_the_daemon_ends_when_its_directory_is_gone(home: Path) -> None:
     os.rename(home / "moved", home / "lab")
 
 
-def test_the_prediction_service_is_started_again_at_the_same_place(home: Path) -> None:
-    now = control.up(patients=20).presence
+@asks_one_lab
+def test_the_prediction_service_is_started_again_at_the_same_place(standing: Path) -> None:
+    now = control.running()
     os.kill(now.service_pid, signal.SIGKILL)
 
     eventually(lambda: control.running().service_pid != now.service_pid)
     eventually(lambda: status_of(f"{now.service}/readyz") == 200)
 
 
-def test_what_stands_beside_the_servers_is_started_again_at_the_same_place(home: Path) -> None:
-    now = control.up(patients=20).presence
-    before = beside(processes(home))
+@asks_one_lab
+def test_what_stands_beside_the_servers_is_started_again_at_the_same_place(standing: Path) -> None:
+    now = control.running()
+    before = beside(processes(standing))
     for one in before.values():
         one.kill()
-    eventually(lambda: len(beside(processes(home))) == 2 and beside(processes(home)) != before)
-    eventually(lambda: status_of(f"{now.service}/readyz") == 200, 10)
-    eventually(lambda: status_of(f"{now.prometheus}/-/ready") == 200, 20)
+    eventually(lambda: len(beside(processes(standing))) == 2 and beside(processes(standing)) != before)
+    eventually(lambda: status_of(f"{now.service}/readyz") == 200)
+    eventually(lambda: status_of(f"{now.prometheus}/-/ready") == 200)
 
 
 def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name(home: Path) -> None:
@@ -244,8 +259,8 @@ def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name
     assert ran.stdout.split() == [account, "t|t"], ran.stderr
 
 
-def test_the_platforms_recovery_commands_work_as_they_are_typed(home: Path) -> None:
-    control.up(patients=20)
+@asks_one_lab
+def test_the_platforms_recovery_commands_work_as_they_are_typed(standing: Path) -> None:
     script = """
     set -e
     eval "$EXPORTS"

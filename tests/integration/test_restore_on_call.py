@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dr.config.model import Login
-from tests.labs import Lab, eventually, inject
+from tests.labs import Lab, configured, eventually, inject
 
 SOURCE = "readmission-db"
 
@@ -23,8 +23,7 @@ def pinned(lab: Lab, tmp_path: Path, **changes: Any) -> dict[str, str]:
     its database."""
     database = msgspec.structs.replace(lab.target.database, **changes)
     target = msgspec.to_builtins(msgspec.structs.replace(lab.target, database=database))
-    (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"pinned": target}}))
-    return {"DR_CONFIG": str(tmp_path / "dr.yaml"), "DR_TARGET": "pinned"}
+    return {**configured(tmp_path, targets={"pinned": target}), "DR_TARGET": "pinned"}
 
 
 def restorations(lab: Lab) -> list[str]:
@@ -106,8 +105,8 @@ def test_the_latest_goes_on_with_no_old_run_unless_that_is_named(lab: Lab, tmp_p
     latest = ("restore", "--latest", "--no-verify", "--yes")
     run, here = killed_elsewhere(lab, tmp_path, *latest[1:-1])
     config, there = Path(here["DR_CONFIG"]), {**here, "DR_HOME": str(tmp_path / "there")}
-    usual = config.read_text()
-    config.write_text(f"objectives: {{time-to-copy: 0.1}}\n{usual}")  # both machines hold it for old
+    usual = yaml.safe_load(config.read_text())
+    configured(tmp_path, **usual | {"objectives": {"time-to-copy": 0.1}})  # both machines hold it for old
     for env, ends in ((there, f"'dr cleanup {run}',"), (here, "'aws rds add-tags-to-resource ")):
         refused = lab.dr(*latest, code=3, **env).stderr
         assert f"The unfinished restore {run} began at " in refused
