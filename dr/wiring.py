@@ -10,10 +10,10 @@ from typing import cast
 from dr.config.context import Context
 from dr.config.load import load
 from dr.config.model import Settings
+from dr.config.objective import Objective
 from dr.config.plugins import offer, plugins
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Facts, RunIdentity, Verb
-from dr.judge.objective import Objective
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
@@ -29,8 +29,8 @@ def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
 
 
 def objectives() -> Mapping[str, Objective]:
-    """Whatever can be demanded, by its name."""
-    return registry()
+    """Whatever can be demanded, by its name. Raises UsageError where two have one name."""
+    return registry(one for plugin in plugins().values() for one in plugin.objectives)
 
 
 def settings(path: Path | None = None) -> Settings:

@@ -17,6 +17,7 @@ import msgspec
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.config.needs import Need
+from dr.config.objective import Objective
 from dr.domain.errors import UsageError
 from dr.domain.model import Verb
 from dr.ports import Provider
@@ -74,7 +75,7 @@ class VerbSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A provider: its ``name``, the ``verbs`` that it offers, and how it is made.
+    """A provider: its ``name``, the ``verbs`` that it offers, the ``objectives`` that it brings, and how it is made.
 
     ``restores``: it fulfils ``dr.ports.Restorer``, too.
     """
@@ -82,6 +83,7 @@ class Plugin:
     name: str
     make: Callable[[Context], Provider]
     verbs: tuple[VerbSpec, ...] = ()
+    objectives: tuple[Objective, ...] = ()
     restores: bool = False
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dr.config.objective import Objective
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.domain.requests import promotes
 from dr.engine.references import named
-from dr.judge.objective import Objective
 from dr.ports import Proposer
 
 Asked = Mapping[str, str | Sequence[str]]

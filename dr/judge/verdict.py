@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Phase, Plan, Restored, Status, Verdict
 from dr.evidence.model import Entry, Evidence
 from dr.judge import course, failover, phases
-from dr.judge.objective import About, Objective
 
 RESTORE = "restore"
 """The id of the planned call that makes the restoration (docs/design.md)."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 
+from dr.config.objective import Objective
 from dr.domain.errors import UsageError
-from dr.judge.objective import Objective
 
 
 def registry(extra: Iterable[Objective] = ()) -> Mapping[str, Objective]:

@@ -22,13 +22,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import TIMEOUT
 from dr.judge.alerts import stretches
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import VOID_SHARE, settled
-from dr.judge.objective import About, Objective
 from dr.judge.windows import good, p95, slo_of
 
 HOLD = 300.0

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from dr.config.objective import About, Judge, Objective
 from dr.domain.model import Baseline, Demand, Finding, Fingerprint, Status, TableSum
 from dr.evidence.model import Evidence
-from dr.judge.objective import About, Judge, Objective
 
 FEW = 3
 """Offenders named in a sentence; the observation has them all."""

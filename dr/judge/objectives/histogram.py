@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding
 from dr.evidence.model import Evidence
 from dr.judge import bounds
 from dr.judge.findings import finding, unknown, within
-from dr.judge.objective import About, Limit, Objective
 
 METRICS = {
     "model-latency": "readmission_model_prediction_duration_seconds",

@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.requests import restores_a_time
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
-from dr.judge.objective import About, Limit, Objective
 from dr.judge.replay import replay_of
 
 WRITTEN_TO = "source"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.requests import promotes
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown, within
 from dr.judge.interruption import Interruption, Outage, outage_of
-from dr.judge.objective import About, Limit, Objective
 
 SHOWN = 5
 """Interruptions that a sentence lists."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.judge import bounds
 from dr.judge.findings import finding, unknown, within
-from dr.judge.objective import About, Limit, Objective
 from dr.judge.windows import countable, good, latency, p95, recovered, slo_of, why_void, windows
 
 

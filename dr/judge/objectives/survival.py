@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Purpose, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import finding, unknown, within
 from dr.judge.interruption import settled
-from dr.judge.objective import About, Limit, Objective
 from dr.judge.objectives.loss import holes
 
 FAILOVER = "failover"

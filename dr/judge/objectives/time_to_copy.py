@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown, within
-from dr.judge.objective import About, Limit, Objective
 from dr.judge.windows import (
     IN_A_ROW,
     Slo,

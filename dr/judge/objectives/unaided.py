@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 
+from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Observation, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import outage_of
-from dr.judge.objective import About, Objective
 
 SAME_START = 1.0
 """Seconds by which two readings of one process's start may differ."""

@@ -63,6 +63,11 @@ def test_documented_configuration_names_every_field_with_its_default() -> None:
     assert_every_field(target, Target)
 
 
+def test_every_objective_is_documented() -> None:
+    text = (ROOT / "docs" / "design.md").read_text()
+    assert [name for name in registry() if f"`{name}`" not in text] == []
+
+
 def assert_every_field(value: dict[str, Any], kind: Any) -> None:
     for field in msgspec.structs.fields(kind):
         assert field.encode_name in value, f"{kind.__name__}.{field.encode_name} is not documented"

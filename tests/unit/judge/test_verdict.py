@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from dr.config.objective import Judge, Objective
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Restored, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import phases
-from dr.judge.objective import Judge, Objective
 from dr.judge.objectives import registry
 from dr.judge.verdict import combine, exit_code, judge
 from tests.unit.recoveries import drill, stamp, verdict
