@@ -11,6 +11,7 @@ import pytest
 from dr.app import pools
 from dr.domain.errors import ProviderError
 from dr.domain.model import Observation, Purpose, Status
+from dr.judge import pools as judging
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from dr.report.formats import text
@@ -127,3 +128,12 @@ def test_a_run_of_an_earlier_release_says_nothing_of_pools(monkeypatch: pytest.M
     findings, report = Looked(monkeypatch, [pool()]).judged()
     assert not findings
     assert "pools" not in report
+
+
+def test_what_a_look_does_not_count_is_none() -> None:
+    named = {"database": "clinic", "user": "dr"}
+    assert judging.left([named], [named]) == []
+    assert judging.left([named], [pool(waiting=1)]) == ["1 clients that wait (0 before) in pool clinic of dr"]
+    assert judging.left([], [pool(cancels=1)]) == ["1 cancels (0 before) in pool clinic of dr"]
+    assert judging.left([pool(busy=2)], [pool(busy=2)]) == []
+    assert judging.left([pool(busy=1)], [named]) == []

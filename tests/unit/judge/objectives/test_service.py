@@ -8,6 +8,7 @@ import pytest
 
 from dr.domain.model import Demand, Status
 from dr.judge import bounds
+from dr.judge.objective import Judge
 from dr.judge.objectives import registry
 from dr.judge.objectives.service import error_rate, p95_latency
 from dr.judge.objectives.time_to_copy import time_to_copy
@@ -35,6 +36,52 @@ def test_two_good_windows_do_not_end_an_outage() -> None:
 def test_time_to_copy_is_not_before_the_examination() -> None:
     found = time_to_copy(evidence(samples(600), examined=WALL + 4), demand("time-to-copy"))
     assert (found.measured, found.interval) == (24.0, (24.0, 24.0))
+
+
+@pytest.mark.parametrize(("bad", "interval"), [(0, (19.5, 20.0)), (50, (20.0, 21.0)), (200, (23.0, 24.0))])
+def test_the_copy_was_good_at_the_latest_by_its_first_good_window_and_not_yet_in_the_last_bad_one(
+    bad: int, interval: tuple[float, float]
+) -> None:
+    measured = samples(600, change=lambda n: BAD if n < bad else {})
+    assert time_to_copy(evidence(measured), demand("time-to-copy")).interval == interval
+
+
+def test_without_the_services_start_the_copy_was_good_from_its_first_window_on() -> None:
+    found = evidence(samples(600), examined=WALL - 5)
+    found = replace(found, entries=tuple(e for e in found.entries if e.call != "serve"))
+    assert time_to_copy(found, demand("time-to-copy")).interval == (20.0, 20.0)
+    unsaid = replace(found, entries=(*found.entries, entry(9, "effect", "serve", WALL, {})))
+    assert time_to_copy(unsaid, demand("time-to-copy")).interval == (20.0, 20.0)
+
+
+def test_time_to_copy_wants_a_limit() -> None:
+    found = time_to_copy(evidence(samples(600)), replace(demand("time-to-copy"), limit=None))
+    assert (found.status, "no limit" in found.because) == (Status.INCONCLUSIVE, True)
+
+
+def test_three_windows_are_enough_to_tell_and_fewer_are_not() -> None:
+    three = time_to_copy(evidence(samples(150, change=lambda _: BAD)), demand("time-to-copy"))
+    assert (three.status, three.because) == (Status.MISSED, "Never within the SLO: 3 of 3 windows broke it.")
+    slept = samples(200, change=lambda n: BAD if n < 100 else {"late": 1.0})
+    two = time_to_copy(evidence(slept), demand("time-to-copy"))
+    assert two.status is Status.INCONCLUSIVE
+    assert two.because.startswith(
+        "Of 4 windows 2 are void (the prober was stalled for 1000 ms), and the others hold no 3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("vanish", "From the disaster to"),
+        ("declare", "From the disaster to"),
+        ("promote", "From the promotion's beginning to"),
+    ],
+)
+def test_it_is_said_from_what_the_time_counts(call: str, words: str) -> None:
+    found = evidence(samples(600), disaster=None)
+    found = replace(found, entries=(*found.entries, entry(9, "effect", call, WALL - 20, {"at": WALL - 20})))
+    assert time_to_copy(found, demand("time-to-copy")).because.startswith(words)
 
 
 def test_a_copy_that_was_not_examined_is_inconclusive() -> None:
@@ -151,7 +198,37 @@ def test_warming_up_is_left_to_time_to_copy() -> None:
 def test_no_error_in_too_few_requests_is_inconclusive_and_says_how_many_more() -> None:
     found = error_rate(evidence(samples(250)), demand("errors"))
     assert found.status is Status.INCONCLUSIVE
-    assert "49 more requests" in found.because
+    assert found.because == (
+        "0 of 250 requests failed: between 0.00% and 1.19% (95% confidence). 49 more requests are needed."
+    )
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_a_share_that_may_be_just_its_limit_is_inconclusive(bound: int) -> None:
+    limit = bounds.share(9, 300)[bound]
+    measured = samples(300, change=lambda n: BAD if 150 <= n < 159 else {})
+    found = error_rate(evidence(measured), replace(demand("errors"), limit=limit))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because.endswith(" 1 more requests are needed.") is bool(bound)
+
+
+def test_no_number_of_requests_proves_that_none_ever_fails() -> None:
+    found = error_rate(evidence(samples(300)), replace(demand("errors"), limit=0.0))
+    assert (found.status, found.because.endswith("(95% confidence).")) == (Status.INCONCLUSIVE, True)
+
+
+def test_errors_are_told_by_their_kinds() -> None:
+    kinds = {301: BAD, 302: {"status": 503, "error": "status"}, 303: BAD}
+    found = error_rate(evidence(samples(600, change=lambda n: kinds.get(n, {}))), demand("errors"))
+    assert found.because.startswith("3 of 600 requests failed (503, refused): between ")
+
+
+@pytest.mark.parametrize("judge", [p95_latency, error_rate])
+def test_why_nothing_is_known_of_the_service_is_told(judge: Judge) -> None:
+    asked = demand("errors")
+    assert judge(evidence(), asked).because == "Path restored was not measured to the end."
+    unlimited = judge(evidence(samples(600)), replace(asked, limit=None))
+    assert (unlimited.status, unlimited.because) == (Status.INCONCLUSIVE, "No limit is known.")
 
 
 @pytest.mark.parametrize(
