@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from dr.config.objective import Judge
 from dr.domain.model import Demand, Status
 from dr.judge import bounds
-from dr.judge.objective import Judge
 from dr.judge.objectives import registry
 from dr.judge.objectives.service import error_rate, p95_latency
 from dr.judge.objectives.time_to_copy import time_to_copy
