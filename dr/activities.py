@@ -19,6 +19,7 @@ import msgspec
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
 from dr.app.ending import finish
+from dr.app.outcome import exit_code
 from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
 from dr.config.load import find_target, home
@@ -54,6 +55,17 @@ def undo(configuration: Configuration | None = None) -> None:
         left = finish(session).leftovers
     if left:
         raise ProviderError(" ".join(left))
+
+
+def whole_drill(configuration: Configuration | None = None) -> None:
+    """All of a drill that uses another's method, in a Chaos Toolkit of its own. Raises DrError unless it is met."""
+    session = _session(_drill_of(configuration))
+    outcome = drill.run(session, drill.read(_drill_of(configuration)))
+    if outcome.error is not None:
+        raise outcome.error
+    if exit_code(outcome):
+        run, verdict = session.directory.id, outcome.verdict.status
+        raise ProviderError(f"Run {run} is {verdict}.", f"'dr report {run}' tells why, and what is left.")
 
 
 def _activity(name: str, offered: Iterable[VerbSpec]) -> Callable[..., None]:

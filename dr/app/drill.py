@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 import dr
 from dr.app.ending import finish
@@ -21,6 +22,7 @@ from dr.app.orphans import ENDED, STARTED
 from dr.app.outcome import Outcome
 from dr.app.session import Session, child_environment
 from dr.app.signals import code_of, halting
+from dr.app.using import resolved
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
 from dr.config.plugins import offer
@@ -57,6 +59,8 @@ class Experiment:
     demands: Asked
     foreign: tuple[str, ...]
     """Activities that are not dr's: the ledger does not see what they do."""
+    document: Mapping[str, Any] | None = None
+    """What Chaos Toolkit is given where the file uses another drill's method; None: the file itself."""
 
 
 def shelves() -> tuple[Path, ...]:
@@ -85,9 +89,23 @@ def read(name: str) -> Experiment:
     if document.method is not None and document.extension is None:
         raise ForeignError(f"{path} is no drill of dr: its extensions name no 'dr'.")
     try:
+        if document.extension is not None and document.extension.use:
+            whole = _resolved(path, document.extension.use)
+            return replace(_experiment(path, msgspec.convert(whole, _Document)), document=whole)
         return _experiment(path, document)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _resolved(path: Path, use: str) -> dict[str, Any]:
+    """The experiment at ``path``, which uses another: the one that lies beside it, or else a known one."""
+    beside = path.parent / f"{check_name(use, 'drill')}.yaml"
+    other = beside if beside.exists() else known().get(use)
+    if other is None:
+        raise UsageError(f"It uses {use!r}, and there is no such drill.", f"Known drills: {', '.join(known())}.")
+    read_yaml(other, _Document, UsageError)
+    whole = dict[str, Any]
+    return resolved(path.stem, read_yaml(path, whole, UsageError), read_yaml(other, whole, UsageError))
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -105,6 +123,7 @@ class _Extension(msgspec.Struct, frozen=True):
     name: str = ""
     runbook: str = ""
     demands: Any = None
+    use: str = ""
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -274,9 +293,13 @@ def run(session: Session, experiment: Experiment) -> Outcome:
 
 def _follow(session: Session, experiment: Experiment) -> None:
     """Wait for the child, telling what the ledger shows. Raises ProviderError where it cannot be started."""
+    path = experiment.path
+    if experiment.document is not None:
+        path = session.directory.path / "experiment.yaml"
+        path.write_text(yaml.safe_dump(experiment.document, sort_keys=False))
     command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--log-file"]
     command += [str(session.directory.path / "chaostoolkit.log"), "--settings", os.devnull, "run"]
-    command += ["--journal-path", str(session.directory.path / "journal.json"), str(experiment.path)]
+    command += ["--journal-path", str(session.directory.path / "journal.json"), str(path)]
     with (session.directory.path / "chaostoolkit.out").open("wb") as output:
         try:
             child = subprocess.Popen(

@@ -7,7 +7,10 @@ lab's proxy notes when an endpoint fell silent, and when it led to another serve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,10 @@ from dr.host.clock import SystemClock
 from dr.judge.interruption import Outage, outage_of
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE
-from tests.labs import USUAL, Lab, configured, eventually, inject, lab_up
+from tests.labs import ROOT, USUAL, Lab, configured, eventually, inject, lab_up
 from tests.support import status_of
 
 FAILOVERS = ("db-failover", "db-failover-host-hung")
-IN_PLACE = ("db-engine-crash", "db-disk-full")
 PROMOTION = "db-replica-promotion"
 REPLICAS = ("readmission-db-replica-1", "readmission-db-replica-2")
 PERIOD = 1 / 20
@@ -118,10 +120,33 @@ def is_met_and_lost_nothing(verdict: dict[str, Any]) -> None:
     assert {phase["name"] for phase in verdict["phases"]} >= {"detection", "promotion", "reconnection"}
 
 
-@pytest.mark.parametrize("name", IN_PLACE)
-def test_what_does_not_fail_over_is_timed_until_its_remedy(whole: Lab, name: str) -> None:
+def by_dr(lab: Lab, name: str) -> dict[str, Any]:
+    return drilled(lab, name, **USUAL)
+
+
+def by_chaos_run(lab: Lab, name: str) -> dict[str, Any]:
+    """The drill by a bare ``chaos run``, which refuses it without consent and else does the whole of it."""
+    journal, known = lab.home / "journal.json", lab.runs()
+    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--log-file", os.devnull, "run"]
+    command += ["--journal-path", str(journal), f"experiments/{name}.yaml"]
+    for consent in ({}, {"DR_YES": "1"}):
+        ran = subprocess.run(
+            command, env=lab.env | USUAL | consent, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+        )
+        (step,) = json.loads(journal.read_text())["run"]
+        assert (step["status"], len(lab.runs()) - len(known)) == (("succeeded", 1) if consent else ("failed", 0)), ran
+        assert consent or "Nothing was confirmed" in ran.stderr + ran.stdout
+    run = lab.runs()[-1]
+    assert (run / "seal.json").exists()
+    return dict(json.loads((run / "verdict.json").read_text()))
+
+
+@pytest.mark.parametrize(("name", "run"), [("db-disk-full", by_dr), ("db-engine-crash", by_chaos_run)])
+def test_what_does_not_fail_over_is_timed_until_its_remedy(
+    whole: Lab, name: str, run: Callable[[Lab, str], dict[str, Any]]
+) -> None:
     before = whole.instances()[SOURCE]["AvailabilityZone"]
-    verdict = drilled(whole, name, **USUAL)
+    verdict = run(whole, name)
     assert verdict["verdict"] == "met", said(verdict)
     assert finding(verdict, "outage", "writes-direct")["measured"] > 0
     assert whole.instances()[SOURCE]["AvailabilityZone"] == before

@@ -140,3 +140,88 @@ def test_a_misspelt_drill_is_told_and_none_is_run(home: Path) -> None:
     assert ran.returncode == 2
     assert "rds-pitre: There is no drill 'rds-pitre'" in ran.stderr
     assert "The lab is not running" not in ran.stderr
+
+
+BASE: dict[str, Any] = {
+    "version": "1.0.0",
+    "title": "base",
+    "description": "d",
+    "configuration": {"target": "t", "drill": "base"},
+    "extensions": [
+        {"name": "dr", "runbook": "runbooks/b.md", "demands": {"outage": "source", "split-brain": "writes"}}
+    ],
+    "method": [
+        {"name": name, "type": "action", "provider": {"type": "python", "module": "dr.activities", "func": func}}
+        for name, func in (("look", "observe"), ("force", "failover"), ("settle", "settle"), ("look-after", "observe"))
+    ],
+    "rollbacks": [{"name": "undo"}],
+}
+CRASH = {"name": "crash", "func": "disaster", "arguments": {"kind": "engine-crash"}, "pauses": {"before": 5}}
+WHOLE = {
+    "name": "all",
+    "type": "action",
+    "provider": {"type": "python", "module": "dr.activities", "func": "whole_drill"},
+}
+
+
+def using(path: Path, base: dict[str, Any] = BASE, more: dict[str, Any] | None = None, **said: Any) -> str:
+    """A drill beside the one that it uses."""
+    (path / "base.yaml").write_text(yaml.safe_dump(base))
+    extension = {"name": "dr", "use": "base", "fault": [CRASH], **said}
+    document = {"title": "crash", "description": "c", "extensions": [extension], "method": [WHOLE], **(more or {})}
+    (path / "x.yaml").write_text(yaml.safe_dump(document))
+    return str(path / "x.yaml")
+
+
+def test_a_drill_that_uses_another_is_that_with_its_own_fault_and_demands(tmp_path: Path) -> None:
+    remedy = {"name": "mend", "func": "remedy"}
+    found = read(using(tmp_path, remedy=[remedy], demands={"split-brain": None, "errors": "source"}))
+    assert [one.name for one in found.verbs] == ["observe", "disaster", "settle", "remedy", "observe"]
+    assert found.demands == {"outage": "source", "errors": "source"}
+    assert (found.name, found.title, found.description, found.runbook) == ("x", "crash", "c", "runbooks/b.md")
+    given = found.document
+    assert given is not None
+    assert given["configuration"] == {"target": "t", "drill": "x"}
+    assert given["rollbacks"] == BASE["rollbacks"]
+    assert given["method"][1] == {
+        "name": "crash",
+        "type": "action",
+        "pauses": {"before": 5},
+        "provider": {
+            "type": "python",
+            "module": "dr.activities",
+            "func": "disaster",
+            "arguments": {"kind": "engine-crash"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"use": "nobody"}, "It uses 'nobody', and there is no such drill"),
+        ({"use": "../base"}, "is no name of a drill"),
+        ({"use": "x"}, "It uses x, which uses another itself. Use a drill with"),
+        ({"fault": []}, "It gives no fault"),
+        ({"fault": {"kind": "x"}}, "its use of another drill is not valid: Expected `array`"),
+        ({"fault": [{"name": "crash"}]}, "missing required field `func`"),
+        ({"fault": [{**CRASH, "provider": {}}]}, "unknown field `provider`"),
+        ({"faults": [CRASH]}, "unknown field `faults`"),
+        ({"base": {**BASE, "method": BASE["method"][2:]}}, "base has no fault"),
+        ({"base": {**BASE, "title": 7}}, "base.yaml.*title"),
+        ({"more": {"method": BASE["method"]}}, "It uses the method of base. Its method is one activity"),
+        ({"more": {"method": [WHOLE, WHOLE]}}, "It uses the method of base. Its method is one activity"),
+        ({"more": {"method": "x"}}, "x.yaml.*method"),
+        ({"more": {"rollbacks": []}}, "It uses the method of base and has its own rollbacks"),
+        ({"demands": {"outage": None, "split-brain": None}}, "It demands nothing"),
+        ({"fault": [{**CRASH, "arguments": {"kind": "2026-04-24"}}], "demands": {"outage": 7}}, "demand 'outage'"),
+    ],
+)
+def test_what_is_wrong_with_the_use_of_another_drill_is_said(tmp_path: Path, change: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=f"(?i){words}"):
+        read(using(tmp_path, **change))
+
+
+def test_the_whole_of_another_drill_is_no_step_of_a_drill_that_uses_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no verb 'whole_drill'"):
+        read_all([written(tmp_path / "x.yaml", "whole_drill")], Settings(targets={"prod": target()}), "prod")

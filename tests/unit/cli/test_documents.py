@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,21 @@ def test_documented_configuration_is_valid() -> None:
     assert settings(ROOT / "docs" / "dr.yaml").targets["production"].instance == "readmission-db"
 
 
+def given(path: Path) -> Mapping[str, Any]:
+    """The experiment that Chaos Toolkit runs in the end."""
+    whole: Mapping[str, Any] = drill.read(str(path)).document or yaml.safe_load(path.read_text())
+    return whole
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
 def test_chaos_toolkit_accepts_every_experiment(path: Path) -> None:
     ensure_experiment_is_valid(yaml.safe_load(path.read_text()))
+    ensure_experiment_is_valid(given(path))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
 def test_every_experiment_unwinds_always_and_has_no_controls(path: Path) -> None:
-    document = yaml.safe_load(path.read_text())
+    document = given(path)
     assert document["runtime"] == {"rollbacks": {"strategy": "always"}}
     assert [rollback["provider"]["func"] for rollback in document["rollbacks"]] == ["undo"]
     assert document["controls"] == []

@@ -1,0 +1,110 @@
+"""A drill that uses another's method and says what differs: its fault, and the demands that are its own. Pure.
+
+Chaos Toolkit knows nothing like it. To it such a file is an experiment of one activity, ``whole_drill``, which runs all
+of it; what is resolved here is the experiment that Chaos Toolkit is then given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dr.domain.errors import UsageError
+from dr.judge.course import ACTIVITIES
+
+WHOLE = "whole_drill"
+"""The one activity of such a file."""
+STRIKES = frozenset({"disaster", "failover", "await_failover"})
+"""The verbs that are an experiment's fault: in their place stands the fault of whoever uses it."""
+_STATED = frozenset({"version", "title", "description", "tags", "configuration", "extensions", "method"})
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One of dr's activities, in short. ``pauses``: seconds before it and after it."""
+
+    name: str
+    func: str
+    arguments: dict[str, Any] = {}
+    pauses: dict[str, float] = {}
+
+
+class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """dr's extension of such a file. ``use``: the other drill's name. ``remedy``: what takes the fault out after it has
+    settled, where it does not end by itself. ``demands``: over the other's; null leaves one out."""
+
+    name: str
+    use: str
+    fault: list[Step]
+    remedy: list[Step] = []
+    demands: dict[str, Any] = {}
+    runbook: str = ""
+
+
+def extension(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """dr's own of a document's extensions; empty where there is none."""
+    found = document.get("extensions")
+    each = found if isinstance(found, list) else []
+    return next((one for one in each if isinstance(one, Mapping) and one.get("name") == "dr"), {})
+
+
+def resolved(name: str, document: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiment that drill ``name`` comes down to: what its ``document`` says, over the ``other`` that it uses.
+
+    Raises UsageError with what is wrong with either.
+    """
+    try:
+        said = msgspec.convert(extension(document), Use)
+    except msgspec.ValidationError as wrong:
+        raise UsageError(
+            f"Its use of another drill is not valid: {wrong}.", "Give use, fault, and what differs."
+        ) from None
+    base = extension(other)
+    if "use" in base:
+        raise UsageError(f"It uses {said.use}, which uses another itself.", "Use a drill with a method of its own.")
+    strange = sorted(set(document) - _STATED)
+    if strange or [_func(step) for step in document.get("method") or ()] != [WHOLE]:
+        more = f" and has its own {', '.join(strange)}" if strange else ""
+        raise UsageError(
+            f"It uses the method of {said.use}{more}.",
+            f"Its method is one activity, {ACTIVITIES}.{WHOLE}, and no more.",
+        )
+    demands = {**(base.get("demands") or {}), **said.demands}
+    return {
+        **other,
+        **{key: document[key] for key in ("title", "description", "tags") if key in document},
+        "configuration": {**(other.get("configuration") or {}), "drill": name},
+        "extensions": [
+            {
+                "name": "dr",
+                "runbook": said.runbook or base.get("runbook", ""),
+                "demands": {objective: paths for objective, paths in demands.items() if paths is not None},
+            }
+        ],
+        "method": _method(said, other),
+    }
+
+
+def _method(said: Use, other: Mapping[str, Any]) -> list[Any]:
+    steps = list(other.get("method") or ())
+    struck = [place for place, step in enumerate(steps) if _func(step) in STRIKES]
+    if not struck or not said.fault:
+        lacking = f"{said.use} has no fault" if not struck else "It gives no fault"
+        raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(sorted(STRIKES))}.")
+    *after, last = steps[struck[-1] + 1 :] or [None]
+    remedy = [_activity(step) for step in said.remedy]
+    ends = [] if last is None else [last]
+    return [*steps[: struck[0]], *map(_activity, said.fault), *after, *remedy, *ends]
+
+
+def _activity(step: Step) -> dict[str, Any]:
+    short = msgspec.to_builtins(step)
+    called = {key: short.pop(key) for key in ("func", "arguments") if key in short}
+    return {**short, "type": "action", "provider": {"type": "python", "module": ACTIVITIES, **called}}
+
+
+def _func(step: object) -> object:
+    provider = step.get("provider") if isinstance(step, Mapping) else None
+    own = isinstance(provider, Mapping) and provider.get("module") == ACTIVITIES
+    return provider.get("func") if own and isinstance(provider, Mapping) else None
