@@ -7,6 +7,7 @@ from typing import Any
 
 from dr.domain.errors import DrError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, Resource, RunIdentity, Stamp, Verb
+from dr.domain.refs import Ref
 
 
 class VirtualClock:
@@ -38,7 +39,7 @@ class Scripted:
         self._left: dict[str, int] = {}
 
     def look(self, request: Request) -> Facts:
-        return Facts(at=0.0, account="123456789012", region="eu-central-1")
+        return Facts(at=0.0, identity={"rds": {"account": "123456789012", "region": "eu-central-1"}})
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         return (call(verb.name),)
@@ -71,15 +72,20 @@ class Scripted:
         return Progress(True, {"name": f"{call.id}-made"}, observations=(Observation("seen", "restored", call.id),))
 
 
+def thing(name: str, within: Ref | None = None) -> Ref:
+    """What ``Scripted`` makes, or something in it."""
+    return Ref("scripted", "table" if within else "instance", name, within)
+
+
 def call(name: str, **changes: Any) -> Call:
     """A call that makes ``name`` and whose undo removes it."""
     undo = Call(
         *(f"undo-{name}", "restore", "unwind", "scripted", "remove", {"what": name}),
         effect=Effect.CHANGES,
-        touches=(name,),
+        touches=(thing(name),),
         deadline=60.0,
     )
-    fields: dict[str, Any] = {"undo": undo, "effect": Effect.MAKES, "makes": (name,)}
+    fields: dict[str, Any] = {"undo": undo, "effect": Effect.MAKES, "makes": (thing(name),)}
     fields |= {"until": "made", "deadline": 600.0}
     return Call(
         name,

@@ -37,7 +37,7 @@ def _restored(session: Session) -> str:
     found = [one.ref.name for one in session.restorer.remains(run) if one.tags.get("dr:purpose") == Purpose.RESTORE]
     if not found:
         raise RefusedError(
-            f"RDS lists nothing of run {run}: {asked[0]} was asked for, and may be listed later.",
+            f"RDS lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
             "Repeat the command in a few minutes.",
         )
     return found[0]

@@ -166,13 +166,16 @@ def remove_orphans(
 ) -> Swept:
     """What ``clean_orphans`` does, once it is known with what. One that stays does not keep the others."""
     done = remove(provider, provider.orphans(clock.now().at, under_way, over), clock, tell)
-    copies = [(f"{', '.join(call.touches)}, a drill copy that no run here owns,", because) for call, because in done]
-    failed = {name for call, because in done if because for name in call.touches}
+    copies = [
+        (f"{', '.join(ref.name for ref in call.touches)}, a drill copy that no run here owns,", because)
+        for call, because in done
+    ]
+    failed = {ref for call, because in done if because for ref in call.touches}
     listed = [one for one in provider.remains("") if one.tags.get("dr:purpose") == Purpose.DRILL]
     return Swept(
         gone=tuple(f"{what} was deleted." for what, because in copies if not because),
         left=tuple(f"{what} could not be deleted: {because}" for what, because in copies if because),
-        stands=tuple(_standing(one, under_way) for one in listed if one.ref.name not in failed),
+        stands=tuple(_standing(one, under_way) for one in listed if one.ref not in failed),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
-from dr.domain.names import same
+from dr.domain.refs import Ref
 from dr.domain.requests import restores_the_latest
 from dr.evidence.ledger import State
 from dr.report.words import duration, moment
@@ -17,18 +17,18 @@ def made(run: str, facts: Facts) -> list[Resource]:
     return [resource for resource in facts.resources if resource.tags.get("dr:run") == run]
 
 
-def asked_for(plan: Plan, state: State) -> dict[str, float]:
+def asked_for(plan: Plan, state: State) -> dict[Ref, float]:
     """The restorations that a provider may have been asked for and are not undone: not those that were surely refused.
     Each with the wall time of its newest intent."""
     calls = [call for call in plan.calls if call.restoration and call.id in state.intended]
-    return {name: state.intended[call.id] for call in calls if call.id not in state.refused for name in call.makes}
+    return {ref: state.intended[call.id] for call in calls if call.id not in state.refused for ref in call.makes}
 
 
 def asked_since(since: float, plan: Plan, state: State) -> bool:
     """Whether a restoration that has not taken effect was asked for after ``since``, and so may not be listed yet. To
     ask for the same once more makes no second one; a new run would."""
-    done = {name for call in plan.calls if call.id in state.effects for name in call.makes}
-    return any(at > since for name, at in asked_for(plan, state).items() if name not in done)
+    done = {ref for call in plan.calls if call.id in state.effects for ref in call.makes}
+    return any(at > since for ref, at in asked_for(plan, state).items() if ref not in done)
 
 
 def began(run: str) -> float:
@@ -64,17 +64,17 @@ def standing(plan: Plan, facts: Facts) -> str:
     return f"began at {moment(began(plan.run.id))} and {point}"
 
 
-def ended_elsewhere(run: str, restored: str, facts: Facts) -> str:
+def ended_elsewhere(run: str, restored: Ref | None, facts: Facts) -> str:
     """How a run that is unfinished here came to its end on another machine, in words; "" where it did not.
 
-    ``restored``: the instance that it is known here to have restored, or "".
+    ``restored``: the instance that it is known here to have restored, if any.
     """
     for resource in facts.resources:
         whose, sealed = resource.tags.get("dr:run"), resource.tags.get("dr:sealed")
         if whose == run and sealed is not None:
             return f"Run {run} was ended elsewhere as {sealed}; {resource.ref.name} is its restoration."
-        if same(resource.ref.name, restored) and whose != run:
-            return f"{restored} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
+        if resource.ref == restored and whose != run:
+            return f"{restored.name} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
     return ""
 
 

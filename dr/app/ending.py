@@ -55,9 +55,9 @@ def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:
 
 def seal(session: Session, verdict: Verdict) -> None:
     """Fix the evidence, and mark the restoration so that another machine sees that its run has ended."""
-    for name in session.restorations():
+    for ref in session.restorations():
         try:
-            session.restorer.seal_tag(name, session.directory.id, verdict.status)
+            session.restorer.seal_tag(ref.name, session.directory.id, verdict.status)
         except DrError as error:
-            session.engine.ledger.append("event", data={"text": f"{name} could not be tagged: {error}"})
+            session.engine.ledger.append("event", data={"text": f"{ref.name} could not be tagged: {error}"})
     session.directory.seal(session.context.clock.now())

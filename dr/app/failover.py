@@ -12,8 +12,7 @@ from dr.app import restore
 from dr.app.outcome import Outcome
 from dr.app.session import Session
 from dr.config.model import Target
-from dr.domain.model import Facts, Grant, Purpose, Request, Verb
-from dr.domain.names import same
+from dr.domain.model import Facts, Grant, Own, Purpose, Request, Verb
 
 BEST = "best"
 """The replica that has received most, whichever it is."""
@@ -62,7 +61,7 @@ def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
     """What is to be known before consent, a sentence each. ``instance``: the source, of which ``facts`` tell."""
     verbs = {verb.name for verb in wanted.verbs}
     promotes = "promote" in verbs
-    runs = any(one.status == "available" and same(one.ref.name, instance) for one in facts.resources)
+    runs = any(one.status == "available" and facts.own.get(one.ref) is Own.SOURCE for one in facts.resources)
     sentences = (
         (RUNS.format(instance), promotes and runs),
         (UNMOVED, promotes and "move" not in verbs),

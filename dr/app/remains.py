@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dr.config.model import Target
 from dr.domain.errors import DrError
 from dr.domain.model import Call, Purpose, Resource
+from dr.domain.refs import Ref
 from dr.engine.perform import carry_out
 from dr.ports import Clock, Restorer
 
@@ -40,7 +41,7 @@ def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
     if on_call and not any(call.restoration for call in session.plan.calls):
         return Seen("")  # what a failover changes is the source, which nobody takes for a thing that was left
     run, failed = session.directory.id, ""
-    spared = _spared(session) if keep else frozenset[str]()
+    spared = frozenset(session.restorations()) if keep else frozenset[Ref]()
     try:
         if sweep and not on_call:
             failed = " ".join(_sweep(session, spared))
@@ -81,21 +82,17 @@ def by_hand(found: Resource, target: Target) -> str:
     return f"{named.format('modify-db-instance')} --no-deletion-protection --apply-immediately && {deletes}"
 
 
-def _spared(session: Session) -> frozenset[str]:
-    return frozenset(name.lower() for name in session.restorations())
-
-
-def _sweep(session: Session, spared: frozenset[str]) -> list[str]:
+def _sweep(session: Session, spared: frozenset[Ref]) -> list[str]:
     """Delete what bears the tag of a drill whose ledger shows nothing open. Returns what failed."""
     nobody, run = frozenset[str](), frozenset({session.directory.id})
     clock = session.context.clock
     found = session.restorer.orphans(clock.now().at, nobody, run)
-    calls = [call for call in found if not spared & {name.lower() for name in call.touches}]
+    calls = [call for call in found if spared.isdisjoint(call.touches)]
     return [because for _, because in remove(session.restorer, calls, clock, session.tell) if because]
 
 
-def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[str], failed: str) -> Seen:
-    kept = [one for one in found if one.ref.name.lower() in spared]
+def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[Ref], failed: str) -> Seen:
+    kept = [one for one in found if one.ref in spared]
     left = [one for one in found if one not in kept]
     sentences = [f"{_stands(one)}, as --keep asked: 'dr cleanup {run}' removes it." for one in kept]
     told = tuple(f"{_stands(one)}: 'dr cleanup {run}' tries again to remove it. {failed}".strip() for one in left)
@@ -115,9 +112,9 @@ def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
             "RDS was asked to make nothing." if over else "RDS was asked to make nothing; the same command begins anew."
         )
     if any(call.restoration and call.id in session.engine.ledger.state().effects for call in session.plan.calls):
-        return f"RDS lists nothing of run {run}: {asked[0]} was adopted, renamed without its tags, or deleted."
+        return f"RDS lists nothing of run {run}: {asked[0].name} was adopted, renamed without its tags, or deleted."
     again = "" if over else f" 'dr restore --resume {run}' looks for it and goes on."
-    return f"RDS lists nothing of run {run}: {asked[0]} was asked for, and may be listed later.{again}"
+    return f"RDS lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.{again}"
 
 
 def _stands(one: Resource) -> str:

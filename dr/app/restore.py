@@ -156,8 +156,8 @@ def cautions(planned: Plan) -> tuple[str, ...]:
         if since is not None and isinstance(at, float) and at > since
     )
     untold = (
-        f"What was asked for does not fit into the tags of {', '.join(call.makes)}: another machine goes on with it by"
-        " the very same command, and not by --resume."
+        f"What was asked for does not fit into the tags of {', '.join(one.name for one in call.makes)}: another machine"
+        " goes on with it by the very same command, and not by --resume."
         for call in planned.calls
         if call.restoration and not gathered(call.args.get("tags", {}))
     )
@@ -167,7 +167,7 @@ def cautions(planned: Plan) -> tuple[str, ...]:
 def fitted(planned: Plan) -> tuple[str, ...]:
     """What of a source's settings and tags the provider does not take for what is made of it, a sentence each."""
     return tuple(
-        f"{' of '.join((name, *call.makes[:1]))}: {why}."
+        f"{' of '.join((name, *(one.name for one in call.makes[:1])))}: {why}."
         for call in planned.calls
         for name, (_, why) in call.args.get("fitted", {}).items()
     )

@@ -18,12 +18,14 @@ from dr.app.ending import pronounce
 from dr.app.looking import look
 from dr.app.needs import needs
 from dr.app.pools import look_before
+from dr.app.terms import terms
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
+from dr.domain.refs import Ref
 from dr.engine.guard import Consent, guard
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan
@@ -90,7 +92,7 @@ class Session:
         with self.directory.exclusive():
             return unwind(self.engine, self.plan.calls, keep)
 
-    def restorations(self) -> tuple[str, ...]:
+    def restorations(self) -> tuple[Ref, ...]:
         """What the run made, or may have made when it was killed, and has not undone."""
         return tuple(earlier.asked_for(self.plan, self.engine.ledger.state()))
 
@@ -120,7 +122,7 @@ class Prepared:
     @property
     def ended_elsewhere(self) -> str:
         """How another machine ended this unfinished run, in words; "" where none did."""
-        restored = next(iter(self.session.restorations()), "")
+        restored = next(iter(self.session.restorations()), None)
         return earlier.ended_elsewhere(self.session.directory.id, restored, self.facts)
 
     @property
@@ -134,7 +136,7 @@ class Prepared:
         planned, target = self.session.plan, self.session.context.target
         lacking = tuple(what for _, what in needs(target, planned.request.verbs) if what)
         begun = frozenset(self.session.engine.ledger.state().began)
-        return (*guard(planned, target, self.facts, consent, begun), *lacking)
+        return (*guard(planned, terms(target), self.facts, consent, begun), *lacking)
 
 
 def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Context:

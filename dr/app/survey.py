@@ -8,6 +8,7 @@ from functools import partial
 from dr.app.failover import moves
 from dr.app.needs import all_needs, problem
 from dr.app.session import context_of
+from dr.app.terms import terms
 from dr.config.model import Settings
 from dr.domain.errors import DrError
 from dr.domain.model import Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
@@ -41,7 +42,7 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
         yield identity, str(error)
     else:
         empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
-        yield identity, " ".join(guard(empty, target, facts, Consent()))
+        yield identity, " ".join(guard(empty, terms(target), facts, Consent()))
         checks[:0] = database_checks(target, facts.resources)
     yield from all_needs(target)
     for what, attempt in checks:

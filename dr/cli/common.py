@@ -112,8 +112,8 @@ def caution(sentences: Iterable[str]) -> None:
 def show_plan(prepared: Prepared, err: bool = False) -> None:
     """The planned calls, one a line: what each makes, touches and awaits, and its undo; then what --set asked for."""
     for call in prepared.session.plan.calls:
-        does = f" makes {', '.join(call.makes)}" if call.makes else ""
-        does += f" touches {', '.join(call.touches)}" if call.touches else ""
+        does = f" makes {', '.join(map(str, call.makes))}" if call.makes else ""
+        does += f" touches {', '.join(map(str, call.touches))}" if call.touches else ""
         until = f" until {call.until} (at most {call.deadline:.0f} s)" if call.until else ""
         undo = f"; undone by {call.undo.operation}" if call.undo else ""
         click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{does}{until}{undo}", err=err)

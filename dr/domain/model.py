@@ -53,6 +53,14 @@ class Purpose(StrEnum):
     RESTORE = "restore"
 
 
+class Own(StrEnum):
+    """What something of the target's own is, in words."""
+
+    SOURCE = "the source itself"
+    REPLICA = "a replica of the source"
+    LEADS = "which leads the target's clients"
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """One moment on two clocks: wall (for people) and monotonic (for differences within one boot)."""
@@ -124,25 +132,22 @@ class RecoveryPoint:
 class Facts:
     """The present state, read once before planning.
 
-    ``account`` and ``region`` are stated by whoever observed them, and are "" of anybody else.
+    ``identity``: what each provider showed by which it is known, such as an account: {provider: {what: value}}. What a
+    client is set to is no observation.
     """
 
     at: float
-    account: str
-    region: str
+    identity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     resources: tuple[Resource, ...] = ()
     points: tuple[RecoveryPoint, ...] = ()
+    own: Mapping[Ref, Own] = field(default_factory=dict)
+    """What is the target's own, whether the provider shows it or not."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What a driver read that is neither: the stored profile of a source that is gone, say."""
 
     def find(self, ref: Ref) -> Resource | None:
         """What ``ref`` refers to; None where the provider does not show it."""
         return next((one for one in self.resources if one.ref == ref), None)
-
-    @property
-    def where(self) -> str:
-        """Region and account, for people."""
-        return f"{self.region or 'the region'} (account {self.account})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +173,8 @@ class Call:
     ``args`` hold no secret, only references ("env:NAME", "file:PATH"), and may hold "${CALL.KEY}", which ``perform``
     fills from the result of an earlier call's effect in the ledger.
     ``effect`` is what it does to what it ``touches``, which exists, and ``makes`` names what is there by it alone. Both
-    are names (``dr.domain.names``); while it is proposed ``touches`` may hold "${CALL.identifier}", in whose place
-    ``plan`` puts what that call makes, or else touches. The guard lets pass what a run may touch and make.
+    are references; while it is proposed ``touches`` may hold ``result_of`` an earlier call, in whose place ``plan``
+    puts what that call makes, or else touches. The guard lets pass what a run may touch and make.
     ``undo``: the call that reverses this one; None where there is nothing to reverse.
     ``deadline``: seconds from the first apply to the end of polling.
     ``volatile``: what it makes dies with the machine or the session (a process): a resumed run undoes and repeats it.
@@ -182,8 +187,8 @@ class Call:
     operation: str
     args: Mapping[str, Any] = field(default_factory=dict)
     effect: Effect = field(kw_only=True)
-    touches: tuple[str, ...] = ()
-    makes: tuple[str, ...] = ()
+    touches: tuple[Ref, ...] = ()
+    makes: tuple[Ref, ...] = ()
     undo: Call | None = None
     until: str = ""
     deadline: float = 60.0

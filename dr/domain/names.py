@@ -1,8 +1,4 @@
-"""What is a name, how things are named in plans, and how names at the provider compare.
-
-An instance is named by its identifier, as the provider has it. What stands inside one, a table of the harness's own
-say, has the instance's name before it; no identifier of an instance holds a slash.
-"""
+"""What is a name of a target, a run and the like, and which endpoint is this machine's own."""
 
 from __future__ import annotations
 
@@ -38,49 +34,3 @@ def on_loopback(endpoint: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two identifiers name one thing: RDS keeps them in lower case, whatever case they were typed in."""
-    return one.lower() == other.lower()
-
-
-def inside(instance: str, thing: str) -> str:
-    """The name of something that stands inside an instance."""
-    return f"{instance}/{thing}"
-
-
-def holder(name: str) -> str:
-    """The instance inside which something of this name stands; "" of what stands in none."""
-    instance, slash, _ = name.partition("/")
-    return instance if slash else ""
-
-
-def predictions(instance: str) -> str:
-    """The rows that a service writes into its database when it is asked for synthetic patients."""
-    return inside(instance, "predictions of synthetic patients")
-
-
-def markers(instance: str, path: str) -> str:
-    """The table of markers that a run writes on ``path``."""
-    return inside(instance, f"markers of path {path}")
-
-
-def process(call: str) -> str:
-    """A process of the harness's own, which ``call`` starts on this machine."""
-    return f"process {call}"
-
-
-def service(url: str) -> str:
-    """A prediction service that this run did not start."""
-    return f"service at {url}"
-
-
-def pooler_entry(entry: str) -> str:
-    """What leads clients to a database by PgBouncer."""
-    return f"PgBouncer's entry {entry}"
-
-
-def cluster_secret(namespace: str, name: str) -> str:
-    """What leads clients to a database in a Kubernetes cluster."""
-    return f"Secret {namespace}/{name}"

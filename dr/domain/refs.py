@@ -30,6 +30,11 @@ class Ref:
             yield from self.within.holders
 
 
+def result_of(call: str) -> Ref:
+    """What the result of an earlier call will name as its ``identifier``: ``plan`` puts what that is in its place."""
+    return Ref("", "what is named by", f"${{{call}.identifier}}")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where something listens."""

@@ -4,18 +4,20 @@ before its first effect.
 A call may do anything to what an earlier call of its run makes, and put faults into it where the target grants that.
 What is the target's own is touched only where the purpose allows that very effect: on call another server may be made
 the source, and clients be led to it; a drill touches it where the whole target is disposable. Nothing else is touched.
+
+No provider is known here: what is the target's own, and whose account it is in, is told by those who have looked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dr.config.model import Target
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose
-from dr.domain.names import cluster_secret, holder, on_loopback, pooler_entry, same
+from dr.domain.names import on_loopback
+from dr.domain.refs import Ref
 from dr.domain.tags import of_run
 from dr.engine.references import acted_on
 
@@ -30,6 +32,20 @@ VERBS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a target says of itself, and lets be done to it.
+
+    ``pins``: what each provider must show to be the one that is meant: {provider: {what: value}}.
+    ``endpoints``: the URLs at which it is reached. ``word``: what is typed to agree to a run on it.
+    """
+
+    grants: Collection[Grant]
+    pins: Mapping[str, Mapping[str, str]]
+    endpoints: Collection[str]
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Consent:
     """How somebody agreed: ``identifier`` typed or given by --confirm; ``yes``: --yes, for disposable targets."""
 
@@ -38,7 +54,7 @@ class Consent:
 
 
 def guard(
-    plan: Plan, target: Target, facts: Facts, consent: Consent, begun: frozenset[str] = frozenset()
+    plan: Plan, terms: Terms, facts: Facts, consent: Consent, begun: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
     """Why the plan is refused; empty: it is not.
 
@@ -46,20 +62,22 @@ def guard(
     changed since what the facts show: a replica that was promoted is none any more.
     """
     return (
-        *_pins(target, facts),
-        *_grants(target),
-        *_calls(plan.calls, Bounds(plan, target, facts), begun),
-        *_consent(plan, target, consent),
+        *_identity(terms.pins, facts.identity),
+        *_disposable(terms),
+        *_calls(plan.calls, Bounds(plan, terms, facts), begun),
+        *_consent(plan, terms, consent),
     )
 
 
 def astray(call: Call, args: Mapping[str, Any]) -> str:
     """Why ``call`` may not be applied with ``args``, its own with references filled; "": it may.
 
-    The guard let it pass with the names that it states: no result of an earlier call puts another in their place.
+    The guard let it pass with what it states: no result of an earlier call puts another name in its place. Arguments
+    name things of the call's own driver.
     """
-    stated = _folded((*call.touches, *call.makes))
-    strange = sorted(name for name in acted_on(call.args, args) if name.lower() not in stated)
+    stated = (*call.touches, *call.makes)
+    names = {ref.name for ref in stated if ref.provider == call.driver and ref.within is None}
+    strange = sorted(acted_on(call.args, args) - names)
     if call.effect is Effect.READS or not strange:
         return ""
     return f"{call.id} would {VERBS[call.effect]} {', '.join(strange)}, which its plan does not name."
@@ -68,28 +86,36 @@ def astray(call: Call, args: Mapping[str, Any]) -> str:
 # -- the target
 
 
-def _pins(target: Target, facts: Facts) -> Iterator[str]:
-    if not facts.account:
-        yield f"No driver has observed the account, so that nothing shows that it is {target.account}, the target's."
-    elif facts.account != target.account:
-        yield f"The credentials belong to account {facts.account}, the target is pinned to {target.account}."
-    if not facts.region:
-        yield f"No driver has observed the region, so that nothing shows that it is {target.region}, the target's."
-    elif facts.region != target.region:
-        yield f"The client talks to region {facts.region}, the target is pinned to {target.region}."
+def _identity(pins: Mapping[str, Mapping[str, str]], seen: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Why the target may not be the one that is meant."""
+    if not any(pins.values()):
+        yield "The target pins nothing by which it is known, so that it could be any."
+    for provider, pinned in pins.items():
+        for what, value in pinned.items():
+            found = seen.get(provider, {}).get(what, "")
+            if not found:
+                yield f"Nothing shows that the {what} of {provider} is {value}, the target's: nobody observed it."
+            elif found != value:
+                yield f"The {what} of {provider} is {found}, and the target is pinned to {value}."
+    for provider in seen:
+        if any(seen[provider].values()) and not pins.get(provider):
+            told = ", ".join(f"{what} {value}" for what, value in seen[provider].items())
+            yield f"The target does not pin {provider}, which shows {told}."
 
 
-def _grants(target: Target) -> Iterator[str]:
-    if Grant.DISPOSABLE in target.grants and not on_loopback(target.endpoint):
-        yield "The target is called disposable, but its endpoint is not on loopback: only a lab can be disposable."
+def _disposable(terms: Terms) -> Iterator[str]:
+    elsewhere = [one for one in terms.endpoints if not on_loopback(one)]
+    if Grant.DISPOSABLE in terms.grants and (elsewhere or not terms.endpoints):
+        where = f"{' and '.join(elsewhere)} is" if elsewhere else "no endpoint of it is known to be"
+        yield f"The target is called disposable, but {where} not on loopback: only a lab can be disposable."
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far a plan may reach beyond what it makes. Names are in lower case."""
+    """How far a plan may reach beyond what it makes."""
 
     plan: Plan
-    target: Target
+    terms: Terms
     facts: Facts
 
     @property
@@ -98,7 +124,7 @@ class Bounds:
 
     @property
     def disposable(self) -> bool:
-        return Grant.DISPOSABLE in self.target.grants
+        return Grant.DISPOSABLE in self.terms.grants
 
     @cached_property
     def effects(self) -> frozenset[Effect]:
@@ -109,55 +135,37 @@ class Bounds:
 
     @cached_property
     def faults(self) -> bool:
-        return self.drill and (self.disposable or Grant.FAULTS in self.target.grants)
+        return self.drill and (self.disposable or Grant.FAULTS in self.terms.grants)
 
     @cached_property
-    def instances(self) -> Mapping[str, str]:
-        """The target's instance and the replicas of it that the facts show: what each is."""
-        source = self.target.instance
-        replicas = [
-            one.ref.name for one in self.facts.resources if one.replica_of and same(one.replica_of.name, source)
-        ]
-        return {**{name.lower(): f"a replica of {source}" for name in replicas}, source.lower(): "the source itself"}
-
-    @cached_property
-    def own(self) -> Mapping[str, str]:
-        """All that is the target's own: what each is."""
-        pooler, secret = self.target.pooler, self.target.secret
-        leads = [pooler_entry(pooler.entry)] if pooler is not None else []
-        leads += [cluster_secret(secret.namespace, secret.name)] if secret is not None else []
-        return {**{name.lower(): "which leads the target's clients" for name in leads}, **self.instances}
-
-    @cached_property
-    def present(self) -> frozenset[str]:
+    def present(self) -> frozenset[Ref]:
         """What the facts show that this run, or the one that it continues, did not make."""
-        others = [one.ref.name for one in self.facts.resources if not of_run(one.tags, self.plan.run)]
-        return _folded(others)
+        return frozenset(one.ref for one in self.facts.resources if not of_run(one.tags, self.plan.run))
 
 
 # -- the calls
 
 
 def _calls(calls: tuple[Call, ...], bounds: Bounds, begun: frozenset[str]) -> Iterator[str]:
-    made: set[str] = set()
-    taken: set[str] = set()
+    made: set[Ref] = set()
+    taken: set[Ref] = set()
     for call in calls:
-        wrong = [] if call.id in begun else [*_refused(call, bounds, frozenset(made), frozenset(taken))]
+        wrong = [] if call.id in begun else [*_refused(call, bounds, made, taken)]
         yield from wrong
         if call.effect is Effect.MAKES:
-            made |= _folded(call.makes)
+            made.update(call.makes)
         if call.effect is Effect.TAKES_OVER and not wrong:
-            taken |= _folded(call.touches)
+            taken.update(call.touches)
 
 
-def _refused(call: Call, bounds: Bounds, made: frozenset[str], taken: frozenset[str]) -> Iterator[str]:
+def _refused(call: Call, bounds: Bounds, made: set[Ref], taken: set[Ref]) -> Iterator[str]:
     """Why a call may not be done. ``made``: by the run before it; ``taken``: taken over by it before."""
     unclear = _unclear(call)
     if unclear:
         yield unclear
         return
-    yield from (why for name in call.makes if (why := _made_wrongly(call, name, bounds, made)))
-    yield from (why for name in call.touches if (why := _touched_wrongly(call, name, bounds, made, taken)))
+    yield from (why for ref in call.makes if (why := _made_wrongly(call, ref, bounds, made)))
+    yield from (why for ref in call.touches if (why := _touched_wrongly(call, ref, bounds, made, taken)))
     if call.effect is Effect.FAULT and not bounds.faults:
         why = "the target does not grant faults" if bounds.drill else "on call nothing is broken"
         yield f"{call.id} is a fault, and {why}."
@@ -169,42 +177,40 @@ def _refused(call: Call, bounds: Bounds, made: frozenset[str], taken: frozenset[
 def _unclear(call: Call) -> str:
     """Why what a call says of itself does not fit together; "" where it does."""
     if call.effect is Effect.READS:
-        named = ", ".join((*call.touches, *call.makes))
+        named = _listed((*call.touches, *call.makes))
         return f"{call.id} is said to read only, and names {named}." if named else ""
     if call.effect is Effect.MAKES:
         return "" if call.makes else f"{call.id} does not say what it would make."
     if call.makes:
-        return f"{call.id} would {VERBS[call.effect]} something, and says that it makes {', '.join(call.makes)}."
+        return f"{call.id} would {VERBS[call.effect]} something, and says that it makes {_listed(call.makes)}."
     return "" if call.touches else f"{call.id} does not say what it would {VERBS[call.effect]}."
 
 
-def _made_wrongly(call: Call, name: str, bounds: Bounds, made: frozenset[str]) -> str:
-    """Why a call may not make something of this name; "" where it may."""
-    within = holder(name).lower()
-    if within:
-        if within in made or (within in bounds.instances and Grant.MARKERS in bounds.target.grants):
-            return ""
-        if within in bounds.instances:
-            return f"{call.id} would write to {holder(name)} ({name}), and the target does not grant markers."
-        return f"{call.id} would write to {holder(name)}, which this run did not make and the target does not name."
-    if name.lower() in bounds.own:
-        return f"{call.id} would make {name}, {bounds.own[name.lower()]}: that name is the target's own."
-    if name.lower() in bounds.present:
-        return f"{call.id} would make {name}, which exists already and is not this run's."
-    return ""
-
-
-def _touched_wrongly(call: Call, name: str, bounds: Bounds, made: frozenset[str], taken: frozenset[str]) -> str:
-    """Why a call may not do to what has this name what it does; "" where it may."""
-    known, would = name.lower(), f"{call.id} would {VERBS[call.effect]} {name}"
-    if known in made or holder(known) in made or (call.effect is Effect.MAKES and known in taken):
+def _made_wrongly(call: Call, ref: Ref, bounds: Bounds, made: set[Ref]) -> str:
+    """Why a call may not make what ``ref`` refers to; "" where it may."""
+    would, own, holders = f"{call.id} would make {ref}", bounds.facts.own, set(ref.holders)
+    if ref in own:
+        return f"{would}, {own[ref]}: that name is the target's own."
+    if ref in bounds.present:
+        return f"{would}, which exists already and is not this run's."
+    if not holders or holders & made:
         return ""
-    if known not in bounds.own:
+    if holders.isdisjoint(own):
+        return f"{would}, inside what this run did not make and the target does not name."
+    return "" if Grant.MARKERS in bounds.terms.grants else f"{would}, and the target does not grant markers."
+
+
+def _touched_wrongly(call: Call, ref: Ref, bounds: Bounds, made: set[Ref], taken: set[Ref]) -> str:
+    """Why a call may not do to what ``ref`` refers to what it does; "" where it may."""
+    would = f"{call.id} would {VERBS[call.effect]} {ref}"
+    if ref in made or made.intersection(ref.holders) or (call.effect is Effect.MAKES and ref in taken):
+        return ""
+    if ref not in bounds.facts.own:
         return f"{would}, which this run did not make and the target does not name."
     if call.effect in bounds.effects:
         return ""
     spared = "which is not disposable" if bounds.drill else "which on call is only taken over"
-    return f"{would}, {bounds.own[known]}, {spared}."
+    return f"{would}, {bounds.facts.own[ref]}, {spared}."
 
 
 def _undone_wrongly(call: Call) -> Iterator[str]:
@@ -216,25 +222,25 @@ def _undone_wrongly(call: Call) -> Iterator[str]:
     if undo.effect not in usual or undo.undo is not None:
         yield f"{call.id} is undone by {undo.id}, which would {VERBS[undo.effect]} something and not only take it back."
         return
-    stated = _folded((*call.makes, *call.touches))
-    strange = [name for name in undo.touches if name.lower() not in stated]
+    strange = [ref for ref in undo.touches if ref not in (*call.makes, *call.touches)]
     if strange:
-        yield f"{call.id} is undone by {undo.id}, which would change {', '.join(strange)}: {call.id} does not."
+        yield f"{call.id} is undone by {undo.id}, which would change {_listed(strange)}: {call.id} does not."
     if _unclear(undo) or astray(undo, undo.args):
         yield f"{call.id} is undone wrongly: {_unclear(undo) or astray(undo, undo.args)}"
 
 
-def _folded(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
+def _listed(refs: Collection[Ref]) -> str:
+    return ", ".join(map(str, refs))
 
 
-def _consent(plan: Plan, target: Target, consent: Consent) -> tuple[str, ...]:
-    if not plan.calls or same(consent.identifier, target.instance):
+def _consent(plan: Plan, terms: Terms, consent: Consent) -> tuple[str, ...]:
+    given, word = consent.identifier, terms.word
+    if not plan.calls or (given and given.lower() == word.lower()):
         return ()
-    if consent.yes and Grant.DISPOSABLE in target.grants:
+    if consent.yes and Grant.DISPOSABLE in terms.grants:
         return ()
     if consent.yes:
-        return (f"--yes is for disposable targets; say --confirm {target.instance} for {plan.request.target}.",)
-    if consent.identifier:
-        return (f"{consent.identifier!r} is not {target.instance}, the target's instance.",)
-    return (f"Nothing was confirmed: say --confirm {target.instance} (or --yes on a disposable target).",)
+        return (f"--yes is for disposable targets; say --confirm {word} for {plan.request.target}.",)
+    if given:
+        return (f"{given!r} is not {word}, by which a run on {plan.request.target} is confirmed.",)
+    return (f"Nothing was confirmed: say --confirm {word} (or --yes on a disposable target).",)

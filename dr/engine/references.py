@@ -9,10 +9,11 @@ from typing import Any
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call
+from dr.domain.refs import Ref
 
 REFERENCE = re.compile(r"\$\{([^.}]+)\.([^}]+)\}")
 IDENTIFIER = "identifier"
-"""The key by which arguments and results name an instance that is acted on."""
+"""The key by which arguments and results name a thing of their driver's own provider that is acted on."""
 
 
 def fill(args: Mapping[str, Any], effects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -41,28 +42,28 @@ def _looked_up(match: re.Match[str], effects: Mapping[str, Mapping[str, Any]]) -
 
 
 def named(calls: Iterable[Call]) -> tuple[Call, ...]:
-    """The calls with names in place of every "${CALL.identifier}" that they touch: all that the earlier call makes, or
-    where it makes nothing, touches, since its result may name any of them. What refers to no earlier call stays, and
-    names nothing that there is."""
-    known: dict[str, tuple[str, ...]] = {}
+    """The calls with references in place of every "${CALL.identifier}" that they touch: all that the earlier call
+    makes, or where it makes nothing, touches, since its result may name any of them. What refers to no earlier call
+    stays, and is nothing that there is."""
+    known: dict[str, tuple[Ref, ...]] = {}
     found = []
     for call in calls:
-        touched = [name for one in call.touches for name in _names(one, known)]
+        touched = [ref for one in call.touches for ref in _meant(one, known)]
         call = replace(call, touches=tuple(dict.fromkeys(touched)))
         known[call.id] = call.makes or call.touches
         found.append(call)
     return tuple(found)
 
 
-def _names(name: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    refers = REFERENCE.fullmatch(name)
+def _meant(ref: Ref, known: Mapping[str, tuple[Ref, ...]]) -> tuple[Ref, ...]:
+    refers = REFERENCE.fullmatch(ref.name)
     if refers is None or refers[2] != IDENTIFIER:
-        return (name,)
-    return known.get(refers[1]) or (name,)
+        return (ref,)
+    return known.get(refers[1]) or (ref,)
 
 
 def acted_on(planned: Any, filled: Any, key: str = "") -> frozenset[str]:
-    """What ``filled`` arguments name as instances: under the key, or where ``planned`` ones refer to another's name.
+    """What ``filled`` arguments name as acted on: under the key, or where ``planned`` ones refer to another's name.
 
     What is not filled yet names nothing.
     """

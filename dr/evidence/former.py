@@ -1,32 +1,46 @@
 """Plans as earlier versions of dr wrote them, in their present form. Pure.
 
-A call had the booleans ``fault`` and ``takes_over`` where it has an ``effect`` now, and ``touches`` named what it made,
-too: whatever no call before it had named.
+What a call touched and made were names, where they are references now, and two drivers were called otherwise. Before
+that it had the booleans ``fault`` and ``takes_over`` where it has an ``effect`` now, and ``touches`` named what it
+made, too: whatever no call before it had named.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from dr.domain.model import Effect
+from dr.domain.refs import Ref
 
 _NAMED = re.compile(r"\$\{([^.}]+)\.identifier\}")
+_DRIVERS = {"moving": "clients", "serving": "service"}
+_APART = (
+    ("process ", "host", "process"),
+    ("service at ", "service", "service"),
+    ("PgBouncer's entry ", "pgbouncer", "PgBouncer entry"),
+    ("Secret ", "kubernetes", "Secret"),
+)
+"""How the name of what stands in no instance began; whose it is, and its kind."""
+_WITHIN = (("predictions ", "service", "predictions"), ("markers ", "measuring", "markers"), ("", "postgres", "table"))
+"""The same of what stands in one, after its instance's name and a slash."""
 
 
 class _Call(msgspec.Struct):
-    """What stood for a call's effect; one that states it is none of these."""
+    """What stands otherwise now."""
 
     id: str
+    driver: str
     args: dict[str, Any] = {}
     touches: list[str] = []
+    makes: list[str] = []
     undo: _Call | None = None
     fault: bool = False
     takes_over: bool = False
-    effect: None = None
+    effect: Effect | None = None
 
 
 class _Plan(msgspec.Struct):
@@ -48,13 +62,41 @@ def present(record: Mapping[str, Any]) -> dict[str, Any] | None:
     for call, kept in zip(calls, record["plan"]["calls"], strict=True):
         effect, touches, makes = _effect(call, named)
         named[call.id] = [*makes, *touches]
-        undo = None if call.undo is None else {**kept["undo"], "effect": _undoing(call.undo).value}
-        now.append({**kept, "effect": effect.value, "touches": touches, "makes": makes, "undo": undo})
+        undo = call.undo
+        undone = None if undo is None else _now(kept["undo"], undo, _undoing(undo), undo.touches, undo.makes)
+        now.append({**_now(kept, call, effect, touches, makes), "undo": undone})
     return {**record, "plan": {**record["plan"], "calls": now}}
+
+
+def _now(
+    kept: Mapping[str, Any], call: _Call, effect: Effect, touches: Iterable[str], makes: Iterable[str]
+) -> dict[str, Any]:
+    """A call of the record as it is now. An instance is spelled in lower case, as its reference is."""
+    args = {
+        key: value.lower() if key == "identifier" and isinstance(value, str) else value
+        for key, value in call.args.items()
+    }
+    refs = {"touches": [_ref(name) for name in touches], "makes": [_ref(name) for name in makes]}
+    driver = _DRIVERS.get(call.driver, call.driver)
+    return {**kept, "driver": driver, "args": args, "effect": effect.value, **refs}
+
+
+def _ref(name: str) -> Ref:
+    for begins, provider, kind in _APART:
+        if name.startswith(begins):
+            return Ref(provider, kind, name.removeprefix(begins))
+    identifier, slash, thing = name.partition("/")
+    instance = Ref("rds", "instance", identifier.lower())
+    if not slash:
+        return instance
+    begins, provider, kind = next(one for one in _WITHIN if thing.startswith(one[0]))
+    return Ref(provider, kind, thing.removeprefix(begins), instance)
 
 
 def _effect(call: _Call, named: Mapping[str, list[str]]) -> tuple[Effect, list[str], list[str]]:
     """What a call does, touches and makes. ``named``: the names of each call before it."""
+    if call.effect is not None:
+        return call.effect, call.touches, call.makes
     known = {name for names in named.values() for name in names}
     fresh = [name for name in call.touches if name not in known]
     if not call.touches:
@@ -68,6 +110,8 @@ def _effect(call: _Call, named: Mapping[str, list[str]]) -> tuple[Effect, list[s
 
 
 def _undoing(call: _Call) -> Effect:
+    if call.effect is not None:
+        return call.effect
     if call.takes_over:
         return Effect.TAKES_OVER
     return Effect.CHANGES if call.touches else Effect.READS

@@ -22,6 +22,7 @@ import msgspec
 
 import dr
 from dr.domain.errors import HaltedError, ProviderError, RefusedError
+from dr.domain.refs import Ref
 from dr.host.bounded import GRACE
 from dr.host.decode import content, line_of
 from dr.host.hearing import heed
@@ -37,6 +38,11 @@ POLL = 0.02
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
+
+
+def process(call: str) -> Ref:
+    """The process on this machine that ``call`` starts."""
+    return Ref("host", "process", call)
 
 
 def alive(who: str) -> bool:

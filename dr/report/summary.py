@@ -280,7 +280,7 @@ def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
     asked = [call for call in evidence.record.plan.calls if call.restoration and call.id in state.intended]
     if not asked or asked[0].id in state.refused:
         return None
-    return asked[0].makes[0], ", unfinished: it was asked for, and RDS did not list it or was not asked"
+    return asked[0].makes[0].name, ", unfinished: it was asked for, and RDS did not list it or was not asked"
 
 
 def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:

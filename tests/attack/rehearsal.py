@@ -308,7 +308,7 @@ class Played:
         self._real, self._play = real, play
 
     def look(self, request: Request) -> Facts:
-        return Facts(at=self._play.clock.at, account="", region="", extra={"amcheck": False, "led": {}})
+        return Facts(at=self._play.clock.at, extra={"amcheck": False, "led": {}})
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         return self._real.propose(verb, facts, run)

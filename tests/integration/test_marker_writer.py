@@ -50,7 +50,7 @@ def made(tmp_path: Path, server: LocalServer) -> Iterator[Context]:
 
 def calls(made: Context, server: LocalServer) -> dict[str, Call]:
     at = Endpoint(server.address.host, server.port)
-    facts = Facts(0.0, "", "", (Resource(instance("source-db"), "available", endpoint=at),))
+    facts = Facts(0.0, resources=(Resource(instance("source-db"), "available", endpoint=at),))
     planned = MeasuringProvider(made).propose(Verb("measure", {"path": "source", "markers": True}), facts, RUN)
     return {c.id: c for c in planned}
 

@@ -111,7 +111,7 @@ def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **tar
     at = Endpoint("localhost", port or topology.server.port)
     names = ("source-db", *whole["replicas"])
     resources = tuple(Resource(instance(name), "available", endpoint=at) for name in names)
-    facts = Facts(0.0, "", "", resources)
+    facts = Facts(0.0, resources=resources)
     planned = MeasuringProvider(made).propose(Verb("measure", {"path": path}), facts, RUN)
     one = Way(made, path, {c.id: c for c in planned})
     one.start()

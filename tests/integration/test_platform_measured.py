@@ -28,7 +28,7 @@ from tests.integration.meters import drive
 from tests.integration.meters import record as run_record
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
 
-FACTS = Facts(0.0, "", "")
+FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
 KNOWN = registry()
 DEMANDS = (

@@ -29,13 +29,13 @@ from dr.domain.model import (
     RunIdentity,
     Verb,
 )
-from dr.domain.names import predictions
-from dr.domain.refs import Endpoint
+from dr.domain.refs import Endpoint, Ref
 from dr.drivers.postgres import baseline as baseline_module
 from dr.drivers.postgres import examination
 from dr.drivers.postgres.provider import PostgresProvider, nightly
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
+from dr.drivers.service.asking import predictions
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
 from dr.evidence.samples import markers_file
@@ -113,7 +113,7 @@ def drill(server: LocalServer, tmp_path: Path, *grants: Grant, known: bool = Tru
     context = Context("clinic", target, Settings(), tmp_path, tmp_path / "runs" / RUN.id, SystemClock(), "")
     at, known_as = Endpoint("localhost", server.port), {"DbiResourceId": "db-1"}
     resource = Resource(instance("clinic-db"), "available", endpoint=at, attributes=known_as)
-    facts = Facts(0.0, "1", "eu-west-1", (resource,) if known else ())
+    facts = Facts(0.0, resources=(resource,) if known else ())
     provider = PostgresProvider(context, lambda *_: {"P1": "answer"})
     return Drill(context, provider, facts)
 
@@ -167,8 +167,8 @@ def test_a_fault_touches_only_what_the_run_made_and_has_its_undo(granted: Drill)
     (vanish,) = granted.calls("disaster", kind="rows")
     assert vanish.effect is Effect.FAULT
     assert vanish.undo is not None
-    assert vanish.touches == planted.makes == (f"clinic-db/{VICTIMS}",)
-    assert (taken.touches, taken.makes) == ((), (predictions("clinic-db"),))
+    assert vanish.touches == planted.makes == (Ref("postgres", "table", VICTIMS, instance("clinic-db")),)
+    assert (taken.touches, taken.makes) == ((), (predictions(instance("clinic-db")),))
     assert granted.calls("baseline") == (planted, taken)
 
 

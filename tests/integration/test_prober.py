@@ -25,7 +25,7 @@ from dr.host import children
 from dr.judge.windows import Slo, latency, windows
 from tests.integration.meters import Server, context, drive, record, serving, somebody, wait_for
 
-FACTS = Facts(0.0, "000000000000", "eu-central-1")
+FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
 
 

@@ -26,7 +26,7 @@ from dr.drivers.service.provider import ServingProvider
 from dr.host import children
 from tests.integration.meters import context, drive, record, somebody, wait_for
 
-FACTS = Facts(0.0, "000000000000", "eu-central-1")
+FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
 RESTORED = {"host": "localhost", "port": 5432}
 PIDS = itertools.count(1)

@@ -34,7 +34,7 @@ def provider(server: LocalServer, tmp_path: Path) -> Iterator[ServingProvider]:
 
 
 def serve(provider: ServingProvider, server: LocalServer) -> Progress:
-    planned = provider.propose(Verb("serve"), Facts(0.0, "", ""), RunIdentity("r1", "lab", Purpose.DRILL, ""))
+    planned = provider.propose(Verb("serve"), Facts(0.0), RunIdentity("r1", "lab", Purpose.DRILL, ""))
     call: Call = next(call for call in planned if call.id == "serve")
     return drive(provider, call, host=server.address.host, port=server.address.port)
 

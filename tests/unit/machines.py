@@ -86,7 +86,7 @@ class Machines:
         for position in range(len(session.plan.request.verbs)):
             session.do(position)
         finish(session)
-        return session.restorations()[0]
+        return session.restorations()[0].name
 
     def tags(self, identifier: str) -> dict[str, str]:
         return {tag["Key"]: tag["Value"] for tag in self.fake.rows[identifier]["TagList"]}

@@ -21,6 +21,7 @@ from dr.domain.model import (
     Verb,
     Verdict,
 )
+from dr.drivers.rds.naming import instance
 from dr.evidence.model import Entry, Evidence, Marker, Markers, RunRecord, Sample, Samples
 
 START = 1_795_417_200.0
@@ -77,7 +78,7 @@ CALLS = (
         "restore_to_point_in_time",
         {"database": "readmission", "source": "readmission-db"},
         effect=Effect.MAKES,
-        makes=("readmission-db-dr-7f3a",),
+        makes=(instance("readmission-db-dr-7f3a"),),
         undo=Call("restore-undo", "restore", "unwind", "rds", "delete", effect=Effect.CHANGES),
     ),
     Call("examine", "examine", "verify", "postgres", "examine", effect=Effect.READS),

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from dr.config.model import SecretConfig
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
-from dr.domain.names import cluster_secret
+from dr.domain.refs import Ref
 from dr.drivers.clients import database_url
-from dr.drivers.clients.provider import Place
+from dr.drivers.clients.provider import Place, secret
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
 
@@ -44,8 +44,8 @@ class Secret:
         self._client: Any = None
 
     @property
-    def name(self) -> str:
-        return cluster_secret(self._config.namespace, self._config.name)
+    def ref(self) -> Ref:
+        return secret(self._config)
 
     def present(self) -> Place:
         """Raises RefusedError where the Secret names no single host that can be replaced."""
@@ -70,7 +70,7 @@ class Secret:
         """A pod that was started before the change knows nothing of it: all are to be new ones, and available."""
         now = self.present()
         if now != to:
-            return f"{self.name} leads to {now}"
+            return f"{self.ref} leads to {now}"
         for name in self._config.restart:
             left = self._ask(f"looking at deployment {name} of", partial(self._left, name), again=True)
             if left:
@@ -111,7 +111,7 @@ class Secret:
         keys = self._config
         needed = keys.url_key or keys.host_key
         if needed not in data:
-            raise RefusedError(f"{self.name} has no key {needed!r}.", "Correct the target's secret.")
+            raise RefusedError(f"{self.ref} has no key {needed!r}.", "Correct the target's secret.")
         if keys.url_key:
             try:
                 host, port = database_url.host_and_port(data[keys.url_key])
@@ -134,7 +134,7 @@ class Secret:
 
     def _unreadable(self, key: str, because: str) -> RefusedError:
         """A sentence without what the key holds, which may be a password."""
-        return RefusedError(f"{self.name} cannot be led elsewhere: its key {key!r} {because}.", "Correct the Secret.")
+        return RefusedError(f"{self.ref} cannot be led elsewhere: its key {key!r} {because}.", "Correct the Secret.")
 
     def _led(self, data: Mapping[str, str], to: Place) -> dict[str, str | None]:
         """What is to be changed, by key; None: a key that is to be gone. Raises RefusedError."""
@@ -145,7 +145,7 @@ class Secret:
         if keys.port_key:
             changed[keys.port_key] = None if port is None else _instead(data.get(keys.port_key, ""), str(port))
         elif to.port != DEFAULT_PORT:
-            raise RefusedError(f"{self.name} has no key for a port, and {to} needs one.", "Add the secret's port_key.")
+            raise RefusedError(f"{self.ref} has no key for a port, and {to} needs one.", "Add the secret's port_key.")
         return changed
 
     def _api(self) -> Any:
@@ -182,7 +182,7 @@ class Secret:
             return ODD_SECONDS if again and isinstance(error, OddAnswerError) else 0.0
 
         clock = SystemClock()
-        called = f"{what.capitalize()} {self.name}"
+        called = f"{what.capitalize()} {self.ref}"
         return persistently(
             clock, patience, lambda: within(clock, ANSWER_SECONDS, called, lambda: self._translated(what, step))
         )
@@ -193,24 +193,24 @@ class Secret:
             from urllib3.exceptions import HTTPError
         except ImportError:
             raise RefusedError(
-                f"{self.name} cannot be reached: the Kubernetes client is not installed.",
+                f"{self.ref} cannot be reached: the Kubernetes client is not installed.",
                 "Install it: pip install 'dr[kubernetes]'.",
             ) from None
         try:
             return step()
         except client.ApiException as error:
-            said = f"Kubernetes refused {what} {self.name}: {error.status} {error.reason}."
+            said = f"Kubernetes refused {what} {self.ref}: {error.status} {error.reason}."
             if error.status == _CONFLICT or (error.status or 0) >= _SERVER_ERROR:
                 raise ProviderError(said, "Repeat the command.", transient=True) from None
             raise RefusedError(said, "Check the target's secret, and what its credentials may do.") from None
         except HTTPError as error:
             raise ProviderError(
-                f"Kubernetes cannot be reached for {what} {self.name} ({type(error).__name__}).",
+                f"Kubernetes cannot be reached for {what} {self.ref} ({type(error).__name__}).",
                 "Check the network and the target's kubeconfig.",
                 transient=True,
             ) from None
         except (LookupError, ValueError, TypeError, AttributeError) as error:  # it expects an answer that is sound
-            raise OddAnswerError(f"{what.capitalize()} {self.name}", type(error).__name__) from None
+            raise OddAnswerError(f"{what.capitalize()} {self.ref}", type(error).__name__) from None
 
 
 def _named(found: Any, name: str) -> Any:

@@ -17,10 +17,10 @@ from psycopg import sql
 
 from dr.config.model import PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.names import pooler_entry
+from dr.domain.refs import Ref
 from dr.drivers.clients.pgbouncer_console import Console, Session, shown
 from dr.drivers.clients.pgbouncer_file import DEFAULT_PORT, Found, find, led
-from dr.drivers.clients.provider import NotTakenError, Place
+from dr.drivers.clients.provider import NotTakenError, Place, entry
 
 SILENT_SECONDS = 10.0
 """How long old connections may finish their queries. A server that is lost lets none finish: they are dropped then,
@@ -40,8 +40,8 @@ class Entry:
         self._taken = False
 
     @property
-    def name(self) -> str:
-        return pooler_entry(self._config.entry)
+    def ref(self) -> Ref:
+        return entry(self._config)
 
     def present(self) -> Place:
         return self._found()[2].place
@@ -77,9 +77,9 @@ class Entry:
         except ProviderError as error:
             if self._taken or seconds < PATIENCE:
                 raise
-            raise NotTakenError(f"{self.name} was not led to {to}: {error}") from None
+            raise NotTakenError(f"{self.ref} was not led to {to}: {error}") from None
         except RefusedError as error:
-            raise NotTakenError(f"{self.name} was not led to {to}: {error}") from None
+            raise NotTakenError(f"{self.ref} was not led to {to}: {error}") from None
 
     def _take(self, console: Session, to: Place) -> None:
         if not self._taken and not _leads(self._row(console), to):
@@ -98,7 +98,7 @@ class Entry:
         if old and seconds >= SILENT_SECONDS:
             for verb in ("KILL", "RESUME"):
                 console.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._shown_as)))
-        return f"{len(old)} old connections of {self.name} are not closed yet" if old else ""
+        return f"{len(old)} old connections of {self.ref} are not closed yet" if old else ""
 
     def _row(self, console: Session) -> dict[str, Any]:
         return next((row for row in shown(console, "DATABASES") if row["name"] == self._shown_as), {})

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dr.config.context import Context
+from dr.config.model import PoolerConfig, SecretConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Call, Effect, Facts, Grant, Progress, Purpose, Request, RunIdentity, Verb
-from dr.domain.names import cluster_secret, pooler_entry
+from dr.domain.model import Call, Effect, Facts, Grant, Own, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.refs import Ref
 
 DRIVER = "clients"
 POOLER, SECRET = "pooler", "secret"
@@ -37,6 +38,22 @@ class Place:
         return f"{self.host}:{self.port}"
 
 
+def entry(config: PoolerConfig) -> Ref:
+    """What leads clients to a database by PgBouncer."""
+    return Ref("pgbouncer", "PgBouncer entry", config.entry)
+
+
+def secret(config: SecretConfig) -> Ref:
+    """What leads clients to a database in a Kubernetes cluster."""
+    return Ref("kubernetes", "Secret", f"{config.namespace}/{config.name}")
+
+
+def leading(target: Target) -> dict[str, Ref]:
+    """All that leads a target's clients."""
+    pooler = {POOLER: entry(target.pooler)} if target.pooler is not None else {}
+    return pooler | ({SECRET: secret(target.secret)} if target.secret is not None else {})
+
+
 class NotTakenError(RefusedError):
     """What leads clients was changed, and they are led where they were: the change is taken back."""
 
@@ -45,8 +62,8 @@ class Lead(Protocol):
     """What leads clients to a database."""
 
     @property
-    def name(self) -> str:
-        """For people, and for the guard."""
+    def ref(self) -> Ref:
+        """What it is."""
 
     def present(self) -> Place:
         """Where it leads. Raises RefusedError where it is not there as configured, ProviderError out of reach."""
@@ -91,7 +108,8 @@ class MovingProvider:
         for kind, lead in self._leads.items():
             lead.check()
             led[kind] = _told(lead.present())
-        return Facts(self._context.clock.now().at, "", "", extra={"led": led})
+        own = dict.fromkeys(leading(self._context.target).values(), Own.LEADS)
+        return Facts(self._context.clock.now().at, own=own, extra={"led": led})
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies PgBouncer, and the target's kubeconfig names the cluster."""
@@ -108,15 +126,10 @@ class MovingProvider:
                 "Add its pooler or its secret, or lead them to the promoted replica yourself.",
             )
         to = {"host": "${promote.host}", "port": "${promote.port}"}
-        return tuple(self._call(kind, self._name(kind), before, to, run) for kind, before in sorted(led.items()))
+        refs = leading(target)
+        return tuple(self._call(kind, refs[kind], before, to, run) for kind, before in sorted(led.items()))
 
-    def _name(self, kind: str) -> str:
-        target = self._context.target
-        if kind == POOLER and target.pooler is not None:
-            return pooler_entry(target.pooler.entry)
-        return cluster_secret(target.secret.namespace, target.secret.name) if target.secret is not None else kind
-
-    def _call(self, kind: str, name: str, before: Mapping[str, Any], to: Mapping[str, Any], run: RunIdentity) -> Call:
+    def _call(self, kind: str, ref: Ref, before: Mapping[str, Any], to: Mapping[str, Any], run: RunIdentity) -> Call:
         back = Call(
             id=f"move-{kind}-back",
             verb="move",
@@ -125,7 +138,7 @@ class MovingProvider:
             operation=f"lead-{kind}",
             args={"to": dict(before), "before": None},
             effect=Effect.TAKES_OVER,
-            touches=(name,),
+            touches=(ref,),
             until="clients are led back",
             deadline=DEADLINES[kind],
         )
@@ -137,7 +150,7 @@ class MovingProvider:
             operation=f"lead-{kind}",
             args={"to": dict(to), "before": dict(before)},
             effect=Effect.TAKES_OVER,
-            touches=(name,),
+            touches=(ref,),
             undo=back if run.purpose is Purpose.DRILL else None,
             until="clients are led to the promoted replica",
             deadline=DEADLINES[kind],
@@ -149,7 +162,7 @@ class MovingProvider:
         now = lead.present()
         if args["before"] is not None and now not in (_place(args["before"]), to):
             raise RefusedError(
-                f"{lead.name} leads to {now}, and led to {_place(args['before'])} when this was planned.",
+                f"{lead.ref} leads to {now}, and led to {_place(args['before'])} when this was planned.",
                 "Find out who changed it, then repeat the command.",
             )
         lead.lead(to)

@@ -21,6 +21,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
 from dr.drivers.faults.kinds import COMMAND_SECONDS, KINDS, Kind
 from dr.drivers.postgres.source import status_of
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import ON_A_COPY
 from dr.host.bounded import GRACE, SLICE
 from dr.host.decode import json_of, read_json
@@ -58,7 +59,7 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
         operation="put-in",
         args={"fault": kind.fault, "arguments": put_in},
         effect=Effect.FAULT,
-        touches=tuple(where.values()),
+        touches=tuple(map(instance, where.values())),
         undo=_taking_out(f"undo-{name}", verb, kind, where),
         until="the fault is in",
         deadline=COMMAND_SECONDS,
@@ -130,7 +131,7 @@ def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Ca
             "shows": kind.shows if remedy else "",
         },
         effect=Effect.CHANGES,
-        touches=tuple(where.values()),
+        touches=tuple(map(instance, where.values())),
         until="the fault is out",
         deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
     )
@@ -156,7 +157,7 @@ class FaultsProvider:
         self._status = status
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._context.clock.now().at, "", "")
+        return Facts(self._context.clock.now().at)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         propose = propose_remedy if verb.name == "remedy" else propose_disaster

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from dr.domain.refs import Ref
+
 SOURCE, RESTORED = "source", "restored"
 WRITES, WRITES_DIRECT, READS = "writes", "writes-direct", "reads"
 WRITTEN = (WRITES, WRITES_DIRECT)
@@ -16,3 +18,8 @@ DATABASE_PATHS = (*WRITTEN, READS)
 """Those on which the database itself is measured, and no service is asked."""
 Path = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$")]
 """The name of a path: files are named after it."""
+
+
+def markers(instance: Ref, path: str) -> Ref:
+    """The table of markers that a run writes on ``path``."""
+    return Ref("measuring", "markers", f"of path {path}", instance)

@@ -18,13 +18,21 @@ from dr.config.context import Context
 from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import markers, predictions
-from dr.domain.names import process as process_of
-from dr.domain.names import service as service_of
 from dr.drivers.clients.pools import allowed
-from dr.drivers.measuring.paths import DATABASE_PATHS, READS, RESTORED, SERVED, SOURCE, WRITES, WRITES_DIRECT, WRITTEN
+from dr.drivers.measuring.paths import (
+    DATABASE_PATHS,
+    READS,
+    RESTORED,
+    SERVED,
+    SOURCE,
+    WRITES,
+    WRITES_DIRECT,
+    WRITTEN,
+    markers,
+)
 from dr.drivers.measuring.settle import Settle
 from dr.drivers.rds.naming import instance
+from dr.drivers.service.asking import predictions, service
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
 from dr.meter.bearer import check_taken
@@ -44,7 +52,7 @@ class MeasuringProvider:
         self._settle = Settle(context)
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._context.clock.now().at, "", "")
+        return Facts(self._context.clock.now().at)
 
     def confirm_identity(self) -> None:
         """Nothing to compare: markers go to the endpoint that the pinned account named, over verified TLS."""
@@ -99,7 +107,7 @@ class MeasuringProvider:
         suffix = "" if path == SOURCE else f"-{path}"
         # Past the pooler, whose connections may lead to a server that was given up.
         args = {"login": self._direct(facts), "run_id": run.id, "path": path}
-        written = markers(self._context.target.instance, path)
+        written = markers(instance(self._context.target.instance), path)
         drop = Call(
             *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
             effect=Effect.CHANGES,
@@ -133,7 +141,7 @@ class MeasuringProvider:
             },
             effect=Effect.MAKES,
             touches=(written,),
-            makes=(process_of(f"mark-{path}"),),
+            makes=(children.process(f"mark-{path}"),),
             undo=self._stopping(verb, f"mark-{path}"),
             until="the first marker acknowledged",
             deadline=START_DEADLINE,
@@ -151,7 +159,7 @@ class MeasuringProvider:
             operation="read",
             args={"path": READS, "logins": self._reading_from(facts), "rate": meter.rate, "timeout": meter.timeout},
             effect=Effect.MAKES,
-            makes=(process_of(f"measure-{READS}"),),
+            makes=(children.process(f"measure-{READS}"),),
             undo=self._stopping(verb, f"measure-{READS}"),
             until="the first query answered or given up",
             deadline=START_DEADLINE,
@@ -207,8 +215,8 @@ class MeasuringProvider:
         """Each answer is a row of the database that is behind ``url``."""
         meter = self._context.settings.meter
         of_source = url == self._service().url
-        asked = process_of("serve") if url == SERVED else service_of(url)
-        written = (predictions(self._context.target.instance),) if of_source else ()
+        asked = children.process("serve") if url == SERVED else service(url)
+        written = (predictions(instance(self._context.target.instance)),) if of_source else ()
         return Call(
             id=f"measure-{path}",
             verb=verb.name,
@@ -218,7 +226,7 @@ class MeasuringProvider:
             args={"path": path, "url": url, "rate": meter.rate, "timeout": meter.timeout},
             effect=Effect.MAKES,
             touches=() if of_source else (asked,),
-            makes=(process_of(f"measure-{path}"), *written),
+            makes=(children.process(f"measure-{path}"), *written),
             undo=self._stopping(verb, f"measure-{path}"),
             until="the first probe answered or given up",
             deadline=START_DEADLINE,
@@ -229,7 +237,7 @@ class MeasuringProvider:
         return Call(
             *(f"stop-{of}", verb.name, "unwind", "measuring", "stop", {"of": of}),
             effect=Effect.CHANGES,
-            touches=(process_of(of),),
+            touches=(children.process(of),),
             deadline=STOP_DEADLINE,
         )
 

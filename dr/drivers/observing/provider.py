@@ -17,8 +17,8 @@ from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import markers
 from dr.drivers.faults.provider import run_command
+from dr.drivers.measuring.paths import markers
 from dr.drivers.postgres.connection import Server
 from dr.drivers.postgres.markers import attempt_write, read_markers
 from dr.drivers.postgres.replicas import Servers
@@ -60,7 +60,7 @@ class ObservingProvider:
         }
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._now(), "", "")
+        return Facts(self._now())
 
     def confirm_identity(self) -> None:
         """Nothing to compare: TLS verifies the database, and RDS's driver the account that named it."""
@@ -97,7 +97,7 @@ class ObservingProvider:
 
     def _attempting(self, call: Call) -> Call:
         """The write is attempted in the first of the tables; without one there is none."""
-        tables = [markers(self._target.instance, path) for path in call.args["tables"]]
+        tables = [markers(instance(self._target.instance), path) for path in call.args["tables"]]
         return replace(call, effect=Effect.CHANGES, touches=tuple(tables[:1])) if tables else call
 
     # -- doing

@@ -8,7 +8,7 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
-from dr.domain.names import inside, predictions
+from dr.domain.refs import Ref
 from dr.drivers.postgres import victims as postgres_victims
 from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.postgres.clock import clock_offset, database_clock
@@ -17,7 +17,8 @@ from dr.drivers.postgres.examination import LOOK_SECONDS, RUN_BASELINE, Examinat
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
-from dr.drivers.service.asking import ask_golden
+from dr.drivers.rds.naming import instance
+from dr.drivers.service.asking import ask_golden, predictions
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 from dr.host.steps import Steps
 
@@ -51,7 +52,7 @@ class PostgresProvider:
         it answers, and does not take the harness's password.
         """
         amcheck, database = self._look()
-        return Facts(self._now(), "", "", extra={"amcheck": amcheck, "database": database})
+        return Facts(self._now(), extra={"amcheck": amcheck, "database": database})
 
     def _look(self) -> tuple[bool, dict[str, Any]]:
         because, stale = "the source has no known endpoint", False
@@ -102,7 +103,7 @@ class PostgresProvider:
                 "take-baseline",
                 args,
                 effect=Effect.MAKES if asks else Effect.READS,
-                makes=(predictions(self._target.instance),) if asks else (),
+                makes=(predictions(instance(self._target.instance)),) if asks else (),
                 until="every table is summed",
                 deadline=READ_SECONDS,
             ),
@@ -122,9 +123,10 @@ class PostgresProvider:
             ),
         )
 
-    def _victims(self, run: RunIdentity) -> str:
-        """The name of the run's table of victims, for the guard."""
-        return inside(self._target.instance, f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}")
+    def _victims(self, run: RunIdentity) -> Ref:
+        """The run's table of victims."""
+        name = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
+        return Ref("postgres", "table", name, instance(self._target.instance))
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         self._check_password(facts, run)
@@ -270,5 +272,5 @@ def _has_amcheck(connection: Connection) -> bool:
         return connection.execute("select from pg_extension where extname = 'amcheck'").fetchone() is not None
 
 
-def _drop_call(name: str, args: Mapping[str, Any], table: str) -> Call:
+def _drop_call(name: str, args: Mapping[str, Any], table: Ref) -> Call:
     return Call(name, "undo", "unwind", "postgres", "drop-victims", args, effect=Effect.CHANGES, touches=(table,))

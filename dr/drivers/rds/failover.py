@@ -13,7 +13,7 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
-from dr.drivers.rds.naming import instance
+from dr.drivers.rds.naming import instance, where
 from dr.drivers.rds.points import iso
 
 DRIVER = "rds"
@@ -115,7 +115,7 @@ def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: Run
                 "known": [event for event in told if event[0] >= since],
             },
             effect=Effect.TAKES_OVER if forced else Effect.READS,
-            touches=(found.ref.name,) if forced else (),
+            touches=(found.ref,) if forced else (),
             until="failed over and available",
             deadline=max(_LEAST_DEADLINE, 5 * objective),
         ),
@@ -133,7 +133,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
     found = facts.find(instance(name))
     if found is None:
         raise RefusedError(
-            f"There is no instance {name} in {facts.where}.",
+            f"There is no instance {name} in {where(facts)}.",
             "Check the target's instance, region and account.",
         )
     return found

@@ -10,7 +10,8 @@ from typing import Any
 
 from dr.config.model import Target
 from dr.domain.errors import RefusedError
-from dr.domain.model import RecoveryPoint, Request, Resource
+from dr.domain.model import Own, RecoveryPoint, Request, Resource
+from dr.domain.refs import Ref
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.naming import instance, listens
 from dr.drivers.rds.settings import tags
@@ -35,6 +36,12 @@ def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
                 "Correct the target's endpoint, region or account.",
             )
     return found
+
+
+def own(source: str, instances: Iterable[Resource]) -> dict[Ref, Own]:
+    """The target's instance ``source``, there or not, and the replicas of it: what each is."""
+    replicas = [one.ref for one in instances if one.replica_of == instance(source)]
+    return {**dict.fromkeys(replicas, Own.REPLICA), instance(source): Own.SOURCE}
 
 
 def region(instances: Iterable[Resource], points: Iterable[RecoveryPoint]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, RecoveryPoint
-from dr.drivers.rds.naming import instance, same
+from dr.drivers.rds.naming import account, instance, same, where
 
 BEFORE_DISASTER = "${vanish.recovery_point}"
 """Filled from the ledger once the disaster has happened."""
@@ -54,7 +54,7 @@ def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) 
             f"Snapshot {point.identifier} is one of {point.source}, not of {of}.",
             f"Name a target whose instance is {point.source}.",
         )
-    shared = _is_shared(point, facts.account)
+    shared = _is_shared(point, account(facts))
     if shared and point.attributes.get("Encrypted"):
         raise RefusedError(
             f"Snapshot {point.identifier} is shared and encrypted, and RDS does not restore such a one.",
@@ -77,7 +77,7 @@ def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: 
     own = _own(snapshots, source)
     if not own:
         raise RefusedError(
-            f"There is no available snapshot of {source} in {facts.where}.",
+            f"There is no available snapshot of {source} in {where(facts)}.",
             _instead(source, facts, any(p.kind == "window" for p in facts.points), "a time: --latest"),
         )
     automated_first = purpose is Purpose.DRILL
@@ -112,7 +112,7 @@ def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> Recovery
         if wanted in (point.identifier.lower(), str(point.attributes.get("DBSnapshotArn", "")).lower()):
             return point
     raise RefusedError(
-        f"There is no snapshot {asked!r} in {facts.where}.",
+        f"There is no snapshot {asked!r} in {where(facts)}.",
         "'dr backups' lists what can be restored; a shared snapshot is named by its ARN.",
     )
 
@@ -126,7 +126,7 @@ def _time(asked: Any, source: str, facts: Facts) -> Choice:
     windows = [p for p in facts.points if p.kind == "window" and (p.earliest or 0.0) <= (p.covers or -1.0)]
     if not windows:
         raise RefusedError(
-            f"{source} has no automated backups in {facts.where}: no time can be restored.",
+            f"{source} has no automated backups in {where(facts)}: no time can be restored.",
             _instead(source, facts, _own(facts.points, source) != [], "a snapshot: --latest-snapshot"),
         )
     live = next((p for p in windows if p.status == "active"), None)

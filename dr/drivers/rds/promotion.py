@@ -14,12 +14,12 @@ from typing import Any
 from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
-from dr.domain.refs import Endpoint
+from dr.domain.refs import Endpoint, Ref, result_of
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import settings
 from dr.drivers.rds.failover import DRIVER, require_instance
 from dr.drivers.rds.fit import fit_storage, fit_tags
-from dr.drivers.rds.naming import instance, listens
+from dr.drivers.rds.naming import instance, listens, where
 from dr.drivers.rds.states import State, classify
 
 LAG = "GetMetricData"
@@ -196,7 +196,7 @@ def _require_replicas(source: str, facts: Facts) -> tuple[Resource, ...]:
     if not found:
         require_instance(source, facts)
         raise RefusedError(
-            f"{source} has no read replica in {facts.where}.",
+            f"{source} has no read replica in {where(facts)}.",
             "Restore instead: 'dr restore'; or correct the target's instance and region.",
         )
     return found
@@ -255,7 +255,7 @@ def _promotion(
             "planned_at": facts.at,
         },
         effect=Effect.TAKES_OVER,
-        touches=tuple(candidates),
+        touches=tuple(map(instance, candidates)),
         until="promoted: no replica any more, and it takes writes",
         deadline=max(_LEAST_DEADLINE, 4 * objective),
     )
@@ -269,7 +269,7 @@ def _promote_apart(name: str, target: Target, objective: float, facts: Facts, ru
     replica = _replica(
         "replicate",
         rds_restore.made_up(target.instance, "replica", run.id),
-        source,
+        instance(source),
         restore.args["parameters"],
         restore.args["tags"],
     )
@@ -314,12 +314,12 @@ def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIde
         kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)
         tags, fitted = {**kept, **own}, {**fitted, **left}
     new = _renamed(old.ref.name, run.id)
-    call = _replica(f"rebuild-{old.ref.name}", new, PROMOTED, parameters, tags)
+    call = _replica(f"rebuild-{old.ref.name}", new, result_of("promote"), parameters, tags)
     call = replace(call, args={**call.args, "instead_of": old.ref.name, "fitted": fitted})
     return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
 
 
-def _replica(id: str, new: str, source: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Call:
+def _replica(id: str, new: str, source: Ref, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Call:
     chosen = {key: value for key, value in parameters.items() if key in OF_A_REPLICA}
     return Call(
         id=id,
@@ -327,10 +327,10 @@ def _replica(id: str, new: str, source: str, parameters: Mapping[str, Any], tags
         phase="rebuild",
         driver=DRIVER,
         operation=REPLICATE,
-        args={"identifier": new, "source": source, "instead_of": "", "parameters": chosen, "tags": dict(tags)},
+        args={"identifier": new, "source": source.name, "instead_of": "", "parameters": chosen, "tags": dict(tags)},
         effect=Effect.MAKES,
         touches=(source,),
-        makes=(new,),
+        makes=(instance(new),),
         until="available and streaming",
         deadline=_LONG_DEADLINE,
     )

@@ -25,7 +25,7 @@ from dr.drivers.rds.client import RdsClient, wanted_instead
 from dr.drivers.rds.deletion import Deletion
 from dr.drivers.rds.instances import Instances, only_looking, pairs
 from dr.drivers.rds.log import reached, replay_seconds
-from dr.drivers.rds.naming import instance
+from dr.drivers.rds.naming import PROVIDER, instance
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
@@ -185,7 +185,8 @@ class RdsProvider:
         extra: dict[str, Any] = {} if source is not None else {"profile": self._profile()}
         if source is not None and any(verb.name in rds_failover.VERBS for verb in request.verbs):
             extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
-        return Facts(at, self._account, rds_look.region(found, points), found, points, extra)
+        seen = {"account": self._account, "region": rds_look.region(found, points)}
+        return Facts(at, {PROVIDER: seen}, found, points, rds_look.own(name, found), extra)
 
     def _pins(self) -> dict[str, str]:
         return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}

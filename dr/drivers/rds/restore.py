@@ -96,7 +96,7 @@ def deletion(identifier: str, run: str) -> Call:
         operation=DELETE,
         args={"identifier": identifier, "run": run},
         effect=Effect.CHANGES,
-        touches=(identifier,),
+        touches=(instance(identifier),),
         until="gone",
         deadline=_DELETE_DEADLINE,
     )
@@ -161,14 +161,13 @@ def _identifier(as_name: str, source: str, facts: Facts, run: RunIdentity) -> st
         )
     if not as_name and mine:
         return mine[0].ref.name
-    identifier = as_name or made_up(source, "restored", run.id)
-    for resource in facts.resources:
-        if resource.ref == instance(identifier) and resource not in mine:
-            raise RefusedError(
-                f"An instance {resource.ref.name} exists already and is not this run's.",
-                "Choose another name: --as NAME.",
-            )
-    return identifier
+    wanted = instance(as_name or made_up(source, "restored", run.id))
+    there = facts.find(wanted)
+    if there is not None and there not in mine:
+        raise RefusedError(
+            f"An instance {wanted.name} exists already and is not this run's.", "Choose another name: --as NAME."
+        )
+    return wanted.name
 
 
 def run_suffix(run: str) -> str:
@@ -354,7 +353,7 @@ def _restore(
             "tags": tags,
         },
         effect=Effect.MAKES,
-        makes=(identifier,),
+        makes=(instance(identifier),),
         undo=deletion(identifier, run.id) if run.purpose is Purpose.DRILL else None,
         until="available",
         deadline=max(_RESTORE_DEADLINE, 4 * objective),
@@ -394,7 +393,7 @@ def _configure(
             "fitted": {key: list(value) for key, value in fitted.items()},
         },
         effect=Effect.CHANGES,
-        touches=(identifier,),
+        touches=(instance(identifier),),
         until="available, with nothing pending",
         deadline=_CONFIGURE_DEADLINE if drill else max(_RESTORE_DEADLINE, 4 * objective),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
+from dr.domain.refs import Ref
 from dr.host.bounded import within
 from dr.host.clock import SystemClock
 from dr.host.decode import OBJECT, line_of
@@ -30,6 +31,16 @@ LARGEST = 16 << 20
 
 Histograms = dict[str, dict[str, Any]]
 """A metric's name to {count, buckets: {upper bound: cumulative count}}, all label sets added up."""
+
+
+def predictions(instance: Ref) -> Ref:
+    """The rows that a service writes into its database, ``instance``, when it is asked for synthetic patients."""
+    return Ref("service", "predictions", "of synthetic patients", instance)
+
+
+def service(url: str) -> Ref:
+    """A prediction service that this run did not start."""
+    return Ref("service", "service", url)
 
 
 def get(

@@ -21,7 +21,7 @@ from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.names import process as process_of
+from dr.domain.refs import result_of
 from dr.drivers.postgres.connection import Server
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.sessions import Look, seen_beside, watching
@@ -50,13 +50,13 @@ class ServingProvider:
         self._watch = watch
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._context.clock.now().at, "", "")
+        return Facts(self._context.clock.now().at)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
         service = self._service()
         self._login(service)
-        served, made = process_of("serve"), made_by(verb)
+        served, made = children.process("serve"), made_by(verb)
         stop = Call(
             *("stop-serve", verb.name, "unwind", "service", "stop"),
             effect=Effect.CHANGES,
@@ -71,7 +71,7 @@ class ServingProvider:
             operation="start",
             args={name: f"${{{made}.{name}}}" for name in ("host", "port")},
             effect=Effect.MAKES,
-            touches=(f"${{{made}.identifier}}",),
+            touches=(result_of(made),),
             makes=(served,),
             undo=stop,
             until="the service ready on the copy",

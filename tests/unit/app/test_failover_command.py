@@ -51,7 +51,7 @@ POOLER = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:X"), "/
 SETTINGS = Settings(targets={"prod": target(), "pooled": target(pooler=POOLER)})
 PRIMARY, UNKNOWN = Standing(False, None, None, None), Status.INCONCLUSIVE
 SILENT = UnreachableError("The database cannot be reached: timeout expired.", transient=True)
-LOST = Facts(0.0, "", "")
+LOST = Facts(0.0)
 """The provider shows no source any more."""
 
 
@@ -400,7 +400,7 @@ def test_the_command_prints_its_plan_and_what_is_to_be_known(night: Night, monke
     monkeypatch.setattr("dr.cli.common.settings", lambda: SETTINGS)
     shown = CliRunner().invoke(cli, ["failover", "--promote", "best", "--target", "prod", "--plan"])
     assert shown.exit_code == 0, shown.output
-    assert f"rds.PromoteReadReplica touches {ONE}, {TWO} until promoted" in shown.output
+    assert f"rds.PromoteReadReplica touches instance {ONE}, instance {TWO} until promoted" in shown.output
     assert "lead clients to the promoted replica yourself" in shown.output
     assert f"dr: The provider shows {SOURCE} as available" in shown.stderr
     assert "refused" not in shown.output.replace("RDS refused", "")

@@ -11,6 +11,7 @@ import trustme
 
 from dr.app.needs import all_needs, needs
 from dr.app.session import Prepared, Session
+from dr.app.terms import terms
 from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, ServiceConfig, Settings, Target
 from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
@@ -97,7 +98,7 @@ def test_a_run_that_lacks_something_is_refused_with_each_lack(tmp_path: Path) ->
     verbs = (Verb("restore", {"to": {"time": "latest"}}), Verb("serve"))
     planned = Plan(Request("prod", verbs, Purpose.RESTORE), RunIdentity("run", "prod", Purpose.RESTORE, ""), (), ())
     context = Context("prod", TARGET, Settings(), tmp_path, tmp_path / "run", SystemClock(), "")
-    facts = Facts(0.0, TARGET.account, TARGET.region)
+    facts = Facts(0.0, terms(TARGET).pins)
     prepared = Prepared(Session(context, planned, {}, lambda _call, _note: None), facts, None)
     harness, secret, command = prepared.refusals(Consent(TARGET.instance))
     assert "env:HARNESS" in harness

@@ -78,7 +78,7 @@ LONG = {"DomainOu": "".join(hashlib.sha256(bytes([n])).hexdigest() for n in rang
 def test_what_does_not_fit_into_tags_is_told_before_and_is_to_be_typed_again(machines: Machines) -> None:
     begun = machines.begin(wanted(settings=LONG))
     (told,) = cautions(begun.session.plan)
-    (restored,) = begun.session.plan.calls[0].makes
+    restored = begun.session.plan.calls[0].makes[0].name
     assert told.startswith(f"What was asked for does not fit into the tags of {restored}: another machine")
     assert not any(key.startswith("dr:request-") for key in machines.tags(restored))
     machines.another()
@@ -94,7 +94,7 @@ def test_what_fits_is_no_matter_to_tell(machines: Machines) -> None:
 def test_the_same_command_goes_on_with_what_the_former_version_tagged(machines: Machines) -> None:
     asked_for = wanted(settings={"MultiAZ": False})
     begun = machines.begin(asked_for).session
-    (restored,) = begun.plan.calls[0].makes
+    restored = begun.plan.calls[0].makes[0].name
     former = {**machines.tags(restored), "dr:set": base64.b64encode(b'{"MultiAZ": false}').decode()}
     machines.retag(restored, {key: value for key, value in former.items() if not key.startswith("dr:request-")})
     machines.another()
@@ -135,7 +135,7 @@ def test_altered_tags_are_refused_with_what_is_wrong_with_them(
     machines: Machines, tags: dict[str, str], because: str
 ) -> None:
     begun = machines.begin(wanted()).session
-    (restored,) = begun.plan.calls[0].makes
+    restored = begun.plan.calls[0].makes[0].name
     machines.retag(restored, {**machines.tags(restored), **tags})
     machines.another()
     before = machines.changes()
@@ -348,7 +348,7 @@ def test_an_unfinished_restore_that_cannot_be_read_hinders_no_new_one(machines: 
 
 def test_a_tag_that_names_no_run_is_not_gone_on_with(machines: Machines) -> None:
     begun = machines.begin(wanted()).session
-    (name,) = begun.plan.calls[0].makes
+    name = begun.plan.calls[0].makes[0].name
     for tag in machines.fake.rows[name]["TagList"]:
         tag["Value"] = "../../elsewhere" if tag["Key"] == "dr:run" else tag["Value"]
     machines.another()

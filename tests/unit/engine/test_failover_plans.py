@@ -10,11 +10,14 @@ import pytest
 
 from dr import wiring
 from dr.app import drill
+from dr.app.terms import terms
 from dr.config.context import Context
 from dr.config.model import Login, PoolerConfig, PrometheusConfig
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Effect, Facts, Grant, Plan, Purpose, Resource, RunIdentity
+from dr.domain.model import Effect, Facts, Grant, Own, Plan, Purpose, Resource, RunIdentity
+from dr.domain.refs import Ref
 from dr.drivers.rds.look import resource
+from dr.drivers.rds.naming import instance as of
 from dr.engine.guard import Consent, guard
 from dr.engine.plan import demands, plan
 from dr.engine.references import REFERENCE
@@ -41,13 +44,18 @@ def instance(name: str, port: int, replica_of: str = "", **more: object) -> Reso
 
 FACTS = Facts(
     1_795_417_230.0,
-    "000000000000",
-    "eu-central-1",
+    {"rds": {"account": "000000000000", "region": "eu-central-1"}},
     resources=(
         instance("source-db", 5432, MultiAZ=True, AvailabilityZone="a", DbiResourceId="db-1"),
         instance("replica-1", 5433, replica_of="source-db"),
         instance("replica-2", 5434, replica_of="source-db"),
     ),
+    own={
+        of("source-db"): Own.SOURCE,
+        of("replica-1"): Own.REPLICA,
+        of("replica-2"): Own.REPLICA,
+        Ref("pgbouncer", "PgBouncer entry", "readmission"): Own.LEADS,
+    },
     extra={"led": {"pooler": {"host": "127.0.0.1", "port": 5432}}},
 )
 
@@ -82,7 +90,7 @@ def planned(name: str, on: Context) -> Plan:
 @pytest.mark.parametrize("name", STRUCK)
 def test_every_drill_is_planned_and_passes_the_guard_of_a_disposable_target(tmp_path: Path, name: str) -> None:
     on = whole(tmp_path)
-    assert guard(planned(name, on), on.target, FACTS, Consent(yes=True)) == ()
+    assert guard(planned(name, on), terms(on.target), FACTS, Consent(yes=True)) == ()
 
 
 @pytest.mark.parametrize("name", STRUCK)
@@ -123,7 +131,7 @@ def test_a_target_that_is_not_disposable_is_left_alone(tmp_path: Path, name: str
         made = planned(name, on)
     except RefusedError:
         return
-    refusals = " ".join(guard(made, on.target, FACTS, Consent("source-db")))
+    refusals = " ".join(guard(made, terms(on.target), FACTS, Consent("source-db")))
     assert "source-db, the source itself, which is not disposable" in refusals
 
 

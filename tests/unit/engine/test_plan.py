@@ -9,7 +9,7 @@ from dr.engine.plan import demands, plan
 from dr.judge.objectives import registry
 from tests.virtual import Scripted
 
-FACTS = Facts(0.0, "123456789012", "eu-central-1")
+FACTS = Facts(0.0)
 RUN = RunIdentity("run", "lab", Purpose.DRILL, "digest")
 KNOWN = registry()
 

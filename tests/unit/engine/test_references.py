@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dr.domain.model import Effect
+from dr.domain.refs import result_of
 from dr.engine.references import acted_on, named
-from tests.virtual import call
+from tests.virtual import call, thing
+
+X = thing("x")
 
 
 def test_what_a_call_touches_is_named_by_what_the_earlier_call_makes_or_else_touches() -> None:
-    promote = call("promote", effect=Effect.TAKES_OVER, touches=("one", "two"), makes=())
-    after = call("after", effect=Effect.CHANGES, touches=("${promote.identifier}", "${copy.identifier}", "x"), makes=())
+    promote = call("promote", effect=Effect.TAKES_OVER, touches=(thing("one"), thing("two")), makes=())
+    after = call("after", effect=Effect.CHANGES, touches=(*map(result_of, ("promote", "copy")), X), makes=())
     *_, found = named([call("copy"), promote, after])
-    assert found.touches == ("one", "two", "copy", "x")
+    assert found.touches == (thing("one"), thing("two"), thing("copy"), X)
 
 
 def test_what_refers_to_no_earlier_call_or_to_no_name_names_nothing() -> None:
     for touched in ("${later.identifier}", "${copy.host}", "${it.identifier}", "x-${copy.identifier}"):
-        it = call("it", effect=Effect.CHANGES, touches=(touched,), makes=())
+        it = call("it", effect=Effect.CHANGES, touches=(thing(touched),), makes=())
         _, found, _ = named([call("copy"), it, call("later")])
-        assert found.touches == (touched,)
+        assert found.touches == (thing(touched),)
 
 
 def test_a_name_is_what_stands_under_identifier_or_where_another_calls_identifier_was_referred_to() -> None:

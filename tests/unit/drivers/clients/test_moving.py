@@ -13,10 +13,13 @@ import pytest
 from dr.config.model import Login, PoolerConfig, SecretConfig
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Request, RunIdentity, Verb
+from dr.domain.refs import Ref
 from dr.drivers.clients import pgbouncer_entry
 from dr.drivers.clients.kubernetes_secret import Secret
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import Lead, MovingProvider, NotTakenError, Place
+from dr.drivers.clients.provider import entry as entry_of
+from dr.drivers.clients.provider import secret as secret_of
 from dr.lab.servers.site import free_port
 from tests.unit.drivers.rds.support import VirtualClock, context, run
 
@@ -40,7 +43,7 @@ LED = {"pooler": {"host": OLD.host, "port": OLD.port}}
 
 
 class FakeLead:
-    name = "the entry"
+    ref = Ref("fake", "entry", "readmission")
 
     def __init__(self) -> None:
         self.at, self.left = OLD, ""
@@ -109,7 +112,7 @@ def test_a_drill_on_a_copy_moves_no_real_clients(tmp_path: Path) -> None:
     real = Stage(tmp_path, pooler=POOLER)
     assert real.calls(run()) == ()
     (move,) = real.calls(run(Purpose.RESTORE))
-    assert move.touches == ("PgBouncer's entry readmission",)
+    assert move.touches == (entry_of(POOLER),)
     assert move.effect is Effect.TAKES_OVER
 
 
@@ -125,8 +128,8 @@ def test_a_secret_and_a_pooler_are_a_call_each(tmp_path: Path) -> None:
     calls = MovingProvider(both, {"pooler": FakeLead(), "secret": FakeLead()})
     planned = calls.propose(MOVE, calls.look(Request("prod", (MOVE,), Purpose.DRILL)), run())
     assert [(call.id, call.touches) for call in planned] == [
-        ("move-pooler", ("PgBouncer's entry readmission",)),
-        ("move-secret", ("Secret readmission/database",)),
+        ("move-pooler", (entry_of(POOLER),)),
+        ("move-secret", (secret_of(SECRET),)),
     ]
 
 
@@ -190,7 +193,7 @@ def test_a_pooler_that_does_not_answer_is_awaited_for_a_while_and_then_the_move_
 ) -> None:
     stage = Stage(tmp_path, lead=entry, **LAB)
     path = tmp_path / "pgbouncer.ini"
-    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, "", "", extra={"led": LED}), run())
+    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, extra={"led": LED}), run())
     begun = stage.provider.apply(move, args(NEW))
     assert f"host={NEW.host} port={NEW.port}" in path.read_text()
     assert "PgBouncer's console" in stage.provider.poll(move, begun).note
@@ -204,7 +207,7 @@ def test_a_pooler_that_does_not_answer_is_awaited_for_a_while_and_then_the_move_
 
 def test_what_is_led_back_stays_led_back_where_the_pooler_does_not_answer(entry: Entry, tmp_path: Path) -> None:
     stage = Stage(tmp_path, lead=entry, **LAB)
-    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, "", "", extra={"led": LED}), run())
+    (move,) = stage.provider.propose(MOVE, Facts(stage.clock.at, extra={"led": LED}), run())
     stage.provider.apply(move, args(NEW))
     assert move.undo is not None
     back = stage.provider.apply(move.undo, move.undo.args)

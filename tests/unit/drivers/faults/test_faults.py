@@ -12,18 +12,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from dr.app.terms import terms
 from dr.config.context import Context
 from dr.config.model import Target
 from dr.domain.errors import HaltedError, ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Own, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.faults.provider import KINDS, FaultsProvider, run_command
+from dr.drivers.rds.naming import instance
 from dr.engine.guard import Consent, guard
 from dr.host.clock import SystemClock
 from dr.host.hearing import heeding
 from tests.integration.meters import context, drive
 from tests.virtual import VirtualClock
 
-FACTS = Facts(0.0, "000000000000", "eu-central-1")
+FACTS = Facts(
+    0.0,
+    {"rds": {"account": "000000000000", "region": "eu-central-1"}},
+    own={instance("source-db"): Own.SOURCE},
+)
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
 COMMAND = """
 import json, pathlib, sys
@@ -65,7 +71,7 @@ def broken(tmp_path: Path) -> Broken:
 def test_a_fault_is_put_in_and_its_undo_takes_it_out(broken: Broken, kind: str) -> None:
     call = broken.propose("disaster", kind=kind)
     assert (call.effect, call.makes) == (Effect.FAULT, ())
-    assert call.touches == ("source-db",)
+    assert call.touches == (instance("source-db"),)
     drive(broken.provider, call)
     if call.undo is None:
         assert kind == "engine-crash"
@@ -117,7 +123,7 @@ def test_a_lag_is_chosen_hits_a_replica_and_is_not_the_disaster(broken: Broken) 
     call = broken.propose("disaster", kind="replica-lag", of="replica-1", seconds=3)
     drive(broken.provider, call)
     assert broken.told == [("replication_link", {"of": "replica-1", "mode": "delay", "seconds": 3.0})]
-    assert (call.touches, call.phase) == (("replica-1",), "prepare")
+    assert (call.touches, call.phase) == ((instance("replica-1"),), "prepare")
 
 
 def test_a_remedy_waits_until_the_provider_shows_what_it_is_for(broken: Broken) -> None:
@@ -164,10 +170,10 @@ def test_a_fault_hits_no_target_that_is_not_disposable(broken: Broken) -> None:
 
     def refused(**changed: Any) -> tuple[str, ...]:
         target: Target = msgspec.structs.replace(broken.context.target, **changed)
-        return guard(plan, target, FACTS, Consent("source-db"))
+        return guard(plan, terms(target), FACTS, Consent("source-db"))
 
-    assert "would break source-db" in refused(grants=())[0]
-    assert "would break source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
+    assert "would break instance source-db" in refused(grants=())[0]
+    assert "would break instance source-db" in refused(grants=(Grant.FAULTS, Grant.MARKERS))[0]
     assert refused(grants=(Grant.DISPOSABLE,), endpoint="http://127.0.0.1:1") == ()
 
 

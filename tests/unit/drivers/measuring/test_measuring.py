@@ -25,7 +25,7 @@ from tests.unit.recovery import RATE, demand, evidence, samples
 KNOWN = registry()
 RUN = RunIdentity("20250101T000000-rds-pitr-ab12", "lab", Purpose.DRILL, "")
 SOURCE = Resource(instance("source-db"), "available", endpoint=Endpoint("db.local", 5433))
-FACTS = Facts(0.0, "000000000000", "eu-central-1", (SOURCE,))
+FACTS = Facts(0.0, resources=(SOURCE,))
 
 
 def propose(made: Context, facts: Facts = FACTS, **args: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_without_a_service_there_is_nothing_to_measure(tmp_path: Path) -> None:
 
 def test_a_source_without_an_endpoint_takes_no_markers(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
-        propose(context(tmp_path), Facts(0.0, "", ""), path="source", markers=True)
+        propose(context(tmp_path), Facts(0.0), path="source", markers=True)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ POOLER = PoolerConfig("pool.local", 6432, "clinic_pool", Login("admin", "file:/x
 REPLICAS = tuple(
     Resource(instance(name), "available", endpoint=Endpoint(f"{name}.local", 5432)) for name in ("one", "two")
 )
-ALL = Facts(0.0, "000000000000", "eu-central-1", (SOURCE, *REPLICAS))
+ALL = Facts(0.0, resources=(SOURCE, *REPLICAS))
 
 
 def topology(tmp_path: Path, **target: Any) -> Context:

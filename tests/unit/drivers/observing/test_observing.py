@@ -18,8 +18,8 @@ import pytest
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
-from dr.domain.names import markers
 from dr.domain.refs import Endpoint
+from dr.drivers.measuring.paths import markers
 from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.postgres.replicas import Followed, Servers
@@ -33,7 +33,7 @@ from tests.virtual import VirtualClock
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
 LISTENS = Endpoint("db.example", 5432)
-FACTS = Facts(0.0, "", "", resources=(Resource(instance("source-db"), "available", endpoint=LISTENS),))
+FACTS = Facts(0.0, resources=(Resource(instance("source-db"), "available", endpoint=LISTENS),))
 BEFORE = Verb("observe", {"when": "before"})
 AFTER = Verb("observe", {"when": "after", "paths": ["writes", "writes-direct"]})
 MISSING = {"held": None, "problem": "Prometheus has no such rule"}
@@ -122,7 +122,7 @@ def listed(**attributes: Any) -> Facts:
         Resource(instance(name), "available", endpoint=Endpoint(f"{name}.example", 5432), replica_of=source.ref)
         for name in "ab"
     ]
-    return Facts(0.0, "", "", (source, *replicas))
+    return Facts(0.0, resources=(source, *replicas))
 
 
 def test_before_the_disaster_the_source_is_asked_who_follows_it(
@@ -169,9 +169,7 @@ def test_replication_that_the_role_may_not_see_is_told_and_left_out(
 
 
 def test_a_source_without_an_endpoint_is_not_asked_who_follows_it(tmp_path: Path) -> None:
-    assert [call.id for call in provider(tmp_path).propose(BEFORE, Facts(0.0, "", ""), RUN)] == [
-        "observe-service-before"
-    ]
+    assert [call.id for call in provider(tmp_path).propose(BEFORE, Facts(0.0), RUN)] == ["observe-service-before"]
 
 
 def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -> None:
@@ -185,13 +183,15 @@ def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -
         "tables": {path: marker_table(RUN.id, path) for path in ("writes", "writes-direct")},
     }
     attempt = named(calls, "observe-old-primary")
-    assert (attempt.effect, attempt.touches) == (Effect.CHANGES, (markers("source-db", "writes"),)), "it tries a write"
+    assert (attempt.effect, attempt.touches) == (Effect.CHANGES, (markers(instance("source-db"), "writes"),)), (
+        "it tries a write"
+    )
     assert {call.effect for call in calls if call is not attempt} == {Effect.READS}
 
 
 def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) -> None:
     verb = replace(AFTER, args={**AFTER.args, "primary": "promoted"})
-    calls = provider(tmp_path).propose(verb, Facts(0.0, "", ""), RUN)
+    calls = provider(tmp_path).propose(verb, Facts(0.0), RUN)
     args = named(calls, "observe-markers").args
     assert (args["host"], args["port"]) == ("${promote.host}", "${promote.port}")
     assert "observe-old-primary" not in [call.id for call in calls], "it is lost for good"
@@ -199,7 +199,7 @@ def test_after_a_promotion_rows_are_read_from_what_was_promoted(tmp_path: Path) 
 
 def test_a_source_without_an_endpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="has no endpoint"):
-        provider(tmp_path).propose(AFTER, Facts(0.0, "", ""), RUN)
+        provider(tmp_path).propose(AFTER, Facts(0.0), RUN)
 
 
 @pytest.mark.parametrize("metrics", ["", "process_start_time_seconds_total 3\n"])

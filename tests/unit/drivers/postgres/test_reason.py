@@ -77,9 +77,8 @@ def planned(home: Path, monkeypatch: pytest.MonkeyPatch, said: str, verb: str, w
     profiles.store(home, at.name, seen)
     provider = PostgresProvider(at)
     extra = provider.look(Request("prod", (), who.purpose)).extra
-    provider.propose(
-        Verb(verb), Facts(NOW, ACCOUNT, REGION, (resource(description()),) if there else (), (), extra), who
-    )
+    shown = (resource(description()),) if there else ()
+    provider.propose(Verb(verb), Facts(NOW, resources=shown, extra=extra), who)
 
 
 @pytest.mark.parametrize(

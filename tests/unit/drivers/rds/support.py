@@ -13,7 +13,7 @@ from dr.domain.errors import DrError, UnreachableError
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.errors import from_code
-from dr.drivers.rds.look import resource
+from dr.drivers.rds.look import own, resource
 from dr.drivers.rds.settings import tags
 from tests import virtual
 
@@ -131,7 +131,9 @@ def window(earliest: float, latest: float, status: str = "active", **attributes:
 def facts(*points: RecoveryPoint, instances: tuple[Mapping[str, Any], ...] | None = None, profile: Any = None) -> Facts:
     rows = (description(),) if instances is None else instances
     extra = {} if instances is None else {"profile": profile}
-    return Facts(NOW, ACCOUNT, REGION, tuple(resource(row) for row in rows), points, extra)
+    identity = {"rds": {"account": ACCOUNT, "region": REGION}}
+    shown = tuple(resource(row) for row in rows)
+    return Facts(NOW, identity, shown, points, own(SOURCE, shown), extra)
 
 
 def target(**changes: Any) -> Target:

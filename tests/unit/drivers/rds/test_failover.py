@@ -11,6 +11,7 @@ import pytest
 from dr.domain.errors import DeadlineError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Request, Verb
 from dr.drivers.rds.failover import course, propose
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.takeover import LATE_EVENT_SECONDS
 from dr.engine.perform import Engine, perform
@@ -52,7 +53,7 @@ def test_a_forced_failover_is_a_drills_disaster_and_on_call_its_remedy() -> None
         "failover",
         "RebootDBInstance",
         "disaster",
-        (SOURCE,),
+        (instance(SOURCE),),
     )
     assert call.effect is Effect.TAKES_OVER
     assert call.undo is None

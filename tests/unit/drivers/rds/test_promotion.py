@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from dr.app.restore import fitted
+from dr.app.terms import terms
 from dr.config.model import Target
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.instances import GONE_SECONDS
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import Answer, choose, lsn, propose
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.restore import LISTED_SECONDS, bears
@@ -117,14 +119,14 @@ def test_a_promotion_on_call_asks_both_replicas_and_keeps_the_sources_backups() 
     assert promote.id == "promote"
     assert promote.args["identifier"] == "${choose-replica.identifier}"
     assert promote.args["parameters"] == {"BackupRetentionPeriod": 30, "PreferredBackupWindow": "02:00-02:30"}
-    assert promote.touches == (ONE, TWO)
+    assert promote.touches == (instance(ONE), instance(TWO))
     assert (promote.effect, promote.undo, promote.deadline) == (Effect.TAKES_OVER, None, 2400.0)
     assert promote.args["old"] == {"host": f"{SOURCE}.example.com", "port": 5432, "resource_id": "db-SOURCE"}
 
 
 def test_a_named_replica_alone_is_touched_and_the_others_are_asked_to_compare() -> None:
     ask, promote = planned(named(TWO))
-    assert promote.touches == (TWO,)
+    assert promote.touches == (instance(TWO),)
     assert ask.args["named"] == TWO
     assert [place["identifier"] for place in ask.args["replicas"]] == [TWO, ONE]
 
@@ -156,7 +158,7 @@ def test_what_cannot_be_promoted_is_refused_in_one_sentence(
 def test_a_replica_that_is_backed_up_is_waited_for_and_one_that_failed_is_left_out() -> None:
     rows = (description(), replica(ONE, DBInstanceStatus="backing-up"), replica(TWO, DBInstanceStatus="failed"))
     ask, promote = planned(seen=known(*rows))
-    assert promote.touches == (ONE,)
+    assert promote.touches == (instance(ONE),)
     assert [(place["identifier"], place.get("barred")) for place in ask.args["replicas"]] == [
         (ONE, None),
         (TWO, "failed"),
@@ -172,14 +174,14 @@ def test_a_source_that_is_gone_leaves_its_replicas() -> None:
 
 def refusals(calls: tuple[Call, ...], target: Target, who: RunIdentity) -> tuple[str, ...]:
     plan = Plan(Request("prod", (), who.purpose), who, calls, ())
-    return guard(plan, target, known(), Consent(SOURCE))
+    return guard(plan, terms(target), known(), Consent(SOURCE))
 
 
 def test_on_call_the_real_replica_is_promoted_with_consent_by_identifier() -> None:
     calls = planned()
     assert refusals(calls, a_target(), ON_CALL) == ()
     plan = Plan(Request("prod", (), Purpose.RESTORE), ON_CALL, calls, ())
-    assert "--yes is for disposable" in guard(plan, a_target(), known(), Consent(yes=True))[0]
+    assert "--yes is for disposable" in guard(plan, terms(a_target()), known(), Consent(yes=True))[0]
 
 
 def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one() -> None:
@@ -188,11 +190,13 @@ def test_a_drill_promotes_a_replica_of_a_copy_of_its_own_and_never_the_real_one(
     copy, made = restore.args["identifier"], f"{SOURCE}-replica-{run().id}"
     assert restore.args["parameters"]["BackupRetentionPeriod"] == 1, "RDS replicates only what it backs up"
     assert (configure.id, replicate.args["source"]) == ("configure", copy)
-    assert replicate.makes == promote.touches == (made,)
-    assert replicate.touches == restore.makes == (copy,)
+    assert replicate.makes == promote.touches == (instance(made),)
+    assert replicate.touches == restore.makes == (instance(copy),)
     assert [place["identifier"] for place in ask.args["replicas"]] == [made]
     assert promote.phase == "disaster"
-    assert {ONE, TWO, SOURCE}.isdisjoint(name for call in calls for name in (*call.touches, *call.makes))
+    assert {*map(instance, (ONE, TWO, SOURCE))}.isdisjoint(
+        ref for call in calls for ref in (*call.touches, *call.makes)
+    )
     assert replicate.args["tags"]["dr:run"] == run().id
     assert replicate.undo is not None
     assert replicate.undo.touches == replicate.makes
@@ -205,7 +209,7 @@ def test_whatever_a_drill_makes_bears_its_runs_name_however_long_the_sources_is(
     source = "readmission-production-eu-central-1-postgresql-fifteen-standby0"[:length].rstrip("-")
     seen = facts(snapshot("night", NOW - 60.0, source=source), instances=(description(source),))
     calls = propose("prod", a_target(instance=source), 60.0, Verb("promote", {"copy": True}), seen, run())
-    made = [name for call in calls for name in call.makes]
+    made = [ref.name for call in calls for ref in call.makes]
     assert len({*made}) == 2
     assert all(len(name) <= 63 and bears(name, run().id) for name in made)
 
@@ -221,24 +225,28 @@ def test_a_drill_on_a_disposable_target_promotes_its_own_replica() -> None:
 def test_a_plan_that_would_promote_a_real_replica_in_a_drill_is_refused() -> None:
     refused = refusals(planned(), a_target(), run())
     assert refused == tuple(
-        f"promote would take over {name}, a replica of {SOURCE}, which is not disposable." for name in (ONE, TWO)
+        f"promote would take over instance {name}, a replica of the source, which is not disposable."
+        for name in (ONE, TWO)
     )
 
 
 def test_on_call_replicas_are_made_of_what_was_promoted_and_not_before() -> None:
     promotion, rebuilding = planned(), planned(Verb("rebuild"))
     assert refusals(with_names((*promotion, *rebuilding)), a_target(), ON_CALL) == ()
-    early = [replace(call, touches=(ONE,)) for call in rebuilding if call.touches]
-    assert f"would build on {ONE}, a replica of {SOURCE}" in refusals((*early, *promotion), a_target(), ON_CALL)[0]
+    early = [replace(call, touches=(instance(ONE),)) for call in rebuilding if call.touches]
+    assert (
+        f"would build on instance {ONE}, a replica of the source"
+        in refusals((*early, *promotion), a_target(), ON_CALL)[0]
+    )
 
 
 def test_a_promotion_that_goes_on_is_not_refused_for_what_it_has_done() -> None:
     calls = with_names((*planned(), *planned(Verb("rebuild"))))
     plan = Plan(Request("prod", (), Purpose.RESTORE), ON_CALL, calls, ())
     after = known(description(), description(ONE), replica(TWO))
-    assert guard(plan, a_target(), after, Consent(SOURCE), frozenset({"choose-replica", "promote"})) == ()
-    anew = guard(plan, a_target(), after, Consent(SOURCE))
-    assert f"promote would take over {ONE}, which this run did not make" in anew[0]
+    assert guard(plan, terms(a_target()), after, Consent(SOURCE), frozenset({"choose-replica", "promote"})) == ()
+    anew = guard(plan, terms(a_target()), after, Consent(SOURCE))
+    assert f"promote would take over instance {ONE}, which this run did not make" in anew[0]
 
 
 # -- rebuilding
@@ -256,7 +264,7 @@ def test_every_replica_is_rebuilt_under_a_new_name_with_its_own_settings_and_non
     assert "BackupRetentionPeriod" not in parameters
     assert one.args["tags"] == {"env": "prod", "dr:run": run().id, "dr:target": "prod"}
     assert one.undo is None
-    assert two.makes == (f"{TWO}-{run().id}",)
+    assert two.makes == (instance(f"{TWO}-{run().id}"),)
 
 
 def test_of_an_old_replica_a_new_one_has_what_rds_takes_and_what_does_not_fit_is_named() -> None:
@@ -284,7 +292,7 @@ def test_what_a_drill_rebuilds_is_undone() -> None:
 
 def test_a_name_does_not_grow_with_every_rebuilding() -> None:
     again = replica(f"{ONE}-20261101-010101-beef")
-    assert planned(Verb("rebuild"), seen=known(description(), again))[1].makes == (f"{ONE}-{run().id}",)
+    assert planned(Verb("rebuild"), seen=known(description(), again))[1].makes == (instance(f"{ONE}-{run().id}"),)
 
 
 def test_a_drill_on_a_copy_rebuilds_no_real_replica() -> None:

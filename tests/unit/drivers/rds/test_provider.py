@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dr.app.cleanup import remove_orphans
+from dr.app.terms import terms
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers.rds import look as rds_look
@@ -177,8 +178,10 @@ def test_the_guard_compares_what_sts_and_the_arns_said_and_not_the_pins_with_the
     monkeypatch.setattr(stage.provider, "_target", elsewhere)
     monkeypatch.setattr(rds_look, "instances", lambda *_: tuple(resource(row) for row in stage.fake.rows.values()))
     seen = stage.provider.look(stage.request)
-    refusals = guard(Plan(stage.request, run(), (), ()), elsewhere, seen, Consent())
-    shown = REGION if there else "No driver has observed the region"  # what the client is set to is no observation
+    refusals = guard(Plan(stage.request, run(), (), ()), terms(elsewhere), seen, Consent())
+    shown = (
+        REGION if there else "Nothing shows that the region of rds is us-east-1"
+    )  # what the client is set to is no observation
     assert [ACCOUNT in refusals[0], shown in refusals[1]] == [True, True]
 
 

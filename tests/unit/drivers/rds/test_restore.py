@@ -10,6 +10,7 @@ from dr.app.restore import cautions
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.restore import propose
 from dr.drivers.rds.settings import ASKED, RESTORE
 from tests.unit.drivers.rds.support import NOW, SOURCE, description, facts, run, snapshot, target, window
@@ -100,7 +101,7 @@ def test_a_drills_copy_stands_apart_and_is_undone() -> None:
     assert tags["dr:expires"] == "2025-10-10T08:53:20Z"
     assert restore.undo is not None
     assert restore.undo.args == {"identifier": restore.args["identifier"], "run": "20261123-070000-ab12"}
-    assert restore.undo.touches == restore.makes == (restore.args["identifier"],)
+    assert restore.undo.touches == restore.makes == (instance(restore.args["identifier"]),)
 
 
 @pytest.mark.parametrize("groups", [[], ["sg-app"], ["sg-drill", "sg-app"]])
