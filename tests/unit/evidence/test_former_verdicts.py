@@ -16,6 +16,7 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.judge.verdict import judge
 from dr.report.formats import document
+from dr.wiring import objectives
 from tests.virtual import VirtualClock
 
 FORMER = Path(__file__).parent / "former"
@@ -33,6 +34,6 @@ def recorded(name: str, directory: Path) -> tuple[Evidence, dict[str, Any]]:
 def test_the_verdict_of_a_recorded_run_is_repeated_to_the_word(name: str, tmp_path: Path) -> None:
     evidence, given = recorded(name, tmp_path)
     assert evidence.problems == ()
-    repeated = json.loads(json.dumps(document(evidence, judge(evidence))))
+    repeated = json.loads(json.dumps(document(evidence, judge(evidence, objectives()))))
     same = ("run", "drill", "target", "verdict", "verified", "findings", "phases", "remains")
     assert {key: repeated[key] for key in same} == {key: given[key] for key in same}
