@@ -94,7 +94,8 @@ def test_altered_evidence_makes_every_met_finding_inconclusive_with_the_reason()
     evidence = replace(drill(), problems=("Entry 4 of the ledger was altered.",))
     result = judge(evidence, all_met())
     assert {f.status for f in result.findings} == {Status.INCONCLUSIVE}
-    assert all("Entry 4 of the ledger was altered." in f.because for f in result.findings)
+    told = "The evidence cannot be trusted: Entry 4 of the ledger was altered. Otherwise: Told so."
+    assert {f.because for f in result.findings} == {told}
 
 
 def test_altered_evidence_does_not_excuse_what_was_missed() -> None:
@@ -316,15 +317,98 @@ def test_a_source_out_of_its_objectives_is_no_harm_that_a_drill_did_which_broke_
     )
     result = judge(replace(of, observations=(*of.observations, *seen), entries=(*of.entries, halted)), all_met())
     found = next(f for f in result.findings if f.objective == "steady-state")
-    assert (found.status, "before it was unwound" in found.because) == (Status.INCONCLUSIVE, True)
+    when = "when the drill broke off, before it was unwound (p95 0.100 s, 9 of 100 probes failed)."
+    assert (found.status, found.because.endswith(when)) == (Status.INCONCLUSIVE, True)
     assert result.status is Status.INCONCLUSIVE
+    early = tuple(replace(o, value={**o.value, "in_slo": not o.value["in_slo"], "broken": False}) for o in seen)
+    before = judge(replace(of, observations=(*of.observations, *early), entries=(*of.entries, halted)), all_met())
+    told = next(f.because for f in before.findings if f.objective == "steady-state")
+    assert told.endswith("before the drill began (p95 0.100 s, 9 of 100 probes failed).")
 
 
 @pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
 def test_the_time_to_a_verified_copy_is_no_better_than_what_the_copy_holds(status: Status) -> None:
     found = finding(drill(), "time-to-copy", all_met({"data": says(status)}))
     assert found.status is status
-    assert f"data {status}" in found.because
+    assert found.because == f"The copy is not verified (data {status}). Told so."
+
+
+@pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
+def test_what_the_copy_holds_says_nothing_of_other_times_and_no_other_objective_says_what_it_holds(
+    status: Status,
+) -> None:
+    held = judge(drill(), all_met({"data": says(status)}))
+    assert [f.objective for f in held.findings if f.status is status] == ["time-to-copy", "data"]
+    slow = judge(drill(), all_met({"latency": says(status)}))
+    assert [f.objective for f in slow.findings if f.status is status] == ["latency"]
+
+
+def test_what_another_path_holds_says_nothing_of_this_one() -> None:
+    of = drill()
+    elsewhere = tuple(replace(d, path="beside") if d.objective == "data" else d for d in of.record.plan.demands)
+    of = replace(of, record=replace(of.record, plan=replace(of.record.plan, demands=elsewhere)))
+    assert finding(of, "time-to-copy", all_met({"data": says(Status.MISSED)})).status is Status.MET
+
+
+def test_a_time_to_a_copy_that_was_not_met_is_told_as_it_was_judged() -> None:
+    otherwise = {"data": says(Status.MISSED), "time-to-copy": says(Status.INCONCLUSIVE)}
+    found = finding(drill(), "time-to-copy", all_met(otherwise))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "Told so.")
+
+
+@pytest.mark.parametrize("looks", [0, 2])
+def test_a_drill_whose_source_could_not_be_looked_at_is_inconclusive(looks: int) -> None:
+    good = Observation("steady", "source", {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": True})
+    seen = replace(drill(), observations=(*drill().observations, *[good] * looks))
+    unlooked = with_entry(seen, "event", "", {"text": "", "unlooked": "nothing answered."})
+    found = judge(unlooked, all_met())
+    assert (found.status, found.findings[0].objective) == (Status.INCONCLUSIVE, "completed")
+    assert found.findings[0].because == "The source was not looked at: nothing answered."
+
+
+def test_it_is_the_last_exit_that_counts() -> None:
+    again = with_entry(drill(), "event", "", {"text": "", "exit": -9})
+    assert judge(again, all_met()).findings[0].because == "The drill was killed: SIGKILL ended Chaos Toolkit."
+    assert judge(with_entry(again, "event", "", {"text": "", "exit": 0}), all_met()).status is Status.MET
+
+
+def test_a_run_that_ended_early_and_was_killed_says_both() -> None:
+    killed = with_entry(without_effect(drill(), "examine"), "event", "", {"text": "", "killed": True})
+    assert finding(killed, "completed").because == (
+        "The run ended before 1 of its planned calls took effect, the first 'examine'."
+        " The drill was killed, and another command finished it."
+    )
+    alone = finding(without_effect(drill(), "examine"), "completed")
+    assert alone.because == "The run ended before 1 of its planned calls took effect, the first 'examine'."
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (0, "before the drill began (p95 0.100 s, 9 of 100 probes failed)."),
+        (1, "after the drill (p95 0.100 s, 9 of 100 probes failed)."),
+    ],
+)
+def test_it_is_said_when_a_source_was_out_of_its_objectives(place: int, told: str) -> None:
+    good = {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": True}
+    values = [good, good]
+    values[place] = {**good, "errors": 9, "in_slo": False}
+    seen = tuple(Observation("steady", "source", value) for value in values)
+    found = finding(replace(drill(), observations=(*drill().observations, *seen)), "steady-state")
+    assert (found.path, found.because) == ("source", f"The source was not within its objectives {told}")
+
+
+@pytest.mark.parametrize(
+    ("what", "objective", "words"),
+    [
+        ("failover", "failover", "What the provider said of the failover cannot be read: "),
+        ("pools", "pools", "What the pooler's pools held cannot be read: "),
+    ],
+)
+def test_what_was_seen_and_cannot_be_read_is_inconclusive(what: str, objective: str, words: str) -> None:
+    torn = replace(drill(), observations=(*drill().observations, Observation(what, "source", "torn")))
+    found = finding(torn, objective)
+    assert (found.status, found.path, found.because.startswith(words)) == (Status.INCONCLUSIVE, "", True)
 
 
 @pytest.mark.parametrize(
@@ -349,4 +433,6 @@ def test_a_source_that_is_not_surely_out_of_its_objectives_was_not_harmed_for_ce
     seen = tuple(Observation("steady", "source", value) for value in (good, unsure))
     found = judge(replace(drill(), observations=(*drill().observations, *seen)), all_met())
     assert found.status is Status.INCONCLUSIVE
-    assert "so few prove nothing" in found.findings[0].because
+    assert found.findings[0].because.endswith(
+        "after the drill (p95 0.100 s, 2 of 100 probes failed; so few prove nothing)."
+    )
