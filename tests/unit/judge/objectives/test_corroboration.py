@@ -181,3 +181,19 @@ def test_an_alert_fires_after_its_own_rules_time() -> None:
     assert judge(seen(rules=short, alerts=true)).because.endswith("HighErrorRate would have fired at 07:01:10 UTC.")
     early = {key: value for key, value in seen(alerts=true).items() if key != "rules"}
     assert "would have fired at 07:05:40 UTC." in judge(early).because, "recorded before rules were"
+
+
+def test_a_record_from_before_rules_were_recorded_may_tell_of_alerts() -> None:
+    early = {key: value for key, value in seen().items() if key != "rules"}
+    found = judge(early)
+    assert (found.status, found.because.endswith("none would have fired.")) == (Status.MET, True)
+
+
+def test_the_time_of_an_alert_is_told_late_in_the_day() -> None:
+    """The disaster is at 07:00:30."""
+    at = DISASTER + 16 * 3600 + 59 * 60 + 29
+    grid = {"start": at - 60, "end": at}
+    found = judge(
+        seen(**grid, rules={**RULES, "HighErrorRate": {"held": 0.0, "problem": ""}}, alerts={"HighErrorRate": [at]})
+    )
+    assert found.because.endswith("HighErrorRate would have fired at 23:59:59 UTC.")

@@ -177,7 +177,10 @@ def test_latency_is_met_by_its_upper_bound() -> None:
     assert found.status is Status.MET
     assert found.interval is not None
     assert found.measured is not None
-    assert found.interval[0] < found.measured < found.interval[1]
+    ranks = bounds.p95_ranks(600)
+    assert ranks is not None
+    assert found.interval == pytest.approx([0.01 + (rank - 1) / 1e5 for rank in ranks], abs=1e-9)
+    assert found.measured == pytest.approx(0.01 + 569 / 1e5, abs=1e-9)
 
 
 def test_latency_between_its_bounds_is_inconclusive() -> None:
@@ -254,6 +257,20 @@ def test_samples_cut_off_the_file_are_inconclusive() -> None:
     whole = evidence(samples(600))
     cut = replace(whole, samples={"restored": samples(400)})
     assert error_rate(cut, demand("errors")).status is Status.INCONCLUSIVE
+
+
+def test_how_many_samples_are_missing_is_told() -> None:
+    whole = evidence(samples(600))
+    numbers = {"settled": {"restored": {"first": 100, "last": 599}}}
+    entries = tuple(replace(e, data=numbers) if e.call.startswith("settle") else e for e in whole.entries)
+    cut = replace(whole, entries=entries, samples={"restored": samples(400)})
+    assert error_rate(cut, demand("errors")).because == "200 of 500 samples are missing."
+
+
+def test_how_many_windows_are_void_is_told_of_those_that_count() -> None:
+    measured = samples(600, change=lambda n: BAD if n < 100 else {"late": 1.0} if n >= 400 else {})
+    found = error_rate(evidence(measured), demand("errors"))
+    assert found.because == "4 of 10 windows are void (the prober was stalled for 1000 ms)."
 
 
 def test_a_path_that_did_not_settle_is_inconclusive() -> None:
