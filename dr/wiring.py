@@ -33,6 +33,15 @@ def objectives() -> Mapping[str, Objective]:
     return registry(one for plugin in plugins().values() for one in plugin.objectives)
 
 
+def on_call(verb: Verb) -> tuple[str, ...]:
+    """What a restore on call demands of what it restores, since it holds ``verb``.
+
+    Of what providers bring, only that of the one that does it. Raises UsageError for a verb that nobody does.
+    """
+    plugin, _ = offer(verb)
+    return tuple(one.name for one in registry(plugin.objectives).values() if one.on_call == verb.name)
+
+
 def settings(path: Path | None = None) -> Settings:
     """What dr.yaml says, with the limits of all objectives that there are. Raises UsageError."""
     return load(path, {limit.name: one.number for one in objectives().values() for limit in one.limits})

@@ -29,7 +29,7 @@ from dr.domain.tags import gathered
 from dr.evidence.directory import RunDirectory, find_run
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
-from dr.wiring import drivers, objectives, restorer
+from dr.wiring import drivers, on_call, restorer
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
@@ -175,8 +175,7 @@ def fitted(planned: Plan) -> tuple[str, ...]:
 
 def asked(wanted: Request) -> dict[str, str]:
     """The demands of a restore on call: objective to path. Markers exist in drills alone, so loss is not asked."""
-    known = objectives().values()
-    return {one.name: "restored" for verb in wanted.verbs for one in known if one.on_call == verb.name}
+    return {name: "restored" for verb in wanted.verbs for name in on_call(verb)}
 
 
 def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda _: None) -> Outcome:

@@ -13,7 +13,7 @@ import pytest
 from dr import wiring
 from dr.app import restore
 from dr.config.objective import About, Limit, Objective
-from dr.config.plugins import Plugin
+from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Observation, Purpose, Request, Status, Verb, Verdict
 from dr.engine.plan import demands
@@ -126,6 +126,15 @@ def test_a_provider_brings_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Request("lab", (RESTORE,), Purpose.DRILL), {"keys": "restored"}, {"keys-lost": 3.0}, wiring.objectives(), {}
     )
     assert asked == Demand("keys", "restored", 3.0, "keys")
+
+
+def test_on_call_what_a_provider_brings_is_demanded_of_its_own_verbs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Plugin("kv", lambda _: None, objectives=(keys(on_call="examine"),))  # type: ignore[arg-type,return-value]
+    monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own})
+    assert "keys" not in wiring.on_call(Verb("examine")), "PostgreSQL examines"
+    monkeypatch.setattr(wiring, "offer", lambda verb: (own, VerbSpec(verb.name, "")))
+    assert "keys" in wiring.on_call(Verb("examine"))
+    assert "keys" not in wiring.on_call(RESTORE)
 
 
 @pytest.mark.parametrize("taken", [{"name": "data"}, {"limits": (Limit("loss", 1.0),)}])
