@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,14 +73,15 @@ def _removed(provider: Restorer, call: Call, clock: Clock, tell: Tell) -> str:
     return ""
 
 
-def by_hand(found: Resource, target: Target) -> str:
-    """The command by which a person deletes an instance that dr does not."""
+def by_hand(found: Resource, target: Target) -> tuple[tuple[str, str], ...]:
+    """The commands by which a person deletes an instance that dr does not, each with what it does."""
     at = f"aws rds {{}} --region {target.region}" + (f" --endpoint-url {target.endpoint}" if target.endpoint else "")
     named = f"{at} --db-instance-identifier {found.ref.name}"
     deletes = f"{named.format('delete-db-instance')} --skip-final-snapshot"
     if not found.attributes.get("DeletionProtection"):
-        return deletes
-    return f"{named.format('modify-db-instance')} --no-deletion-protection --apply-immediately && {deletes}"
+        return ((deletes, "deletes it"),)
+    freed = f"{named.format('modify-db-instance')} --no-deletion-protection --apply-immediately"
+    return (freed, "takes its protection off"), (deletes, "deletes it")
 
 
 def _sweep(session: Session, spared: frozenset[Ref]) -> list[str]:
@@ -105,7 +107,7 @@ def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[Ref], f
 def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
     run = session.directory.id
     if found:
-        return " ".join(f"{_stands(one)}. {_ways(run, one, over, session.context.target)}" for one in found)
+        return "\n".join(f"{_stands(one)}. {_ways(run, one, over, session.context.target)}" for one in found)
     asked = session.restorations()
     if not asked:
         return (
@@ -123,13 +125,14 @@ def _stands(one: Resource) -> str:
 
 
 def _ways(run: str, one: Resource, over: bool, target: Target) -> str:
-    """How to go on with what a restore on call has made, and how to be rid of it."""
-    ways = [f"'dr adopt {run} --confirm {one.ref.name}' hands it over"]
+    """How to go on with what a restore on call has made, and how to be rid of it: commands to paste, a line each."""
+    name = shlex.quote(one.ref.name)
+    ways = [(f"dr adopt {run} --confirm {name}", "hands it over"), *by_hand(one, target)]
     if not over:
-        ways.insert(0, f"'dr cleanup {run}' ends the run and leaves it")
+        ways.insert(0, (f"dr cleanup {run}", "ends the run and leaves it"))
         if not one.remedy:
-            ways.insert(0, f"'dr restore --resume {run}' goes on with it")
-    return f"{'; '.join(ways)}. dr never deletes it: '{by_hand(one, target)}' does."
+            ways.insert(0, (f"dr restore --resume {run}", "goes on with it"))
+    return "\n  ".join(("dr never deletes it.", *(f"{command}  # {does}" for command, does in ways)))
 
 
 def _noted(session: Session, seen: Seen, found: tuple[Resource, ...] | None) -> Seen:

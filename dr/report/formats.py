@@ -47,7 +47,7 @@ def style_for(stream: TextIO, environ: Mapping[str, str]) -> Style:
 def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = plain) -> str:
     """The report for a terminal of ``width`` columns: the verdict first, and again in the last line.
 
-    Only the psql command may be longer than ``width``, since a command that is broken cannot be pasted.
+    Only commands may be longer than ``width``, since one that is broken cannot be pasted.
     """
     summary = summarise(evidence, verdict)
     label = evidence.record.emulated
@@ -65,12 +65,20 @@ def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = 
 
 
 def _wrapped(sentence: str, width: int, indent: int) -> list[str]:
-    """Lines of ``width``, broken at spaces only: identifiers and commands have hyphens."""
+    """Lines of ``width``, broken at spaces only: identifiers have hyphens."""
     pad = " " * indent
     said = words.printable(sentence)
     return textwrap.wrap(
         said, max(width, 40), initial_indent=pad, subsequent_indent=pad, break_on_hyphens=False, break_long_words=False
     )
+
+
+def _told(name: str, told: str, width: int, style: Style) -> list[str]:
+    """As ``_labelled``, with each command of ``told`` on a line of its own, unbroken."""
+    lines: list[str] = []
+    for command, line in words.said(told):
+        lines += [" " * _INDENT + line] if command else _labelled("" if lines else name, line, width, style)
+    return lines
 
 
 def _labelled(name: str, sentence: str, width: int, style: Style) -> list[str]:
@@ -128,9 +136,9 @@ def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: i
         lines.append(f"  {style('Connect'.ljust(_INDENT - 2), 'label')}{summary.connect}")
         lines += [f"{' ' * _INDENT}{line}" for line in textwrap.wrap(summary.unverified, width - _INDENT)]
     if summary.kept:
-        lines += _labelled("Copy", summary.kept, width, style)
+        lines += _told("Copy", summary.kept, width, style)
     for number, step in enumerate(summary.cut_over, 1):
-        lines += _labelled("Cut over" if number == 1 else "", f"{number}. {step}", width, style)
+        lines += _told("Cut over" if number == 1 else "", f"{number}. {step}", width, style)
     for problem in evidence.problems:
         lines += _labelled("Evidence", problem, width, style)
     return lines
@@ -204,12 +212,12 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
     label = f" ({evidence.record.emulated})" if evidence.record.emulated else ""
     lines = [f"# {summary.word.upper()}: {_inline(summary.title)}{_inline(label)}", "", _inline(summary.headline), ""]
     facts = (
-        ("Run", verdict.run),
-        *((fact.name, fact.sentence) for fact in summary.facts),
-        ("Copy", summary.kept),
-        ("Harness", summary.harness),
+        ("Run", _inline(verdict.run)),
+        *((fact.name, _inline(fact.sentence)) for fact in summary.facts),
+        ("Copy", _lines(summary.kept)),
+        ("Harness", _inline(summary.harness)),
     )
-    lines += _grid(("", ""), [(f"**{name}**", _inline(value)) for name, value in facts if value])
+    lines += _grid(("", ""), [(f"**{name}**", value) for name, value in facts if value])
     rows = [
         (f"**{f.status}**", _inline(name), words.measured(f), words.limit(f), _inline(f.because))
         for name, f in _names(summary.findings)
@@ -235,11 +243,18 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
         lines += ["## Connect", "", f"    {summary.connect}", ""]
         lines += [summary.unverified, ""] if summary.unverified else []
     if summary.cut_over:
-        steps = [f"{number}. {_inline(step)}" for number, step in enumerate(summary.cut_over, 1)]
+        steps = [f"{number}. {_lines(step)}" for number, step in enumerate(summary.cut_over, 1)]
         lines += ["## Cut over", "", *steps, ""]
     if evidence.problems:
         lines += ["## Problems of the evidence", "", *(f"- {_inline(problem)}" for problem in evidence.problems), ""]
     return "\n".join(lines)
+
+
+def _lines(value: str) -> str:
+    """Text with its commands as code, within a table's cell or a list's item."""
+    return "<br>".join(
+        f"<code>{_inline(line)}</code>" if is_command else _inline(line) for is_command, line in words.said(value)
+    )
 
 
 def _inline(value: str) -> str:

@@ -44,7 +44,12 @@ def _template() -> Template:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        duration=words.duration, moment=words.moment, printable=words.printable, rows=_rows, agreement=AGREEMENT.get
+        duration=words.duration,
+        moment=words.moment,
+        printable=words.printable,
+        said=words.said,
+        rows=_rows,
+        agreement=AGREEMENT.get,
     )
     environment.globals.update(chart=chart, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds)
     return environment.get_template("page.html")

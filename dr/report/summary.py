@@ -393,8 +393,11 @@ def _killed(evidence: Evidence, verdict: Verdict) -> str:
     begun = _unfinished(evidence)
     if begun is None:
         return ""
-    ends = f"'dr cleanup {verdict.run}' ends the run and leaves what it made"
-    return f"{begun[0]} may stand. 'dr restore --resume {verdict.run}' goes on with it; {ends}."
+    ways = (
+        f"dr restore --resume {verdict.run}  # goes on with it",
+        f"dr cleanup {verdict.run}  # ends the run and leaves it",
+    )
+    return "\n  ".join((f"{begun[0]} may stand.", *ways))
 
 
 def _connect(evidence: Evidence, restored: Restored) -> str:
@@ -440,7 +443,8 @@ def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple
     steps = (
         "Stop every writer of the old database.",
         f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
-        f"dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
+        "Hand it over, so that dr never touches it again:\n"
+        f"  dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
         *_replicas_anew(evidence, restored),
     )
     if verified(evidence) is False:
@@ -455,7 +459,7 @@ def _replicas_anew(evidence: Evidence, restored: Restored) -> tuple[str, ...]:
     if not lacking:
         return ()
     made = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {restored.identifier}"
-    return (f"Make read replicas of it in place of {lacking}: {made} --db-instance-identifier NAME",)
+    return (f"Make read replicas of it in place of {lacking}:\n  {made} --db-instance-identifier NAME",)
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:

@@ -16,6 +16,12 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
+def said(sentence: str) -> tuple[tuple[bool, str], ...]:
+    """The lines of ``sentence``, each with whether it is a command: those begin with blanks, and a broken one could not
+    be pasted."""
+    return tuple((line.startswith("  "), printable(line.strip())) for line in sentence.split("\n"))
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them, to about three digits: 450 ms, 14.2 s, 43 min 12 s, 2 h 05 min, 3 d 4 h."""
     if math.isinf(seconds) or math.isnan(seconds):

@@ -67,7 +67,7 @@ def test_whatever_ends_a_restore_says_what_is_being_made_and_how_to_go_on(
     name, copy = session.directory.id, copy_of(machines)
     said = told(session, outcome, output, capsys)
     assert said.count(f"{copy} stays at RDS, where it is being made (creating)") == 1
-    assert f"'dr restore --resume {name}' goes on with it" in said
+    assert f"dr restore --resume {name} # goes on with it dr cleanup" in said
     assert f"aws rds delete-db-instance --region eu-central-1 --db-instance-identifier {copy}" in said
     assert [untrue for untrue in UNTRUE if untrue in said] == []
     if output == "text":
@@ -97,14 +97,17 @@ def test_a_restoration_that_leads_nowhere_is_not_advised_to_be_gone_on_with(mach
     outcome = run(session)
     assert f"{copy_of(machines)} stays at RDS, where it is incompatible-restore" in outcome.saw
     assert "--resume" not in outcome.saw
-    assert f"'dr cleanup {session.directory.id}' ends the run and leaves it" in outcome.saw
+    assert f"\n  dr cleanup {session.directory.id}  # ends the run and leaves it\n" in outcome.saw
 
 
 def test_protection_is_taken_off_first_where_a_person_deletes_it(machines: Machines) -> None:
     session = begun(lambda session, _note: session.directory.halt("SIGINT was received"))
     assert machines.fake.rows[SOURCE]["DeletionProtection"] is True
     outcome = run(session)
-    assert "--no-deletion-protection --apply-immediately && aws rds delete-db-instance" in outcome.saw
+    first, second = [line for line in outcome.saw.split("\n") if line.startswith("  aws rds ")]
+    assert "modify-db-instance" in first
+    assert first.endswith(" --no-deletion-protection --apply-immediately  # takes its protection off")
+    assert "delete-db-instance" in second
 
 
 def test_cleaning_an_unfinished_restore_says_what_stays_and_how_to_take_it(machines: Machines) -> None:
@@ -113,7 +116,7 @@ def test_cleaning_an_unfinished_restore_says_what_stays_and_how_to_take_it(machi
     name, copy = session.directory.id, copy_of(machines)
     cleaned = CliRunner().invoke(cli, ["cleanup", name], catch_exceptions=False)
     assert f"{copy} stays at RDS, where it is being made (creating)" in cleaned.output
-    assert f"'dr adopt {name} --confirm {copy}' hands it over" in cleaned.output
+    assert f"  dr adopt {name} --confirm {copy}  # hands it over" in cleaned.output
     assert "--resume" not in cleaned.output
     assert [untrue for untrue in UNTRUE if untrue in cleaned.output] == []
     assert session.directory.sealed()
@@ -161,7 +164,7 @@ def test_the_report_of_a_killed_restore_does_not_say_that_nothing_was_made(machi
     said = CliRunner().invoke(cli, ["report", directory.id], catch_exceptions=False).output
     line = " ".join(said.split())
     assert f"Restored {copy_of(machines)}, unfinished: it was asked for" in line
-    assert f"'dr restore --resume {directory.id}' goes on with it" in line
+    assert f"dr restore --resume {directory.id} # goes on with it dr cleanup" in line
     assert [untrue for untrue in UNTRUE if untrue in line] == []
 
 

@@ -147,7 +147,10 @@ def test_text_names_the_path_of_a_finding_where_there_are_several() -> None:
 def test_text_keeps_to_the_width_of_the_terminal_but_for_commands_to_paste(width: int) -> None:
     lines = [*text(drill(), verdict(), width).splitlines(), *text(on_call(), met(), width).splitlines()]
     long = [line for line in lines if len(line) > width]
-    assert all("psql" in line or line.startswith(("MET", "MISSED")) or "limit" in line for line in long), long
+    command = ("psql", "dr adopt", "aws rds")
+    assert all(
+        any(one in line for one in (*command, "limit")) or line.startswith(("MET", "MISSED")) for line in long
+    ), long
     if width >= 100:
         assert long == []
 
@@ -168,7 +171,11 @@ def test_text_of_a_restore_says_how_to_connect_what_differs_and_how_to_cut_over(
     known = with_ca(on_call(), "/etc/my ca.pem")
     assert "user=readmission_api sslmode=verify-full sslrootcert='\"'\"'/etc/my ca.pem'\"'\"''" in text(known, met())
     assert "DBParameterGroupName readmission-pg15 -> default.postgres15 (not expected)" in said
-    assert "dr adopt 20261123-070000-7f3a --confirm readmission-db-dr-7f3a" in said
+    assert f"\n{' ' * 12}dr adopt 20261123-070000-7f3a --confirm readmission-db-dr-7f3a\n" in said
+    assert "<br><code>dr adopt 20261123-070000-7f3a --confirm readmission-db-dr-7f3a</code>" in markdown(
+        on_call(), met()
+    )
+    assert "<pre>dr adopt 20261123-070000-7f3a --confirm readmission-db-dr-7f3a</pre>" in html(on_call(), met())
 
 
 def test_text_says_settings_as_people_write_them() -> None:
