@@ -126,7 +126,7 @@ def _abandon(directory: RunDirectory) -> Outcome:
     ledger = directory.ledger(clock)
     for call in ledger.state().open:
         ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
-    verdict = pronounce(directory, clock)
+    _, verdict = pronounce(directory, clock)
     directory.seal(clock.now())
     return Outcome(directory, verdict)
 

@@ -327,15 +327,16 @@ def _follow(session: Session, experiment: Experiment) -> None:
 
 
 def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:
-    told, clock = 0, session.context.clock
+    told, length, ledger, clock = 0, 0, session.engine.ledger, session.context.clock
     planned = {call.id: call for call in session.plan.calls}
     halted_at: float | None = None
     while child.poll() is None:
-        entries = session.engine.ledger.entries()
-        for entry in entries[told:]:
-            if entry.call in planned and entry.kind != "undone":
-                session.tell(planned[entry.call], "" if entry.kind == "intent" else entry.kind)
-        told = len(entries)
+        if (longer := ledger.length()) != length:  # all of it is read to check its chain: not at every glance
+            entries, length = ledger.entries(), longer
+            for entry in entries[told:]:
+                if entry.call in planned and entry.kind != "undone":
+                    session.tell(planned[entry.call], "" if entry.kind == "intent" else entry.kind)
+            told = len(entries)
         if session.directory.halted():
             halted_at = halted_at or clock.now().at
             if clock.now().at - halted_at > PATIENCE:

@@ -10,6 +10,7 @@ from dr.app.remains import look
 from dr.domain.errors import DrError
 from dr.domain.model import Purpose, Verdict
 from dr.evidence.directory import RunDirectory
+from dr.evidence.model import Evidence
 from dr.judge.verdict import judge
 from dr.ports import Clock
 from dr.report.formats import document
@@ -31,11 +32,11 @@ def finish(session: Session, *, ends: bool = False) -> Outcome:
     undone = session.unwind(request.keep)
     seen = look(session, keep=request.keep, over=over, sweep=not undone)
     look_after(session)
-    verdict = pronounce(session.directory, session.context.clock)
+    evidence, verdict = pronounce(session.directory, session.context.clock)
     leftovers = undone or seen.left
     if over and not leftovers:
         seal(session, verdict)
-    return Outcome(session.directory, verdict, leftovers, saw=seen.sentence, stands=seen.stands)
+    return Outcome(session.directory, verdict, leftovers, saw=seen.sentence, stands=seen.stands, evidence=evidence)
 
 
 def _note_halt(session: Session) -> None:
@@ -45,12 +46,12 @@ def _note_halt(session: Session) -> None:
         ledger.append("halted", data={"because": f"The run was stopped: {because}."})
 
 
-def pronounce(directory: RunDirectory, clock: Clock) -> Verdict:
+def pronounce(directory: RunDirectory, clock: Clock) -> tuple[Evidence, Verdict]:
     """Judge a run by its evidence, and write the verdict beside it."""
     evidence = directory.load(clock)
     verdict = judge(evidence, objectives())
     directory.write_verdict(document(evidence, verdict))
-    return verdict
+    return evidence, verdict
 
 
 def seal(session: Session, verdict: Verdict) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from dr.domain.errors import DrError
 from dr.domain.model import Verdict
 from dr.evidence.directory import RunDirectory
+from dr.evidence.model import Evidence
 from dr.judge.verdict import exit_code as verdict_code
+from dr.ports import Clock
 
 WORST_FIRST = (129, 130, 143, 1, 5, 4, 3, 2)
 """Interrupted before all; then a missed demand before a failure before inconclusive before refused."""
@@ -29,6 +31,12 @@ class Outcome:
     saw: str = ""
     stands: tuple[str, ...] = ()
     judged: bool = True
+    evidence: Evidence | None = None
+    """What the verdict rests on, where this process judged it."""
+
+    def load(self, clock: Clock) -> Evidence:
+        """What the verdict rests on. Raises EvidenceError where that has to be read, and cannot."""
+        return self.evidence or self.run.load(clock)
 
 
 def worst(codes: set[int]) -> int:

@@ -33,7 +33,7 @@ def look_before(session: Session) -> None:
 
 def look_after(session: Session) -> None:
     """Record the least that the pools held in a while, which is over once that is no more than before."""
-    looks = [o.value for o in session.directory.load(session.context.clock).observations if o.what == "pools"]
+    looks = [o.value for o in session.directory.observations() if o.what == "pools"]
     if session.context.target.pooler is None or not looks:
         return
     before, clock = looks[0].get("pools", []), session.context.clock

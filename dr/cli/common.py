@@ -196,7 +196,7 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
 
     code = exit_code(outcome)
     try:
-        evidence = outcome.run.load(session.context.clock)
+        evidence = outcome.load(session.context.clock)
         if output == "text":
             click.echo(rendered(output, evidence, outcome.verdict), nl=False)
             click.echo(f"  Evidence  {outcome.run.path}")
@@ -286,7 +286,11 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
         return page.html(evidence, verdict)
     if form == "markdown":
         return formats.markdown(evidence, verdict)
-    return formats.junit([(evidence, verdict)]) if form == "junit" else formats.as_json(evidence, verdict)
+    if form == "junit":
+        from dr.report import junit
+
+        return junit.junit([(evidence, verdict)])
+    return formats.as_json(evidence, verdict)
 
 
 def moment(text: str, what: str) -> float:

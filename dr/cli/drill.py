@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dr.app.outcome import Outcome
     from dr.app.session import Session
     from dr.config.model import Settings
-    from dr.report.formats import Refused
+    from dr.report.junit import Refused
 
 
 @click.group(short_help="List, show and run recovery drills.")
@@ -125,7 +125,7 @@ def _one(
     refused: list[Refused],
 ) -> int:
     """Run one drill; returns its exit code. What a guard or a driver refuses is told, and the next drill may run."""
-    from dr.report.formats import Refused
+    from dr.report.junit import Refused
 
     try:
         return _run(settings, experiment, options, ran)
@@ -185,7 +185,7 @@ def _check_writable(path: Path, umask: int | None) -> None:
 
 
 def _write_junit(path: Path, ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
-    from dr.report.formats import junit
+    from dr.report.junit import junit
 
-    judged = [(outcome.run.load(session.context.clock), outcome.verdict) for session, outcome in ran]
+    judged = [(outcome.load(session.context.clock), outcome.verdict) for session, outcome in ran]
     path.write_text(junit(judged, refused))

@@ -260,7 +260,7 @@ class RunDirectory:
         return Evidence(
             record=self.record(),
             entries=entries,
-            observations=self._observations(),
+            observations=self.observations(),
             samples={s.path: s for s in map(load_samples, self._measured(MEASURED[0])) if s is not None},
             markers={m.path: m for m in map(load_markers, self._measured(MEASURED[1])) if m is not None},
             problems=tuple(problems),
@@ -308,7 +308,7 @@ class RunDirectory:
         except EvidenceError:
             return {}
 
-    def _observations(self) -> tuple[Observation, ...]:
+    def observations(self) -> tuple[Observation, ...]:
         """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""
         path = self.path / "observations.jsonl"
         found = (line_of(line, OBSERVATION) for line in _content(path).splitlines())

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 from dr.domain.errors import DrError, EvidenceError
 
@@ -135,14 +134,13 @@ def read_yaml(path: Path, kind: type[T], error: type[DrError], hint: str = "") -
     found = content(path, WRITTEN, error, hint, piped=True)
     if found is None:
         raise error(f"{path} cannot be read: there is no such file.", hint)
+    import yaml  # it is slow to import, and a meter reads none
+
+    from dr.host.bounded_yaml import load
+
     text, name = _text(found, str(path), error, hint), str(path)
     try:
-        loader = _Bounded(text)
-        try:
-            node = loader.get_single_node()
-            value = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
+        value = load(text, DEPTH, NODES)
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line = mark.line + 1 if mark is not None else None
@@ -159,39 +157,6 @@ def read_yaml(path: Path, kind: type[T], error: type[DrError], hint: str = "") -
     except msgspec.ValidationError as wrong:
         place, why = _misshapen(wrong, value, kind)
         raise error(f"{name}{_at(_line_of(text, place))} is not valid: {why}.", hint) from None
-
-
-class _Bounded(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses depth, and aliases that multiply or lead to themselves, as it meets them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._level = 0
-        self._weights: dict[int, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        self._level += 1
-        if self._level > DEPTH:
-            raise _refusal(f"it is nested deeper than {DEPTH} levels", event)
-        node = super().compose_node(parent, index)
-        self._level -= 1
-        if isinstance(event, yaml.AliasEvent) and id(node) not in self._weights:
-            raise _refusal("an alias leads to what it stands in", event)
-        weight = self._weights.setdefault(id(node), 1 + sum(self._weights[id(child)] for child in _children(node)))
-        if max(weight, len(self._weights)) > NODES:
-            raise _refusal(f"it comes down to more than {NODES} values", event)
-        return node
-
-
-def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-
-
-def _children(node: yaml.Node | None) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 # ---- what is wrong, and where
@@ -280,8 +245,12 @@ def _line_of(text: str, place: tuple[Any, ...]) -> int | None:
     """The line on which ``place`` begins; JSON is YAML enough for that. None where it cannot be told in a moment."""
     if len(text) > LOCATED:
         return None
+    import yaml
+
+    from dr.host.bounded_yaml import compose
+
     try:
-        node = yaml.compose(text, Loader=_Bounded)  # libyaml's own loader crashes on many brackets
+        node = compose(text, DEPTH, NODES)
     except (yaml.YAMLError, ValueError):
         return None
     for key in place:

@@ -152,7 +152,7 @@ def measured_on(evidence: Evidence, path: str) -> Measured | None:
     if of is None:
         return None
     last = settled(evidence, path)
-    probes = _asleep(sorted((p for p in _noted(of) if last is None or p.n <= last), key=_asked))
+    probes = tuple(sorted(_noted(of, last), key=_asked))
     whole = last is not None and last + 1 - len(probes) <= MISSED * (last + 1) and any(p.n == last for p in probes)
     return Measured(1 / of.rate, of.timeout, probes, whole)
 
@@ -163,28 +163,29 @@ def settled(evidence: Evidence, path: str) -> int | None:
     return None if found is None or (disaster is not None and found.at < disaster) else found.last
 
 
-def _noted(of: Samples | Markers) -> Iterator[Probe]:
-    """Every probe whose outcome was written down."""
+def _noted(of: Samples | Markers, last: int | None) -> Iterator[Probe]:
+    """Every probe up to number ``last`` whose outcome was written down, each with what the prober's lateness may have
+    added to it: an answer that came while the prober slept is read when it takes up the probes that fell due meanwhile.
+    """
     told: list[tuple[Sample | Marker, bool]]
     if isinstance(of, Samples):
         told = [(s, good(s)) for s in of.samples]
     else:
         told = [(m, m.outcome == ACKNOWLEDGED) for m in of.markers if m.attempt == 0]
-    for line, answered in told:
+    known = [
+        (line, answered)
+        for line, answered in told
+        if line.done >= line.due + line.late and (last is None or line.n <= last)
+    ]
+    late = sorted((line.due, line.late) for line, _ in known)
+    due, slept = [at for at, _ in late], [lateness / 1e9 for _, lateness in late]
+    for line, answered in known:
         asked = line.due + line.late
-        if line.done >= asked:
-            yield Probe(line.n, of.wall(asked), of.wall(line.done), answered, line.error, line.late / 1e9)
-
-
-def _asleep(probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """``probes``, each with what the prober's lateness may have added to it: an answer that came while the prober
-    slept is read when it takes up the probes that fell due meanwhile."""
-    late = sorted((p.asked - p.late, p.late) for p in probes)
-    due = [at for at, _ in late]
-    return tuple(
-        replace(p, slept=max((s for _, s in late[bisect_left(due, p.asked) : bisect_right(due, p.done)]), default=0.0))
-        for p in probes
-    )
+        meanwhile = slept[bisect_left(due, asked) : bisect_right(due, line.done)]
+        yield Probe(
+            *(line.n, of.wall(asked), of.wall(line.done), answered, line.error, line.late / 1e9),
+            slept=max(meanwhile, default=0.0),
+        )
 
 
 def usual(measured: Measured, disaster: float) -> Usual | None:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,9 @@ from dr.meter.loop import processor_share
 from dr.meter.pace import spread
 from dr.meter.probe import Prober, Settings
 from dr.meter.punctual import be_punctual
+
+LOOK = 1.0
+"""Seconds between two looks whether the owner lives."""
 
 
 class Journal:
@@ -58,9 +62,14 @@ def until_told(owner: str) -> Callable[[], str]:
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
 
+    looked = [0.0]
+
     def why() -> str:
         if told:
             return "stopped"
+        if (now := time.monotonic()) - looked[0] < LOOK:
+            return ""
+        looked[0] = now
         return "" if alive(owner) else "its owner is gone"
 
     return why

@@ -57,7 +57,19 @@ class Task:
 class Session:
     """A connection that carries one statement at a time."""
 
-    __slots__ = ("answers", "began", "cancelled", "pg", "spent", "task", "unsent", "until", "warnings")
+    __slots__ = (
+        "answers",
+        "began",
+        "cancelled",
+        "look",
+        "pg",
+        "read",
+        "spent",
+        "task",
+        "unsent",
+        "until",
+        "warnings",
+    )
 
     def __init__(self, of: pq.abc.PGconn, now: int, timeout: int) -> None:
         self.pg, self.began, self.until = of, now, now + timeout
@@ -70,6 +82,14 @@ class Session:
         self.unsent = True
         """Whether it waits for room to write, too."""
         self.spent = 0
+        self.look: Handle = _nothing
+        """What to do when an idle one says something."""
+        self.read: Handle = _nothing
+        """What to do when a busy one does."""
+
+
+def _nothing(_now: int) -> None:
+    """Before a connection is open."""
 
 
 class Listener(Protocol):
@@ -194,9 +214,9 @@ class _Endpoint:
         for session in self._opening:
             yield session.pg.socket, session.unsent, partial(self._advance, session)
         for session in self._idle:
-            yield session.pg.socket, False, partial(self._look, session)
+            yield session.pg.socket, False, session.look
         for session in self._busy:
-            yield session.pg.socket, False, partial(self._read, session)
+            yield session.pg.socket, False, session.read
             if session.unsent:
                 yield session.pg.socket, True, partial(self._flush, session)
         for at, (cancel, _, writes) in enumerate(self._cancels):
@@ -208,12 +228,13 @@ class _Endpoint:
             task = self._flying.popleft()
             if not task.over:
                 self._give_up(task, now)
-        for session in [s for s in self._opening if s.until <= now]:
+        for session in [s for s in self._opening if s.until <= now] if self._opening else ():
             session.until = self._closable(now)
             if session.until <= now:
                 self._opening.remove(session)
                 self._close_unheard(session, now)
-        self._cancels = [one for one in self._cancels if self._still_cancelling(one, now)]
+        if self._cancels:
+            self._cancels = [one for one in self._cancels if self._still_cancelling(one, now)]
         self._dispatch(now)
 
     def _dispatch(self, now: int) -> None:
@@ -238,12 +259,11 @@ class _Endpoint:
 
     def _wanted(self) -> bool:
         """Whether one more connection is: for what waits, or so that there are enough."""
-        full = self._live >= self._limits.sessions and all(s.task is not None for s in self._busy)
-        if full or len(self._opening) >= self._limits.openings:
+        live = self._live
+        if not self._waiting and (live >= self._keep or not (self._repeated or self._idle)):
             return False
-        if self._live < self._keep:
-            return bool(self._waiting or self._repeated or self._idle)
-        return bool(self._waiting)
+        full = live >= self._limits.sessions and all(s.task is not None for s in self._busy)
+        return not full and len(self._opening) < self._limits.openings
 
     def _openable(self) -> int:
         """From when on one may be opened."""
@@ -275,6 +295,7 @@ class _Endpoint:
             self._opening.remove(session)
             session.pg.nonblocking = 1
             session.pg.notice_handler = partial(_noticed, session.warnings)
+            session.look, session.read = partial(self._look, session), partial(self._read, session)
             self._pause = 0
             self._idle.append(session)
 

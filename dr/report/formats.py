@@ -8,12 +8,8 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TextIO
-
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from dr.domain.model import Finding, Status, Verdict
 from dr.evidence.model import Evidence
@@ -266,69 +262,3 @@ def _inline(value: str) -> str:
 def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [columns, ["---"] * len(columns), *rows]
     return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A drill that a guard refused before it had a run."""
-
-    drill: str
-    target: str
-    because: str
-
-
-def junit(runs: Sequence[tuple[Evidence, Verdict]], refused: Sequence[Refused] = ()) -> str:
-    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors.
-
-    A second case of the same name, as of a drill that ran twice, is numbered: readers keep one of each name.
-    """
-    xml = JUnitXml("dr")
-    seen: Counter[tuple[str, str]] = Counter()
-    for suite in [*(_suite(*run) for run in runs), *map(_refused, refused)]:
-        for case in suite:
-            seen[case.classname, case.name] += 1
-            if (often := seen[case.classname, case.name]) > 1:
-                case.name = f"{case.name} #{often}"
-        xml.add_testsuite(suite)
-    xml.update_statistics()  # type: ignore[no-untyped-call]
-    return str(xml.tostring().decode())  # type: ignore[no-untyped-call]
-
-
-def _refused(refusal: Refused) -> TestSuite:
-    suite = TestSuite(words.printable(refusal.drill))
-    suite.add_property("target", words.printable(refusal.target))
-    suite.add_testcase(_case(refusal.drill, "guard", Error(words.printable(refusal.because), "refused")))
-    return suite
-
-
-def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
-    name = verdict.drill or evidence.record.plan.what
-    suite = TestSuite(words.printable(f"{name} {verdict.run}"))
-    for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
-        suite.add_property(key, words.printable(value))
-    if verified(evidence) is False:
-        unread = Error("The copy was not verified: nobody has read it.", "not verified")
-        suite.add_testcase(_case(name, "verified", unread))
-    for finding in verdict.findings:
-        case = f"{finding.objective} [{finding.path}]" if finding.path else finding.objective
-        suite.add_testcase(_case(name, case, _result(finding)))
-    if not verdict.findings:
-        suite.add_testcase(_case(name, "demands", Error("Nothing was asked of this run.", "inconclusive")))
-    return suite
-
-
-def _result(finding: Finding) -> Failure | Error | None:
-    if finding.status is Status.MET:
-        return None
-    values = [f"measured {words.measured(finding)}"] if words.measured(finding) else []
-    values += [f"limit {words.limit(finding)}"] if finding.limit is not None else []
-    detail = f" ({', '.join(values)})" if values else ""
-    kind = Failure if finding.status is Status.MISSED else Error
-    return kind(words.printable(finding.because + detail), str(finding.status))
-
-
-def _case(drill: str, name: str, result: Failure | Error | None) -> TestCase:
-    case = TestCase(words.printable(name), classname=words.printable(drill))
-    if result is not None:
-        case.result = [result]
-    return case

@@ -87,12 +87,14 @@ class Path:
         self._asked: list[Sample] = []
         self.newest, self.first = -1, 0 if first is None else first
         if first is None:
+            self._written.skip()
             self.read()
             self.first = self.newest + 1
 
     def read(self) -> None:
         """Read what was added."""
-        for line in self._written.more():
+        lines = self._written.more()
+        for line in lines:
             self.newest = max(self.newest, line.n)
             if isinstance(line, Sample):
                 self._asked.append(line)
@@ -102,6 +104,8 @@ class Path:
             else:
                 well = line.outcome == ACKNOWLEDGED
             self._told.append(Told(line.n, well, (line.done - line.due) / 1e9))
+        if not lines:
+            return
         oldest = self.newest - self.rule.looked_back * self._rate
         self._told = [one for one in self._told if one.n > oldest]
         counted = 2 * self.rule.seconds * self._rate if self._probes else 0.0  # more of it is enough in any case

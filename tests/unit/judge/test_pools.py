@@ -27,13 +27,13 @@ def pool(**held: int) -> dict[str, Any]:
 
 class Directory:
     def __init__(self) -> None:
-        self.observations: list[Observation] = []
+        self.seen: list[Observation] = []
 
     def observe(self, seen: list[Observation], _at: float) -> None:
-        self.observations += seen
+        self.seen += seen
 
-    def load(self, _clock: object) -> Directory:
-        return self
+    def observations(self) -> tuple[Observation, ...]:
+        return tuple(self.seen)
 
 
 class Looked:
@@ -58,12 +58,12 @@ class Looked:
     def drill(self) -> list[Any]:
         pools.look_before(self.session)
         pools.look_after(self.session)
-        return [o.value for o in self.directory.observations]
+        return [o.value for o in self.directory.seen]
 
     def judged(self) -> tuple[list[Any], str]:
         """The findings of that name, and the report."""
         found = of(Script([Out(1.0, 2.0)], after=8))
-        found = replace(found, observations=tuple(self.directory.observations))
+        found = replace(found, observations=tuple(self.directory.seen))
         verdict = judge(found, registry())
         return [f for f in verdict.findings if f.objective == "pools"], text(found, verdict)
 

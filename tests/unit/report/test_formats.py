@@ -16,7 +16,8 @@ from junitparser import Error, Failure, JUnitXml
 
 from dr.domain.model import Finding, Observation, Phase, Restored, Status, Verdict
 from dr.evidence.model import Evidence
-from dr.report.formats import Refused, as_json, coloured, document, junit, markdown, plain, style_for, text
+from dr.report.formats import as_json, coloured, document, markdown, plain, style_for, text
+from dr.report.junit import Refused, junit
 from dr.report.page import html
 from tests.support import many
 from tests.unit.recoveries import FINDINGS, drill, met, on_call, verdict
