@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -170,6 +171,44 @@ def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_p
     assert found.status is Status.MISSED
     assert found.measured == pytest.approx(3.0, abs=2 * PERIOD)
     assert "in 3 pieces: 0.5" in found.because
+
+
+@pytest.mark.parametrize(("count", "more"), [(7, " and 2 more."), (5, ".")])
+def test_the_first_five_pieces_are_told_with_when_they_began(count: int, more: str) -> None:
+    found = judge(of(Script([Out(0.5 + n, 0.7 + n) for n in range(count)], after=count + 4)))
+    told = re.fullmatch(
+        rf"Out for ([0-9.]+) s from ([0-9.]+) s after the disaster, in {count} pieces: (.*?){re.escape(more)}",
+        found.because,
+    )
+    assert told is not None, found.because
+    assert [float(told[1]), float(told[2])] == pytest.approx([count - 0.8, 0.5], abs=2 * PERIOD)
+    pieces = [[float(number) for number in re.findall(r"[0-9.]+", piece)] for piece in told[3].split(", ")]
+    assert len(pieces) == 5
+    for n, piece in enumerate(pieces):
+        assert piece == pytest.approx([0.2, 0.5 + n], abs=2 * PERIOD)
+
+
+@pytest.mark.parametrize(("begin", "side"), [(-0.5, "before"), (0.5, "after")])
+def test_it_is_said_on_which_side_of_the_disaster_an_outage_began(begin: float, side: str) -> None:
+    found = judge(of(Script([Out(begin, 2.0)])))
+    told = re.fullmatch(rf"Out for ([0-9.]+) s from ([0-9.]+) s {side} the disaster\.", found.because)
+    assert told is not None, found.because
+    assert [float(told[1]), float(told[2])] == pytest.approx([2.0 - begin, 0.5], abs=2 * PERIOD)
+
+
+def test_how_long_nobody_looked_is_told_with_when_that_began() -> None:
+    found = judge(of(Script([Out(1.0, 2.0)], stalls=[(4.0, 5.0), (6.5, 7.0)], after=12)), limit=2.0)
+    told = re.search(r" Nobody looked for ([0-9.]+) s from ([0-9.]+) s on\.$", found.because)
+    assert told is not None, found.because
+    assert [float(told[1]), float(told[2])] == pytest.approx([1.0, 4.0], abs=2 * PERIOD)
+
+
+def test_an_outage_wants_a_limit_and_tells_why_nothing_is_known() -> None:
+    found = judge_outage(of(Script([Out(1.0, 2.0)])), Demand("outage", "source", None, "s"))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "No limit is known.")
+    assert judge(replace(of(Script()), samples={})).because == "Path source was not measured."
+    never = judge_outage(of(Script([Out(1.0, 99.0)])), Demand("outage", "source", None, "s"))
+    assert never.status is Status.INCONCLUSIVE
 
 
 def test_what_failed_before_the_disaster_counts_for_nothing() -> None:

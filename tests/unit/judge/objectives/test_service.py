@@ -380,6 +380,41 @@ def test_phases_follow_the_ledger() -> None:
     ]
 
 
+def test_neighbours_of_one_phase_are_one_and_a_replay_ends_its_restore() -> None:
+    entries = (
+        entry(0, "intent", "restore", WALL - 20),
+        entry(1, "effect", "restore", WALL - 10, {"replay_seconds": 0.5}),
+        entry(2, "effect", "nobody's", WALL - 10, {}),
+        entry(3, "intent", "examine", WALL - 9),
+        entry(4, "effect", "examine", WALL - 8, {}),
+        entry(5, "intent", "settle-restored", WALL - 6),
+        entry(6, "effect", "settle-restored", WALL - 3, {}),
+    )
+    found = phases(replace(evidence(), entries=entries))
+    assert [(p.name, p.started, p.seconds) for p in found] == [
+        ("decide", WALL - 30, 10.0),
+        ("restore", WALL - 20, 9.5),
+        ("replay", WALL - 10.5, 0.5),
+        ("verify", WALL - 9, 6.0),
+    ]
+
+
+def test_no_phase_takes_less_than_no_time_and_no_replay_more_than_its_restore() -> None:
+    entries = (
+        entry(0, "intent", "restore", WALL - 20),
+        entry(1, "effect", "restore", WALL - 19.5, {"replay_seconds": 9.0}),
+        entry(2, "intent", "examine", WALL - 9),
+        entry(3, "effect", "examine", WALL - 9.5, {}),
+    )
+    found = phases(replace(evidence(), entries=entries))
+    assert [(p.name, p.seconds) for p in found] == [
+        ("decide", 10.0),
+        ("restore", 0.0),
+        ("replay", 0.5),
+        ("verify", 0.0),
+    ]
+
+
 def test_a_repeated_intent_counts_from_the_first() -> None:
     entries = (
         entry(0, "intent", "restore", WALL - 20),
