@@ -36,6 +36,8 @@ BAD = {"status": 0, "error": "refused"}
         (10, {**BAD, "late": 0.2}, False, False),
         (1, {"seconds": 1.5, "late": 0.09}, False, True),
         (1, {"seconds": 1.05, "late": 0.09}, False, False),
+        (1, {"seconds": 1.0}, True, False),
+        (10, {**BAD, "late": 0.1}, False, True),
     ],
 )
 def test_a_look_is_out_of_the_objectives_by_what_was_seen_and_broken_by_what_is_proven(

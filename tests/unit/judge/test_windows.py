@@ -198,6 +198,8 @@ def test_a_prober_that_slept_while_answers_were_under_way_voids_their_window_alo
     under_way, done = {49: {"seconds": 0.5}}, {49: {"seconds": 0.019}}
     assert voids(lambda n: {**asleep, **under_way}.get(n, {}))[0] == "the prober slept while answers were under way"
     assert voids(lambda n: {**asleep, **done}.get(n, {}))[0] == ""
+    hardly = {50: {"late": 0.004}, **under_way}
+    assert voids(lambda n: hardly.get(n, {}))[0] == "", "any prober is late by a little"
 
 
 @pytest.mark.parametrize(

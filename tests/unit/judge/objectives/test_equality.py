@@ -182,6 +182,9 @@ def test_only_the_first_few_offenders_are_named() -> None:
     assert finding.because.count("missing") == 3
     assert "and 6 more" in finding.because
     assert finding.measured == 9.0
+    three = replace(SOURCE, tables={f"public.t{n}": A for n in range(3)})
+    few = compared("data", replace(SOURCE, tables={}), replace(BASELINE, fingerprint=three))
+    assert (few.because.count("missing"), "more" in few.because) == (3, False)
 
 
 def test_a_dropped_index_and_an_added_object_are_missed() -> None:
@@ -311,6 +314,9 @@ def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
     assert compared("data", fits, later).status is Status.MET
     assert "; 2 later ones only counted." in compared("data", fits, later).because
     assert compared("data", SOURCE).because.endswith("2 tables hold the source's 5 rows.")
+    same = replace(SOURCE, tables={name: replace(table, total=table.rows) for name, table in SOURCE.tables.items()})
+    assert compared("data", same).because.endswith("2 tables hold the source's 5 rows.")
+    assert compared("data", same).measured == 0.0
     surplus = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 6)})
     found = compared("data", surplus, later)
     assert found.status is Status.MISSED

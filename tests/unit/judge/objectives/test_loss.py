@@ -203,6 +203,8 @@ def test_a_copy_whose_log_proves_that_it_is_not_at_its_second_is_missed(
         {"stopped_before": POINT + 300},
         {"stopped_before": POINT - 0.9},
         {"replayed_to": POINT - 0.5},
+        {"replayed_to": POINT - 1.0},
+        {"replayed_to": POINT + 1.0},
     ],
 )
 def test_a_copy_whose_log_proves_its_second_is_met_without_markers(log: dict[str, float]) -> None:
@@ -362,3 +364,17 @@ def test_seconds_lost_may_be_less_than_one() -> None:
     written = [marker(n, DISASTER - 5 + n / 10) for n in range(100)]
     found = judge("loss", [(0, 44)], written, covers=DISASTER, resolution=0.25)
     assert (found.status, "(45 to 47): 0.6 s lost" in found.because) == (Status.MISSED, True), found.because
+
+
+def test_a_point_without_a_resolution_is_exact() -> None:
+    found = judge("exposure", None, None, resolution=None)
+    assert found.interval == (10.0, 10.0)
+    assert judge("exact-point", None, None, resolution=None, replayed_to=POINT + 0.5).status is Status.MISSED
+    on_it = judge("exact-point", None, None, resolution=None, replayed_to=POINT)
+    assert (on_it.status, "0.0 s before the second" in on_it.because) == (Status.MET, True)
+
+
+def test_why_the_log_was_not_read_is_told() -> None:
+    told = judge("exposure", None, replay_note="The credentials may not do this.").because
+    assert told.endswith("how far the copy was replayed is not known (The credentials may not do this).")
+    assert judge("exposure", None).because.endswith("is not known (its log was not read).")
