@@ -21,7 +21,7 @@ from bench.markers import meter
 from dr.config.model import DatabaseConfig
 from dr.config.model import Login as Account
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Stamp
-from dr.drivers.postgres.connection import Server
+from dr.domain.refs import Endpoint
 from dr.drivers.postgres.markers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
@@ -114,7 +114,7 @@ class Stage:
         login = Account(MASTER, self._secret)
         database = DatabaseConfig(DATABASE, login, (), ca=str(self._ca))
         read = time.time()
-        present = read_markers(Server("localhost", self.port), database, table)
+        present = read_markers(Endpoint("localhost", self.port), database, table)
         markers = load_markers(markers_file(folder, PATH))
         assert markers is not None
         at = Stamp(disaster, 0, markers.start.boot)

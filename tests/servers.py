@@ -20,7 +20,7 @@ import psycopg
 import trustme
 
 from dr.config.model import DatabaseConfig, Login
-from dr.drivers.postgres.connection import Server
+from dr.domain.refs import Endpoint
 from dr.lab.servers.binaries import Binaries, find
 from dr.lab.servers.front import Front
 from dr.lab.servers.site import free_port
@@ -53,8 +53,8 @@ class LocalServer:
         return self.directory / "data"
 
     @property
-    def address(self) -> Server:
-        return Server("localhost", self.port)
+    def address(self) -> Endpoint:
+        return Endpoint("localhost", self.port)
 
     @property
     def log_file(self) -> Path:

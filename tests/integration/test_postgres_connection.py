@@ -14,7 +14,8 @@ import trustme
 
 from dr.config.model import DatabaseConfig, Login
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError
-from dr.drivers.postgres.connection import STATEMENT_SECONDS, Server, connect, translated
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.connection import STATEMENT_SECONDS, connect, translated
 from dr.host.hearing import heeding
 from dr.lab.servers.site import free_port
 from tests.dripping import dripping
@@ -30,7 +31,7 @@ def server() -> Iterator[LocalServer]:
         yield running
 
 
-def failure(address: Server, database: DatabaseConfig, seconds: float = STATEMENT_SECONDS) -> DrError:
+def failure(address: Endpoint, database: DatabaseConfig, seconds: float = STATEMENT_SECONDS) -> DrError:
     with pytest.raises(DrError) as caught, connect(address, database, seconds=seconds):
         pass
     said = "".join(traceback.format_exception(caught.value))
@@ -84,7 +85,7 @@ def test_a_certificate_of_another_authority_is_refused(server: LocalServer, tmp_
 
 
 def test_a_certificate_of_another_name_is_refused(server: LocalServer) -> None:
-    error = failure(Server("127.0.0.1", server.port), server.database())
+    error = failure(Endpoint("127.0.0.1", server.port), server.database())
     assert isinstance(error, RefusedError)
     assert "could not be verified by TLS" in str(error)
 
@@ -95,7 +96,7 @@ def test_without_a_ca_the_systems_authorities_decide(server: LocalServer) -> Non
 
 
 def test_a_server_that_is_down_may_be_tried_again(server: LocalServer) -> None:
-    error = failure(Server("localhost", free_port()), server.database())
+    error = failure(Endpoint("localhost", free_port()), server.database())
     assert isinstance(error, ProviderError)
     assert error.transient
     assert "cannot be reached: Connection refused" in str(error)
@@ -132,7 +133,7 @@ def test_a_missing_privilege_says_what_to_grant(server: LocalServer) -> None:
 
 def test_a_server_that_falls_silent_after_the_login_is_not_waited_for_without_end(server: LocalServer) -> None:
     relay, began = Relay(server.address.port), time.monotonic()
-    with connect(Server(server.address.host, relay.port), server.database(), seconds=0.5) as connection:
+    with connect(Endpoint(server.address.host, relay.port), server.database(), seconds=0.5) as connection:
         relay.freeze()
         with pytest.raises(ProviderError, match="failed a question") as caught, translated("a question"):
             connection.execute("select 1")
@@ -167,7 +168,7 @@ def test_a_server_that_never_ends_its_greeting_is_given_up() -> None:
     """A byte now and then would keep a time-out for each piece from ever passing."""
     with dripping(b"\x16\x03\x03\x40\x00", every=0.2, first=b"S") as port:
         began = time.monotonic()
-        error = failure(Server("localhost", port), DatabaseConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
+        error = failure(Endpoint("localhost", port), DatabaseConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
     assert isinstance(error, ProviderError)
     assert error.transient
     assert time.monotonic() - began < 20

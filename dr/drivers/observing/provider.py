@@ -17,9 +17,9 @@ from dr.config.context import Context
 from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.refs import Endpoint
 from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
-from dr.drivers.postgres.connection import Server
 from dr.drivers.postgres.markers import attempt_write, read_markers
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.postgres.source import source_among
@@ -234,15 +234,15 @@ def _places(source: str, facts: Facts) -> list[dict[str, Any]]:
     return [{"host": end.host, "port": end.port} for end in ends if end is not None]
 
 
-def _receives(servers: Servers, at: Server) -> bool:
+def _receives(servers: Servers, at: Endpoint) -> bool:
     try:
         return servers.receives(at.host, at.port)
     except DrError:
         return False  # then nothing shows that it is among those that stream
 
 
-def _server(args: Mapping[str, Any]) -> Server:
-    return Server(str(args["host"]), int(args["port"]))
+def _server(args: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(str(args["host"]), int(args["port"]))
 
 
 def _arguments(verb: Verb) -> tuple[str, tuple[str, ...], bool]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -31,6 +30,7 @@ from dr.domain.errors import (
     RefusedError,
     UnreachableError,
 )
+from dr.domain.refs import Endpoint
 from dr.host.bounded import SLICE, given_up, within
 from dr.host.clock import SystemClock
 from dr.host.hearing import heed
@@ -95,17 +95,6 @@ _PASSING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where a database server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
 def reason(error: psycopg.Error) -> str:
     """The server's, or else the client library's, own first line, and what to do where only the harness can be told.
 
@@ -117,7 +106,7 @@ def reason(error: psycopg.Error) -> str:
     return f"{said}; give the harness's role BYPASSRLS, so that it reads every row" if _POLICY in said else said
 
 
-def _connect_error(error: psycopg.Error, server: Server, login: Login, database: str) -> DrError:
+def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, database: str) -> DrError:
     said, because = str(error).lower(), reason(error)
     where = f"database {database} at {server} as {login.user}"
     if _NO_CA in said:  # the client library's own: it does not exist, which no server said
@@ -233,7 +222,7 @@ def opened(what: str, **arguments: Any) -> psycopg.Connection[Any]:
 
 @contextmanager
 def connect(
-    server: Server, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
+    server: Endpoint, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
 ) -> Iterator[Connection]:
     """An autocommitting connection as ``login`` (absent: the harness's own role); closed at the end of the block.
 

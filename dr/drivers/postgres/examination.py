@@ -11,10 +11,11 @@ import msgspec
 from dr.config.context import Context
 from dr.domain.errors import DrError, EvidenceError
 from dr.domain.model import Baseline, Fingerprint, Observation, Progress
+from dr.domain.refs import Endpoint
 from dr.drivers.postgres import examine
 from dr.drivers.postgres.baseline import repeating
 from dr.drivers.postgres.clock import clock_offset
-from dr.drivers.postgres.connection import Connection, Server, connect
+from dr.drivers.postgres.connection import Connection, connect
 from dr.drivers.postgres.fingerprint import major_version, summing
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.source import Source, artifacts_of, service_login
@@ -36,7 +37,7 @@ class Examination:
     def __init__(self, context: Context, args: Mapping[str, Any]) -> None:
         self._context = context
         self._database = context.target.database
-        self._copy = Server(str(args["host"]), int(args["port"]))
+        self._copy = Endpoint(str(args["host"]), int(args["port"]))
         self._run = str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
         self._resolution = float(args["resolution"])

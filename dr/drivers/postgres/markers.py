@@ -9,7 +9,8 @@ from psycopg import errors, sql
 
 from dr.config.model import DatabaseConfig
 from dr.domain.errors import HiddenStandbyError, ProviderError, RefusedError, UnreachableError
-from dr.drivers.postgres.connection import Connection, Server, connect, reason, translated
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.connection import Connection, connect, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 
 LOOK_SECONDS = 10.0
@@ -27,7 +28,7 @@ select attempt, array_agg(array[low, high] order by low)
 _SERVER = "select pg_postmaster_start_time()::text, coalesce(inet_server_port(), 0)"
 
 
-def read_markers(server: Server, database: DatabaseConfig, table: str) -> dict[str, Any]:
+def read_markers(server: Endpoint, database: DatabaseConfig, table: str) -> dict[str, Any]:
     """Every row of ``dr.TABLE``: {table: whether it is there, present: attempt to ranges of numbers}.
 
     Raises what ``connect`` raises, and ProviderError.
@@ -40,7 +41,7 @@ def read_markers(server: Server, database: DatabaseConfig, table: str) -> dict[s
     return {"table": True, "present": {str(attempt): ranges for attempt, ranges in rows}}
 
 
-def attempt_write(old: Server, new: Server, database: DatabaseConfig, table: str) -> dict[str, Any]:
+def attempt_write(old: Endpoint, new: Endpoint, database: DatabaseConfig, table: str) -> dict[str, Any]:
     """Try to write one row to ``old``: {outcome: accepted (with rows: what it took), read-only, refused, unreachable}.
 
     Refused is said by a standby that takes no session alone: a server that starts, ends or has no room may take writes
@@ -67,7 +68,7 @@ def _identity(connection: Connection) -> Any:
     return connection.execute(_SERVER).fetchone()
 
 
-def _write(connection: Connection, primary: Any, old: Server, table: str) -> dict[str, Any]:
+def _write(connection: Connection, primary: Any, old: Endpoint, table: str) -> dict[str, Any]:
     insert = sql.SQL("insert into {} (n, attempt, sent_at) values (%s, 0, clock_timestamp())")
     try:
         if _identity(connection) == primary:

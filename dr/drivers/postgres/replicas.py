@@ -11,6 +11,7 @@ from typing import Any
 
 from dr.config.model import DatabaseConfig
 from dr.domain.errors import RefusedError
+from dr.domain.refs import Endpoint
 
 ASK_SECONDS = 5.0
 """A server that takes longer to answer is not asked: others wait."""
@@ -97,10 +98,10 @@ class Servers:
         return bool(self._row(host, port, _RECEIVES)[0])
 
     def _row(self, host: str, port: int, query: str) -> tuple[Any, ...]:
-        from dr.drivers.postgres.connection import Server, connect, translated  # psycopg is slow to import
+        from dr.drivers.postgres.connection import connect, translated  # psycopg is slow to import
 
         with (
-            connect(Server(host, port), self._database, seconds=ASK_SECONDS) as connection,
+            connect(Endpoint(host, port), self._database, seconds=ASK_SECONDS) as connection,
             translated("asking how far it is"),
         ):
             row = connection.execute(query.encode()).fetchone()

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 
 from dr.config.model import DatabaseConfig
 from dr.domain.errors import ProviderError
-from dr.drivers.postgres.connection import APPLICATION, Server, connect, translated
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.connection import APPLICATION, connect, translated
 from dr.ports import Clock
 
 LOOK_SECONDS = 10.0
@@ -30,7 +31,7 @@ Look = Callable[[], frozenset[int]]
 
 
 @contextmanager
-def watching(server: Server, database: DatabaseConfig, user: str) -> Iterator[Look]:
+def watching(server: Endpoint, database: DatabaseConfig, user: str) -> Iterator[Look]:
     """A look at the sessions of ``user`` in the target's database on ``server``, asked anew each time; none of the
     harness's own, which may log in as ``user``, too.
 

@@ -10,7 +10,6 @@ from dr.config.context import Context
 from dr.domain.errors import RefusedError
 from dr.domain.model import Resource
 from dr.domain.refs import Endpoint
-from dr.drivers.postgres.connection import Server
 from dr.drivers.rds.naming import instance as instance_of
 from dr.drivers.rds.naming import listens
 from dr.evidence import profiles
@@ -22,7 +21,7 @@ class Source:
 
     identifier: str
     resource_id: str
-    server: Server
+    server: Endpoint
 
     def to_args(self) -> dict[str, Any]:
         """As a planned call's arguments have it."""
@@ -31,7 +30,7 @@ class Source:
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any]) -> Source:
-        return cls(str(args["source"]), str(args["resource_id"]), Server(str(args["host"]), int(args["port"])))
+        return cls(str(args["source"]), str(args["resource_id"]), Endpoint(str(args["host"]), int(args["port"])))
 
 
 def source_among(resources: Iterable[Resource], instance: str) -> Source | None:
@@ -45,7 +44,7 @@ def source_among(resources: Iterable[Resource], instance: str) -> Source | None:
 def _at(endpoint: Endpoint | None, instance: str, attributes: Mapping[str, Any]) -> Source | None:
     if endpoint is None:
         return None
-    return Source(instance, str(attributes.get("DbiResourceId", "")), Server(endpoint.host, endpoint.port))
+    return Source(instance, str(attributes.get("DbiResourceId", "")), endpoint)
 
 
 def require_source(resources: Iterable[Resource], instance: str) -> Source:

@@ -21,8 +21,7 @@ from dr.config.load import secret
 from dr.config.model import DatabaseConfig, Login, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.refs import result_of
-from dr.drivers.postgres.connection import Server
+from dr.domain.refs import Endpoint, result_of
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.sessions import Look, seen_beside, watching
 from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
@@ -38,7 +37,7 @@ READY_ASKS, GOLDEN_ASKS = 8, 3
 UNANSWERED = "no answer"
 """Stands for an answer's digest where there was none: it equals no baseline's."""
 
-Watch = Callable[[Server, DatabaseConfig, str], AbstractContextManager[Look]]
+Watch = Callable[[Endpoint, DatabaseConfig, str], AbstractContextManager[Look]]
 """As ``watching``."""
 
 
@@ -97,7 +96,7 @@ class ServingProvider:
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.operation == "start":
-            return self._start(Server(str(args["host"]), int(args["port"])))
+            return self._start(Endpoint(str(args["host"]), int(args["port"])))
         if call.operation == "stop":
             children.stop(self._pidfile)
         return dict(args)
@@ -134,7 +133,7 @@ class ServingProvider:
             )
         return known[service.login]
 
-    def _start(self, copy: Server) -> Mapping[str, Any]:
+    def _start(self, copy: Endpoint) -> Mapping[str, Any]:
         """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
         children.stop(self._pidfile)
         service = self._service()
@@ -153,10 +152,10 @@ class ServingProvider:
         served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
         return {"served": served, "copy": copy, "before": before}
 
-    def _watching(self, copy: Server) -> AbstractContextManager[Look]:
+    def _watching(self, copy: Endpoint) -> AbstractContextManager[Look]:
         return self._watch(copy, self._context.target.database, self._login(self._service()).user)
 
-    def _environment(self, service: ServiceConfig, copy: Server, own_port: int) -> dict[str, str]:
+    def _environment(self, service: ServiceConfig, copy: Endpoint, own_port: int) -> dict[str, str]:
         login, database = self._login(service), self._context.target.database
         verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
         user, name = quote(login.user, safe=""), quote(database.name, safe="")
@@ -190,7 +189,7 @@ class ServingProvider:
         seen = self._seen(served["url"], result["copy"], result["before"])
         return Progress(done=True, result=served, observations=(seen,))
 
-    def _seen(self, url: str, copy: Server, before: frozenset[int]) -> Observation:
+    def _seen(self, url: str, copy: Endpoint, before: frozenset[int]) -> Observation:
         """The service's sessions on the copy. Raises ProviderError where it has none, or where nobody can look."""
         user = self._login(self._service()).user
         with self._watching(copy) as look:

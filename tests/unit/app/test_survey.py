@@ -15,10 +15,10 @@ from dr.config.context import Context
 from dr.config.model import DatabaseConfig, Login, PoolerConfig, PrometheusConfig, ServiceConfig, Settings, Target
 from dr.domain.errors import PasswordError, ProviderError
 from dr.domain.model import Grant
+from dr.domain.refs import Endpoint
 from dr.drivers import checks
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import MovingProvider
-from dr.drivers.postgres.connection import Server
 from dr.drivers.prometheus import client as prometheus
 from dr.drivers.rds.provider import RdsProvider
 from dr.meter.bearer import check_taken
@@ -78,7 +78,7 @@ class Site:
     def _drivers(self, context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
         return {"rds": RdsProvider(context, self.rds), "clients": MovingProvider(context)}  # type: ignore[arg-type]
 
-    def _log_in(self, server: Server, _database: DatabaseConfig, role: Login) -> None:
+    def _log_in(self, server: Endpoint, _database: DatabaseConfig, role: Login) -> None:
         assert str(server) == f"{SOURCE}.example.com:5432"
         if role.user in self.refused:
             raise PasswordError(f"{role.user} was refused.", f"Compare {role.secret}.")

@@ -107,7 +107,8 @@ class Stage:
         """It has a baseline from before the recovery point, and none that was repeated since."""
         sums = Fingerprint(NOW - 10, major, "10:10:", {}, {})
         write_baseline(self.context.run / "baseline.json", Baseline("b", "prod", SOURCE, "db-1", sums, {}, {}))
-        self.args |= {"recovery_point": NOW - 5, "source": Source(SOURCE, "db-1", examination.Server("s", 1)).to_args()}
+        source = Source(SOURCE, "db-1", examination.Endpoint("s", 1))
+        self.args |= {"recovery_point": NOW - 5, "source": source.to_args()}
 
     def halted(self, note: str, time: int = 1) -> None:
         """Examine until a halt when ``note`` is told for the ``time``-th time."""

@@ -11,7 +11,8 @@ from psycopg import errors
 
 from dr.domain.errors import DrError, HiddenStandbyError, PasswordError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Facts, Grant, Purpose, Request, RunIdentity, Verb
-from dr.drivers.postgres.connection import Server, connect, reason
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.connection import connect, reason
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.rds.look import resource
 from dr.evidence import profiles
@@ -63,7 +64,7 @@ def test_a_login_that_fails_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, said: str, kind: type[DrError], hint: str
 ) -> None:
     saying(monkeypatch, said)
-    with pytest.raises(kind) as caught, connect(Server("h", 5432), target().database):
+    with pytest.raises(kind) as caught, connect(Endpoint("h", 5432), target().database):
         pass
     assert type(caught.value) is kind
     assert hint in caught.value.hint
