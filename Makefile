@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 5
 SPREAD := --dist loadgroup --no-loadscope-reorder --durations 20
 
-.PHONY: setup drill test check lint bench lock clean
+.PHONY: setup drill test check lint mutants bench lock clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# An hour and more: what was done already is kept in mutants/, and only what changed since is done again.
+mutants: setup
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 bench: setup
 	$(BIN)/python -m bench
 
@@ -45,4 +50,4 @@ lock:
 		--upgrade pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
