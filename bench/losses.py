@@ -18,10 +18,10 @@ from pathlib import Path
 
 from bench.figures import figure
 from bench.markers import meter
-from dr.config.model import DatabaseConfig
 from dr.config.model import Login as Account
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Stamp
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.markers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
@@ -112,7 +112,7 @@ class Stage:
     def _compare(self, run: str, folder: Path, acknowledged: set[Key], disaster: float) -> Round:
         table = marker_table(run, PATH)
         login = Account(MASTER, self._secret)
-        database = DatabaseConfig(DATABASE, login, (), ca=str(self._ca))
+        database = PostgresConfig(DATABASE, login, (), ca=str(self._ca))
         read = time.time()
         present = read_markers(Endpoint("localhost", self.port), database, table)
         markers = load_markers(markers_file(folder, PATH))

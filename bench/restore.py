@@ -88,15 +88,15 @@ class Bench:
         lab = home / "lab"
         self.target = msgspec.convert(yaml.safe_load((lab / "target.yaml").read_text()), Target)
         self.client = RdsClient(self.target)
-        credentials = self.target.credentials
+        credentials = self.target.rds.credentials
         self.aws_env = {
             **self.env,
-            "AWS_ENDPOINT_URL": self.target.endpoint,
-            "AWS_DEFAULT_REGION": self.target.region,
+            "AWS_ENDPOINT_URL": self.target.rds.endpoint,
+            "AWS_DEFAULT_REGION": self.target.rds.region,
             "AWS_SHARED_CREDENTIALS_FILE": credentials.file,
             "AWS_PROFILE": credentials.profile,
         }
-        named = {"DBInstanceIdentifier": self.target.instance}
+        named = {"DBInstanceIdentifier": self.target.rds.instance}
         self.snapshot = str(self.client.pages("DescribeDBSnapshots", "DBSnapshots", named)[0]["DBSnapshotIdentifier"])
         self.restoring = ("restore", "--snapshot", self.snapshot, "--yes", "--no-verify")
 
@@ -181,7 +181,7 @@ class Bench:
 
     def _others(self) -> list[dict[str, Any]]:
         rows = self.client.pages("DescribeDBInstances", "DBInstances", {})
-        return [row for row in rows if row["DBInstanceIdentifier"] != self.target.instance]
+        return [row for row in rows if row["DBInstanceIdentifier"] != self.target.rds.instance]
 
 
 def main() -> bool:

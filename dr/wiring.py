@@ -12,7 +12,7 @@ from dr.config.load import load
 from dr.config.model import Settings
 from dr.config.objective import Objective
 from dr.config.plugins import offer, plugins
-from dr.domain.errors import UsageError
+from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, RunIdentity, Verb
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
@@ -21,11 +21,22 @@ from dr.ports import Provider, Restorer
 def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
     """Those that ``verbs`` need, by the name that calls carry; and those that restore, which look at the account, too.
 
-    Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does.
+    Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
+    for one that needs a section that the target does not have.
     """
-    offers = [offer(verb) for verb in verbs]
+    offers = [offer(verb, context.target) for verb in verbs]
+    for plugin, spec in offers:
+        if lacking := plugin.lacks(context.target):
+            raise RefusedError(
+                f"Target {context.name} has no section {', '.join(lacking)}, which {spec.name} needs.",
+                "Add it in dr.yaml, or name another --target.",
+            )
     needed = {name for plugin, spec in offers for name in (plugin.name, *spec.others)}
-    return {name: plugin.make(context) for name, plugin in plugins().items() if plugin.restores or name in needed}
+    return {
+        name: plugin.make(context)
+        for name, plugin in plugins().items()
+        if plugin.make and (name in needed or (plugin.restores and not plugin.lacks(context.target)))
+    }
 
 
 def objectives() -> Mapping[str, Objective]:

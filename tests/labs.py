@@ -21,8 +21,8 @@ import psutil
 import psycopg
 import yaml
 
-from dr.config.load import secret
 from dr.config.model import Login, Target
+from dr.config.secrets import secret
 from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +87,7 @@ class Lab:
     @cached_property
     def rds(self) -> Any:
         session = _session(self.target)
-        return session.client("rds", endpoint_url=self.target.endpoint, region_name=self.target.region)
+        return session.client("rds", endpoint_url=self.target.rds.endpoint, region_name=self.target.rds.region)
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """Every instance by identifier."""
@@ -98,15 +98,15 @@ class Lab:
     def connect(self, identifier: str, login: Login | None = None) -> Iterator[psycopg.Connection[Any]]:
         """A connection to an instance, as the harness unless ``login`` says otherwise."""
         endpoint = self.instances()[identifier]["Endpoint"]
-        login = login or self.target.database.harness
+        login = login or self.target.postgres.harness
         with psycopg.connect(
             host=endpoint["Address"],
             port=endpoint["Port"],
-            dbname=self.target.database.name,
+            dbname=self.target.postgres.name,
             user=login.user,
             password=secret(login.secret),
             sslmode="verify-full",
-            sslrootcert=self.target.database.ca,
+            sslrootcert=self.target.postgres.ca,
             autocommit=True,
         ) as connection:
             yield connection
@@ -127,13 +127,13 @@ class Lab:
         """Only the source and its replicas are there, all available, and nothing of a run still works."""
         self.remove_restorations()
         present = {identifier: one["DBInstanceStatus"] for identifier, one in self.instances().items()}
-        assert present == dict.fromkeys((self.target.instance, *self.target.replicas), "available")
+        assert present == dict.fromkeys((self.target.rds.instance, *self.target.rds.replicas), "available")
 
     def remove_restorations(self) -> None:
         """Delete what dr restore made, which dr itself never deletes."""
         for identifier, instance in self.instances().items():
             tags = {tag["Key"]: tag["Value"] for tag in instance.get("TagList", [])}
-            if identifier != self.target.instance and tags.get("dr:purpose") == "restore":
+            if identifier != self.target.rds.instance and tags.get("dr:purpose") == "restore":
                 eventually(lambda i=identifier: self.instances()[i]["DBInstanceStatus"] != "backing-up")
                 self.rds.modify_db_instance(DBInstanceIdentifier=identifier, DeletionProtection=False)
                 eventually(lambda i=identifier: self.instances()[i]["DBInstanceStatus"] == "available")
@@ -142,7 +142,7 @@ class Lab:
 
 
 def _session(target: Target) -> Any:
-    credentials = target.credentials
+    credentials = target.rds.credentials
     os.environ["AWS_SHARED_CREDENTIALS_FILE"] = credentials.file
     try:
         session = boto3.Session(profile_name=credentials.profile)

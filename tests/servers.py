@@ -19,8 +19,9 @@ from pathlib import Path
 import psycopg
 import trustme
 
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.lab.servers.binaries import Binaries, find
 from dr.lab.servers.front import Front
 from dr.lab.servers.site import free_port
@@ -92,11 +93,11 @@ class LocalServer:
             host=str(self.directory), port=self.port, user=SUPERUSER, dbname=database, autocommit=True
         )
 
-    def database(self, password: str = PASSWORD, roles: tuple[Login, ...] = (), user: str = HARNESS) -> DatabaseConfig:
+    def database(self, password: str = PASSWORD, roles: tuple[Login, ...] = (), user: str = HARNESS) -> PostgresConfig:
         """The target's database section for this server; ``password`` is written to a file and referred to."""
         path = self.directory / f"secret-{abs(hash(password))}"
         path.write_text(password + "\n")
-        return DatabaseConfig(
+        return PostgresConfig(
             name=DATABASE, harness=Login(user, f"file:{path}"), roles=roles, ca=str(self.directory / "ca.pem")
         )
 

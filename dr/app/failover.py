@@ -13,6 +13,7 @@ from dr.app.outcome import Outcome
 from dr.app.session import Session
 from dr.config.model import Target
 from dr.domain.model import Facts, Grant, Own, Purpose, Request, Verb
+from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 
 BEST = "best"
 """The replica that has received most, whichever it is."""
@@ -26,12 +27,12 @@ UNMOVED = "The target names neither a pooler nor a secret: lead clients to the p
 UNMEASURED = "The service is not measured (that takes the target's service and the grant markers): nothing is proven."
 
 
-def request(name: str, target: Target, promote: str, since: float | None) -> Request:
+def request(name: str, of: Target, promote: str, since: float | None) -> Request:
     """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over.
 
     The service is measured where it is there after that, and the target lets predictions be written.
     """
-    verbs = [Verb("failover")]
+    target, verbs = sections(of), [Verb("failover")]
     if promote:
         chosen: dict[str, Any] = {} if promote == BEST else {"replica": promote}
         verbs = [Verb("promote", chosen)]
@@ -43,9 +44,9 @@ def request(name: str, target: Target, promote: str, since: float | None) -> Req
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
 
 
-def moves(target: Target) -> bool:
+def moves(target: Sections) -> bool:
     """Whether the target names what leads its clients."""
-    return target.pooler is not None or target.secret is not None
+    return pooler_of(target) is not None or secret_of(target) is not None
 
 
 def asked(wanted: Request) -> dict[str, str]:

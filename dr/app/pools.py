@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
+from dr.drivers.sections import pooler_of, sections
 from dr.judge.pools import KINDS, left
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def look_before(session: Session) -> None:
     """Record what the pools hold; of a target without a pooler, that they are not looked at."""
     if session.plan.request.purpose is not Purpose.DRILL:
         return
-    if session.context.target.pooler is None:
+    if pooler_of(sections(session.context.target)) is None:
         _note(session, "before", {"because": NOBODY})
         return
     try:
@@ -34,7 +35,7 @@ def look_before(session: Session) -> None:
 def look_after(session: Session) -> None:
     """Record the least that the pools held in a while, which is over once that is no more than before."""
     looks = [o.value for o in session.directory.observations() if o.what == "pools"]
-    if session.context.target.pooler is None or not looks:
+    if pooler_of(sections(session.context.target)) is None or not looks:
         return
     before, clock = looks[0].get("pools", []), session.context.clock
     until, least, because = clock.now().at + PATIENCE, Held(), ""
@@ -52,7 +53,7 @@ def look_after(session: Session) -> None:
 def _held(session: Session) -> Held:
     from dr.drivers.clients.pools import held  # psycopg is slow to import
 
-    return held(session.context.target)
+    return held(sections(session.context.target))
 
 
 def _least(so_far: Held, now: Held) -> Held:

@@ -11,6 +11,7 @@ from dr.config.model import Target
 from dr.domain.errors import DrError
 from dr.domain.model import Call, Purpose, Resource
 from dr.domain.refs import Ref
+from dr.drivers.rds.config import RdsConfig
 from dr.engine.perform import carry_out
 from dr.ports import Clock, Restorer
 
@@ -75,7 +76,8 @@ def _removed(provider: Restorer, call: Call, clock: Clock, tell: Tell) -> str:
 
 def by_hand(found: Resource, target: Target) -> tuple[tuple[str, str], ...]:
     """The commands by which a person deletes an instance that dr does not, each with what it does."""
-    at = f"aws rds {{}} --region {target.region}" + (f" --endpoint-url {target.endpoint}" if target.endpoint else "")
+    rds = target.of(RdsConfig)
+    at = f"aws rds {{}} --region {rds.region}" + (f" --endpoint-url {rds.endpoint}" if rds.endpoint else "")
     named = f"{at} --db-instance-identifier {found.ref.name}"
     deletes = f"{named.format('delete-db-instance')} --skip-final-snapshot"
     if not found.attributes.get("DeletionProtection"):

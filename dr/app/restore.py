@@ -26,6 +26,8 @@ from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.tags import gathered
+from dr.drivers.rds.config import RdsConfig
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory, find_run
 from dr.judge.verdict import RESTORE, restored_by
 from dr.report.words import moment
@@ -62,7 +64,7 @@ def request(
     verbs = [Verb("restore", restore)]
     if verify:
         verbs.append(Verb("examine"))
-    if verify and target.service is not None:
+    if verify and target.section(ServiceConfig) is not None:
         verbs += [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
     verbs.append(Verb(CONFIGURE, restore))
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
@@ -122,7 +124,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
 def _of(run: str, target: Target, found: Resource) -> bool:
     """Whether ``found`` is what a restore on call of the target's source made as ``run``."""
     whose = (found.tags.get("dr:run"), found.tags.get("dr:purpose"), found.tags.get("dr:source", "").lower())
-    return whose == (run, Purpose.RESTORE.value, target.instance.lower())
+    return whose == (run, Purpose.RESTORE.value, target.of(RdsConfig).instance.lower())
 
 
 def _command(found: Resource) -> str:

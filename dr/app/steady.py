@@ -7,9 +7,9 @@ from dataclasses import asdict
 from time import monotonic_ns
 
 from dr.app.session import Session
-from dr.config.model import ServiceConfig
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Grant, Observation
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.judge.objectives.service import ERRORS, LATENCY
@@ -50,7 +50,7 @@ def in_slo(session: Session) -> bool:
 
 
 def _observed(session: Session) -> Look:
-    service = session.context.target.service
+    service = session.context.target.section(ServiceConfig)
     if service is None:
         raise RefusedError(
             "The target names no prediction service.", "Set 'service' in dr.yaml, or drop the hypothesis."

@@ -12,6 +12,7 @@ from dr.app.terms import terms
 from dr.config.model import Settings
 from dr.domain.errors import DrError
 from dr.domain.model import Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
+from dr.drivers.sections import sections
 from dr.engine.guard import Consent, guard
 from dr.wiring import drivers, restorer
 
@@ -33,9 +34,10 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
 
     context = context_of(settings, name, "survey")
     target, by_name = context.target, drivers(context, (Verb("move"),))
+    seen = sections(target)
     nothing = Request(name, (), Purpose.RESTORE)
-    checks = list(client_checks(target))
-    identity = f"account {target.account} in {target.region}"
+    checks = list(client_checks(seen))
+    identity = f"account {seen.rds.account} in {seen.rds.region}"
     try:
         facts = restorer(by_name).look(nothing)
     except DrError as error:
@@ -43,9 +45,9 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
     else:
         empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
         yield identity, " ".join(guard(empty, terms(target), facts, Consent()))
-        checks[:0] = database_checks(target, facts.resources)
+        checks[:0] = database_checks(seen, facts.resources)
     yield from all_needs(target)
     for what, attempt in checks:
         yield what, problem(attempt)
-    if moves(target):
+    if moves(seen):
         yield "where clients are led", problem(partial(by_name["clients"].look, nothing))

@@ -7,9 +7,7 @@ from dr.engine.guard import Terms
 
 
 def terms(target: Target) -> Terms:
-    """The pins, endpoints, grants and word of consent of ``target``."""
-    endpoints = [target.endpoint or f"https://rds.{target.region}.amazonaws.com"]
-    endpoints += [part.url for part in (target.service, target.prometheus) if part is not None]
-    endpoints += [f"postgresql://{target.pooler.host}:{target.pooler.port}"] if target.pooler is not None else []
-    pins = {"rds": {"account": target.account, "region": target.region}}
-    return Terms(target.grants, pins, endpoints, target.instance)
+    """The grants and the word of consent of ``target``, and what its sections pin and where they lead."""
+    pins = {name: dict(section.pins()) for name, section in target.sections.items() if section.pins()}
+    endpoints = [endpoint for section in target.sections.values() for endpoint in section.endpoints()]
+    return Terms(target.grants, pins, endpoints, target.word)

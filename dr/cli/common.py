@@ -16,6 +16,7 @@ from dr.cli.defects import noted
 from dr.domain.errors import DefectError, DrError
 from dr.domain.model import Call
 from dr.domain.names import check_name
+from dr.drivers.postgres.config import PostgresConfig
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
@@ -99,7 +100,7 @@ def consent(prepared: Prepared, yes: bool, confirm: str, cautions: Iterable[str]
         caution(cautions)
     if not typed:
         return given
-    source = prepared.session.context.target.instance
+    source = prepared.session.context.target.word
     return Consent(click.prompt(f"Type {source} to go on", err=True, default="", show_default=False))
 
 
@@ -142,7 +143,7 @@ def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) ->
         limit = f" at most {demand.limit:g} {demand.unit}" if demand.limit is not None else ""
         click.echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
     target = prepared.session.context.target
-    for refusal in prepared.refusals(Consent(target.instance)):
+    for refusal in prepared.refusals(Consent(target.word)):
         click.echo(f"{'refused':>14}  {refusal}")
 
 
@@ -248,7 +249,7 @@ def tell_so_far(session: Session, verb: Verb) -> None:
 def _psql(session: Session, restored: Restored) -> str:
     from dr.report.summary import connect, unverified
 
-    database = session.context.target.database
+    database = session.context.target.of(PostgresConfig)
     command = connect(restored, database.first.user, database.ca)
     return f"{command} {unverified(database.ca)}".rstrip()
 

@@ -199,6 +199,7 @@ def doctor(ctx: click.Context, target: str) -> None:
     Exits with 3 where anything is wrong.
     """
     from dr.app.survey import check
+    from dr.config.load import rewritten
 
     worst = 0
     common.make_ready()
@@ -206,4 +207,6 @@ def doctor(ctx: click.Context, target: str) -> None:
     for name, problem in check(common.settings(), target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
         worst = worst or (3 if problem else 0)
+    if instead := rewritten(target):
+        click.echo(f"dr: Target {target} is written in a former form, which is still read. Write it as:\n\n{instead}")
     ctx.exit(worst)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import platformdirs
+import yaml
 
-from dr.config.model import Settings, Target, settings_with
+from dr.config import former
+from dr.config.model import Settings, Target
 from dr.config.place import check_entered
+from dr.config.plugins import settings_type, target_type
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.names import check_name
 from dr.host.decode import read_yaml
@@ -41,16 +43,21 @@ def lab_target_file() -> Path:
     return home() / "lab" / "target.yaml"
 
 
+def file() -> Path | None:
+    """DR_CONFIG, or dr.yaml in the working directory; None where there is neither."""
+    named = os.environ.get("DR_CONFIG")
+    return Path(named) if named else Path("dr.yaml") if Path("dr.yaml").exists() else None
+
+
 def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
     """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError.
 
     ``limits``: those that may stand under ``objectives``, name to the type of its number.
     """
-    named = path or (Path(os.environ["DR_CONFIG"]) if os.environ.get("DR_CONFIG") else None)
-    if named is None and not Path("dr.yaml").exists():
+    path = path or file()
+    if path is None:
         return Settings()
-    path = named or Path("dr.yaml")
-    read = read_yaml(path, settings_with(limits), UsageError)
+    read = read_yaml(path, settings_type(limits), UsageError, present=former.settings)
     settings = msgspec.structs.replace(read, objectives=msgspec.to_builtins(read.objectives))
     for name in settings.targets:
         try:
@@ -60,6 +67,15 @@ def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def rewritten(name: str) -> str:
+    """What to write for the target ``name`` in dr.yaml, where it stands there in the former form; else ""."""
+    path = file()
+    written = read_yaml(path, dict[str, Any], UsageError).get("targets", {}).get(name) if path is not None else None
+    if not former.is_former(written):
+        return ""
+    return yaml.safe_dump({name: former.target(written)}, sort_keys=False)
+
+
 def find_target(settings: Settings, name: str) -> Target:
     """The target called ``name``; "lab" is the one a running lab published. Raises UsageError, RefusedError."""
     check_name(name, "target")
@@ -67,7 +83,8 @@ def find_target(settings: Settings, name: str) -> Target:
         return settings.targets[name]
     if name == LAB:
         if _published():
-            return read_yaml(lab_target_file(), Target, UsageError, "Mend it, or take the lab down and up again.")
+            hint = "Mend it, or take the lab down and up again."
+            return read_yaml(lab_target_file(), target_type(), UsageError, hint, former.target)
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
     known = ", ".join(sorted({*settings.targets, LAB}))
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")
@@ -92,16 +109,3 @@ def _published() -> bool:
     except OSError:
         return True
     return True
-
-
-def secret(reference: str) -> str:
-    """Resolve ``env:NAME`` or ``file:PATH``. Raises RefusedError that names the reference, never the value."""
-    scheme, _, rest = reference.partition(":")
-    if scheme == "env" and rest in os.environ:
-        return os.environ[rest]
-    if scheme == "file":
-        with suppress(OSError, UnicodeDecodeError, IndexError):  # absent, unreadable or empty: said below
-            return Path(rest).read_text().splitlines()[0]
-    if scheme not in ("env", "file"):  # what stands there may be a secret itself, so it is not repeated
-        raise UsageError("A secret in the configuration is no reference.", "Use env:NAME or file:PATH.")
-    raise RefusedError(f"The secret {reference!r} is not there.", "Set it where the reference points.")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from dr.config.load import secret
 from dr.config.model import Login
+from dr.config.secrets import secret
 from dr.domain.errors import RefusedError
 
 SYSTEM_CA = ("", "system")

@@ -10,12 +10,12 @@ import pkgutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Target
+from dr.config.model import Section, Settings, Target
 from dr.config.needs import Need
 from dr.config.objective import Objective
 from dr.domain.errors import UsageError
@@ -45,8 +45,8 @@ class VerbSpec:
 
     ``does``: what it does, a sentence. ``args``: the type of its arguments. ``kinds``: the values of its argument
     ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
-    ``paths``: those of which its calls observe anything. ``needs``: what it needs of this machine, with the arguments
-    None for whatever they may be. ``others``: providers that its calls name beside the one that offers it.
+    ``paths``: those of which its calls observe anything. ``needs``: of a target and arguments (None: whatever they may
+    be), what it needs of this machine. ``others``: providers that its calls name beside the one that offers it.
     """
 
     name: str
@@ -54,7 +54,7 @@ class VerbSpec:
     args: type[msgspec.Struct] = NoArguments
     kinds: frozenset[str] = frozenset()
     paths: Callable[[Any], Collection[str]] = _nothing
-    needs: Callable[[Target, Any], Iterable[Need]] = _none
+    needs: Callable[[Any, Any], Iterable[Need]] = _none
     others: tuple[str, ...] = ()
 
     def arguments(self, verb: Verb) -> Any:
@@ -75,16 +75,26 @@ class VerbSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A provider: its ``name``, the ``verbs`` that it offers, the ``objectives`` that it brings, and how it is made.
+    """A provider: its ``name``, how it is made, the ``verbs`` that it offers, and the ``objectives`` that it brings.
 
-    ``restores``: it fulfils ``dr.ports.Restorer``, too.
+    One that is not made only brings its section, which others read.
+
+
+    ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the names of the
+    sections without which it cannot be made. ``restores``: it fulfils ``dr.ports.Restorer``, too.
     """
 
     name: str
-    make: Callable[[Context], Provider]
+    make: Callable[[Context], Provider] | None = None
     verbs: tuple[VerbSpec, ...] = ()
     objectives: tuple[Objective, ...] = ()
+    section: type[Section] | None = None
+    reads: tuple[str, ...] = ()
     restores: bool = False
+
+    def lacks(self, target: Target) -> tuple[str, ...]:
+        """The sections that it reads and ``target`` does not have."""
+        return tuple(name for name in self.reads if name not in target.sections)
 
 
 @cache
@@ -120,14 +130,38 @@ def verbs() -> Mapping[str, tuple[tuple[Plugin, VerbSpec], ...]]:
     return dict(sorted(offered.items()))
 
 
-def offer(verb: Verb) -> tuple[Plugin, VerbSpec]:
-    """Who does ``verb``. Raises UsageError where nobody does, or where it does not say who of several."""
+@cache
+def target_type() -> type[Target]:
+    """A target with a section for each provider that has one, under the provider's name."""
+    sections = [(name, plugin.section | None, None) for name, plugin in plugins().items() if plugin.section]
+    made = msgspec.defstruct("Target", sections, bases=(Target,), frozen=True, forbid_unknown_fields=True)
+    return cast("type[Target]", made)
+
+
+def settings_type(limits: Mapping[str, Any]) -> type[Settings]:
+    """The whole of dr.yaml, with such targets, where ``limits`` may stand under ``objectives``: name to the type of its
+    number."""
+    named = [(name.replace("-", "_"), kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in limits.items()]
+    objectives = msgspec.defstruct("Objectives", named, rename="kebab", frozen=True, forbid_unknown_fields=True)
+    targets: tuple[Any, Any] = (dict[str, target_type()], msgspec.field(default_factory=dict))  # type: ignore[misc]
+    fields: list[Any] = [("targets", *targets), ("objectives", objectives, objectives())]
+    made = msgspec.defstruct("Settings", fields, bases=(Settings,), frozen=True, forbid_unknown_fields=True)
+    return cast("type[Settings]", made)
+
+
+def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
+    """Who does ``verb``: of several, whoever has a section in ``target``.
+
+    Raises UsageError where nobody does, or where it is not clear who of several.
+    """
     offered = verbs().get(verb.name, ())
     if not offered:
         raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(verbs())}.")
     kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
     fits = [one for one in offered if kind in one[1].kinds or not one[1].kinds]
     fits = [one for one in fits if provider in (None, one[0].name)]
+    if len(fits) > 1 and target is not None:
+        fits = [one for one in fits if not one[0].lacks(target)] or fits
     if len(fits) == 1:
         return fits[0]
     kinds = sorted(kind for _, spec in offered for kind in spec.kinds)

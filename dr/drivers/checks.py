@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from dr.config.model import ServiceConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Grant, Resource
 from dr.drivers.postgres.examine import log_in
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Prometheus
 from dr.drivers.rds.naming import instance
+from dr.drivers.sections import Sections
 from dr.drivers.service.asking import get, predict
+from dr.drivers.service.config import ServiceConfig
 
 NO_REQUEST = ""
 """JSON that no service predicts anything from; but one that asks for a token asks for it first."""
@@ -22,37 +23,49 @@ Check = tuple[str, Callable[[], object]]
 """What is checked; and the asking, which raises a ``DrError`` where it is not as configured."""
 
 
-def database_checks(target: Target, resources: Iterable[Resource]) -> Iterator[Check]:
+def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator[Check]:
     """The source and its replicas among the provider's ``resources``, and every login on the source.
 
     A source without an endpoint takes none, which its own check says.
     """
     present = tuple(resources)
-    for kind, name in (("source", target.instance), *(("replica", replica) for replica in target.replicas)):
+    for kind, name in (
+        ("source", target.rds.instance),
+        *(("replica", replica) for replica in target.rds.replicas),
+    ):
         yield f"{kind} {name}", partial(_check_instance, target, kind, name, present)
-    yield f"restoring {target.instance}", partial(_check_restorable, target.instance, present)
-    source = source_among(present, target.instance)
+    yield (
+        f"restoring {target.rds.instance}",
+        partial(_check_restorable, target.rds.instance, present),
+    )
+    source = source_among(present, target.rds.instance)
     if source is not None:
-        for role in (target.database.harness, *target.database.roles):
-            yield f"login of {role.user}", partial(log_in, source.server, target.database, role)
+        for role in (target.postgres.harness, *target.postgres.roles):
+            yield f"login of {role.user}", partial(log_in, source.server, target.postgres, role)
 
 
-def client_checks(target: Target) -> Iterator[Check]:
+def client_checks(target: Sections) -> Iterator[Check]:
     """What the database's clients are, and what watches them."""
     if target.service is not None:
         asked = Grant.MARKERS in target.grants
-        yield f"service at {target.service.url}", partial(_check_service, target.service, asked)
+        yield (
+            f"service at {target.service.url}",
+            partial(_check_service, target.service, asked),
+        )
         if target.service.artifacts:
             yield "service.artifacts", partial(_check_artifacts, target.service)
     if target.prometheus is not None:
-        yield f"Prometheus at {target.prometheus.url}", Prometheus(target.prometheus.url).alert_rules
+        yield (
+            f"Prometheus at {target.prometheus.url}",
+            Prometheus(target.prometheus.url).alert_rules,
+        )
 
 
-def _check_instance(target: Target, kind: str, name: str, present: Iterable[Resource]) -> None:
+def _check_instance(target: Sections, kind: str, name: str, present: Iterable[Resource]) -> None:
     found = next((one for one in present if one.ref == instance(name)), None)
     if found is None:
         raise RefusedError(
-            f"There is no instance {name} in {target.region} of account {target.account}.",
+            f"There is no instance {name} in {target.rds.region} of account {target.rds.account}.",
             "Correct the target's instance, or restore it." if kind == "source" else "Correct the target's replicas.",
         )
     if found.remedy:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -126,10 +126,12 @@ def deep(found: bytes) -> bool:
     return bool(bare)
 
 
-def read_yaml(path: Path, kind: type[T], error: type[DrError], hint: str = "") -> T:
+def read_yaml(
+    path: Path, kind: type[T], error: type[DrError], hint: str = "", present: Callable[[Any], Any] = lambda value: value
+) -> T:
     """The YAML document that a person wrote at ``path``, as a ``kind``; an empty one is an empty mapping.
 
-    Raises ``error``.
+    ``present``: puts one of a former form into the present one. Raises ``error``.
     """
     found = content(path, WRITTEN, error, hint, piped=True)
     if found is None:
@@ -152,6 +154,7 @@ def read_yaml(path: Path, kind: type[T], error: type[DrError], hint: str = "") -
     endless = _endless(value, ())
     if endless is not None:
         raise error(f"{name}{_at(_line_of(text, endless))} is not valid: {_shown(endless)} is not finite.", hint)
+    value = present(value)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as wrong:

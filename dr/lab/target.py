@@ -8,16 +8,14 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from dr.config.model import (
-    Credentials,
-    DatabaseConfig,
-    Login,
-    PoolerConfig,
-    PrometheusConfig,
-    ServiceConfig,
-    Target,
-)
+from dr.config.model import Login
 from dr.domain.model import Grant
+from dr.drivers.clients.config import ClientsConfig, PoolerConfig
+from dr.drivers.faults.config import FaultsConfig
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.rds.config import Credentials, RdsConfig
+from dr.drivers.service.config import ServiceConfig
 from dr.lab.beside import pgbouncer, prometheus
 from dr.lab.beside.pgbouncer import PgBouncer
 from dr.lab.beside.prometheus import Prometheus
@@ -57,23 +55,31 @@ def render(
     def login(role: str) -> Login:
         return Login(role, f"file:{secret_file(directory / 'secrets', role)}")
 
-    target = Target(
-        account=account.id,
-        region=account.region,
-        instance=SOURCE,
-        endpoint=api,
-        credentials=Credentials(str(directory / "aws-credentials"), PROFILE),
-        grants=(Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
+    target = {
+        "grants": (Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
         # An endpoint keeps its address here, where RDS keeps its name: nobody has to look it up anew.
-        emulated="RDS emulated, DNS resolution not exercised",
-        database=DatabaseConfig(
+        "emulated": "RDS emulated, DNS resolution not exercised",
+        "rds": RdsConfig(
+            account=account.id,
+            region=account.region,
+            instance=SOURCE,
+            replicas=REPLICAS if replicated else (),
+            endpoint=api,
+            credentials=Credentials(str(directory / "aws-credentials"), PROFILE),
+            restored={
+                "DBSubnetGroupName": DRILL_SUBNET_GROUP,
+                "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP],
+                "MultiAZ": False,
+            },
+        ),
+        "postgres": PostgresConfig(
             name=DATABASE,
             harness=login(HARNESS),
             roles=(login(API), login(ANALYST)),
             master=login(MASTER),
             ca=str(ca),
         ),
-        service=ServiceConfig(
+        "service": ServiceConfig(
             url=service,
             command=(sys.executable, "-m", "dr.lab.service"),
             login=API,
@@ -82,16 +88,10 @@ def render(
             artifacts=str(directory / "models"),
             token=f"file:{token_file(directory)}",
         ),
-        replicas=REPLICAS if replicated else (),
-        pooler=_pooler(pooler, READS if replicated else ()) if pooler else None,
-        prometheus=_prometheus(metrics) if metrics else None,
-        faults=(sys.executable, "-m", "dr.lab.fault"),
-        restored={
-            "DBSubnetGroupName": DRILL_SUBNET_GROUP,
-            "VpcSecurityGroupIds": [DRILL_SECURITY_GROUP],
-            "MultiAZ": False,
-        },
-    )
+        "clients": ClientsConfig(_pooler(pooler, READS if replicated else ()) if pooler else None),
+        "prometheus": _prometheus(metrics) if metrics else None,
+        "faults": FaultsConfig((sys.executable, "-m", "dr.lab.fault")),
+    }
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dr.config.load import secret
+from dr.config.secrets import secret
 from dr.domain.errors import RefusedError
 
 TOKEN = re.compile(r"[!-~]+")

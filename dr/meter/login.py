@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from dr.config.load import secret
+from dr.config.secrets import secret
 from dr.domain.errors import ProviderError
 
 LOOK_UP = 1.0

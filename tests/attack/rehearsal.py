@@ -24,17 +24,20 @@ from dr.app.ending import finish
 from dr.app.outcome import Outcome
 from dr.app.session import Session, Tell, accept, prepare
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig, ServiceConfig, Settings, Target
+from dr.config.model import Login, Meter, Settings, Target
 from dr.domain.errors import DrError, HaltedError
 from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import POOLER, MovingProvider
 from dr.drivers.faults.provider import FaultsProvider
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.observing.provider import ObservingProvider
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.provider import ServingProvider
 from dr.engine.guard import Consent
 from dr.evidence.samples import header, sample_line, samples_file
@@ -50,6 +53,7 @@ from dr.lab.rds.wire import Wire
 from dr.lab.rds.work import Work
 from dr.ports import Provider
 from tests.attack.answers import Answer, Attack, Break
+from tests.targets import target_of
 from tests.unit.drivers.clients.test_moving import FakeLead
 from tests.unit.lab.fakes import ACCOUNT, FakeServers
 from tests.virtual import VirtualClock
@@ -409,14 +413,14 @@ def _undoing(name: str) -> set[str]:
 def target() -> Target:
     """The lab's own, as far as planning goes; nothing of it is there."""
     secret = "env:DR_TEST_SECRET"
-    return Target(
+    return target_of(
         account=ACCOUNT.id,
         region=ACCOUNT.region,
         instance=SOURCE,
         endpoint="http://127.0.0.1:9",
         grants=(Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
         emulated="RDS emulated",
-        database=DatabaseConfig(
+        database=PostgresConfig(
             *("readmission", Login("dr_harness", secret), (Login("readmission_api", secret),)),
             master=Login("readmission_admin", secret),
         ),

@@ -48,7 +48,7 @@ class Range:
 
 @pytest.fixture
 def range_(lab: Lab, tmp_path: Path) -> Iterator[Range]:
-    with proxied(lab.target.endpoint) as proxy:
+    with proxied(lab.target.rds.endpoint) as proxy:
         target = yaml.safe_load((lab.home / "lab" / "target.yaml").read_text())
         config = configured(tmp_path, targets={"lab": {**target, "endpoint": proxy.url}})
         yield Range(lab, proxy, config["DR_CONFIG"])

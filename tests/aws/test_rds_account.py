@@ -28,22 +28,22 @@ if NAMED:
             from dr.wiring import settings
 
             target = find_target(settings(), NAMED)
-            files = {"AWS_SHARED_CREDENTIALS_FILE": target.credentials.file} if target.credentials.file else {}
-            profile = {"AWS_PROFILE": target.credentials.profile} if target.credentials.profile else {}
+            files = {"AWS_SHARED_CREDENTIALS_FILE": target.rds.credentials.file} if target.rds.credentials.file else {}
+            profile = {"AWS_PROFILE": target.rds.credentials.profile} if target.rds.credentials.profile else {}
             os.environ.update(files)
-            session = boto3.Session(region_name=target.region, profile_name=target.credentials.profile or None)
+            session = boto3.Session(region_name=target.rds.region, profile_name=target.rds.credentials.profile or None)
             account = session.client("sts").get_caller_identity()["Account"]
-            assert account == target.account, f"The credentials are of account {account}, not of {target.account}."
+            assert account == target.rds.account, f"The credentials are of account {account}."
             return Cloud(
                 rds=session.client("rds"),
                 sts=session.client("sts"),
                 account=account,
-                region=target.region,
-                environment={**os.environ, **files, **profile, "AWS_DEFAULT_REGION": target.region},
-                ca=target.database.ca,
+                region=target.rds.region,
+                environment={**os.environ, **files, **profile, "AWS_DEFAULT_REGION": target.rds.region},
+                ca=target.postgres.ca,
                 poll=15.0,
                 patience=3600.0,
-                placement={**target.restored, "PubliclyAccessible": True},
+                placement={**target.rds.restored, "PubliclyAccessible": True},
             )
 
 else:

@@ -15,13 +15,16 @@ import click
 
 from dr.app.signals import halting
 from dr.cli import cli, main
-from dr.config.model import Credentials, DatabaseConfig, Login, Target
+from dr.config.model import Login
 from dr.domain.errors import HaltedError
 from dr.domain.model import Call
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.config import Credentials
 from dr.engine.perform import Engine, perform, unwind
 from dr.evidence.directory import RunDirectory
 from dr.host.clock import SystemClock
+from tests.targets import target_of
 from tests.virtual import Scripted, call
 
 
@@ -46,9 +49,9 @@ class Driver(Scripted):
 @click.pass_context
 def halted(ctx: click.Context, where: Path, endpoint: str, credentials: str, when: str) -> None:
     clock = SystemClock()
-    database = DatabaseConfig("clinic", Login("dr", "env:X"))
-    pins = ("123456789012", "eu-central-1", "db")
-    target = Target(*pins, database=database, endpoint=endpoint, credentials=Credentials(credentials))
+    database = PostgresConfig("clinic", Login("dr", "env:X"))
+    pins = {"account": "123456789012", "region": "eu-central-1", "instance": "db"}
+    target = target_of(**pins, database=database, endpoint=endpoint, credentials=Credentials(credentials))
     directory = RunDirectory(where)
     ledger = directory.ledger(clock)
     ledger.append("accepted")

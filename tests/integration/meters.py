@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Meter, ServiceConfig, Settings, Target
+from dr.config.model import Login, Meter, Settings
 from dr.domain.model import Call, Grant, Plan, Progress, Purpose, Request, RunIdentity
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from dr.host import children
 from dr.host.clock import SystemClock
+from tests.targets import target_of
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"prediction_id": 1, "created_at": 2}'
 STUB = str(Path(__file__).with_name("stub_service.py"))
@@ -94,7 +97,7 @@ def serving() -> Iterator[Server]:
 def context(
     run: Path,
     url: str = "http://127.0.0.1:9",
-    database: DatabaseConfig | None = None,
+    database: PostgresConfig | None = None,
     owner: str = "",
     meter: Meter | None = None,
     service: bool = True,
@@ -106,11 +109,11 @@ def context(
     login = Login("app", f"file:{secret}")
     requests = of_service.pop("requests", ({"patient": "a"}, {"patient": "b"}))
     config = ServiceConfig(url, (sys.executable, STUB), "app", requests, **of_service)
-    target = Target(
+    target = target_of(
         account="000000000000",
         region="eu-central-1",
         instance="source-db",
-        database=database or DatabaseConfig("clinic", login, (login,)),
+        database=database or PostgresConfig("clinic", login, (login,)),
         service=config if service else None,
         grants=(Grant.MARKERS,),
     )

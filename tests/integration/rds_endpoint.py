@@ -15,9 +15,11 @@ from typing import Any
 import psycopg
 
 from dr.config.context import Context
-from dr.config.model import Credentials, DatabaseConfig, Login, Settings, Target
+from dr.config.model import Login, Settings, Target
 from dr.domain.model import Call, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.provider import RdsProvider
 from dr.host.clock import SystemClock
 from dr.lab.rds import account
@@ -29,6 +31,7 @@ from dr.lab.rds.service import Lab
 from dr.lab.rds.work import Work
 from dr.lab.servers.site import open_site
 from tests.support import eventually, open_directory
+from tests.targets import target_of
 
 SOURCE = "readmission-db"
 MASTER = "postgres_master"
@@ -97,7 +100,7 @@ class Endpoint:
             self.work.retain()
 
     def target(self, **changes: Any) -> Target:
-        database = DatabaseConfig(
+        database = PostgresConfig(
             "readmission",
             Login(MASTER, f"file:{self.password_file}"),
             master=Login(MASTER, f"file:{self.password_file}"),
@@ -115,7 +118,7 @@ class Endpoint:
                 "VpcSecurityGroupIds": [account.DRILL_SECURITY_GROUP],
             },
         }
-        return Target(**{**settings, **changes})
+        return target_of(**{**settings, **changes})
 
     def provider(self, **changes: Any) -> RdsProvider:
         home = self.directory / "home"

@@ -11,11 +11,12 @@ import yaml
 from dr.config.model import Login
 from dr.lab.servers.site import free_port
 from tests.labs import Lab
+from tests.targets import retargeted
 
 
 def doctor(lab: Lab, tmp_path: Path, code: int, **changes: Any) -> str:
     """What ``dr doctor`` says of a target that is the lab's but for ``changes``."""
-    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, **changes))
+    target = msgspec.to_builtins(retargeted(lab.target, **changes))
     (tmp_path / "dr.yaml").write_text(yaml.safe_dump({"targets": {"changed": target}}))
     return lab.dr("doctor", "--target", "changed", code=code, DR_CONFIG=str(tmp_path / "dr.yaml")).stdout
 
@@ -23,7 +24,7 @@ def doctor(lab: Lab, tmp_path: Path, code: int, **changes: Any) -> str:
 def test_a_lab_is_as_its_target_says(lab: Lab, tmp_path: Path) -> None:
     said = doctor(lab, tmp_path, 0)
     assert {line.split()[0] for line in said.splitlines()} == {"ok"}
-    for role in (lab.target.database.harness, *lab.target.database.roles):
+    for role in (lab.target.postgres.harness, *lab.target.postgres.roles):
         assert f"login of {role.user}\n" in said
 
 
@@ -46,15 +47,15 @@ def test_each_thing_that_is_wrong_is_told(lab: Lab, tmp_path: Path) -> None:
     assert target.service is not None
     (tmp_path / "stale").write_text("stale\n")
     stale = f"file:{tmp_path / 'stale'}"
-    roles = (Login(target.database.roles[0].user, stale), *target.database.roles[1:])
+    roles = (Login(target.postgres.roles[0].user, stale), *target.postgres.roles[1:])
     service = msgspec.structs.replace(target.service, url=dead, artifacts="/nope", command=("/no/such",))
-    database = msgspec.structs.replace(target.database, harness=Login("dr_harness", stale), roles=roles)
+    database = msgspec.structs.replace(target.postgres, harness=Login("dr_harness", stale), roles=roles)
     said = doctor(lab, tmp_path, 3, database=database, service=service)
     wrong = [line.removeprefix("wrong ").strip() for line in said.splitlines() if line.startswith("wrong")]
     named = ["service.command", "login of dr_harness", f"login of {roles[0].user}", f"service at {dead}"]
     assert [line.partition(": ")[0] for line in wrong] == [*named, "service.artifacts"]
     assert stale in wrong[1]
     assert "stale, wrong or empty" in wrong[1]
-    nowhere = msgspec.structs.replace(target.database, ca="/nope")
+    nowhere = msgspec.structs.replace(target.postgres, ca="/nope")
     assert "The CA file '/nope' cannot be read" in doctor(lab, tmp_path, 3, database=nowhere)
     assert "There is no instance nodb" in doctor(lab, tmp_path, 3, instance="nodb")

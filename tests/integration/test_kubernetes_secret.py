@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.config.model import SecretConfig
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.drivers.clients import kubernetes_secret
+from dr.drivers.clients.config import SecretConfig
 from dr.drivers.clients.kubernetes_secret import ANNOTATION, Secret
 from dr.drivers.clients.provider import Place, _place, _told
 

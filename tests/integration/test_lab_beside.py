@@ -14,9 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from dr.cli.lab import lab as command
-from dr.config.load import Settings, find_target, secret
-from dr.config.model import PoolerConfig, Target
+from dr.config.load import Settings, find_target
+from dr.config.model import Target
+from dr.config.secrets import secret
 from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.prometheus.client import Prometheus
 from dr.host.clock import SystemClock
 from dr.lab import control, presence
@@ -36,7 +38,7 @@ def target() -> Iterator[Target]:
 
 def inject(target: Target, *words: str) -> subprocess.CompletedProcess[str]:
     """As a drill does: through the command that the target names."""
-    return subprocess.run([*target.faults, *words], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([*target.faults.command, *words], capture_output=True, text=True, check=False, timeout=60)
 
 
 def ready(target: Target) -> int:
@@ -57,16 +59,16 @@ def test_the_prediction_service_reaches_the_database_through_the_pooler_alone(ta
 
 
 def test_the_harness_logs_in_at_the_pooler_and_at_its_console_as_the_target_says(target: Target) -> None:
-    pooler = target.pooler
+    pooler = target.clients.pooler
     assert pooler is not None
-    assert log_in(target, pooler, pooler.entry, "SELECT current_user::text") == (target.database.harness.user,)
+    assert log_in(target, pooler, pooler.entry, "SELECT current_user::text") == (target.postgres.harness.user,)
     assert log_in(target, pooler, pooler.console, "SHOW VERSION")
     entries = pgbouncer.parse(Path(pooler.configuration).read_text())
     assert entries[pooler.entry].port == control.status().instances[0]["port"]
 
 
 def log_in(target: Target, pooler: PoolerConfig, database: str, statement: str) -> tuple[object, ...] | None:
-    login = pooler.admin if database == pooler.console else target.database.harness
+    login = pooler.admin if database == pooler.console else target.postgres.harness
     with psycopg.connect(
         host=pooler.host,
         port=pooler.port,
@@ -74,7 +76,7 @@ def log_in(target: Target, pooler: PoolerConfig, database: str, statement: str) 
         user=login.user,
         password=secret(login.secret),
         sslmode="verify-full",
-        sslrootcert=pooler.ca or target.database.ca,
+        sslrootcert=pooler.ca or target.postgres.ca,
         autocommit=True,
     ) as connection:
         return connection.execute(statement).fetchone()
@@ -98,9 +100,9 @@ def test_prometheus_scrapes_the_service_until_it_is_taken_away(target: Target) -
 
 def test_status_says_where_they_are(target: Target) -> None:
     shown = CliRunner().invoke(command, ["status"]).stdout
-    assert target.pooler is not None
+    assert target.clients.pooler is not None
     assert target.prometheus is not None
-    assert f"pooler   127.0.0.1:{target.pooler.port}\n" in shown
+    assert f"pooler   127.0.0.1:{target.clients.pooler.port}\n" in shown
     assert f"metrics  {target.prometheus.url}\n" in shown
     assert "without" not in shown
 
@@ -112,17 +114,17 @@ def test_status_says_whether_the_source_has_its_standby_and_nothing_of_a_replica
         return next(line for line in said.stdout.splitlines() if line.startswith(f"instance {identifier} "))
 
     def lose_standby(lost: bool) -> None:
-        arguments = {"instance": target.instance, "lost": lost, "standby": True}
+        arguments = {"instance": target.rds.instance, "lost": lost, "standby": True}
         assert inject(target, "lose_host", json.dumps(arguments)).returncode == 0
 
-    assert shown(target.instance).endswith("  standby synchronous")
-    assert "standby" not in shown(target.replicas[0])
+    assert shown(target.rds.instance).endswith("  standby synchronous")
+    assert "standby" not in shown(target.rds.replicas[0])
     lose_standby(True)
     try:
-        eventually(lambda: shown(target.instance).endswith("  without a standby now"))
+        eventually(lambda: shown(target.rds.instance).endswith("  without a standby now"))
     finally:
         lose_standby(False)
-    eventually(lambda: shown(target.instance).endswith("  standby synchronous"), 60)
+    eventually(lambda: shown(target.rds.instance).endswith("  standby synchronous"), 60)
 
 
 @pytest.mark.parametrize(

@@ -114,15 +114,15 @@ def test_a_lab_goes_up_is_found_again_and_leaves_nothing_behind(home: Path) -> N
     assert "readmission-db  available" in shown.output
 
     target = find_target(Settings(), "lab")
-    assert target.endpoint == outcome.presence.api
+    assert target.rds.endpoint == outcome.presence.api
     assert target.emulated == "RDS emulated, DNS resolution not exercised"
     assert {grant.value for grant in target.grants} == {"markers", "faults", "disposable"}
 
     ports = [port_of(outcome.presence.api), port_of(outcome.presence.service), outcome.presence.control]
     ports.append(int(control.status().instances[0]["port"]))
-    assert target.pooler is not None
+    assert target.clients.pooler is not None
     assert target.prometheus is not None
-    ports += [target.pooler.port, port_of(target.prometheus.url)]
+    ports += [target.clients.pooler.port, port_of(target.prometheus.url)]
     assert all(map(listening, ports))
     assert control.down() is True
     eventually(lambda: not processes(home))

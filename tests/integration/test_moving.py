@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dr.config.model import Login, PoolerConfig
+from dr.config.model import Login
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.clients import pgbouncer_entry
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import Console, shown
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import NotTakenError, Place

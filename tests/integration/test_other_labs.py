@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from dr.config.load import secret
+from dr.config.secrets import secret
 from tests.integration.test_restore import SOURCE, statuses
 from tests.labs import Lab, lab_up
 
@@ -20,13 +20,13 @@ def test_a_drill_is_met_on_the_wheels_postgresql_and_asks_nothing_of_indexes() -
 
 def test_a_dump_of_ones_own_is_rehearsed_with_whatever_tables_it_holds(lab: Lab, tmp_path: Path) -> None:
     dump = tmp_path / "own.dump"
-    with lab.connect(SOURCE, lab.target.database.master) as connection:
+    with lab.connect(SOURCE, lab.target.postgres.master) as connection:
         connection.execute("CREATE TABLE beds (ward text, bed int, PRIMARY KEY (ward, bed))")
         connection.execute("INSERT INTO beds SELECT 'W' || w, b FROM generate_series(1, 5) w, generate_series(1, 9) b")
     try:
         _dump(lab, dump)
     finally:
-        with lab.connect(SOURCE, lab.target.database.master) as connection:
+        with lab.connect(SOURCE, lab.target.postgres.master) as connection:
             connection.execute("DROP TABLE beds")
     with lab_up("--load", str(dump)) as own:
         verdict = own.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
@@ -72,10 +72,10 @@ def test_a_dump_of_ones_own_with_what_rdss_master_may_load_is_drilled(tmp_path: 
 
 
 def _dump(lab: Lab, into: Path) -> None:
-    master = lab.target.database.master
+    master = lab.target.postgres.master
     assert master is not None
     endpoint = lab.instances()[SOURCE]["Endpoint"]
-    where = f"host={endpoint['Address']} port={endpoint['Port']} dbname={lab.target.database.name} user={master.user}"
+    where = f"host={endpoint['Address']} port={endpoint['Port']} dbname={lab.target.postgres.name} user={master.user}"
     subprocess.run(
         ["pg_dump", "--format=custom", f"--file={into}", where],
         env={**lab.env, "PGPASSWORD": secret(master.secret), "PGSSLMODE": "require"},

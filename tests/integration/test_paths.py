@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Meter, PoolerConfig
+from dr.config.model import Login, Meter
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pools import held
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.naming import instance
 from dr.evidence.model import Marker
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
@@ -32,6 +33,7 @@ from dr.meter.mark import marker_table
 from tests.integration.meters import context, drive, wait_for
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.relay import Relay
+from tests.targets import retargeted
 
 RUN = RunIdentity("drill-1", "lab", Purpose.DRILL, "")
 ENTRY, READS = "readmission", ("readmission_ro_1", "readmission_ro_2")
@@ -102,12 +104,12 @@ def measured(tmp_path: Path, topology: Topology, path: str, port: int = 0, **tar
     secret = tmp_path / "master"
     secret.write_text(PASSWORD + "\n")
     login = Login(MASTER, f"file:{secret}")
-    database = DatabaseConfig(DATABASE, login, ca=str(topology.site.ca))
+    database = PostgresConfig(DATABASE, login, ca=str(topology.site.ca))
     made = context(tmp_path, database=database, meter=METER, service=False)
     admin = Login(pgbouncer.ADMIN, f"file:{secret_file(topology.pooler.directory, pgbouncer.ADMIN)}")
     pooler = PoolerConfig("localhost", topology.pooler.port, ENTRY, admin, "", reads=READS)
     whole = {"pooler": pooler, "replicas": ("one", "two"), **target}
-    object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
+    object.__setattr__(made, "target", retargeted(made.target, **whole))
     at = Endpoint("localhost", port or topology.server.port)
     names = ("source-db", *whole["replicas"])
     resources = tuple(Resource(instance(name), "available", endpoint=at) for name in names)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Meter, ServiceConfig, Settings, Target
+from dr.config.model import Login, Meter, Settings, Target
 from dr.domain.model import Call, Demand, Facts, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.service.asking import name_of
+from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.provider import ServingProvider
 from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
@@ -27,6 +29,7 @@ from dr.lab.servers.access import Access
 from tests.integration.meters import drive
 from tests.integration.meters import record as run_record
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
+from tests.targets import target_of
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
@@ -61,8 +64,17 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target,
             str(folder / "models"),
             expected=("prediction_id", "readmission_risk"),
         )
-        database = DatabaseConfig(DATABASE, login(HARNESS), (login(API),), ca=str(site.ca))
-        yield Target("000000000000", "eu-central-1", "readmission-db", database, service), server.port
+        database = PostgresConfig(DATABASE, login(HARNESS), (login(API),), ca=str(site.ca))
+        yield (
+            target_of(
+                account="000000000000",
+                region="eu-central-1",
+                instance="readmission-db",
+                database=database,
+                service=service,
+            ),
+            server.port,
+        )
         server.stop()
 
 

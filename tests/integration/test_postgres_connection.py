@@ -12,9 +12,10 @@ import msgspec
 import pytest
 import trustme
 
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import STATEMENT_SECONDS, connect, translated
 from dr.host.hearing import heeding
 from dr.lab.servers.site import free_port
@@ -31,7 +32,7 @@ def server() -> Iterator[LocalServer]:
         yield running
 
 
-def failure(address: Endpoint, database: DatabaseConfig, seconds: float = STATEMENT_SECONDS) -> DrError:
+def failure(address: Endpoint, database: PostgresConfig, seconds: float = STATEMENT_SECONDS) -> DrError:
     with pytest.raises(DrError) as caught, connect(address, database, seconds=seconds):
         pass
     said = "".join(traceback.format_exception(caught.value))
@@ -168,7 +169,7 @@ def test_a_server_that_never_ends_its_greeting_is_given_up() -> None:
     """A byte now and then would keep a time-out for each piece from ever passing."""
     with dripping(b"\x16\x03\x03\x40\x00", every=0.2, first=b"S") as port:
         began = time.monotonic()
-        error = failure(Endpoint("localhost", port), DatabaseConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
+        error = failure(Endpoint("localhost", port), PostgresConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
     assert isinstance(error, ProviderError)
     assert error.transient
     assert time.monotonic() - began < 20

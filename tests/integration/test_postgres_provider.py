@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import Login, ServiceConfig, Settings, Target
+from dr.config.model import Login, Settings
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError, UsageError
 from dr.domain.model import (
     Call,
@@ -36,12 +36,14 @@ from dr.drivers.postgres.provider import PostgresProvider, nightly
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
 from dr.drivers.service.asking import predictions
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore, read_baseline
 from dr.evidence.samples import markers_file
 from dr.host.clock import SystemClock
 from dr.lab.servers.site import free_port
 from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
+from tests.targets import target_of
 
 RUN = RunIdentity("20261123-070000-ab12", "clinic", Purpose.DRILL, "d")
 LOCK_SECONDS = 25.0
@@ -102,7 +104,7 @@ def drill(server: LocalServer, tmp_path: Path, *grants: Grant, known: bool = Tru
     artifacts.mkdir(exist_ok=True)
     (artifacts / "m.json").write_bytes(MODEL)
     database = server.database(roles=(Login("app", server.database().harness.secret),))
-    target = Target(
+    target = target_of(
         account="1",
         region="eu-west-1",
         instance="clinic-db",

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dr.config.model import Credentials
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Purpose, Verb
+from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.settings import tags

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
 from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.replicas import Followed, Servers
 from dr.lab.servers.postgres import Server
 from dr.lab.servers.replication import Upstream, make_standby, promote, set_synchronous
@@ -37,7 +38,7 @@ def pair() -> Iterator[tuple[Server, Server]]:
 def asking(server: Server, home: Path, user: str = MASTER, password: str = PASSWORD) -> Servers:
     secret = home / "secret"
     secret.write_text(password)
-    return Servers(DatabaseConfig(DATABASE, Login(user, f"file:{secret}"), ca=str(server.site.ca)))
+    return Servers(PostgresConfig(DATABASE, Login(user, f"file:{secret}"), ca=str(server.site.ca)))
 
 
 def test_a_primary_tells_who_follows_it_and_for_whom_its_commits_wait(

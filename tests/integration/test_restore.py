@@ -17,6 +17,7 @@ import pytest
 from dr.config.model import Login
 from dr.host import children
 from tests.labs import USUAL, Lab, configured, eventually, inject
+from tests.targets import retargeted
 
 SOURCE, REGION = "readmission-db", "eu-central-1"
 
@@ -204,7 +205,7 @@ def test_a_shared_and_encrypted_snapshot_is_refused_with_the_command_that_copies
 
 def altered(lab: Lab, tmp_path: Path, **changes: object) -> dict[str, str]:
     """A dr.yaml whose target "pinned" is the lab's with ``changes``."""
-    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, **changes))
+    target = msgspec.to_builtins(retargeted(lab.target, **changes))
     return {**configured(tmp_path, targets={"pinned": target}), "DR_TARGET": "pinned"}
 
 
@@ -377,10 +378,10 @@ def test_a_run_that_came_to_its_end_is_not_resumed(lab: Lab, proven: Restored) -
 def test_the_master_secret_is_set_where_asked_and_the_old_one_is_worth_nothing(lab: Lab, tmp_path: Path) -> None:
     fresh = tmp_path / "master.password"
     fresh.write_text("a-fresh-one-Of-24-letters")
-    old = lab.target.database.master
+    old = lab.target.postgres.master
     assert old is not None
     master = Login(old.user, f"file:{fresh}")
-    env = altered(lab, tmp_path, database=msgspec.structs.replace(lab.target.database, master=master))
+    env = altered(lab, tmp_path, database=msgspec.structs.replace(lab.target.postgres, master=master))
     verdict = lab.verdict("restore", "--latest-snapshot", "--reset-master-secret", "--yes", **env)
     identifier = verdict["restored"]["identifier"]
     with lab.connect(identifier, master) as connection:

@@ -14,6 +14,7 @@ import yaml
 
 from dr.config.model import Login
 from tests.labs import Lab, configured, eventually, inject
+from tests.targets import retargeted
 
 SOURCE = "readmission-db"
 
@@ -21,8 +22,8 @@ SOURCE = "readmission-db"
 def pinned(lab: Lab, tmp_path: Path, **changes: Any) -> dict[str, str]:
     """A dr.yaml whose target "pinned" is the lab's, so that a DR_HOME without the lab reaches it, too. ``changes``: of
     its database."""
-    database = msgspec.structs.replace(lab.target.database, **changes)
-    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, database=database))
+    database = msgspec.structs.replace(lab.target.postgres, **changes)
+    target = msgspec.to_builtins(retargeted(lab.target, database=database))
     return {**configured(tmp_path, targets={"pinned": target}), "DR_TARGET": "pinned"}
 
 

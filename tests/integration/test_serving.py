@@ -25,6 +25,7 @@ from dr.drivers.service.asking import ask_golden, get, name_of
 from dr.drivers.service.provider import ServingProvider
 from dr.host import children
 from tests.integration.meters import context, drive, record, somebody, wait_for
+from tests.targets import retargeted
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
@@ -240,6 +241,6 @@ def test_an_unknown_role_of_the_service_is_a_usage_error(tmp_path: Path) -> None
 
     service = msgspec.structs.replace(made.target.service, login="nobody")
     other = context(tmp_path)
-    object.__setattr__(other, "target", msgspec.structs.replace(made.target, service=service))
+    object.__setattr__(other, "target", retargeted(made.target, service=service))
     with pytest.raises(UsageError):
         serving(other).propose(Verb("serve"), FACTS, RUN)

@@ -15,8 +15,8 @@ import msgspec
 import psycopg
 import yaml
 
-from dr.config.load import secret
 from dr.config.model import Target
+from dr.config.secrets import secret
 
 
 def home() -> Path:
@@ -33,16 +33,16 @@ def copy() -> dict[str, Any]:
 def connected() -> psycopg.Connection[Any]:
     """A connection to the copy as its master user."""
     target = msgspec.convert(yaml.safe_load((home() / "lab" / "target.yaml").read_text()), Target)
-    master = target.database.master
+    master = target.postgres.master
     assert master is not None
     return psycopg.connect(
         host=copy()["host"],
         port=copy()["port"],
-        dbname=target.database.name,
+        dbname=target.postgres.name,
         user=master.user,
         password=secret(master.secret),
         sslmode="verify-full",
-        sslrootcert=target.database.ca,
+        sslrootcert=target.postgres.ca,
         autocommit=True,
     )
 

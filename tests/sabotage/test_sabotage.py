@@ -26,6 +26,7 @@ import yaml
 from dr.drivers.service.provider import GOLDEN_ASKS
 from tests.integration.test_restore import SOURCE, intends
 from tests.labs import ROOT, Lab, configured, eventually, inject
+from tests.targets import retargeted
 
 SNAPSHOT, TIME = "rds-snapshot-restore", "rds-pitr"
 
@@ -79,12 +80,12 @@ def strayed(lab: Lab, into: Path) -> dict[str, str]:
     """A dr.yaml whose lab starts the service by a wrapper with an env file of its own, which leads to the source."""
     at = lab.instances()[SOURCE]["Endpoint"]
     assert lab.target.service is not None
-    login, database = lab.target.service.login, lab.target.database.name
+    login, database = lab.target.service.login, lab.target.postgres.name
     own = into / "service.env"
     own.write_text(f"export DATABASE_URL=postgresql://{login}@{at['Address']}:{at['Port']}/{database}\n")
     wrapper = ("/bin/sh", "-c", f". {own} && exec {sys.executable} -m dr.lab.service")
     service = msgspec.structs.replace(lab.target.service, command=wrapper)
-    target = msgspec.to_builtins(msgspec.structs.replace(lab.target, service=service))
+    target = msgspec.to_builtins(retargeted(lab.target, service=service))
     return configured(into, targets={"lab": target})
 
 
@@ -174,9 +175,9 @@ def test_a_marker_writer_that_hangs_before_the_disaster_is_inconclusive(lab: Lab
 
 def test_a_stale_application_password_is_missed(own_lab: Lab) -> None:
     lab = own_lab
-    role = next(login for login in lab.target.database.roles if login.user == "readmission_analyst")
+    role = next(login for login in lab.target.postgres.roles if login.user == "readmission_analyst")
     fresh = secrets.token_urlsafe(16)
-    master = lab.target.database.master
+    master = lab.target.postgres.master
     with lab.connect(SOURCE, master) as connection:
         encrypted = connection.pgconn.encrypt_password(fresh.encode(), role.user.encode(), b"scram-sha-256").decode()
         connection.execute(

@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dr.config.model import SecretConfig
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.domain.refs import Ref
 from dr.drivers.clients import database_url
+from dr.drivers.clients.config import SecretConfig
 from dr.drivers.clients.provider import Place, secret
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock

@@ -10,9 +10,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from dr.config.load import secret
-from dr.config.model import PoolerConfig
+from dr.config.secrets import secret
 from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.postgres.connection import opened, reason, severed_after
 from dr.meter.limits import Sizes
 

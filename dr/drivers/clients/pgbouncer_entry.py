@@ -15,9 +15,9 @@ from typing import Any
 
 from psycopg import sql
 
-from dr.config.model import PoolerConfig
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.refs import Ref
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import Console, Session, shown
 from dr.drivers.clients.pgbouncer_file import DEFAULT_PORT, Found, find, led
 from dr.drivers.clients.provider import NotTakenError, Place, entry

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dr.config.context import Context
-from dr.config.model import Target
 from dr.config.needs import Need, bundle, login
 from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.clients.config import ClientsConfig
+from dr.drivers.sections import Sections, pooler_of
 from dr.ports import Provider
 
 
-def _needs(target: Target, _args: object) -> Iterable[Need]:
-    if target.pooler is not None:
-        yield login(target.pooler.admin)
-        yield from bundle("database.ca", target.database.ca)
-        yield from bundle("pooler.ca", target.pooler.ca)
+def _needs(target: Sections, _args: object) -> Iterable[Need]:
+    pooler = pooler_of(target)
+    if pooler is not None:
+        yield login(pooler.admin)
+        yield from bundle("database.ca", target.postgres.ca)
+        yield from bundle("pooler.ca", pooler.ca)
 
 
 def _make(context: Context) -> Provider:
@@ -24,4 +26,10 @@ def _make(context: Context) -> Provider:
     return MovingProvider(context)
 
 
-PLUGIN = Plugin("clients", _make, (VerbSpec("move", "Lead clients to what was promoted.", needs=_needs),))
+PLUGIN = Plugin(
+    "clients",
+    _make,
+    (VerbSpec("move", "Lead clients to what was promoted.", needs=_needs),),
+    section=ClientsConfig,
+    reads=("rds", "postgres"),
+)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dr.config.context import Context
-from dr.config.model import PoolerConfig, SecretConfig, Target
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Own, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
+from dr.drivers.clients.config import PoolerConfig, SecretConfig
+from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 
 DRIVER = "clients"
 POOLER, SECRET = "pooler", "secret"
@@ -48,10 +49,11 @@ def secret(config: SecretConfig) -> Ref:
     return Ref("kubernetes", "Secret", f"{config.namespace}/{config.name}")
 
 
-def leading(target: Target) -> dict[str, Ref]:
+def leading(target: Sections) -> dict[str, Ref]:
     """All that leads a target's clients."""
-    pooler = {POOLER: entry(target.pooler)} if target.pooler is not None else {}
-    return pooler | ({SECRET: secret(target.secret)} if target.secret is not None else {})
+    pooler, kept = pooler_of(target), secret_of(target)
+    found = {POOLER: entry(pooler)} if pooler is not None else {}
+    return found | ({SECRET: secret(kept)} if kept is not None else {})
 
 
 class NotTakenError(RefusedError):
@@ -84,21 +86,22 @@ class MovingProvider:
 
     def __init__(self, context: Context, leads: Mapping[str, Lead] | None = None) -> None:
         self._context = context
+        self._sections = sections(context.target)
         self._given = leads
 
     @property
     def _leads(self) -> Mapping[str, Lead]:
         """What the target names; its client libraries are slow to import."""
         if self._given is None:
-            target, found = self._context.target, dict[str, Lead]()
-            if target.pooler is not None:
+            target, found = self._sections, dict[str, Lead]()
+            if (pooler := pooler_of(target)) is not None:
                 from dr.drivers.clients.pgbouncer_entry import Entry
 
-                found[POOLER] = Entry(target.pooler, target.database.ca)
-            if target.secret is not None:
+                found[POOLER] = Entry(pooler, target.postgres.ca)
+            if (kept := secret_of(target)) is not None:
                 from dr.drivers.clients.kubernetes_secret import Secret
 
-                found[SECRET] = Secret(target.secret)
+                found[SECRET] = Secret(kept)
             self._given = found
         return self._given
 
@@ -108,7 +111,7 @@ class MovingProvider:
         for kind, lead in self._leads.items():
             lead.check()
             led[kind] = _told(lead.present())
-        own = dict.fromkeys(leading(self._context.target).values(), Own.LEADS)
+        own = dict.fromkeys(leading(self._sections).values(), Own.LEADS)
         return Facts(self._context.clock.now().at, own=own, extra={"led": led})
 
     def confirm_identity(self) -> None:
@@ -116,7 +119,7 @@ class MovingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Raises RefusedError where nothing is known that leads clients."""
-        target = self._context.target
+        target = self._sections
         if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
             return ()  # the drill's own copy has no clients, and the real ones are none of its business
         led = facts.extra.get("led") or {}

@@ -6,6 +6,7 @@ import msgspec
 
 from dr.config.context import Context
 from dr.config.plugins import Plugin, VerbSpec
+from dr.drivers.faults.config import FaultsConfig
 from dr.drivers.faults.kinds import KINDS
 from dr.ports import Provider
 
@@ -41,4 +42,6 @@ PLUGIN = Plugin(
         VerbSpec("disaster", "Put a fault into the target.", Fault, kinds=frozenset(KINDS)),
         VerbSpec("remedy", "Take a fault out, as soon as the provider shows it.", Remedy, kinds=frozenset(KINDS)),
     ),
+    section=FaultsConfig,
+    reads=("rds",),
 )

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
 from dr.drivers.faults.kinds import COMMAND_SECONDS, KINDS, Kind
 from dr.drivers.postgres.source import status_of
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import ON_A_COPY
+from dr.drivers.sections import Sections, command_of, sections
 from dr.host.bounded import GRACE, SLICE
 from dr.host.decode import json_of, read_json
 from dr.host.files import write_atomically
@@ -38,7 +38,7 @@ LONGEST = 300
 # -- planning: pure
 
 
-def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
+def propose_disaster(target: Sections, verb: Verb) -> tuple[Call, ...]:
     """The call that puts the fault of ``verb``'s kind in, and its undo.
 
     Raises UsageError for an unknown kind or argument, and RefusedError where the target has no command for faults.
@@ -46,7 +46,7 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     name, kind = _kind(verb)
     _check_taken(verb, kind.on, *kind.takes)
     if kind.undo_fault and Grant.DISPOSABLE not in target.grants:
-        raise RefusedError(f"{target.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
+        raise RefusedError(f"{target.rds.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
     _require_command(target)
     where = {kind.on: _hit(target, name, kind, verb)}
     chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}
@@ -67,7 +67,7 @@ def propose_disaster(target: Target, verb: Verb) -> tuple[Call, ...]:
     return (call,)
 
 
-def propose_remedy(target: Target, verb: Verb) -> tuple[Call, ...]:
+def propose_remedy(target: Sections, verb: Verb) -> tuple[Call, ...]:
     """The call that takes a fault out before the run unwinds, once the provider shows it, as a person would.
 
     Raises UsageError for a kind that passes by itself, and otherwise as ``propose_disaster`` does.
@@ -94,16 +94,16 @@ def _check_taken(verb: Verb, *takes: str) -> None:
         raise UsageError(f"A {name} knows no argument {', '.join(unknown)}.", f"It takes: {', '.join(takes)}.")
 
 
-def _require_command(target: Target) -> None:
-    if not target.faults:
+def _require_command(target: Sections) -> None:
+    if not command_of(target):
         raise RefusedError(
-            f"The target of {target.instance} names no command that puts faults into it.",
+            f"The target of {target.rds.instance} names no command that puts faults into it.",
             "The lab has one; elsewhere set faults in dr.yaml.",
         )
 
 
-def _hit(target: Target, name: str, kind: Kind, verb: Verb) -> str:
-    found = str(verb.args.get(kind.on) or (target.instance if kind.on == "instance" else ""))
+def _hit(target: Sections, name: str, kind: Kind, verb: Verb) -> str:
+    found = str(verb.args.get(kind.on) or (target.rds.instance if kind.on == "instance" else ""))
     if not found:
         raise UsageError(f"A disaster of kind {name} needs {kind.on}: the replica that it hits.")
     return found
@@ -161,7 +161,7 @@ class FaultsProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         propose = propose_remedy if verb.name == "remedy" else propose_disaster
-        return propose(self._context.target, verb)
+        return propose(sections(self._context.target), verb)
 
     def confirm_identity(self) -> None:
         """Nothing to compare: the command is the target's own, and the guard lets it pass on loopback alone."""
@@ -174,7 +174,7 @@ class FaultsProvider:
         if call.operation != "put-in":
             return dict(args)
         at = self._first(call.id)
-        fault, command = str(args["fault"]), self._context.target.faults
+        fault, command = str(args["fault"]), command_of(sections(self._context.target))
         answers = [run_command(command, fault, arguments, call.deadline) for arguments in args["arguments"]]
         return {"answer": answers[-1], "at": at}
 
@@ -187,7 +187,7 @@ class FaultsProvider:
             if status != result["shows"]:
                 return Progress(done=False, note=f"{arguments['instance']} is {status or 'not shown'} to the provider")
         at = self._context.clock.now().at
-        answer = run_command(self._context.target.faults, str(result["fault"]), arguments, call.deadline)
+        answer = run_command(command_of(sections(self._context.target)), str(result["fault"]), arguments, call.deadline)
         return Progress(done=True, result={"answer": answer, "at": at, "done_at": self._context.clock.now().at})
 
     def _first(self, name: str) -> float:

@@ -8,11 +8,11 @@ from typing import Annotated
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Target
 from dr.config.needs import Need, bundle
 from dr.config.plugins import Plugin, VerbSpec
 from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
 from dr.drivers.postgres.plugin import harness
+from dr.drivers.sections import Sections, pooler_of
 from dr.drivers.service.plugin import token
 from dr.ports import Provider
 
@@ -36,13 +36,14 @@ def _measured(args: Measurement) -> Collection[str]:
     return (args.path,)
 
 
-def _needs(target: Target, args: Measurement | None) -> Iterable[Need]:
+def _needs(target: Sections, args: Measurement | None) -> Iterable[Need]:
     if args is None or args.markers or args.path in DATABASE_PATHS:
         yield from harness(target)
     if target.service is not None and (args is None or args.path not in DATABASE_PATHS):
         yield from token(target.service)
-    if target.pooler is not None and (args is None or args.path == WRITES):
-        yield from bundle("pooler.ca", target.pooler.ca)
+    pooler = pooler_of(target)
+    if pooler is not None and (args is None or args.path == WRITES):
+        yield from bundle("pooler.ca", pooler.ca)
 
 
 def _make(context: Context) -> Provider:
@@ -62,4 +63,5 @@ PLUGIN = Plugin(
             Settling,
         ),
     ),
+    reads=("rds", "postgres"),
 )

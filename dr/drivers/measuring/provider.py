@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.model import PoolerConfig, ServiceConfig
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pools import allowed
 from dr.drivers.measuring.paths import (
     DATABASE_PATHS,
@@ -32,7 +32,9 @@ from dr.drivers.measuring.paths import (
 )
 from dr.drivers.measuring.settle import Settle
 from dr.drivers.rds.naming import instance
+from dr.drivers.sections import pooler_of, sections
 from dr.drivers.service.asking import predictions, service
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
 from dr.meter.bearer import check_taken
@@ -87,7 +89,7 @@ class MeasuringProvider:
         return url
 
     def _check_grant(self) -> None:
-        if Grant.MARKERS not in self._context.target.grants:
+        if Grant.MARKERS not in sections(self._context.target).grants:
             raise RefusedError(
                 f"Measuring the source of {self._context.name} writes predictions and markers of synthetic patients"
                 " to it, and the target does not grant markers.",
@@ -95,7 +97,7 @@ class MeasuringProvider:
             )
 
     def _service(self) -> ServiceConfig:
-        service = self._context.target.service
+        service = sections(self._context.target).service
         if service is None or not service.requests:
             raise RefusedError(
                 f"Target {self._context.name} names no service with requests, so there is nothing to measure.",
@@ -107,7 +109,7 @@ class MeasuringProvider:
         suffix = "" if path == SOURCE else f"-{path}"
         # Past the pooler, whose connections may lead to a server that was given up.
         args = {"login": self._direct(facts), "run_id": run.id, "path": path}
-        written = markers(instance(self._context.target.instance), path)
+        written = markers(instance(sections(self._context.target).rds.instance), path)
         drop = Call(
             *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
             effect=Effect.CHANGES,
@@ -172,22 +174,25 @@ class MeasuringProvider:
         return self._direct(facts)
 
     def _direct(self, facts: Facts) -> dict[str, Any]:
-        return self._login(*_endpoint_of(facts, self._context.target.instance, "Markers cannot be written"))
+        return self._login(
+            *_endpoint_of(facts, sections(self._context.target).rds.instance, "Markers cannot be written")
+        )
 
     def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
         """Every replica: through the pooler where it leads to them, else directly."""
-        target = self._context.target
-        if not target.replicas:
+        target = sections(self._context.target)
+        if not target.rds.replicas:
             raise RefusedError(
                 f"Target {self._context.name} names no replicas, so there is nothing to read from.",
                 "Add them to the target, or leave path reads out of the measurement.",
             )
-        if target.pooler is not None and target.pooler.reads:
-            return [self._pooled(target.pooler, entry) for entry in target.pooler.reads]
-        return [self._login(*_endpoint_of(facts, name, "Replicas cannot be read")) for name in target.replicas]
+        pooler = pooler_of(target)
+        if pooler is not None and pooler.reads:
+            return [self._pooled(pooler, entry) for entry in pooler.reads]
+        return [self._login(*_endpoint_of(facts, name, "Replicas cannot be read")) for name in target.rds.replicas]
 
     def _pooler(self) -> PoolerConfig:
-        pooler = self._context.target.pooler
+        pooler = pooler_of(sections(self._context.target))
         if pooler is None:
             raise RefusedError(
                 f"Target {self._context.name} names no pooler, so there is no way through it.",
@@ -201,7 +206,7 @@ class MeasuringProvider:
         return {**direct, "database": entry, "ca": pooler.ca or direct["ca"], "pooled": True}
 
     def _login(self, host: str, port: int) -> dict[str, Any]:
-        database = self._context.target.database
+        database = sections(self._context.target).postgres
         return {
             "host": host,
             "port": port,
@@ -216,7 +221,7 @@ class MeasuringProvider:
         meter = self._context.settings.meter
         of_source = url == self._service().url
         asked = children.process("serve") if url == SERVED else service(url)
-        written = (predictions(instance(self._context.target.instance)),) if of_source else ()
+        written = (predictions(instance(sections(self._context.target).rds.instance)),) if of_source else ()
         return Call(
             id=f"measure-{path}",
             verb=verb.name,
@@ -288,7 +293,7 @@ class MeasuringProvider:
             children.stop(pidfile)
             document = {**args, "run": str(self._context.run), "owner": owner, "pidfile": str(pidfile)}
             if job != "probe":
-                kept = allowed(self._context.target, args.get("logins") or [args["login"]])
+                kept = allowed(sections(self._context.target), args.get("logins") or [args["login"]])
                 document["limits"] = kept["limits"]
             else:
                 service = self._service()
@@ -309,7 +314,10 @@ class MeasuringProvider:
     def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Raises RefusedError where the service refuses the probes' token: that is no outage of its database."""
         self._alive(name)
-        line, service = last_line(samples_file(self._context.run, str(result["path"]))), self._context.target.service
+        line, service = (
+            last_line(samples_file(self._context.run, str(result["path"]))),
+            sections(self._context.target).service,
+        )
         if line is None:
             return Progress(done=False, result=dict(result), note="no probe is over yet")
         if service is not None:

@@ -10,6 +10,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Observation, Progress, Verb
 from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN
 from dr.drivers.measuring.settling import Path, Rule
+from dr.drivers.sections import sections
 from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
@@ -55,7 +56,7 @@ class Settle:
         """Where the service shows its own counts of what is asked on ``path``."""
         if path != SOURCE:
             return SERVED if path == RESTORED else ""
-        service = self._context.target.service
+        service = sections(self._context.target).service
         if service is None:
             raise RefusedError(f"Target {self._context.name} names no service, so that path {SOURCE} is not measured.")
         return service.url

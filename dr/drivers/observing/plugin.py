@@ -30,4 +30,5 @@ PLUGIN = Plugin(
     "observing",
     _make,
     (VerbSpec("observe", "Look at what a failover changes, before it and after it.", Look, needs=harness),),
+    reads=("rds", "postgres"),
 )

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.model import PrometheusConfig
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.refs import Endpoint
@@ -24,8 +23,10 @@ from dr.drivers.postgres.markers import attempt_write, read_markers
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Points, Prometheus, Rule, expression, scraped
+from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
+from dr.drivers.sections import command_of, sections
 from dr.drivers.service.asking import metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
@@ -50,7 +51,7 @@ class ObservingProvider:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._target = context.target
+        self._target = sections(context.target)
         self._looks: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Observation]]] = {
             "service": self._service,
             "replication": self._replication,
@@ -70,7 +71,7 @@ class ObservingProvider:
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Raises UsageError for bad arguments, RefusedError where the source has no endpoint."""
         when, paths, promoted = _arguments(verb)
-        found = source_among(facts.resources, self._target.instance)
+        found = source_among(facts.resources, self._target.rds.instance)
         if when == BEFORE:
             service = _call(verb, "service", "observe-service-before", "prepare", {})
             if found is None:
@@ -83,7 +84,9 @@ class ObservingProvider:
             }
             return (service, _call(verb, "replication", "observe-replication", "prepare", args))
         if found is None and not promoted:
-            raise RefusedError(f"The source {self._target.instance} has no endpoint to look at.", "Wait until it has.")
+            raise RefusedError(
+                f"The source {self._target.rds.instance} has no endpoint to look at.", "Wait until it has."
+            )
         at: dict[str, Any] = {"host": "${promote.host}", "port": "${promote.port}"}
         if not promoted and found is not None:
             at = {"host": found.server.host, "port": found.server.port}
@@ -97,7 +100,7 @@ class ObservingProvider:
 
     def _attempting(self, call: Call) -> Call:
         """The write is attempted in the first of the tables; without one there is none."""
-        tables = [markers(instance(self._target.instance), path) for path in call.args["tables"]]
+        tables = [markers(instance(self._target.rds.instance), path) for path in call.args["tables"]]
         return replace(call, effect=Effect.CHANGES, touches=tuple(tables[:1])) if tables else call
 
     # -- doing
@@ -139,7 +142,7 @@ class ObservingProvider:
 
         No sender tells whose it is, so each replica is asked whether it streams.
         """
-        server, servers = _server(args), Servers(self._target.database)
+        server, servers = _server(args), Servers(self._target.postgres)
         streaming = sum(_receives(servers, _server(place)) for place in args["places"])
         seen = servers.followed(server.host, server.port)
         value = {"standbys": seen.standbys, "synchronous": seen.synchronous, "commit": seen.commit}
@@ -150,18 +153,23 @@ class ObservingProvider:
         """Every write that the new primary holds, by path."""
         server, tables = _server(args), args["tables"]
         begun = self._now()
-        held = {path: read_markers(server, self._target.database, str(table)) for path, table in tables.items()}
+        held = {path: read_markers(server, self._target.postgres, str(table)) for path, table in tables.items()}
         return [Observation("markers", path, {**found, "at": begun}, self._now()) for path, found in held.items()]
 
     def _old_primary(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """What a write comes to where the primary was before. Only what puts faults in knows where that is."""
-        if not self._target.faults or not args["tables"]:
+        if not command_of(self._target) or not args["tables"]:
             raise RefusedError("Where the old primary listens is not known.")
-        answer = run_command(self._target.faults, "old_primary", {"instance": self._target.instance}, FAULT_SECONDS)
+        answer = run_command(
+            command_of(self._target),
+            "old_primary",
+            {"instance": self._target.rds.instance},
+            FAULT_SECONDS,
+        )
         if not (answer.get("host") and answer.get("port")):
             raise RefusedError("Where the old primary listens was not told.")
         old, table = _server(answer), str(next(iter(args["tables"].values())))
-        value = attempt_write(old, _server(args), self._target.database, table)
+        value = attempt_write(old, _server(args), self._target.postgres, table)
         if value["outcome"] == "unreachable":
             raise _UnreachableError(f"The old primary at {old} does not answer.", transient=True)
         return [Observation("old-primary", SOURCE, value, self._now())]

@@ -16,6 +16,7 @@ from dr.drivers.postgres.connection import Connection, connect
 from dr.drivers.postgres.examine import active_model
 from dr.drivers.postgres.fingerprint import differences, summing, take_fingerprint
 from dr.drivers.postgres.source import Source, artifacts_of, locate, service_login
+from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore
 from dr.host.steps import Steps, at_once
@@ -64,10 +65,10 @@ def repeating(connection: Connection, baseline: Baseline, include: Iterable[str]
 
 def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
     """The source's own answers, or none and why. Asking makes the service write rows: that needs the grant markers."""
-    service = context.target.service
+    service = sections(context.target).service
     if service is None or not service.requests:
         return {}, "no service with requests is configured"
-    if Grant.MARKERS not in context.target.grants:
+    if Grant.MARKERS not in sections(context.target).grants:
         return {}, "asking makes the service write, and the target does not grant markers"
     try:
         return dict(ask(service.url, service.requests, service.volatile, service.token)), ""
@@ -83,11 +84,11 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
     """
     source = locate(context)
     if source is None:
-        raise RefusedError(f"The source {context.target.instance} has no endpoint to connect to.")
+        raise RefusedError(f"The source {sections(context.target).rds.instance} has no endpoint to connect to.")
     store = BaselineStore(context.home, context.name)
     earlier, problems = store.load(source.identifier)
     notes, repeated = list(problems), 0
-    with connect(source.server, context.target.database) as connection:
+    with connect(source.server, sections(context.target).postgres) as connection:
         for baseline in earlier:
             if baseline.repeats or baseline.resource_id != source.resource_id:
                 continue

@@ -19,8 +19,8 @@ from psycopg import errors
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
-from dr.config.load import secret
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
+from dr.config.secrets import secret
 from dr.domain.errors import (
     DrError,
     HaltedError,
@@ -31,6 +31,7 @@ from dr.domain.errors import (
     UnreachableError,
 )
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.host.bounded import SLICE, given_up, within
 from dr.host.clock import SystemClock
 from dr.host.hearing import heed
@@ -222,7 +223,7 @@ def opened(what: str, **arguments: Any) -> psycopg.Connection[Any]:
 
 @contextmanager
 def connect(
-    server: Endpoint, database: DatabaseConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
+    server: Endpoint, database: PostgresConfig, login: Login | None = None, *, seconds: float = STATEMENT_SECONDS
 ) -> Iterator[Connection]:
     """An autocommitting connection as ``login`` (absent: the harness's own role); closed at the end of the block.
 

@@ -20,6 +20,7 @@ from dr.drivers.postgres.fingerprint import major_version, summing
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.source import Source, artifacts_of, service_login
 from dr.drivers.postgres.victims import victim_table
+from dr.drivers.sections import sections
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
 from dr.evidence.samples import markers_file
 from dr.host.steps import Steps, working
@@ -36,7 +37,7 @@ class Examination:
 
     def __init__(self, context: Context, args: Mapping[str, Any]) -> None:
         self._context = context
-        self._database = context.target.database
+        self._database = sections(context.target).postgres
         self._copy = Endpoint(str(args["host"]), int(args["port"]))
         self._run = str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
@@ -120,7 +121,9 @@ class Examination:
         return (yield from self._repeated_now(known, notes))
 
     def _known(self) -> tuple[list[Baseline], list[str]]:
-        stored, problems = BaselineStore(self._context.home, self._context.name).load(self._context.target.instance)
+        stored, problems = BaselineStore(self._context.home, self._context.name).load(
+            sections(self._context.target).rds.instance
+        )
         known, notes = list(stored), list(problems)
         path = self._context.run / RUN_BASELINE
         if path.exists():

@@ -15,9 +15,10 @@ from typing import Any
 
 from psycopg import Error, sql
 
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
 from dr.domain.errors import DrError
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.host.steps import Steps, working
@@ -78,7 +79,7 @@ _INDEXES = f"""
 """  # noqa: S608
 
 
-def logins(server: Endpoint, database: DatabaseConfig) -> list[dict[str, Any]]:
+def logins(server: Endpoint, database: PostgresConfig) -> list[dict[str, Any]]:
     """Every application role logs in with the secret the service really uses, and asks one question."""
     found: list[dict[str, Any]] = []
     for role in database.roles:
@@ -91,7 +92,7 @@ def logins(server: Endpoint, database: DatabaseConfig) -> list[dict[str, Any]]:
     return found
 
 
-def log_in(server: Endpoint, database: DatabaseConfig, role: Login) -> None:
+def log_in(server: Endpoint, database: PostgresConfig, role: Login) -> None:
     """Log in as ``role``, ask one question, and leave. Raises as ``connect`` does."""
     with connect(server, database, role, seconds=10) as connection, translated("the first question of a login"):
         connection.execute("select 1").fetchone()

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from dr.config.model import DatabaseConfig
 from dr.domain.errors import HiddenStandbyError, ProviderError, RefusedError, UnreachableError
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 
@@ -28,7 +28,7 @@ select attempt, array_agg(array[low, high] order by low)
 _SERVER = "select pg_postmaster_start_time()::text, coalesce(inet_server_port(), 0)"
 
 
-def read_markers(server: Endpoint, database: DatabaseConfig, table: str) -> dict[str, Any]:
+def read_markers(server: Endpoint, database: PostgresConfig, table: str) -> dict[str, Any]:
     """Every row of ``dr.TABLE``: {table: whether it is there, present: attempt to ranges of numbers}.
 
     Raises what ``connect`` raises, and ProviderError.
@@ -41,7 +41,7 @@ def read_markers(server: Endpoint, database: DatabaseConfig, table: str) -> dict
     return {"table": True, "present": {str(attempt): ranges for attempt, ranges in rows}}
 
 
-def attempt_write(old: Endpoint, new: Endpoint, database: DatabaseConfig, table: str) -> dict[str, Any]:
+def attempt_write(old: Endpoint, new: Endpoint, database: PostgresConfig, table: str) -> dict[str, Any]:
     """Try to write one row to ``old``: {outcome: accepted (with rows: what it took), read-only, refused, unreachable}.
 
     Refused is said by a standby that takes no session alone: a server that starts, ends or has no room may take writes

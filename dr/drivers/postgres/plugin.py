@@ -8,10 +8,11 @@ from typing import Literal
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Target
 from dr.config.needs import Need, bundle, login
 from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Verb
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.sections import Sections
 from dr.ports import Provider
 
 
@@ -32,15 +33,15 @@ def made_by(verb: Verb) -> str:
     return "promote" if verb.args.get("of") == "promoted" else "restore"
 
 
-def harness(target: Target, _args: object = None) -> Iterable[Need]:
+def harness(target: Sections, _args: object = None) -> Iterable[Need]:
     """What logging in as the harness needs."""
-    yield login(target.database.harness)
-    yield from bundle("database.ca", target.database.ca)
+    yield login(target.postgres.harness)
+    yield from bundle("database.ca", target.postgres.ca)
 
 
-def _every_role(target: Target, _args: object) -> Iterable[Need]:
+def _every_role(target: Sections, _args: object) -> Iterable[Need]:
     yield from harness(target)
-    yield from map(login, target.database.roles)
+    yield from map(login, target.postgres.roles)
 
 
 def _make(context: Context) -> Provider:
@@ -58,4 +59,6 @@ PLUGIN = Plugin(
         VerbSpec("disaster", "Let rows of the harness's own vanish.", Rows, kinds=frozenset({"rows"}), needs=harness),
         VerbSpec("examine", "Read the copy, before anything writes to it.", Examination, needs=_every_role),
     ),
+    section=PostgresConfig,
+    reads=("rds", "postgres"),
 )

@@ -18,6 +18,7 @@ from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
 from dr.drivers.rds.naming import instance
+from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden, predictions
 from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
 from dr.host.steps import Steps
@@ -39,7 +40,7 @@ class PostgresProvider:
 
     def __init__(self, context: Context, ask: AskGolden = ask_golden) -> None:
         self._context = context
-        self._target = context.target
+        self._target = sections(context.target)
         self._ask_golden = ask
         self._steps: dict[str, Steps[None]] = {}
 
@@ -59,11 +60,11 @@ class PostgresProvider:
         try:
             source = last_seen(self._context)
             if source is not None:
-                with connect(source.server, self._target.database, seconds=LOOK_SECONDS) as connection:
+                with connect(source.server, self._target.postgres, seconds=LOOK_SECONDS) as connection:
                     return _has_amcheck(connection), {"reachable": True, **clock_offset(connection, self._now)}
         except DrError as error:
             because, stale = str(error), isinstance(error, PasswordError)
-        known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.instance)
+        known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.rds.instance)
         remembered = any("extension amcheck" in baseline.fingerprint.schema for baseline in known[-1:])
         return remembered, {"reachable": False, "because": because, "stale": stale}
 
@@ -103,7 +104,7 @@ class PostgresProvider:
                 "take-baseline",
                 args,
                 effect=Effect.MAKES if asks else Effect.READS,
-                makes=(predictions(instance(self._target.instance)),) if asks else (),
+                makes=(predictions(instance(self._target.rds.instance)),) if asks else (),
                 until="every table is summed",
                 deadline=READ_SECONDS,
             ),
@@ -126,11 +127,11 @@ class PostgresProvider:
     def _victims(self, run: RunIdentity) -> Ref:
         """The run's table of victims."""
         name = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
-        return Ref("postgres", "table", name, instance(self._target.instance))
+        return Ref("postgres", "table", name, instance(self._target.rds.instance))
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         self._check_password(facts, run)
-        source = source_among(facts.resources, self._target.instance)
+        source = source_among(facts.resources, self._target.rds.instance)
         args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
         args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
         args |= {"run": run.id, "source": source.to_args() if source else None}
@@ -151,22 +152,22 @@ class PostgresProvider:
     def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> Source:
         if Grant.MARKERS not in self._target.grants:
             raise RefusedError(
-                f"The verb {verb.name} writes rows of its own to {self._target.instance}, which is not granted.",
+                f"The verb {verb.name} writes rows of its own to {self._target.rds.instance}, which is not granted.",
                 "Add markers to the target's grants.",
             )
         self._check_password(facts, run)
-        return require_source(facts.resources, self._target.instance)
+        return require_source(facts.resources, self._target.rds.instance)
 
     def _check_password(self, facts: Facts, run: RunIdentity) -> None:
         """A copy has the source's roles: it is not made only to be told then that it cannot be read. Of a source that
         is gone or out of reach nothing is known, and it keeps nobody from restoring. Raises RefusedError."""
         stale = (facts.extra.get("database") or {}).get("stale", False)
-        if not stale or source_among(facts.resources, self._target.instance) is None:
+        if not stale or source_among(facts.resources, self._target.rds.instance) is None:
             return
-        harness = self._target.database.harness
+        harness = self._target.postgres.harness
         spared = ", or restore with --no-verify, which does not read the copy" if run.purpose is Purpose.RESTORE else ""
         raise RefusedError(
-            f"The source {self._target.instance} does not take the password of {harness.user} that {harness.secret}"
+            f"The source {self._target.rds.instance} does not take the password of {harness.user} that {harness.secret}"
             " refers to, so that a copy of it could not be read either.",
             f"Put the right one there{spared}.",
         )
@@ -205,13 +206,13 @@ class PostgresProvider:
 
     def _plant(self, args: Mapping[str, Any]) -> Steps[None]:
         table = postgres_victims.victim_table(args["run"])
-        with connect(Source.from_args(args).server, self._target.database) as connection:
+        with connect(Source.from_args(args).server, self._target.postgres) as connection:
             rows = postgres_victims.plant(connection, table, args["run"])
         yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}", "rows": rows})
 
     def _drop(self, args: Mapping[str, Any]) -> Steps[None]:
         table = postgres_victims.victim_table(args["run"])
-        with connect(Source.from_args(args).server, self._target.database) as connection:
+        with connect(Source.from_args(args).server, self._target.postgres) as connection:
             postgres_victims.drop(connection, table, args["run"])
         yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}"})
 
@@ -219,7 +220,7 @@ class PostgresProvider:
         source = Source.from_args(args)
         include = (f"{OWN_SCHEMA}.{postgres_victims.victim_table(args['run'])}",)
         golden, silence = golden_answers(self._context, self._ask_golden)
-        with connect(source.server, self._target.database) as connection:
+        with connect(source.server, self._target.postgres) as connection:
             clock = clock_offset(connection, self._now)
             taken = take_baseline(connection, self._context, source, include, golden)
         digest = write_baseline(self._context.run / RUN_BASELINE, taken)
@@ -235,7 +236,7 @@ class PostgresProvider:
         """
         source, table = Source.from_args(args), postgres_victims.victim_table(args["run"])
         path = self._context.run / RUN_BASELINE
-        with connect(source.server, self._target.database) as connection:
+        with connect(source.server, self._target.postgres) as connection:
             earlier = postgres_victims.vanished(connection, table)
             if earlier is not None:
                 yield Progress(True, earlier)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dr.config.model import DatabaseConfig
 from dr.domain.errors import RefusedError
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 
 ASK_SECONDS = 5.0
 """A server that takes longer to answer is not asked: others wait."""
@@ -65,7 +65,7 @@ class Followed:
 class Servers:
     """The servers of a target, as its harness's role sees them."""
 
-    def __init__(self, database: DatabaseConfig) -> None:
+    def __init__(self, database: PostgresConfig) -> None:
         self._database = database
 
     def answers(self, host: str, port: int) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from dr.config.model import DatabaseConfig
 from dr.domain.errors import ProviderError
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import APPLICATION, connect, translated
 from dr.ports import Clock
 
@@ -31,7 +31,7 @@ Look = Callable[[], frozenset[int]]
 
 
 @contextmanager
-def watching(server: Endpoint, database: DatabaseConfig, user: str) -> Iterator[Look]:
+def watching(server: Endpoint, database: PostgresConfig, user: str) -> Iterator[Look]:
     """A look at the sessions of ``user`` in the target's database on ``server``, asked anew each time; none of the
     harness's own, which may log in as ``user``, too.
 

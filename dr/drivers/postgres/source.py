@@ -12,6 +12,7 @@ from dr.domain.model import Resource
 from dr.domain.refs import Endpoint
 from dr.drivers.rds.naming import instance as instance_of
 from dr.drivers.rds.naming import listens
+from dr.drivers.sections import sections
 from dr.evidence import profiles
 
 
@@ -60,8 +61,8 @@ def locate(context: Context) -> Source | None:
     from dr.drivers.rds.client import RdsClient
     from dr.drivers.rds.look import instances
 
-    shown = instances(RdsClient(context.target, context.clock), context.target)
-    return source_among(shown, context.target.instance)
+    shown = instances(RdsClient(sections(context.target), context.clock), sections(context.target))
+    return source_among(shown, sections(context.target).rds.instance)
 
 
 def status_of(context: Context, instance: str) -> str:
@@ -69,26 +70,32 @@ def status_of(context: Context, instance: str) -> str:
     from dr.drivers.rds.client import RdsClient
     from dr.drivers.rds.look import instances
 
-    shown = instances(RdsClient(context.target, context.clock), context.target)
+    shown = instances(RdsClient(sections(context.target), context.clock), sections(context.target))
     return next((one.status for one in shown if one.ref == instance_of(instance)), "")
 
 
 def last_seen(context: Context) -> Source | None:
     """Where the source listened when the provider's driver last saw it: no request of its own. Raises EvidenceError."""
-    target = context.target
+    target = sections(context.target)
     stored = profiles.load(context.home, context.name) or {}
-    pins = {"account": target.account, "region": target.region, "instance": target.instance}
+    pins = {
+        "account": target.rds.account,
+        "region": target.rds.region,
+        "instance": target.rds.instance,
+    }
     if {key: stored.get(key) for key in pins} != pins:
         return None  # of another target that had this name
     described = stored.get("source") or {}
-    return _at(listens(described), target.instance, described)
+    return _at(listens(described), target.rds.instance, described)
 
 
 def artifacts_of(context: Context) -> str:
     """The directory of the service's model artifacts, or ""."""
-    return context.target.service.artifacts if context.target.service else ""
+    service = sections(context.target).service
+    return service.artifacts if service is not None else ""
 
 
 def service_login(context: Context) -> str:
     """The role that the service logs in as, or ""."""
-    return context.target.service.login if context.target.service else ""
+    service = sections(context.target).service
+    return service.login if service is not None else ""

@@ -32,13 +32,14 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
 
-from dr.config.model import Credentials, Target
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant
 from dr.domain.names import on_loopback
 from dr.drivers.rds.answers import is_answer_to, odd
+from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.settings import SET_BY
+from dr.drivers.sections import Sections
 from dr.host.bounded import NO_ANSWER, given_up, persistently, within
 from dr.host.clock import SystemClock
 from dr.ports import Clock
@@ -69,7 +70,7 @@ class RdsClient:
     """RDS, CloudWatch and STS of one target. Ambient endpoints are ignored, and ambient profiles where it names its
     own."""
 
-    def __init__(self, target: Target, clock: Clock | None = None) -> None:
+    def __init__(self, target: Sections, clock: Clock | None = None) -> None:
         self._target = target
         self._clock = clock or SystemClock()
         self._clients: dict[str, Any] = {}
@@ -77,7 +78,7 @@ class RdsClient:
     @property
     def where(self) -> str:
         """What is talked to, for people."""
-        return f"{self._target.endpoint or 'AWS'} in {self._target.region}"
+        return f"{self._target.rds.endpoint or 'AWS'} in {self._target.rds.region}"
 
     def account(self) -> str:
         """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
@@ -170,8 +171,8 @@ class RdsClient:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            session = _session(self._target.credentials, self._target.region)
-            endpoint = self._target.endpoint
+            session = _session(self._target.rds.credentials, self._target.rds.region)
+            endpoint = self._target.rds.endpoint
             try:
                 client = session.client(service, endpoint_url=endpoint or None, config=_config(endpoint))
             except ValueError:

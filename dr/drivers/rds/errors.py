@@ -77,7 +77,9 @@ _ROWS = {
     ),
     "MissingAuthenticationToken": _CREDENTIALS,
     "NetworkTypeNotSupported": _Row("The subnet group does not support this network type", _NETWORK),
-    "OptInRequired": _Row("The account has no access to this region", "Enable the region, or correct target.region."),
+    "OptInRequired": _Row(
+        "The account has no access to this region", "Enable the region, or correct target.rds.region."
+    ),
     "OptionGroupNotFoundFault": _Row("There is no such option group", _NETWORK),
     "PointInTimeRestoreNotEnabled": _Row(
         "The source keeps no automated backups, so no time can be restored", "Restore a snapshot: --latest-snapshot."

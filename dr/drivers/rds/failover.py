@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.drivers.rds.naming import instance, where
 from dr.drivers.rds.points import iso
+from dr.drivers.sections import Sections
 
 DRIVER = "rds"
 FORCE = "RebootDBInstance"
@@ -87,14 +87,14 @@ def _meant(message: str) -> tuple[str, str]:
     return next(((kind, name) for sign, kind, name in _MESSAGES if sign in said), (OTHER, ""))
 
 
-def propose(target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     """The call that forces a failover of the target's instance, or that awaits RDS's own after a fault of this run.
 
     ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
     instance is not available, and where a failover is under way.
     """
     forced = _forced(verb)
-    found = require_instance(target.instance, facts)
+    found = require_instance(target.rds.instance, facts)
     refuse_unless_ready(found, facts)
     told: list[list[Any]] = [
         [float(row["Date"]), str(row.get("Message", ""))] for row in facts.extra.get("events") or ()

@@ -12,6 +12,7 @@ from dr.domain.model import Resource
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.states import State, classify
+from dr.drivers.sections import sections
 from dr.host.bounded import persistently
 
 T = TypeVar("T")
@@ -63,7 +64,8 @@ class Instances:
         found = self.describe(identifier)
         if found is None:
             raise RefusedError(
-                f"There is no instance {identifier} in {self._context.target.region}.", "Was it deleted meanwhile?"
+                f"There is no instance {identifier} in {sections(self._context.target).rds.region}.",
+                "Was it deleted meanwhile?",
             )
         return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Own, RecoveryPoint, Request, Resource
 from dr.domain.refs import Ref
@@ -16,6 +15,7 @@ from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.naming import instance, listens
 from dr.drivers.rds.settings import tags
 from dr.drivers.rds.states import State, classify, remedy
+from dr.drivers.sections import Sections
 
 _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreateTime")
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
@@ -25,14 +25,15 @@ _ARNS = ("DBInstanceAutomatedBackupsArn", "DBSnapshotArn", "DBInstanceArn")
 """A thing's own comes first: a backup that was replicated from another region names its source there, too."""
 
 
-def instances(client: RdsClient, target: Target) -> tuple[Resource, ...]:
+def instances(client: RdsClient, target: Sections) -> tuple[Resource, ...]:
     """All instances in the account and region. Raises RefusedError where the endpoint serves another region."""
     found = tuple(resource(row) for row in client.pages("DescribeDBInstances", "DBInstances", {}))
     for one in found:
         arn = str(one.attributes.get("DBInstanceArn", "")).split(":")
-        if len(arn) > 4 and (arn[3], arn[4]) != (target.region, target.account):
+        if len(arn) > 4 and (arn[3], arn[4]) != (target.rds.region, target.rds.account):
             raise RefusedError(
-                f"{client.where} serves region {arn[3]} of account {arn[4]}, not {target.region} of {target.account}.",
+                f"{client.where} serves region {arn[3]} of account {arn[4]}, not {target.rds.region}"
+                f" of {target.rds.account}.",
                 "Correct the target's endpoint, region or account.",
             )
     return found

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Target
 from dr.config.needs import Need, login
 from dr.config.plugins import Plugin, VerbSpec
 from dr.drivers.postgres.plugin import harness
+from dr.drivers.rds.config import RdsConfig
+from dr.drivers.sections import Sections
 from dr.ports import Provider
 
 
@@ -52,9 +53,9 @@ def _promoted(args: Promotion) -> Collection[str]:
     return ("restored",) if args.copy else ()
 
 
-def _master(target: Target, args: Restoration | None) -> Iterable[Need]:
-    if target.database.master is not None and (args is None or args.reset_master):
-        yield login(target.database.master)
+def _master(target: Sections, args: Restoration | None) -> Iterable[Need]:
+    if target.postgres.master is not None and (args is None or args.reset_master):
+        yield login(target.postgres.master)
 
 
 def _make(context: Context) -> Provider:
@@ -79,5 +80,7 @@ PLUGIN = Plugin(
             Rebuilding,
         ),
     ),
+    section=RdsConfig,
+    reads=("rds", "postgres"),
     restores=True,
 )

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint, Ref, result_of
@@ -21,6 +20,7 @@ from dr.drivers.rds.failover import DRIVER, require_instance
 from dr.drivers.rds.fit import fit_storage, fit_tags
 from dr.drivers.rds.naming import instance, listens, where
 from dr.drivers.rds.states import State, classify
+from dr.drivers.sections import Sections
 
 LAG = "GetMetricData"
 CHOOSE = "ask-replicas"
@@ -118,13 +118,14 @@ def replicas_of(source: str, facts: Facts) -> tuple[Resource, ...]:
 
 
 def propose(
-    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+    name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
     apart = bool(verb.args.get("copy"))
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
         raise RefusedError(
-            f"{target.instance} is not disposable, and a promotion of its replica could not be undone.", ON_A_COPY
+            f"{target.rds.instance} is not disposable, and a promotion of its replica could not be undone.",
+            ON_A_COPY,
         )
     match verb.name:
         case "lag":
@@ -140,9 +141,9 @@ def propose(
 # -- lag
 
 
-def _lag(target: Target, facts: Facts) -> Call:
-    source = require_instance(target.instance, facts)
-    replicas = [_place(one) for one in _require_replicas(target.instance, facts)]
+def _lag(target: Sections, facts: Facts) -> Call:
+    source = require_instance(target.rds.instance, facts)
+    replicas = [_place(one) for one in _require_replicas(target.rds.instance, facts)]
     args = {"source": _place(source), "replicas": replicas}
     return Call(
         *("lag", "lag", "prepare", DRIVER, LAG, args),
@@ -155,17 +156,20 @@ def _lag(target: Target, facts: Facts) -> Call:
 # -- promote
 
 
-def _promote(target: Target, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-    replicas = _candidates(target.instance, named, facts)
-    source = facts.find(instance(target.instance))
+def _promote(target: Sections, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    replicas = _candidates(target.rds.instance, named, facts)
+    source = facts.find(instance(target.rds.instance))
     known = source.attributes if source is not None else facts.extra.get("profile") or {}
     places = [_place(one) for one in replicas]
-    others = [_compared(one) for one in replicas_of(target.instance, facts) if one not in replicas]
-    promotion = _promotion([place["identifier"] for place in places], target.instance, known, objective, facts)
+    others = [_compared(one) for one in replicas_of(target.rds.instance, facts) if one not in replicas]
+    promotion = _promotion([place["identifier"] for place in places], target.rds.instance, known, objective, facts)
     if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
         old = {**_address(listens(known)), "resource_id": known.get("DbiResourceId", "")}
         promotion = replace(promotion, args={**promotion.args, "old": old})
-    return (_choose(target.instance, [*places, *others], places[0]["identifier"] if named else ""), promotion)
+    return (
+        _choose(target.rds.instance, [*places, *others], places[0]["identifier"] if named else ""),
+        promotion,
+    )
 
 
 def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
@@ -261,14 +265,14 @@ def _promotion(
     )
 
 
-def _promote_apart(name: str, target: Target, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+def _promote_apart(name: str, target: Sections, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     """A copy of the newest snapshot, a replica of that copy, and its promotion: nothing that users know is touched."""
     newest = Verb("restore", {"to": {"snapshot": "latest"}, "set": {"BackupRetentionPeriod": 1}})
     restore, *rest = rds_restore.propose(name, target, objective, newest, facts, run)
     source = str(restore.args["identifier"])
     replica = _replica(
         "replicate",
-        rds_restore.made_up(target.instance, "replica", run.id),
+        rds_restore.made_up(target.rds.instance, "replica", run.id),
         instance(source),
         restore.args["parameters"],
         restore.args["tags"],
@@ -283,7 +287,7 @@ def _promote_apart(name: str, target: Target, objective: float, facts: Facts, ru
 # -- rebuild
 
 
-def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: bool) -> tuple[Call, ...]:
+def _rebuild(name: str, target: Sections, facts: Facts, run: RunIdentity, apart: bool) -> tuple[Call, ...]:
     """A first backup of what was promoted, then a replica of it in place of each that its source had.
 
     The old replicas stay: dr deletes nothing that a run of its own did not make.
@@ -299,16 +303,16 @@ def _rebuild(name: str, target: Target, facts: Facts, run: RunIdentity, apart: b
         until="its first backup is available",
         deadline=_LONG_DEADLINE,
     )
-    old = () if apart else replicas_of(target.instance, facts)
+    old = () if apart else replicas_of(target.rds.instance, facts)
     calls = [_rebuilt(name, target, one, facts, run) for one in old]
     return (backup, *calls)
 
 
-def _rebuilt(name: str, target: Target, old: Resource, facts: Facts, run: RunIdentity) -> Call:
+def _rebuilt(name: str, target: Sections, old: Resource, facts: Facts, run: RunIdentity) -> Call:
     wanted, fitted = fit_storage(settings.comparable(old.attributes), {}, old.attributes)
     parameters = {**settings.restore_parameters(wanted), **settings.modify_parameters(wanted)}
     if run.purpose is Purpose.DRILL:
-        tags = rds_restore.drills_tags(name, target.instance, facts, run)
+        tags = rds_restore.drills_tags(name, target.rds.instance, facts, run)
     else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
         own = {"dr:run": run.id, "dr:target": name}
         kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)

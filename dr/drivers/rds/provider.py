@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.load import secret
+from dr.config.secrets import secret
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
@@ -29,6 +29,7 @@ from dr.drivers.rds.naming import PROVIDER, instance
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
+from dr.drivers.sections import sections
 from dr.evidence import profiles
 from dr.host.bounded import persistently
 from dr.judge.objectives import outage, time_to_copy
@@ -47,11 +48,11 @@ class RdsProvider:
 
     def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
         self._context = context
-        self._target = context.target
-        self._client = client or RdsClient(context.target, context.clock)
+        self._target = sections(context.target)
+        self._client = client or RdsClient(sections(context.target), context.clock)
         self._at = Instances(context, self._client)
         self._deletion = Deletion(self._at)
-        self._servers = servers or Servers(context.target.database)
+        self._servers = servers or Servers(sections(context.target).postgres)
         self._takeover = Takeover(self._at, self._servers)
         self._configured: dict[str, Mapping[str, Any]] = {}
         """Of what RDS would not change at first: the result once it did."""
@@ -73,9 +74,9 @@ class RdsProvider:
             return
         first = self._confirmed is None  # whoever has just typed a command is told at once
         self._account = self._client.account() if first else self._at.patiently(self._client.account)
-        if self._account != self._target.account:
+        if self._account != self._target.rds.account:
             raise RefusedError(
-                f"The credentials belong to account {self._account}, not to {self._target.account} of target "
+                f"The credentials belong to account {self._account}, not to {self._target.rds.account} of target "
                 f"{self._context.name!r} ({self._client.where}).",
                 "Use credentials of the target's account, or name another --target.",
             )
@@ -87,13 +88,13 @@ class RdsProvider:
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
-        return rds_restore.orphans(self._all(), self._target.instance, now, under_way, over)
+        return rds_restore.orphans(self._all(), self._target.rds.instance, now, under_way, over)
 
     def remains(self, run: str) -> tuple[Resource, ...]:
         """What bears the tag of ``run``, or of any run that took this source; see ``ports.Restorer``."""
         if run:
             return tuple(one for one in self._all() if one.tags.get("dr:run") == run)
-        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.instance))
+        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.rds.instance))
 
     def _all(self) -> tuple[Resource, ...]:
         self.confirm_identity()
@@ -109,7 +110,7 @@ class RdsProvider:
         calls = rds_restore.propose(name, self._target, time_to_copy.LIMIT.of(stated), verb, facts, run)
         _check_types(verb.args.get("set") or {}, "--set '{}={}'")
         if run.purpose is Purpose.DRILL:
-            _check_types(self._target.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
+            _check_types(self._target.rds.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
         return calls
 
     # -- doing
@@ -174,7 +175,7 @@ class RdsProvider:
 
     def _look(self, request: Request) -> Facts:
         found = rds_look.instances(self._client, self._target)
-        name = self._target.instance
+        name = self._target.rds.instance
         source = next((one for one in found if one.ref == instance(name)), None)
         points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
         at = self._now()
@@ -189,7 +190,11 @@ class RdsProvider:
         return Facts(at, {PROVIDER: seen}, found, points, rds_look.own(name, found), extra)
 
     def _pins(self) -> dict[str, str]:
-        return {"account": self._target.account, "region": self._target.region, "instance": self._target.instance}
+        return {
+            "account": self._target.rds.account,
+            "region": self._target.rds.region,
+            "instance": self._target.rds.instance,
+        }
 
     def _profile(self) -> Any:
         """The stored description, if it is of this very source: a target may have been pointed elsewhere since."""

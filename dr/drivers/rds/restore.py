@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, RecoveryPoint, Resource, RunIdentity, Verb
 from dr.domain.tags import VALUE, of_run, spread
@@ -14,6 +13,7 @@ from dr.drivers.rds import settings
 from dr.drivers.rds.fit import Fitted, fit_storage, fit_tags
 from dr.drivers.rds.naming import instance, listens, same
 from dr.drivers.rds.points import Choice, choose, iso
+from dr.drivers.sections import Sections
 
 DRIVER = "rds"
 AWAIT = "DescribeDBInstances"
@@ -55,7 +55,7 @@ _REASONS = {
 
 
 def propose(
-    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+    name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError.
 
@@ -64,15 +64,15 @@ def propose(
     """
     if verb.name not in VERBS:
         raise UsageError(f"The rds driver has no verb {verb.name!r}.", "It restores.")
-    _refuse_second(name, target.instance, facts, run)
-    choice = choose(verb.args.get("to"), target.instance, facts, run.purpose)
-    identifier = _identifier(str(verb.args.get("as_name") or ""), target.instance, facts, run)
-    known = _known(target.instance, facts)
+    _refuse_second(name, target.rds.instance, facts, run)
+    choice = choose(verb.args.get("to"), target.rds.instance, facts, run.purpose)
+    identifier = _identifier(str(verb.args.get("as_name") or ""), target.rds.instance, facts, run)
+    known = _known(target.rds.instance, facts)
     asked = _asked(target, verb, run.purpose)
     wanted = _wanted(target, known, asked, choice.point, run.purpose)
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
-        _check_apart(target.instance, wanted, known)
-    own = _own_tags(name, target.instance, facts, run)
+        _check_apart(target.rds.instance, wanted, known)
+    own = _own_tags(name, target.rds.instance, facts, run)
     kept, left = _kept_tags(known, choice.point, own, run)
     wanted, fitted = fit_storage(wanted, asked, {**(known or {}), **choice.point.attributes})
     tags, fitted = {**kept, **own}, {**fitted, **left}
@@ -82,7 +82,7 @@ def propose(
     if verb.name == "configure":
         return (configure,)
     restore = _restore(identifier, target, choice, parameters, tags, objective, run)
-    waiting = (_await(target.instance, choice, objective, run),) if choice.waits else ()
+    waiting = (_await(target.rds.instance, choice, objective, run),) if choice.waits else ()
     return (*waiting, restore, *((configure,) if run.purpose is Purpose.DRILL else ()))
 
 
@@ -199,13 +199,13 @@ def _known(source: str, facts: Facts) -> Mapping[str, Any] | None:
     return profile
 
 
-def _asked(target: Target, verb: Verb, purpose: Purpose) -> dict[str, Any]:
+def _asked(target: Sections, verb: Verb, purpose: Purpose) -> dict[str, Any]:
     """What is to differ from the source, by the attribute that shows it: a drill's copies stand apart as the target
     says, and on call the command line has the word."""
     given = settings.asked_attributes(verb.args.get("set", {}), "--set")
     if purpose is not Purpose.DRILL:
         return given
-    return {**_APART, **settings.asked_attributes(target.restored, "The target's 'restored'"), **given}
+    return {**_APART, **settings.asked_attributes(target.rds.restored, "The target's 'restored'"), **given}
 
 
 def _check_apart(source: str, wanted: Mapping[str, Any], known: Mapping[str, Any] | None) -> None:
@@ -224,19 +224,19 @@ def _check_apart(source: str, wanted: Mapping[str, Any], known: Mapping[str, Any
 
 
 def _wanted(
-    target: Target, known: Mapping[str, Any] | None, asked: Mapping[str, Any], point: RecoveryPoint, purpose: Purpose
+    target: Sections, known: Mapping[str, Any] | None, asked: Mapping[str, Any], point: RecoveryPoint, purpose: Purpose
 ) -> dict[str, Any]:
     """Every setting the restoration is to have. Raises RefusedError that lists what nobody knows."""
     have = settings.comparable(known) if known is not None else {}
     unknown = set(settings.REQUIRED) if known is None else _outgrown(have, point)
     have = {name: value for name, value in have.items() if name not in {settings.RESTORE[key] for key in unknown}}
     drill = purpose is Purpose.DRILL
-    prepared = {} if drill else settings.asked_attributes(target.fallback, "The target's 'fallback'")
+    prepared = {} if drill else settings.asked_attributes(target.rds.fallback, "The target's 'fallback'")
     answers = {**prepared, **have, **asked}
     silent = sorted(parameter for parameter in unknown if settings.RESTORE[parameter] not in answers)
     if silent:
         reason = (
-            f"{target.instance} is gone and no profile of it is stored"
+            f"{target.rds.instance} is gone and no profile of it is stored"
             if known is None
             else f"{point.identifier} is of version {point.attributes.get('EngineVersion')}, the source of another one"
         )
@@ -298,8 +298,8 @@ def _clean(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:VALUE] for key, value in tags.items()}
 
 
-def _master_secret(target: Target, known: Mapping[str, Any] | None) -> str:
-    master = target.database.master
+def _master_secret(target: Sections, known: Mapping[str, Any] | None) -> str:
+    master = target.postgres.master
     if master is None:
         raise RefusedError("The target names no database.master whose secret could be set.", "Add it to dr.yaml.")
     user = (known or {}).get("MasterUsername", master.user)
@@ -324,7 +324,7 @@ def _await(source: str, choice: Choice, objective: float, run: RunIdentity) -> C
 
 def _restore(
     identifier: str,
-    target: Target,
+    target: Sections,
     choice: Choice,
     parameters: Mapping[str, Any],
     tags: Mapping[str, str],
@@ -341,10 +341,10 @@ def _restore(
         operation=FROM_SNAPSHOT if snapshot else TO_TIME,
         args={
             "identifier": identifier,
-            "source": target.instance,
-            "database": target.database.name,
-            "ca": target.database.ca,
-            "user": target.database.first.user,
+            "source": target.rds.instance,
+            "database": target.postgres.name,
+            "ca": target.postgres.ca,
+            "user": target.postgres.first.user,
             "kind": "snapshot" if snapshot else "time",
             "point_id": choice.point.identifier,
             "recovery_point": choice.covers,

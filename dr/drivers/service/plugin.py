@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from functools import partial
 
 from dr.config.context import Context
-from dr.config.model import ServiceConfig, Target
 from dr.config.needs import Need, login, program
 from dr.config.plugins import Plugin, VerbSpec
 from dr.drivers.postgres.plugin import Examination, harness
+from dr.drivers.sections import Sections
+from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import authorization
 from dr.ports import Provider
 
@@ -20,11 +21,11 @@ def token(service: ServiceConfig) -> Iterable[Need]:
         yield Need(f"secret {service.token}", partial(authorization, service.token))
 
 
-def _serving(target: Target, _args: object) -> Iterable[Need]:
+def _serving(target: Sections, _args: object) -> Iterable[Need]:
     if target.service is None:
         return
     yield from harness(target)
-    yield from (login(role) for role in target.database.roles if role.user == target.service.login)
+    yield from (login(role) for role in target.postgres.roles if role.user == target.service.login)
     yield from token(target.service)
     if target.service.command:
         yield program("service.command", target.service.command[0])
@@ -40,4 +41,6 @@ PLUGIN = Plugin(
     "service",
     _make,
     (VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),),
+    section=ServiceConfig,
+    reads=("rds", "postgres"),
 )

@@ -17,14 +17,17 @@ from typing import Any
 from urllib.parse import quote
 
 from dr.config.context import Context
-from dr.config.load import secret
-from dr.config.model import DatabaseConfig, Login, ServiceConfig
+from dr.config.model import Login
+from dr.config.secrets import secret
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.refs import Endpoint, result_of
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.sessions import Look, seen_beside, watching
+from dr.drivers.sections import sections
 from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
+from dr.drivers.service.config import ServiceConfig
 from dr.host import children
 
 __all__ = ["ServingProvider", "ask_golden"]
@@ -37,7 +40,7 @@ READY_ASKS, GOLDEN_ASKS = 8, 3
 UNANSWERED = "no answer"
 """Stands for an answer's digest where there was none: it equals no baseline's."""
 
-Watch = Callable[[Endpoint, DatabaseConfig, str], AbstractContextManager[Look]]
+Watch = Callable[[Endpoint, PostgresConfig, str], AbstractContextManager[Look]]
 """As ``watching``."""
 
 
@@ -117,7 +120,7 @@ class ServingProvider:
         return self._context.run / "serve.log"
 
     def _service(self) -> ServiceConfig:
-        service = self._context.target.service
+        service = sections(self._context.target).service
         if service is None or not service.command:
             raise RefusedError(
                 f"Target {self._context.name} names no service command, so nothing can serve the restored database.",
@@ -126,7 +129,7 @@ class ServingProvider:
         return service
 
     def _login(self, service: ServiceConfig) -> Login:
-        known = {role.user: role for role in self._context.target.database.roles}
+        known = {role.user: role for role in sections(self._context.target).postgres.roles}
         if service.login not in known:
             raise UsageError(
                 f"The service logs in as {service.login!r}, which is none of database.roles of {self._context.name}."
@@ -153,10 +156,10 @@ class ServingProvider:
         return {"served": served, "copy": copy, "before": before}
 
     def _watching(self, copy: Endpoint) -> AbstractContextManager[Look]:
-        return self._watch(copy, self._context.target.database, self._login(self._service()).user)
+        return self._watch(copy, sections(self._context.target).postgres, self._login(self._service()).user)
 
     def _environment(self, service: ServiceConfig, copy: Endpoint, own_port: int) -> dict[str, str]:
-        login, database = self._login(service), self._context.target.database
+        login, database = self._login(service), sections(self._context.target).postgres
         verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
         user, name = quote(login.user, safe=""), quote(database.name, safe="")
         return {

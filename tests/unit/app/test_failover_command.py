@@ -16,7 +16,7 @@ from dr.app.session import Prepared, accept, prepare
 from dr.cli import cli
 from dr.cli.common import rendered
 from dr.config.context import Context
-from dr.config.model import Login, PoolerConfig, ServiceConfig, Settings
+from dr.config.model import Login, Settings
 from dr.domain.errors import (
     DeadlineError,
     DrError,
@@ -27,9 +27,11 @@ from dr.domain.errors import (
     UnreachableError,
 )
 from dr.domain.model import Call, Facts, Grant, Status
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import MovingProvider
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent
 from dr.evidence.directory import runs
 from dr.ports import Provider

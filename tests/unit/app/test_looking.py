@@ -32,8 +32,8 @@ def test_nobody_is_believed_of_anothers_identity() -> None:
 
 
 def test_a_driver_that_observes_no_account_states_none(tmp_path: Path) -> None:
-    others = {name: one for name, one in plugins().items() if name != "rds"}
+    others = {name: one.make for name, one in plugins().items() if name != "rds" and one.make}
     assert len(others) == 6
-    for name, plugin in others.items():
-        seen = plugin.make(context(tmp_path)).look(Request("lab", (), Purpose.DRILL))
+    for name, make in others.items():
+        seen = make(context(tmp_path)).look(Request("lab", (), Purpose.DRILL))
         assert seen.identity == {}, name

@@ -13,16 +13,20 @@ from dr.app.needs import all_needs, needs
 from dr.app.session import Prepared, Session
 from dr.app.terms import terms
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, PoolerConfig, ServiceConfig, Settings, Target
+from dr.config.model import Login, Settings
 from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent
 from dr.host.clock import SystemClock
+from tests.targets import retargeted, target_of
 
-TARGET = Target(
+TARGET = target_of(
     account="123456789012",
     region="eu-central-1",
     instance="readmission-db",
-    database=DatabaseConfig(
+    database=PostgresConfig(
         "readmission",
         Login("dr_harness", "env:HARNESS"),
         (Login("api", "env:API"), Login("analyst", "env:ANALYST")),
@@ -61,9 +65,9 @@ def test_what_is_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         monkeypatch.setenv(name, "hush")
     (tmp_path / "admin").write_text("hush\n")
     assert TARGET.service is not None
-    database = msgspec.structs.replace(TARGET.database, master=Login("admin", f"file:{tmp_path / 'admin'}"))
+    database = msgspec.structs.replace(TARGET.postgres, master=Login("admin", f"file:{tmp_path / 'admin'}"))
     service = msgspec.structs.replace(TARGET.service, command=(sys.executable, "-m", "x"))
-    whole = msgspec.structs.replace(TARGET, database=database, service=service)
+    whole = retargeted(TARGET, database=database, service=service)
     found = list(all_needs(whole))
     assert len(found) == 5
     assert {problem for _, problem in found} == {""}
@@ -85,7 +89,7 @@ def test_a_verb_that_asks_for_predictions_needs_the_services_token(
     verb: Verb, needed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TARGET.service is not None
-    target = msgspec.structs.replace(TARGET, service=msgspec.structs.replace(TARGET.service, token="env:TOKEN"))
+    target = retargeted(TARGET, service=msgspec.structs.replace(TARGET.service, token="env:TOKEN"))
     monkeypatch.delenv("TOKEN", raising=False)
     assert ("The secret 'env:TOKEN' is not there." in " ".join(dict(needs(target, (verb,))).values())) is needed
     monkeypatch.setenv("TOKEN", "two words")
@@ -100,7 +104,7 @@ def test_a_run_that_lacks_something_is_refused_with_each_lack(tmp_path: Path) ->
     context = Context("prod", TARGET, Settings(), tmp_path, tmp_path / "run", SystemClock(), "")
     facts = Facts(0.0, terms(TARGET).pins)
     prepared = Prepared(Session(context, planned, {}, lambda _call, _note: None), facts, None)
-    harness, secret, command = prepared.refusals(Consent(TARGET.instance))
+    harness, secret, command = prepared.refusals(Consent(TARGET.rds.instance))
     assert "env:HARNESS" in harness
     assert "env:API" in secret
     assert "/no/such/program" in command
@@ -110,8 +114,8 @@ def test_a_secret_file_that_is_empty_or_no_text_is_named(tmp_path: Path) -> None
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\n")
     for name in ("empty", "binary"):
-        database = msgspec.structs.replace(TARGET.database, harness=Login("h", f"file:{tmp_path / name}"))
-        (found,) = needs(msgspec.structs.replace(TARGET, database=database), (Verb("baseline"),))
+        database = msgspec.structs.replace(TARGET.postgres, harness=Login("h", f"file:{tmp_path / name}"))
+        (found,) = needs(retargeted(TARGET, database=database), (Verb("baseline"),))
         assert str(tmp_path / name) in found[1]
 
 
@@ -131,8 +135,8 @@ POOLED = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:POOLER"
     ],
 )
 def test_a_verb_that_logs_in_needs_the_ca_it_verifies_by(verb: Verb, lacking: list[str]) -> None:
-    database = msgspec.structs.replace(TARGET.database, ca="/no/database.pem")
-    found = dict(needs(msgspec.structs.replace(TARGET, database=database, pooler=POOLED), (verb,)))
+    database = msgspec.structs.replace(TARGET.postgres, ca="/no/database.pem")
+    found = dict(needs(retargeted(TARGET, database=database, pooler=POOLED), (verb,)))
     assert [field for field in found if field.endswith(".ca")] == lacking
     for field in lacking:
         assert found[field] == (
@@ -146,8 +150,8 @@ def test_a_ca_file_is_one_that_holds_a_certificate_and_the_systems_is_no_file(tm
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
 
     def wrong(ca: str) -> list[str]:
-        database = msgspec.structs.replace(TARGET.database, ca=ca)
-        found = needs(msgspec.structs.replace(TARGET, database=database), (Verb("examine"),))
+        database = msgspec.structs.replace(TARGET.postgres, ca=ca)
+        found = needs(retargeted(TARGET, database=database), (Verb("examine"),))
         return [problem for field, problem in found if field == "database.ca"]
 
     assert "it holds no certificate" in wrong(str(tmp_path / "empty.pem"))[0]

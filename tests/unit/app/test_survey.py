@@ -12,17 +12,22 @@ import pytest
 
 from dr.app import survey
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, PoolerConfig, PrometheusConfig, ServiceConfig, Settings, Target
+from dr.config.model import Login, Settings, Target
 from dr.domain.errors import PasswordError, ProviderError
 from dr.domain.model import Grant
 from dr.domain.refs import Endpoint
 from dr.drivers import checks
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import MovingProvider
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus import client as prometheus
+from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import check_taken
 from dr.ports import Provider
+from tests.targets import retargeted
 from tests.unit.drivers.rds.support import SOURCE, FakeRds, description, replica, target
 
 ACCOUNT_LINE, SOURCE_LINE = "account 123456789012 in eu-central-1", f"source {SOURCE}"
@@ -46,7 +51,7 @@ class Site:
         self.statuses = {f"{SERVICE}/healthz": 200}
         self.silent: set[str] = set()
         self.target = target(
-            database=DatabaseConfig(
+            database=PostgresConfig(
                 "readmission", Login("dr", "env:HARNESS"), (Login("api", "env:API"),), Login("admin", "env:MASTER")
             ),
             service=ServiceConfig(SERVICE, (sys.executable,), "api", (), str(directory / "models")),
@@ -66,8 +71,10 @@ class Site:
     def change(self, part: str = "", **changes: Any) -> None:
         """Give the target, or its ``part``, other values."""
         if part:
-            changes = {part: msgspec.structs.replace(getattr(self.target, part), **changes)}
-        self.target: Target = msgspec.structs.replace(self.target, **changes)
+            whole: Any = self.target
+            kept = {"database": whole.postgres, "pooler": whole.clients.pooler, "service": whole.service}[part]
+            changes = {part: msgspec.structs.replace(kept, **changes)}
+        self.target: Target = retargeted(self.target, **changes)
 
     def lines(self) -> dict[str, str]:
         return dict(survey.check(Settings(targets={"prod": self.target}), "prod"))
@@ -78,7 +85,7 @@ class Site:
     def _drivers(self, context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
         return {"rds": RdsProvider(context, self.rds), "clients": MovingProvider(context)}  # type: ignore[arg-type]
 
-    def _log_in(self, server: Endpoint, _database: DatabaseConfig, role: Login) -> None:
+    def _log_in(self, server: Endpoint, _database: PostgresConfig, role: Login) -> None:
         assert str(server) == f"{SOURCE}.example.com:5432"
         if role.user in self.refused:
             raise PasswordError(f"{role.user} was refused.", f"Compare {role.secret}.")

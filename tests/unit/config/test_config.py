@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dr.config.load import find_target, home, secret
+from dr.config.load import find_target, home
 from dr.config.model import Settings
+from dr.config.secrets import secret
 from dr.domain.errors import RefusedError, UsageError
 from dr.wiring import settings
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from dr import wiring
 from dr.app import drill
 from dr.app.terms import terms
 from dr.config.context import Context
-from dr.config.model import Login, PoolerConfig, PrometheusConfig
+from dr.config.model import Login
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Effect, Facts, Grant, Own, Plan, Purpose, Resource, RunIdentity
 from dr.domain.refs import Ref
+from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.look import resource
 from dr.drivers.rds.naming import instance as of
 from dr.engine.guard import Consent, guard
@@ -23,6 +24,7 @@ from dr.engine.plan import demands, plan
 from dr.engine.references import REFERENCE
 from dr.judge.objectives import registry
 from tests.integration.meters import context
+from tests.targets import retargeted
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
 PROMOTION = "db-replica-promotion"
@@ -66,7 +68,7 @@ def whole(directory: Path, *grants: Grant) -> Context:
     pooler = PoolerConfig(
         *("127.0.0.1", 6432, "readmission", Login("admin", "env:X"), "/nowhere"), reads=("read_1", "read_2")
     )
-    target = msgspec.structs.replace(
+    target = retargeted(
         plain.target,
         endpoint="http://127.0.0.1:1",
         grants=grants or (Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
@@ -156,4 +158,4 @@ def test_what_a_target_lacks_is_named_before_anything_is_done(
 ) -> None:
     on = whole(tmp_path)
     with pytest.raises(DrError, match=words):
-        planned("db-failover-host-lost", replace(on, target=msgspec.structs.replace(on.target, **changed)))
+        planned("db-failover-host-lost", replace(on, target=retargeted(on.target, **changed)))

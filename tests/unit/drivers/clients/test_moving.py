@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from dr.config.model import Login, PoolerConfig, SecretConfig
+from dr.config.model import Login
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.clients import pgbouncer_entry
+from dr.drivers.clients.config import PoolerConfig, SecretConfig
 from dr.drivers.clients.kubernetes_secret import Secret
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import Lead, MovingProvider, NotTakenError, Place

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from dr.app.terms import terms
@@ -23,6 +22,7 @@ from dr.engine.guard import Consent, guard
 from dr.host.clock import SystemClock
 from dr.host.hearing import heeding
 from tests.integration.meters import context, drive
+from tests.targets import retargeted
 from tests.virtual import VirtualClock
 
 FACTS = Facts(
@@ -46,7 +46,7 @@ class Broken:
         self._log = directory / "log"
         command = (sys.executable, "-c", COMMAND, str(self._log))
         plain = context(directory)
-        target = msgspec.structs.replace(plain.target, faults=command, grants=(Grant.DISPOSABLE,))
+        target = retargeted(plain.target, faults=command, grants=(Grant.DISPOSABLE,))
         self.clock = VirtualClock()
         self.context: Context = replace(plain, target=target, clock=self.clock)
         self.status = "available"
@@ -96,14 +96,14 @@ def test_an_instance_is_lost_with_its_standby_and_rebuilt_as_a_whole(broken: Bro
 
 
 def test_nobody_loses_an_instance_for_good_that_is_not_disposable(broken: Broken) -> None:
-    kept = replace(broken.context, target=msgspec.structs.replace(broken.context.target, grants=(Grant.FAULTS,)))
+    kept = replace(broken.context, target=retargeted(broken.context.target, grants=(Grant.FAULTS,)))
     with pytest.raises(RefusedError, match="'dr drill run db-replica-promotion-copy'"):
         FaultsProvider(kept).propose(Verb("disaster", {"kind": "instance-lost"}), FACTS, RUN)
 
 
 def test_the_disaster_is_stamped_right_before_the_command_acts(broken: Broken) -> None:
     slow = (sys.executable, "-c", "import json, time; print(json.dumps({'acted': time.time()})); time.sleep(0.2)")
-    target = msgspec.structs.replace(broken.context.target, faults=slow)
+    target = retargeted(broken.context.target, faults=slow)
     provider = FaultsProvider(replace(broken.context, target=target, clock=SystemClock()))
     call, began = broken.propose("disaster", kind="host-lost"), time.time()
     result = drive(provider, call).result
@@ -169,7 +169,7 @@ def test_a_fault_hits_no_target_that_is_not_disposable(broken: Broken) -> None:
     plan = Plan(Request("lab", (), Purpose.DRILL), RUN, (call,), ())
 
     def refused(**changed: Any) -> tuple[str, ...]:
-        target: Target = msgspec.structs.replace(broken.context.target, **changed)
+        target: Target = retargeted(broken.context.target, **changed)
         return guard(plan, terms(target), FACTS, Consent("source-db"))
 
     assert "would break instance source-db" in refused(grants=())[0]

@@ -6,20 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from dr.config.context import Context
-from dr.config.model import Login, PoolerConfig
+from dr.config.model import Login
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
 from dr.domain.refs import Endpoint
+from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.rds.naming import instance
 from dr.judge.objectives import registry
 from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
 from tests.integration.meters import context
+from tests.targets import retargeted
 from tests.unit.recovery import RATE, demand, evidence, samples
 
 KNOWN = registry()
@@ -51,7 +52,7 @@ def test_markers_are_written_before_the_path_is_measured_and_their_table_outlive
 
 def test_the_sources_endpoint_is_found_in_whatever_case_its_name_is_written(tmp_path: Path) -> None:
     made = context(tmp_path)
-    object.__setattr__(made, "target", msgspec.structs.replace(made.target, instance="SOURCE-DB"))
+    object.__setattr__(made, "target", retargeted(made.target, instance="SOURCE-DB"))
     assert propose(made, path="source", markers=True)["mark-source"].args["login"]["host"] == "db.local"
 
 
@@ -62,7 +63,7 @@ def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
 
 def test_measuring_the_source_needs_the_grant_markers(tmp_path: Path) -> None:
     made = context(tmp_path)
-    object.__setattr__(made, "target", msgspec.structs.replace(made.target, grants=()))
+    object.__setattr__(made, "target", retargeted(made.target, grants=()))
     for markers in (True, False):
         with pytest.raises(RefusedError, match="markers"):
             propose(made, path="source", markers=markers)
@@ -108,7 +109,7 @@ ALL = Facts(0.0, resources=(SOURCE, *REPLICAS))
 def topology(tmp_path: Path, **target: Any) -> Context:
     made = context(tmp_path, service=False)
     whole = {"pooler": POOLER, "replicas": ("one", "two"), **target}
-    object.__setattr__(made, "target", msgspec.structs.replace(made.target, **whole))
+    object.__setattr__(made, "target", retargeted(made.target, **whole))
     return made
 
 

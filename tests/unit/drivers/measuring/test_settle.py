@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from dr.config.context import Context
@@ -20,6 +19,7 @@ from dr.evidence.samples import header, marker_line, markers_file, sample_line, 
 from dr.host import children
 from dr.host.children import PidFile
 from tests.integration.meters import context
+from tests.targets import retargeted
 from tests.virtual import VirtualClock
 
 RUN = RunIdentity("20250101T000000-db-failover-ab12", "lab", Purpose.DRILL, "")
@@ -123,7 +123,7 @@ def test_a_path_that_is_named_twice_is_a_usage_error(world: World) -> None:
 
 
 def test_without_a_service_the_source_does_not_settle(world: World) -> None:
-    object.__setattr__(world.context, "target", msgspec.structs.replace(world.context.target, service=None))
+    object.__setattr__(world.context, "target", retargeted(world.context.target, service=None))
     with pytest.raises(RefusedError, match="service"):
         world.begin("source")
 

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import pytest
 
-from dr.config.model import PrometheusConfig
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Plan, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
@@ -24,11 +22,13 @@ from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.postgres.replicas import Followed, Servers
 from dr.drivers.prometheus.client import Prometheus
+from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from dr.meter.mark import marker_table
 from tests.integration.meters import context
+from tests.targets import retargeted
 from tests.virtual import VirtualClock
 
 RUN = RunIdentity("20261124-033333-cf4e", "lab", Purpose.DRILL, "")
@@ -89,7 +89,7 @@ def stub() -> Iterator[Stub]:
 
 def provider(directory: Path, url: str = "http://127.0.0.1:9", **changed: Any) -> ObservingProvider:
     plain = context(directory, url)
-    target = msgspec.structs.replace(plain.target, **changed)
+    target = retargeted(plain.target, **changed)
     return ObservingProvider(replace(plain, target=target, clock=VirtualClock()))
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from dr.config.context import Context
-from dr.config.model import DatabaseConfig, Login, Settings, Target
+from dr.config.model import Login, Settings, Target
 from dr.domain.errors import DrError, UnreachableError
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.look import own, resource
 from dr.drivers.rds.settings import tags
 from tests import virtual
+from tests.targets import target_of
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -137,12 +139,12 @@ def facts(*points: RecoveryPoint, instances: tuple[Mapping[str, Any], ...] | Non
 
 
 def target(**changes: Any) -> Target:
-    database = DatabaseConfig(
+    database = PostgresConfig(
         "readmission", Login("dr", "env:DR_SECRET"), master=Login("postgres", "env:MASTER_SECRET")
     )
     apart: dict[str, object] = {"VpcSecurityGroupIds": ["sg-drill"]}
     pins = {"account": ACCOUNT, "region": REGION, "instance": SOURCE}
-    return Target(**{**pins, "database": database, "restored": apart, **changes})
+    return target_of(**{**pins, "database": database, "restored": apart, **changes})
 
 
 def run(purpose: Purpose = Purpose.DRILL, name: str = "20261123-070000-ab12", digest: str = "d1") -> RunIdentity:

@@ -9,9 +9,9 @@ import botocore.session
 import pytest
 from botocore.stub import Stubber
 
-from dr.config.model import Credentials
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
 from dr.drivers.rds.client import RdsClient, boto3_name
+from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import KNOWN_CODES, from_code
 from tests.unit.drivers.rds.support import ACCOUNT, REGION, target
 

@@ -7,9 +7,10 @@ import botocore.session
 import pytest
 
 from dr.app.restore import cautions
-from dr.config.model import DatabaseConfig, Login
+from dr.config.model import Login
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.restore import propose
 from dr.drivers.rds.settings import ASKED, RESTORE
@@ -314,7 +315,7 @@ def test_a_copy_that_is_bigger_than_its_source_has_no_less_than_storage_of_its_s
 
 @pytest.mark.parametrize(("roles", "user"), [((), "dr"), ((Login("api", "env:A"), Login("bi", "env:B")), "api")])
 def test_a_plan_says_as_whom_a_person_connects(roles: tuple[Login, ...], user: str) -> None:
-    of = DatabaseConfig("readmission", Login("dr", "env:D"), roles)
+    of = PostgresConfig("readmission", Login("dr", "env:D"), roles)
     assert planned(facts(NIGHT), run(Purpose.RESTORE), database=of)[0].args["user"] == user
 
 
@@ -453,7 +454,7 @@ def test_a_time_that_is_restorable_already_does_not_wait() -> None:
 def test_the_master_secret_is_a_reference() -> None:
     verb = Verb("restore", {"to": {"snapshot": "latest"}, "reset_master": True})
     assert planned(verb=verb)[1].args["master_secret"] == "env:MASTER_SECRET"
-    database = DatabaseConfig("readmission", Login("dr", "env:DR_SECRET"))
+    database = PostgresConfig("readmission", Login("dr", "env:DR_SECRET"))
     with pytest.raises(RefusedError, match=r"no database\.master"):
         planned(verb=verb, database=database)
     with pytest.raises(RefusedError, match="master user is admin"):

@@ -1,0 +1,55 @@
+"""What a target says of what leads its database's clients."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dr.config.model import Login, Section
+
+
+class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PgBouncer in front of the databases, as clients and its administrator reach it."""
+
+    host: str
+    port: int
+    entry: str
+    """The entry that leads to the primary: the database that clients name, and what a promotion leads elsewhere."""
+    admin: Login
+    """Of the console."""
+    configuration: str
+    """The file with the entries, as this machine sees it: an entry is moved there, then PgBouncer is told to reload."""
+    console: str = "pgbouncer"
+    """The console's database."""
+    reads: tuple[str, ...] = ()
+    """Entries that lead to the replicas, in the order of the target's ``replicas``."""
+    ca: str = ""
+    """CA bundle for sslmode=verify-full; empty: the database's."""
+
+
+class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Kubernetes Secret that tells the service where the database is."""
+
+    kubeconfig: str
+    context: str
+    """Of the kubeconfig: the ambient one is not looked at."""
+    namespace: str
+    name: str
+    host_key: str = "host"
+    port_key: str = "port"
+    """Empty, or absent from the Secret: 5432."""
+    url_key: str = ""
+    """A key with a URL of both, instead of the two."""
+    restart: tuple[str, ...] = ()
+    """Deployments that read it when they start, and are restarted after a change."""
+
+
+class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
+    """What leads the database's clients to the primary."""
+
+    pooler: PoolerConfig | None = None
+    """Absent: clients go to the database directly."""
+    secret: SecretConfig | None = None
+    """Absent: nothing in a cluster is to be changed when a replica takes the source's place."""
+
+    def endpoints(self) -> tuple[str, ...]:
+        return (f"tcp://{self.pooler.host}:{self.pooler.port}",) if self.pooler is not None else ()

@@ -1,0 +1,26 @@
+"""What a target says of its database."""
+
+from __future__ import annotations
+
+from dr.config.model import Login, Section
+
+
+class PostgresConfig(Section, frozen=True, forbid_unknown_fields=True):
+    """The source's database."""
+
+    name: str
+    harness: Login
+    """The harness's own role: reads every table (pg_read_all_data, BYPASSRLS), owns schema ``dr``, nothing else.
+
+    With pg_read_all_stats it also sees whether the source's standby is synchronous."""
+    roles: tuple[Login, ...] = ()
+    """The application's roles, each with the secret the service really uses: a restore proves that they log in."""
+    master: Login | None = None
+    """Whose password ``--reset-master-secret`` sets on a restoration."""
+    ca: str = ""
+    """CA bundle for sslmode=verify-full; empty: the system's."""
+
+    @property
+    def first(self) -> Login:
+        """As whom a person connects: as the application does, where one of its roles is named."""
+        return (*self.roles, self.harness)[0]
