@@ -8,18 +8,23 @@ import msgspec
 import pytest
 
 from dr.app.terms import terms
-from dr.config.model import DatabaseConfig, Login, PoolerConfig, PrometheusConfig, ServiceConfig, Target
+from dr.config.model import Login, Target
 from dr.domain.model import Facts, Grant, Plan, Purpose, Request, RunIdentity
+from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent, guard
+from tests.targets import retargeted, target_of
 
 LOCAL = "http://127.0.0.1:1"
 SERVICE = ServiceConfig(url=LOCAL, command=(), login="app", requests=())
 POOLER = PoolerConfig("localhost", 6432, "readmission", Login("admin", "env:P"), "/none")
-LAB = Target(
+LAB = target_of(
     account="000000000000",
     region="eu-central-1",
     instance="readmission-db",
-    database=DatabaseConfig("readmission", Login("dr", "env:H")),
+    database=PostgresConfig("readmission", Login("dr", "env:H")),
     service=SERVICE,
     pooler=POOLER,
     prometheus=PrometheusConfig(LOCAL),
@@ -49,9 +54,9 @@ def test_a_target_whose_every_part_is_on_loopback_may_be_disposable() -> None:
     ],
 )
 def test_a_target_of_which_a_part_is_elsewhere_is_not(elsewhere: dict[str, Any], named: str) -> None:
-    (refusal,) = refusals(msgspec.structs.replace(LAB, **elsewhere))
+    (refusal,) = refusals(retargeted(LAB, **elsewhere))
     assert f"{named} is not on loopback" in refusal
-    assert refusals(msgspec.structs.replace(LAB, grants=(), **elsewhere)) == ()
+    assert refusals(retargeted(LAB, grants=(), **elsewhere)) == ()
 
 
 def test_the_pins_and_the_word_are_the_targets_own() -> None:
