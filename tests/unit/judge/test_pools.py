@@ -41,7 +41,7 @@ class Looked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: Any, pooler: bool = True) -> None:
         self.clock, self.directory, self._seen = VirtualClock(), Directory(), list(seen)
-        target = SimpleNamespace(pooler=object() if pooler else None)
+        target = SimpleNamespace(clients=SimpleNamespace(pooler=object() if pooler else None))
         self.session: Any = SimpleNamespace(
             plan=SimpleNamespace(request=SimpleNamespace(purpose=Purpose.DRILL)),
             context=SimpleNamespace(target=target, clock=self.clock),
