@@ -22,8 +22,8 @@ from dr.ports import Clock, Restorer
 from dr.wiring import drivers, objectives, restorer
 
 MEND = (
-    "Make it readable, or put it back from a copy. Where neither can be done, move {path} away:"
-    " 'dr cleanup {run} --target NAME' then removes by the run's tag what it left at the provider."
+    "Make it readable, or put it back from a copy. If neither can be done, move {path} away. Then"
+    " 'dr cleanup {run} --target NAME' removes what it left at the provider, found by its tag."
 )
 
 

@@ -105,10 +105,10 @@ def check_age(plan: Plan, facts: Facts, now: float, usual: float, here: bool) ->
     if not restores_the_latest(plan.request) or now - began(run) <= limit:
         return
     raise RefusedError(
-        f"The unfinished restore {run} {standing(plan, facts)}: that is more than {duration(limit)} ago, so that it is"
-        " the latest no longer.",
-        f"To go on with it all the same say 'dr restore --resume {run}'; to restore anew {_end(run, facts, here)},"
-        f" which leaves its copy alone, and repeat the command{_otherwise(plan)}.",
+        f"The unfinished restore {run} {standing(plan, facts)}. That is more than {duration(limit)} ago, so it is no"
+        " longer the latest.",
+        f"To go on with it all the same: 'dr restore --resume {run}'. To restore anew, {_end(run, facts, here)}. Its"
+        f" copy is left alone. Then repeat the command{_otherwise(plan)}.",
     )
 
 
@@ -124,4 +124,4 @@ def _end(run: str, facts: Facts, here: bool) -> str:
         return f"end it with 'dr cleanup {run}'"
     arn = made(run, facts)[0].attributes["DBInstanceArn"]
     tag = f"aws rds add-tags-to-resource --resource-name {arn} --tags Key=dr:sealed,Value=abandoned"
-    return f"end it with 'dr cleanup {run}' on the machine that began it or, where that is gone, with '{tag}'"
+    return f"end it with 'dr cleanup {run}' on the machine that began it. Is that gone? Then end it with '{tag}'"

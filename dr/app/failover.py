@@ -20,11 +20,13 @@ BEST = "best"
 MEASURED = ("latency", "errors")
 PROMOTED = (*MEASURED, "split-brain")
 RUNS = (
-    "The provider shows {} as available: while it runs, a promotion makes two primaries, and writes may go to both."
+    "The provider shows {} as available. While it runs, a promotion makes two primaries, and writes may go to both."
     " Fail over instead, by 'dr failover', or keep clients away from it first."
 )
 UNMOVED = "The target names neither a pooler nor a secret: lead clients to the promoted replica yourself."
-UNMEASURED = "The service is not measured (that takes the target's service and the grant markers): nothing is proven."
+UNMEASURED = (
+    "The service is not measured, so nothing is proven. Measuring it takes service in the target, and grant markers."
+)
 
 
 def request(name: str, of: Target, promote: str, since: float | None) -> Request:

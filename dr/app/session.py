@@ -162,7 +162,7 @@ def locked(target: str) -> Iterator[None]:
     def refusal(holder: str) -> RefusedError:
         return RefusedError(
             f"Another run is under way on target {target!r}: {holder}.",
-            "Wait for it, or stop it with 'dr abort'. One that does not stop is ended by its process's number.",
+            "Wait for it, or stop it with 'dr abort'. If it does not stop, end its process by the number.",
         )
 
     with locks.holding(path, "a command", 0.0, refusal):

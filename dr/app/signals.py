@@ -53,7 +53,5 @@ def _say(number: signal.Signals, run: str, *, again: bool, later: bool) -> None:
         left = f"what run {run} has not undone yet is left, and 'dr cleanup {run}' undoes it"
         raise Interrupted(number, f"{number.name} was received again: {left}.")
     if not again:
-        said = (
-            f"{number.name} was received: run {run} stops and unwinds; a second one leaves that to 'dr cleanup {run}'."
-        )
-        say(said)
+        ends = f"A second signal leaves that to 'dr cleanup {run}'."
+        say(f"{number.name} was received: run {run} stops and unwinds. {ends}")

@@ -35,18 +35,30 @@ def _target(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
 
 
 target_option = click.option(
-    "--target", default="lab", envvar="DR_TARGET", show_default=True, callback=_target, help="Which target."
+    "--target",
+    default="lab",
+    envvar="DR_TARGET",
+    show_default=True,
+    callback=_target,
+    metavar="NAME",
+    help="Which target.",
 )
 output_option = click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", envvar="DR_OUTPUT", help="Form of the result."
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="DR_OUTPUT",
+    help="Print the result in this form.",
 )
 
 
 def run_options(command: F) -> F:
     """--plan, --yes and --confirm, which every command that changes something has."""
     for option in (
-        click.option("--confirm", default="", envvar="DR_CONFIRM", help="Consent: the source's identifier."),
-        click.option("--yes", is_flag=True, envvar="DR_YES", help="Consent for disposable targets."),
+        click.option(
+            "--confirm", default="", envvar="DR_CONFIRM", metavar="ID", help="Consent: the source's identifier."
+        ),
+        click.option("--yes", is_flag=True, envvar="DR_YES", help="Consent; on disposable targets alone."),
         click.option("--plan", "plan_only", is_flag=True, help="Print the planned calls and change nothing."),
         output_option,
         target_option,

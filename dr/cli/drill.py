@@ -66,7 +66,7 @@ def show(name: str, output: str) -> None:
 @drill.command("run")
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--all", "everything", is_flag=True, help="Every drill.")
-@click.option("--keep", is_flag=True, help="Keep the restorations; faults are undone all the same.")
+@click.option("--keep", is_flag=True, help="Keep what was restored. Faults are undone all the same.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML here.")
 @common.run_options
 @click.pass_context

@@ -34,7 +34,11 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
 @click.command(short_help="Print or write a run's report.")
 @click.argument("run", default="latest")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "html", "markdown", "json", "junit"]), default="text", help="Form."
+    "--format",
+    "form",
+    type=click.Choice(["text", "html", "markdown", "json", "junit"]),
+    default="text",
+    help="Print it in this form.",
 )
 def report(run: str, form: str) -> None:
     """Print RUN's report; html is one self-contained page."""

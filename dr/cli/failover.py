@@ -9,8 +9,10 @@ from dr.drivers.rds.config import RdsConfig
 
 
 @click.command(short_help="Fail the database over, or promote a replica.")
-@click.option("--promote", metavar="REPLICA", help="This read replica; best: the one that received most.")
-@click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
+@click.option("--promote", metavar="REPLICA", help="Promote this read replica; best: the one that has received most.")
+@click.option(
+    "--since", metavar="T", help="When the disaster happened: time counts from then. Else from this command's start."
+)
 @common.run_options
 @click.pass_context
 def failover(
@@ -26,7 +28,7 @@ def failover(
 ) -> None:
     """Let the standby take over, or with --promote a read replica, and say whether the service is well after that.
 
-    It is done to the source itself. A promotion cannot be undone; the old source and its replicas are left alone.
+    It is done to the source itself. A promotion cannot be undone. The old source and its replicas are left alone.
     """
     from dr.app import failover as order
     from dr.app.restore import fitted

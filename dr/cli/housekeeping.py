@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Hand a restored instance over: take the run's tags off.")
 @click.argument("run")
-@click.option("--confirm", default="", envvar="DR_CONFIRM", help="Consent: the restored instance's identifier.")
+@click.option(
+    "--confirm", default="", envvar="DR_CONFIRM", metavar="ID", help="Consent: the restored instance's identifier."
+)
 def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
     from dr.app.adopt import adopt as hand_over
@@ -34,8 +36,10 @@ def adopt(run: str, confirm: str) -> None:
 @common.target_option
 @click.pass_context
 def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) -> None:
-    """Unwind, judge and seal what was left, with --all on every target unless one is named. What dr restore made
-    stays."""
+    """Unwind, judge and seal what was left. What dr restore made stays.
+
+    With --all on every target, or on the one that is named.
+    """
     from dr.app.cleanup import clean, unsealed
     from dr.app.outcome import worst
     from dr.config.load import LAB, find_target, home, present

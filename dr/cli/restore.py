@@ -14,22 +14,30 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Restore the database and prove it.")
-@click.option("--snapshot", metavar="ID", help="This snapshot.")
-@click.option("--latest-snapshot", is_flag=True, help="The newest snapshot of the source.")
-@click.option("--to-time", metavar="T", help="This second (ISO 8601 with a zone); waits until it is restorable.")
-@click.option("--latest", is_flag=True, help="The latest restorable time.")
-@click.option("--since", metavar="T", help="When the disaster happened; else time counts from this command's start.")
-@click.option("--as", "as_name", default="", metavar="NAME", help="The restored instance's identifier.")
-@click.option("--reset-master-secret", is_flag=True, help="Set the master password to the target's master secret.")
+@click.option("--snapshot", metavar="ID", help="Restore this snapshot.")
+@click.option("--latest-snapshot", is_flag=True, help="Restore the newest snapshot of the source.")
+@click.option(
+    "--to-time", metavar="T", help="Restore to this second (ISO 8601 with a zone). Waits until it is restorable."
+)
+@click.option("--latest", is_flag=True, help="Restore to the latest restorable time.")
+@click.option(
+    "--since", metavar="T", help="When the disaster happened: the RTO counts from then. Else from this command's start."
+)
+@click.option("--as", "as_name", default="", metavar="NAME", help="Name the restored instance.")
+@click.option(
+    "--reset-master-secret", is_flag=True, help="Set the copy's master password to the target's master secret."
+)
 @click.option(
     "--set",
     "given",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Instead of the source's setting; a VALUE is JSON or text.",
+    help="Give the copy this setting, not the source's. VALUE is JSON or text.",
 )
-@click.option("--verify/--no-verify", default=True, help="Examine the copy and put the service on it; the default.")
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted restore, also of another machine.")
+@click.option(
+    "--verify/--no-verify", default=True, help="Examine the copy and put the service on it (the default), or do not."
+)
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted restore, also another machine's.")
 @common.run_options
 @click.pass_context
 def restore(
@@ -37,7 +45,8 @@ def restore(
 ) -> None:
     """Restore a copy of the database, examine it, serve from it, and say whether that is a recovery.
 
-    The source is not touched. The restored instance stays until you adopt or delete it.
+    The source is not touched. The restored instance stays until you adopt or delete it. RTO and RPO are held to the
+    limits in dr.yaml.
     """
     from functools import partial
 

@@ -108,7 +108,7 @@ def test_the_latest_goes_on_with_no_old_run_unless_that_is_named(lab: Lab, tmp_p
     config, there = Path(here["DR_CONFIG"]), {**here, "DR_HOME": str(tmp_path / "there")}
     usual = yaml.safe_load(config.read_text())
     configured(tmp_path, **usual | {"objectives": {"time-to-copy": 0.1}})  # both machines hold it for old
-    for env, ends in ((there, f"'dr cleanup {run}',"), (here, "'aws rds add-tags-to-resource ")):
+    for env, ends in ((there, f"'dr cleanup {run}'."), (here, "'aws rds add-tags-to-resource ")):
         refused = lab.dr(*latest, code=3, **env).stderr
         assert f"The unfinished restore {run} began at " in refused
         assert f"'dr restore --resume {run}'" in refused

@@ -212,7 +212,7 @@ def test_the_latest_is_not_what_an_old_run_began_with_here_or_elsewhere(machines
     machines.clock.at += 1
     tagging = f"'aws rds add-tags-to-resource --resource-name {machines.fake.rows[restored]['DBInstanceArn']} "
     point = "08:51:20" if to is LATEST else "06:23:20"
-    for machine, ends in ((1, f"end it with 'dr cleanup {run}',"), (2, tagging)):
+    for machine, ends in ((1, f"To restore anew, end it with 'dr cleanup {run}'."), (2, tagging)):
         machines.back_to(machine)
         before = machines.changes()
         with pytest.raises(RefusedError) as refused:
@@ -257,7 +257,7 @@ def test_the_limit_is_the_one_that_was_frozen_with_the_run(age: float, refused: 
     if not refused:
         check_age(old, facts(), NOW + age, HOUR, here=True)
         return
-    with pytest.raises(RefusedError, match=r"not known: that is more than 60 s ago.* command with another --as"):
+    with pytest.raises(RefusedError, match=r"not known. That is more than 60 s ago.* command with another --as"):
         check_age(old, facts(), NOW + age, HOUR, here=True)
 
 

@@ -137,7 +137,7 @@ def test_an_unfinished_run_that_cannot_be_read_is_named_once_and_stops_no_comman
 def test_what_to_do_about_an_unreadable_run_can_be_done(home: Path) -> None:
     DAMAGE["half"](written(home, BAD).path / "run.json")
     _, _, err = dr("cleanup")
-    assert f"move {home / 'runs' / BAD} away: 'dr cleanup {BAD} --target NAME' then" in err
+    assert f"move {home / 'runs' / BAD} away. Then 'dr cleanup {BAD} --target NAME' removes" in err
 
 
 def test_a_run_without_a_verdict_is_compared_with_none(home: Path) -> None:
