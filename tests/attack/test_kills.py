@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,8 +15,13 @@ from dr.evidence.ledger import Ledger
 from tests.attack.figures import FIGURES
 from tests.attack.rehearsal import Killed, Theatre
 
+T = TypeVar("T")
 DRILLS = sorted(drill.known())
 HEARD_SECONDS = 2.0
+WHOLE_EACH = 5
+"""After so many attacks, and after the last, an undisturbed drill must be met; each attacked one has to begin."""
+pytestmark = pytest.mark.timeout(1200)
+"""Many drills each, on a machine that has more to do."""
 
 
 class Axe:
@@ -43,8 +48,14 @@ def newest(theatre: Theatre) -> RunDirectory:
     return runs(theatre.directory)[-1]
 
 
-def aftermath(theatre: Theatre, name: str, what: str, whole: bool) -> Iterator[str]:
-    """Clean-up, then a healthy drill. ``whole``: all of the drill's evidence was there, so that it may be met."""
+def last_of_a_few(attacks: Sequence[T]) -> Iterator[tuple[T, bool]]:
+    """Each attack, and whether an undisturbed drill is to follow it."""
+    for number, attack in enumerate(attacks, 1):
+        yield attack, number % WHOLE_EACH == 0 or number == len(attacks)
+
+
+def aftermath(theatre: Theatre, what: str, whole: bool) -> Iterator[str]:
+    """What clean-up makes of it. ``whole``: all of the drill's evidence was there, so that it may be met."""
     outcomes = theatre.clean()
     for outcome in outcomes:
         status = outcome.verdict.status
@@ -52,13 +63,16 @@ def aftermath(theatre: Theatre, name: str, what: str, whole: bool) -> Iterator[s
         if status is not Status.INCONCLUSIVE and not (whole and status is Status.MET):
             FIGURES.false.append(what)
             yield f"{what}: it is {status}"
-    yield from remains(theatre, name, what)
+    yield from remains(theatre, what)
 
 
-def remains(theatre: Theatre, name: str, what: str) -> Iterator[str]:
+def remains(theatre: Theatre, what: str) -> Iterator[str]:
     for orphan in theatre.orphans():
         FIGURES.orphans.append(f"{what}: {orphan}")
         yield f"{what}: {orphan} is left"
+
+
+def undisturbed(theatre: Theatre, name: str, what: str) -> Iterator[str]:
     after = theatre.rehearse(name).verdict
     if after.status is not Status.MET:
         yield f"{what}: the drill after it is {after.status}"
@@ -72,7 +86,7 @@ def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
     wrong: list[str] = []
     axe.at(-1)
     assert theatre.rehearse(name).verdict.status is Status.MET
-    for number in range(1, axe.count + 1):
+    for number, followed in last_of_a_few(range(1, axe.count + 1)):
         axe.at(number)
         with pytest.raises(Killed):
             theatre.rehearse(name)
@@ -81,7 +95,8 @@ def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
         last = newest(theatre).ledger(theatre.clock).entries()[-1]
         whole = (newest(theatre).path / "journal.json").exists()
         what = f"{name} killed after entry {number}, {last.kind} {last.call or last.data.get('text', '')}"
-        wrong += aftermath(theatre, name, what, whole)
+        wrong += aftermath(theatre, what, whole)
+        wrong += undisturbed(theatre, name, what) if followed else ()
     assert not wrong, "\n".join(wrong)
 
 
@@ -94,14 +109,15 @@ def test_a_drill_killed_between_any_request_and_its_answer_is_cleaned_up_and_not
     tap = theatre.tap()
     assert theatre.rehearse(name).verdict.status is Status.MET
     changing = [n for n, asked in enumerate(tap.asked) if not asked.startswith(("Describe", "Get", "Download"))]
-    for number in changing:
+    for number, followed in last_of_a_few(changing):
         theatre.tap(kill_at=number)
         with pytest.raises(Killed):
             theatre.rehearse(name)
         theatre.tap()
         FIGURES.tried["kills"] += 1
         what = f"{name} killed between {tap.asked[number]} and its answer"
-        wrong += aftermath(theatre, name, what, (newest(theatre).path / "journal.json").exists())
+        wrong += aftermath(theatre, what, (newest(theatre).path / "journal.json").exists())
+        wrong += undisturbed(theatre, name, what) if followed else ()
     assert not wrong, "\n".join(wrong)
 
 
@@ -164,7 +180,7 @@ def test_a_drill_told_to_stop_at_any_call_stops_at_once_and_leaves_nothing(
     theatre = Theatre(tmp_path, monkeypatch)
     wrong: list[str] = []
     calls = [call.id for call in theatre.rehearse(name).run.record().plan.calls]
-    for call in calls:
+    for call, followed in last_of_a_few(calls):
         signal, what = Signal(theatre, call, at), f"{name} told to stop at the {at} of {call}"
         outcome = theatre.rehearse(name, signal)
         if signal.sent is None:
@@ -181,5 +197,6 @@ def test_a_drill_told_to_stop_at_any_call_stops_at_once_and_leaves_nothing(
         if outcome.verdict.status is not Status.INCONCLUSIVE:
             FIGURES.false.append(what)
             wrong.append(f"{what}: it is {outcome.verdict.status}")
-        wrong += remains(theatre, name, what)
+        wrong += remains(theatre, what)
+        wrong += undisturbed(theatre, name, what) if followed else ()
     assert not wrong, "\n".join(wrong)
