@@ -177,7 +177,7 @@ class Evidence:
         status}], or None: it could not be asked}. None of a run that did not come to ask."""
         return next((entry.data for entry in reversed(self.entries) if "remains" in entry.data), None)
 
-    def disaster(self) -> float | None:
+    def disaster(self) -> float:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
         for call in self.record.plan.calls:
             effect = self.effect(call.id) if call.phase == "disaster" else None

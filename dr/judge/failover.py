@@ -47,8 +47,6 @@ def phases(evidence: Evidence) -> tuple[Phase, ...]:
     A phase of which an end is not known is left out, and so are those after it.
     """
     disaster, promoted = evidence.disaster(), _observed(evidence).get("promoted_at")
-    if disaster is None:
-        return ()
     if promoted is None:
         return _timed(_in_place(evidence, disaster))
     begun = [float(event["at"]) for event in _events(evidence) if float(event["at"]) >= disaster]

@@ -160,7 +160,7 @@ def measured_on(evidence: Evidence, path: str) -> Measured | None:
 def settled(evidence: Evidence, path: str) -> int | None:
     """The last number that was on disk when the path had settled, if that was after the disaster."""
     disaster, found = evidence.disaster(), evidence.settled(path)
-    return None if found is None or (disaster is not None and found.at < disaster) else found.last
+    return None if found is None or found.at < disaster else found.last
 
 
 def _noted(of: Samples | Markers, last: int | None) -> Iterator[Probe]:
@@ -227,7 +227,7 @@ def _asked(probe: Probe) -> float:
 def outage_of(evidence: Evidence, path: str) -> Outage | str:
     """What became of ``path`` after the disaster, or why that cannot be told."""
     measured, disaster = measured_on(evidence, path), evidence.disaster()
-    if measured is None or disaster is None:
+    if measured is None:
         return f"Path {path} was not measured."
     known = usual(measured, disaster)
     if known is None:

@@ -23,8 +23,6 @@ def _phase(calls: dict[str, Call], entry: Entry) -> str:
 
 def _before(evidence: Evidence, began: float | None) -> Iterator[Phase]:
     disaster, started = evidence.disaster(), evidence.record.started.at
-    if disaster is None:
-        return
     if disaster < started:
         yield Phase("detect", disaster, started - disaster)
     decided = max(disaster, started)

@@ -180,7 +180,7 @@ class ObservingProvider:
             raise RefusedError("The target names no Prometheus.")
         directory = RunDirectory(self._context.run)
         evidence = Evidence(directory.record(), directory.ledger(self._context.clock).entries())
-        start, end = evidence.disaster() or self._now(), self._now()
+        start, end = evidence.disaster(), self._now()
         value = recorded(Prometheus(config.url, clock=self._context.clock), config, start, end)
         return [Observation("prometheus", SOURCE, value, self._now())]
 

@@ -74,12 +74,10 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, f"Prometheus gave no data: {(seen or {}).get('error') or 'it was not asked'}.")
     if measured is None or not measured.samples or not limits:
         return unknown(demand, f"Path {demand.path} was not measured, or has no SLO to compare.")
-    disaster = evidence.disaster()
-    begin = measured.wall(min(s.due for s in measured.samples))
     # What was probed after the path had settled, Prometheus was not asked for.
     last = settled(evidence, demand.path)
     end = measured.wall(max(s.done for s in measured.samples if last is None or s.n <= last))
-    window = (begin if disaster is None else disaster, end)
+    window = (evidence.disaster(), end)
     compared = []
     for objective, limit in limits.items():
         figures = _compare(seen, measured, objective, limit, window)

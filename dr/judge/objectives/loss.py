@@ -80,8 +80,8 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
     replay = replay_of(evidence, demand.path)
     if isinstance(point, str):
         return unknown(demand, point)
-    if disaster is None or demand.limit is None:
-        return unknown(demand, "No time of the disaster, or no limit, is known.")
+    if demand.limit is None:
+        return unknown(demand, "No limit is known.")
     if replay is not None and replay.status is Status.MISSED:
         return finding(demand, Status.MISSED, replay.because)
     seconds = disaster - point.covers
@@ -106,7 +106,7 @@ def judged_markers(evidence: Evidence, path: str) -> Judged | str:
     seen = evidence.observed("markers", path)
     if isinstance(point, str):
         return point
-    if markers is None or disaster is None:
+    if markers is None:
         return "No markers were written."
     if seen is None:
         return "Which markers the copy holds was not observed."
@@ -198,12 +198,10 @@ def _what_is_lost(evidence: Evidence, judged: Judged) -> str:
 
 def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
     """Disaster minus the newest write acknowledged before the first lost one (without one: the lost one's sending)."""
-    markers, disaster = evidence.markers.get(WRITTEN_TO), evidence.disaster()
-    if markers is None or disaster is None:
-        return 0.0
+    markers = evidence.markers[WRITTEN_TO]
     first = min(judged.lost, key=lambda m: m.sent)
     earlier = [m.done for m in markers.markers if m.outcome == ACKNOWLEDGED and m.done < first.sent]
-    return max(0.0, disaster - markers.wall(max(earlier, default=first.sent)))
+    return max(0.0, evidence.disaster() - markers.wall(max(earlier, default=first.sent)))
 
 
 def exact_point(evidence: Evidence, demand: Demand) -> Finding:

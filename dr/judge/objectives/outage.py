@@ -21,7 +21,7 @@ SHOWN = 5
 def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
     """Seconds from the first bad probe to the last after the disaster, whatever was good in between."""
     found, disaster = outage_of(evidence, demand.path), evidence.disaster()
-    if isinstance(found, str) or demand.limit is None or disaster is None:
+    if isinstance(found, str) or demand.limit is None:
         return unknown(demand, found if isinstance(found, str) else "No limit is known.")
     if found.whole is None:
         seconds, low, high = 0.0, 0.0, found.unseen

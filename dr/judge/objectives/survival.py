@@ -85,7 +85,7 @@ def survived(evidence: Evidence, path: str) -> Survived | str:
     """What the new primary holds of the writes to ``path``, or why that cannot be told."""
     markers, disaster = evidence.markers.get(path), evidence.disaster()
     seen = next((o for o in reversed(evidence.observations) if (o.what, o.path) == ("markers", path)), None)
-    if markers is None or not markers.markers or disaster is None:
+    if markers is None or not markers.markers:
         return f"No writes were recorded on path {path}."
     if seen is None:
         return f"Which writes of path {path} the new primary holds was not read."
@@ -182,7 +182,7 @@ def _unseen(evidence: Evidence) -> str:
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
     """Seconds of acknowledged writes that an asynchronous standby did not have, beside the lag seen before."""
     found, disaster = survived(evidence, demand.path), evidence.disaster()
-    if isinstance(found, str) or demand.limit is None or disaster is None:
+    if isinstance(found, str) or demand.limit is None:
         return unknown(demand, found if isinstance(found, str) else "No limit is known.")
     low, high = seconds_lost(found, disaster)
     because = f"{_told(found)}: {high:.2f} s lost.{_lag(evidence, disaster)}"

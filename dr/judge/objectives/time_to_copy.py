@@ -29,8 +29,8 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     """From the disaster to a verified copy within the SLO, on the copy's path."""
     disaster, examined = evidence.disaster(), _effect_at(evidence, "examine")
     measured, slo = evidence.samples.get(demand.path), slo_of(evidence, demand.path)
-    if disaster is None or demand.limit is None:
-        return unknown(demand, "No time of the disaster, or no limit, is known.")
+    if demand.limit is None:
+        return unknown(demand, "No limit is known.")
     if measured is None or not measured.samples:
         return unknown(demand, f"Path {demand.path} was not measured.")
     if slo == Slo(None, None):

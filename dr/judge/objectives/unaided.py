@@ -20,8 +20,8 @@ SAME_START = 1.0
 def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
     """The service came back, and the process that answers is the one that answered before the disaster."""
     found, disaster = outage_of(evidence, demand.path), evidence.disaster()
-    if isinstance(found, str) or disaster is None:
-        return unknown(demand, str(found))
+    if isinstance(found, str):
+        return unknown(demand, found)
     seen = [o for o in evidence.observations if o.what == "service-process"]
     before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]
     if found.still_out:
