@@ -166,6 +166,19 @@ def test_a_connection_that_broke_after_the_disaster_was_out_then_although_it_was
     assert judged.measured == pytest.approx((measured.wall(no.done) - measured.wall(reset.done)), abs=0.25)
 
 
+@pytest.mark.parametrize("error", ["reset", TIMEOUT])
+def test_a_path_that_fails_in_part_was_bad_until_its_connection_broke(error: str) -> None:
+    """All others are answered meanwhile. One that timed out does not tell when it went wrong."""
+    whole = of(Script())
+    measured = whole.samples["source"]
+    broken = replace(measured.samples[200], status=0, error=error, done=measured.samples[200].due + 1_500_000_000)
+    made = tuple(broken if s.n == 200 else s for s in measured.samples)
+    found = judge(replace(whole, samples={"source": replace(measured, samples=made)}), limit=1.0)
+    assert found.interval is not None
+    assert (found.interval[1] > 1.5) is (error == "reset")
+    assert error == TIMEOUT or found.status is Status.INCONCLUSIVE
+
+
 def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_pieces() -> None:
     found = judge(of(Script([Out(1.0, 1.5), Out(2.0, 2.2, "hang"), Out(3.0, 4.0, "silent")], after=8)), limit=2.5)
     assert found.status is Status.MISSED

@@ -267,6 +267,27 @@ def test_how_many_samples_are_missing_is_told() -> None:
     assert error_rate(cut, demand("errors")).because == "200 of 500 samples are missing."
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [
+        (0, 599, "1 of 600 samples are missing."),
+        (500, 1099, "1 of 600 samples are missing."),
+        (0, 998, "1 of 999 samples are missing."),
+        (0, 999, None),
+    ],
+)
+def test_one_sample_of_a_thousand_may_be_missing_and_no_more(first: int, last: int, told: str | None) -> None:
+    whole = evidence(samples(1200))
+    numbers = {"settled": {"restored": {"first": first, "last": last}}}
+    entries = tuple(replace(e, data=numbers) if e.call.startswith("settle") else e for e in whole.entries)
+    kept = tuple(s for s in samples(1200).samples if s.n != 520)
+    found = replace(whole, entries=entries, samples={"restored": replace(samples(1200), samples=kept)})
+    for judge, objective in ((error_rate, "errors"), (p95_latency, "latency")):
+        judged = judge(found, demand(objective))
+        assert judged.status is (Status.INCONCLUSIVE if told else Status.MET), judged.because
+        assert told is None or judged.because == told
+
+
 def test_how_many_windows_are_void_is_told_of_those_that_count() -> None:
     measured = samples(600, change=lambda n: BAD if n < 100 else {"late": 1.0} if n >= 400 else {})
     found = error_rate(evidence(measured), demand("errors"))
