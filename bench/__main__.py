@@ -12,7 +12,7 @@ import time
 
 from bench.figures import Machine
 
-BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore")
+BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor")
 
 
 def main(names: list[str]) -> int:

@@ -18,6 +18,7 @@ import msgspec
 
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
+from dr.app.ending import finish
 from dr.app.outcome import exit_code
 from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
@@ -51,8 +52,6 @@ def undo(configuration: Configuration | None = None) -> None:
             session.unwind(session.plan.request.keep)
             return
         session.engine.ledger.append("event", data={"text": "Chaos Toolkit came to its rollbacks", "rollbacks": True})
-        from dr.app.ending import finish  # judging is slow to import, and dr's own drills are judged elsewhere
-
         left = finish(session).leftovers
     if left:
         raise ProviderError(" ".join(left))

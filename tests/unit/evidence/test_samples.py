@@ -7,6 +7,7 @@ from pathlib import Path
 from dr.domain.model import Stamp
 from dr.evidence.samples import (
     footer,
+    growing_samples,
     header,
     last_line,
     load_markers,
@@ -131,3 +132,38 @@ def test_lines_that_are_no_probes_are_left_out(tmp_path: Path) -> None:
     found = load_samples(file)
     assert found is not None
     assert len(found.samples) == 1
+
+
+def test_what_grows_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
+    file = tmp_path / "samples-source.jsonl"
+    growing = growing_samples(file)
+    assert growing.more() == []
+    file.write_bytes(header("source", 50.0, 2.0, STAMP) + sample_line(0, 10, 11, 20, 200, "", 0))
+    assert [s.n for s in growing.more()] == [0]
+    with file.open("ab") as more:
+        more.write(sample_line(1, 30, 31, 40, 200, "", 0)[:-9])
+        more.flush()
+        assert growing.more() == [], "it is not whole yet"
+        more.write(sample_line(1, 30, 31, 40, 200, "", 0)[-9:] + footer("stopped", 1) + b"no line\n")
+        more.flush()
+        assert [s.n for s in growing.more()] == [1]
+        more.write(header("source", 50.0, 2.0, Stamp(1001.0, 7_000, "boot-2")) + sample_line(2, 7_050, 0, 0, 0, "", 0))
+    (moved,) = growing.more()
+    assert (moved.n, moved.due, moved.done) == (2, 5_000 + 1_000_000_000 + 50, 0)
+
+
+def test_only_the_newest_lines_are_read_after_a_skip(tmp_path: Path) -> None:
+    file = tmp_path / "samples-source.jsonl"
+    lines = [sample_line(n, 10 * n, 10 * n, 10 * n + 5, 200, "", 0) for n in range(3000)]
+    file.write_bytes(header("source", 50.0, 2.0, STAMP) + b"".join(lines))
+    growing = growing_samples(file)
+    growing.skip()
+    numbers = [s.n for s in growing.more()]
+    assert growing.header is not None
+    assert growing.start == STAMP
+    assert numbers == list(range(numbers[0], 3000))
+    assert 100 < len(numbers) < 1500
+    short = growing_samples(tmp_path / "samples-short.jsonl")
+    (tmp_path / "samples-short.jsonl").write_bytes(header("short", 50.0, 2.0, STAMP) + b"".join(lines[:3]))
+    short.skip()
+    assert [s.n for s in short.more()] == [0, 1, 2]
