@@ -9,7 +9,7 @@ from typing import cast
 
 from dr.config.context import Context
 from dr.config.load import load
-from dr.config.model import Settings
+from dr.config.model import Settings, Target
 from dr.config.objective import Objective
 from dr.config.plugins import offer, plugins
 from dr.domain.errors import RefusedError, UsageError
@@ -44,12 +44,12 @@ def objectives() -> Mapping[str, Objective]:
     return registry(one for plugin in plugins().values() for one in plugin.objectives)
 
 
-def on_call(verb: Verb) -> tuple[str, ...]:
-    """What a restore on call demands of what it restores, since it holds ``verb``.
+def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:
+    """What a restore on call of ``target`` demands of what it restores, since it holds ``verb``.
 
     Of what providers bring, only that of the one that does it. Raises UsageError for a verb that nobody does.
     """
-    plugin, _ = offer(verb)
+    plugin, _ = offer(verb, target)
     return tuple(one.name for one in registry(plugin.objectives).values() if one.on_call == verb.name)
 
 
@@ -60,7 +60,9 @@ def settings(path: Path | None = None) -> Settings:
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:
     """The driver that makes a target's restorations, among all of ``drivers``: its client is slow to make."""
-    return cast("Restorer", next(by_name[name] for name, plugin in plugins().items() if plugin.restores))
+    return cast(
+        "Restorer", next(by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name)
+    )
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ class Proposers:
     """Who proposes the calls of a verb, among all of ``drivers``."""
 
     by_name: Mapping[str, Provider]
+    target: Target
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """The calls of ``verb``. Raises UsageError for a verb that nobody does, and for an argument that it does not
         take; otherwise as its provider does."""
-        plugin, spec = offer(verb)
+        plugin, spec = offer(verb, self.target)
         spec.arguments(verb)
         if plugin.name not in self.by_name:
             raise UsageError(f"The provider {plugin.name}, which does {verb.name}, was not made.")

@@ -258,7 +258,7 @@ def _check(experiment: Experiment, settings: Settings, where: Target | None, tar
     if where is not None:
         check_foreign(experiment, where)
     for one in experiment.verbs:
-        _, spec = offer(one)
+        _, spec = offer(one, where)
         spec.arguments(one)
     demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, objectives(), None)
     if experiment.runbook and not Path(experiment.runbook).is_file():

@@ -14,7 +14,7 @@ from dr.domain.model import Verb
 def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
     """Each thing that ``verbs`` need, and what is wrong with it, "" where nothing is. Raises UsageError for a verb that
     nobody does, or that does not take its arguments."""
-    offered = ((offer(verb)[1], verb) for verb in verbs)
+    offered = ((offer(verb, target)[1], verb) for verb in verbs)
     return _tried(need for spec, verb in offered for need in spec.needs(target, spec.arguments(verb)))
 
 

@@ -21,7 +21,7 @@ from dr.app.session import (
     same_since,
 )
 from dr.app.signals import halting
-from dr.config.load import home
+from dr.config.load import find_target, home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
@@ -82,7 +82,9 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
         wanted = _begun_elsewhere(settings, target, name)
         if wanted is None:
             raise
-        return same_since(prepare(settings, wanted, asked(wanted), tell, named=True), since)
+        return same_since(
+            prepare(settings, wanted, asked(wanted, find_target(settings, target)), tell, named=True), since
+        )
     _check_restore(directory)
     return same_since(resume(settings, directory, tell), since)
 
@@ -175,9 +177,9 @@ def fitted(planned: Plan) -> tuple[str, ...]:
     )
 
 
-def asked(wanted: Request) -> dict[str, str]:
+def asked(wanted: Request, target: Target | None = None) -> dict[str, str]:
     """The demands of a restore on call: objective to path. Markers exist in drills alone, so loss is not asked."""
-    return {name: "restored" for verb in wanted.verbs for name in on_call(verb)}
+    return {name: "restored" for verb in wanted.verbs for name in on_call(verb, target)}
 
 
 def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda _: None) -> Outcome:

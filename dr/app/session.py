@@ -236,7 +236,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         packed(request.verbs) if request.purpose is Purpose.RESTORE else "",
     )
     frozen = demands(request, asked, settings.objectives, wiring.objectives(), facts.extra)
-    planned = plan(request, identity, facts, wiring.Proposers(drivers), frozen)
+    planned = plan(request, identity, facts, wiring.Proposers(drivers, context.target), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
 
 

@@ -85,9 +85,10 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
     if options["resume"] is not None:
         _check_alone(options)
         return order.resumed(settings, target, options["resume"], since, progress)
+    of = find_target(settings, target)
     wanted = order.request(
         target,
-        find_target(settings, target),
+        of,
         _recovery_point(options),
         since=since,
         as_name=options["as_name"],
@@ -95,7 +96,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         verify=options["verify"],
         settings=_settings(options["given"]),
     )
-    return prepare(settings, wanted, order.asked(wanted), progress)
+    return prepare(settings, wanted, order.asked(wanted, of), progress)
 
 
 def _since(text: str | None) -> float | None:

@@ -19,7 +19,7 @@ from dr.config.model import Section, Settings, Target
 from dr.config.needs import Need
 from dr.config.objective import Objective
 from dr.domain.errors import UsageError
-from dr.domain.model import Verb
+from dr.domain.model import Purpose, Verb
 from dr.ports import Provider
 
 DRIVERS = "dr.drivers"
@@ -35,7 +35,7 @@ def _none(_target: Target, _args: Any) -> Iterable[Need]:
     return ()
 
 
-def _nothing(_args: Any) -> Collection[str]:
+def _nothing(_args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
     return ()
 
 
@@ -45,15 +45,16 @@ class VerbSpec:
 
     ``does``: what it does, a sentence. ``args``: the type of its arguments. ``kinds``: the values of its argument
     ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
-    ``paths``: those of which its calls observe anything. ``needs``: of a target and arguments (None: whatever they may
-    be), what it needs of this machine. ``others``: providers that its calls name beside the one that offers it.
+    ``paths``: those of which its calls observe anything, by arguments and purpose. ``needs``: of a target and arguments
+    (None: whatever they may be), what it needs of this machine. ``others``: providers that its calls name beside the
+    one that offers it.
     """
 
     name: str
     does: str
     args: type[msgspec.Struct] = NoArguments
     kinds: frozenset[str] = frozenset()
-    paths: Callable[[Any], Collection[str]] = _nothing
+    paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = _nothing
     needs: Callable[[Any, Any], Iterable[Need]] = _none
     others: tuple[str, ...] = ()
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from dr.config.objective import Objective
+from dr.config.plugins import verbs
 from dr.domain.errors import UsageError
-from dr.domain.model import Call, Demand, Facts, Plan, Purpose, Request, RunIdentity, Verb
-from dr.domain.requests import promotes
+from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Verb
 from dr.engine.references import named
 from dr.ports import Proposer
 
@@ -57,12 +57,9 @@ def _each(asked: Asked) -> Iterator[tuple[str, str]]:
 
 
 def _paths(request: Request) -> frozenset[str]:
-    """The paths of which the request's verbs observe anything: what is restored, whatever they measure, and the source
-    that a promotion on call replaces."""
-    measured = {str(verb.args["path"]) for verb in request.verbs if verb.name == "measure" and "path" in verb.args}
-    restored = any(verb.name == "restore" or verb.args.get("copy") for verb in request.verbs)
-    replaced = promotes(request) and request.purpose is Purpose.RESTORE
-    return frozenset(measured | ({"restored"} if restored else set()) | ({"source"} if replaced else set()))
+    """The paths of which the request's verbs observe anything."""
+    offered = ((spec, verb.args) for verb in request.verbs for _, spec in verbs().get(verb.name, ()))
+    return frozenset(path for spec, args in offered for path in spec.paths(args, request.purpose))
 
 
 def plan(request: Request, run: RunIdentity, facts: Facts, proposer: Proposer, asked: tuple[Demand, ...]) -> Plan:

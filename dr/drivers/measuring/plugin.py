@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Annotated
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 
 from dr.config.context import Context
 from dr.config.needs import Need, bundle
 from dr.config.plugins import Plugin, VerbSpec
+from dr.domain.model import Purpose
 from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.sections import Sections, pooler_of
@@ -32,8 +33,8 @@ class Settling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paths: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]
 
 
-def _measured(args: Measurement) -> Collection[str]:
-    return (args.path,)
+def _measured(args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
+    return (str(args["path"]),) if "path" in args else ()
 
 
 def _needs(target: Sections, args: Measurement | None) -> Iterable[Need]:

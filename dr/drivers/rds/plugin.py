@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from dr.config.context import Context
 from dr.config.needs import Need, login
 from dr.config.plugins import Plugin, VerbSpec
+from dr.domain.model import Purpose
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.sections import Sections
@@ -45,12 +46,13 @@ class Rebuilding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copy: bool = False
 
 
-def _restored(_args: Restoration) -> Collection[str]:
+def _restored(_args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
     return ("restored",)
 
 
-def _promoted(args: Promotion) -> Collection[str]:
-    return ("restored",) if args.copy else ()
+def _promoted(args: Mapping[str, Any], purpose: Purpose) -> Collection[str]:
+    """A copy, or the source that a promotion on call replaces."""
+    return ("restored",) if args.get("copy") else ("source",) if purpose is Purpose.RESTORE else ()
 
 
 def _master(target: Sections, args: Restoration | None) -> Iterable[Need]:

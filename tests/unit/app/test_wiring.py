@@ -57,7 +57,8 @@ def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
 ) -> None:
     kind = {"kind": min(spec.kinds)} if spec.kinds else {}
     verb = Verb(spec.name, {"typo": 1, "provider": plugin.name, **kind})
-    proposers = wiring.Proposers(wiring.drivers(context(tmp_path), [verb]))
+    of = context(tmp_path)
+    proposers = wiring.Proposers(wiring.drivers(of, [verb]), of.target)
     with pytest.raises(UsageError, match=f"{spec.name} knows no argument typo"):
         proposers.propose(verb, FACTS, RUN)
 

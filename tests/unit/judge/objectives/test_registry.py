@@ -132,7 +132,7 @@ def test_on_call_what_a_provider_brings_is_demanded_of_its_own_verbs_alone(monke
     own = Plugin("kv", lambda _: None, objectives=(keys(on_call="examine"),))  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own})
     assert "keys" not in wiring.on_call(Verb("examine")), "PostgreSQL examines"
-    monkeypatch.setattr(wiring, "offer", lambda verb: (own, VerbSpec(verb.name, "")))
+    monkeypatch.setattr(wiring, "offer", lambda verb, _target: (own, VerbSpec(verb.name, "")))
     assert "keys" in wiring.on_call(Verb("examine"))
     assert "keys" not in wiring.on_call(RESTORE)
 

@@ -1,0 +1,136 @@
+"""A store of keys and values as a provider: a copy is a file beside it, with the run's tags in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dr.drivers.kv.plugin import KvConfig
+
+from dr.config.context import Context
+from dr.domain.errors import RefusedError
+from dr.domain.model import (
+    Call,
+    Component,
+    Effect,
+    Facts,
+    Observation,
+    Own,
+    Progress,
+    RecoveryPoint,
+    Request,
+    Resource,
+    RunIdentity,
+    Verb,
+)
+from dr.domain.refs import Ref
+
+
+class KvProvider:
+    late = 0.0
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._config = context, context.target.of(KvConfig)
+        self._file = Path(self._config.file)
+
+    def look(self, request: Request) -> Facts:
+        backups = sorted(Path(self._config.backups).glob("*.json"))
+        return Facts(
+            self._now(),
+            {"kv": {"id": self._read(self._file)["id"]}},
+            (Resource(self._store, "available"), *self._copies()),
+            tuple(RecoveryPoint("backup", at.stem, str(self._file), "available", None) for at in backups),
+            {self._store: Own.SOURCE},
+        )
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.name == "examine":
+            copy = {"identifier": "${restore.identifier}"}
+            return (Call("examine", "examine", "verify", "kv", "compare", copy, effect=Effect.READS),)
+        if verb.args["to"] not in [point.identifier for point in facts.points]:
+            raise RefusedError(f"There is no backup {verb.args['to']} of the store {self._config.id}.")
+        copy = Ref("kv", "store", f"copy-{run.id}.json")
+        named = {"identifier": copy.name}
+        undo = Call("delete-copy", "restore", "unwind", "kv", "delete", named, effect=Effect.CHANGES, touches=(copy,))
+        tags = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target}
+        return (
+            Call(
+                *("restore", "restore", "restore", "kv", "copy"),
+                {"backup": verb.args["to"], "tags": tags, **named},
+                effect=Effect.MAKES,
+                makes=(copy,),
+                undo=undo,
+                restoration=True,
+                promises=("available",),
+            ),
+        )
+
+    def confirm_identity(self) -> None:
+        if self._read(self._file)["id"] != self._config.id:
+            raise RefusedError(f"{self._file} is not the store {self._config.id}.")
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        if call.operation == "copy":
+            backup = self._read(Path(self._config.backups) / f"{args['backup']}.json")
+            self._at(args["identifier"]).write_text(json.dumps({**backup, "tags": args["tags"]}))
+        if call.operation == "delete":
+            self._at(args["identifier"]).unlink(missing_ok=True)
+        return dict(args)
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        copy = self._at(result["identifier"])
+        if call.operation == "copy":
+            made = Component("store", copy.name, connect=f"jq .keys {copy}", origin=f"backup {result['backup']}")
+            return Progress(True, result, milestones={"available": self._now()}, components=(made,))
+        if call.operation == "compare":
+            kept, there = self._read(self._file)["keys"], self._read(copy)["keys"]
+            lost = sorted(key for key in kept if there.get(key) != kept[key])
+            seen = Observation("keys", "restored", {"all": len(kept), "lost": lost}, self._now())
+            return Progress(True, milestones={"examined": self._now()}, observations=(seen,))
+        return Progress(True)
+
+    def adopt(self, identifier: str, run: str) -> None:
+        copy = self._read(self._at(identifier))
+        if copy.get("tags", {}).get("dr:run") != run:
+            raise RefusedError(f"{identifier} is not of run {run}.")
+        self._at(identifier).write_text(json.dumps({**copy, "tags": {}}))
+
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
+        copy = self._read(self._at(identifier))
+        if copy["tags"]["dr:run"] != run:
+            raise RefusedError(f"{identifier} is not of run {run}.")
+        self._at(identifier).write_text(json.dumps({**copy, "tags": {**copy["tags"], "dr:sealed": verdict}}))
+
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
+        left = [one for one in self._copies() if one.tags["dr:run"] in over - under_way]
+        return tuple(
+            Call(
+                *("delete-copy", "restore", "unwind", "kv", "delete", {"identifier": one.ref.name}),
+                effect=Effect.CHANGES,
+                touches=(one.ref,),
+            )
+            for one in left
+            if one.tags["dr:purpose"] == "drill"
+        )
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        return tuple(one for one in self._copies() if run in ("", one.tags["dr:run"]))
+
+    @property
+    def _store(self) -> Ref:
+        return Ref("kv", "store", self._file.name)
+
+    def _copies(self) -> list[Resource]:
+        found = ((at.name, self._read(at).get("tags")) for at in sorted(self._file.parent.glob("copy-*.json")))
+        return [Resource(Ref("kv", "store", name), "available", tags) for name, tags in found if tags]
+
+    def _at(self, name: str) -> Path:
+        return self._file.with_name(name)
+
+    def _read(self, at: Path) -> dict[str, Any]:
+        return dict(json.loads(at.read_text()))
+
+    def _now(self) -> float:
+        return self._context.clock.now().at

@@ -1,0 +1,128 @@
+"""A provider that is one folder, which nothing of dr names, and one experiment: its drill runs from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+EXAMPLE = Path(__file__).parents[1] / "example"
+KEYS = {"a": 1, "b": [2], "c": None}
+
+
+class Place:
+    """A directory with a store, its backup, the provider on the plugins' path, and a target."""
+
+    def __init__(self, at: Path) -> None:
+        self.at = at
+        shutil.copytree(EXAMPLE / "kv", at / "plugins" / "kv")
+        (at / "plugins" / "kv" / "__init__.py").touch()
+        (at / "experiments").mkdir()
+        shutil.copy(EXAMPLE / "kv-restore.yaml", at / "experiments")
+        (at / "backups").mkdir()
+        self.write("store.json", KEYS)
+        self.write("backups/nightly.json", KEYS)
+        self.target(grants=[])
+
+    def write(self, name: str, keys: dict[str, Any]) -> None:
+        (self.at / name).write_text(json.dumps({"id": "store-1", "keys": keys}))
+
+    def target(self, **fields: Any) -> None:
+        kv = {"id": "store-1", "file": str(self.at / "store.json"), "backups": str(self.at / "backups")}
+        (self.at / "dr.yaml").write_text(yaml.safe_dump({"targets": {"store": {"kv": kv, **fields}}}))
+
+    def dr(self, *arguments: str, code: int = 0) -> str:
+        """What dr prints on stdout and, where it ends with another ``code``, why."""
+        home, plugins = str(self.at / "home"), str(self.at / "plugins")
+        done = subprocess.run(
+            [sys.executable, "-m", "dr", *arguments],
+            cwd=self.at,
+            env={**os.environ, "DR_HOME": home, "DR_PLUGINS": plugins},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def drill(self, *more: str, code: int = 0) -> str:
+        return self.dr("drill", "run", "kv-restore", "--target", "store", "--confirm", "store-1", *more, code=code)
+
+    @property
+    def copies(self) -> list[str]:
+        return [one.name for one in self.at.glob("copy-*")]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_whole_copy_is_met_and_removed(place: Place) -> None:
+    said = place.drill()
+    assert said.startswith("MET")
+    assert "All 3 keys are there." in said
+    assert place.copies == []
+    run = next((place.at / "home" / "runs").iterdir()).name
+    assert place.dr("verify", run).startswith("MET")
+    assert "nothing" in place.dr("cleanup", "--all", "--target", "store").lower()
+
+
+def test_a_copy_that_lost_a_key_is_missed(place: Place) -> None:
+    place.write("backups/nightly.json", {**KEYS, "b": [3]})
+    assert "1 of 3 keys are lost." in place.drill(code=1)
+    assert place.copies == []
+
+
+def test_a_backup_that_is_not_there_is_refused_before_anything_is_made(place: Place) -> None:
+    (place.at / "backups" / "nightly.json").unlink()
+    assert "There is no backup nightly of the store store-1" in place.drill(code=3)
+    assert place.copies == []
+
+
+def test_another_store_than_the_one_pinned_is_refused(place: Place) -> None:
+    (place.at / "store.json").write_text(json.dumps({"id": "store-2", "keys": KEYS}))
+    assert "The id of kv is store-2, and the target is pinned to store-1." in place.drill(code=3)
+
+
+def test_a_kept_copy_is_told_with_the_way_to_it_and_clean_up_removes_it(place: Place) -> None:
+    said = place.drill("--keep")
+    (copy,) = place.copies
+    assert f"jq .keys {place.at / copy}" in said
+    run = next((place.at / "home" / "runs").iterdir()).name
+    place.dr("cleanup", run)
+    assert place.copies == []
+
+
+def test_what_its_verbs_and_section_do_not_take_is_refused_as_everywhere(place: Place) -> None:
+    experiment = place.at / "experiments" / "kv-restore.yaml"
+    experiment.write_text(experiment.read_text().replace("{to: nightly}", "{to: nightly, set: {}}"))
+    assert "restore knows no argument set. It takes: to." in place.drill(code=2)
+    place.target(kv={"id": "store-1", "file": "x", "backups": "y", "typo": 1})
+    assert "typo" in place.drill(code=2)
+    place.target(velero={})
+    assert "velero" in place.drill(code=2)
+
+
+def test_chaos_toolkit_takes_its_activities(place: Place) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "chaostoolkit", "--no-version-check", "validate", "experiments/kv-restore.yaml"],
+        cwd=place.at,
+        env={**os.environ, "DR_PLUGINS": str(place.at / "plugins")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_provider_that_cannot_be_loaded_is_named(place: Place) -> None:
+    (place.at / "plugins" / "kv" / "judge.py").unlink()
+    assert "The provider kv cannot be loaded" in place.drill(code=2)
