@@ -89,7 +89,8 @@ def pytest_configure() -> None:
     """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have. A
     property that says nothing else gets its share of the usual examples."""
     os.environ.pop("COLUMNS", None)
-    hypothesis.settings.register_profile("share", max_examples=many(100))
+    slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of a test's
+    hypothesis.settings.register_profile("share", max_examples=many(100), deadline=None, suppress_health_check=slow)
     hypothesis.settings.load_profile("share")
 
 
