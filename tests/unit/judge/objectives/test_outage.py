@@ -49,7 +49,8 @@ def test_a_path_that_was_never_out_is_met_and_says_what_would_go_unseen() -> Non
     assert (found.status, found.measured) == (Status.MET, 0.0)
     assert found.interval is not None
     assert 0.03 < found.interval[1] < 0.045
-    assert "may have gone unseen" in found.because
+    told = f"Never out; an outage of less than {found.interval[1] * 1000:.0f} ms may have gone unseen."
+    assert found.because == told
     assert judge(of(Script()), limit=0.01).status is Status.INCONCLUSIVE
 
 
@@ -127,6 +128,21 @@ def test_an_outage_has_ended_where_the_path_was_good_for_three_windows_after_it(
     assert judge(of(Script([Out(1.0, 2.0)], after=2.0 + good))).status is status
     relapsed = judge(of(Script([Out(1.0, 2.0), Out(8.0, 8.1)], after=8.1 + good)))
     assert (relapsed.status, "never came back" in relapsed.because) == (status, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("good", "status"), [(2.5, Status.INCONCLUSIVE), (3.1, Status.MET)])
+def test_an_outage_of_whatever_kind_has_to_be_over(kind: str, good: float, status: Status) -> None:
+    assert judge(of(Script([Out(1.0, 2.0, kind)], after=2.0 + good))).status is status
+
+
+def test_a_moment_in_which_requests_failed_has_to_be_over_too() -> None:
+    assert judge(of(Script([Out(4.0, 4.1)]))).status is Status.INCONCLUSIVE
+
+
+def test_what_nobody_saw_before_an_outage_ended_takes_nothing_from_how_long_it_was_over() -> None:
+    found = judge(of(Script([Out(3.0, 4.0)], stalls=[(1.0, 2.0)], after=7.5)))
+    assert found.status is Status.MET, found.because
 
 
 def test_a_moment_of_late_answers_at_the_end_is_no_outage_to_be_back_from() -> None:
