@@ -22,6 +22,7 @@ import psycopg
 import yaml
 
 from dr.config.model import Login, Target
+from dr.config.plugins import target_type
 from dr.config.secrets import secret
 from tests.support import eventually, open_directory
 
@@ -82,7 +83,7 @@ class Lab:
 
     @property
     def target(self) -> Target:
-        return msgspec.convert(yaml.safe_load((self.home / "lab" / "target.yaml").read_text()), Target)
+        return msgspec.convert(yaml.safe_load((self.home / "lab" / "target.yaml").read_text()), target_type())
 
     @cached_property
     def rds(self) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 import yaml
 
-from dr.config.model import Target
+from dr.config.plugins import target_type
 from dr.config.secrets import secret
 
 
@@ -32,7 +32,7 @@ def copy() -> dict[str, Any]:
 
 def connected() -> psycopg.Connection[Any]:
     """A connection to the copy as its master user."""
-    target = msgspec.convert(yaml.safe_load((home() / "lab" / "target.yaml").read_text()), Target)
+    target = msgspec.convert(yaml.safe_load((home() / "lab" / "target.yaml").read_text()), target_type())
     master = target.postgres.master
     assert master is not None
     return psycopg.connect(
