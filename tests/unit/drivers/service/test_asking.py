@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from dr.domain.errors import ProviderError
-from dr.drivers.service.asking import LARGEST, between, get, histograms, metrics, name_of, samples
+from dr.drivers.service.asking import between, get, histograms, metrics, name_of, samples
 from tests.dripping import dripping
 
 TEXT = """
@@ -101,12 +101,22 @@ def test_no_proxy_of_the_environment_is_asked_and_no_redirect_followed(monkeypat
         assert get(url, "/healthz") == (302, b"moved")
 
 
-def test_an_answer_without_end_is_read_no_further_than_it_may_be_large() -> None:
-    body = b"a" * (LARGEST + 1)
-    with answering({"/full": (200, {}, body[1:]), "/larger": (200, {}, body)}) as url:
-        assert len(get(url, "/full")[1]) == LARGEST
-        with pytest.raises(ProviderError, match=r"/larger of the service at .* answers with more than 16 MiB"):
-            get(url, "/larger")
+def test_an_answer_without_end_is_read_no_further_than_it_may_be_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dr.drivers.service.asking.LARGEST", 1 << 20)
+    with answering({"/full": (200, {}, b"a" * (1 << 20))}) as url:
+        assert len(get(url, "/full")[1]) == 1 << 20
+
+    def pour(peer: socket.socket) -> None:
+        with suppress(OSError), peer:
+            peer.recv(65_536)
+            peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                peer.sendall(b"a" * 65_536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=lambda: pour(listener.accept()[0]), daemon=True).start()
+        with pytest.raises(ProviderError, match=r"/metrics of the service at .* answers with more than 1 MiB"):
+            metrics(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
