@@ -1,18 +1,20 @@
-"""Fixtures that several suites share, which tests may be skipped, and which share a process."""
+"""Fixtures that several suites share, which tests may be skipped, and what spreads them over processes."""
 
 from __future__ import annotations
 
 import os
-import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import hypothesis
 import pytest
 
 from dr.domain.errors import RefusedError
 from dr.lab.servers.binaries import find
+from tests import spreading
 from tests.labs import Lab, lab_up
 from tests.support import many
 
@@ -32,31 +34,8 @@ NEEDS_SYSTEM = {
 MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py",)
 """The only other tests that may be skipped, where no account is named; any other skip fails the run."""
 
-FAILOVER_LABS = 2
-"""As many as it takes for what needs one to be done in time: such a lab is many servers."""
-ALONE = (
-    "test_runbooks.py",
-    "test_lab_lifecycle.py",
-    "test_lab_topology.py",
-    "test_other_labs.py",
-    "test_answers.py",
-    "test_kills.py",
-    "test_failover_evidence.py",
-    "test_recovery_evidence.py",
-)
-"""Files whose tests share nothing: each may go to another process."""
-LONGEST = (
-    "tests/integration/test_runbooks",
-    "tests/integration/test_lab_topology",
-    "tests/attack/test_kills",
-    "tests/integration/test_lab",
-    "tests/integration",
-    "tests/sabotage",
-    "tests/attack",
-    "tests/contract",
-    "tests",
-)
-"""What begins first, by the beginning of its name."""
+TOLD = pytest.StashKey[TemporaryDirectory[str]]()
+"""Where processes tell which tests are to share one."""
 
 
 def _system() -> bool:
@@ -72,8 +51,6 @@ def _system() -> bool:
 
 def needed(nodeid: str) -> str | None:
     """What a test needs of a system's PostgreSQL, if anything."""
-    if nodeid.rfind("@") > nodeid.rfind("]"):
-        nodeid = nodeid.rpartition("@")[0]  # the group that pytest-xdist put behind it
     for name, what in NEEDS_SYSTEM.items():
         begin, star, part = name.partition("*")
         if nodeid == name or (star and nodeid.startswith(begin) and part in nodeid):
@@ -94,19 +71,31 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("share")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
+def _told(config: pytest.Config) -> Path:
+    if TOLD not in config.stash:
+        config.stash[TOLD] = TemporaryDirectory(prefix="dr-groups-")
+    return Path(config.stash[TOLD].name) / "groups.json"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["groups"] = str(_told(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spreading.Groups | None:
+    return spreading.Groups(config, log, _told(config)) if config.getvalue("dist") == "loadgroup" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what cannot run here, and spread the rest over the processes, the longest first."""
     if not _system():
         _skip(items)
     if config.option.shuffle is not None:
-        _shuffle(items, config.option.shuffle)
-    items.sort(key=_place)
-    failovers = sorted(item.nodeid for item in items if "failing" in _fixtures(item))
-    for item in items:
-        group = _group(item, failovers)
-        if group and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group))
+        spreading.shuffle(items, config.option.shuffle)
+    items.sort(key=spreading.place)
+    if hasattr(config, "workerinput"):
+        spreading.tell(items, Path(config.workerinput["groups"]))
 
 
 def _skip(items: list[pytest.Item]) -> None:
@@ -115,36 +104,6 @@ def _skip(items: list[pytest.Item]) -> None:
         what = needed(item.nodeid)
         if what is not None:
             item.add_marker(pytest.mark.skip(reason=f"needs a system PostgreSQL: {what}"))
-
-
-def _shuffle(items: list[pytest.Item], seed: int) -> None:
-    """Tests of a file stay together, as what they share is made once."""
-    chance = random.Random(seed)  # noqa: S311  (an order, and no secret)
-    chance.shuffle(items)
-    files = sorted({item.path for item in items})
-    chance.shuffle(files)
-    items.sort(key=lambda item: files.index(item.path))
-
-
-def _fixtures(item: pytest.Item) -> set[str]:
-    return set(getattr(item, "fixturenames", ()))
-
-
-def _group(item: pytest.Item, failovers: list[str]) -> str:
-    """Tests of one group share a process. In none, each goes where there is room: whoever needs just the shared lab, of
-    which each process has its own, or a lab for itself alone."""
-    if item.nodeid in failovers:
-        return f"failover-lab-{failovers.index(item.nodeid) % FAILOVER_LABS}"
-    if _fixtures(item) & {"shared_lab", "own_lab"} or item.path.name in ALONE:
-        return ""
-    return item.nodeid.partition("::")[0]
-
-
-def _place(item: pytest.Item) -> int:
-    """A session is over when its longest group is: those that wait longest begin first."""
-    if "failing" in _fixtures(item):
-        return 0
-    return next(n for n, name in enumerate(LONGEST, 1) if item.nodeid.startswith(name))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

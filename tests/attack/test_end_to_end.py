@@ -60,7 +60,7 @@ def range_(lab: Lab, tmp_path: Path) -> Iterator[Range]:
         ("cut-in-half", "DescribeDBSnapshots", 1),
         ("nothing-listed", "DescribeDBInstances", 3),
         ("reset-after", "RestoreDBInstanceFromDBSnapshot", 1),
-        ("throttled", "GetCallerIdentity", 2),
+        ("throttled", "GetCallerIdentity", 1),
     ],
 )
 def test_a_drill_gets_over_a_bad_answer(range_: Range, name: str, operation: str, times: int) -> None:

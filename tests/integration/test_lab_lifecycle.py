@@ -260,6 +260,7 @@ def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name
 
 
 @asks_one_lab
+@pytest.mark.timeout(900)  # the aws command takes a second of a processor each time, and is typed dozens of times
 def test_the_platforms_recovery_commands_work_as_they_are_typed(standing: Path) -> None:
     script = """
     set -e
