@@ -22,7 +22,7 @@ from dr.lab.service.store import Found, Store, Unavailable
 
 FINISH_LIMIT = 5.0
 """Seconds that requests under way have after SIGTERM."""
-MOST = 50
+MOST = 32
 """Predictions under way at once. Whoever waits behind more is answered once its client has left: after an outage of the
 database, a service that is short of a processor answered nobody but those, for ever."""
 ID_LIMIT = 50
