@@ -78,3 +78,9 @@ class Restorer(Provider, Protocol):
         That nothing is listed is what was seen, and no proof. Raises DrError where the provider could not be asked:
         then nothing is known, and nothing may be said to be gone.
         """
+
+    def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
+        """The commands by which a person deletes ``found``, which dr does not, each with what it does."""
+
+    def ended_by_hand(self, found: Resource) -> str:
+        """The command by which a person does what ``seal_tag`` does."""

@@ -8,11 +8,12 @@ from dr.config.model import Settings
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Purpose
 from dr.evidence.directory import find_run
+from dr.evidence.restored import standing
 
 
 def adopt(settings: Settings, run: str, confirmed: str) -> str:
-    """Take the run's tags off what it restored, or has only asked for when it was killed: RDS has the word on that.
-    Returns what was done, in a sentence.
+    """Take the run's tags off what it restored, or has only asked for when it was killed: the provider has the
+    word on that. Returns what was done, in a sentence.
 
     Raises RefusedError for a drill's copy, for a run that restored nothing, and without the identifier as consent.
     """
@@ -31,13 +32,13 @@ def _restored(session: Session) -> str:
     run, asked = session.directory.id, session.restorations()
     if session.plan.request.purpose is not Purpose.RESTORE or not asked:
         raise RefusedError(f"Run {run} has no restoration to adopt.", "Only dr restore makes them.")
-    done = session.engine.ledger.state().effects.get("restore")
-    if done is not None:
-        return str(done["identifier"])
+    restored = standing(session.directory.entries(session.context.clock))
+    if restored:
+        return restored[0].ref.name
     found = [one.ref.name for one in session.restorer.remains(run) if one.tags.get("dr:purpose") == Purpose.RESTORE]
     if not found:
         raise RefusedError(
-            f"RDS lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
+            f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
             "Repeat the command in a few minutes.",
         )
     return found[0]

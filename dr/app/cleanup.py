@@ -134,7 +134,7 @@ def _abandon(directory: RunDirectory) -> Outcome:
 @dataclass(frozen=True)
 class Swept:
     """What became of drill copies that no run will delete: a sentence for each that is ``gone``, and for each that is
-    ``left`` although it should not be. ``stands``: what RDS lists after that, a sentence each."""
+    ``left`` although it should not be. ``stands``: what the provider lists after that, a sentence each."""
 
     gone: tuple[str, ...]
     left: tuple[str, ...]

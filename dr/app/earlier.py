@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dr.domain.errors import RefusedError
@@ -94,10 +95,11 @@ def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
             )
 
 
-def check_age(plan: Plan, facts: Facts, now: float, usual: float, here: bool) -> None:
+def check_age(plan: Plan, facts: Facts, now: float, usual: float, ends: Callable[[Resource], str] | None) -> None:
     """Whoever asks for the latest wants what is the latest now, and not what it was when an old run began.
 
-    ``usual``: the limit in seconds where none was frozen with the plan. ``here``: as above. Raises RefusedError.
+    ``usual``: the limit in seconds where none was frozen with the plan. ``ends``: the command by which a person marks
+    the run of what it made as over, where the run's directory is not on this machine. Raises RefusedError.
     """
     run = plan.run.id
     frozen = (demand.limit for demand in plan.demands if demand.objective == "time-to-copy")
@@ -107,7 +109,7 @@ def check_age(plan: Plan, facts: Facts, now: float, usual: float, here: bool) ->
     raise RefusedError(
         f"The unfinished restore {run} {standing(plan, facts)}. That is more than {duration(limit)} ago, so it is no"
         " longer the latest.",
-        f"To go on with it all the same: 'dr restore --resume {run}'. To restore anew, {_end(run, facts, here)}. Its"
+        f"To go on with it all the same: 'dr restore --resume {run}'. To restore anew, {_end(run, facts, ends)}. Its"
         f" copy is left alone. Then repeat the command{_otherwise(plan)}.",
     )
 
@@ -118,10 +120,9 @@ def _otherwise(plan: Plan) -> str:
     return " with another --as" if named else ""
 
 
-def _end(run: str, facts: Facts, here: bool) -> str:
+def _end(run: str, facts: Facts, ends: Callable[[Resource], str] | None) -> str:
     """How to end a run. Clean-up knows those of its own machine alone; to all others the tag says that one is over."""
-    if here:
+    if ends is None:
         return f"end it with 'dr cleanup {run}'"
-    arn = made(run, facts)[0].attributes["DBInstanceArn"]
-    tag = f"aws rds add-tags-to-resource --resource-name {arn} --tags Key=dr:sealed,Value=abandoned"
+    tag = ends(made(run, facts)[0])
     return f"end it with 'dr cleanup {run}' on the machine that began it. Is that gone? Then end it with '{tag}'"

@@ -74,5 +74,5 @@ def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
 
 
 def run(session: Session) -> Outcome:
-    """Do every verb, finish, and say how it ended. Raises RefusedError where RDS refused the first step."""
-    return restore.run(session, "The same command goes on with it; what RDS has begun goes on by itself.")
+    """Do every verb, finish, and say how it ended. Raises RefusedError where the provider refused the first step."""
+    return restore.run(session, "The same command goes on with it; what the provider has begun goes on by itself.")

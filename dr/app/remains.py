@@ -7,18 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dr.config.model import Target
 from dr.domain.errors import DrError
 from dr.domain.model import Call, Purpose, Resource
 from dr.domain.refs import Ref
-from dr.drivers.rds.config import RdsConfig
 from dr.engine.perform import carry_out
 from dr.ports import Clock, Restorer
 
 if TYPE_CHECKING:
     from dr.app.session import Session, Tell
 
-NOTHING = "RDS lists nothing of this run any more."
+NOTHING = "The provider lists nothing of this run any more."
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
             failed = " ".join(_sweep(session, spared))
         found = session.restorer.remains(run)
     except DrError as error:
-        what = f"RDS could not be asked what stands of run {run}: {error}"
+        what = f"The provider could not be asked what stands of run {run}: {error}"
         seen = Seen(what) if on_call else Seen(what, (f"{what} 'dr cleanup {run}' asks again.",))
         return _noted(session, seen, None)
     if on_call:
@@ -72,18 +70,6 @@ def _removed(provider: Restorer, call: Call, clock: Clock, tell: Tell) -> str:
     except DrError as error:
         return str(error)
     return ""
-
-
-def by_hand(found: Resource, target: Target) -> tuple[tuple[str, str], ...]:
-    """The commands by which a person deletes an instance that dr does not, each with what it does."""
-    rds = target.of(RdsConfig)
-    at = f"aws rds {{}} --region {rds.region}" + (f" --endpoint-url {rds.endpoint}" if rds.endpoint else "")
-    named = f"{at} --db-instance-identifier {found.ref.name}"
-    deletes = f"{named.format('delete-db-instance')} --skip-final-snapshot"
-    if not found.attributes.get("DeletionProtection"):
-        return ((deletes, "deletes it"),)
-    freed = f"{named.format('modify-db-instance')} --no-deletion-protection --apply-immediately"
-    return (freed, "takes its protection off"), (deletes, "deletes it")
 
 
 def _sweep(session: Session, spared: frozenset[Ref]) -> list[str]:
@@ -109,27 +95,30 @@ def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[Ref], f
 def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
     run = session.directory.id
     if found:
-        return "\n".join(f"{_stands(one)}. {_ways(run, one, over, session.context.target)}" for one in found)
+        return "\n".join(f"{_stands(one)}. {_ways(run, one, over, session.restorer)}" for one in found)
     asked = session.restorations()
     if not asked:
         return (
-            "RDS was asked to make nothing." if over else "RDS was asked to make nothing; the same command begins anew."
+            "The provider was asked to make nothing."
+            if over
+            else "The provider was asked to make nothing; the same command begins anew."
         )
     if any(call.restoration and call.id in session.engine.ledger.state().effects for call in session.plan.calls):
-        return f"RDS lists nothing of run {run}: {asked[0].name} was adopted, renamed without its tags, or deleted."
+        gone = "was adopted, renamed without its tags, or deleted."
+        return f"The provider lists nothing of run {run}: {asked[0].name} {gone}"
     again = "" if over else f" 'dr restore --resume {run}' looks for it and goes on."
-    return f"RDS lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.{again}"
+    return f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.{again}"
 
 
 def _stands(one: Resource) -> str:
     status = "being made (creating)" if one.status == "creating" else one.status
-    return f"{one.ref.name} stays at RDS, where it is {status}"
+    return f"{one.ref.name} stays at the provider, where it is {status}"
 
 
-def _ways(run: str, one: Resource, over: bool, target: Target) -> str:
+def _ways(run: str, one: Resource, over: bool, provider: Restorer) -> str:
     """How to go on with what a restore on call has made, and how to be rid of it: commands to paste, a line each."""
     name = shlex.quote(one.ref.name)
-    ways = [(f"dr adopt {run} --confirm {name}", "hands it over"), *by_hand(one, target)]
+    ways = [(f"dr adopt {run} --confirm {name}", "hands it over"), *provider.by_hand(one)]
     if not over:
         ways.insert(0, (f"dr cleanup {run}", "ends the run and leaves it"))
         if not one.remedy:

@@ -29,12 +29,12 @@ from dr.domain.tags import gathered
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory, find_run
-from dr.judge.verdict import RESTORE, restored_by
+from dr.evidence.restored import components
 from dr.report.words import moment
 from dr.wiring import drivers, on_call, restorer
 
 CONFIGURE = "configure"
-"""The verb that ends a restore on call: RDS may put it off for hours, and the copy is proven meanwhile."""
+"""The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
 STEPS = frozenset({"restore", "examine", "serve", "measure", "settle", CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 
@@ -241,12 +241,11 @@ def unjudged(session: Session, failed: Exception, earlier: DrError | None) -> Ou
     why = failed if isinstance(failed, DrError) else DefectError(failed)
     plan, what = session.plan, f"The run could not be judged: {why}"
     try:
-        made = session.engine.ledger.state().effects.get(RESTORE)
+        made = components(session.directory.entries(session.context.clock))
     except Exception as lost:  # the sentence above has the first cause
-        made, what = None, f"{what} Its ledger cannot be read ({type(lost).__name__})."
-    restored = None if made is None else restored_by(made, plan)
+        made, what = (), f"{what} Its ledger cannot be read ({type(lost).__name__})."
     finding = Finding("completed", "", Status.INCONCLUSIVE, what)
-    verdict = Verdict(plan.run.id, plan.request.target, None, Status.INCONCLUSIVE, (finding,), (), restored)
+    verdict = Verdict(plan.run.id, plan.request.target, None, Status.INCONCLUSIVE, (finding,), (), made)
     return Outcome(session.directory, verdict, (), earlier or why, judged=False)
 
 

@@ -195,7 +195,8 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
     if prepared.goes_on and not named:
         session, now = prepared.session, prepared.session.context.clock.now().at
         usual = time_to_copy.LIMIT.of(settings.objectives)
-        earlier.check_age(session.plan, prepared.facts, now, usual, session.directory.path.exists())
+        ends = None if session.directory.path.exists() else session.restorer.ended_by_hand
+        earlier.check_age(session.plan, prepared.facts, now, usual, ends)
     return same_since(prepared, request.since)
 
 

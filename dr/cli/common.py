@@ -16,13 +16,12 @@ from dr.cli.defects import noted
 from dr.domain.errors import DefectError, DrError
 from dr.domain.model import Call
 from dr.domain.names import check_name
-from dr.drivers.postgres.config import PostgresConfig
 
 if TYPE_CHECKING:
     from dr.app.outcome import Outcome
     from dr.app.session import Prepared, Session
     from dr.config.model import Settings
-    from dr.domain.model import Restored, Verb, Verdict
+    from dr.domain.model import Component, Verb, Verdict
     from dr.engine.guard import Consent
     from dr.evidence.directory import RunDirectory
     from dr.evidence.model import Evidence
@@ -216,7 +215,7 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
         if evidence.samples:  # nobody waits at night for a page without a measurement; 'dr report' draws it on request
             _write_page(outcome, evidence, output)
     except Exception as error:
-        _in_short(session, outcome, error)
+        _in_short(outcome, error)
         code = worst({code, 5})
     if outcome.error is not None:
         click.echo(f"dr: {_told(outcome.error)}", err=True)
@@ -227,30 +226,28 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
     return code
 
 
-def _in_short(session: Session, outcome: Outcome, error: Exception) -> None:
+def _in_short(outcome: Outcome, error: Exception) -> None:
     """What a person needs of a report that cannot be printed."""
     verdict = outcome.verdict
     why = error if isinstance(error, DrError) else DefectError(error)
     click.echo(f"dr: The report could not be printed: {_told(why)}", err=True)
     because = f" {verdict.findings[0].because}" if verdict.findings else ""
     click.echo(f"dr: {verdict.status.upper()}, run {verdict.run}.{because}", err=True)
-    if verdict.restored is not None:
-        click.echo(f"dr: {verdict.restored.identifier}: {_psql(session, verdict.restored)}", err=True)
+    for component in verdict.restored:
+        click.echo(f"dr: {component.ref.name}: {_reached(component)}", err=True)
 
 
 def tell_so_far(session: Session, verb: Verb) -> None:
     """What is known before ``verb`` of a restore on call: how the restoration is reached, as soon as it is, and what
-    was found in it, before RDS puts its last settings in, which may take hours."""
-    from dr.judge.verdict import RESTORE, judge, restored_by
+    was found in it, before the provider puts its last settings in, which may take hours."""
+    from dr.evidence.restored import components
+    from dr.judge.verdict import judge
     from dr.wiring import objectives
 
     if verb is session.plan.request.verbs[1]:
-        made = session.engine.ledger.state().effects.get(RESTORE)
-        restored = None if made is None else restored_by(made, session.plan)
-        if restored is not None:
-            yet = ", and is not examined yet" if verb.name == "examine" else ""
-            told = f"{restored.identifier} answers{yet}: {_psql(session, restored)}"
-            click.echo(f"dr: {told}", err=True)
+        yet = ", and is not examined yet" if verb.name == "examine" else ""
+        for component in components(session.directory.entries(session.context.clock)):
+            click.echo(f"dr: {component.ref.name} answers{yet}: {_reached(component)}", err=True)
     elif verb is session.plan.request.verbs[-1]:
         demanded = {demand.objective for demand in session.plan.demands}
         findings = judge(session.directory.load(session.context.clock), objectives()).findings
@@ -258,12 +255,10 @@ def tell_so_far(session: Session, verb: Verb) -> None:
         click.echo(f"dr: Found so far: {', '.join(found)}.", err=True)
 
 
-def _psql(session: Session, restored: Restored) -> str:
-    from dr.report.summary import connect, unverified
+def _reached(component: Component) -> str:
+    from dr.report.summary import connect
 
-    database = session.context.target.of(PostgresConfig)
-    command = connect(restored, database.first.user, database.ca)
-    return f"{command} {unverified(database.ca)}".rstrip()
+    return f"{connect(component)} {component.note}".rstrip()
 
 
 def _told(error: DrError) -> str:

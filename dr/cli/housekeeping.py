@@ -108,7 +108,7 @@ def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
     for sentence in swept.left:
         click.echo(f"dr: left behind: {sentence}", err=True)
     if not swept.stands and not swept.left:
-        click.echo(f"RDS lists no drill's copy on {target}.")
+        click.echo(f"The provider lists no drill's copy on {target}.")
     return 5 if swept.left else 0
 
 

@@ -213,15 +213,14 @@ class Observation:
 class Component:
     """A part of the system that a run restored, and how a person comes to use it. No secret in any of this.
 
-    ``role``: database, namespace, artifacts, configuration, service. ``host`` and ``port``: its endpoint, "" and 0
-    where it has none. ``connect``: a command to paste. ``cut_over``: how to put it to use, a step each. ``origin``:
-    what it was restored from, as in "snapshot nightly-1". ``note``: what is to be known of it, in sentences.
+    ``role``: database, namespace, artifacts, configuration, service. ``connect``: a command to paste. ``cut_over``: how
+    to put it to use, a step each. ``origin``: what it was restored from, as in "snapshot nightly-1". ``note``: what is
+    to be known of it, in sentences.
     """
 
     role: str
-    identifier: str
-    host: str = ""
-    port: int = 0
+    ref: Ref
+    endpoint: Endpoint | None = None
     connect: str = ""
     cut_over: tuple[str, ...] = ()
     origin: str = ""
@@ -305,18 +304,8 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """How to reach what was restored."""
-
-    identifier: str
-    host: str
-    port: int
-    database: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """All findings; the worst wins, none is inconclusive."""
+    """All findings; the worst wins, none is inconclusive. ``restored``: also what was removed when the run unwound."""
 
     run: str
     target: str
@@ -324,7 +313,7 @@ class Verdict:
     status: Status
     findings: tuple[Finding, ...]
     phases: tuple[Phase, ...]
-    restored: Restored | None
+    restored: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

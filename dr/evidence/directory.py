@@ -15,9 +15,9 @@ import msgspec
 
 from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
-from dr.evidence import former
+from dr.evidence import former, former_effects
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
-from dr.evidence.model import Evidence, RunRecord
+from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import load_markers, load_samples
 from dr.host import locks
 from dr.host.decode import content, find_json, json_of, line_of, opened, read_json
@@ -128,11 +128,16 @@ class RunDirectory:
 
     def record(self) -> RunRecord:
         """run.json. Raises EvidenceError where it cannot be read."""
+        return self._recorded()[0]
+
+    def _recorded(self) -> tuple[RunRecord, bool]:
+        """run.json, and whether an earlier version wrote it."""
         path = self.path / "run.json"
-        earlier = former.present(read_json(path, dict[str, Any]))
+        stands = read_json(path, dict[str, Any])
+        earlier = former.present(stands)
         if earlier is None:
-            return read_json(path, RunRecord)
-        return json_of(msgspec.json.encode(earlier), RunRecord, str(path))
+            return json_of(msgspec.json.encode(stands), RunRecord, str(path)), False
+        return json_of(msgspec.json.encode(earlier), RunRecord, str(path)), True
 
     def readable(self) -> bool:
         """Whether run.json can be read; 'dr history' names the runs where it cannot."""
@@ -148,6 +153,12 @@ class RunDirectory:
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.path / "ledger.jsonl", clock)
+
+    def entries(self, clock: Clock, length: int | None = None) -> tuple[Entry, ...]:
+        """The ledger's entries (of its first ``length`` bytes), in their present form. Raises EvidenceError."""
+        record, earlier = self._recorded()
+        found = self.ledger(clock).entries(length)
+        return former_effects.told(record.plan, found) if earlier else found
 
     def observe(self, observations: Iterable[Observation], at: float) -> None:
         """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
@@ -251,16 +262,18 @@ class RunDirectory:
         if not ledger.intact():
             problems.append("ledger.jsonl was altered: its chain of hashes is broken")
         try:
-            entries = ledger.entries(self._sealed_length())  # what clean-up appended later is no evidence
+            entries = self.entries(clock, self._sealed_length())  # what clean-up appended later is no evidence
         except EvidenceError:
             entries = ()
+        record, earlier = self._recorded()
+        observations = self.observations()
         accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
         if accepted != self.record_digest():
             problems.append("run.json is not what was accepted in the ledger")
         return Evidence(
-            record=self.record(),
+            record=record,
             entries=entries,
-            observations=self.observations(),
+            observations=former_effects.observed(entries, observations) if earlier else observations,
             samples={s.path: s for s in map(load_samples, self._measured(MEASURED[0])) if s is not None},
             markers={m.path: m for m in map(load_markers, self._measured(MEASURED[1])) if m is not None},
             problems=tuple(problems),

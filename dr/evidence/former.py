@@ -1,8 +1,8 @@
 """Plans as earlier versions of dr wrote them, in their present form. Pure.
 
-What a call touched and made were names, where they are references now, and two drivers were called otherwise. Before
-that it had the booleans ``fault`` and ``takes_over`` where it has an ``effect`` now, and ``touches`` named what it
-made, too: whatever no call before it had named.
+What a call touched and made were names, where they are references now, two drivers were called otherwise, and a call
+did not say what it promises. Before that it had the booleans ``fault`` and ``takes_over`` where it has an ``effect``
+now, and ``touches`` named what it made, too: whatever no call before it had named.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from dr.domain.model import Effect
 from dr.domain.refs import Ref
+from dr.evidence import former_effects
 
 _NAMED = re.compile(r"\$\{([^.}]+)\.identifier\}")
 _DRIVERS = {"moving": "clients", "serving": "service"}
@@ -53,6 +54,16 @@ class _Record(msgspec.Struct):
 
 def present(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The content of an earlier version's run.json in its present form; None where it is no such version's."""
+    stated = _stating_effects(record)
+    try:
+        promised = former_effects.promising(stated or record)
+    except (KeyError, TypeError):
+        return None  # of another shape, which whoever decodes it says
+    return promised or stated
+
+
+def _stating_effects(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A run.json with the effect of each call; None where its calls state it themselves."""
     try:
         calls = msgspec.convert(record, _Record).plan.calls
     except msgspec.ValidationError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dr.domain.model import Component, Observation, Plan, Stamp
+from dr.domain.model import Component, Effect, Observation, Plan, Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +140,23 @@ class Evidence:
     problems: tuple[str, ...] = ()
     journal: Mapping[str, Any] | None = None
 
-    def effect(self, call: str) -> Mapping[str, Any] | None:
-        """The newest effect's result of ``call``, or None where it had none (or it was undone before a repeat)."""
-        return next((e.data for e in reversed(self.entries) if e.call == call and e.kind == "effect"), None)
+    def milestone(self, name: str) -> float | None:
+        """When ``name`` came last, wall time; None: it is not known to have."""
+        return next((e.milestones[name] for e in reversed(self.entries) if name in e.milestones), None)
 
-    def planned(self, call: str) -> Mapping[str, Any] | None:
-        """The arguments that ``call`` was planned with, or None: it was not planned."""
-        return next((planned.args for planned in self.record.plan.calls if planned.id == call), None)
+    def promised(self, name: str) -> bool:
+        """Whether a planned call was asked for ``name``."""
+        return any(name in call.promises for call in self.record.plan.calls)
 
     def settled(self, path: str) -> Settled | None:
         """What was on disk of ``path`` when it had settled last, or None: it never did."""
         for entry in reversed(self.entries):
             if entry.kind != "effect":
                 continue
-            formerly = entry.data if entry.call == f"settle-{path}" else None  # a call for each path
-            found = (entry.data.get("settled") or {}).get(path) or formerly
+            found = (entry.data.get("settled") or {}).get(path)
             if found is not None:
                 return Settled(int(found["first"]), int(found["last"]), entry.stamp.at)
         return None
-
-    def available_at(self) -> Any:
-        """When the provider called the copy available, or the promotion of its replica done; None: not known."""
-        promoted = (self.effect("promote") or {}).get("promoted_at")
-        return promoted if promoted is not None else (self.effect("restore") or {}).get("available_at")
 
     def observed(self, what: str, path: str) -> Any:
         """The newest observation of ``what`` on ``path``, or None: not observed."""
@@ -179,9 +173,17 @@ class Evidence:
 
     def disaster(self) -> float:
         """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
-        for call in self.record.plan.calls:
-            effect = self.effect(call.id) if call.phase == "disaster" else None
-            if effect is not None and "at" in effect:
-                return float(effect["at"])
+        told = self._disaster()
+        if told is not None:
+            return told.milestones["disaster"]
         since = self.record.plan.request.since
         return since if since is not None else self.record.started.at
+
+    def disaster_by(self) -> Effect | None:
+        """What the call does that was the disaster: a fault, a take-over, or nothing, where it was only declared. None:
+        it was none of the run's calls."""
+        told = self._disaster()
+        return None if told is None else next((c.effect for c in self.record.plan.calls if c.id == told.call), None)
+
+    def _disaster(self) -> Entry | None:
+        return next((entry for entry in self.entries if "disaster" in entry.milestones), None)

@@ -18,9 +18,6 @@ from dr.judge import failover, pools
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
-PROMISED = ("restore", "failover", "promote")
-"""Calls whose failing is the provider's: what was asked for is then known not to have come."""
-
 _PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
 
 
@@ -50,11 +47,14 @@ def failed(evidence: Evidence) -> dict[str, Entry]:
     return found
 
 
-def provider_failed(failures: Mapping[str, Entry], *calls: str) -> bool:
-    """Whether one of ``calls`` is known not to have come. Where the harness itself failed, or the provider could not be
-    asked, nothing is known."""
-    told = (failures[call].data for call in calls if call in failures)
-    return any(data.get("error") in _PROVIDERS_OWN and not data.get("passing") for data in told)
+def broken(evidence: Evidence, failures: Mapping[str, Entry], milestone: str = "") -> Entry | None:
+    """The failure by which ``milestone``, or any that a call promises, is known not to have come. Where the harness
+    itself failed, or the provider could not be asked, nothing is known."""
+    calls = evidence.record.plan.calls
+    promising = (call.id for call in calls if (milestone in call.promises if milestone else call.promises))
+    told = (failures[call] for call in promising if call in failures)
+    own = (entry for entry in told if entry.data.get("error") in _PROVIDERS_OWN and not entry.data.get("passing"))
+    return next(own, None)
 
 
 def sentence(entry: Entry) -> str:
@@ -70,10 +70,11 @@ def _completed(evidence: Evidence, failures: Mapping[str, Entry]) -> Iterator[Fi
     ended = _ended(evidence)
     if failures:
         call, entry = next(iter(failures.items()))
-        status = Status.MISSED if provider_failed(failures, *PROMISED) else Status.INCONCLUSIVE
+        status = Status.MISSED if broken(evidence, failures) else Status.INCONCLUSIVE
         yield Finding("completed", "", status, f"The call {call!r} failed: {sentence(entry)} {ended}".rstrip())
         return
-    undone = [call.id for call in evidence.record.plan.calls if evidence.effect(call.id) is None]
+    took = {entry.call for entry in evidence.entries if entry.kind == "effect"}
+    undone = [call.id for call in evidence.record.plan.calls if call.id not in took]
     if undone:
         because = f"The run ended before {len(undone)} of its planned calls took effect, the first {undone[0]!r}."
         yield Finding("completed", "", Status.INCONCLUSIVE, f"{because} {ended or _halted(evidence)}".rstrip())

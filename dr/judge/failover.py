@@ -16,10 +16,6 @@ from dr.evidence.model import Evidence
 from dr.judge.interruption import Outage, outage_of
 from dr.judge.windows import Slo, recovered, slo_of, windows
 
-ABANDONED = "RDS-EVENT-0034"
-SAYS_ABANDONED = "abandoning user requested failover"
-"""RDS names no event in what it lists: the message tells (facts of RDS, 13)."""
-
 
 def _observed(evidence: Evidence) -> Mapping[str, Any]:
     seen = evidence.latest("failover")
@@ -34,8 +30,9 @@ def abandoned(evidence: Evidence) -> Iterable[Finding]:
     """A failover that the provider gave up did not time out: it is known not to have come."""
     for event in _events(evidence):
         said = str(event.get("message", ""))
-        if event.get("event") == ABANDONED or SAYS_ABANDONED in said.lower():
-            because = f"The provider abandoned the failover ({ABANDONED}): {said or 'without a reason'}."
+        if event.get("abandons"):
+            named = f" ({event['event']})" if event.get("event") else ""
+            because = f"The provider abandoned the failover{named}: {said or 'without a reason'}."
             yield Finding("failover", "", Status.MISSED, because.replace("..", "."))
             return
 
@@ -65,15 +62,14 @@ def _timed(moments: Iterable[tuple[str, float]]) -> tuple[Phase, ...]:
 def _in_place(evidence: Evidence, disaster: float) -> Iterator[tuple[str, float]]:
     """Until the provider showed what was wrong, and the remedy was done; or until the engine was back by itself."""
     calls = evidence.record.plan.calls
-    if _observed(evidence) or any(call.verb.endswith("failover") or call.effect is Effect.TAKES_OVER for call in calls):
+    if _observed(evidence) or any(call.effect is Effect.TAKES_OVER or "failed-over" in call.promises for call in calls):
         return
     yield "", disaster
     since, name = disaster, "restart"
-    for call in calls:
-        done = evidence.effect(call.id) if call.phase == "remedy" else None
-        if done is not None:
-            since, name = float(done["done_at"]), "reconnection"
-            yield from (("detection", float(done["at"])), ("remedy", since))
+    for entry in evidence.entries:
+        if "remedied" in entry.milestones:
+            since, name = entry.milestones["remedied"], "reconnection"
+            yield from (("detection", entry.milestones["detected"]), ("remedy", since))
     yield from ((name if phase == "reconnection" else phase, end) for phase, end in _after(evidence, since))
 
 

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from dr.config.objective import About, Objective
-from dr.domain.model import Demand, Finding, Phase, Plan, Restored, Status, Verdict
+from dr.domain.model import Demand, Finding, Phase, Status, Verdict
 from dr.evidence.model import Entry, Evidence
+from dr.evidence.restored import components
 from dr.judge import course, failover, phases
-
-RESTORE = "restore"
-"""The id of the planned call that makes the restoration (docs/design.md)."""
 
 _WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
@@ -45,12 +42,12 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
     timing = {name for name, one in objectives.items() if one.verified}
     content = {name for name, one in objectives.items() if one.about is About.CONTENT}
     failed = course.failed(evidence)
-    if course.provider_failed(failed, RESTORE):
-        findings = [_never_recovered(finding, failed[RESTORE], timing) for finding in findings]
+    never = course.broken(evidence, failed, "available")
+    if never is not None:
+        findings = [_never_recovered(finding, never, timing) for finding in findings]
     findings = [_verified(finding, findings, timing, content) for finding in findings]
     findings = [*course.findings(evidence, failed), *findings]
     timed, crash = _phases(evidence)
-    made = evidence.effect(RESTORE)
     findings.extend(crash)
     findings = [_distrusted(finding, evidence.problems) for finding in findings]
     return Verdict(
@@ -60,7 +57,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
         status=combine(finding.status for finding in findings),
         findings=tuple(findings),
         phases=timed,
-        restored=None if made is None else restored_by(made, plan),
+        restored=components(evidence.entries),
     )
 
 
@@ -113,13 +110,3 @@ def _distrusted(finding: Finding, problems: tuple[str, ...]) -> Finding:
         return finding
     because = f"The evidence cannot be trusted: {problems[0].rstrip('.')}. Otherwise: {finding.because}"
     return replace(finding, status=Status.INCONCLUSIVE, because=because)
-
-
-def restored_by(effect: Mapping[str, Any], plan: Plan) -> Restored | None:
-    """What was made, from the effect of the call ``restore``; the database's name may stand in that call's plan."""
-    planned = next((call.args for call in plan.calls if call.id == RESTORE), {})
-    database = effect.get("database") or planned.get("database") or ""
-    try:
-        return Restored(str(effect["identifier"]), str(effect["host"]), int(effect["port"]), str(database))
-    except (KeyError, TypeError, ValueError):
-        return None

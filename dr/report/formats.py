@@ -11,10 +11,11 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from dr.domain.model import Finding, Status, Verdict
+from dr.domain.model import Component, Finding, Status, Verdict
 from dr.evidence.model import Evidence
+from dr.evidence.restored import verified
 from dr.report import words
-from dr.report.summary import Difference, Summary, summarise, totals, verified
+from dr.report.summary import Difference, Summary, connect, summarise, totals
 
 Style = Callable[[str, str], str]
 """Text and its role (a status, "label" or "dim") to the text as a terminal shows it."""
@@ -128,9 +129,8 @@ def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: i
         lines += _labelled("Harness", summary.harness, width, style)
     if summary.differences:
         lines += _labelled("Differs", "; ".join(_difference(d) for d in summary.differences), width, style)
-    if summary.connect:
-        lines.append(f"  {style('Connect'.ljust(_INDENT - 2), 'label')}{summary.connect}")
-        lines += [f"{' ' * _INDENT}{line}" for line in textwrap.wrap(summary.unverified, width - _INDENT)]
+    for component in summary.standing:
+        lines += _connect(component, len(summary.standing) > 1, width, style)
     if summary.kept:
         lines += _told("Copy", summary.kept, width, style)
     for number, step in enumerate(summary.cut_over, 1):
@@ -138,6 +138,17 @@ def _next_steps(evidence: Evidence, verdict: Verdict, summary: Summary, width: i
     for problem in evidence.problems:
         lines += _labelled("Evidence", problem, width, style)
     return lines
+
+
+def _connect(component: Component, several: bool, width: int, style: Style) -> list[str]:
+    """How a component is reached, and what is to be known of it. Of ``several``, which it is."""
+    named = f"{component.role} {component.ref.name}:"
+    said = [named] if several else []
+    said += [connect(component)] if connect(component) else []
+    lines = [f"{' ' * _INDENT}{words.printable(line)}" for line in said]
+    lines += _wrapped(component.note, width, _INDENT) if component.note else []
+    label = style("Connect".ljust(_INDENT - 2), "label")
+    return [f"  {label}{line[_INDENT:]}" if n == 0 else line for n, line in enumerate(lines)]
 
 
 def _difference(difference: Difference) -> str:
@@ -155,14 +166,13 @@ def document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     ``remains``: what the provider listed of the run at its end; null where it was not, or could not be, asked.
     ``verified``: false for a copy that nobody has read, whatever the verdict on the rest; null where none was made.
     """
-    seen = {"emulated": evidence.record.emulated, "verified": verified(evidence)}
+    seen = {"emulated": evidence.record.emulated, "verified": verified(evidence.entries)}
     seen |= {"remains": (evidence.remains() or {}).get("remains")}
     return {**dict.fromkeys(_FIRST), **outline(verdict), **seen}
 
 
 def outline(verdict: Verdict) -> dict[str, Any]:
     """What of ``document`` stands in the verdict alone."""
-    restored = verdict.restored
     return {
         "run": verdict.run,
         "drill": verdict.drill,
@@ -182,14 +192,23 @@ def outline(verdict: Verdict) -> dict[str, Any]:
             for finding in verdict.findings
         ],
         "phases": [{"name": p.name, "started": p.started, "seconds": p.seconds} for p in verdict.phases],
-        "restored": None
-        if restored is None
-        else {
-            "identifier": restored.identifier,
-            "host": restored.host,
-            "port": restored.port,
-            "database": restored.database,
-        },
+        "restored": [_component(component) for component in verdict.restored],
+    }
+
+
+def _component(of: Component) -> dict[str, Any]:
+    at = of.endpoint
+    return {
+        "role": of.role,
+        "provider": of.ref.provider,
+        "kind": of.ref.kind,
+        "identifier": of.ref.name,
+        "host": at and at.host,
+        "port": at and at.port,
+        "connect": of.connect,
+        "cut_over": list(of.cut_over),
+        "origin": of.origin,
+        "note": of.note,
     }
 
 
@@ -235,9 +254,11 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
         ]
         columns = ("Setting", "Source", "Restored", "Expected", "Because")
         lines += ["## What differs from the source", "", *_grid(columns, differences)]
-    if summary.connect:
-        lines += ["## Connect", "", f"    {summary.connect}", ""]
-        lines += [summary.unverified, ""] if summary.unverified else []
+    if summary.standing:
+        lines += ["## Connect", ""]
+    for component in summary.standing:
+        lines += [_inline(f"{component.role} {component.ref.name}: {component.note}".removesuffix(": ")), ""]
+        lines += [f"    {connect(component)}", ""] if connect(component) else []
     if summary.cut_over:
         steps = [f"{number}. {_lines(step)}" for number, step in enumerate(summary.cut_over, 1)]
         lines += ["## Cut over", "", *steps, ""]

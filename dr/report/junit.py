@@ -10,8 +10,8 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from dr.domain.model import Finding, Status, Verdict
 from dr.evidence.model import Evidence
+from dr.evidence.restored import verified
 from dr.report import words
-from dr.report.summary import verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
     suite = TestSuite(words.printable(f"{name} {verdict.run}"))
     for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
         suite.add_property(key, words.printable(value))
-    if verified(evidence) is False:
+    if verified(evidence.entries) is False:
         unread = Error("The copy was not verified: nobody has read it.", "not verified")
         suite.add_testcase(_case(name, "verified", unread))
     for finding in verdict.findings:

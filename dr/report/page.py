@@ -51,6 +51,7 @@ def _template() -> Template:
         rows=_rows,
         agreement=AGREEMENT.get,
     )
+    environment.globals.update(connect=told.connect)
     environment.globals.update(chart=chart, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds)
     return environment.get_template("page.html")
 
@@ -76,7 +77,7 @@ def html(evidence: Evidence, verdict: Verdict) -> str:
 def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     """Latency and markers on one axis of time, which counts from the disaster."""
     disaster = told.disaster(evidence)
-    covers = told.number((evidence.effect("restore") or {}).get("recovery_point"))
+    covers = told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
     markers = written if (written := evidence.markers.get(loss.WRITTEN_TO)) and written.markers else None
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]

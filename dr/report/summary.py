@@ -11,19 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr.domain.model import Finding, Phase, Purpose, Restored, Status, Verdict
+from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, Verdict
 from dr.evidence.ledger import fold
 from dr.evidence.model import Evidence
+from dr.evidence.restored import removed, verified
 from dr.report import words
 
 NOT_ASKED = "not asked"
 UNVERIFIED = "not verified"
 _NO_TIME_OR_COUNT = 1e15
 IN_SLO = "within the SLO"
-_KINDS = {"snapshot": "snapshot", "time": "a point in time of", "window": "a point in time of"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
-FIRST_BACKUP = "backing-up"
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
@@ -67,10 +66,8 @@ class Summary:
     """The facts once more, as short as can be: what a small screen shows when the rest has scrolled away."""
     findings: tuple[Finding, ...]
     """Worst first, otherwise as demanded."""
-    connect: str
-    """A psql command without a password, or ""."""
-    unverified: str
-    """That psql does not verify whom it connects to, or ""."""
+    standing: tuple[Component, ...]
+    """What of the restored stands, and how it is reached."""
     kept: str
     """What became of the restoration."""
     cut_over: tuple[str, ...]
@@ -83,9 +80,10 @@ class Summary:
 
 def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     """The summary of a run."""
-    standing = None if _removed(evidence) else verdict.restored
+    gone = removed(evidence.entries)
+    left = tuple(component for component in verdict.restored if component.ref not in gone)
     ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
-    hollow = verdict.status is Status.MET and verified(evidence) is False
+    hollow = verdict.status is Status.MET and verified(evidence.entries) is False
     return Summary(
         title=f"{verdict.drill or evidence.record.plan.what} on {verdict.target}",
         word=UNVERIFIED if hollow else str(verdict.status),
@@ -94,10 +92,9 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         facts=_facts(evidence, verdict),
         closing=_closing(evidence, verdict, _primary(evidence)),
         findings=tuple(ordered),
-        connect=_connect(evidence, standing) if standing else "",
-        unverified=unverified(_ca(evidence)) if standing else "",
+        standing=left,
         kept=_kept(evidence, verdict),
-        cut_over=_cut_over(evidence, verdict, standing) if standing else (),
+        cut_over=_cut_over(evidence, verdict, left) if left else (),
         differences=_differences(evidence),
         harness=f"{_harness(evidence)} {_pools(evidence, verdict)}".strip(),
     )
@@ -105,12 +102,15 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
 
 def origin(evidence: Evidence) -> str:
     """From when the time of a recovery counts: a run that was told nothing counts from its own start, and says so."""
-    if evidence.effect("vanish") is not None:
-        return "from the disaster"
-    if evidence.effect("declare") is not None:
-        return "from the declared disaster"
-    if evidence.effect("promote") is not None:
-        return "from the promotion's beginning"
+    match evidence.disaster_by():
+        case None:
+            pass
+        case Effect.TAKES_OVER:
+            return "from the promotion's beginning"
+        case Effect.READS:
+            return "from the declared disaster"
+        case _:
+            return "from the disaster"
     if evidence.record.plan.request.since is not None:
         return "from the disaster (--since)"
     return "from the command's start (no --since was given)"
@@ -150,8 +150,8 @@ def clocks(evidence: Evidence, verdict: Verdict) -> tuple[tuple[str, float], ...
     if begin is None:
         return ()
     moments = (
-        ("available", number(evidence.available_at())),
-        ("first correct query", number((evidence.effect("examine") or {}).get("first_correct_at"))),
+        ("available", number(evidence.milestone("available"))),
+        ("first correct query", number(evidence.milestone("correct"))),
     )
     seen = [(name, at - begin) for name, at in moments if at is not None]
     slo = find(verdict, "time-to-copy")
@@ -168,15 +168,10 @@ def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
     return tuple(seconds.items())
 
 
-def verified(evidence: Evidence) -> bool | None:
-    """Whether the copy that the run restored was read; None where it restored none."""
-    return None if evidence.effect("restore") is None else evidence.effect("examine") is not None
-
-
 def _headline(evidence: Evidence, verdict: Verdict) -> str:
     """Is it good enough, and if not, why not."""
     judged = _judged(verdict)
-    return f"The copy was not verified: nobody has read it. {judged}" if verified(evidence) is False else judged
+    return f"The copy was not verified: nobody has read it. {judged}" if verified(evidence.entries) is False else judged
 
 
 def _judged(verdict: Verdict) -> str:
@@ -219,7 +214,7 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
     out, primary = _of(verdict, "outage"), _primary(evidence)
     if out:  # nothing is restored when another server takes over
         return (_out(out), *map(_gone, _of(verdict, *GONE)), *primary)
-    if evidence.record.plan.takes_over and verdict.restored is None:
+    if evidence.record.plan.takes_over and not verdict.restored:
         return primary or (Fact("Primary", "no other server is known to have taken over"),)
     return (
         *primary,
@@ -256,14 +251,12 @@ def _gone(finding: Finding) -> Fact:
 
 
 def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
-    if verdict.restored is None:
+    if not verdict.restored:
         begun = _unfinished(evidence)
         return Fact("Restored", *begun) if begun else Fact("Restored", "nothing")
-    point = _observed_point(evidence)
-    kind = _KINDS.get(str(point.get("kind")))
-    if kind is None:
-        return Fact("Restored", verdict.restored.identifier)
-    return Fact("Restored", verdict.restored.identifier, f" from {kind} {_source_name(evidence, point)}")
+    first, *others = (f"{of.ref.name}{f' from {of.origin}' if of.origin else ''}" for of in verdict.restored)
+    name = verdict.restored[0].ref.name
+    return Fact("Restored", name, "".join((first.removeprefix(name), *(f", {other}" for other in others))))
 
 
 def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
@@ -275,20 +268,12 @@ def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
         return None
     listed = (evidence.remains() or {}).get("remains")
     if isinstance(listed, list) and listed:
-        return str(listed[0]["identifier"]), f", unfinished: RDS calls it {listed[0]['status']}"
+        return str(listed[0]["identifier"]), f", unfinished: the provider calls it {listed[0]['status']}"
     state = fold(evidence.entries)
     asked = [call for call in evidence.record.plan.calls if call.restoration and call.id in state.intended]
     if not asked or asked[0].id in state.refused:
         return None
-    return asked[0].makes[0].name, ", unfinished: it was asked for, and RDS did not list it or was not asked"
-
-
-def _source_name(evidence: Evidence, point: Mapping[str, Any]) -> str:
-    """The snapshot's identifier; of a point in time the source's, as the restore was planned: once that is gone, its
-    backups are found by a resource's id, which tells a person nothing."""
-    source = (evidence.planned("restore") or {}).get("source")
-    named = point.get("identifier") if point.get("kind") == "snapshot" else source or point.get("identifier")
-    return str(named or "unknown")
+    return asked[0].makes[0].name, ", unfinished: it was asked for, and the provider did not list it or was not asked"
 
 
 def _took(evidence: Evidence, verdict: Verdict) -> Fact:
@@ -304,7 +289,7 @@ def _took(evidence: Evidence, verdict: Verdict) -> Fact:
 
 
 def _point(evidence: Evidence, verdict: Verdict) -> Fact:
-    covers = number(_observed_point(evidence).get("covers") or (evidence.effect("restore") or {}).get("recovery_point"))
+    covers = recovery_point(evidence)
     at = words.moment(covers) if covers is not None else "not known"
     finding = find(verdict, "exposure")
     if finding is None:
@@ -342,7 +327,7 @@ def _closing(evidence: Evidence, verdict: Verdict, primary: tuple[Fact, ...]) ->
     begun = _unfinished(evidence)
     nothing = "no server took over" if evidence.record.plan.takes_over else "nothing restored"
     stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else nothing
-    parts = [verdict.restored.identifier if verdict.restored else stands]
+    parts = [", ".join(of.ref.name for of in verdict.restored) or stands]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
         finding = find(verdict, objective)
         if finding is not None and finding.measured is not None:
@@ -354,38 +339,26 @@ def _limit(finding: Finding) -> str:
     return f", limit {words.limit(finding)}: {finding.status}" if finding.limit is not None else f": {finding.status}"
 
 
-def _observed_point(evidence: Evidence) -> Mapping[str, Any]:
+def recovery_point(evidence: Evidence) -> float | None:
+    """What is restored covers up to then, wall clock; None where that was not observed."""
     point = evidence.observed("recovery-point", "restored")
-    return point if isinstance(point, Mapping) else {}
-
-
-def _removed(evidence: Evidence) -> bool:
-    return any((entry.kind, entry.call) == ("undone", "restore") for entry in evidence.entries)
+    return number(point.get("covers")) if isinstance(point, Mapping) else None
 
 
 def _kept(evidence: Evidence, verdict: Verdict) -> str:
     """What became of the restoration, and what the provider showed of the run at its end."""
     seen = evidence.remains()
     told = "" if seen is None else str(seen.get("text", ""))
-    if verdict.restored is None:
+    if not verdict.restored:
         return told or _killed(evidence, verdict)
-    if _removed(evidence):
+    if removed(evidence.entries):
         gone = "The copy was removed when the run unwound; --keep would have kept it."
         return f"{gone} {told}".rstrip() if seen is None or seen["remains"] == [] else told
     if told:
-        return f"{told}{_still_at_work(evidence)}"
+        return told
     if evidence.record.plan.request.purpose is Purpose.DRILL:
         return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
-    return f"The restoration stands: no clean-up removes it.{_still_at_work(evidence)}"
-
-
-def _still_at_work(evidence: Evidence) -> str:
-    """What RDS was doing with the copy when it was found to answer; "" where it was done."""
-    status = str((evidence.effect("restore") or {}).get("status") or "available")
-    if status == "available":
-        return ""
-    what = "its first backup; --set BackupRetentionPeriod=0 asks for none" if status == FIRST_BACKUP else "its own work"
-    return f" RDS was still at it when its database answered: {status}, {what}."
+    return "The restoration stands: no clean-up removes it."
 
 
 def _killed(evidence: Evidence, verdict: Verdict) -> str:
@@ -400,66 +373,27 @@ def _killed(evidence: Evidence, verdict: Verdict) -> str:
     return "\n  ".join((f"{begun[0]} may stand.", *ways))
 
 
-def _connect(evidence: Evidence, restored: Restored) -> str:
-    """As a role that logged in, or where none was tried, as the one that the run was told of."""
-    known = [str(login["user"]) for login in rows(evidence, "logins") if login.get("ok") and login.get("user")]
-    planned = str((evidence.planned("restore") or {}).get("user") or "")
-    return connect(restored, known[0] if known else planned, _ca(evidence))
+def connect(component: Component) -> str:
+    """How a component is reached, on one line; "" where it has no endpoint."""
+    at = f"{component.ref.name} listens at {component.endpoint}" if component.endpoint else ""
+    return words.printable(component.connect or at)
 
 
-def _ca(evidence: Evidence) -> str:
-    return str((evidence.planned("restore") or {}).get("ca") or "")
-
-
-def unverified(ca: str) -> str:
-    """That nobody verifies whom ``connect``'s command connects to, in a sentence; "" where the CA does."""
-    if ca:
-        return ""
-    return "The target names no CA file (database.ca), so psql does not verify the server's certificate."
-
-
-def connect(restored: Restored, user: str, ca: str) -> str:
-    """A command to paste. psql asks for the password, and gives it to none but the server that the target's CA knows,
-    where it has one; a quote in a name cannot end the argument."""
-    parts = {"host": restored.host, "port": restored.port, "dbname": restored.database}
-    if user:
-        parts["user"] = user
-    parts |= {"sslmode": "verify-full", "sslrootcert": ca} if ca else {"sslmode": "require"}
-    conninfo = " ".join(f"{key}={_conninfo(value)}" for key, value in parts.items() if value != "")
-    return f"psql {shlex.quote(words.printable(conninfo))}"
-
-
-def _conninfo(value: object) -> str:
-    text = str(value)
-    if text and not any(c.isspace() or c in "'\\" for c in text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _cut_over(evidence: Evidence, verdict: Verdict, restored: Restored) -> tuple[str, ...]:
+def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...]) -> tuple[str, ...]:
     if evidence.record.plan.request.purpose is not Purpose.RESTORE:
         return ()
-    steps = (
-        "Stop every writer of the old database.",
-        f"Point the service's DATABASE_URL at {restored.host}:{restored.port} and restart it.",
-        "Hand it over, so that dr never touches it again:\n"
-        f"  dr adopt {verdict.run} --confirm {shlex.quote(restored.identifier)}",
-        *_replicas_anew(evidence, restored),
-    )
-    if verified(evidence) is False:
+    steps = [step for component in left for step in component.cut_over]
+    steps += [_handing_over(verdict.run, component) for component in left]
+    if verified(evidence.entries) is False:
         return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
-        return steps
+        return tuple(steps)
     return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)
 
 
-def _replicas_anew(evidence: Evidence, restored: Restored) -> tuple[str, ...]:
-    lacking = next((of.source for of in _differences(evidence) if of.name == "ReadReplicas"), "")
-    if not lacking:
-        return ()
-    made = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {restored.identifier}"
-    return (f"Make read replicas of it in place of {lacking}:\n  {made} --db-instance-identifier NAME",)
+def _handing_over(run: str, component: Component) -> str:
+    adopts = f"dr adopt {run} --confirm {shlex.quote(component.ref.name)}"
+    return f"Hand it over, so that dr never touches it again:\n  {adopts}"
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:

@@ -368,13 +368,14 @@ class Play:
         match call.operation:
             case "vanish":
                 at = float(result["asked_at"])
-                return Progress(True, {"recovery_point": float(int(at)), "at": at, "table": "dr.victims", "rows": 5})
+                done = {"recovery_point": float(int(at)), "at": at, "table": "dr.victims", "rows": 5}
+                return Progress(True, done, milestones={"disaster": at})
             case "declare":
-                return Progress(True, {"at": now})
+                return Progress(True, {"at": now}, milestones={"disaster": now})
             case "examine":
-                return Progress(True, {"first_correct_at": now})
+                return Progress(True, {}, milestones={"correct": now, "examined": now})
             case "start":
-                return Progress(True, {"url": "http://127.0.0.1:9", "pid": 1, "started_at": now, "ready_at": now})
+                return Progress(True, {"url": "http://127.0.0.1:9"}, milestones={"started": now, "served": now})
             case "settle":
                 seconds = float(call.args["seconds"])
                 return Progress(True, {"settled": {path: self._settle(path, seconds) for path in call.args["paths"]}})

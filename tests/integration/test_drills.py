@@ -74,10 +74,10 @@ def test_the_point_in_time_drill_brings_the_rows_back_and_loses_no_marker(lab: L
 
 def test_keep_leaves_the_copy_and_nothing_else(lab: Lab) -> None:
     verdict = lab.verdict("drill", "run", "rds-snapshot-restore", "--yes", "--keep", code=0)
-    kept = verdict["restored"]["identifier"]
+    kept = verdict["restored"][0]["identifier"]
     assert sorted(lab.instances()) == sorted([SOURCE, kept])
     eventually(lambda: not lab.run_processes(), 10)
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", verdict["run"], code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", verdict["run"], code=0).stdout
     assert kept not in lab.instances()
     assert lab.verdict("verify", verdict["run"], code=0)["verdict"] == "met"
 
@@ -125,7 +125,7 @@ def test_abort_unwinds_the_drill(lab: Lab) -> None:
 def test_a_killed_drill_is_cleaned_up_by_the_next_command(lab: Lab, call: str) -> None:
     """After every entry of every drill's ledger: tests/attack/test_kills.py."""
     run = _killed(lab, call)
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     leaves_nothing(lab)
     assert (run / "seal.json").exists()
     assert json.loads((run / "verdict.json").read_text())["verdict"] == "inconclusive"
@@ -152,7 +152,7 @@ def test_a_drill_killed_while_it_unwinds_is_unwound_by_the_next_command(lab: Lab
         os.kill(_child(run), signal.SIGKILL)
     running.wait(10)
     assert not _holds(run, "undone", "marker-table"), "the unwinding had come to its end"
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     assert _holds(run, "undone", "marker-table")
     leaves_nothing(lab)
 
@@ -166,7 +166,7 @@ def test_a_killed_drill_whose_ledger_ends_in_a_torn_line_is_cleaned_up(lab: Lab)
     eventually(lambda: not lab.run_processes(), 30)  # the child has noticed, and writes no more
     with (run / "ledger.jsonl").open("ab") as ledger:
         ledger.write(b'{"seq": 99, "stamp": {"at": 17')
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     leaves_nothing(lab)
     assert lab.verdict("verify", run.name, code=4)["verdict"] == "inconclusive"
     assert "altered" not in (run / "verdict.json").read_text()
@@ -273,7 +273,7 @@ def test_a_plan_cleans_nothing_up(lab: Lab) -> None:
     planned = lab.dr("drill", "run", "rds-snapshot-restore", "--plan")
     assert "had been killed" not in planned.stderr
     assert (run / "ledger.jsonl").read_bytes() == before
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     leaves_nothing(lab)
 
 
@@ -313,7 +313,7 @@ def test_a_drill_killed_after_its_last_step_is_not_met_and_says_so(lab: Lab) -> 
     with suppress(ProcessLookupError):
         os.kill(_child(run), signal.SIGKILL)
     running.wait(10)
-    assert "RDS lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
+    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     verdict = lab.verdict("verify", run.name, code=4)
     assert "The drill was killed" in verdict["findings"][0]["because"]
     leaves_nothing(lab)

@@ -135,11 +135,11 @@ def restored(copy: LocalServer, point: float | None, source: Drill) -> dict[str,
     return {**call.args, **results, "recovery_point": point, "resolution": 1.0}
 
 
-def examine(source: Drill, copy: LocalServer, point: float | None) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def examine(source: Drill, copy: LocalServer, point: float | None) -> tuple[Progress, dict[str, Any]]:
     (call,) = source.calls("examine")
     progress, observed = source.perform(call, restored(copy, point, source))
     json.dumps(msgspec.to_builtins(observed))
-    return progress.result, {o.what: o.value for o in observed}
+    return progress, {o.what: o.value for o in observed}
 
 
 # -- planning
@@ -233,8 +233,8 @@ def test_a_drill_takes_repeats_deletes_and_finds_everything_in_the_copy(granted:
         assert vanished["database_at"] > vanished["recovery_point"] + 1
         assert count(server, VICTIMS) == 0
         result, seen = examine(granted, copy, vanished["recovery_point"])
-        assert result["first_correct_at"] is not None
-        assert result["notes"] == []
+        assert result.milestones["correct"] <= result.milestones["examined"]
+        assert result.result["notes"] == []
         parts = {"fingerprint", "foreign-keys", "indexes", "model", "victims"}
         assert set(seen) == {"baseline", "clock", "logins", *parts}
         assert seen["victims"] == {"expected": 200, "present": 200}
@@ -370,7 +370,7 @@ def test_no_baseline_is_an_observed_null_and_the_rest_is_examined(granted: Drill
         result, seen = examine(granted, server, point)
         assert seen["baseline"] is None
         assert seen["foreign-keys"]
-        assert result["first_correct_at"] is not None
+        assert result.milestones["correct"] <= result.milestones["examined"]
 
 
 def test_nightly_without_the_grant_asks_nothing_that_writes(

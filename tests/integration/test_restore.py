@@ -52,7 +52,7 @@ def proven(shared_lab: Lab) -> Restored:
     lab, before = shared_lab, shared_lab.instances()[SOURCE]
     verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0, **USUAL)
     found = lab.instances()
-    copy = found[verdict["restored"]["identifier"]]
+    copy = found[verdict["restored"][0]["identifier"]]
     return Restored(verdict, copy, before, found[SOURCE], lab.home / "runs" / verdict["run"])
 
 
@@ -76,13 +76,13 @@ def test_last_nights_snapshot_is_restored_and_proven(lab: Lab, proven: Restored)
         "latency",
     } <= set(statuses(verdict))
     assert proven.copy["DBInstanceStatus"] == "available"
-    assert proven.copy["Endpoint"]["Port"] == verdict["restored"]["port"]
+    assert proven.copy["Endpoint"]["Port"] == verdict["restored"][0]["port"]
     assert proven.after | {"LatestRestorableTime": None} == proven.before | {"LatestRestorableTime": None}
 
 
 def test_a_restoration_on_call_is_no_drill_copy(lab: Lab) -> None:
     verdict = lab.verdict("restore", "--latest-snapshot", "--yes", "--as", "readmission-db-tonight", code=0)
-    assert verdict["restored"]["identifier"] == "readmission-db-tonight"
+    assert verdict["restored"][0]["identifier"] == "readmission-db-tonight"
     source, restored = lab.instances()[SOURCE], lab.instances()["readmission-db-tonight"]
     assert restored["DeletionProtection"] == source["DeletionProtection"]
     assert restored["BackupRetentionPeriod"] == source["BackupRetentionPeriod"]
@@ -98,7 +98,7 @@ def test_a_restoration_on_call_is_no_drill_copy(lab: Lab) -> None:
 
 def test_adopting_takes_the_runs_tags_off_and_wants_the_identifier(lab: Lab) -> None:
     verdict = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
-    identifier = verdict["restored"]["identifier"]
+    identifier = verdict["restored"][0]["identifier"]
     refused = lab.dr("adopt", verdict["run"], code=3)
     assert identifier in refused.stderr
     lab.dr("adopt", verdict["run"], "--confirm", identifier, code=0)
@@ -120,7 +120,7 @@ def test_a_second_is_waited_for_and_restored_with_all_it_holds_and_no_more(lab: 
         with lab.connect(SOURCE) as connection:
             connection.execute("INSERT INTO dr.second_test VALUES ('after')")
         verdict = lab.verdict("restore", "--to-time", at, "--yes", code=None)
-        with lab.connect(verdict["restored"]["identifier"]) as connection:
+        with lab.connect(verdict["restored"][0]["identifier"]) as connection:
             assert connection.execute("SELECT word FROM dr.second_test").fetchall() == [("before",)]
     finally:
         with lab.connect(SOURCE) as connection:
@@ -307,7 +307,7 @@ def test_a_source_that_is_gone_is_restored_from_what_was_known_of_it(own_lab: La
     verdict = lab.verdict("restore", "--latest-snapshot", "--yes")
     assert statuses(verdict)["data"] == "met"
     assert statuses(verdict)["time-to-copy"] == "met"
-    restored = lab.instances()[verdict["restored"]["identifier"]]
+    restored = lab.instances()[verdict["restored"][0]["identifier"]]
     for name in ("DBSubnetGroup", "VpcSecurityGroups", "DBParameterGroups", "BackupRetentionPeriod", "MultiAZ"):
         assert restored[name] == before[name]
 
@@ -383,7 +383,7 @@ def test_the_master_secret_is_set_where_asked_and_the_old_one_is_worth_nothing(l
     master = Login(old.user, f"file:{fresh}")
     env = altered(lab, tmp_path, database=msgspec.structs.replace(lab.target.postgres, master=master))
     verdict = lab.verdict("restore", "--latest-snapshot", "--reset-master-secret", "--yes", **env)
-    identifier = verdict["restored"]["identifier"]
+    identifier = verdict["restored"][0]["identifier"]
     with lab.connect(identifier, master) as connection:
         assert connection.execute("SELECT count(*) > 2000 FROM patients").fetchone() == (True,)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"), lab.connect(identifier, old):

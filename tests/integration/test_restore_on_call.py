@@ -35,7 +35,7 @@ def test_an_override_is_planned_restored_and_expected(lab: Lab) -> None:
     override = ("--set", "DBInstanceClass=db.r6g.xlarge")
     assert 'DBInstanceClass to "db.r6g.xlarge"' in lab.dr("restore", "--latest-snapshot", *override, "--plan").stdout
     verdict = lab.verdict("restore", "--latest-snapshot", *override, "--yes", code=0)
-    restored = lab.instances()[verdict["restored"]["identifier"]]
+    restored = lab.instances()[verdict["restored"][0]["identifier"]]
     assert restored["DBInstanceClass"] == "db.r6g.xlarge" != lab.instances()[SOURCE]["DBInstanceClass"]
     report = lab.dr("report", verdict["run"], "--format", "markdown", code=0).stdout
     assert "asked for on the command line" in report
@@ -78,7 +78,7 @@ def test_another_machine_resumes_a_run_by_its_name(lab: Lab, tmp_path: Path, opt
     run, here = killed_elsewhere(lab, tmp_path, *options)
     (begun,) = restorations(lab)
     finished = lab.verdict("restore", "--resume", run, "--yes", **here)
-    assert (finished["run"], finished["restored"]["identifier"]) == (run, begun)
+    assert (finished["run"], finished["restored"][0]["identifier"]) == (run, begun)
     resumed = json.loads((tmp_path / "here" / "runs" / run / "run.json").read_text())["plan"]["request"]
     assert (resumed["since"] is not None) == (SINCE in options)
     assert restorations(lab) == [begun]
@@ -156,7 +156,7 @@ def test_a_restoration_that_failed_for_good_is_told_left_alone_and_in_nobodys_wa
             assert f"dr cleanup {run}" in refused.stderr
         anew = lab.verdict("restore", "--latest-snapshot", "--set", "DBInstanceClass=db.r6g.xlarge", "--yes", code=0)
         assert anew["run"] != run
-        assert set(restorations(lab)) == {stuck, anew["restored"]["identifier"]}
+        assert set(restorations(lab)) == {stuck, anew["restored"][0]["identifier"]}
         assert f"{stuck} stays" in lab.dr("cleanup", run, code=0).stdout
         assert stuck in restorations(lab)
     finally:

@@ -133,12 +133,16 @@ def evidence(
     of = {**(written or {}), **(measured or {})}
     lines = {path: (m.samples if isinstance(m, Samples) else m.markers) for path, m in of.items()}
     ends = {path: max((line.n for line in found), default=-1) for path, found in lines.items()}
-    effects: list[tuple[str, float, Mapping[str, Any]]] = [("declare", 0.0, {"at": DISASTER})]
+    effects: list[tuple[str, float, Mapping[str, Any]]] = [("declare", 0.0, {})]
     if settled:
         effects.append(
             ("settle", 600.0, {"settled": {path: {"first": 0, "last": last} for path, last in ends.items()}})
         )
-    entries = tuple(Entry(n, stamp(at), "effect", call, data, "", "") for n, (call, at, data) in enumerate(effects))
+    when = {"declare": {"disaster": DISASTER}}
+    entries = tuple(
+        Entry(n, stamp(at), "effect", call, data, "", "", when.get(call, {}))
+        for n, (call, at, data) in enumerate(effects)
+    )
     ended = Entry(len(entries), stamp(900.0), "event", "", {"text": "Chaos Toolkit ended", "exit": 0}, "", "")
     request = Request("lab", (Verb("declare"),), Purpose.DRILL, drill="db-failover")
     plan = Plan(request, RunIdentity("r", "lab", Purpose.DRILL, ""), CALLS, tuple(demands))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dr.domain.model import (
     Call,
+    Component,
     Demand,
     Effect,
     Finding,
@@ -14,13 +15,13 @@ from dr.domain.model import (
     Plan,
     Purpose,
     Request,
-    Restored,
     RunIdentity,
     Stamp,
     Status,
     Verb,
     Verdict,
 )
+from dr.domain.refs import Endpoint
 from dr.drivers.rds.naming import instance
 from dr.evidence.model import Entry, Evidence, Marker, Markers, RunRecord, Sample, Samples
 
@@ -76,8 +77,9 @@ CALLS = (
         "restore",
         "rds",
         "restore_to_point_in_time",
-        {"database": "readmission", "source": "readmission-db"},
+        {"source": "readmission-db"},
         effect=Effect.MAKES,
+        promises=("available",),
         makes=(instance("readmission-db-dr-7f3a"),),
         undo=Call("restore-undo", "restore", "unwind", "rds", "delete", effect=Effect.CHANGES),
     ),
@@ -100,13 +102,27 @@ RESULTS = {
         "identifier": "readmission-db-dr-7f3a",
         "host": "127.0.0.1",
         "port": 54123,
-        "available_at": COPY_UP - 2,
         "recovery_point": DISASTER - 1,
         "kind": "time",
-        "database": "readmission",
     },
-    "examine": {"first_correct_at": COPY_UP},
+    "examine": {},
 }
+
+MILESTONES = {
+    "vanish": {"disaster": DISASTER},
+    "restore": {"available": COPY_UP - 2},
+    "examine": {"correct": COPY_UP, "examined": COPY_UP + 1},
+}
+
+COPY = Component(
+    "database",
+    instance("readmission-db-dr-7f3a"),
+    Endpoint("127.0.0.1", 54123),
+    connect="psql 'host=127.0.0.1 port=54123 dbname=readmission user=readmission_api sslmode=require'",
+    cut_over=("Stop every writer.", "Point the service at 127.0.0.1:54123 and restart it."),
+    origin="a point in time of readmission-db",
+    note="The target names no CA file (database.ca), so psql does not verify the server's certificate.",
+)
 
 OBSERVATIONS = (
     Observation(
@@ -150,7 +166,11 @@ def entries() -> tuple[Entry, ...]:
         kinds += [("intent", call.id, {}), ("effect", call.id, RESULTS[call.id])]
     kinds += [("undone", "restore", {}), ("event", "", {"text": "Chaos Toolkit ended", "exit": 0})]
     return tuple(
-        Entry(n, stamp(START + 2 * n), kind, call, data, f"h{n - 1}", f"{n:064x}")
+        Entry(
+            *(n, stamp(START + 2 * n), kind, call, data, f"h{n - 1}", f"{n:064x}"),
+            milestones=MILESTONES.get(call, {}) if kind == "effect" else {},
+            components=(COPY,) if (kind, call) == ("effect", "restore") else (),
+        )
         for n, (kind, call, data) in enumerate(kinds)
     )
 
@@ -220,7 +240,7 @@ def verdict(*findings: Finding, status: Status = Status.MISSED, drill: str | Non
         status,
         findings or FINDINGS,
         PHASES,
-        Restored("readmission-db-dr-7f3a", "127.0.0.1", 54123, "readmission"),
+        (COPY,),
     )
 
 

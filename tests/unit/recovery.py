@@ -21,14 +21,14 @@ DEMANDS = (
     Demand("database-latency", "restored", 0.5, "s"),
 )
 CALLS = tuple(
-    Call(name, "1-x", phase, "driver", "operation", effect=Effect.READS)
+    Call(name, "1-x", phase, "driver", "operation", effect=Effect.FAULT if name == "vanish" else Effect.READS)
     for name, phase in (
         ("vanish", "disaster"),
         ("restore", "restore"),
         ("configure", "reconfigure"),
         ("examine", "verify"),
         ("serve", "warm-up"),
-        ("settle-restored", "verify"),
+        ("settle", "verify"),
     )
 )
 
@@ -55,8 +55,15 @@ def samples(count: int, begins: float = WALL, change: Callable[[int], Mapping[st
     return Samples("restored", RATE, TIMEOUT, Stamp(WALL, MONO, BOOT), made)
 
 
-def entry(seq: int, kind: str, call: str, at: float, data: Mapping[str, Any] | None = None) -> Entry:
-    return Entry(seq, Stamp(at, ns(at), BOOT), kind, call, data or {}, "", "")
+def entry(
+    seq: int,
+    kind: str,
+    call: str,
+    at: float,
+    data: Mapping[str, Any] | None = None,
+    milestones: Mapping[str, float] | None = None,
+) -> Entry:
+    return Entry(seq, Stamp(at, ns(at), BOOT), kind, call, data or {}, "", "", milestones or {})
 
 
 def marker(n: int, sent: float, seconds: float = 0.01, outcome: str = "acknowledged") -> Marker:
@@ -79,20 +86,21 @@ def evidence(
     uncertainty: float = 0.001,
 ) -> Evidence:
     """A run that started at WALL - 30; its copy was available at WALL - 10 and served from WALL - 0.5."""
-    effects: list[tuple[str, float, Mapping[str, Any]]] = []
+    effects: list[tuple[str, float, Mapping[str, Any], Mapping[str, float]]] = []
     if disaster is not None:
-        effects.append(("vanish", disaster + 0.1, {"at": disaster}))
-    effects.append(("restore", WALL - 10, {"available_at": WALL - 10}))
+        effects.append(("vanish", disaster + 0.1, {}, {"disaster": disaster}))
+    effects.append(("restore", WALL - 10, {}, {"available": WALL - 10}))
     if examined is not None:
-        effects.append(("examine", examined, {"first_correct_at": WALL - 8}))
-    effects.append(("serve", WALL - 0.2, {"started_at": WALL - 0.5}))
+        effects.append(("examine", examined, {}, {"correct": WALL - 8, "examined": examined}))
+    effects.append(("serve", WALL - 0.2, {}, {"started": WALL - 0.5}))
     if measured is not None and settled:
-        effects.append(("settle-restored", WALL + 20, {"first": 0, "last": len(measured.samples) - 1}))
+        numbers = {"first": 0, "last": len(measured.samples) - 1}
+        effects.append(("settle", WALL + 20, {"settled": {"restored": numbers}}, {}))
     request = Request("lab", (), Purpose.DRILL, since=since)
     plan = Plan(request, RunIdentity("r", "lab", Purpose.DRILL, ""), CALLS, DEMANDS)
     return Evidence(
         RunRecord(plan, Stamp(WALL - 30, ns(WALL - 30), BOOT), "", {}, 1.0),
-        tuple(entry(i, "effect", call, at, data) for i, (call, at, data) in enumerate(effects)),
+        tuple(entry(i, "effect", *told) for i, told in enumerate(effects)),
         tuple(Observation(what, "restored", value, WALL) for what, value in (observed or {}).items()),
         {"restored": measured} if measured is not None else {},
         {"source": written(markers, uncertainty)} if markers is not None else {},

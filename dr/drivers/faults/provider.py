@@ -180,7 +180,8 @@ class FaultsProvider:
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         if call.operation == "put-in":
-            return Progress(done=True, result=result)
+            when = {"disaster": float(result["at"])} if call.phase == "disaster" else {}
+            return Progress(done=True, result=result, milestones=when)
         arguments = result["arguments"]
         if result.get("shows"):
             status = self._status(self._context, str(arguments["instance"]))
@@ -188,7 +189,9 @@ class FaultsProvider:
                 return Progress(done=False, note=f"{arguments['instance']} is {status or 'not shown'} to the provider")
         at = self._context.clock.now().at
         answer = run_command(command_of(sections(self._context.target)), str(result["fault"]), arguments, call.deadline)
-        return Progress(done=True, result={"answer": answer, "at": at, "done_at": self._context.clock.now().at})
+        done_at = self._context.clock.now().at
+        when = {"detected": at, "remedied": done_at} if call.phase == "remedy" else {}
+        return Progress(done=True, result={"answer": answer}, milestones=when)
 
     def _first(self, name: str) -> float:
         """Now; where a killed attempt may have put the fault in already, when that began."""

@@ -1,8 +1,8 @@
 """What is looked at before a disaster and once the paths are back: the verb ``observe`` (docs/design.md, Observations).
 
 Nothing here changes anything but the write that is attempted at the old primary, which must not take it. What cannot be
-observed is told in the call's result and leaves no observation, so that what was asked of it is inconclusive; it does
-not end the run, which has more to see.
+observed is told as such, why, so that what was asked of it is inconclusive; it does not end the run, which has more to
+see.
 """
 
 from __future__ import annotations
@@ -116,16 +116,17 @@ class ObservingProvider:
             passing = isinstance(error, ProviderError) and error.transient
             if passing and self._now() - float(result["asked_at"]) < PATIENCE:
                 return Progress(done=False, note=str(error))
-            return Progress(done=True, result={"because": str(error)}, observations=self._failed(call, error))
+            return Progress(done=True, result={"observed": 0}, observations=self._failed(call, error))
         return Progress(done=True, result={"observed": len(seen)}, observations=tuple(seen))
 
     def _failed(self, call: Call, error: DrError) -> tuple[Observation, ...]:
-        """Of a server that never came back the judge is told, and of a Prometheus that gave no data."""
+        """Of a server that never came back the judge is told, and of a Prometheus that gave no data; else why nothing
+        was observed."""
         if call.operation == "prometheus":
             return (Observation("prometheus", SOURCE, {"error": str(error).rstrip(".")}, self._now()),)
         if isinstance(error, _UnreachableError):
             return (Observation("old-primary", SOURCE, {"outcome": "unreachable"}, self._now()),)
-        return ()
+        return (Observation("unobserved", call.operation, str(error), self._now()),)
 
     def _service(self, _: Mapping[str, Any]) -> Sequence[Observation]:
         """When the service's process had started."""
@@ -179,7 +180,7 @@ class ObservingProvider:
         if config is None:
             raise RefusedError("The target names no Prometheus.")
         directory = RunDirectory(self._context.run)
-        evidence = Evidence(directory.record(), directory.ledger(self._context.clock).entries())
+        evidence = Evidence(directory.record(), directory.entries(self._context.clock))
         start, end = evidence.disaster(), self._now()
         value = recorded(Prometheus(config.url, clock=self._context.clock), config, start, end)
         return [Observation("prometheus", SOURCE, value, self._now())]

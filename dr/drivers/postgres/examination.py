@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from dr.config.context import Context
 from dr.domain.errors import DrError, EvidenceError
-from dr.domain.model import Baseline, Fingerprint, Observation, Progress
+from dr.domain.model import Baseline, Component, Fingerprint, Observation, Progress
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres import examine
 from dr.drivers.postgres.baseline import repeating
@@ -18,8 +18,10 @@ from dr.drivers.postgres.clock import clock_offset
 from dr.drivers.postgres.connection import Connection, connect
 from dr.drivers.postgres.fingerprint import major_version, summing
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.person import psql
 from dr.drivers.postgres.source import Source, artifacts_of, service_login
 from dr.drivers.postgres.victims import victim_table
+from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
 from dr.evidence.samples import markers_file
@@ -39,6 +41,8 @@ class Examination:
         self._context = context
         self._database = sections(context.target).postgres
         self._copy = Endpoint(str(args["host"]), int(args["port"]))
+        self._identifier = str(args["identifier"])
+        self._restored = bool(args.get("restored", True))
         self._run = str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
         self._resolution = float(args["resolution"])
@@ -56,7 +60,8 @@ class Examination:
             first = self._context.clock.now().at if examine.answers(connection, rows) else None
             covers = Observation("baseline", "source", None if baseline is None else msgspec.to_builtins(baseline))
             yield working("examining the logins", (covers,))
-            yield self._saw("every table", logins=examine.logins(self._copy, self._database))
+            logins = examine.logins(self._copy, self._database)
+            yield self._saw("every table", logins=logins)
             sums = yield from self._fingerprint(connection, baseline)
             yield self._saw("the foreign keys", fingerprint=msgspec.to_builtins(sums))
             keys = yield from examine.foreign_keys(connection)
@@ -65,7 +70,21 @@ class Examination:
             yield self._saw("what is left", indexes=indexes)
             last = self._saw("", model=self._model(connection, baseline), **self._own(connection, baseline))
         seen = (*last.observations, *self._clock(notes))
-        yield Progress(True, {"first_correct_at": first, "notes": notes}, observations=seen)
+        yield Progress(
+            True,
+            {"notes": notes},
+            observations=seen,
+            milestones={**({} if first is None else {"correct": first}), "examined": self._context.clock.now().at},
+            components=self._reached(logins),
+        )
+
+    def _reached(self, logins: Iterable[Mapping[str, Any]]) -> tuple[Component, ...]:
+        """The copy once more, by a login that it took; nothing of a replica of it, which the run did not restore."""
+        if not self._restored:
+            return ()
+        user = next((str(login["user"]) for login in logins if login["ok"]), "")
+        connect = psql(self._copy, self._database, user) if user else ""
+        return (Component("database", instance(self._identifier), connect=connect),)
 
     def _clock(self, notes: list[str]) -> tuple[Observation, ...]:
         """The source's clock, where it is still up: what the exposure's uncertainty rests on."""

@@ -135,6 +135,7 @@ class PostgresProvider:
         args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
         args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
         args |= {"run": run.id, "source": source.to_args() if source else None}
+        args |= {"restored": made_by(verb) == "restore"}
         return (
             Call(
                 "examine",
@@ -202,7 +203,8 @@ class PostgresProvider:
         return next(self._steps[call.id])
 
     def _declare(self) -> Steps[None]:
-        yield Progress(True, {"at": self._now()})
+        now = self._now()
+        yield Progress(True, {"at": now}, milestones={"disaster": now})
 
     def _plant(self, args: Mapping[str, Any]) -> Steps[None]:
         table = postgres_victims.victim_table(args["run"])
@@ -239,7 +241,7 @@ class PostgresProvider:
         with connect(source.server, self._target.postgres) as connection:
             earlier = postgres_victims.vanished(connection, table)
             if earlier is not None:
-                yield Progress(True, earlier)
+                yield Progress(True, earlier, milestones={"disaster": float(earlier["at"])})
                 return
             baseline = read_baseline(path)
             point = float(int(database_clock(connection)) + LEAD)
@@ -249,7 +251,8 @@ class PostgresProvider:
             digest = write_baseline(path, repeat_baseline(connection, baseline, (f"{OWN_SCHEMA}.{table}",)))
             note = {"recovery_point": point, "at": self._now(), "table": f"{OWN_SCHEMA}.{table}", "digest": digest}
             done = postgres_victims.vanish(connection, table, note)
-        yield Progress(True, done, observations=(Observation("clock", "source", clock),))
+        seen = (Observation("clock", "source", clock),)
+        yield Progress(True, done, observations=seen, milestones={"disaster": float(done["at"])})
 
     def _examine(self, args: Mapping[str, Any]) -> Steps[None]:
         """What passes by itself is waited for, but not for ever: whoever waits at night must be told."""

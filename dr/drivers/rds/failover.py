@@ -77,7 +77,10 @@ def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequ
         return min((at for at, _, kind, _ in seen if kind == wanted and at >= (started or since)), default=None)
 
     gave_up = [message for _, message, kind, _ in seen if kind == ABANDONED]
-    events = tuple({"at": at, "message": message, "event": name} for at, message, _, name in seen)
+    events = tuple(
+        {"at": at, "message": message, "event": name, **({"abandons": True} if kind == ABANDONED else {})}
+        for at, message, kind, name in seen
+    )
     return Course(events, started, end(COMPLETED), gave_up[-1] if gave_up else "", end(RECOVERED))
 
 
@@ -118,6 +121,7 @@ def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: R
             touches=(found.ref,) if forced else (),
             until="failed over and available",
             deadline=max(_LEAST_DEADLINE, 5 * objective),
+            promises=("failed-over",),
         ),
     )
 

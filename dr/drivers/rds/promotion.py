@@ -262,6 +262,7 @@ def _promotion(
         touches=tuple(map(instance, candidates)),
         until="promoted: no replica any more, and it takes writes",
         deadline=max(_LEAST_DEADLINE, 4 * objective),
+        promises=("promoted",),
     )
 
 

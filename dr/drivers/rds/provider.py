@@ -27,6 +27,7 @@ from dr.drivers.rds.instances import Instances, only_looking, pairs
 from dr.drivers.rds.log import reached, replay_seconds
 from dr.drivers.rds.naming import PROVIDER, instance
 from dr.drivers.rds.points import iso
+from dr.drivers.rds.restored import deleting, ending, restored
 from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
 from dr.drivers.sections import sections
@@ -96,6 +97,12 @@ class RdsProvider:
             return tuple(one for one in self._all() if one.tags.get("dr:run") == run)
         return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.rds.instance))
 
+    def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
+        return deleting(found, self._target.rds)
+
+    def ended_by_hand(self, found: Resource) -> str:
+        return ending(found)
+
     def _all(self) -> tuple[Resource, ...]:
         self.confirm_identity()
         return self._at.patiently(lambda: rds_look.instances(self._client, self._target))
@@ -141,7 +148,7 @@ class RdsProvider:
             if call.operation == rds_restore.DELETE:
                 self.confirm_identity()
                 return self._deletion.poll(result)
-            return self._poll_restore(result)
+            return self._poll_restore(call, result)
         except ProviderError as error:
             if not error.transient:
                 raise
@@ -295,7 +302,7 @@ class RdsProvider:
         reached = iso(latest) if latest is not None else "no time yet"
         return Progress(done=False, note=f"{iso(wanted)} is not restorable yet: the logs reach {reached}")
 
-    def _poll_restore(self, result: Mapping[str, Any]) -> Progress:
+    def _poll_restore(self, call: Call, result: Mapping[str, Any]) -> Progress:
         found = self._listed(result)
         if found is None:
             return Progress(done=False, note=f"{result['identifier']}: not listed yet")
@@ -320,7 +327,14 @@ class RdsProvider:
             point |= how_far
         seen = Observation("recovery-point", "restored", point, now)
         return Progress(
-            done=True, result=done, note=self._at.note(found, float(result["asked_at"])), observations=(seen,)
+            done=True,
+            result=done,
+            note=self._at.note(found, float(result["asked_at"])),
+            observations=(seen,),
+            milestones={"available": now},
+            components=(
+                restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres),
+            ),
         )
 
     def _serves(self, found: Resource, at: Endpoint) -> bool:

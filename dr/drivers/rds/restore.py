@@ -81,7 +81,8 @@ def propose(
     configure = _configure(identifier, known, wanted, asked, fitted, tags, secret, objective, run)
     if verb.name == "configure":
         return (configure,)
-    restore = _restore(identifier, target, choice, parameters, tags, objective, run)
+    replicas = settings.comparable(known).get("ReadReplicas", []) if known is not None else []
+    restore = _restore(identifier, target.rds.instance, replicas, choice, parameters, tags, objective, run)
     waiting = (_await(target.rds.instance, choice, objective, run),) if choice.waits else ()
     return (*waiting, restore, *((configure,) if run.purpose is Purpose.DRILL else ()))
 
@@ -324,7 +325,8 @@ def _await(source: str, choice: Choice, objective: float, run: RunIdentity) -> C
 
 def _restore(
     identifier: str,
-    target: Sections,
+    source: str,
+    replicas: list[str],
     choice: Choice,
     parameters: Mapping[str, Any],
     tags: Mapping[str, str],
@@ -341,10 +343,8 @@ def _restore(
         operation=FROM_SNAPSHOT if snapshot else TO_TIME,
         args={
             "identifier": identifier,
-            "source": target.rds.instance,
-            "database": target.postgres.name,
-            "ca": target.postgres.ca,
-            "user": target.postgres.first.user,
+            "source": source,
+            "replicas": replicas,
             "kind": "snapshot" if snapshot else "time",
             "point_id": choice.point.identifier,
             "recovery_point": choice.covers,
@@ -358,6 +358,7 @@ def _restore(
         until="available",
         deadline=max(_RESTORE_DEADLINE, 4 * objective),
         restoration=True,
+        promises=("available",),
     )
 
 

@@ -51,6 +51,9 @@ _PROGRESS = frozenset(
     }
 )
 
+ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials"})
+"""What RDS shows of an instance whose server does not run, nor comes back by itself; "": it shows it no more."""
+
 _KEY = "Enable the KMS key and allow RDS to use it, then start the instance again, or begin anew."
 _REMEDIES = {
     "delete-precheck": "Somebody is deleting it: find out who, then begin anew.",

@@ -21,13 +21,14 @@ from dr.drivers.rds.naming import same
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.promotion import Answer
 from dr.drivers.rds.restore import LISTED_SECONDS
-from dr.drivers.rds.states import State
+from dr.drivers.rds.states import ENDED, State
 
 ASK_AGAIN_SECONDS = 30.0
 """How long replicas are asked again where none of them answers."""
 LATE_EVENT_SECONDS = 30.0
 """How long the event of an end is waited for once the zones have changed: RDS does not promise that it comes."""
 
+FENCE = "Keep clients away from it: take its security group's inbound rules out, or delete it."
 _TAKEN = ("InvalidDBInstanceState", "InvalidDBInstanceStateFault")
 
 Apply = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -70,7 +71,10 @@ class Takeover:
             raise
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        return self._steps[call.operation][1](result)
+        progress = self._steps[call.operation][1](result)
+        if not progress.done or call.phase != "disaster":
+            return progress
+        return replace(progress, milestones={**progress.milestones, "disaster": float(result["at"])})
 
     def _begin(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Nothing to do but to look."""
@@ -121,7 +125,8 @@ class Takeover:
             kept = {key: value for key, value in result.items() if key != "known"}
             done = {**kept, "available_at": self._at.now(), "promoted_at": seen.completed, "zone_after": zone}
             done |= {"abandoned": seen.abandoned} if seen.abandoned else {}
-            return Progress(True, done, observations=(self._failover(found, seen),))
+            when = {} if seen.completed is None else {"failed-over": seen.completed}
+            return Progress(True, done, observations=(self._failover(found, seen),), milestones=when)
         if seen.recovered is not None and usable:
             raise ProviderError(
                 f"RDS brought {found.ref.name} back where it was ({seen.events[-1]['message'].rstrip('.')}): nothing"
@@ -257,10 +262,12 @@ class Takeover:
             "backups": self._backups_before(found, float(result["planned_at"])),
             "available_at": self._at.now(),
         }
+        observed = [self._failover(found, seen, **more)]
         if "old" in result:
-            done |= self._old_primary(result["old"])
-            done["old_status"] = self._shown(str(result["source"]), result["old"], found.ref.name)
-        return Progress(True, done, observations=(self._failover(found, seen, **more),))
+            observed.append(self._replaced(str(result["source"]), result["old"], found.ref.name))
+        # It is available by then: its first backup need not be done for that.
+        when = {"promoted": promoted, "available": promoted}
+        return Progress(True, done, observations=tuple(observed), milestones=when)
 
     def _backups_before(self, found: Resource, planned_at: float) -> list[str]:
         """Its automated backups that are none of what was promoted.
@@ -277,22 +284,26 @@ class Takeover:
         asked = {"DBInstanceIdentifier": found.ref.name, "SnapshotType": "automated"}
         return self._client.pages("DescribeDBSnapshots", "DBSnapshots", asked)
 
-    def _old_primary(self, place: Mapping[str, Any]) -> dict[str, str]:
-        """What the source that was replaced says it is by now, and why that is not known (docs/design.md, ``promote``).
+    def _replaced(self, source: str, old: Mapping[str, Any], promoted: str) -> Observation:
+        """What became of the source that was replaced (docs/design.md, ``replaced``)."""
+        answer, because = self._answers_as(old)
+        shown = self._shown(source, old, promoted)
+        value = {"server": source, "answer": answer, "because": because, "status": shown, "fence": FENCE}
+        return Observation("replaced", "source", {**value, "ended": shown in ENDED}, self._at.now())
 
-        Asked once, since clients wait to be led away.
-        """
+    def _answers_as(self, place: Mapping[str, Any]) -> tuple[str, str]:
+        """What it says it is by now, and why that is not known. Asked once, since clients wait to be led away."""
         if not place["host"]:
-            return {"old_primary": "", "old_because": "where it listens is not known."}
+            return "", "where it listens is not known."
         try:
             own = self._servers.standing(str(place["host"]), int(place["port"]))
         except UnreachableError as error:
-            return {"old_primary": "unreachable", "old_because": str(error)}
+            return "unreachable", str(error)
         except HiddenStandbyError:
-            return {"old_primary": "recovering"}
+            return "recovering", ""
         except DrError as error:  # what has no room, starts, or does not take the login, is there
-            return {"old_primary": "", "old_because": str(error)}
-        return {"old_primary": "recovering" if own.recovering else "primary"}
+            return "", str(error)
+        return ("recovering" if own.recovering else "primary"), ""
 
     def _shown(self, source: str, old: Mapping[str, Any], promoted: str) -> str | None:
         """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known.

@@ -190,7 +190,8 @@ class ServingProvider:
             return Progress(done=False, note=f"the service says it is not ready (status {status})")
         served = {**result["served"], "ready_at": self._now()}
         seen = self._seen(served["url"], result["copy"], result["before"])
-        return Progress(done=True, result=served, observations=(seen,))
+        when = {"started": float(served["started_at"]), "served": float(served["ready_at"])}
+        return Progress(done=True, result=served, observations=(seen,), milestones=when)
 
     def _seen(self, url: str, copy: Endpoint, before: frozenset[int]) -> Observation:
         """The service's sessions on the copy. Raises ProviderError where it has none, or where nobody can look."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dr.config.objective import About, Limit, Objective
-from dr.domain.model import Demand, Finding, Status
+from dr.domain.model import Demand, Effect, Finding, Status
 from dr.domain.requests import restores_a_time
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
@@ -97,7 +97,7 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
 
 def _damaged(evidence: Evidence) -> bool:
     """Whether the time of the disaster was given, or its fault recorded, rather than taken from the command's start."""
-    return evidence.effect("vanish") is not None or evidence.record.plan.request.since is not None
+    return evidence.disaster_by() is Effect.FAULT or evidence.record.plan.request.since is not None
 
 
 def judged_markers(evidence: Evidence, path: str) -> Judged | str:

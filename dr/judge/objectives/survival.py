@@ -20,8 +20,6 @@ from dr.judge.findings import finding, unknown, within
 from dr.judge.interruption import settled
 from dr.judge.objectives.loss import holes
 
-FAILOVER = "failover"
-"""The id of the planned call by which the standby takes over (docs/design.md)."""
 FIRST_ATTEMPT = "0"
 NO_WRITE = {
     "refused": "it refused",
@@ -29,11 +27,7 @@ NO_WRITE = {
 }
 """What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing: a
 server that did not come back may yet take writes."""
-PROMOTION = "promote"
-"""The id of the planned call that makes a replica the primary (docs/design.md)."""
-ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials"})
-"""What RDS shows of a source whose server does not run, nor comes back by itself; "": it shows it no more."""
-FENCE = "Keep clients away from it: take its security group's inbound rules out, or delete it."
+FENCE = "Keep clients away from it: let nothing reach it any more, or delete it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +146,10 @@ def _luck(evidence: Evidence) -> str:
     seen = evidence.observed("replication", "source")
     if seen is not None and seen.get("commit") == "off":
         return "Commits did not wait for the disk (synchronous_commit is off), so that nothing is gone is luck."
-    if evidence.planned(FAILOVER) is None:
+    if not evidence.promised("failed-over"):
         return ""
     if seen is None:
-        why = str((evidence.effect("observe-replication") or {}).get("because", ""))
+        why = evidence.observed("unobserved", "replication") or ""
         return f"Whether a standby streams asynchronously was not observed before the disaster. {why}".rstrip()
     if int(seen["synchronous"]):
         local = "Commits did not wait for the standby (synchronous_commit is local), so that nothing is gone is luck."
@@ -172,11 +166,11 @@ def _luck(evidence: Evidence) -> str:
 
 
 def _unseen(evidence: Evidence) -> str:
-    """What a met finding takes on trust: the standby of RDS follows beneath PostgreSQL, where nobody can look."""
+    """What a met finding takes on trust: a standby may follow beneath the database, where nobody can look."""
     seen = evidence.observed("replication", "source")
-    if evidence.planned(FAILOVER) is None or seen is None or int(seen["synchronous"]):
+    if not evidence.promised("failed-over") or seen is None or int(seen["synchronous"]):
         return ""
-    return " No standby showed in pg_stat_replication, as on RDS: that it was synchronous was not observed."
+    return " No standby showed in pg_stat_replication: that it was synchronous was not observed."
 
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
@@ -229,7 +223,8 @@ def _rows(keys: Sequence[tuple[int, int]]) -> str:
 def _lag(evidence: Evidence, disaster: float) -> str:
     """Of the replica that took over, where that is known; else the greatest."""
     seen = [o.value for o in evidence.observations if o.what == "lag" and o.at <= disaster]
-    promoted = (evidence.effect("promote") or {}).get("identifier")
+    chosen = evidence.latest("replica-choice") if evidence.milestone("promoted") is not None else None
+    promoted = None if chosen is None else chosen.value.get("chosen")
     own = [value for value in seen if value.get("replica") == promoted] if promoted else seen
     if not own or own[-1].get("seconds") is None:
         return " No lag was seen before the disaster."
@@ -264,34 +259,35 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
     if old is not None and old.get("outcome") == "unreachable":
         return unknown(demand, "The old primary did not come back: whether it would take a write is not known.")
     if old is None or old.get("outcome") not in NO_WRITE:
-        said = str((evidence.effect("observe-old-primary") or {}).get("because", ""))
+        said = evidence.observed("unobserved", "old-primary") or ""
         return unknown(demand, f"What a write comes to at the old primary is not known. {said}".rstrip())
     because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "
     return finding(demand, Status.MET, f"{because}{NO_WRITE[str(old['outcome'])]}.", 0.0)
 
 
 def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
-    """By what the source that a promotion replaced said of itself after that, and where it said nothing, by RDS.
+    """By what the source that was replaced said of itself after that, and where it said nothing, by its provider.
 
     Silence alone proves nothing: a host that hung goes on, and takes the writes of whoever still reaches it.
     """
-    effect = evidence.effect(PROMOTION) or {}
-    said, old, shown = effect.get("old_primary"), effect.get("source", "the old primary"), effect.get("old_status")
+    found = evidence.latest("replaced")
+    seen = {} if found is None else dict(found.value)
+    said, old, shown = seen.get("answer"), seen.get("server", "the old primary"), seen.get("status")
+    fence = seen.get("fence", FENCE)
     if said == "primary":
         return finding(demand, Status.MISSED, f"{old} still answers as a primary: writes may go to both.")
     if said == "recovering":
         return finding(demand, Status.MET, f"{old} answers, but takes no write: it recovers.")
     if said != "unreachable":
-        because = f" ({effect['old_because'].rstrip('.')})" if effect.get("old_because") else ""
-        return unknown(demand, f"Whether {old} still answers as a primary is not known{because}. {FENCE}")
+        because = f" ({seen['because'].rstrip('.')})" if seen.get("because") else ""
+        return unknown(demand, f"Whether {old} still answers as a primary is not known{because}. {fence}")
     if shown is None:
-        return unknown(demand, f"{old} does not answer, and what RDS shows of it could not be read. {FENCE}")
-    if shown not in ENDED:
-        return unknown(
-            demand, f"{old} does not answer, but RDS shows it as {shown}: it may go on and take writes. {FENCE}"
-        )
+        return unknown(demand, f"{old} does not answer, and what its provider shows of it could not be read. {fence}")
+    if not seen["ended"]:
+        because = f"{old} does not answer, but its provider shows it as {shown}: it may go on and take writes. {fence}"
+        return unknown(demand, because)
     told = f"as {shown}" if shown else "no more"
-    return finding(demand, Status.MET, f"{old} could not be reached any more, and RDS shows it {told}.")
+    return finding(demand, Status.MET, f"{old} could not be reached any more, and its provider shows it {told}.")
 
 
 def _keys(markers: Sequence[Marker]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dr.config.objective import About, Limit, Objective
-from dr.domain.model import Demand, Finding, Status
+from dr.domain.model import Demand, Effect, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown, within
 from dr.judge.windows import (
@@ -27,7 +27,7 @@ from dr.judge.windows import (
 
 def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     """From the disaster to a verified copy within the SLO, on the copy's path."""
-    disaster, examined = evidence.disaster(), _effect_at(evidence, "examine")
+    disaster, examined = evidence.disaster(), evidence.milestone("examined")
     measured, slo = evidence.samples.get(demand.path), slo_of(evidence, demand.path)
     if demand.limit is None:
         return unknown(demand, "No limit is known.")
@@ -70,28 +70,22 @@ def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo, timeout: f
 def _last_bad(evidence: Evidence, before: Sequence[Window], slo: Slo, start: float) -> float:
     """Up to when the service is not known to have been good: the last window before that was not, else its start."""
     bad = [window.start for window in before if not window.within(slo)]
-    serve = evidence.effect("serve") or {}
-    return bad[-1] if bad else min(start, float(serve.get("started_at", start)))
-
-
-def _effect_at(evidence: Evidence, call: str) -> float | None:
-    return next((e.stamp.at for e in reversed(evidence.entries) if (e.call, e.kind) == (call, "effect")), None)
+    started = evidence.milestone("started")
+    return bad[-1] if bad else min(start, start if started is None else started)
 
 
 def _from(evidence: Evidence) -> str:
-    if evidence.effect("vanish") is not None or evidence.effect("declare") is not None:
-        return "From the disaster"
-    if evidence.effect("promote") is not None:
-        return "From the promotion's beginning"
+    by = evidence.disaster_by()
+    if by is not None:
+        return "From the promotion's beginning" if by is Effect.TAKES_OVER else "From the disaster"
     return "From --since" if evidence.record.plan.request.since is not None else "From the command's start"
 
 
 def _clocks(evidence: Evidence, disaster: float, window: Window) -> str:
     """The three clocks, as far as they were read."""
-    examine = evidence.effect("examine") or {}
     read = {
-        "available": evidence.available_at(),
-        "first correct query": examine.get("first_correct_at"),
+        "available": evidence.milestone("available"),
+        "first correct query": evidence.milestone("correct"),
         "SLO met": window.start,
     }
     return ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None) + "."

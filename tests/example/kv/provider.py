@@ -82,7 +82,8 @@ class KvProvider:
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         copy = self._at(result["identifier"])
         if call.operation == "copy":
-            made = Component("store", copy.name, connect=f"jq .keys {copy}", origin=f"backup {result['backup']}")
+            ref = Ref("kv", "store", copy.name)
+            made = Component("store", ref, connect=f"jq .keys {copy}", origin=f"backup {result['backup']}")
             return Progress(True, result, milestones={"available": self._now()}, components=(made,))
         if call.operation == "compare":
             kept, there = self._read(self._file)["keys"], self._read(copy)["keys"]
@@ -117,6 +118,12 @@ class KvProvider:
 
     def remains(self, run: str) -> tuple[Resource, ...]:
         return tuple(one for one in self._copies() if run in ("", one.tags["dr:run"]))
+
+    def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
+        return ((f"rm {self._at(found.ref.name)}", "deletes it"),)
+
+    def ended_by_hand(self, found: Resource) -> str:
+        return f"rm {self._at(found.ref.name)}"
 
     @property
     def _store(self) -> Ref:

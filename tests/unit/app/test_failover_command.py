@@ -125,6 +125,12 @@ def effect(outcome: Outcome, call: str) -> Mapping[str, Any]:
     return dict(outcome.run.ledger(VirtualClock()).state().effects[call])
 
 
+def replaced(outcome: Outcome) -> Mapping[str, Any]:
+    """What was seen of the source that a promotion replaced."""
+    seen = outcome.run.load(VirtualClock()).latest("replaced")
+    return {} if seen is None else dict(seen.value)
+
+
 def test_what_is_asked_for_and_what_is_measured_of_it() -> None:
     service = ServiceConfig("http://127.0.0.1:1", ("x",), "api", ({},))
     measured = target(pooler=POOLER, service=service, grants=(Grant.MARKERS,))
@@ -261,7 +267,7 @@ def test_one_that_does_not_answer_and_may_go_on_is_to_be_fenced(night: Night, sh
     outcome = night.go("best", "pooled")
     found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
     assert (found.status, exit_code(outcome)) == (UNKNOWN, 4)
-    assert f"RDS shows it as {'available' if shown == 'renamed' else shown}: it may go on" in found.because
+    assert f"its provider shows it as {'available' if shown == 'renamed' else shown}: it may go on" in found.because
     assert "Keep clients away from it" in found.because
 
 
@@ -269,7 +275,7 @@ def test_a_source_that_is_gone_and_was_never_seen_cannot_be_asked(night: Night) 
     promoting(night)
     del night.fake.rows[SOURCE]
     outcome = night.go("best", "pooled")
-    assert effect(outcome, "promote")["old_primary"] == ""
+    assert replaced(outcome)["answer"] == ""
     found = next(f for f in outcome.verdict.findings if f.objective == "split-brain")
     assert (found.status, "is not known" in found.because) == (Status.INCONCLUSIVE, True)
 
@@ -278,7 +284,7 @@ def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night
     promoting(night)
     outcome = night.go("best", "pooled")
     assert outcome.error is None
-    assert effect(outcome, "promote")["old_primary"] == "unreachable"
+    assert replaced(outcome)["answer"] == "unreachable"
     assert str(night.lead.at) == f"{ONE}.example.com:5432"
     assert effect(outcome, "promote")["because"] == f"{ONE} has received 0/9, {TWO} 0/5"
     assert effect(outcome, f"rebuild-{ONE}")["skipped"]

@@ -81,7 +81,8 @@ def test_a_drill_whose_copy_stays_does_not_end_well_and_says_what_to_do(machines
     ended = finish(session)
     run = session.directory.id
     (left,) = ended.leftovers
-    told = f"stuck stays at RDS, where it is being made (creating): 'dr cleanup {run}' tries again to remove it."
+    told = f"stuck stays at the provider, where it is being made (creating): 'dr cleanup {run}' tries again"
+    told += " to remove it."
     assert told in left
     assert seen(session.directory, machines) == [{"identifier": "stuck", "status": "creating"}]
     assert exit_code(ended) != 0
@@ -100,7 +101,7 @@ def test_where_nobody_could_look_nothing_is_said_to_be_gone(
         broken.setattr(machines.fake, "pages", _denied)
         ended = finish(session)
     assert NOTHING not in ended.saw
-    assert "RDS could not be asked what stands" in ended.leftovers[0]
+    assert "The provider could not be asked what stands" in ended.leftovers[0]
     assert seen(session.directory, machines) is None
     assert exit_code(ended) != 0
     assert not session.directory.sealed()
@@ -117,7 +118,7 @@ def test_what_keep_spared_is_named_as_kept_and_goes_with_the_runs_clean_up(machi
     ended = finish(session)
     (copy,) = set(machines.fake.rows) - {SOURCE}
     assert ended.leftovers == ()
-    assert f"{copy} stays at RDS, where it is available, as --keep asked" in ended.saw
+    assert f"{copy} stays at the provider, where it is available, as --keep asked" in ended.saw
     assert (ended.stands, session.directory.sealed()) == ((copy,), True)
     swept = clean_orphans(SETTINGS, "prod", tell)
     assert swept.gone == ()
@@ -142,7 +143,7 @@ def test_cleaning_all_deletes_what_a_sealed_run_left_though_calls_without_an_und
     assert session.engine.ledger.state().open, "else this proves nothing"
     told = cleanup("--all", "--target", "prod").output
     assert "late, a drill copy that no run here owns, was deleted." in told
-    assert "RDS lists no drill's copy on prod." in told
+    assert "The provider lists no drill's copy on prod." in told
     assert set(machines.fake.rows) == {SOURCE}
 
 

@@ -94,7 +94,7 @@ def test_what_fails_once_the_copy_is_there_costs_nobody_how_to_connect(
     assert f"dr adopt {outcome.run.id} --confirm" in printed
     assert f"The call '{verb}' failed" in printed
     document = outcome.run.verdict_document() or {}
-    assert (document["verdict"], document["restored"]["port"]) == ("inconclusive", 5432)
+    assert (document["verdict"], document["restored"][0]["port"]) == ("inconclusive", 5432)
 
 
 def test_how_to_connect_is_told_before_the_copy_is_examined(
@@ -205,7 +205,7 @@ def test_what_fails_in_judging_or_telling_costs_nobody_how_to_connect(
         assert reached(restoring) in seen.out + seen.err
     else:
         common.print_document(outcome)
-        restored = json.loads(capsys.readouterr().out)["restored"]
+        restored = json.loads(capsys.readouterr().out)["restored"][0]
         assert f"host={restored['host']} port={restored['port']}" == reached(restoring)
 
 

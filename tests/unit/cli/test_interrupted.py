@@ -66,16 +66,16 @@ def test_whatever_ends_a_restore_says_what_is_being_made_and_how_to_go_on(
     outcome = run(session)
     name, copy = session.directory.id, copy_of(machines)
     said = told(session, outcome, output, capsys)
-    assert said.count(f"{copy} stays at RDS, where it is being made (creating)") == 1
+    assert said.count(f"{copy} stays at the provider, where it is being made (creating)") == 1
     assert f"dr restore --resume {name} # goes on with it dr cleanup" in said
     assert f"aws rds delete-db-instance --region eu-central-1 --db-instance-identifier {copy}" in said
     assert [untrue for untrue in UNTRUE if untrue in said] == []
     if output == "text":
-        assert f"Restored {copy}, unfinished: RDS calls it creating" in said
+        assert f"Restored {copy}, unfinished: the provider calls it creating" in said
         assert f"{copy} unfinished" in said.split("Whole report")[0][-200:]
     document = outcome.run.verdict_document() or {}
     assert document["remains"] == [{"identifier": copy, "status": "creating"}]
-    assert document["restored"] is None
+    assert document["restored"] == []
     assert not session.directory.sealed()
 
 
@@ -86,8 +86,7 @@ def test_what_was_halted_is_gone_on_with_as_it_was_told(machines: Machines) -> N
     machines.fake.rows[copy]["DBInstanceStatus"] = "available"
     resumed_session = accept(resumed(SETTINGS, "prod", session.directory.id, None, tell), Consent(SOURCE))
     outcome = run(resumed_session)
-    assert outcome.verdict.restored is not None
-    assert outcome.verdict.restored.identifier == copy
+    assert [of.ref.name for of in outcome.verdict.restored] == [copy]
     assert session.directory.sealed()
     assert "--resume" not in outcome.saw
 
@@ -95,7 +94,7 @@ def test_what_was_halted_is_gone_on_with_as_it_was_told(machines: Machines) -> N
 def test_a_restoration_that_leads_nowhere_is_not_advised_to_be_gone_on_with(machines: Machines) -> None:
     session = begun(lambda *_: machines.fake.rows[copy_of(machines)].update(DBInstanceStatus="incompatible-restore"))
     outcome = run(session)
-    assert f"{copy_of(machines)} stays at RDS, where it is incompatible-restore" in outcome.saw
+    assert f"{copy_of(machines)} stays at the provider, where it is incompatible-restore" in outcome.saw
     assert "--resume" not in outcome.saw
     assert f"\n  dr cleanup {session.directory.id}  # ends the run and leaves it\n" in outcome.saw
 
@@ -115,7 +114,7 @@ def test_cleaning_an_unfinished_restore_says_what_stays_and_how_to_take_it(machi
     run(session)
     name, copy = session.directory.id, copy_of(machines)
     cleaned = CliRunner().invoke(cli, ["cleanup", name], catch_exceptions=False)
-    assert f"{copy} stays at RDS, where it is being made (creating)" in cleaned.output
+    assert f"{copy} stays at the provider, where it is being made (creating)" in cleaned.output
     assert f"  dr adopt {name} --confirm {copy}  # hands it over" in cleaned.output
     assert "--resume" not in cleaned.output
     assert [untrue for untrue in UNTRUE if untrue in cleaned.output] == []
@@ -141,7 +140,7 @@ def test_where_rds_cannot_be_asked_it_is_not_said_that_nothing_stands(
     session = begun(lambda session, _note: session.directory.halt("SIGINT was received"))
     monkeypatch.setattr(machines.fake, "pages", denied)
     outcome = run(session)
-    assert "RDS could not be asked what stands of run" in outcome.saw
+    assert "The provider could not be asked what stands of run" in outcome.saw
     assert outcome.leftovers == ()
     assert (outcome.run.verdict_document() or {})["remains"] is None
 
@@ -190,8 +189,7 @@ def test_resuming_takes_what_the_ledger_only_intended(machines: Machines) -> Non
     copy = copy_of(machines)
     machines.fake.rows[copy]["DBInstanceStatus"] = "available"
     outcome = run(accept(resumed(SETTINGS, "prod", directory.id, None, tell), Consent(SOURCE)))
-    assert outcome.verdict.restored is not None
-    assert outcome.verdict.restored.identifier == copy
+    assert [of.ref.name for of in outcome.verdict.restored] == [copy]
     assert copy_of(machines) == copy
 
 
@@ -214,8 +212,7 @@ def test_the_same_command_waits_for_what_it_asked_for_and_makes_no_second_one(ma
     goes_on = prepare(SETTINGS, wanted(), asked(wanted()), tell)
     assert goes_on.session.directory.id == directory.id
     outcome = run(accept(goes_on, Consent(SOURCE)))
-    assert outcome.verdict.restored is not None
-    assert outcome.verdict.restored.identifier == copy
+    assert [of.ref.name for of in outcome.verdict.restored] == [copy]
     assert copy_of(machines) == copy, "the only one"
 
 
@@ -230,7 +227,7 @@ def test_what_was_surely_refused_is_not_said_to_come(machines: Machines) -> None
     ledger = directory.ledger(machines.clock)
     ledger.append("failed", "restore", {"because": "The quota is used up.", "error": "RefusedError"})
     assert finish(resumed(SETTINGS, "prod", directory.id, None, tell).session).saw == (
-        "RDS was asked to make nothing; the same command begins anew."
+        "The provider was asked to make nothing; the same command begins anew."
     )
     with pytest.raises(RefusedError, match="has no restoration to adopt"):
         adopt(SETTINGS, directory.id, "whatever")

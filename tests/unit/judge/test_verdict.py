@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from dr.config.objective import Judge, Objective
-from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Restored, Status
+from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import phases
 from dr.judge.objectives import registry
 from dr.judge.verdict import combine, exit_code, judge
-from tests.unit.recoveries import drill, stamp, verdict
+from tests.unit.recoveries import COPY, drill, stamp, verdict
 
 
 def says(status: Status) -> Judge:
@@ -222,7 +222,7 @@ def test_a_restore_that_the_provider_failed_misses_the_time_to_a_copy(error: str
 @pytest.mark.parametrize("call", ["failover", "promote"])
 def test_a_failover_that_the_provider_failed_is_missed(call: str) -> None:
     whole = drill()
-    further = Call(call, call, "failover", "rds", call, effect=Effect.TAKES_OVER)
+    further = Call(call, call, "failover", "rds", call, effect=Effect.TAKES_OVER, promises=(call,))
     plan = replace(whole.record.plan, calls=(*whole.record.plan.calls, further))
     evidence = with_entry(
         replace(whole, record=replace(whole.record, plan=plan)),
@@ -271,21 +271,8 @@ def test_phases_that_cannot_be_derived_are_a_finding(monkeypatch: pytest.MonkeyP
 
 
 def test_verdict_says_how_to_reach_what_was_restored() -> None:
-    restored = judge(drill(), all_met()).restored
-    assert restored == Restored("readmission-db-dr-7f3a", "127.0.0.1", 54123, "readmission")
-
-
-def test_the_database_name_of_a_restoration_may_stand_in_the_plan() -> None:
-    evidence = with_entry(drill(), "effect", "restore", {"identifier": "copy", "host": "h", "port": 5432})
-    assert judge(evidence, all_met()).restored == Restored("copy", "h", 5432, "readmission")
-
-
-@pytest.mark.parametrize("result", [None, {"identifier": "copy"}, {"identifier": "c", "host": "h", "port": "soon"}])
-def test_nothing_is_called_restored_without_an_address(result: dict[str, Any] | None) -> None:
-    evidence = without_effect(drill(), "restore")
-    if result is not None:
-        evidence = with_entry(evidence, "effect", "restore", result)
-    assert judge(evidence, all_met()).restored is None
+    assert judge(drill(), all_met()).restored == (COPY,)
+    assert judge(without_effect(drill(), "restore"), all_met()).restored == ()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from dr.domain.model import (
     Observation,
     Phase,
     Repeat,
-    Restored,
     Stamp,
     Status,
     TableSum,
@@ -31,7 +30,19 @@ from dr.judge.objectives import registry
 from dr.judge.objectives.loss import loss
 from dr.report.page import html
 from tests.support import many
-from tests.unit.recoveries import COPY_UP, DISASTER, FINDINGS, PHASES, START, drill, met, on_call, samples, verdict
+from tests.unit.recoveries import (
+    COPY,
+    COPY_UP,
+    DISASTER,
+    FINDINGS,
+    PHASES,
+    START,
+    drill,
+    met,
+    on_call,
+    samples,
+    verdict,
+)
 from tests.unit.report.test_formats import anything, hostile
 
 KNOWN = registry()
@@ -250,7 +261,7 @@ def test_page_says_what_became_of_every_planned_call() -> None:
 
 def test_page_of_a_run_that_made_nothing_still_says_why() -> None:
     empty = replace(drill(), entries=(), observations=(), samples={}, markers={})
-    judged = replace(verdict(), findings=(), phases=(), restored=None, status=Status.INCONCLUSIVE)
+    judged = replace(verdict(), findings=(), phases=(), restored=(), status=Status.INCONCLUSIVE)
     assert "Nothing was asked of this run" in page(empty, judged).text
 
 
@@ -287,7 +298,8 @@ def test_page_survives_observations_and_results_of_any_shape(observed: dict[str,
     evidence = drill()
     paths = {"baseline": "source"}
     observations = tuple(Observation(what, paths.get(what, "restored"), value) for what, value in observed.items())
-    entries = tuple(replace(e, data={"at": at, "available_at": at, "recovery_point": at}) for e in evidence.entries)
+    when = {"disaster": at, "available": at, "correct": at}
+    entries = tuple(replace(e, data={"replay_seconds": at}, milestones=when) for e in evidence.entries)
     assert html(replace(evidence, observations=observations, entries=entries), verdict())
 
 
@@ -310,8 +322,7 @@ def test_page_is_the_same_for_the_same_evidence() -> None:
 
 
 def test_restoration_that_stands_is_given_with_a_command_to_connect() -> None:
-    judged = replace(met(), restored=Restored("readmission-db-restored", "db.example.test", 5432, "readmission"))
-    assert "psql 'host=db.example.test port=5432" in page(on_call(), judged).text
+    assert COPY.connect in page(on_call(), met()).text
 
 
 def test_probes_without_an_answer_time_are_failures() -> None:

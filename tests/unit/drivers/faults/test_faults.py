@@ -138,7 +138,7 @@ def test_a_remedy_waits_until_the_provider_shows_what_it_is_for(broken: Broken) 
 
 
 def test_a_remedy_of_a_lost_host_waits_for_nothing(broken: Broken) -> None:
-    assert drive(broken.provider, broken.propose("remedy", kind="host-lost")).result["at"] == broken.clock.at
+    assert drive(broken.provider, broken.propose("remedy", kind="host-lost")).milestones["detected"] == broken.clock.at
     assert broken.told == [("lose_host", {"instance": "source-db", "lost": False})]
 
 

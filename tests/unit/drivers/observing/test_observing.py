@@ -94,12 +94,14 @@ def provider(directory: Path, url: str = "http://127.0.0.1:9", **changed: Any) -
 
 
 def observe(of: ObservingProvider, call: Call, **filled: Any) -> tuple[tuple[Observation, ...], dict[str, Any]]:
-    """Poll to the end in virtual time."""
+    """Poll to the end in virtual time. What was not observed tells ``because`` beside the result."""
     clock, result = of._context.clock, of.apply(call, {**call.args, **filled})
     for _ in range(int(PATIENCE) + 2):
         progress = of.poll(call, result)
         if progress.done:
-            return progress.observations, dict(progress.result)
+            seen = tuple(o for o in progress.observations if o.what != "unobserved")
+            untold = [o for o in progress.observations if (o.what, o.path) == ("unobserved", call.operation)]
+            return seen, {**progress.result, **({"because": untold[0].value} if untold else {})}
         clock.sleep(1.0)
     raise AssertionError("it was asked for longer than its patience")
 
@@ -298,7 +300,7 @@ def test_the_time_since_the_disaster_is_asked_of_prometheus(tmp_path: Path, stub
     plan = Plan(Request("lab", (), Purpose.DRILL), RUN, calls, ())
     directory.create(RunRecord(plan, clock.now(), "", {}, 1.0))
     disaster = clock.now().at + 10.0
-    directory.ledger(clock).append("effect", "host-lost", {"at": disaster})
+    directory.ledger(clock).append("effect", "host-lost", {}, {"disaster": disaster})
     clock.sleep(50.0)
     (seen,), _ = observe(of, named(of.propose(AFTER, FACTS, RUN), "observe-prometheus"))
     assert (seen.value["start"], seen.value["end"]) == (disaster, disaster + 40.0)

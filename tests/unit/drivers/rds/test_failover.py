@@ -196,7 +196,8 @@ def test_one_that_rds_abandoned_is_told_and_neither_awaited_nor_an_error(stage: 
     assert done.done
     assert done.result["abandoned"] == ABANDONED
     assert done.result["promoted_at"] is None
-    assert done.observations[0].value["events"] == [{"at": NOW + 1, "message": ABANDONED, "event": "RDS-EVENT-0034"}]
+    (event,) = done.observations[0].value["events"]
+    assert event == {"at": NOW + 1, "message": ABANDONED, "event": "RDS-EVENT-0034", "abandons": True}
 
 
 def test_a_recovery_in_place_ends_the_wait_and_is_no_failover(stage: Stage) -> None:

@@ -412,7 +412,9 @@ def test_a_promotion_is_done_once_it_takes_writes_and_is_no_replica(stage: Stage
     assert (done.result["identifier"], done.result["host"]) == (TWO, f"{TWO}.example.com")
     assert done.result["promoted_at"] == NOW + 6
     assert done.result["at"] == NOW
-    (seen,) = done.observations
+    assert done.milestones == {"promoted": NOW + 6, "available": NOW + 6}
+    seen, replaced = done.observations
+    assert (replaced.what, replaced.value["server"]) == ("replaced", SOURCE)
     assert (seen.what, seen.value["server"]) == ("failover", TWO)
     assert (seen.value["promoted_at"], seen.value["promotion_started_at"]) == (NOW + 6, NOW)
     assert "has received" in seen.value["because"]

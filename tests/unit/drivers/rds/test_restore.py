@@ -313,12 +313,6 @@ def test_a_copy_that_is_bigger_than_its_source_has_no_less_than_storage_of_its_s
     assert "StorageThroughput" not in restore.args["parameters"]
 
 
-@pytest.mark.parametrize(("roles", "user"), [((), "dr"), ((Login("api", "env:A"), Login("bi", "env:B")), "api")])
-def test_a_plan_says_as_whom_a_person_connects(roles: tuple[Login, ...], user: str) -> None:
-    of = PostgresConfig("readmission", Login("dr", "env:D"), roles)
-    assert planned(facts(NIGHT), run(Purpose.RESTORE), database=of)[0].args["user"] == user
-
-
 def test_storage_is_fitted_to_the_recovery_point_and_not_to_a_source_that_has_grown() -> None:
     row = description(StorageType="gp3", AllocatedStorage=500, **FASTER)
     small = facts(snapshot("night", NOW - 20_000, AllocatedStorage=100), instances=(row,))

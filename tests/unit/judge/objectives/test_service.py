@@ -386,7 +386,7 @@ def test_phases_follow_the_ledger() -> None:
         ("examine", WALL - 9, WALL - 5, {}),
         ("serve", WALL - 5, WALL - 4, {}),
     ]
-    entries = [entry(0, "effect", "vanish", WALL - 50, {"at": WALL - 50})]
+    entries = [entry(0, "effect", "vanish", WALL - 50, {}, {"disaster": WALL - 50})]
     for call, began, ended, data in told:
         entries += [entry(0, "intent", call, began), entry(0, "effect", call, ended, data)]
     found = phases(replace(known, entries=tuple(entries)))

@@ -64,8 +64,10 @@ def test_an_asynchronous_loss_is_counted_in_writes_and_seconds_beside_the_lag() 
     assert "lag of replica-1 seen before the disaster was 0.48 s" in found.because
     other = Observation("lag", "replica-2", {"seconds": 2.0, "replica": "replica-2"}, DISASTER - 1)
     whole = run_of(of, (lag, other, *of.observed()))
-    promoted = Entry(99, stamp(1.0), "effect", "promote", {"identifier": "replica-1"}, "", "")
-    told = judge("loss-seconds", replace(whole, entries=(*whole.entries, promoted))).because
+    promoted = Entry(99, stamp(1.0), "effect", "promote", {}, "", "", {"promoted": DISASTER + 1.0})
+    choice = Observation("replica-choice", "source", {"chosen": "replica-1"}, DISASTER + 0.5)
+    seen = replace(whole, entries=(*whole.entries, promoted), observations=(*whole.observations, choice))
+    told = judge("loss-seconds", seen).because
     assert "lag of replica-1 seen before the disaster was 0.48 s" in told, "the lag of the one that took over"
     assert "No lag was seen" in judge("loss-seconds", run_of(of)).because
 
@@ -150,7 +152,9 @@ def planning(found: Evidence, *calls: Call) -> Evidence:
     return replace(found, record=replace(found.record, plan=plan))
 
 
-FAILED_OVER = Call("failover", "3-failover", "failover", "rds", "RebootDBInstance", effect=Effect.TAKES_OVER)
+FAILED_OVER = Call(
+    "failover", "3-failover", "failover", "rds", "RebootDBInstance", effect=Effect.TAKES_OVER, promises=("failed-over",)
+)
 
 
 def test_with_an_asynchronous_standby_that_nothing_is_gone_is_luck() -> None:
@@ -189,8 +193,8 @@ def test_where_nobody_looked_who_streams_that_nothing_is_gone_proves_nothing() -
     unseen = planning(run_of(make()), FAILED_OVER)
     found = judge("acknowledged", unseen)
     assert (found.status, "was not observed before the disaster" in found.because) == (Status.INCONCLUSIVE, True)
-    because = Entry(99, stamp(-5.0), "effect", "observe-replication", {"because": "The role may not see."}, "", "")
-    told = judge("acknowledged", replace(unseen, entries=(*unseen.entries, because)))
+    because = Observation("unobserved", "replication", "The role may not see.", DISASTER - 5)
+    told = judge("acknowledged", replace(unseen, observations=(*unseen.observations, because)))
     assert "The role may not see." in told.because
 
 
@@ -316,8 +320,8 @@ def test_an_attempt_at_the_old_primary_of_unknown_outcome_proves_nothing() -> No
 def test_an_old_primary_that_took_no_session_is_told_with_its_words() -> None:
     of = make()
     found = run_of(of, seen(of, old_primary=None))
-    starts = Entry(99, stamp(9.0), "effect", "observe-old-primary", {"because": "It is starting up."}, "", "")
-    judged = judge("split-brain", replace(found, entries=(*found.entries, starts)))
+    starts = Observation("unobserved", "old-primary", "It is starting up.", DISASTER + 9)
+    judged = judge("split-brain", replace(found, observations=(*found.observations, starts)))
     assert (judged.status, judged.because.endswith("is not known. It is starting up.")) == (Status.INCONCLUSIVE, True)
 
 
@@ -425,48 +429,49 @@ def test_the_new_primary_took_no_write_before_it_was_promoted() -> None:
         assert words in found.because, promoted
 
 
-def on_call(**promoted: object) -> Finding:
-    """What is judged of a promotion on call, which tells ``promoted``; nobody wrote markers."""
-    found = replace(run_of(make()), markers={}, observations=())
+def on_call(**replaced: object) -> Finding:
+    """What is judged of a promotion on call, which sees of the source ``replaced``; nobody wrote markers."""
+    seen = Observation("replaced", "source", {"server": "readmission-db", **replaced}, DISASTER + 9)
+    found = replace(run_of(make()), markers={}, entries=(), observations=(seen,) if replaced else ())
     request = replace(found.record.plan.request, purpose=Purpose.RESTORE)
-    told = Entry(99, stamp(9.0), "effect", "promote", {"source": "readmission-db", **promoted}, "", "")
-    plan = replace(found.record.plan, request=request)
-    return judge("split-brain", replace(found, record=replace(found.record, plan=plan), entries=(told,)))
+    record = replace(found.record, plan=replace(found.record.plan, request=request))
+    return judge("split-brain", replace(found, record=record))
+
+
+SILENT = {"answer": "unreachable"}
 
 
 @pytest.mark.parametrize(
-    ("promoted", "status", "words"),
+    ("replaced", "status", "words"),
     [
-        ({"old_primary": "primary"}, Status.MISSED, "readmission-db still answers as a primary"),
-        ({"old_primary": "primary", "old_status": "deleted"}, Status.MISSED, "still answers as a primary"),
-        ({"old_primary": "recovering"}, Status.MET, "readmission-db answers, but takes no write"),
-        ({"old_primary": "recovering", "old_status": "available"}, Status.MET, "it recovers"),
-        ({}, Status.INCONCLUSIVE, "Whether readmission-db still answers as a primary is not known. Keep clients away"),
-        ({"old_primary": "", "old_status": "deleted"}, Status.INCONCLUSIVE, "is not known. Keep"),
-        ({"old_primary": "", "old_because": "No login."}, Status.INCONCLUSIVE, "is not known (No login). Keep clients"),
-        ({"old_primary": "unreachable"}, Status.INCONCLUSIVE, "what RDS shows of it could not be read. Keep clients"),
-        ({"old_primary": "unreachable", "old_status": "available"}, Status.INCONCLUSIVE, "shows it as available: it"),
-        ({"old_primary": "unreachable", "old_status": "rebooting"}, Status.INCONCLUSIVE, "shows it as rebooting: it"),
-        ({"old_primary": "unreachable", "old_status": ""}, Status.MET, "RDS shows it no more."),
-        *(
-            ({"old_primary": "unreachable", "old_status": ended}, Status.MET, f"RDS shows it as {ended}.")
-            for ended in ("deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials")
+        ({"answer": "primary"}, Status.MISSED, "readmission-db still answers as a primary"),
+        ({"answer": "primary", "status": "deleted"}, Status.MISSED, "still answers as a primary"),
+        ({"answer": "recovering"}, Status.MET, "readmission-db answers, but takes no write"),
+        ({"answer": "recovering", "status": "available"}, Status.MET, "it recovers"),
+        (
+            {"answer": ""},
+            Status.INCONCLUSIVE,
+            "Whether readmission-db still answers as a primary is not known. Keep clients away",
         ),
+        ({"answer": "", "status": "deleted"}, Status.INCONCLUSIVE, "is not known. Keep"),
+        ({"answer": "", "because": "No login."}, Status.INCONCLUSIVE, "is not known (No login). Keep clients"),
+        (SILENT | {"status": None}, Status.INCONCLUSIVE, "shows of it could not be read. Keep clients"),
+        (SILENT | {"status": "available", "ended": False}, Status.INCONCLUSIVE, "shows it as available: it"),
+        (SILENT | {"status": "rebooting", "ended": False}, Status.INCONCLUSIVE, "shows it as rebooting: it"),
+        (SILENT | {"status": "", "ended": True}, Status.MET, "its provider shows it no more."),
+        (SILENT | {"status": "failed", "ended": True}, Status.MET, "shows it as failed."),
     ],
 )
 def test_on_call_a_source_that_may_take_writes_is_never_met(
-    promoted: dict[str, str], status: Status, words: str
+    replaced: dict[str, object], status: Status, words: str
 ) -> None:
-    found = on_call(**promoted)
+    found = on_call(**replaced)
     assert (found.status, words in found.because) == (status, True), found.because
 
 
 def test_on_call_a_source_without_a_name_is_the_old_primary() -> None:
-    assert on_call(source="x").because.startswith("Whether x still")
-    found = replace(run_of(make()), markers={}, entries=())
-    request = replace(found.record.plan.request, purpose=Purpose.RESTORE)
-    plan = replace(found.record.plan, request=request)
-    told = judge("split-brain", replace(found, record=replace(found.record, plan=plan)))
+    assert on_call(server="x").because.startswith("Whether x still")
+    told = on_call()
     assert told.because.startswith("Whether the old primary still answers as a primary is not known. Keep")
 
 

@@ -1,0 +1,47 @@
+"""What a run restored, as the entries of its ledger tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+
+from dr.domain.model import Component
+from dr.domain.refs import Ref
+from dr.evidence.model import Entry
+
+
+def components(entries: Iterable[Entry]) -> tuple[Component, ...]:
+    """Everything that was restored, in that order. Of one that was told again, what was said anew counts."""
+    found: dict[Ref, Component] = {}
+    for entry in entries:
+        for told in entry.components:
+            found[told.ref] = _renewed(found[told.ref], told) if told.ref in found else told
+    return tuple(found.values())
+
+
+def _renewed(known: Component, told: Component) -> Component:
+    said = {field.name: getattr(told, field.name) for field in fields(told)}
+    return replace(known, **{name: value for name, value in said.items() if value})
+
+
+def removed(entries: Sequence[Entry]) -> frozenset[Ref]:
+    """What of it the run has removed again."""
+    undone = {entry.call for entry in entries if entry.kind == "undone"}
+    return frozenset(of.ref for entry in entries if entry.call in undone for of in entry.components)
+
+
+def standing(entries: Sequence[Entry]) -> tuple[Component, ...]:
+    """What of it the run has not removed again."""
+    gone = removed(entries)
+    return tuple(of for of in components(entries) if of.ref not in gone)
+
+
+def verified(entries: Sequence[Entry]) -> bool | None:
+    """Whether all that was restored was examined; None where nothing was. An examination that names no component is of
+    the whole."""
+    restored = {component.ref for component in components(entries)}
+    if not restored:
+        return None
+    looks = [entry.components for entry in entries if "examined" in entry.milestones]
+    examined = {component.ref for told in looks for component in told}
+    return not all(looks) or restored <= examined

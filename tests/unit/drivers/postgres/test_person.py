@@ -1,0 +1,43 @@
+"""How a person reaches a restored database: a command to paste, which no name can break."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from dr.config.model import Login
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.person import UNVERIFIED, component, psql
+from dr.drivers.rds.naming import instance
+
+HERE = Endpoint("db.example.test", 5432)
+HARNESS = Login("dr_harness", "env:A")
+API = Login("api", "env:B")
+
+
+def database(ca: str = "", roles: tuple[Login, ...] = (API,), name: str = "readmission") -> PostgresConfig:
+    return PostgresConfig(name, HARNESS, roles=roles, ca=ca)
+
+
+def test_a_person_connects_as_the_application_does_and_is_told_where_nobody_is_verified() -> None:
+    made = component(instance("copy"), HERE, database())
+    assert made.connect == "psql 'host=db.example.test port=5432 dbname=readmission user=api sslmode=require'"
+    assert (made.role, str(made.endpoint), made.note) == ("database", "db.example.test:5432", UNVERIFIED)
+    assert any("DATABASE_URL at db.example.test:5432" in step for step in made.cut_over)
+    assert " user=dr_harness " in component(instance("copy"), HERE, database(roles=())).connect
+
+
+def test_a_ca_verifies_whom_the_command_connects_to() -> None:
+    made = component(instance("copy"), HERE, database(ca="/etc/my ca.pem"))
+    assert made.note == ""
+    assert shlex.split(made.connect)[1].endswith("sslmode=verify-full sslrootcert='/etc/my ca.pem'")
+
+
+@pytest.mark.parametrize("name", ["a'; rm -rf ~ '", "a\\' b", "", "a b"])
+def test_no_name_ends_the_argument(name: str) -> None:
+    words = shlex.split(psql(HERE, database(name=name), "o'hara"))
+    assert len(words) == 2
+    quoted = "o\\'hara"
+    assert f"user='{quoted}'" in words[1]
