@@ -15,7 +15,7 @@ import pytest
 
 from dr.config.context import Context
 from dr.config.model import Login, Settings
-from dr.domain.errors import EvidenceError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import EvidenceError, ProviderError, RefusedError
 from dr.domain.model import (
     Call,
     Effect,
@@ -157,11 +157,6 @@ def test_a_source_that_is_gone_cannot_be_the_source_of_a_baseline(
 ) -> None:
     with pytest.raises(RefusedError, match="clinic-db has no endpoint"):
         drill(server, tmp_path, Grant.MARKERS, known=False).calls(verb)
-
-
-def test_an_unknown_disaster_is_a_usage_error(granted: Drill) -> None:
-    with pytest.raises(UsageError, match="no disaster of kind 'flood'"):
-        granted.calls("disaster", kind="flood")
 
 
 def test_a_fault_touches_only_what_the_run_made_and_has_its_undo(granted: Drill) -> None:
