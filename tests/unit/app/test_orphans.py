@@ -37,7 +37,8 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that leads a group of its own, with another one in it."""
-    argv = [sys.executable, "-c", "import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"]
+    tells = "os.write(1, b'%d\\n' % os.getpid())"  # one write each: two processes share the pipe
+    argv = [sys.executable, "-c", f"import os, time; os.fork(); {tells}; time.sleep(600)"]
     with subprocess.Popen(argv, start_new_session=True, stdout=subprocess.PIPE) as process:
         yield process
         process.kill()
