@@ -56,7 +56,7 @@ class Lab:
             text=True,
             env={**self.env, **env},
             cwd=ROOT,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert "Traceback" not in ended.stderr, ended.stderr

@@ -345,7 +345,7 @@ def _chaos(*args: str, env: dict[str, str] | None = None) -> subprocess.Complete
         text=True,
         env=env,
         cwd=ROOT,
-        timeout=240,
+        timeout=600,
         check=False,
     )
 

@@ -37,7 +37,7 @@ RECONNECTED = 5.0
 PROMOTED = "received promote request"
 """What a standby's log says."""
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")

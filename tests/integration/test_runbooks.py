@@ -35,7 +35,7 @@ def follow(own_lab: Lab, script: str) -> None:
         text=True,
         env=own_lab.env,
         cwd=ROOT,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

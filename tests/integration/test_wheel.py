@@ -75,7 +75,7 @@ class Elsewhere:
     def dr(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.python.with_name("dr")), *args]
         return subprocess.run(
-            command, cwd=self.work, env=self._environment, capture_output=True, text=True, timeout=240, check=False
+            command, cwd=self.work, env=self._environment, capture_output=True, text=True, timeout=600, check=False
         )
 
 
