@@ -237,7 +237,7 @@ def exact_point(evidence: Evidence, demand: Demand) -> Finding:
 
 
 REPLAYABLE = 600.0
-"""Seconds that a point-in-time restore may leave uncovered: RDS uploads logs every five minutes; twice that."""
+"""Seconds that a point-in-time restore may leave uncovered: logs that are uploaded every five minutes; twice that."""
 BETWEEN_BACKUPS = 93_600.0
 """Seconds that a daily snapshot may leave uncovered: a day, and two hours for the backup itself."""
 OBJECTIVES = (

@@ -82,5 +82,5 @@ def _hung(found: Outage) -> str:
 PROMOTION = Limit("outage-promotion", 600.0, promotes)
 """Seconds: somebody has to decide."""
 FAILOVER = Limit("outage-failover", 120.0)
-"""Seconds: RDS's own 60 to 120."""
+"""Seconds: a managed database takes 60 to 120."""
 OBJECTIVES = (Objective("outage", About.TIME, judge_outage, "s", (PROMOTION, FAILOVER)),)
