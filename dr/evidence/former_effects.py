@@ -88,7 +88,7 @@ def observed(entries: Iterable[Entry], observations: Iterable[Observation]) -> t
 
 
 def _abandoning(seen: Observation) -> Observation:
-    """Whether an event gave the fail-over up, its name or its words told."""
+    """Whether an event gave the failover up, its name or its words told."""
     if seen.what != "failover" or not isinstance(seen.value, Mapping):
         return seen
     events = [
