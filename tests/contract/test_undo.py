@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from dr.domain.errors import ProviderError
 from dr.domain.model import Verb
 from dr.drivers.rds.provider import RdsProvider
+from tests.contract import example
 from tests.contract.provider_suite import Left, UndoContract
 from tests.unit.drivers.rds.support import (
     NOW,
@@ -25,7 +28,8 @@ from tests.unit.drivers.rds.support import (
 )
 
 
-def rds(home: Path, verb: Verb, name: str) -> Left:
+@contextmanager
+def rds(home: Path, verb: Verb, name: str) -> Iterator[Left]:
     """What the call ``name`` of a drill made at RDS."""
     clock = VirtualClock()
     fake = LateRds(clock)
@@ -49,7 +53,7 @@ def rds(home: Path, verb: Verb, name: str) -> Left:
 
         fake.pages = unreachable  # type: ignore[method-assign, assignment]
 
-    return Left(
+    yield Left(
         provider=provider,
         call=call,
         clock=clock,
@@ -62,17 +66,50 @@ def rds(home: Path, verb: Verb, name: str) -> Left:
     )
 
 
+@contextmanager
+def kv(home: Path) -> Iterator[Left]:
+    """A copy of the example's store: a file, of which every answer is the truth."""
+
+    def nothing(_: float) -> None:
+        pass
+
+    clock = VirtualClock()
+    with example.plugin() as plugin:
+        store = example.Store(plugin, home, clock)
+        store.fill()
+        provider = store.provider()
+        (call,) = provider.propose(example.RESTORE, provider.look(example.REQUEST), example.RUN)
+        provider.apply(call, call.args)
+        (copy,) = store.copies()
+        another = json.dumps({"id": "store-1", "keys": {}})
+        yield Left(
+            provider=provider,
+            call=call,
+            clock=clock,
+            things=store.copies,
+            unlisted=nothing,
+            denied=nothing,
+            late=nothing,
+            foreign=lambda: (home / copy).write_text(another),
+            broken=lambda: (home / copy).write_bytes(b"torn"),
+            at_once=True,
+        )
+
+
 DELETE = "DeleteDBInstance"
 COPY = Verb("promote", {"copy": True})
-MADE: dict[str, Callable[[Path], Left]] = {
+MADE: dict[str, Callable[[Path], AbstractContextManager[Left]]] = {
+    "kv, a copy": kv,
     "rds, a copy": lambda home: rds(home, Verb("restore", {"to": {"snapshot": "latest"}}), "restore"),
     "rds, a replica of a copy": lambda home: rds(home, COPY, "replicate"),
 }
+"""By the name of the plugin and what it makes."""
 
 
 @pytest.fixture(params=list(MADE))
-def left(request: pytest.FixtureRequest, tmp_path: Path) -> Left:
-    return MADE[request.param](tmp_path)
+def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Left]:
+    with MADE[request.param](tmp_path) as one:
+        yield one
 
 
 class TestUndo(UndoContract):

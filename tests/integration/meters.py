@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings
 from dr.domain.model import Call, Grant, Plan, Progress, Purpose, Request, RunIdentity
 from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.sessions import Look
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
@@ -26,6 +28,13 @@ from tests.targets import target_of
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"prediction_id": 1, "created_at": 2}'
 STUB = str(Path(__file__).with_name("stub_service.py"))
+PIDS = itertools.count(1)
+
+
+@contextmanager
+def watched(*_: object) -> Iterator[Look]:
+    """A copy without a server: whenever it is looked at, it has a session that it had not before."""
+    yield lambda: frozenset({next(PIDS)})
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:

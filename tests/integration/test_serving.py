@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import sys
@@ -24,19 +23,12 @@ from dr.drivers.postgres.sessions import Look
 from dr.drivers.service.asking import ask_golden, get, name_of
 from dr.drivers.service.provider import ServingProvider
 from dr.host import children
-from tests.integration.meters import context, drive, record, somebody, wait_for
+from tests.integration.meters import context, drive, record, somebody, wait_for, watched
 from tests.targets import retargeted
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
 RESTORED = {"host": "localhost", "port": 5432}
-PIDS = itertools.count(1)
-
-
-@contextmanager
-def watched(*_: object) -> Iterator[Look]:
-    """A copy without a server: whenever it is looked at, it has a session that it had not before."""
-    yield lambda: frozenset({next(PIDS)})
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dr.drivers.kv.plugin import KvConfig
 
 from dr.config.context import Context
-from dr.domain.errors import RefusedError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import (
     Call,
     Component,
@@ -52,13 +53,13 @@ class KvProvider:
         if verb.args["to"] not in [point.identifier for point in facts.points]:
             raise RefusedError(f"There is no backup {verb.args['to']} of the store {self._config.id}.")
         copy = Ref("kv", "store", f"copy-{run.id}.json")
-        named = {"identifier": copy.name}
+        named = {"identifier": copy.name, "run": run.id}
         undo = Call("delete-copy", "restore", "unwind", "kv", "delete", named, effect=Effect.CHANGES, touches=(copy,))
         tags = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target}
         return (
             Call(
                 *("restore", "restore", "restore", "kv", "copy"),
-                {"backup": verb.args["to"], "tags": tags, **named},
+                {"backup": verb.args["to"], "tags": tags, "identifier": copy.name},
                 effect=Effect.MAKES,
                 makes=(copy,),
                 undo=undo,
@@ -74,8 +75,9 @@ class KvProvider:
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.operation == "copy":
             backup = self._read(Path(self._config.backups) / f"{args['backup']}.json")
-            self._at(args["identifier"]).write_text(json.dumps({**backup, "tags": args["tags"]}))
-        if call.operation == "delete":
+            self._write(args["identifier"], {**backup, "tags": args["tags"]})
+        if call.operation == "delete" and self._at(args["identifier"]).exists():
+            self._tagged(args["identifier"], args["run"])
             self._at(args["identifier"]).unlink(missing_ok=True)
         return dict(args)
 
@@ -93,22 +95,18 @@ class KvProvider:
         return Progress(True)
 
     def adopt(self, identifier: str, run: str) -> None:
-        copy = self._read(self._at(identifier))
-        if copy.get("tags", {}).get("dr:run") != run:
-            raise RefusedError(f"{identifier} is not of run {run}.")
-        self._at(identifier).write_text(json.dumps({**copy, "tags": {}}))
+        self._write(identifier, {**self._tagged(identifier, run), "tags": {}})
 
     def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
-        copy = self._read(self._at(identifier))
-        if copy["tags"]["dr:run"] != run:
-            raise RefusedError(f"{identifier} is not of run {run}.")
-        self._at(identifier).write_text(json.dumps({**copy, "tags": {**copy["tags"], "dr:sealed": verdict}}))
+        copy = self._tagged(identifier, run)
+        self._write(identifier, {**copy, "tags": {**copy["tags"], "dr:sealed": verdict}})
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         left = [one for one in self._copies() if one.tags["dr:run"] in over - under_way]
         return tuple(
             Call(
-                *("delete-copy", "restore", "unwind", "kv", "delete", {"identifier": one.ref.name}),
+                *("delete-copy", "restore", "unwind", "kv", "delete"),
+                {"identifier": one.ref.name, "run": one.tags["dr:run"]},
                 effect=Effect.CHANGES,
                 touches=(one.ref,),
             )
@@ -136,8 +134,28 @@ class KvProvider:
     def _at(self, name: str) -> Path:
         return self._file.with_name(name)
 
+    def _tagged(self, name: str, run: str) -> dict[str, Any]:
+        copy = self._read(self._at(name))
+        if copy.get("tags", {}).get("dr:run") != run:
+            raise RefusedError(f"{name} is not of run {run}.")
+        return copy
+
     def _read(self, at: Path) -> dict[str, Any]:
-        return dict(json.loads(at.read_text()))
+        with _told(at):
+            return dict(json.loads(at.read_text()))
+
+    def _write(self, name: str, copy: dict[str, Any]) -> None:
+        with _told(self._at(name)):
+            self._at(name).write_text(json.dumps(copy))
 
     def _now(self) -> float:
         return self._context.clock.now().at
+
+
+@contextmanager
+def _told(at: Path) -> Iterator[None]:
+    """Errors of files as the harness's own."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ProviderError(f"The store's file {at} cannot be used: {error}.") from None
