@@ -63,20 +63,23 @@ class Subject:
     def filled(self, call: Call) -> dict[str, Any]:
         return fill(call.args, self.effects)
 
-    def perform(self, call: Call, provider: Provider | None = None) -> Progress:
-        provider = provider or self.provider
-        result = provider.apply(call, self.filled(call))
+    def attempt(self, call: Call) -> None:
+        """Begin it where the other side cannot be reached."""
+        self.broken.poll(call, self.broken.apply(call, self.filled(call)))
+
+    def perform(self, call: Call) -> Progress:
+        result = self.provider.apply(call, self.filled(call))
         until = time.monotonic() + min(call.deadline, 120.0)
-        while not (progress := provider.poll(call, result)).done:
+        while not (progress := self.provider.poll(call, result)).done:
             assert time.monotonic() < until, progress.note
             time.sleep(0.1)
         self.effects[call.id] = progress.result
         return progress
 
-    def undo(self, calls: tuple[Call, ...], provider: Provider | None = None) -> None:
+    def undo(self, calls: tuple[Call, ...]) -> None:
         for call in reversed(calls):
             if call.undo is not None:
-                self.perform(call.undo, provider)
+                self.perform(call.undo)
 
 
 class ProviderContract:
@@ -158,12 +161,14 @@ class ProviderContract:
         attempts: list[Callable[[], object]] = [
             subject.broken.confirm_identity,
             lambda: subject.broken.look(subject.request),
-            *(lambda call=call: subject.perform(call, subject.broken) for call in calls),
+            *(partial(subject.attempt, call) for call in calls),
         ]
         told = [sentence for attempt in attempts if (sentence := _told(attempt))]
         if subject.bears:
             assert not told
-            subject.undo(calls, subject.broken)
+            for call in calls:
+                if call.undo is not None:
+                    subject.attempt(call.undo)
         else:
             assert told, "nothing notices that the other side is gone"
         for sentence in told:

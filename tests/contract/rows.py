@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dr.config.context import Context
 from dr.config.model import Login, Settings
 from dr.config.plugins import plugins
@@ -207,17 +209,18 @@ def clients() -> Iterator[Subject]:
         database = PostgresConfig("clinic", Login("dr", f"file:{secret}"), ca=str(site.ca))
         entry = Entry(config, database.ca)
         before = entry.present()
+        (at / "gone.ini").write_bytes(pooler.configuration.read_bytes())
+        gone = msgspec.structs.replace(config, port=free_port(), configuration=str(at / "gone.ini"))
 
-        def moving(port: int) -> MovingProvider:
-            there = PoolerConfig("localhost", port, config.entry, config.admin, config.configuration)
-            target = target_of(database=database, pooler=there, grants=(Grant.DISPOSABLE,))
+        def moving(pooler: PoolerConfig) -> MovingProvider:
+            target = target_of(database=database, pooler=pooler, grants=(Grant.DISPOSABLE,))
             return MovingProvider(Context("lab", target, Settings(), at, at, SystemClock(), ""))
 
         try:
             yield Subject(
                 plugin=plugins()["clients"],
-                provider=moving(pooler.port),
-                broken=moving(free_port()),
+                provider=moving(config),
+                broken=moving(gone),
                 request=requested(Verb("move")),
                 run=RUN,
                 things=lambda: [] if entry.present() == before else [config.entry],

@@ -9,8 +9,11 @@ import pytest
 from tests.contract.provider_suite import ProviderContract, Subject
 from tests.contract.rows import DRIVERS
 
+ROWS = [pytest.param(name, marks=pytest.mark.xdist_group(f"contract of {name}")) for name in DRIVERS]
+"""Each may go to another process."""
 
-@pytest.fixture(scope="module", params=list(DRIVERS))
+
+@pytest.fixture(scope="module", params=ROWS)
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with DRIVERS[request.param]() as one:
         yield one
