@@ -255,10 +255,10 @@ def test_the_limit_is_the_one_that_was_frozen_with_the_run(age: float, refused: 
     run = RunIdentity("20251009-085320-ab12", "prod", Purpose.RESTORE, "")
     old = Plan(wanted(LATEST, as_name="tonight"), run, (), (Demand("time-to-copy", "restored", 60.0, "s"),))
     if not refused:
-        check_age(old, facts(), NOW + age, HOUR, here=True)
+        check_age(old, facts(), NOW + age, HOUR, None)
         return
     with pytest.raises(RefusedError, match=r"not known. That is more than 60 s ago.* command with another --as"):
-        check_age(old, facts(), NOW + age, HOUR, here=True)
+        check_age(old, facts(), NOW + age, HOUR, None)
 
 
 def test_before_consent_a_run_that_goes_on_says_when_it_began_and_what_it_restores(machines: Machines) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from dr.config import former
 from dr.config.model import Settings
+from dr.config.plugins import settings_type
 from dr.domain.errors import EvidenceError, UsageError
 from dr.host.decode import DEPTH, OBJECT, deep, find_json, line_of, read_json, read_yaml
 
@@ -135,7 +137,7 @@ def test_the_entry_of_a_mapping_that_is_wrong_is_named(tmp_path: Path) -> None:
     target = "{account: '1', region: r, instance: i, database: {name: d, harness: {user: u, secret: 'env:X'}}"
     path.write_text(f"targets:\n  one: {target}}}\n  two: {target}, grants: [all]}}\n")
     with pytest.raises(UsageError, match=r"line 3, is not valid: targets\.two\.grants\.0: Invalid enum"):
-        read_yaml(path, Settings, UsageError)
+        read_yaml(path, settings_type({}), UsageError, present=former.settings)
 
 
 def test_aliases_and_merges_that_people_write_are_read(tmp_path: Path) -> None:

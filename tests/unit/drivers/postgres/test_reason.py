@@ -64,7 +64,7 @@ def test_a_login_that_fails_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, said: str, kind: type[DrError], hint: str
 ) -> None:
     saying(monkeypatch, said)
-    with pytest.raises(kind) as caught, connect(Endpoint("h", 5432), target().database):
+    with pytest.raises(kind) as caught, connect(Endpoint("h", 5432), target().postgres):
         pass
     assert type(caught.value) is kind
     assert hint in caught.value.hint

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dr.config.objective import Judge
-from dr.domain.model import Demand, Status
+from dr.domain.model import Call, Demand, Effect, Status
 from dr.judge import bounds
 from dr.judge.objectives import registry
 from dr.judge.objectives.service import error_rate, p95_latency
@@ -71,16 +71,19 @@ def test_three_windows_are_enough_to_tell_and_fewer_are_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("effect", "words"),
     [
-        ("vanish", "From the disaster to"),
-        ("declare", "From the disaster to"),
-        ("promote", "From the promotion's beginning to"),
+        (Effect.FAULT, "From the disaster to"),
+        (Effect.READS, "From the disaster to"),
+        (Effect.TAKES_OVER, "From the promotion's beginning to"),
     ],
 )
-def test_it_is_said_from_what_the_time_counts(call: str, words: str) -> None:
+def test_it_is_said_from_what_the_time_counts(effect: Effect, words: str) -> None:
     found = evidence(samples(600), disaster=None)
-    found = replace(found, entries=(*found.entries, entry(9, "effect", call, WALL - 20, {"at": WALL - 20})))
+    call = Call("struck", "1-x", "disaster", "driver", "operation", effect=effect)
+    plan = replace(found.record.plan, calls=(*found.record.plan.calls, call))
+    struck = entry(9, "effect", "struck", WALL - 20, {}, {"disaster": WALL - 20})
+    found = replace(found, record=replace(found.record, plan=plan), entries=(*found.entries, struck))
     assert time_to_copy(found, demand("time-to-copy")).because.startswith(words)
 
 
@@ -408,8 +411,8 @@ def test_neighbours_of_one_phase_are_one_and_a_replay_ends_its_restore() -> None
         entry(2, "effect", "nobody's", WALL - 10, {}),
         entry(3, "intent", "examine", WALL - 9),
         entry(4, "effect", "examine", WALL - 8, {}),
-        entry(5, "intent", "settle-restored", WALL - 6),
-        entry(6, "effect", "settle-restored", WALL - 3, {}),
+        entry(5, "intent", "settle", WALL - 6),
+        entry(6, "effect", "settle", WALL - 3, {}),
     )
     found = phases(replace(evidence(), entries=entries))
     assert [(p.name, p.started, p.seconds) for p in found] == [
