@@ -50,7 +50,7 @@ class Range:
 def range_(lab: Lab, tmp_path: Path) -> Iterator[Range]:
     with proxied(lab.target.rds.endpoint) as proxy:
         target = yaml.safe_load((lab.home / "lab" / "target.yaml").read_text())
-        config = configured(tmp_path, targets={"lab": {**target, "endpoint": proxy.url}})
+        config = configured(tmp_path, targets={"lab": {**target, "rds": {**target["rds"], "endpoint": proxy.url}}})
         yield Range(lab, proxy, config["DR_CONFIG"])
 
 

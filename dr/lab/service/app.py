@@ -22,9 +22,6 @@ from dr.lab.service.store import Found, Store, Unavailable
 
 FINISH_LIMIT = 5.0
 """Seconds that requests under way have after SIGTERM."""
-MOST = 32
-"""Predictions under way at once. Whoever waits behind more is answered once its client has left: after an outage of the
-database, a service that is short of a processor answered nobody but those, for ever."""
 ID_LIMIT = 50
 """platform.md: admission_id VARCHAR(50)."""
 
@@ -63,7 +60,6 @@ class Service:
         self.store = Store(options.url, self.metrics.query_seconds, options.stubborn)
         self._model: Model | None = None
         self._known: list[list[Any]] | None = None
-        self._under_way = 0
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
             "/predict": ("POST", self._predict),
             "/healthz": ("GET", self._health),
@@ -116,16 +112,6 @@ class Service:
         return Response(200, self.metrics.render().encode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def _predict(self, request: Request) -> Response:
-        if self._under_way >= MOST:
-            self.metrics.prediction_errors.add()
-            raise Rejected(503, f"{MOST} predictions are under way already.")
-        self._under_way += 1
-        try:
-            return await self._prediction(request)
-        finally:
-            self._under_way -= 1
-
-    async def _prediction(self, request: Request) -> Response:
         started = time.perf_counter()
         trace = request.headers.get("x-request-id", "")[:32]
         admission = wanted(request.body)
@@ -133,7 +119,7 @@ class Service:
         try:
             if self._options.delay:
                 await asyncio.sleep(self._options.delay)
-            found = await self.store.look_up(admission)
+            found = await self.store.look_up(admission, request.gone)
             if found is None:
                 raise Rejected(404, "There is no such admission.")
             model = self._serving(found.active)

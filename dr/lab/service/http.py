@@ -18,12 +18,13 @@ IDLE_LIMIT = 75.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``headers``: names in lower case."""
+    """``headers``: names in lower case. ``gone``: whether its client has left meanwhile."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    gone: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ async def read(reader: asyncio.StreamReader) -> Request:
         raise Malformed(400, "Content-Length is not a number.")
     if int(length[:12]) > BODY_LIMIT:
         raise Malformed(413, f"The body is larger than {BODY_LIMIT} bytes.")
-    return Request(method, path, headers, await reader.readexactly(int(length)))
+    return Request(method, path, headers, await reader.readexactly(int(length)), reader.at_eof)
 
 
 def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:

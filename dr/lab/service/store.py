@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -72,9 +72,10 @@ class Store:
         row = await self._one(_ACTIVE, ())
         return list(row[0] or []) if row else []
 
-    async def look_up(self, admission: str) -> Found | None:
-        """An admission; None: there is none of that id. Raises Unavailable."""
-        row = await self._one(_LOOK_UP, (admission,))
+    async def look_up(self, admission: str, gone: Callable[[], bool]) -> Found | None:
+        """An admission; None: there is none of that id. Raises Unavailable, also where whoever asks is ``gone`` once it
+        is their turn: after an outage all who wait have left, and new ones would wait behind them, for ever."""
+        row = await self._one(_LOOK_UP, (admission,), gone)
         if row is None:
             return None
         patient, demographics, admitted, discharged, primary, diagnoses, medications, earlier, active = row
@@ -92,8 +93,10 @@ class Store:
     async def close(self) -> None:
         self._discard()
 
-    async def _one(self, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        async with self._session() as session:
+    async def _one(
+        self, statement: str, values: tuple[Any, ...], gone: Callable[[], bool] = lambda: False
+    ) -> tuple[Any, ...] | None:
+        async with self._session(gone) as session:
             started = time.perf_counter()
             # Cancelling would wait for the server, which is what hangs; hanging up makes the query fail at once.
             watchdog = asyncio.get_running_loop().call_later(QUERY_LIMIT, _hang_up, session)
@@ -104,8 +107,10 @@ class Store:
                 self._seconds.observe(time.perf_counter() - started)
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def _session(self, gone: Callable[[], bool]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         async with self._place():
+            if gone():
+                raise Unavailable("Whoever asked has left.")
             session: psycopg.AsyncConnection[Any] | None = None
             try:
                 session = self._dead or (self._idle.pop() if self._idle else await self._connect())
