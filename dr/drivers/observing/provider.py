@@ -52,6 +52,7 @@ class ObservingProvider:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._target = sections(context.target)
+        self._old: Endpoint | None = None
         self._looks: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Observation]]] = {
             "service": self._service,
             "replication": self._replication,
@@ -158,22 +159,23 @@ class ObservingProvider:
         return [Observation("markers", path, {**found, "at": begun}, self._now()) for path, found in held.items()]
 
     def _old_primary(self, args: Mapping[str, Any]) -> Sequence[Observation]:
-        """What a write comes to where the primary was before. Only what puts faults in knows where that is."""
+        """What a write comes to where the primary was before."""
         if not command_of(self._target) or not args["tables"]:
             raise RefusedError("Where the old primary listens is not known.")
-        answer = run_command(
-            command_of(self._target),
-            "old_primary",
-            {"instance": self._target.rds.instance},
-            FAULT_SECONDS,
-        )
-        if not (answer.get("host") and answer.get("port")):
-            raise RefusedError("Where the old primary listens was not told.")
-        old, table = _server(answer), str(next(iter(args["tables"].values())))
+        self._old = old = self._old or self._ask_old()
+        table = str(next(iter(args["tables"].values())))
         value = attempt_write(old, _server(args), self._target.postgres, table)
         if value["outcome"] == "unreachable":
             raise _UnreachableError(f"The old primary at {old} does not answer.", transient=True)
         return [Observation("old-primary", SOURCE, value, self._now())]
+
+    def _ask_old(self) -> Endpoint:
+        """Where the primary was before. Only what puts faults in knows; that takes a process, and so is asked once."""
+        instance = {"instance": self._target.rds.instance}
+        answer = run_command(command_of(self._target), "old_primary", instance, FAULT_SECONDS)
+        if not (answer.get("host") and answer.get("port")):
+            raise RefusedError("Where the old primary listens was not told.")
+        return _server(answer)
 
     def _prometheus(self, _: Mapping[str, Any]) -> Sequence[Observation]:
         config = self._target.prometheus

@@ -279,10 +279,13 @@ def test_an_old_primary_that_starts_up_is_asked_again_until_it_says_what_it_take
         return {"outcome": "accepted"}
 
     monkeypatch.setattr(observing, "attempt_write", attempt)
-    of = provider(tmp_path, faults=(sys.executable, "-c", 'print(\'{"host": "127.0.0.1", "port": 7}\')'))
+    asked = tmp_path / "asked"
+    tells = f'open({str(asked)!r}, "a").write("x"); print(\'{{"host": "127.0.0.1", "port": 7}}\')'
+    of = provider(tmp_path, faults=(sys.executable, "-c", tells))
     call = named(of.propose(AFTER, FACTS, RUN), "observe-old-primary")
     (seen,), _ = observe(of, call)
     assert seen.value == {"outcome": "accepted"}
+    assert asked.read_text() == "x", "where it listens is asked once"
     starts = [ProviderError("It is starting up.", transient=True)] * 1000
     found, result = observe(of, call)
     assert (found, result["because"]) == ((), "It is starting up.")
