@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
@@ -14,6 +15,8 @@ from dr.drivers.sections import sections
 from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
+from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
+from dr.judge.interruption import measured_on, usual
 from dr.judge.objectives import outage, service
 from dr.judge.objectives.histogram import METRICS
 
@@ -63,34 +66,43 @@ class Settle:
 
     def begin(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """What ``poll`` needs: of each path the number it begins with, and until when it is waited for."""
-        awaited, paths = self._awaited(), {}
+        evidence, paths = self._evidence(), {}
+        awaited = _awaited(evidence)
         for name, url in args["paths"].items():
-            path = self._read[name] = self._path(name, float(args["seconds"]), None)
+            late = self._late(evidence, name) if name in awaited else None
+            path = self._read[name] = self._path(name, float(args["seconds"]), None, late)
             paths[name] = {
                 "first": path.first,
+                "late": late,
                 "until": awaited.get(name, 0.0) + path.rule.looked_back,
                 "url": url,
                 "metrics": _counts(url) if url else None,
             }
         return {"begun": self._context.clock.now().at, "paths": paths}
 
-    def _awaited(self) -> Mapping[str, float]:
-        """By path, when it is to be back at the latest, wall time, as it was frozen with the plan."""
+    def _evidence(self) -> Evidence:
         directory = RunDirectory(self._context.run)
-        evidence = Evidence(directory.record(), directory.ledger(self._context.clock).entries())
-        disaster = evidence.disaster()
-        return {
-            demand.path: (disaster or 0.0) + demand.limit
-            for demand in evidence.record.plan.demands
-            if demand.objective == "outage" and demand.limit is not None
-        }
+        return Evidence(directory.record(), directory.ledger(self._context.clock).entries())
+
+    def _late(self, evidence: Evidence, name: str) -> float | None:
+        """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known."""
+        run = self._context.run
+        if name in WRITTEN:
+            written = load_markers(markers_file(run, name))
+            found = replace(evidence, markers={name: written} if written is not None else {})
+        else:
+            asked = load_samples(samples_file(run, name))
+            found = replace(evidence, samples={name: asked} if asked is not None else {})
+        measured = measured_on(found, name)
+        known = usual(measured, evidence.disaster()) if measured is not None else None
+        return None if known is None else known.late
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
         now, waits, settled = self._context.clock.now().at, [], {}
         for name, began in result["paths"].items():
             if name not in self._read:  # this process came upon it
-                self._read[name] = self._path(name, float(call.args["seconds"]), began["first"])
+                self._read[name] = self._path(name, float(call.args["seconds"]), began["first"], began.get("late"))
             path = self._read[name]
             path.read()
             if why := path.waits(patient=now < began["until"]):
@@ -105,12 +117,23 @@ class Settle:
         )
         return Progress(done=True, result={"begun": result["begun"], "settled": settled}, observations=seen)
 
-    def _path(self, name: str, seconds: float, first: int | None) -> Path:
+    def _path(self, name: str, seconds: float, first: int | None, late: float | None) -> Path:
         settings, writes = self._context.settings, name in WRITTEN
         stated, meter = settings.objectives, settings.meter
         rule = Rule(seconds, meter.window, service.LATENCY.of(stated), service.ERRORS.of(stated))
         rate = meter.markers if writes else meter.rate
-        return Path(self._context.run, name, rate, rule, first, writes=writes, probes=not writes and name != READS)
+        probes = not writes and name != READS
+        return Path(self._context.run, name, rate, rule, first, writes=writes, probes=probes, late=late)
+
+
+def _awaited(evidence: Evidence) -> Mapping[str, float]:
+    """By path, when it is to be back at the latest, wall time, as it was frozen with the plan."""
+    disaster = evidence.disaster()
+    return {
+        demand.path: disaster + demand.limit
+        for demand in evidence.record.plan.demands
+        if demand.objective == "outage" and demand.limit is not None
+    }
 
 
 def _counts(url: str) -> Histograms | None:

@@ -43,18 +43,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A probe or write that is over. ``took``: seconds since it was due."""
+    """A probe or write that is over. ``took``: seconds since it was asked."""
 
     n: int
     well: bool
     took: float
 
 
-def still_out(told: Sequence[Told], newest: int, rate: float, rule: Rule) -> bool:
+def still_out(told: Sequence[Told], newest: int, rate: float, rule: Rule, late: float | None) -> bool:
     """Whether the path failed too often in the rule's seconds up to number ``newest``, or failed or stalled at all in
     the windows that the judge wants to see after an outage.
 
-    What is still under way counts as neither.
+    ``late``: seconds beyond which the judge calls an answer bad, by what was usual before the disaster; None: that is
+    not known, and a path that is slow as ever does not stall. What is still under way counts as neither.
     """
 
     def since(seconds: float) -> list[Told]:
@@ -63,7 +64,7 @@ def still_out(told: Sequence[Told], newest: int, rate: float, rule: Rule) -> boo
     within, last = since(rule.seconds), since(STEADY_WINDOWS * rule.window)
     if not within:
         return True
-    stalled = max(BRIEF, 2 * median(one.took for one in within))  # a path that is slow as ever does not stall
+    stalled = max(BRIEF, 2 * median(one.took for one in within)) if late is None else late
     many = sum(not one.well for one in within) > rule.errors * len(within)
     return many or not all(one.well and one.took <= stalled for one in last)
 
@@ -72,14 +73,23 @@ class Path:
     """What the meter of one path has written, as far as its settle needs it.
 
     ``first``: the number that the settle begins with; without one it begins with what is not on disk yet.
-    ``newest``: the greatest number on disk.
+    ``newest``: the greatest number on disk. ``late``: as ``still_out`` has it.
     """
 
     def __init__(
-        self, run: File, name: str, rate: float, rule: Rule, first: int | None, *, writes: bool, probes: bool
+        self,
+        run: File,
+        name: str,
+        rate: float,
+        rule: Rule,
+        first: int | None,
+        *,
+        writes: bool,
+        probes: bool,
+        late: float | None,
     ) -> None:
         """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged."""
-        self._rate, self.rule, self._probes = rate, rule, probes
+        self._rate, self.rule, self._probes, self._late = rate, rule, probes, late
         self._written: Growing[Marker] | Growing[Sample] = (
             growing_markers(markers_file(run, name)) if writes else growing_samples(samples_file(run, name))
         )
@@ -103,7 +113,7 @@ class Path:
                 continue
             else:
                 well = line.outcome == ACKNOWLEDGED
-            self._told.append(Told(line.n, well, (line.done - line.due) / 1e9))
+            self._told.append(Told(line.n, well, (line.done - line.due - line.late) / 1e9))
         if not lines:
             return
         oldest = self.newest - self.rule.looked_back * self._rate
@@ -116,7 +126,7 @@ class Path:
         measured = (self.newest - self.first + 1) / self._rate
         if measured < self.rule.seconds:
             return f"{max(0.0, measured):.0f} of {self.rule.seconds:.0f} s measured"
-        if patient and still_out(self._told, self.newest, self._rate, self.rule):
+        if patient and still_out(self._told, self.newest, self._rate, self.rule, self._late):
             return f"{measured:.0f} s measured, and not back"
         if self._probes and not self._enough(measured):
             return f"{measured:.0f} s measured, and the prober was late too often"

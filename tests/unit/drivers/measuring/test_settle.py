@@ -34,7 +34,7 @@ PATHS = ("source", "writes", "reads")
 class World:
     """A run whose disaster strikes at once, the paths that were measured before it, and a clock."""
 
-    def __init__(self, run: Path, demanded: tuple[str, ...] = PATHS) -> None:
+    def __init__(self, run: Path, demanded: tuple[str, ...] = PATHS, before: str = "g") -> None:
         self.run, self.clock = run, VirtualClock()
         made = context(run, meter=METER)
         self.context = Context(made.name, made.target, made.settings, run, run, self.clock, made.owner)
@@ -43,7 +43,7 @@ class World:
         self._pidfiles = list[PidFile]()
         self.zero = self.clock.now().mono_ns - int(BEFORE * 1e9)
         for path in PATHS:
-            self._start(path)
+            self._start(path, before)
         strike = Call("host-lost", "1-disaster", "disaster", "faults", "put-in", effect=Effect.FAULT)
         demands = tuple(Demand("outage", path, LIMIT, "s") for path in demanded)
         plan = Plan(Request("lab", (), Purpose.DRILL), RUN, (strike,), demands)
@@ -51,7 +51,7 @@ class World:
         directory.create(RunRecord(plan, self.clock.now(), "", {}, METER.window))
         directory.ledger(self.clock).append("effect", "host-lost", {"at": self.clock.at})
 
-    def _start(self, path: str) -> None:
+    def _start(self, path: str, before: str) -> None:
         start = self.clock.now()
         if path == "writes":
             markers_file(self.run, path).write_bytes(header(path, METER.markers, METER.timeout, start, 0.0, 0.0))
@@ -60,7 +60,7 @@ class World:
         name = self.run / f"meter-{'mark' if path == 'writes' else 'measure'}-{path}.pid"
         self._pidfiles.append(PidFile(name, children.identity(os.getpid())))
         self._next[path] = 0
-        self._write(path, "g" * int(BEFORE * METER.rate))
+        self._write(path, before * int(BEFORE * METER.rate))
 
     def _write(self, path: str, told: str) -> None:
         """A line for each: g(ood), s(lowly so, after 0.3 s), f(ailed), p(rober late), u(nder way)."""
@@ -162,7 +162,7 @@ def test_a_path_that_breaks_while_another_is_waited_for_is_waited_for_in_its_tur
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_that_stalls_is_waited_for_and_one_that_is_slow_as_ever_is_not(world: World, path: str) -> None:
+def test_a_path_that_is_later_than_it_was_before_the_disaster_is_waited_for(world: World, path: str) -> None:
     world.begin()
     world.passes(4.0)
     world.passes(0.1, **{path: "s"})
@@ -171,6 +171,24 @@ def test_a_path_that_stalls_is_waited_for_and_one_that_is_slow_as_ever_is_not(wo
     world.passes(0.2)
     assert world.settles()
     world.passes(8.0, **{path: "s"})
+    assert not world.settles()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_is_as_slow_as_it_was_before_the_disaster_is_not(tmp_path: Path, path: str) -> None:
+    world = World(tmp_path, before="s")
+    world.begin()
+    world.passes(5.0, **{path: "s"})
+    assert world.settles()
+
+
+def test_where_nobody_knows_what_was_usual_a_path_is_held_to_its_own_median(tmp_path: Path) -> None:
+    world = World(tmp_path, before="f")
+    world.begin()
+    world.passes(4.9)
+    world.passes(0.1, source="s")
+    assert not world.settles()
+    world.passes(3.0)
     assert world.settles()
 
 
