@@ -59,10 +59,14 @@ def settings(path: Path | None = None) -> Settings:
 
 
 def restorer(by_name: Mapping[str, Provider]) -> Restorer:
-    """The driver that makes a target's restorations, among all of ``drivers``: its client is slow to make."""
-    return cast(
-        "Restorer", next(by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name)
-    )
+    """The driver that makes a target's restorations, among all of ``drivers``: its client is slow to make.
+
+    Raises RefusedError where none does.
+    """
+    made = [by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name]
+    if not made:
+        raise RefusedError("Nothing restores this target.", "Give it the section of a provider that does in dr.yaml.")
+    return cast("Restorer", made[0])
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,8 @@ def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> li
         drills = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
         calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
         failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
+        gone = {ref.name for call in calls for ref in call.touches}
+        failed += [f"{name} is not of {target}'s source: name its own --target." for name in drills if name not in gone]
         if failed:
             raise ProviderError(" ".join(failed))
         kept = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]

@@ -20,7 +20,7 @@ def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
 
 def all_needs(target: Target) -> Iterator[tuple[str, str]]:
     """The same for all that a target names, whatever verb needs it."""
-    specs = (spec for plugin in plugins().values() for spec in plugin.verbs)
+    specs = (spec for plugin in plugins().values() if not plugin.lacks(target) for spec in plugin.verbs)
     return _tried(need for spec in specs for need in spec.needs(target, None))
 
 

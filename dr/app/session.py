@@ -56,7 +56,9 @@ class Session:
 
     @property
     def restorer(self) -> Restorer:
-        return wiring.restorer(self.providers)
+        """Who makes this run's restorations; of a run without any, whoever would."""
+        makes = {call.driver for call in self.plan.calls if call.restoration}
+        return wiring.restorer({name: one for name, one in self.providers.items() if name in makes} or self.providers)
 
     @cached_property
     def engine(self) -> Engine:

@@ -11,9 +11,9 @@ CLIENTS = ("pooler", "secret")
 
 def is_former(written: object) -> bool:
     """Whether a target is written in the former form."""
-    return isinstance(written, Mapping) and (
-        any(key in written for key in (*RDS, *CLIENTS, "database")) or isinstance(written.get("faults"), list)
-    )
+    if not isinstance(written, Mapping) or {"rds", "postgres", "clients"} & written.keys():
+        return False  # what stands beside sections is refused as any unknown field
+    return any(key in written for key in (*RDS, *CLIENTS, "database")) or isinstance(written.get("faults"), list)
 
 
 def settings(written: Any) -> Any:

@@ -159,7 +159,7 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
     if not offered:
         raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(verbs())}.")
     kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
-    fits = [one for one in offered if kind in one[1].kinds or not one[1].kinds]
+    fits = [one for one in offered if not one[1].kinds or (isinstance(kind, str) and kind in one[1].kinds)]
     fits = [one for one in fits if provider in (None, one[0].name)]
     if len(fits) > 1 and target is not None:
         fits = [one for one in fits if not one[0].lacks(target)] or fits

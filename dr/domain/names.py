@@ -29,8 +29,9 @@ def is_run(name: str) -> bool:
 
 def on_loopback(endpoint: str) -> bool:
     """Whether an endpoint URL names this machine itself."""
-    host = urlsplit(endpoint).hostname or ""
+    host = ""
     try:
+        host = urlsplit(endpoint).hostname or ""
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    except ValueError:  # a name, or no URL
         return host == "localhost"

@@ -54,8 +54,10 @@ class _Record(msgspec.Struct):
 
 def present(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The content of an earlier version's run.json in its present form; None where it is no such version's."""
-    stated = _stating_effects(record)
     try:
+        if all("promises" in call for call in record["plan"]["calls"]):
+            return None
+        stated = _stating_effects(record)
         promised = former_effects.promising(stated or record)
     except (KeyError, TypeError):
         return None  # of another shape, which whoever decodes it says

@@ -25,11 +25,33 @@ _ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessibl
 
 def promising(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The content of a run.json with what each call promises; None where its calls say so themselves."""
-    calls = record["plan"]["calls"]
-    if all("promises" in call for call in calls):
+    plan = record["plan"]
+    if all("promises" in call for call in plan["calls"]):
         return None
-    now = [{**call, "promises": [_PROMISES[call["id"]]] if call["id"] in _PROMISES else []} for call in calls]
-    return {**record, "plan": {**record["plan"], "calls": now}}
+    calls = [
+        {**call, "args": _settling(call), "promises": [_PROMISES[call["id"]]] if call["id"] in _PROMISES else []}
+        for call in plan["calls"]
+    ]
+    request = {**plan["request"], "verbs": [*map(_verb, plan["request"]["verbs"])]}
+    return {**record, "plan": {**plan, "calls": calls, "request": request}}
+
+
+def _settling(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a call; a settle had one path."""
+    args: Mapping[str, Any] = call["args"]
+    if call["operation"] != "settle" or "path" not in args:
+        return args
+    return {"paths": {args["path"]: args.get("url", "")}, "seconds": args["seconds"]}
+
+
+def _verb(verb: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A verb as it is spelled now: measuring waited for no samples, and a settle had one path."""
+    args = {key: value for key, value in verb["args"].items() if key not in ("seconds", "patience", "path")}
+    if verb["name"] == "measure":
+        return {**verb, "args": {**args, "path": verb["args"]["path"]}}
+    if verb["name"] == "settle" and "path" in verb["args"]:
+        return {**verb, "args": {"paths": [verb["args"]["path"]]}}
+    return verb
 
 
 def told(plan: Plan, entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -45,6 +67,8 @@ def _told(call: Call, entry: Entry) -> Entry:
     if entry.milestones or entry.components:  # gone on with by this version
         return entry
     if call.id.startswith(_SETTLE):
+        if "settled" in entry.data:  # gone on with by this version
+            return entry
         return replace(entry, data={**entry.data, "settled": {call.id.removeprefix(_SETTLE): entry.data}})
     when = {name: float(at) for name, at in _milestones(call, entry).items() if at is not None}
     return replace(entry, milestones=when, components=_components(call, entry.data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -170,7 +171,10 @@ class Ledger:
             entries, good = _intact(os.pread(file, os.fstat(file).st_size, 0), self._path)
             prev = entries[-1].hash if entries else GENESIS
             stamp, plain = self._clock.now(), writable(dict(data or {}))
-            told = {"milestones": dict(milestones or {}), "components": msgspec.to_builtins(tuple(components))}
+            came = {
+                name: at for name, at in (milestones or {}).items() if isinstance(at, int | float) and math.isfinite(at)
+            }
+            told = {"milestones": came, "components": writable(msgspec.to_builtins(tuple(components)))}
             body = {
                 "seq": len(entries),
                 "stamp": {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot},
@@ -183,8 +187,9 @@ class Ledger:
             digest = _digest(prev, body)
             os.ftruncate(file, good)
             line = (json.dumps({**body, "hash": digest}) + "\n").encode()
+            entry = msgspec.convert({**body, "hash": digest}, Entry)  # what cannot be read again is not written
             self._write(file, line, good)
-        return msgspec.convert({**body, "hash": digest}, Entry)
+        return entry
 
     def _write(self, file: int, line: bytes, at: int) -> None:
         """Whole and on disk, or not at all: an intent that is torn would be forgotten."""

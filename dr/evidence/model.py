@@ -151,10 +151,9 @@ class Evidence:
     def settled(self, path: str) -> Settled | None:
         """What was on disk of ``path`` when it had settled last, or None: it never did."""
         for entry in reversed(self.entries):
-            if entry.kind != "effect":
-                continue
-            found = (entry.data.get("settled") or {}).get(path)
-            if found is not None:
+            told = entry.data.get("settled") if entry.kind == "effect" else None
+            found = told.get(path) if isinstance(told, Mapping) else None
+            if isinstance(found, Mapping):
                 return Settled(int(found["first"]), int(found["last"]), entry.stamp.at)
         return None
 

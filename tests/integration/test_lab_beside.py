@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -158,8 +159,8 @@ def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypat
     with lab_home() as home, Lab(home / "lab", SystemClock()) as lab:
         list(lab.prepare(20, None))
         lab.publish()
-        bare = find_target(Settings(), "lab")
-        assert (bare.pooler, bare.prometheus) == (None, None)
+        bare: Any = find_target(Settings(), "lab")
+        assert (bare.clients.pooler, bare.prometheus) == (None, None)
         assert lab.absent == sentences
         assert ready(bare) == 200
         for fault, sentence in zip(("pgbouncer", "prometheus"), sentences, strict=True):

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from dr.config.context import Context
+from dr.config.plugins import PROVIDER
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
 from dr.drivers.faults.kinds import COMMAND_SECONDS, KINDS, Kind
@@ -88,7 +89,7 @@ def _kind(verb: Verb) -> tuple[str, Kind]:
 
 def _check_taken(verb: Verb, *takes: str) -> None:
     """Raises UsageError for an argument that is another kind's."""
-    unknown = sorted(set(verb.args) - {"kind", *takes})
+    unknown = sorted(set(verb.args) - {"kind", PROVIDER, *takes})
     if unknown:
         name = f"{verb.name} of kind {verb.args['kind']}"
         raise UsageError(f"A {name} knows no argument {', '.join(unknown)}.", f"It takes: {', '.join(takes)}.")

@@ -67,7 +67,7 @@ class Settle:
     def begin(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """What ``poll`` needs: of each path the number it begins with, and until when it is waited for."""
         evidence, paths = self._evidence(), {}
-        awaited = _awaited(evidence)
+        awaited = _awaited(evidence, outage.FAILOVER.of(self._context.settings.objectives))
         for name, url in args["paths"].items():
             late = self._late(evidence, name) if name in awaited else None
             path = self._read[name] = self._path(name, float(args["seconds"]), None, late)
@@ -126,14 +126,15 @@ class Settle:
         return Path(self._context.run, name, rate, rule, first, writes=writes, probes=probes, late=late)
 
 
-def _awaited(evidence: Evidence) -> Mapping[str, float]:
-    """By path, when it is to be back at the latest, wall time, as it was frozen with the plan."""
-    disaster = evidence.disaster()
-    return {
-        demand.path: disaster + demand.limit
-        for demand in evidence.record.plan.demands
-        if demand.objective == "outage" and demand.limit is not None
-    }
+def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
+    """By path that has to come back, when it is to be at the latest, wall time, as it was frozen with the plan.
+
+    ``usual``: seconds of one without such a limit.
+    """
+    disaster, demands = evidence.disaster(), evidence.record.plan.demands
+    back = {demand.path: disaster + usual for demand in demands if demand.objective == "unaided"}
+    limited = {one.path: disaster + one.limit for one in demands if one.objective == "outage" and one.limit is not None}
+    return back | limited
 
 
 def _counts(url: str) -> Histograms | None:

@@ -273,7 +273,7 @@ def _promote_apart(name: str, target: Sections, objective: float, facts: Facts, 
     source = str(restore.args["identifier"])
     replica = _replica(
         "replicate",
-        rds_restore.made_up(target.rds.instance, "replica", run.id),
+        instance(rds_restore.made_up(target.rds.instance, "replica", run.id)).name,
         instance(source),
         restore.args["parameters"],
         restore.args["tags"],

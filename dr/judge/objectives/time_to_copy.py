@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Effect, Finding, Status
 from dr.evidence.model import Evidence
+from dr.evidence.restored import verified
 from dr.judge.findings import finding, unknown, within
 from dr.judge.windows import (
     IN_A_ROW,
@@ -39,7 +40,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     first = recovered(found, slo)
     if first is None:
         return _not_recovered(demand, found, slo, measured.timeout)
-    if examined is None:
+    if examined is None or verified(evidence.entries) is False:
         return unknown(demand, "The copy answers within the SLO, but was not examined: it is not a verified copy.")
     good_at = max(found[first].start, examined)
     bad_until = min(good_at, max(_last_bad(evidence, found[:first], slo, found[first].start), examined))

@@ -24,7 +24,7 @@ def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
         return unknown(demand, found)
     seen = [o for o in evidence.observations if o.what == "service-process"]
     before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]
-    if found.still_out:
+    if found.still_out and found.measured.whole:
         return finding(demand, Status.MISSED, "The service never came back by itself.")
     if found.whole is not None and math.isinf(found.whole.ended.high):
         return unknown(demand, "The measuring ended before the service was back for good.")

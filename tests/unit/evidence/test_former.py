@@ -5,6 +5,7 @@ The records beside this file are those of dr as it was then.
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from dr.app.terms import terms
+from dr.config.plugins import offer
 from dr.domain.errors import EvidenceError
-from dr.domain.model import Call, Effect, Plan, Progress
+from dr.domain.model import Call, Effect, Plan, Progress, Verb
 from dr.domain.refs import Ref
 from dr.drivers.measuring.paths import markers
 from dr.drivers.rds.naming import instance
@@ -93,8 +95,9 @@ def archived(name: str, directory: Path) -> Plan:
 
 
 def test_an_instances_name_is_folded_where_a_call_acts_on_it_too() -> None:
-    call = {"id": "a", "driver": "rds", "effect": "changes", "touches": ["Copy"], "args": {"identifier": "Copy"}}
-    now = present({"plan": {"calls": [call]}})
+    call = {"id": "a", "driver": "rds", "operation": "modify", "effect": "changes", "touches": ["Copy"]}
+    call["args"] = {"identifier": "Copy"}
+    now = present({"plan": {"calls": [call], "request": {"verbs": []}}})
     assert now is not None
     assert now["plan"]["calls"][0]["args"] == {"identifier": "copy"}
     assert now["plan"]["calls"][0]["touches"] == [instance("Copy")]
@@ -152,18 +155,33 @@ def test_a_record_of_another_shape_cannot_be_read(content: str, tmp_path: Path) 
 
 
 def test_reading_leaves_what_was_read_as_it_is() -> None:
-    call = {
-        "id": "a",
-        "driver": "d",
-        "touches": ["x"],
-        "args": {},
-        "undo": {"id": "b", "driver": "d", "touches": ["x"]},
-    }
-    record = {"plan": {"calls": [call]}}
+    undo = {"id": "b", "driver": "d", "touches": ["x"]}
+    call = {"id": "a", "driver": "d", "operation": "o", "touches": ["x"], "args": {}, "undo": {**undo}}
+    record = {"plan": {"calls": [call], "request": {"verbs": [{"name": "v", "args": {"a": 1}}]}}}
+    before = copy.deepcopy(record)
     now = present(record)
     assert now is not None
     assert now["plan"]["calls"][0]["undo"]["effect"] == Effect.CHANGES.value
-    assert record == {
-        "plan": {"calls": [{"id": "a", "driver": "d", "touches": ["x"], "args": {}, "undo": call["undo"]}]}
-    }
-    assert "effect" not in call["undo"]
+    assert record == before
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        (("measure", {"path": "restored", "seconds": 12.0}), ("measure", {"path": "restored"})),
+        (("settle", {"path": "writes", "seconds": 5, "patience": 9}), ("settle", {"paths": ["writes"]})),
+        (("examine", {"of": "promoted"}), ("examine", {"of": "promoted"})),
+    ],
+)
+def test_a_verb_is_spelled_as_it_is_now_so_that_its_run_can_go_on(
+    former: tuple[str, Any], now: tuple[str, Any]
+) -> None:
+    verb = {"name": former[0], "args": former[1]}
+    settle = {"id": "settle-x", "driver": "measuring", "operation": "settle"}
+    settle["args"] = {"path": "x", "url": "http://x", "seconds": 12.0}
+    read = present({"plan": {"calls": [settle], "request": {"verbs": [verb]}}})
+    assert read is not None
+    (spelled,) = read["plan"]["request"]["verbs"]
+    assert (spelled["name"], spelled["args"]) == now
+    offer(Verb(*now))[1].arguments(Verb(*now))
+    assert read["plan"]["calls"][0]["args"] == {"paths": {"x": "http://x"}, "seconds": 12.0}
