@@ -226,7 +226,7 @@ def _provider(document: dict[str, Any], func: str) -> dict[str, Any]:
         (_experiment(lambda d: d.pop("method")), "is not an experiment dr understands"),
         (_experiment(lambda d: _provider(d, "baseline").update(arguments=["x"])), "Write each as name: value."),
         (_experiment(lambda d: _provider(d, "baseline").update(func="explode")), "There is no verb 'explode'"),
-        (_experiment(lambda d: _provider(d, "restore").pop("arguments")), "needs either a snapshot or a time"),
+        (_experiment(lambda d: _provider(d, "restore").pop("arguments")), "missing required field `to`"),
         (_experiment(lambda d: _provider(d, "disaster").update(arguments={"kind": "fire"})), "fire"),
         (_experiment(lambda d: d["extensions"][0]["demands"].update(bliss="restored")), "no objective bliss"),
     ],
