@@ -19,7 +19,8 @@ from dr.ports import Provider, Restorer
 
 
 def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
-    """Those that ``verbs`` need, by the name that calls carry; and those that restore, which look at the account, too.
+    """Those that ``verbs`` need, by the name that calls carry; and those that restore, which look at the account, too,
+    and look first: where the source listens, others know from what they have stored of it.
 
     Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
     for one that needs a section that the target does not have.
@@ -34,7 +35,7 @@ def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
     needed = {name for plugin, spec in offers for name in (plugin.name, *spec.others)}
     return {
         name: plugin.make(context)
-        for name, plugin in plugins().items()
+        for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)
         if plugin.make and (name in needed or (plugin.restores and not plugin.lacks(context.target)))
     }
 
