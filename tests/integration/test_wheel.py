@@ -92,7 +92,7 @@ def without_extras(wheel: Path) -> Iterator[Elsewhere]:
 
 
 def test_a_wheel_drills_to_met_far_from_the_checkout(elsewhere: Elsewhere) -> None:
-    (elsewhere.work / "dr.yaml").write_text("meter: {settle: 5.0}\n")
+    (elsewhere.work / "dr.yaml").write_text("meter: {settle: 7.0}\n")
     listed = elsewhere.dr("drill", "list")
     assert listed.returncode == 0, listed.stderr
     names = [path.stem for path in (ROOT / "experiments").glob("*.yaml")]
