@@ -32,7 +32,7 @@ def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
                 f"Target {context.name} has no section {', '.join(lacking)}, which {spec.name} needs.",
                 "Add it in dr.yaml, or name another --target.",
             )
-    needed = {name for plugin, spec in offers for name in (plugin.name, *spec.others)}
+    needed = {plugin.name for plugin, _ in offers}
     return {
         name: plugin.make(context)
         for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socketserver
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -55,3 +57,14 @@ def status_of(url: str) -> int:
         return error.code
     except OSError:
         return 0
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """``server`` answers until the end of the block, in a thread."""
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -46,8 +46,7 @@ class VerbSpec:
     ``does``: what it does, a sentence. ``args``: the type of its arguments. ``kinds``: the values of its argument
     ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
     ``paths``: those of which its calls observe anything, by arguments and purpose. ``needs``: of a target and arguments
-    (None: whatever they may be), what it needs of this machine. ``others``: providers that its calls name beside the
-    one that offers it.
+    (None: whatever they may be), what it needs of this machine.
     """
 
     name: str
@@ -56,7 +55,6 @@ class VerbSpec:
     kinds: frozenset[str] = frozenset()
     paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = _nothing
     needs: Callable[[Any, Any], Iterable[Need]] = _none
-    others: tuple[str, ...] = ()
 
     def arguments(self, verb: Verb) -> Any:
         """The arguments of ``verb`` as their type. Raises UsageError for one that it does not take."""
@@ -79,7 +77,6 @@ class Plugin:
     """A provider: its ``name``, how it is made, the ``verbs`` that it offers, and the ``objectives`` that it brings.
 
     One that is not made only brings its section, which others read.
-
 
     ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the names of the
     sections without which it cannot be made. ``restores``: it fulfils ``dr.ports.Restorer``, too.

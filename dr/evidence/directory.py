@@ -135,9 +135,8 @@ class RunDirectory:
         path = self.path / "run.json"
         stands = read_json(path, dict[str, Any])
         earlier = former.present(stands)
-        if earlier is None:
-            return json_of(msgspec.json.encode(stands), RunRecord, str(path)), False
-        return json_of(msgspec.json.encode(earlier), RunRecord, str(path)), True
+        now = stands if earlier is None else earlier
+        return json_of(msgspec.json.encode(now), RunRecord, str(path)), earlier is not None
 
     def readable(self) -> bool:
         """Whether run.json can be read; 'dr history' names the runs where it cannot."""
@@ -156,7 +155,9 @@ class RunDirectory:
 
     def entries(self, clock: Clock, length: int | None = None) -> tuple[Entry, ...]:
         """The ledger's entries (of its first ``length`` bytes), in their present form. Raises EvidenceError."""
-        record, earlier = self._recorded()
+        return self._entries(clock, *self._recorded(), length)
+
+    def _entries(self, clock: Clock, record: RunRecord, earlier: bool, length: int | None) -> tuple[Entry, ...]:
         found = self.ledger(clock).entries(length)
         return former_effects.told(record.plan, found) if earlier else found
 
@@ -261,11 +262,11 @@ class RunDirectory:
         problems = list(self._broken_seals())
         if not ledger.intact():
             problems.append("ledger.jsonl was altered: its chain of hashes is broken")
-        try:
-            entries = self.entries(clock, self._sealed_length())  # what clean-up appended later is no evidence
+        record, earlier = self._recorded()
+        try:  # what clean-up appended later is no evidence
+            entries = self._entries(clock, record, earlier, self._sealed_length())
         except EvidenceError:
             entries = ()
-        record, earlier = self._recorded()
         observations = self.observations()
         accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
         if accepted != self.record_digest():

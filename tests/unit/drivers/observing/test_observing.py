@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from dr.meter.mark import marker_table
 from tests.integration.meters import context
+from tests.support import serving
 from tests.targets import retargeted
 from tests.virtual import VirtualClock
 
@@ -81,10 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     server = Stub()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def provider(directory: Path, url: str = "http://127.0.0.1:9", **changed: Any) -> ObservingProvider:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ import pytest
 
 from dr.domain.errors import ProviderError, UsageError
 from dr.drivers.prometheus.client import Prometheus, Series, expression, scraped, trusted
+from tests.support import serving
 from tests.virtual import VirtualClock
 
 MATRIX = {
@@ -62,10 +62,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     server = Stub()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def ask(prometheus: Prometheus) -> tuple[Series, ...]:
