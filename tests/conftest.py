@@ -25,7 +25,6 @@ NEEDS_SYSTEM = {
     "tests/integration/test_lab_postgres.py::test_a_port_in_use_fails_with_postgresqls_reason_*": "a server with TLS",
     "tests/integration/test_examine.py::test_*": "citext and amcheck",
     "tests/integration/test_fingerprint.py::test_*": "collations of ICU",
-    "tests/integration/test_postgres_provider.py::test_a_lost_source_is_remembered_to_have_had_amcheck": "amcheck",
     "tests/integration/test_other_labs.py::test_a_dump_of_ones_own_*": "a pg_dump that speaks TLS",
     f"{LIFECYCLE}stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name": "a psql that speaks TLS",
     f"{LIFECYCLE}the_platforms_recovery_commands_work_as_they_are_typed": "a psql that speaks TLS",

@@ -60,8 +60,8 @@ class Objective:
 
     ``unit``: of its limits, and of what is measured; "" where it has no number. ``limits``: the first of them to which
     a request is held is frozen with the plan. ``on_call``: the verb that lets a restore on call demand it of what was
-    restored; "": drills alone demand it. ``needs``: what the look has to find (a key of the facts' ``extra``)
-    for it to be demanded; "": nothing. ``verified``: it times a restoration, and so is met only by one whose content is
+    restored; "": drills alone demand it. ``needs``: a key of the facts' ``extra``; where that is false, it is not
+    demanded. "": none. ``verified``: it times a restoration, and so is met only by one whose content is
     as demanded, and missed where the provider failed to make it.
     """
 

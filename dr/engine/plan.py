@@ -27,11 +27,11 @@ def demands(
     asked: Asked,
     stated: Mapping[str, float],
     objectives: Mapping[str, Objective],
-    extra: Mapping[str, Any] | None,
+    extra: Mapping[str, Any],
 ) -> tuple[Demand, ...]:
     """Freeze the limits of what is ``asked``: as dr.yaml has ``stated`` them, or the objective's own.
 
-    ``extra``: what the look found; what an objective needs and is not there, is not asked. None: nobody has looked yet.
+    ``extra``: what the look found. An objective whose need it says is not met, is not asked.
 
     Raises UsageError for an objective that does not exist, and for a path that no verb of the request sees.
     """
@@ -47,7 +47,7 @@ def demands(
     return tuple(
         objectives[name].demand(path, request, stated)
         for name, path in _each(asked)
-        if extra is None or not objectives[name].needs or extra.get(objectives[name].needs)
+        if extra.get(objectives[name].needs, True)
     )
 
 

@@ -43,6 +43,7 @@ SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
 log = logging.getLogger(__name__)
 SETTLE_LIMIT, GLANCE = 60.0, 0.05
 """Seconds that standby and replicas may take, and between two looks at whether they are there."""
+WITHOUT_AMCHECK = "This PostgreSQL has no amcheck: nothing is demanded of indexes."
 FOREIGN_ACCOUNT = "210987654321"
 """Another account, whose snapshots can be shared with the lab's."""
 
@@ -68,6 +69,7 @@ class Lab:
         self._password = secrets.token_urlsafe(24)
         self._clock = clock
         self._replicas: list[Instance] = []
+        self._amcheck = True
         self._nights: set[str] = set()
         """Instances whose daily backup is under way."""
 
@@ -109,7 +111,7 @@ class Lab:
     @property
     def absent(self) -> tuple[str, ...]:
         """Sentences on what is not installed."""
-        return self._beside.absent
+        return self._beside.absent + (() if self._amcheck else (WITHOUT_AMCHECK,))
 
     def _running_service(self) -> Served:
         if self._served is None:
@@ -136,6 +138,8 @@ class Lab:
             self.added = install.complete(access, artifacts, closed).added
         with server.connect(DATABASE) as connection:
             show_all(connection)
+            found = connection.execute("select from pg_extension where extname = 'amcheck'").fetchone()
+            self._amcheck = found is not None
         write_closed(closed / f"{MASTER}.password", f"{self._password}\n")
         yield "starting PgBouncer, the prediction service and Prometheus"
         self._replicas = [] if single else self._enter_replicas(source)
@@ -222,6 +226,7 @@ class Lab:
             pooler=self._beside.pooler,
             metrics=self._beside.prometheus,
             replicated=bool(self._replicas),
+            amcheck=self._amcheck,
         )
         write_closed(self._directory / "target.yaml", target)
 

@@ -49,6 +49,7 @@ def render(
     pooler: PgBouncer | None = None,
     metrics: Prometheus | None = None,
     replicated: bool = False,
+    amcheck: bool = True,
 ) -> str:
     """target.yaml's text; no secret in it, only where the secrets are."""
 
@@ -58,7 +59,7 @@ def render(
     target = {
         "grants": (Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
         # An endpoint keeps its address here, where RDS keeps its name: nobody has to look it up anew.
-        "emulated": "RDS emulated, DNS resolution not exercised",
+        "emulated": "RDS emulated, DNS resolution not exercised" + ("" if amcheck else ", indexes not examined"),
         "rds": RdsConfig(
             account=account.id,
             region=account.region,
@@ -78,6 +79,7 @@ def render(
             roles=(login(API), login(ANALYST)),
             master=login(MASTER),
             ca=str(ca),
+            amcheck=amcheck,
         ),
         "service": ServiceConfig(
             url=service,

@@ -161,7 +161,7 @@ def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypat
         lab.publish()
         bare: Any = find_target(Settings(), "lab")
         assert (bare.clients.pooler, bare.prometheus) == (None, None)
-        assert lab.absent == sentences
+        assert lab.absent[:2] == sentences
         assert ready(bare) == 200
         for fault, sentence in zip(("pgbouncer", "prometheus"), sentences, strict=True):
             with pytest.raises(RefusedError, match=sentence):

@@ -11,8 +11,10 @@ from tests.labs import Lab, lab_up
 
 
 def test_a_drill_is_met_on_the_wheels_postgresql_and_asks_nothing_of_indexes() -> None:
-    """The wheel lacks amcheck, so that its indexes cannot be checked: that is not asked, and not called met."""
+    """The wheel lacks amcheck, so that its indexes cannot be checked: that is said, and not asked or called met."""
     with lab_up(DR_LAB_POSTGRES="wheel") as lab:
+        assert not lab.target.postgres.amcheck
+        assert "indexes not examined" in lab.target.emulated
         verdict = lab.verdict("drill", "run", "rds-pitr", "--yes", code=0)
     assert "indexes" not in statuses(verdict)
     assert {"data", "loss", "golden", "latency"} <= set(statuses(verdict))

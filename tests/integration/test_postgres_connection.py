@@ -82,7 +82,7 @@ def test_a_certificate_of_another_authority_is_refused(server: LocalServer, tmp_
     error = failure(server.address, msgspec.structs.replace(server.database(), ca=str(tmp_path / "other.pem")))
     assert isinstance(error, RefusedError)
     assert "could not be verified by TLS" in str(error)
-    assert "database.ca" in str(error)
+    assert "postgres.ca" in str(error)
 
 
 def test_a_certificate_of_another_name_is_refused(server: LocalServer) -> None:

@@ -192,7 +192,6 @@ def test_a_look_says_what_the_source_has(granted: Drill, server: LocalServer) ->
     extra = look(granted)
     assert extra["database"]["reachable"]
     assert abs(extra["database"]["offset"]) <= extra["database"]["uncertainty"] < 0.1
-    assert extra["amcheck"] is False
 
 
 def test_a_look_at_a_source_that_is_lost_is_no_error(granted: Drill, server: LocalServer) -> None:
@@ -201,17 +200,6 @@ def test_a_look_at_a_source_that_is_lost_is_no_error(granted: Drill, server: Loc
     assert "cannot be reached" in look(granted)["database"]["because"]
     seen_last(granted, server.port, account="2")
     assert not look(granted)["database"]["reachable"]
-
-
-def test_a_lost_source_is_remembered_to_have_had_amcheck(granted: Drill, server: LocalServer) -> None:
-    with server.superuser() as connection:
-        connection.execute("create extension amcheck")
-        try:
-            granted.run("baseline")
-        finally:
-            connection.execute("drop extension amcheck")
-    BaselineStore(granted.context.home, "clinic").save(read_baseline(granted.context.run / "baseline.json"))
-    assert look(granted)["amcheck"] is True
 
 
 # -- the drill

@@ -121,7 +121,7 @@ COPY = Component(
     connect="psql 'host=127.0.0.1 port=54123 dbname=readmission user=readmission_api sslmode=require'",
     cut_over=("Stop every writer.", "Point the service at 127.0.0.1:54123 and restart it."),
     origin="a point in time of readmission-db",
-    note="The target names no CA file (database.ca), so psql does not verify the server's certificate.",
+    note="The target names no CA file (postgres.ca), so psql does not verify the server's certificate.",
 )
 
 OBSERVATIONS = (

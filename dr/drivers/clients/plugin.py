@@ -16,8 +16,8 @@ def _needs(target: Sections, _args: object) -> Iterable[Need]:
     pooler = pooler_of(target)
     if pooler is not None:
         yield login(pooler.admin)
-        yield from bundle("database.ca", target.postgres.ca)
-        yield from bundle("pooler.ca", pooler.ca)
+        yield from bundle("postgres.ca", target.postgres.ca)
+        yield from bundle("clients.pooler.ca", pooler.ca)
 
 
 def _make(context: Context) -> Provider:

@@ -44,7 +44,7 @@ def _needs(target: Sections, args: Measurement | None) -> Iterable[Need]:
         yield from token(target.service)
     pooler = pooler_of(target)
     if pooler is not None and (args is None or args.path == WRITES):
-        yield from bundle("pooler.ca", pooler.ca)
+        yield from bundle("clients.pooler.ca", pooler.ca)
 
 
 def _make(context: Context) -> Provider:

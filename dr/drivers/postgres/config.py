@@ -19,6 +19,8 @@ class PostgresConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Whose password ``--reset-master-secret`` sets on a restoration."""
     ca: str = ""
     """CA bundle for sslmode=verify-full; empty: the system's."""
+    amcheck: bool = True
+    """Whether the database has the extension that checks indexes; without it, nothing is demanded of them."""
 
     @property
     def first(self) -> Login:

@@ -113,7 +113,7 @@ def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, databas
     if _NO_CA in said:  # the client library's own: it does not exist, which no server said
         return RefusedError(
             f"The server at {server} cannot be verified by TLS: {because}.",
-            "Name a file that can be read and holds the CA's certificate as database.ca.",
+            "Name a file that can be read and holds the CA's certificate as the target's postgres.ca.",
         )
     if any(sign in said for sign in _PASSWORD):
         return PasswordError(
@@ -126,7 +126,7 @@ def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, databas
     if any(sign in said for sign in _TLS):
         return RefusedError(
             f"The server at {server} could not be verified by TLS: {because}.",
-            "Give the CA that signed its certificate as the target's database.ca.",
+            "Give the CA that signed its certificate as the target's postgres.ca.",
         )
     kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError
     return kind(

@@ -78,6 +78,11 @@ _INDEXES = f"""
      order by 2
 """  # noqa: S608
 
+_NO_AMCHECK = (
+    "the extension amcheck is not installed in this database: create it on the source, or say amcheck: false under the"
+    " target's postgres"
+)
+
 
 def logins(server: Endpoint, database: PostgresConfig) -> list[dict[str, Any]]:
     """Every application role logs in with the secret the service really uses, and asks one question."""
@@ -166,7 +171,7 @@ def indexes(connection: Connection) -> Steps[dict[str, Any]]:
             " where e.extname = 'amcheck'"
         ).fetchone()
     if row is None:
-        return {"available": False, "because": "the extension amcheck is not installed in this database"}
+        return {"available": False, "because": _NO_AMCHECK}
     if not row[1]:
         return {"available": False, "because": "the harness's role may not execute amcheck's bt_index_check"}
     check = sql.SQL("select {}(%s::oid, true)").format(sql.Identifier(row[0], "bt_index_check"))

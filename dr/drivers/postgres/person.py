@@ -8,7 +8,7 @@ from dr.domain.model import Component
 from dr.domain.refs import Endpoint, Ref
 from dr.drivers.postgres.config import PostgresConfig
 
-UNVERIFIED = "The target names no CA file (database.ca), so psql does not verify the server's certificate."
+UNVERIFIED = "The target names no CA file (postgres.ca), so psql does not verify the server's certificate."
 
 
 def component(of: Ref, at: Endpoint, database: PostgresConfig) -> Component:

@@ -36,7 +36,7 @@ def made_by(verb: Verb) -> str:
 def harness(target: Sections, _args: object = None) -> Iterable[Need]:
     """What logging in as the harness needs."""
     yield login(target.postgres.harness)
-    yield from bundle("database.ca", target.postgres.ca)
+    yield from bundle("postgres.ca", target.postgres.ca)
 
 
 def _every_role(target: Sections, _args: object) -> Iterable[Need]:

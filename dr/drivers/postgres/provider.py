@@ -12,7 +12,7 @@ from dr.domain.refs import Ref
 from dr.drivers.postgres import victims as postgres_victims
 from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
 from dr.drivers.postgres.clock import clock_offset, database_clock
-from dr.drivers.postgres.connection import Connection, connect, translated
+from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.examination import LOOK_SECONDS, RUN_BASELINE, Examination
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.plugin import made_by
@@ -20,7 +20,7 @@ from dr.drivers.postgres.source import Source, last_seen, require_source, source
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden, predictions
-from dr.evidence.baselines import BaselineStore, read_baseline, write_baseline
+from dr.evidence.baselines import read_baseline, write_baseline
 from dr.host.steps import Steps
 
 __all__ = ["PostgresProvider", "nightly"]
@@ -47,26 +47,23 @@ class PostgresProvider:
     # -- reading
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
-        """Whether the source answers, its clock, whether amcheck is there. A source that is gone is no error.
+        """Whether the source answers, and its clock. A source that is gone is no error.
 
-        ``extra``: {"amcheck": bool, "database": {"reachable", "because", "stale", "offset", "uncertainty"}}; ``stale``:
-        it answers, and does not take the harness's password.
+        ``extra``: {"amcheck": what dr.yaml says, "database": {"reachable", "because", "stale", "offset",
+        "uncertainty"}}; ``stale``: it answers, and does not take the harness's password.
         """
-        amcheck, database = self._look()
-        return Facts(self._now(), extra={"amcheck": amcheck, "database": database})
+        return Facts(self._now(), extra={"amcheck": self._target.postgres.amcheck, "database": self._look()})
 
-    def _look(self) -> tuple[bool, dict[str, Any]]:
+    def _look(self) -> dict[str, Any]:
         because, stale = "the source has no known endpoint", False
         try:
             source = last_seen(self._context)
             if source is not None:
                 with connect(source.server, self._target.postgres, seconds=LOOK_SECONDS) as connection:
-                    return _has_amcheck(connection), {"reachable": True, **clock_offset(connection, self._now)}
+                    return {"reachable": True, **clock_offset(connection, self._now)}
         except DrError as error:
             because, stale = str(error), isinstance(error, PasswordError)
-        known, _ = BaselineStore(self._context.home, self._context.name).load(self._target.rds.instance)
-        remembered = any("extension amcheck" in baseline.fingerprint.schema for baseline in known[-1:])
-        return remembered, {"reachable": False, "because": because, "stale": stale}
+        return {"reachable": False, "because": because, "stale": stale}
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
@@ -269,11 +266,6 @@ class PostgresProvider:
 
     def _now(self) -> float:
         return self._context.clock.now().at
-
-
-def _has_amcheck(connection: Connection) -> bool:
-    with translated("looking for amcheck"):
-        return connection.execute("select from pg_extension where extname = 'amcheck'").fetchone() is not None
 
 
 def _drop_call(name: str, args: Mapping[str, Any], table: Ref) -> Call:

@@ -302,10 +302,10 @@ def _clean(tags: Mapping[str, str]) -> dict[str, str]:
 def _master_secret(target: Sections, known: Mapping[str, Any] | None) -> str:
     master = target.postgres.master
     if master is None:
-        raise RefusedError("The target names no database.master whose secret could be set.", "Add it to dr.yaml.")
+        raise RefusedError("The target names no postgres.master whose secret could be set.", "Add it to dr.yaml.")
     user = (known or {}).get("MasterUsername", master.user)
     if user != master.user:
-        raise RefusedError(f"The source's master user is {user}, not {master.user}.", "Correct database.master.")
+        raise RefusedError(f"The source's master user is {user}, not {master.user}.", "Correct postgres.master.")
     return master.secret
 
 

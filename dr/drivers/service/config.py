@@ -14,7 +14,7 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Started against a restored database, to which it connects, with DATABASE_URL, HOST, PORT, and API_TOKEN where the
     target names a token, in its environment."""
     login: str
-    """The role among ``database.roles`` the service connects as."""
+    """The role among ``postgres.roles`` the service connects as."""
     requests: tuple[dict[str, object], ...]
     """Bodies of /predict for synthetic patients: probes send them in turn; their answers are the golden ones."""
     artifacts: str = ""

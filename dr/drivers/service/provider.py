@@ -132,7 +132,7 @@ class ServingProvider:
         known = {role.user: role for role in sections(self._context.target).postgres.roles}
         if service.login not in known:
             raise UsageError(
-                f"The service logs in as {service.login!r}, which is none of database.roles of {self._context.name}."
+                f"The service logs in as {service.login!r}, which is none of postgres.roles of {self._context.name}."
             )
         return known[service.login]
 

@@ -125,22 +125,22 @@ POOLED = PoolerConfig("127.0.0.1", 1, "readmission", Login("admin", "env:POOLER"
 @pytest.mark.parametrize(
     ("verb", "lacking"),
     [
-        (Verb("examine"), ["database.ca"]),
-        (Verb("baseline"), ["database.ca"]),
-        (Verb("serve"), ["database.ca"]),
-        (Verb("measure", {"path": "writes"}), ["database.ca", "pooler.ca"]),
-        (Verb("move"), ["database.ca", "pooler.ca"]),
+        (Verb("examine"), ["postgres.ca"]),
+        (Verb("baseline"), ["postgres.ca"]),
+        (Verb("serve"), ["postgres.ca"]),
+        (Verb("measure", {"path": "writes"}), ["postgres.ca", "clients.pooler.ca"]),
+        (Verb("move"), ["postgres.ca", "clients.pooler.ca"]),
         (Verb("restore", {"to": {}, "reset_master": True}), []),
         (Verb("measure", {"path": "restored"}), []),
     ],
 )
 def test_a_verb_that_logs_in_needs_the_ca_it_verifies_by(verb: Verb, lacking: list[str]) -> None:
-    database = msgspec.structs.replace(TARGET.postgres, ca="/no/database.pem")
+    database = msgspec.structs.replace(TARGET.postgres, ca="/no/postgres.pem")
     found = dict(needs(retargeted(TARGET, database=database, pooler=POOLED), (verb,)))
     assert [field for field in found if field.endswith(".ca")] == lacking
     for field in lacking:
         assert found[field] == (
-            f"The CA file '/no/{field.partition('.')[0]}.pem' cannot be read: No such file or directory."
+            f"The CA file '/no/{field.split('.')[-2]}.pem' cannot be read: No such file or directory."
             f" Put it there, or correct {field}."
         )
 
@@ -152,7 +152,7 @@ def test_a_ca_file_is_one_that_holds_a_certificate_and_the_systems_is_no_file(tm
     def wrong(ca: str) -> list[str]:
         database = msgspec.structs.replace(TARGET.postgres, ca=ca)
         found = needs(retargeted(TARGET, database=database), (Verb("examine"),))
-        return [problem for field, problem in found if field == "database.ca"]
+        return [problem for field, problem in found if field == "postgres.ca"]
 
     assert "it holds no certificate" in wrong(str(tmp_path / "empty.pem"))[0]
     assert wrong(str(tmp_path / "ca.pem")) == [""]

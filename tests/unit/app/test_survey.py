@@ -131,7 +131,7 @@ def test_a_target_as_configured_has_each_thing_checked_once(site: Site) -> None:
         ("", {"instance": "nodb"}, "source nodb", "There is no instance nodb in eu-central-1"),
         ("", {"replicas": ("nodb",)}, "replica nodb", "Correct the target's replicas."),
         ("", {"grants": (Grant.DISPOSABLE,)}, ACCOUNT_LINE, "not on loopback"),
-        ("database", {"ca": "/nope"}, "database.ca", "'/nope' cannot be read"),
+        ("database", {"ca": "/nope"}, "postgres.ca", "'/nope' cannot be read"),
         ("database", {"master": Login("admin", "env:NONE")}, "secret env:NONE", "is not there"),
         ("service", {"command": ("/no/such",)}, "service.command", "'/no/such' is no program"),
         ("service", {"artifacts": "/nope"}, "service.artifacts", "'/nope' is not there"),

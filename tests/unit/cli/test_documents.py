@@ -105,7 +105,7 @@ def test_every_experiment_unwinds_always_and_has_no_controls(path: Path) -> None
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
 def test_every_experiment_demands_what_can_be_judged_and_has_a_runbook(path: Path) -> None:
     experiment = drill.read(str(path))
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), None)
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), {})
     assert asked
     assert (ROOT / experiment.runbook).exists()
     assert experiment.foreign == ()
@@ -141,7 +141,7 @@ def test_every_path_that_is_judged_is_measured_before_the_disaster_and_settles_a
     (struck,) = disasters(experiment.verbs)
     before = {verb.args["path"] for verb in experiment.verbs[:struck] if verb.name == "measure"}
     (after,) = [{*verb.args["paths"]} for verb in experiment.verbs[struck:] if verb.name == "settle"]
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), None)
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), {})
     assert before == after == {demand.path for demand in asked}
 
 

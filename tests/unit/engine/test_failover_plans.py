@@ -83,7 +83,7 @@ def whole(directory: Path, *grants: Grant) -> Context:
 def planned(name: str, on: Context) -> Plan:
     request = drill.request(experiment := drill.read(name), "lab", keep=False)
     drivers = wiring.drivers(on, request.verbs)
-    asked = demands(request, experiment.demands, {}, registry(), None)
+    asked = demands(request, experiment.demands, {}, registry(), {})
     made = plan(request, RUN, FACTS, wiring.Proposers(drivers, on.target), asked)
     assert {call.driver for call in made.calls} <= set(drivers)
     return made

@@ -56,9 +56,10 @@ def test_an_objective_of_several_paths_is_a_demand_of_each() -> None:
     assert [(d.objective, d.path) for d in asked] == [("outage", "writes"), ("outage", "reads"), ("unaided", "source")]
 
 
-def test_indexes_are_asked_only_where_they_can_be_checked() -> None:
+def test_indexes_are_asked_unless_the_look_says_that_the_target_does_without() -> None:
     asked = {"schema": "restored", "indexes": "restored"}
-    for extra, names in (({}, ["schema"]), ({"amcheck": True}, ["schema", "indexes"]), (None, ["schema", "indexes"])):
+    both = ["schema", "indexes"]
+    for extra, names in (({"amcheck": False}, ["schema"]), ({"amcheck": True}, both), ({}, both)):
         found = demands(request(Verb("restore")), asked, {}, KNOWN, extra)
         assert [d.objective for d in found] == names
 

@@ -12,14 +12,18 @@ import msgspec
 import pytest
 from psycopg import sql
 
+from dr.config.model import Login
 from dr.domain.errors import HaltedError
-from dr.domain.model import Baseline, Call, Effect, Fingerprint
+from dr.domain.model import Baseline, Call, Effect, Fingerprint, Purpose, Request, Verb
 from dr.drivers.postgres import examination, examine, fingerprint
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
 from dr.engine.perform import Engine, perform
+from dr.engine.plan import demands
 from dr.evidence.baselines import write_baseline
 from dr.evidence.directory import RunDirectory
+from dr.wiring import objectives
 from tests.unit.drivers.rds.support import NOW, SOURCE, VirtualClock, context
 
 READ_SECONDS = 1_200.0
@@ -185,6 +189,16 @@ def test_what_was_halted_lets_go_of_its_transaction_before_anything_is_undone(st
         Call("undo", "undo", "unwind", "postgres", "drop-victims", effect=Effect.CHANGES), {"run": "r"}
     )
     assert not source.open
+
+
+@pytest.mark.parametrize("amcheck", [True, False])
+def test_indexes_are_left_out_only_where_the_target_says_so(tmp_path: Path, amcheck: bool) -> None:
+    """Nobody answers here: what cannot be seen now is demanded, and inconclusive where it cannot be examined then."""
+    database = PostgresConfig("readmission", Login("dr", "env:DR_SECRET"), amcheck=amcheck)
+    request = Request("prod", (Verb("restore", {"to": {"snapshot": "latest"}}),), Purpose.DRILL)
+    seen = PostgresProvider(context(tmp_path, database=database)).look(request)
+    asked = demands(request, {"indexes": "restored"}, {}, objectives(), seen.extra)
+    assert [demand.objective for demand in asked] == ["indexes"] * amcheck
 
 
 @pytest.mark.parametrize(

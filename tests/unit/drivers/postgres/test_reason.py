@@ -49,7 +49,7 @@ def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
     [
         (STALE, PasswordError, "The secret env:DR_SECRET is stale, wrong or empty"),
         ("failed: fe_sendauth: no password supplied", PasswordError, "env:DR_SECRET"),
-        (NO_CA, RefusedError, "database.ca"),
+        (NO_CA, RefusedError, "postgres.ca"),
         (NO_DATABASE, RefusedError, "Correct the target's database or role."),
         (GONE, UnreachableError, "See whether the server runs"),
         ("failed: timeout expired", UnreachableError, "See whether the server runs"),

@@ -449,7 +449,7 @@ def test_the_master_secret_is_a_reference() -> None:
     verb = Verb("restore", {"to": {"snapshot": "latest"}, "reset_master": True})
     assert planned(verb=verb)[1].args["master_secret"] == "env:MASTER_SECRET"
     database = PostgresConfig("readmission", Login("dr", "env:DR_SECRET"))
-    with pytest.raises(RefusedError, match=r"no database\.master"):
+    with pytest.raises(RefusedError, match=r"no postgres\.master"):
         planned(verb=verb, database=database)
     with pytest.raises(RefusedError, match="master user is admin"):
         planned(facts(NIGHT, instances=(description(MasterUsername="admin"),)), verb=verb)
