@@ -23,6 +23,12 @@ class Ref:
         return f"{self.kind} {self.name}" + (f" in {self.within}" if self.within else "")
 
     @property
+    def caseless(self) -> Ref:
+        """Equal for all that only the case tells apart, which many a provider does not heed."""
+        outer = self.within.caseless if self.within is not None else None
+        return Ref(self.provider.casefold(), self.kind.casefold(), self.name.casefold(), outer)
+
+    @property
     def holders(self) -> Iterator[Ref]:
         """What it stands inside of, the nearest first."""
         if self.within is not None:

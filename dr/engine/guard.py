@@ -138,9 +138,17 @@ class Bounds:
         return self.drill and (self.disposable or Grant.FAULTS in self.terms.grants)
 
     @cached_property
-    def present(self) -> frozenset[Ref]:
-        """What the facts show that this run, or the one that it continues, did not make."""
-        return frozenset(one.ref for one in self.facts.resources if not of_run(one.tags, self.plan.run))
+    def taken(self) -> Mapping[Ref, str]:
+        """What may not be made, and why: what is there and is not of this run, or of the one that it continues, and
+        whatever holds it. A name that differs from such a one in its case alone may be the same to its provider."""
+        shown = self.facts.resources
+        mine = {one.ref for one in shown if of_run(one.tags, self.plan.run)}
+        strange = [one.ref for one in shown if not of_run(one.tags, self.plan.run)]
+        others = [ref for ref in strange if mine.isdisjoint(ref.holders)]
+        why = {ref.caseless: "which exists already and is not this run's" for ref in others}
+        why |= {ref.caseless: f"{what}: that name is the target's own" for ref, what in self.facts.own.items()}
+        around = [(holder.caseless, ref) for ref in (*others, *self.facts.own) for holder in ref.holders]
+        return {holder: f"which holds {ref} already" for holder, ref in around} | why
 
 
 # -- the calls
@@ -188,14 +196,12 @@ def _unclear(call: Call) -> str:
 
 def _made_wrongly(call: Call, ref: Ref, bounds: Bounds, made: set[Ref]) -> str:
     """Why a call may not make what ``ref`` refers to; "" where it may."""
-    would, own, holders = f"{call.id} would make {ref}", bounds.facts.own, set(ref.holders)
-    if ref in own:
-        return f"{would}, {own[ref]}: that name is the target's own."
-    if ref in bounds.present:
-        return f"{would}, which exists already and is not this run's."
+    would, holders = f"{call.id} would make {ref}", set(ref.holders)
+    if ref.caseless in bounds.taken:
+        return f"{would}, {bounds.taken[ref.caseless]}."
     if not holders or holders & made:
         return ""
-    if holders.isdisjoint(own):
+    if holders.isdisjoint(bounds.facts.own):
         return f"{would}, inside what this run did not make and the target does not name."
     return "" if Grant.MARKERS in bounds.terms.grants else f"{would}, and the target does not grant markers."
 

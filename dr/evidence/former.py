@@ -22,8 +22,8 @@ _DRIVERS = {"moving": "clients", "serving": "service"}
 _APART = (
     ("process ", "host", "process"),
     ("service at ", "service", "service"),
-    ("PgBouncer's entry ", "pgbouncer", "PgBouncer entry"),
-    ("Secret ", "kubernetes", "Secret"),
+    ("PgBouncer's entry ", "clients", "PgBouncer entry"),
+    ("Secret ", "clients", "Secret"),
 )
 """How the name of what stands in no instance began; whose it is, and its kind."""
 _WITHIN = (("predictions ", "service", "predictions"), ("markers ", "measuring", "markers"), ("", "postgres", "table"))

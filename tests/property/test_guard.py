@@ -35,15 +35,17 @@ def server(name: str) -> Ref:
 
 
 SOURCE, REPLICA = server(WORD), server("replica-1")
-LEADS = (Ref("pooler", "entry", "readmission"), Ref("cluster", "secret", "readmission/database"))
+HOST = Ref("pooler", "host", "h")
+LEADS = (Ref("pooler", "entry", "readmission", HOST), Ref("cluster", "secret", "readmission/database"))
 SERVERS = (SOURCE, REPLICA, *(server(name) for name in ("billing-db", "billing-replica", "copy", "new")))
-OTHERS = (Ref("pooler", "entry", "billing"), Ref("host", "process", "serve"), Ref("", "result", "${x.identifier}"))
+HELD = Ref("pooler", "entry", "billing", HOST)
+OTHERS = (HOST, HOST, HOST, HELD, Ref("host", "process", "serve"), Ref("", "result", "${x.identifier}"))
 ALIKE = (Ref("other", "instance", WORD), Ref(DRIVER, "cluster", WORD), Ref(DRIVER, "instance", WORD.upper()))
-"""What is called as the source is, and is another thing."""
+"""What is called as the source is, and is another thing; whether the last is one, its provider may not even tell."""
 REFS = (*SERVERS, *SERVERS, *LEADS, *OTHERS, *ALIKE)
 SEEN = {DRIVER: {"account": "123456789012", "region": "eu-central-1"}}
 RUN = "run-1"
-CASES = 6000
+CASES = 9000
 
 
 ANOTHERS = {"dr:run": "another", "dr:purpose": "restore", "dr:request": "digest"}
@@ -74,18 +76,20 @@ class Case:
 
 
 class Anything:
-    """Draws cases. Most calls are shaped as they should be, so that few are refused for that alone."""
+    """Draws cases. Most calls are shaped as they should be, so that few are refused for that alone, and those of a
+    case are about few things, so that they meet."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
 
     def case(self) -> Case:
         pick, purpose = self._random.choice, self._random.choice(list(Purpose))
+        self._refs_drawn = [pick(REFS) for _ in range(6)]
         calls = tuple(replace(self._call(), id=f"c{n}") for n in range(self._random.randint(1, 5)))
         run = RunIdentity(RUN, "t", purpose, pick(["", "digest"]))
         grants = frozenset(grant for grant in Grant if self._once_in(2))
         terms = Terms(grants, SEEN, ("http://127.0.0.1:9",), WORD)
-        present = tuple(self._resource(ref) for ref in SERVERS if self._once_in(2))
+        present = tuple(self._resource(ref) for ref in (*SERVERS, HOST, HELD) if self._once_in(2))
         leads = {ref: Own.LEADS for ref in LEADS if self._once_in(2)}
         replicas = {} if self._once_in(4) else {REPLICA: Own.REPLICA}
         facts = Facts(0.0, SEEN, present, own={SOURCE: Own.SOURCE, **replicas, **leads})
@@ -115,7 +119,7 @@ class Anything:
         return tuple(self._ref() for _ in range(self._random.choice([1, 1, 2])))
 
     def _ref(self) -> Ref:
-        within = self._random.choice(REFS)
+        within = self._random.choice(self._refs_drawn)
         for _ in range(self._random.choice([0, 0, 0, 1, 1, 2])):
             within = Ref(self._random.choice(["tables", DRIVER]), "table", self._random.choice(["t", WORD]), within)
         return within
@@ -222,8 +226,11 @@ def _whose(ref: Ref, case: Case, mine: set[Ref], taken: set[Ref]) -> Iterator[st
 def _made(ref: Ref, case: Case, mine: set[Ref]) -> bool:
     if ref.within is not None and not _inside(ref, mine):
         return _inside(ref, case.facts.own) and Grant.MARKERS in case.terms.grants
-    others = {one.ref for one in case.facts.resources if not _continued(one, case.plan.run)}
-    return ref not in case.facts.own and ref not in others
+    of_run = [one.ref for one in case.facts.resources if _continued(one, case.plan.run)]
+    others = [one.ref for one in case.facts.resources if not _continued(one, case.plan.run)]
+    strange = [*case.facts.own, *(one for one in others if not _inside(one, of_run))]
+    path = _path(ref).lower()
+    return not any(f"{_path(one).lower()} > ".startswith(f"{path} > ") for one in strange)
 
 
 def _continued(one: Resource, run: RunIdentity) -> bool:
@@ -276,13 +283,20 @@ BROKEN = {
     "faults on call": ("return self.drill and (self.disposable", "return (self.disposable"),
     "faults are granted by nothing": ("Grant.FAULTS in self.terms.grants)", "True)"),
     "markers are granted by nothing": ("if Grant.MARKERS in bounds.terms.grants", "if True"),
-    "what exists is made": ("if ref in bounds.present", "if False"),
-    "what the run made before exists": ("if not of_run(one.tags, self.plan.run)", ""),
-    "what is another's is the run's": ("if not of_run(one.tags, self.plan.run)", "if not one.tags"),
-    "the source's name is made": ("if ref in own", "if False"),
+    "what exists is made": ("for ref in others}", "for ref in ()}"),
+    "what the run made before exists": ("if not of_run(one.tags, self.plan.run)]", "]"),
+    "what is another's is the run's": ("if not of_run(one.tags, self.plan.run)]", "if not one.tags]"),
+    "what the run's holds is another's": ("if mine.isdisjoint(ref.holders)]", "]"),
+    "the source's name is made": ("in self.facts.own.items()}", "in ()}"),
+    "what holds the target's own is made": ("(*others, *self.facts.own)", "others"),
+    "what holds what exists is made": ("(*others, *self.facts.own)", "self.facts.own"),
+    "a name in another case is made": (
+        "in bounds.taken:",
+        "in bounds.taken and ref in {*bounds.facts.own, *(one.ref for one in bounds.facts.resources)}:",
+    ),
     "what is inside is somebody else's": (" or made.intersection(ref.holders)", ""),
     "what is inside is made in nothing": ("if not holders or holders & made", "if not holders"),
-    "what is inside anything may be made": ("if holders.isdisjoint(own)", "if False"),
+    "what is inside anything may be made": ("if holders.isdisjoint(bounds.facts.own)", "if False"),
     "what is far inside is not inside": (", set(ref.holders)", ", {*filter(None, [ref.within])}"),
     "a refused take-over counts": ("TAKES_OVER and not wrong:", "TAKES_OVER:"),
     "what was taken over is its own": ("(call.effect is Effect.MAKES and ref in taken)", "ref in taken"),

@@ -41,12 +41,12 @@ class Place:
 
 def entry(config: PoolerConfig) -> Ref:
     """What leads clients to a database by PgBouncer."""
-    return Ref("pgbouncer", "PgBouncer entry", config.entry)
+    return Ref(DRIVER, "PgBouncer entry", config.entry)
 
 
 def secret(config: SecretConfig) -> Ref:
     """What leads clients to a database in a Kubernetes cluster."""
-    return Ref("kubernetes", "Secret", f"{config.namespace}/{config.name}")
+    return Ref(DRIVER, "Secret", f"{config.namespace}/{config.name}")
 
 
 def leading(target: Sections) -> dict[str, Ref]:

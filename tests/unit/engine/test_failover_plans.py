@@ -56,7 +56,7 @@ FACTS = Facts(
         of("source-db"): Own.SOURCE,
         of("replica-1"): Own.REPLICA,
         of("replica-2"): Own.REPLICA,
-        Ref("pgbouncer", "PgBouncer entry", "readmission"): Own.LEADS,
+        Ref("clients", "PgBouncer entry", "readmission"): Own.LEADS,
     },
     extra={"led": {"pooler": {"host": "127.0.0.1", "port": 5432}}},
 )

@@ -146,6 +146,29 @@ def test_what_exists_is_not_made_and_what_is_the_targets_is_not_made_anew() -> N
     assert refused(making("copy"), seen=replace(FACTS, resources=(own,))) == ()
 
 
+@pytest.mark.parametrize("name", ["Billing-DB", "READMISSION-DB", "Readmission-db-replica-1"])
+def test_what_only_the_case_tells_from_what_exists_is_not_made(name: str) -> None:
+    """A provider that does not heed the case would act on what exists, as RDS would."""
+    for on in (PRODUCTION, GRANTED, LAB):
+        (refusal,) = refused(making(name), changing(name), on=on)
+        assert f"it would make instance {name}, " in refusal
+
+
+def test_what_holds_what_exists_is_not_made() -> None:
+    """Else all that stands inside of it would count as made by the run."""
+    host = Ref("leading", "host", "h")
+    inside = Resource(Ref("leading", "entry", "billing", host), "available")
+    for seen in (
+        replace(FACTS, own={Ref("leading", "entry", "entry", host): Own.LEADS}),
+        replace(FACTS, resources=(inside,)),
+    ):
+        for made in (host, Ref("leading", "host", "H")):
+            assert "it would make host" in refused(making(made), seen=seen)[0], seen
+            assert "which holds entry" in refused(making(made), seen=seen)[0], seen
+    own = Resource(host, "available", {"dr:run": "run"})
+    assert refused(making(host), seen=replace(FACTS, resources=(own, inside))) == (), "it is the run's, with all in it"
+
+
 def test_a_call_says_what_it_does() -> None:
     assert "is said to read only, and names instance x" in refused(changing("x", Effect.READS))[0]
     assert "does not say what it would break" in refused(call("it", effect=Effect.FAULT, makes=(), undo=None))[0]

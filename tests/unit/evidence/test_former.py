@@ -52,7 +52,7 @@ def test_the_booleans_of_a_call_become_its_effect(tmp_path: Path) -> None:
     assert list(calls) == ["instance-lost", "promote", "move-pooler", "rebuild-replica-1", "rebuild-replica-2"]
     assert calls["instance-lost"] == (Effect.FAULT, (instance(SOURCE),), ())
     assert calls["promote"] == (Effect.TAKES_OVER, REPLICAS, ())
-    assert calls["move-pooler"] == (Effect.TAKES_OVER, (Ref("pgbouncer", "PgBouncer entry", "readmission"),), ())
+    assert calls["move-pooler"] == (Effect.TAKES_OVER, (Ref("clients", "PgBouncer entry", "readmission"),), ())
     assert calls["rebuild-replica-1"] == (Effect.MAKES, REPLICAS, (instance("replica-1-20261124-033333-cf4e"),))
 
 
@@ -82,7 +82,7 @@ def test_names_of_things_become_references(tmp_path: Path) -> None:
     move = next(
         call for call in archived("promotion-on-call", tmp_path / "promotion").calls if call.id == "move-pooler"
     )
-    assert (move.driver, move.touches) == ("clients", (Ref("pgbouncer", "PgBouncer entry", "readmission"),))
+    assert (move.driver, move.touches) == ("clients", (Ref("clients", "PgBouncer entry", "readmission"),))
     undos = [call.undo for call in drill.calls if call.id == "serve"]
     assert [(undo.driver, undo.touches) for undo in undos if undo] == [("service", (process("serve"),))]
 
