@@ -62,9 +62,13 @@ class Window:
         return not self.void and not self.within(slo)
 
 
+def limits_on(evidence: Evidence, path: str) -> dict[str, float | None]:
+    """What is demanded of ``path``: objective to limit."""
+    return {d.objective: d.limit for d in evidence.record.plan.demands if d.path == path}
+
+
 def slo_of(evidence: Evidence, path: str) -> Slo:
-    """The latency and errors that were demanded of ``path``."""
-    limits = {d.objective: d.limit for d in evidence.record.plan.demands if d.path == path}
+    limits = limits_on(evidence, path)
     return Slo(limits.get("latency"), limits.get("errors"))
 
 

@@ -30,7 +30,7 @@ def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
         seconds, (low, high) = found.whole.seconds, found.whole.interval
         because = f"{_told(found, found.whole, disaster)}{_slips(found)}{_blind(found, disaster)}{_hung(found)}"
     if math.isinf(high):
-        return _never_back(demand, found, low, because)
+        return _never_back(demand, demand.limit, low, because)
     high = max(high, found.unseen)
     status = within(low, high, demand.limit)
     if status is Status.MET and not found.measured.whole:
@@ -38,9 +38,9 @@ def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, status, because, seconds, (low, high))
 
 
-def _never_back(demand: Demand, found: Outage, low: float, because: str) -> Finding:
-    """Missed where that is known, and not only that the measuring ended meanwhile."""
-    if (demand.limit is not None and low > demand.limit) or (found.still_out and found.measured.whole):
+def _never_back(demand: Demand, limit: float, low: float, because: str) -> Finding:
+    """Missed where it was out beyond its limit: where the measuring ended before, it might have come back in time."""
+    if low > limit:
         return finding(demand, Status.MISSED, f"It never came back. {because}")
     return unknown(demand, f"The measuring ended before it was back for good. {because}")
 

@@ -12,21 +12,26 @@ from dr.domain.model import Demand, Finding, Observation, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import finding, unknown
 from dr.judge.interruption import outage_of
+from dr.judge.windows import limits_on
 
 SAME_START = 1.0
 """Seconds by which two readings of one process's start may differ."""
 
 
 def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
-    """The service came back, and the process that answers is the one that answered before the disaster."""
+    """The service came back, and the process that answers is the one that answered before the disaster.
+
+    It never came back where it was out to the end, and for longer than its path's outage may last.
+    """
     found, disaster = outage_of(evidence, demand.path), evidence.disaster()
     if isinstance(found, str):
         return unknown(demand, found)
     seen = [o for o in evidence.observations if o.what == "service-process"]
     before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]
-    if found.still_out and found.measured.whole:
-        return finding(demand, Status.MISSED, "The service never came back by itself.")
     if found.whole is not None and math.isinf(found.whole.ended.high):
+        allowed = limits_on(evidence, demand.path).get("outage")
+        if allowed is not None and found.whole.interval[0] > allowed and found.still_out and found.measured.whole:
+            return finding(demand, Status.MISSED, "The service never came back by itself.")
         return unknown(demand, "The measuring ended before the service was back for good.")
     if not before or not after:
         return unknown(demand, "When the service's process had started was not read before the disaster and after it.")

@@ -55,9 +55,14 @@ def test_a_path_that_was_never_out_is_met_and_says_what_would_go_unseen() -> Non
 
 
 def test_a_path_that_never_came_back_is_missed() -> None:
-    found = judge(of(Script([Out(1.0, 99.0)])))
+    """For longer than its limit: where the measuring ended before, as a settle may in a hang, it might have come back."""
+    found = judge(of(Script([Out(1.0, 99.0)])), limit=3.5)
     assert (found.status, found.measured) == (Status.MISSED, None)
     assert "never came back" in found.because
+    for kind in KINDS:
+        early = judge(of(Script([Out(0.5, 2.0), Out(3.5, 99.0, kind)])), limit=5.0)
+        assert (early.status, early.measured) == (Status.INCONCLUSIVE, None)
+        assert "ended before it was back for good" in early.because
 
 
 SLOW = Script(took=lambda dice: dice.uniform(0.3, 0.9), before=10)
@@ -66,7 +71,7 @@ SLOW = Script(took=lambda dice: dice.uniform(0.3, 0.9), before=10)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_total_outage_of_a_slow_path_is_an_outage(kind: str) -> None:
-    never_back = judge(of(replace(SLOW, outs=[Out(1.0, 99.0, kind)], after=20)))
+    never_back = judge(of(replace(SLOW, outs=[Out(1.0, 99.0, kind)], after=20)), limit=15.0)
     assert (never_back.status, "never came back" in never_back.because) == (Status.MISSED, True), never_back.because
     over = judge(of(replace(SLOW, outs=[Out(1.0, 9.0, kind)], after=15)), limit=4.0)
     assert over.status is Status.MISSED, over.because
@@ -86,7 +91,7 @@ def test_time_outs_that_a_sleeping_prober_wrote_are_no_outage_and_those_of_a_wak
     assert (found.status, found.interval) == (Status.INCONCLUSIVE, None), found.because
     naps = [(1.0 + n / 10, 1.03 + n / 10) for n in range(200)]
     for hardly in (replace(sleepy, stalls=(), jitter=0.004), replace(sleepy, stalls=naps)):
-        assert judge(of(hardly)).status is Status.MISSED, "no nap of 30 ms makes a second's delay of 2 s"
+        assert judge(of(hardly), limit=15.0).status is Status.MISSED, "no nap of 30 ms makes a second's delay of 2 s"
 
 
 def test_a_word_for_a_time_out_that_came_at_once_is_a_failure() -> None:
@@ -115,7 +120,7 @@ def half_failing(every: int = 2) -> Evidence:
 
 @pytest.mark.parametrize("every", [2, 3, 5])
 def test_a_path_that_half_fails_to_the_end_never_came_back(every: int) -> None:
-    found = judge(half_failing(every))
+    found = judge(half_failing(every), limit=15.0)
     assert (found.status, found.measured) == (Status.MISSED, None)
     assert found.because.startswith("It never came back. Out for at least 19.")
     seen = outage_of(half_failing(every), "source")
