@@ -16,7 +16,7 @@ from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
-from dr.judge.interruption import measured_on, usual
+from dr.judge.interruption import measured_on, outage_of, usual
 from dr.judge.objectives import outage, service
 from dr.judge.objectives.histogram import METRICS
 
@@ -27,8 +27,8 @@ SLACK = 30.0
 class Settle:
     """Of one path the call is ``settle-PATH``, of several ``settle``.
 
-    A path that is demanded to be back within some time is waited for until then, counted from the disaster; any other
-    is measured for its seconds and no longer.
+    A path that is demanded to be back within some time is waited for until then, counted from when it went out, or from
+    the disaster where it had not been out yet; any other is measured for its seconds and no longer.
     """
 
     def __init__(self, context: Context) -> None:
@@ -69,12 +69,12 @@ class Settle:
         evidence, paths = self._evidence(), {}
         awaited = _awaited(evidence, outage.FAILOVER.of(self._context.settings.objectives))
         for name, url in args["paths"].items():
-            late = self._late(evidence, name) if name in awaited else None
+            late, out = self._seen(evidence, name) if name in awaited else (None, 0.0)
             path = self._read[name] = self._path(name, float(args["seconds"]), None, late)
             paths[name] = {
                 "first": path.first,
                 "late": late,
-                "until": awaited.get(name, 0.0) + path.rule.looked_back,
+                "until": out + awaited.get(name, 0.0) + path.rule.looked_back,
                 "url": url,
                 "metrics": _counts(url) if url else None,
             }
@@ -84,8 +84,9 @@ class Settle:
         directory = RunDirectory(self._context.run)
         return Evidence(directory.record(), directory.ledger(self._context.clock).entries())
 
-    def _late(self, evidence: Evidence, name: str) -> float | None:
-        """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known."""
+    def _seen(self, evidence: Evidence, name: str) -> tuple[float | None, float]:
+        """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when
+        it went out at the latest, wall time, or else the disaster."""
         run = self._context.run
         if name in WRITTEN:
             written = load_markers(markers_file(run, name))
@@ -93,9 +94,10 @@ class Settle:
         else:
             asked = load_samples(samples_file(run, name))
             found = replace(evidence, samples={name: asked} if asked is not None else {})
-        measured = measured_on(found, name)
-        known = usual(measured, evidence.disaster()) if measured is not None else None
-        return None if known is None else known.late
+        disaster, measured, seen = evidence.disaster(), measured_on(found, name), outage_of(found, name)
+        known = usual(measured, disaster) if measured is not None else None
+        whole = None if isinstance(seen, str) else seen.whole
+        return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
@@ -127,14 +129,13 @@ class Settle:
 
 
 def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
-    """By path that has to come back, when it is to be at the latest, wall time, as it was frozen with the plan.
+    """By path that has to come back, for how many seconds it may be out, as that was frozen with the plan.
 
     ``usual``: seconds of one without such a limit.
     """
-    disaster, demands = evidence.disaster(), evidence.record.plan.demands
-    back = {demand.path: disaster + usual for demand in demands if demand.objective == "unaided"}
-    limited = {one.path: disaster + one.limit for one in demands if one.objective == "outage" and one.limit is not None}
-    return back | limited
+    demands = evidence.record.plan.demands
+    back = {demand.path: usual for demand in demands if demand.objective == "unaided"}
+    return back | {one.path: one.limit for one in demands if one.objective == "outage" and one.limit is not None}
 
 
 def _counts(url: str) -> Histograms | None:

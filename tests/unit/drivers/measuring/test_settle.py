@@ -199,15 +199,27 @@ def test_what_is_under_way_counts_as_neither(world: World) -> None:
     assert world.settles()
 
 
-def test_patience_is_counted_from_the_disaster_and_not_from_the_settles_beginning(world: World) -> None:
+def test_patience_is_counted_from_when_a_path_went_out_and_not_from_the_settles_beginning(world: World) -> None:
     world.passes(100.0, writes="f")  # the provider took its time
     world.begin()
     world.passes(24.0, writes="f")
     assert not world.settles()
-    world.passes(1.0, writes="f")  # the limit, and the seconds that a path would be good for at its end
+    world.passes(1.1, writes="f")  # the limit, and the seconds that a path would be good for at its end
     progress = world.poll()
     assert progress.done, progress.note
-    assert progress.result["settled"]["writes"] == {"first": 1200, "last": 1449}
+    assert progress.result["settled"]["writes"] == {"first": 1200, "last": 1450}
+
+
+def test_a_path_that_went_out_after_the_disaster_is_waited_for_until_it_was_out_for_too_long(world: World) -> None:
+    """As where a provider begins a failover late: else nobody would know that it lasted longer than it may."""
+    world.passes(30.0)
+    world.passes(70.0, writes="f")
+    world.begin()
+    world.passes(54.0, writes="f")
+    assert not world.settles()
+    world.passes(1.5, writes="f")
+    assert world.settles()
+    assert world.call.deadline > 55.5
 
 
 def test_a_settle_that_begins_too_late_to_wait_still_measures_its_seconds(world: World) -> None:

@@ -55,7 +55,7 @@ def test_a_path_that_was_never_out_is_met_and_says_what_would_go_unseen() -> Non
 
 
 def test_a_path_that_never_came_back_is_missed() -> None:
-    """For longer than its limit: where the measuring ended before, as a settle may in a hang, it might have come back."""
+    """For longer than its limit: where the measuring ended before, as in a hang, it might have come back in time."""
     found = judge(of(Script([Out(1.0, 99.0)])), limit=3.5)
     assert (found.status, found.measured) == (Status.MISSED, None)
     assert "never came back" in found.because
