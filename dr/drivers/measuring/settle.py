@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from dr.evidence.samples import load_markers, load_samples, markers_file, sample
 from dr.judge.interruption import measured_on, outage_of, usual
 from dr.judge.objectives import outage, service
 from dr.judge.objectives.histogram import METRICS
+from dr.judge.windows import recovered, slo_of, windows
 
 SLACK = 30.0
 """Seconds that a settle may take beyond its own, twice, and its patience."""
@@ -87,17 +89,42 @@ class Settle:
     def _seen(self, evidence: Evidence, name: str) -> tuple[float | None, float]:
         """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when
         it went out at the latest, wall time, or else the disaster."""
-        run = self._context.run
-        if name in WRITTEN:
-            written = load_markers(markers_file(run, name))
-            found = replace(evidence, markers={name: written} if written is not None else {})
-        else:
-            asked = load_samples(samples_file(run, name))
-            found = replace(evidence, samples={name: asked} if asked is not None else {})
-        disaster, measured, seen = evidence.disaster(), measured_on(found, name), outage_of(found, name)
+        found, disaster = self._with(evidence, name), evidence.disaster()
+        measured, seen = measured_on(found, name), outage_of(found, name)
         known = usual(measured, disaster) if measured is not None else None
         whole = None if isinstance(seen, str) else seen.whole
         return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
+
+    def _with(self, evidence: Evidence, name: str, last: float = math.inf) -> Evidence:
+        """``evidence`` with what was measured of the path, up to number ``last``."""
+        run = self._context.run
+        if name in WRITTEN:
+            written = load_markers(markers_file(run, name))
+            if written is None:
+                return evidence
+            markers = tuple(one for one in written.markers if one.n <= last)
+            return replace(evidence, markers={name: replace(written, markers=markers)})
+        asked = load_samples(samples_file(run, name))
+        if asked is None:
+            return evidence
+        samples = tuple(one for one in asked.samples if one.n <= last)
+        return replace(evidence, samples={name: replace(asked, samples=samples)})
+
+    def _seen_back(self, name: str, path: Path) -> bool:
+        """Whether the judge would see the path back, were it to look now: while the meter itself was late, nobody knows
+        whether the path was good."""
+        evidence = self._with(self._evidence(), name, path.newest)
+        found = outage_of(evidence, name)
+        if isinstance(found, str) or found.whole is None:
+            return True
+        if math.isinf(found.whole.ended.high):
+            return False
+        asked = evidence.samples.get(name)
+        if asked is None:
+            return True
+        settled = replace(asked, samples=tuple(one for one in asked.samples if one.n >= path.first))
+        slo = slo_of(evidence, name)
+        return recovered(windows(settled, evidence.record.window, slo), slo) is not None
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
@@ -107,7 +134,8 @@ class Settle:
                 self._read[name] = self._path(name, float(call.args["seconds"]), began["first"], began.get("late"))
             path = self._read[name]
             path.read()
-            if why := path.waits(patient=now < began["until"]):
+            patient = now < began["until"]
+            if why := path.waits(patient) or ("not seen back" if patient and not self._seen_back(name, path) else ""):
                 waits.append(f"{name}: {why}")
             settled[name] = {"first": path.first, "last": path.newest}
         if waits:

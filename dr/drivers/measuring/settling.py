@@ -22,6 +22,9 @@ from dr.evidence.samples import (
 from dr.judge.interruption import BRIEF, STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
 
+BEYOND = 1.0
+"""Seconds beyond its time-out in which a request that hangs is told of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -72,8 +75,9 @@ def still_out(told: Sequence[Told], newest: int, rate: float, rule: Rule, late: 
 class Path:
     """What the meter of one path has written, as far as its settle needs it.
 
-    ``first``: the number that the settle begins with; without one it begins with what is not on disk yet.
-    ``newest``: the greatest number on disk. ``late``: as ``still_out`` has it.
+    ``first``: the number that the settle begins with; without one it begins with what is not over yet.
+    ``newest``: the number up to which all are over. Requests that hang are told of last, when they time out: to look
+    beyond them would find the path good while it hangs. ``late``: as ``still_out`` has it.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Path:
         )
         self._told: list[Told] = []
         self._asked: list[Sample] = []
+        self._ahead: set[int] = set()
         self.newest, self.first = -1, 0 if first is None else first
         if first is None:
             self._written.skip()
@@ -105,7 +110,6 @@ class Path:
         """Read what was added."""
         lines = self._written.more()
         for line in lines:
-            self.newest = max(self.newest, line.n)
             if isinstance(line, Sample):
                 self._asked.append(line)
                 well = good(line)
@@ -114,12 +118,27 @@ class Path:
             else:
                 well = line.outcome == ACKNOWLEDGED
             self._told.append(Told(line.n, well, (line.done - line.due - line.late) / 1e9))
-        if not lines:
+            self._ahead.add(line.n)
+        if not self._ahead:
             return
+        self._advance()
         oldest = self.newest - self.rule.looked_back * self._rate
         self._told = [one for one in self._told if one.n > oldest]
         counted = 2 * self.rule.seconds * self._rate if self._probes else 0.0  # more of it is enough in any case
         self._asked = [one for one in self._asked if self.first <= one.n < self.first + counted]
+
+    def _advance(self) -> None:
+        """Move ``newest`` on. A number that is missing for longer than a request may take will not come."""
+        lost = max(self._ahead) - (self._timeout() + BEYOND) * self._rate
+        if self.newest < 0:
+            self.newest = min(self._ahead) - 1
+        while self.newest + 1 in self._ahead or self.newest + 1 < lost:
+            self.newest += 1
+        self._ahead = {n for n in self._ahead if n > self.newest}
+
+    def _timeout(self) -> float:
+        """Seconds, as the meter was told."""
+        return float((self._written.header or {})["timeout"])
 
     def waits(self, patient: bool) -> str:
         """Why it has not settled, or "". ``patient``: it is waited for although it was measured long enough."""
@@ -136,5 +155,5 @@ class Path:
         """Whether what was measured suffices; the judge decides by itself."""
         if measured >= 2 * self.rule.seconds or self._written.header is None:
             return True
-        part = Samples("", self._rate, float(self._written.header["timeout"]), self._written.start, tuple(self._asked))
+        part = Samples("", self._rate, self._timeout(), self._written.start, tuple(self._asked))
         return measured_enough(part, self.rule.seconds, self.rule.window, Slo(self.rule.latency, None))

@@ -45,7 +45,10 @@ class World:
         for path in PATHS:
             self._start(path, before)
         strike = Call("host-lost", "1-disaster", "disaster", "faults", "put-in", effect=Effect.FAULT)
-        demands = tuple(Demand("outage", path, LIMIT, "s") for path in demanded)
+        demands = (
+            *(Demand("outage", path, LIMIT, "s") for path in demanded),
+            Demand("errors", "source", 0.01, "share"),
+        )
         plan = Plan(Request("lab", (), Purpose.DRILL), RUN, (strike,), demands)
         directory = RunDirectory(run)
         directory.create(RunRecord(plan, self.clock.now(), "", {}, METER.window))
@@ -78,6 +81,17 @@ class World:
             outcome = {"f": "failed", "u": "indeterminate"}.get(what, "acknowledged")
             return marker_line(n, due, due + late, 0 if what == "u" else done, outcome, late=late)
         return sample_line(n, due, due + late, done, 0 if what == "f" else 200, "timeout" if what == "f" else "", late)
+
+    def withheld(self, path: str, count: int) -> range:
+        """Numbers that were asked, and of which nothing is written yet."""
+        first = self._next[path]
+        self._next[path] += count
+        return range(first, first + count)
+
+    def tell(self, path: str, numbers: range, what: str) -> None:
+        """Write what became of ``withheld`` ones."""
+        with samples_file(self.run, path).open("ab") as out:
+            out.write(b"".join(self._line(path, n, what) for n in numbers))
 
     def passes(self, seconds: float, **paths: str) -> None:
         """Time passes, in which each path is good, or what it is said to be."""
@@ -192,10 +206,37 @@ def test_where_nobody_knows_what_was_usual_a_path_is_held_to_its_own_median(tmp_
     assert world.settles()
 
 
-def test_what_is_under_way_counts_as_neither(world: World) -> None:
+def test_what_is_under_way_is_waited_for_as_long_as_it_may_take(world: World) -> None:
     world.begin()
     world.passes(4.9)
     world.passes(0.1, writes="u")
+    world.passes(2.9)
+    assert not world.settles()
+    world.passes(0.2)
+    assert world.settles()
+
+
+def test_a_path_that_hangs_is_not_settled_because_nobody_has_heard_of_it_yet(world: World) -> None:
+    """Some are answered, while others hang and time out."""
+    world.begin()
+    world.passes(4.5)
+    hung = world.withheld("source", 10)
+    world.passes(1.0)
+    assert not world.settles()
+    world.tell("source", hung, "f")
+    assert not world.settles()
+    world.passes(5.0)
+    assert world.settles()
+
+
+def test_a_path_is_waited_for_until_the_judge_sees_it_back_past_what_the_prober_slept_through(world: World) -> None:
+    world.begin()
+    world.passes(4.0, source="f")
+    world.passes(2.0)
+    world.passes(1.0, source="p")
+    world.passes(2.0)
+    assert world.poll().note == "source: not seen back"
+    world.passes(1.0)
     assert world.settles()
 
 
