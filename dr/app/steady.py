@@ -50,11 +50,7 @@ def in_slo(session: Session) -> bool:
 
 
 def _observed(session: Session) -> Look:
-    service = session.context.target.section(ServiceConfig)
-    if service is None:
-        raise RefusedError(
-            "The target names no prediction service.", "Set 'service' in dr.yaml, or drop the hypothesis."
-        )
+    service = session.context.target.of(ServiceConfig)
     if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
         raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
     stated = session.context.settings.objectives

@@ -97,11 +97,10 @@ class MeasuringProvider:
             )
 
     def _service(self) -> ServiceConfig:
-        service = sections(self._context.target).service
-        if service is None or not service.requests:
+        service = self._context.target.of(ServiceConfig)
+        if not service.requests:
             raise RefusedError(
-                f"Target {self._context.name} names no service with requests, so there is nothing to measure.",
-                "Add service.url and service.requests to the target.",
+                f"Target {self._context.name} names no service.requests, so there is nothing to measure by.", "Add one."
             )
         return service
 

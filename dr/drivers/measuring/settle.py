@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import ProviderError, UsageError
 from dr.domain.model import Call, Effect, Observation, Progress, Verb
 from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN
 from dr.drivers.measuring.settling import Path, Rule
-from dr.drivers.sections import sections
 from dr.drivers.service.asking import Histograms, between, histograms, metrics
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
@@ -61,10 +61,7 @@ class Settle:
         """Where the service shows its own counts of what is asked on ``path``."""
         if path != SOURCE:
             return SERVED if path == RESTORED else ""
-        service = sections(self._context.target).service
-        if service is None:
-            raise RefusedError(f"Target {self._context.name} names no service, so that path {SOURCE} is not measured.")
-        return service.url
+        return self._context.target.of(ServiceConfig).url
 
     def begin(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """What ``poll`` needs: of each path the number it begins with, and until when it is waited for."""

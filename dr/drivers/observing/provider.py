@@ -28,6 +28,7 @@ from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
 from dr.drivers.sections import command_of, sections
 from dr.drivers.service.asking import metrics
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.meter.mark import marker_table
@@ -131,9 +132,7 @@ class ObservingProvider:
 
     def _service(self, _: Mapping[str, Any]) -> Sequence[Observation]:
         """When the service's process had started."""
-        if self._target.service is None:
-            raise RefusedError("The target names no prediction service.", "Set service in dr.yaml.")
-        url = self._target.service.url
+        url = self._context.target.of(ServiceConfig).url
         started = next((one.value for one in metrics(url) if one.name == "process_start_time_seconds"), math.nan)
         if not math.isfinite(started):
             raise RefusedError(f"The service at {url} does not tell when its process had started.")

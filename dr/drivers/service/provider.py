@@ -120,11 +120,11 @@ class ServingProvider:
         return self._context.run / "serve.log"
 
     def _service(self) -> ServiceConfig:
-        service = sections(self._context.target).service
-        if service is None or not service.command:
+        service = self._context.target.of(ServiceConfig)
+        if not service.command:
             raise RefusedError(
-                f"Target {self._context.name} names no service command, so nothing can serve the restored database.",
-                "Add service.command to the target, or leave out the verb serve.",
+                f"Target {self._context.name} names no service.command, so nothing can serve the restored database.",
+                "Add it, or leave out the verb serve.",
             )
         return service
 

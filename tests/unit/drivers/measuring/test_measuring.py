@@ -71,7 +71,7 @@ def test_measuring_the_source_needs_the_grant_markers(tmp_path: Path) -> None:
 
 
 def test_without_a_service_there_is_nothing_to_measure(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError, match="The target has no section 'service'"):
         propose(context(tmp_path, service=False), path="source")
 
 

@@ -138,7 +138,7 @@ def test_a_path_that_is_named_twice_is_a_usage_error(world: World) -> None:
 
 def test_without_a_service_the_source_does_not_settle(world: World) -> None:
     object.__setattr__(world.context, "target", retargeted(world.context.target, service=None))
-    with pytest.raises(RefusedError, match="service"):
+    with pytest.raises(RefusedError, match="The target has no section 'service'"):
         world.begin("source")
 
 
