@@ -29,6 +29,13 @@ def digest(target: str, verbs: Sequence[Verb]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def gist(target: str, verbs: Sequence[Verb]) -> str:
+    """What the requests of one command share, whatever its version of dr made of it: its first verb, and whether that
+    is examined. How it is measured, and in how many verbs, differs between versions."""
+    examines = [Verb("examine")] if any(verb.name == "examine" for verb in verbs) else []
+    return digest(target, [*verbs[:1], *examines])
+
+
 def packed(verbs: Sequence[Verb]) -> str:
     """What was asked for, as letters, digits and ``+/=``."""
     return base64.b64encode(zlib.compress(msgspec.json.encode(_plain(verbs)), 9)).decode()

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from dr import __version__, wiring
 from dr.app import earlier
-from dr.app.asked import digest, packed
+from dr.app.asked import digest, gist, packed, unpacked
 from dr.app.ending import pronounce
 from dr.app.looking import look
 from dr.app.needs import needs
@@ -22,7 +22,7 @@ from dr.app.terms import terms
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import DrError, EvidenceError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
 from dr.domain.refs import Ref
@@ -357,9 +357,10 @@ def same_since(prepared: Prepared, since: float | None) -> Prepared:
 def _unfinished(request: Request) -> RunDirectory | None:
     if request.purpose is not Purpose.RESTORE:
         return None
+    wanted = gist(request.target, request.verbs)
     for directory, record in reversed(unfinished(home()).runs):
         recorded = record.plan.request
-        if recorded.digest == request.digest and recorded.purpose is Purpose.RESTORE:
+        if recorded.purpose is Purpose.RESTORE and gist(recorded.target, recorded.verbs) == wanted:
             return directory
     return None
 
@@ -371,10 +372,21 @@ def _tagged(request: Request, facts: Facts) -> Resource | None:
     lost = unfinished(home()).unreadable
     for resource in facts.resources:
         run = resource.tags.get("dr:run", "")
-        begun = resource.tags.get("dr:request") == request.digest and "dr:sealed" not in resource.tags
+        begun = "dr:sealed" not in resource.tags and _asks_for(request, resource.tags)
         if begun and is_run(run) and run not in lost and not RunDirectory(home() / "runs" / run).sealed():
             return resource
     return None
+
+
+def _asks_for(request: Request, tags: Mapping[str, str]) -> bool:
+    """Whether what bears ``tags`` was begun by this very command, by this version of dr or a former one."""
+    if tags.get("dr:request") == request.digest:
+        return True
+    try:
+        verbs = unpacked(tags, request.target, {verb.name for verb in request.verbs})
+    except EvidenceError:
+        return False
+    return gist(request.target, verbs) == gist(request.target, request.verbs)
 
 
 def _new_run(began: Stamp) -> str:

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,45 @@ def test_the_same_command_goes_on_with_what_the_former_version_tagged(machines: 
     assert again(asked_for).session.directory.id == begun.directory.id
     with pytest.raises(RefusedError, match=r"hold no request.*Type its command again: 'dr restore --target prod"):
         resumed(SETTINGS, "prod", begun.directory.id, None, tell)
+
+
+def former(asked_for: Request) -> Request:
+    """As a former version had it: how long a path settles stood in the request, and the settings were the restore's."""
+    verbs = [verb for verb in asked_for.verbs if verb.name not in ("settle", "configure")]
+    seconds = [replace(one, args={**one.args, "seconds": 12.0}) if one.name == "measure" else one for one in verbs]
+    return replace(asked_for, verbs=tuple(seconds))
+
+
+@pytest.mark.parametrize("asked_for", [wanted(), wanted(verify=True), wanted(settings={"MultiAZ": False})])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_same_command_finds_what_a_former_version_began(
+    machines: Machines, asked_for: Request, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_SECRET", "hush")
+    begun = machines.begin_here(asked_for).session
+    then = former(asked_for)
+    request = {"verbs": msgspec.to_builtins(then.verbs), "digest": digest("prod", then.verbs)}
+    path = begun.directory.path / "run.json"
+    record = msgspec.json.decode(path.read_bytes())
+    record["plan"]["request"] |= request
+    path.write_bytes(msgspec.json.encode(record))
+    restored = begun.plan.calls[0].makes[0].name
+    kept = {key: value for key, value in machines.tags(restored).items() if not key.startswith("dr:request")}
+    machines.retag(restored, {**kept, **spread(packed(then.verbs)), "dr:request": request["digest"]})
+    if elsewhere:
+        machines.another()
+    found = again(asked_for)
+    assert found.session.directory.id == begun.directory.id
+    assert f"The unfinished restore {begun.directory.id} goes on" in earlier_runs(found)[0]
+
+
+@pytest.mark.parametrize("other", [wanted({"time": NOW - 3600}), wanted(verify=True), wanted(settings={"Port": 1})])
+def test_another_command_does_not_go_on_with_it_and_is_told_what_does(machines: Machines, other: Request) -> None:
+    run = machines.begin_here(wanted()).session.directory.id
+    for _ in ("here", "elsewhere"):
+        with pytest.raises(RefusedError, match=f"of run {run}. If nobody is at it: 'dr restore --resume {run}"):
+            again(other)
+        machines.another()
 
 
 def deflated(content: bytes) -> str:
