@@ -19,8 +19,9 @@ from dr.ports import Provider, Restorer
 
 
 def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
-    """Those that ``verbs`` need, by the name that calls carry; and those that restore, which look at the account, too,
-    and look first: where the source listens, others know from what they have stored of it.
+    """Those that ``verbs`` need, by the name that calls carry; and those that restore and whose sections these read
+    (where there are none, all that restore), which look at the account, too, and look first: where the source listens,
+    others know from what they have stored of it.
 
     Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
     for one that needs a section that the target does not have.
@@ -33,10 +34,12 @@ def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
                 "Add it in dr.yaml, or name another --target.",
             )
     needed = {plugin.name for plugin, _ in offers}
+    read = {section for plugin, _ in offers for section in plugin.reads}
+    restore = {name for name, one in plugins().items() if one.restores and not one.lacks(context.target)}
     return {
         name: plugin.make(context)
         for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)
-        if plugin.make and (name in needed or (plugin.restores and not plugin.lacks(context.target)))
+        if plugin.make and name in needed | (restore & (needed | read) or restore)
     }
 
 

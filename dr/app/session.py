@@ -18,7 +18,7 @@ from dr.app.ending import pronounce
 from dr.app.looking import look
 from dr.app.needs import needs
 from dr.app.pools import look_before
-from dr.app.terms import terms
+from dr.app.terms import refusals
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -26,7 +26,7 @@ from dr.domain.errors import DrError, EvidenceError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
 from dr.domain.names import is_run
 from dr.domain.refs import Ref
-from dr.engine.guard import Consent, guard
+from dr.engine.guard import Consent
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan
 from dr.evidence.directory import RunDirectory, runs, unfinished
@@ -138,7 +138,7 @@ class Prepared:
         planned, target = self.session.plan, self.session.context.target
         lacking = tuple(what for _, what in needs(target, planned.request.verbs) if what)
         begun = frozenset(self.session.engine.ledger.state().began)
-        return (*guard(planned, terms(target), self.facts, consent, begun), *lacking)
+        return (*refusals(planned, target, self.facts, consent, begun), *lacking)
 
 
 def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Context:

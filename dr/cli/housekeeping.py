@@ -204,11 +204,14 @@ def doctor(ctx: click.Context, target: str) -> None:
     """
     from dr.app.survey import check
     from dr.config.load import rewritten
+    from dr.config.plugins import unloaded
 
-    worst = 0
+    worst, settings = 0, common.settings()
     common.make_ready()
     common.tell_unreadable()
-    for name, problem in check(common.settings(), target):
+    common.caution(unloaded().values())
+    common.caution(why for name, why in settings.unusable.items() if name != target)
+    for name, problem in check(settings, target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
         worst = worst or (3 if problem else 0)
     if instead := rewritten(target):

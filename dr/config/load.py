@@ -14,10 +14,11 @@ import yaml
 from dr.config import former
 from dr.config.model import Settings, Target
 from dr.config.place import check_entered
-from dr.config.plugins import settings_type, target_type
+from dr.config.plugins import settings_type, target_type, unloaded
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.names import check_name
 from dr.host.decode import read_yaml
+from dr.host.saying import say
 
 LAB = "lab"
 
@@ -52,19 +53,56 @@ def file() -> Path | None:
 def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
     """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError.
 
-    ``limits``: those that may stand under ``objectives``, name to the type of its number.
+    ``limits``: those that may stand under ``objectives``, name to the type of its number. A target that needs a
+    provider which is not here is unusable, and hinders none of the others.
     """
     path = path or file()
     if path is None:
         return Settings()
-    read = read_yaml(path, settings_type(limits), UsageError, present=former.settings)
-    settings = msgspec.structs.replace(read, objectives=msgspec.to_builtins(read.objectives))
-    for name in settings.targets:
+    unusable: dict[str, str] = {}
+
+    def usable(written: Any) -> Any:
+        present = former.settings(written)
+        if not isinstance(present, Mapping):
+            return present
+        targets, stated = present.get("targets"), present.get("objectives")
+        if isinstance(targets, Mapping):
+            unusable.update((name, why) for name, one in targets.items() if (why := _strange(name, one)))
+            present = {**present, "targets": {name: one for name, one in targets.items() if name not in unusable}}
+        if isinstance(stated, Mapping) and (unusable or unloaded()):
+            present = {**present, "objectives": _known(stated, limits)}
+        return present
+
+    read = read_yaml(path, settings_type(limits), UsageError, present=usable)
+    for name in (*read.targets, *unusable):
         try:
             check_name(name, "target")
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
-    return settings
+    return Settings(read.targets, msgspec.to_builtins(read.objectives), read.meter, unusable)
+
+
+def _strange(name: str, written: object) -> str:
+    """Which section of a target is no provider's that is here, and what to do next; "" where each is."""
+    fields = target_type().__struct_fields__
+    strange = sorted(str(key) for key in written if key not in fields) if isinstance(written, Mapping) else []
+    if not strange:
+        return ""
+    named = os.environ.get("DR_PLUGINS")
+    return (
+        f"Target {name!r} cannot be used: it says {', '.join(strange)}, which is neither a field of a target nor a"
+        f" provider's section here ({f'DR_PLUGINS is {named}' if named else 'DR_PLUGINS is not set'}). Set DR_PLUGINS"
+        " to the directory that holds the provider's folder, or take it out of dr.yaml. Fields and sections there are:"
+        f" {', '.join(sorted(fields))}."
+    )
+
+
+def _known(stated: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits that are known. Any other may be that of an objective of a provider which is not here, and is named:
+    nothing can demand it here."""
+    for name in sorted({*map(str, stated)} - {*limits}):
+        say(f"The limit {name} in dr.yaml is left out: no provider that can be loaded here brings such an objective.")
+    return {name: value for name, value in stated.items() if name in limits}
 
 
 def rewritten(name: str) -> str:
@@ -79,6 +117,8 @@ def rewritten(name: str) -> str:
 def find_target(settings: Settings, name: str) -> Target:
     """The target called ``name``; "lab" is the one a running lab published. Raises UsageError, RefusedError."""
     check_name(name, "target")
+    if name in settings.unusable:
+        raise UsageError(settings.unusable[name])
     if name in settings.targets:
         return settings.targets[name]
     if name == LAB:
@@ -86,18 +126,18 @@ def find_target(settings: Settings, name: str) -> Target:
             hint = "Mend it, or take the lab down and up again."
             return read_yaml(lab_target_file(), target_type(), UsageError, hint, former.target)
         raise RefusedError("The lab is not running.", "Start it with 'dr lab up', or name another --target.")
-    known = ", ".join(sorted({*settings.targets, LAB}))
+    known = ", ".join(sorted({*settings.targets, *settings.unusable, LAB}))
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")
 
 
 def there(settings: Settings, name: str) -> bool:
     """Whether there is a target ``name`` at the moment: a lab comes and goes."""
-    return name in settings.targets or (name == LAB and _published())
+    return name in {*settings.targets, *settings.unusable} or (name == LAB and _published())
 
 
 def present(settings: Settings) -> tuple[str, ...]:
     """Every target that there is at the moment."""
-    return tuple(name for name in dict.fromkeys((*settings.targets, LAB)) if there(settings, name))
+    return tuple(name for name in dict.fromkeys((*settings.targets, *settings.unusable, LAB)) if there(settings, name))
 
 
 def _published() -> bool:

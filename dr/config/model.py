@@ -112,10 +112,12 @@ class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     """Seconds that a path is measured at its end, and has to be good for where it was out."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of dr.yaml."""
+class Settings(msgspec.Struct, frozen=True):
+    """What dr.yaml comes to."""
 
     targets: dict[str, Target] = {}
     objectives: dict[str, float] = {}
     """The limits that it states, by their names."""
     meter: Meter = Meter()
+    unusable: dict[str, str] = {}
+    """Its other targets: why each cannot be used, and what to do next."""

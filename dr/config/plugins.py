@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from dr.config.context import Context
-from dr.config.model import Section, Settings, Target
+from dr.config.model import Meter, Section, Target
 from dr.config.needs import Need
 from dr.config.objective import Objective
 from dr.domain.errors import UsageError
@@ -95,28 +95,39 @@ class Plugin:
         return tuple(name for name in self.reads if name not in target.sections)
 
 
-@cache
 def plugins() -> Mapping[str, Plugin]:
-    """Every provider by name. Raises UsageError where a plugin.py cannot be loaded."""
+    """Every provider that can be loaded, by name."""
+    return {name: one for name, one in _found().items() if isinstance(one, Plugin)}
+
+
+def unloaded() -> Mapping[str, str]:
+    """Every other one: what happened to which folder, and what to do next. It hinders nothing that does not need it."""
+    return {name: one for name, one in _found().items() if isinstance(one, str)}
+
+
+@cache
+def _found() -> Mapping[str, Plugin | str]:
     package = importlib.import_module(DRIVERS)
-    folders = sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
-    return {name: plugin for name in folders if (plugin := _plugin(name)) is not None}
+    folders = sorted((one for one in pkgutil.iter_modules(package.__path__) if one.ispkg), key=lambda one: one.name)
+    found = ((one.name, _plugin(one.name, getattr(one.module_finder, "path", ""))) for one in folders)
+    return {name: one for name, one in found if one is not None}
 
 
-def _plugin(folder: str) -> Plugin | None:
-    """What the plugin.py of a folder describes; None where there is none."""
+def _plugin(folder: str, within: str) -> Plugin | str | None:
+    """What the plugin.py of a folder describes, or why that cannot be told; None where there is none."""
     name = f"{DRIVERS}.{folder}.plugin"
     try:
         found = importlib.import_module(name).PLUGIN
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            return None
-        raise UsageError(f"The provider {folder} cannot be loaded: {error}.", "Install it.") from None
     except Exception as error:
-        raise UsageError(f"The provider {folder} cannot be loaded: {type(error).__name__}: {error}.") from None
-    if not isinstance(found, Plugin) or found.name != folder:
-        raise UsageError(f"{name}.PLUGIN is not the plugin {folder}.", "Give it its folder's name.")
-    return found
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            return None
+        why = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(found, Plugin) and found.name == folder:
+            return found
+        why = f"its PLUGIN is not the plugin {folder}"
+    what = f"The provider {folder} cannot be loaded from {within}/{folder} ({why.rstrip('.')})."
+    return f"{what} Mend that folder, or install what it needs."
 
 
 def verbs() -> Mapping[str, tuple[tuple[Plugin, VerbSpec], ...]]:
@@ -130,36 +141,46 @@ def verbs() -> Mapping[str, tuple[tuple[Plugin, VerbSpec], ...]]:
 
 @cache
 def target_type() -> type[Target]:
-    """A target with a section for each provider that has one, under the provider's name."""
-    sections = [(name, plugin.section | None, None) for name, plugin in plugins().items() if plugin.section]
+    """A target with a section for each provider that has one, under the provider's name. That of one that cannot be
+    loaded may say anything, and is none of its ``sections``."""
+    sections: list[Any] = [(name, plugin.section | None, None) for name, plugin in plugins().items() if plugin.section]
+    sections += [(name, Any, None) for name in unloaded()]
     made = msgspec.defstruct("Target", sections, bases=(Target,), frozen=True, forbid_unknown_fields=True)
     return cast("type[Target]", made)
 
 
-def settings_type(limits: Mapping[str, Any]) -> type[Settings]:
+def settings_type(limits: Mapping[str, Any]) -> type[Any]:
     """The whole of dr.yaml, with such targets, where ``limits`` may stand under ``objectives``: name to the type of its
     number."""
     named = [(name.replace("-", "_"), kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in limits.items()]
     objectives = msgspec.defstruct("Objectives", named, rename="kebab", frozen=True, forbid_unknown_fields=True)
-    targets: tuple[Any, Any] = (dict[str, target_type()], msgspec.field(default_factory=dict))  # type: ignore[misc]
-    fields: list[Any] = [("targets", *targets), ("objectives", objectives, objectives())]
-    made = msgspec.defstruct("Settings", fields, bases=(Settings,), frozen=True, forbid_unknown_fields=True)
-    return cast("type[Settings]", made)
+    fields: list[Any] = [
+        ("targets", dict[str, target_type()], {}),  # type: ignore[misc]
+        ("objectives", objectives, objectives()),
+        ("meter", Meter, Meter()),
+    ]
+    return msgspec.defstruct("Settings", fields, frozen=True, forbid_unknown_fields=True)
 
 
 def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
     """Who does ``verb``: of several, whoever has a section in ``target``.
 
-    Raises UsageError where nobody does, or where it is not clear who of several.
+    Raises UsageError where nobody does, where whoever does cannot be loaded, or where it is not clear who of several.
     """
     offered = verbs().get(verb.name, ())
     if not offered:
-        raise UsageError(f"There is no verb {verb.name!r}.", f"Known verbs: {', '.join(verbs())}.")
+        hint = " ".join((f"Known verbs: {', '.join(verbs())}.", *unloaded().values()))
+        raise UsageError(f"There is no verb {verb.name!r}.", hint)
     kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
+    if isinstance(provider, str) and provider in unloaded():
+        raise UsageError(unloaded()[provider])
     fits = [one for one in offered if not one[1].kinds or (isinstance(kind, str) and kind in one[1].kinds)]
     fits = [one for one in fits if provider in (None, one[0].name)]
-    if len(fits) > 1 and target is not None:
-        fits = [one for one in fits if not one[0].lacks(target)] or fits
+    if target is not None:
+        able = [one for one in fits if not one[0].lacks(target)]
+        if not able and (lost := lost_sections(target)):
+            raise UsageError(" ".join(lost.values()))
+        fits = able or fits
     if len(fits) == 1:
         return fits[0]
     kinds = sorted(kind for _, spec in offered for kind in spec.kinds)
@@ -167,3 +188,8 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
         raise UsageError(f"There is no {verb.name} of kind {kind!r}.", f"The kinds are {', '.join(kinds)}.")
     names = ", ".join(plugin.name for plugin, _ in fits or offered)
     raise UsageError(f"Who does {verb.name} is not clear.", f"Give it provider: one of {names}.")
+
+
+def lost_sections(target: Target) -> dict[str, str]:
+    """The sections of ``target`` whose provider cannot be loaded, each with what to do about it."""
+    return {name: why for name, why in unloaded().items() if getattr(target, name, None) is not None}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from dr.app.terms import refusals as refusals_of
 from dr.app.terms import terms
-from dr.config.model import Login, Target
+from dr.config.model import Login, Section, Target
 from dr.domain.model import Facts, Grant, Plan, Purpose, Request, RunIdentity
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.postgres.config import PostgresConfig
@@ -16,6 +18,7 @@ from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent, guard
 from tests.targets import retargeted, target_of
+from tests.virtual import call
 
 LOCAL = "http://127.0.0.1:1"
 SERVICE = ServiceConfig(url=LOCAL, command=(), login="app", requests=())
@@ -63,3 +66,55 @@ def test_the_pins_and_the_word_are_the_targets_own() -> None:
     told = terms(LAB)
     assert told.pins == {"rds": {"account": "000000000000", "region": "eu-central-1"}}
     assert told.word == "readmission-db"
+
+
+class Cluster(Section, frozen=True):
+    """Of a provider that is pinned, too."""
+
+    uid: str = "5f0"
+
+    def pins(self) -> dict[str, str]:
+        return {"uid": self.uid}
+
+
+BOTH = msgspec.defstruct("Target", [("cluster", Cluster, Cluster())], bases=(type(LAB),), kw_only=True, frozen=True)
+ACCOUNT = {"account": "000000000000", "region": "eu-central-1"}
+OTHER_UID = {"cluster": {"uid": "other"}}
+
+
+def refused(driver: str, identity: dict[str, dict[str, str]], undone_by: str = "") -> tuple[str, ...]:
+    """Why a call of ``driver`` is refused on a target that pins an account and a cluster."""
+    target = BOTH(**{name: getattr(LAB, name) for name in LAB.__struct_fields__})
+    made = call("copy", driver=driver)
+    assert made.undo is not None
+    made = replace(made, undo=replace(made.undo, driver=undone_by or driver))
+    plan = Plan(EMPTY.request, EMPTY.run, (made,), ())
+    return refusals_of(plan, target, Facts(0.0, identity), Consent("readmission-db"))
+
+
+@pytest.mark.parametrize("told", [{}, OTHER_UID])
+@pytest.mark.parametrize("driver", ["rds", "measuring"])
+def test_a_provider_that_a_run_does_not_ask_may_be_any(driver: str, told: dict[str, dict[str, str]]) -> None:
+    assert refused(driver, {"rds": ACCOUNT, **told}) == ()
+
+
+@pytest.mark.parametrize(
+    ("driver", "undone_by", "identity", "words"),
+    [
+        ("cluster", "", {"rds": ACCOUNT, **OTHER_UID}, "uid of cluster is other"),
+        ("cluster", "", {"rds": ACCOUNT}, "nobody observed it"),
+        ("rds", "cluster", {"rds": ACCOUNT, **OTHER_UID}, "uid of cluster is other"),
+        ("measuring", "", {"rds": {**ACCOUNT, "account": "999999999999"}}, "account of rds is 999999999999"),
+        ("measuring", "", {}, "account of rds is 000000000000"),
+    ],
+)
+def test_each_that_it_asks_or_whose_section_that_reads_is_compared(
+    driver: str, undone_by: str, identity: dict[str, dict[str, str]], words: str
+) -> None:
+    assert words in " ".join(refused(driver, identity, undone_by))
+
+
+def test_a_provider_that_is_asked_has_to_be_pinned() -> None:
+    plan = Plan(EMPTY.request, EMPTY.run, (call("copy", driver="cluster"),), ())
+    seen = Facts(0.0, {"cluster": {"uid": "5f0"}})
+    assert "does not pin cluster" in " ".join(refusals_of(plan, LAB, seen, Consent("readmission-db")))

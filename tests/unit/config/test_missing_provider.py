@@ -1,0 +1,128 @@
+"""A provider that cannot be loaded, or is not there, hinders what needs it and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dr.drivers
+from dr.app.terms import terms
+from dr.config import plugins
+from dr.config.load import find_target, present
+from dr.config.model import Settings, Target
+from dr.config.plugins import offer
+from dr.domain.errors import UsageError
+from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.engine.guard import Consent, guard
+from dr.wiring import settings
+
+RDS = {
+    "rds": {"account": "123456789012", "region": "eu-central-1", "instance": "db", "endpoint": "http://127.0.0.1:1"},
+    "postgres": {"name": "d", "harness": {"user": "u", "secret": "env:X"}},
+}
+RESTORE = Verb("restore", {"to": {"time": "latest"}})
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the plugins' path whose plugin.py imports what is not installed."""
+    folder = tmp_path / "plugins" / "velero"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "plugin.py").write_text("import not_installed_here\n")
+    monkeypatch.setattr(dr.drivers, "__path__", [*dr.drivers.__path__, str(folder.parent)])
+    yield from _fresh(folder)
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DR_PLUGINS", raising=False)
+
+
+def _fresh(folder: Path) -> Iterator[Path]:
+    for found in (plugins._found, plugins.target_type):
+        found.cache_clear()
+    yield folder
+    for name in [name for name in sys.modules if name.startswith("dr.drivers.velero")]:
+        del sys.modules[name]
+    for found in (plugins._found, plugins.target_type):
+        found.cache_clear()
+
+
+def read(tmp_path: Path, **written: object) -> Settings:
+    (tmp_path / "dr.yaml").write_text(yaml.safe_dump(written))
+    return settings(tmp_path / "dr.yaml")
+
+
+def test_a_broken_folder_hinders_no_target_that_does_not_name_it(tmp_path: Path, broken: Path) -> None:
+    target = find_target(read(tmp_path, targets={"prod": RDS}), "prod")
+    assert offer(RESTORE, target)[0].name == "rds"
+
+
+def test_a_target_that_names_it_is_restored_by_its_other_providers(tmp_path: Path, broken: Path) -> None:
+    target = find_target(read(tmp_path, targets={"prod": {**RDS, "velero": {"any": ["thing"]}}}), "prod")
+    assert offer(RESTORE, target)[0].name == "rds"
+    assert {*target.sections} == {"rds", "postgres"}
+
+
+@pytest.mark.parametrize("verb", [RESTORE, Verb("restore", {"provider": "velero"})])
+def test_what_needs_it_says_what_happened_to_which_folder_and_what_to_do(
+    tmp_path: Path, broken: Path, verb: Verb
+) -> None:
+    target = find_target(read(tmp_path, targets={"store": {"velero": {}}}), "store")
+    words = rf"The provider velero cannot be loaded from {broken} \(.*not_installed_here'\)\. Mend that folder"
+    with pytest.raises(UsageError, match=words):
+        offer(verb, target)
+    with pytest.raises(UsageError, match=f"no verb 'back_up'.*{words}"):
+        offer(Verb("back_up"), target)
+
+
+def test_a_plugin_of_another_name_is_no_plugin(tmp_path: Path, broken: Path) -> None:
+    (broken / "plugin.py").write_text("PLUGIN = 3\n")
+    with pytest.raises(UsageError, match="its PLUGIN is not the plugin velero"):
+        offer(Verb("restore", {"provider": "velero"}))
+
+
+def test_a_target_is_not_disposable_where_nobody_knows_what_a_section_leads_to(tmp_path: Path, broken: Path) -> None:
+    def refusals(**more: object) -> tuple[str, ...]:
+        target: Target = find_target(
+            read(tmp_path, targets={"lab2": {**RDS, "grants": ["disposable"], **more}}), "lab2"
+        )
+        told = terms(target)
+        return guard(EMPTY, told, Facts(0.0, told.pins), Consent())
+
+    assert refusals() == ()
+    (refusal,) = refusals(velero={})
+    assert "whatever section velero leads to is not on loopback" in refusal
+
+
+EMPTY = Plan(Request("lab2", (), Purpose.DRILL), RunIdentity("r", "lab2", Purpose.DRILL, ""), (), ())
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_section_of_a_provider_that_is_not_there_hinders_its_own_target_alone(tmp_path: Path) -> None:
+    found = read(tmp_path, targets={"prod": RDS, "store": {"kv": {"id": "1"}}})
+    assert find_target(found, "prod").word == "db"
+    assert "store" in present(found), "clean-up says that it cannot be looked at"
+    with pytest.raises(UsageError) as refused:
+        find_target(found, "store")
+    assert "Target 'store' cannot be used: it says kv" in str(refused.value)
+    assert "DR_PLUGINS is not set" in str(refused.value)
+    with pytest.raises(UsageError, match="Known targets: lab, prod, store"):
+        find_target(found, "other")
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_limit_of_what_such_a_provider_brings_is_left_out_and_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limits = {"time-to-copy": 60, "keys-lost": 0}
+    found = read(tmp_path, targets={"prod": RDS, "store": {"kv": {}}}, objectives=limits)
+    assert found.objectives == {"time-to-copy": 60.0}
+    assert "The limit keys-lost in dr.yaml is left out" in capfd.readouterr().err
+    with pytest.raises(UsageError, match="keys-lost"):
+        read(tmp_path, targets={"prod": RDS}, objectives=limits)
