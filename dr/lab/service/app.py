@@ -119,14 +119,15 @@ class Service:
         try:
             if self._options.delay:
                 await asyncio.sleep(self._options.delay)
-            found = await self.store.look_up(admission, request.gone)
-            if found is None:
-                raise Rejected(404, "There is no such admission.")
-            model = self._serving(found.active)
-            thinking = time.perf_counter()
-            said = model.predict(found.admission)
-            self.metrics.prediction_seconds.observe(time.perf_counter() - thinking + self._options.delay)
-            identity = await self.store.keep(found, admission, model.version, said)
+            async with self.store.session(request.gone) as session:
+                found = await self.store.look_up(session, admission)
+                if found is None:
+                    raise Rejected(404, "There is no such admission.")
+                model = self._serving(found.active)
+                thinking = time.perf_counter()
+                said = model.predict(found.admission)
+                self.metrics.prediction_seconds.observe(time.perf_counter() - thinking + self._options.delay)
+                identity = await self.store.keep(session, found, admission, model.version, said)
         except (Rejected, Unavailable) as why:
             status = why.status if isinstance(why, Rejected) else 503
             if status >= 500:
