@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,26 @@ def parse(lines: Iterable[bytes]) -> Iterator[Entry]:
     """Entries in order, as far as the chain holds: the first line that is torn or altered ends it."""
     prev, seq = GENESIS, 0
     for line in lines:
-        raw = line_of(line, OBJECT)
-        if raw is None:
-            return
-        try:
-            claimed = raw.pop("hash")
-            if raw["prev"] != prev or raw["seq"] != seq or _digest(prev, raw) != claimed:
-                return
-            entry = msgspec.convert({**raw, "hash": claimed}, Entry)
-        except (LookupError, TypeError, msgspec.ValidationError):
+        entry = _entry(line, prev, seq)
+        if entry is None:
             return
         yield entry
-        prev, seq = claimed, seq + 1
+        prev, seq = entry.hash, seq + 1
+
+
+@lru_cache(maxsize=4096)  # the whole ledger is read at every entry
+def _entry(line: bytes, prev: str, seq: int) -> Entry | None:
+    """The entry of a line; None where it does not follow ``prev``."""
+    raw = line_of(line, OBJECT)
+    if raw is None:
+        return None
+    try:
+        claimed = raw.pop("hash")
+        if raw["prev"] != prev or raw["seq"] != seq or _digest(prev, raw) != claimed:
+            return None
+        return msgspec.convert({**raw, "hash": claimed}, Entry)
+    except (LookupError, TypeError, msgspec.ValidationError):
+        return None
 
 
 def check(path: Path) -> None:
