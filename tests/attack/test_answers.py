@@ -54,6 +54,7 @@ class Course:
         excused = self._attack.refusal or (self._attack.slow and status == "refused")  # nobody waits for it twice
         if status is not Status.MET and status != "" and not excused:
             self.wrong.append(f"{what}: dr does not get over it: {status}")
+        self._theatre.forget()
 
     def lasting(self, at: int) -> None:
         """More than dr may get over; a drill that follows is met."""
@@ -63,6 +64,7 @@ class Course:
         after = self._theatre.rehearse(DRILL).verdict.status
         if after is not Status.MET:
             self.wrong.append(f"{what}: the drill after it is {after}")
+        self._theatre.forget()
 
     def _attacked(self, what: str, at: int, until: int) -> str:
         """How an attacked drill ended, "" where nothing was attacked; then it is cleaned up."""
@@ -113,6 +115,7 @@ def test_a_bad_answer_makes_no_recovery_met_that_is_too_slow(
             FIGURES.false += [f"{attack.name} at request {at}: too slow"] if status is Status.MET else []
         theatre.tap()
         theatre.clean()
+        theatre.forget()
     assert Status.MET not in statuses
     assert Status.MISSED in statuses, "else this proves nothing"
 

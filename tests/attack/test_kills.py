@@ -73,7 +73,9 @@ def remains(theatre: Theatre, what: str) -> Iterator[str]:
 
 
 def undisturbed(theatre: Theatre, name: str, what: str) -> Iterator[str]:
+    """A drill with the attacked ones before it, which are forgotten then."""
     after = theatre.rehearse(name).verdict
+    theatre.forget()
     if after.status is not Status.MET:
         yield f"{what}: the drill after it is {after.status}"
 
@@ -140,6 +142,7 @@ def test_a_restore_killed_after_any_entry_of_its_ledger_is_finished_by_the_same_
         last = begun.ledger(theatre.clock).entries()[-1]
         what = f"a restore killed after entry {number}, {last.kind} {last.call}"
         wrong += resumption(theatre, begun, what)
+        theatre.forget()
     assert not wrong, "\n".join(wrong)
 
 
