@@ -185,7 +185,8 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
         return fits[0]
     kinds = sorted(kind for _, spec in offered for kind in spec.kinds)
     if kinds and not fits:
-        raise UsageError(f"There is no {verb.name} of kind {kind!r}.", f"The kinds are {', '.join(kinds)}.")
+        what = f"There is no {verb.name} of kind {kind!r}." if kind else f"The verb {verb.name} needs an argument kind."
+        raise UsageError(what, f"The kinds are {', '.join(kinds)}.")
     names = ", ".join(plugin.name for plugin, _ in fits or offered)
     raise UsageError(f"Who does {verb.name} is not clear.", f"Give it provider: one of {names}.")
 

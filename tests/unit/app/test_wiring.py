@@ -43,7 +43,7 @@ def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: lis
     [
         (Verb("no-such-verb"), "There is no verb 'no-such-verb'. Known verbs: await_failover, baseline"),
         (Verb("disaster", {"kind": "flood"}), "There is no disaster of kind 'flood'. The kinds are disk-full"),
-        (Verb("disaster"), "There is no disaster of kind None"),
+        (Verb("disaster"), "The verb disaster needs an argument kind. The kinds are disk-full, disk-lost"),
         (Verb("remedy", {"kind": "rows"}), "There is no remedy of kind 'rows'"),
         (Verb("restore", {"provider": "velero"}), "Who does restore is not clear. Give it provider: one of rds"),
     ],
