@@ -36,7 +36,7 @@ class Terms:
     """What a target says of itself, and lets be done to it.
 
     ``pins``: what each provider must show to be the one that is meant: {provider: {what: value}}.
-    ``endpoints``: the URLs at which it is reached. ``word``: what is typed to agree to a run on it.
+    ``endpoints``: the URLs at which a disposable one is reached. ``word``: what is typed to agree to a run on it.
     """
 
     grants: Collection[Grant]
@@ -104,10 +104,14 @@ def _identity(pins: Mapping[str, Mapping[str, str]], seen: Mapping[str, Mapping[
 
 
 def _disposable(terms: Terms) -> Iterator[str]:
-    elsewhere = [one for one in terms.endpoints if not on_loopback(one)]
-    if Grant.DISPOSABLE in terms.grants and (elsewhere or not terms.endpoints):
-        where = f"{' and '.join(elsewhere)} is" if elsewhere else "no endpoint of it is known to be"
-        yield f"The target is called disposable, but {where} not on loopback: only a lab can be disposable."
+    if Grant.DISPOSABLE not in terms.grants:
+        return
+    rule = "Only a lab on loopback can be disposable: take that grant out of the target's grants"
+    if not terms.endpoints:
+        yield f"The target is called disposable and names no endpoint, so that it may be anywhere. {rule}."
+    for endpoint in terms.endpoints:
+        if not on_loopback(endpoint):
+            yield f"The target is called disposable, and {endpoint} is not on loopback. {rule}, or correct that URL."
 
 
 @dataclass(frozen=True)

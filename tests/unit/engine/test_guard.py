@@ -281,9 +281,15 @@ def test_a_fault_needs_its_grant_and_hits_only_what_the_run_made() -> None:
 
 
 def test_disposable_requires_loopback() -> None:
-    for endpoints in (PRODUCTION.endpoints, (), ("http://127.0.0.1:1", "https://scripted.example")):
+    for endpoints, why in (
+        (PRODUCTION.endpoints, "https://scripted.example is not on loopback."),
+        (("http://127.0.0.1:1", "https://scripted.example"), "https://scripted.example is not on loopback."),
+        ((), "names no endpoint, so that it may be anywhere."),
+    ):
         claimed = replace(PRODUCTION, grants=(Grant.DISPOSABLE,), endpoints=endpoints)
-        assert "only a lab can be disposable" in guard(plan(call("copy")), claimed, FACTS, TYPED)[0]
+        (refusal,) = guard(plan(call("copy")), claimed, FACTS, TYPED)
+        assert why in refusal
+        assert "Only a lab on loopback can be disposable: take that grant out" in refusal
 
 
 @pytest.mark.parametrize(
