@@ -39,12 +39,12 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
     checks = list(client_checks(seen))
     identity = f"account {seen.rds.account} in {seen.rds.region}"
     try:
-        facts = restorer(by_name).look(nothing)
+        facts, told = restorer(by_name).look(nothing), terms(target)
     except DrError as error:
         yield identity, str(error)
     else:
         empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
-        yield identity, " ".join(guard(empty, terms(target), facts, Consent()))
+        yield identity, " ".join(guard(empty, told, facts, Consent()))
         checks[:0] = database_checks(seen, facts.resources)
     yield from all_needs(target)
     for what, attempt in checks:

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 from dr.config.model import Target
 from dr.config.plugins import lost_sections, plugins
-from dr.domain.model import Facts, Plan
+from dr.domain.model import Facts, Grant, Plan
 from dr.engine.guard import Consent, Terms, guard
 
 
 def terms(target: Target) -> Terms:
-    """The grants and the word of consent of ``target``, and what its sections pin and where they lead."""
+    """The grants and the word of consent of ``target``, and what its sections pin; of a disposable one where they lead,
+    which nobody else is asked. Raises RefusedError where a section cannot tell."""
     pins = {name: dict(section.pins()) for name, section in target.sections.items() if section.pins()}
-    endpoints = [endpoint for section in target.sections.values() for endpoint in section.endpoints()]
+    asked = target.sections.values() if Grant.DISPOSABLE in target.grants else ()
+    endpoints = [endpoint for section in asked for endpoint in section.endpoints()]
     endpoints += [f"whatever section {name} leads to" for name in lost_sections(target)]  # so that nobody is sure of it
     return Terms(target.grants, pins, endpoints, target.word)
 

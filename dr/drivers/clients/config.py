@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import msgspec
 
 from dr.config.model import Login, Section
+from dr.domain.errors import RefusedError
+from dr.domain.refs import Endpoint
+from dr.host.decode import read_yaml
 
 
 class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +31,16 @@ class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: str = ""
     """CA bundle for sslmode=verify-full; empty: the database's."""
 
+    def __post_init__(self) -> None:
+        """libpq takes an IPv6 address without the brackets that it has in a URL."""
+        if self.host.startswith("[") and self.host.endswith("]"):
+            msgspec.structs.force_setattr(self, "host", self.host[1:-1])
+
+    @property
+    def address(self) -> Endpoint:
+        """Where it listens."""
+        return Endpoint(self.host, self.port)
+
 
 class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The Kubernetes Secret that tells the service where the database is."""
@@ -43,6 +59,33 @@ class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deployments that read it when they start, and are restarted after a change."""
 
 
+class _Cluster(msgspec.Struct, rename="kebab"):
+    server: str
+    proxy_url: str = ""
+
+
+class _Named(msgspec.Struct):
+    name: str
+    cluster: _Cluster | None = None
+    context: dict[str, Any] = {}
+
+
+class _Kubeconfig(msgspec.Struct):
+    clusters: tuple[_Named, ...] = ()
+    contexts: tuple[_Named, ...] = ()
+
+
+def _api_server(secret: SecretConfig) -> tuple[str, ...]:
+    """The URL of the context's API server, and of the proxy before it where there is one. Raises RefusedError."""
+    path, hint = Path(secret.kubeconfig).expanduser(), "Correct the target's secret.kubeconfig and secret.context."
+    held = read_yaml(path, _Kubeconfig, RefusedError, hint)
+    named = [one.context.get("cluster") for one in held.contexts if one.name == secret.context]
+    found = next((one.cluster for one in held.clusters if one.name in named), None)
+    if found is None:
+        raise RefusedError(f"{path} names no cluster of context {secret.context!r}.", hint)
+    return tuple(filter(None, (found.server, found.proxy_url)))
+
+
 class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
     """What leads the database's clients to the primary."""
 
@@ -52,4 +95,6 @@ class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Absent: nothing in a cluster is to be changed when a replica takes the source's place."""
 
     def endpoints(self) -> tuple[str, ...]:
-        return (f"tcp://{self.pooler.host}:{self.pooler.port}",) if self.pooler is not None else ()
+        """Raises RefusedError where the kubeconfig does not say where the Secret's cluster is."""
+        pooler = (f"tcp://{self.pooler.address}",) if self.pooler is not None else ()
+        return (*pooler, *(_api_server(self.secret) if self.secret is not None else ()))

@@ -37,7 +37,7 @@ class Console:
         try:
             with (
                 opened(
-                    f"PgBouncer's console at {config.host}:{config.port}",
+                    f"PgBouncer's console at {config.address}",
                     host=config.host,
                     port=config.port,
                     user=config.admin.user,
@@ -53,7 +53,7 @@ class Console:
             ):
                 yield console
         except psycopg.Error as error:
-            said = f"PgBouncer's console at {config.host}:{config.port} failed: {reason(error)}."
+            said = f"PgBouncer's console at {config.address} failed: {reason(error)}."
             if "password" in str(error).lower() or "sasl" in str(error).lower():
                 raise RefusedError(said, "Correct the target's pooler.admin.") from None
             raise ProviderError(

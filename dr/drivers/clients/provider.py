@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Own, Progress, Purpose, Request, RunIdentity, Verb
-from dr.domain.refs import Ref
+from dr.domain.refs import Endpoint, Ref
 from dr.drivers.clients.config import PoolerConfig, SecretConfig
 from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 
@@ -36,7 +36,7 @@ class Place:
     """Host and port as they are written, where that is not as anybody would write them: led back, they are again."""
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return str(Endpoint(self.host, self.port))
 
 
 def entry(config: PoolerConfig) -> Ref:

@@ -20,7 +20,7 @@ def component(of: Ref, at: Endpoint, database: PostgresConfig) -> Component:
         connect=psql(at, database, database.first.user),
         cut_over=(
             "Stop every writer of the old database.",
-            f"Point the service's DATABASE_URL at {at.host}:{at.port} and restart it.",
+            f"Point the service's DATABASE_URL at {at} and restart it.",
         ),
         note="" if database.ca else UNVERIFIED,
     )

@@ -88,7 +88,7 @@ class Servers:
         standbys, synchronous, hidden, commit = self._row(host, port, _FOLLOWED)
         if hidden:
             raise RefusedError(
-                f"The harness's role may not see how the source at {host}:{port} replicates.",
+                f"The harness's role may not see how the source at {Endpoint(host, port)} replicates.",
                 "Give it pg_read_all_stats.",
             )
         return Followed(int(standbys), int(synchronous), str(commit))

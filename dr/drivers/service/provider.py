@@ -163,7 +163,7 @@ class ServingProvider:
         verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
         user, name = quote(login.user, safe=""), quote(database.name, safe="")
         return {
-            "DATABASE_URL": f"postgresql://{user}@{copy.host}:{copy.port}/{name}",
+            "DATABASE_URL": f"postgresql://{user}@{copy}/{name}",
             "PGPASSWORD": secret(login.secret),
             **verified,
             "HOST": LOOPBACK,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +13,9 @@ import pytest
 from dr.app.terms import refusals as refusals_of
 from dr.app.terms import terms
 from dr.config.model import Login, Section, Target
+from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Grant, Plan, Purpose, Request, RunIdentity
-from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.clients.config import PoolerConfig, SecretConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.service.config import ServiceConfig
@@ -54,12 +57,48 @@ def test_a_target_whose_every_part_is_on_loopback_may_be_disposable() -> None:
         ({"service": msgspec.structs.replace(SERVICE, url="https://service.example")}, "service.example"),
         ({"pooler": msgspec.structs.replace(POOLER, host="pooler.example")}, "pooler.example:6432"),
         ({"prometheus": PrometheusConfig("http://prometheus.example")}, "prometheus.example"),
+        ({"pooler": msgspec.structs.replace(POOLER, host="2001:db8::7")}, "[2001:db8::7]:6432"),
     ],
 )
 def test_a_target_of_which_a_part_is_elsewhere_is_not(elsewhere: dict[str, Any], named: str) -> None:
     (refusal,) = refusals(retargeted(LAB, **elsewhere))
     assert f"{named} is not on loopback" in refusal
     assert refusals(retargeted(LAB, grants=(), **elsewhere)) == ()
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_pooler_may_have_an_ipv6_address_with_its_brackets_or_without(host: str) -> None:
+    pooler = PoolerConfig(host, 6432, "readmission", POOLER.admin, "/none")
+    assert (pooler.host, str(pooler.address)) == ("::1", "[::1]:6432")
+    assert refusals(retargeted(LAB, pooler=pooler)) == ()
+
+
+def kubeconfig(path: Path, server: str, proxy: str = "") -> dict[str, Any]:
+    clusters = [
+        {"name": "other", "cluster": {"server": LOCAL}},
+        {"name": "c", "cluster": {"server": server, **({"proxy-url": proxy} if proxy else {})}},
+    ]
+    contexts = [{"name": "prod", "context": {"cluster": "c", "user": "u"}}, {"name": "broken", "context": {}}]
+    path.write_text(json.dumps({"apiVersion": "v1", "clusters": clusters, "contexts": contexts, "users": []}))
+    return {"secret": SecretConfig(str(path), "prod", "readmission", "database")}
+
+
+def test_the_cluster_of_a_secret_is_on_loopback_where_its_api_server_is(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    assert refusals(retargeted(LAB, **kubeconfig(path, "https://127.0.0.1:6443"))) == ()
+    (refusal,) = refusals(retargeted(LAB, **kubeconfig(path, "https://cluster.example:6443")))
+    assert "https://cluster.example:6443 is not on loopback" in refusal
+    (refusal,) = refusals(retargeted(LAB, **kubeconfig(path, "https://127.0.0.1", "http://proxy.example:3128")))
+    assert "http://proxy.example:3128 is not on loopback" in refusal
+
+
+@pytest.mark.parametrize("context", ["none", "broken"])
+def test_a_disposable_target_whose_cluster_is_not_known_is_refused(tmp_path: Path, context: str) -> None:
+    secret = kubeconfig(tmp_path / "kubeconfig", LOCAL)["secret"]
+    lost = retargeted(LAB, secret=msgspec.structs.replace(secret, context=context))
+    with pytest.raises(RefusedError, match=f"names no cluster of context '{context}'"):
+        refusals(lost)
+    assert refusals(retargeted(lost, grants=())) == ()
 
 
 def test_the_pins_and_the_word_are_the_targets_own() -> None:

@@ -218,6 +218,20 @@ def test_what_is_led_back_stays_led_back_where_the_pooler_does_not_answer(entry:
     assert (tmp_path / "pgbouncer.ini").read_text() == INI
 
 
+def test_ipv6_addresses_are_told_with_brackets_and_written_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_POOLER", "secret")
+    (tmp_path / "pgbouncer.ini").write_text(INI)
+    path = str(tmp_path / "pgbouncer.ini")
+    entry = Entry(PoolerConfig("[::1]", free_port(), "readmission", POOLER.admin, path), "")
+    entry.lead(Place("fd00::7", 5433))
+    assert "\nreadmission = host=fd00::7 port=5433 dbname" in (tmp_path / "pgbouncer.ini").read_text()
+    assert entry.present() == Place("fd00::7", 5433)
+    with pytest.raises(NotTakenError, match=r"was not led to \[fd00::7\]:5433: PgBouncer's console at \[::1\]:"):
+        entry.waiting(Place("fd00::7", 5433), pgbouncer_entry.PATIENCE)
+
+
 def test_a_file_behind_a_link_is_changed_where_it_is(entry: Entry, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     real = (tmp_path / "pgbouncer.ini").rename(tmp_path / "elsewhere" / "pgbouncer.ini")
