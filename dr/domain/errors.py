@@ -80,8 +80,12 @@ class HiddenStandbyError(ProviderError):
     """A database server that answers, but is a standby that takes no session at all, and so no write."""
 
 
+class FailedError(ProviderError):
+    """The provider itself shows that what it was asked for will not come, as by a status that leads nowhere."""
+
+
 class DeadlineError(ProviderError):
-    """A call did not reach its state before its deadline."""
+    """A call did not reach its state before its deadline, by what the provider showed then."""
 
 
 class DefectError(DrError):

@@ -196,7 +196,7 @@ class Call:
     restoration: bool = False
     """It makes a restoration, which ``--keep`` spares."""
     promises: tuple[str, ...] = ()
-    """The milestones that it is asked for: where the provider fails the call, they are known not to have come."""
+    """The milestones that it is asked for: where the provider shows that it failed, they are known not to have come."""
 
 
 @dataclass(frozen=True, slots=True)

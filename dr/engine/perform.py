@@ -69,9 +69,7 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
             # Once it was applied, what it touches is not what it was, whatever the error.
             begun = call.effect is not Effect.READS and call.id in applied
             why: dict[str, Any] = {"because": _sentence(error), "error": type(error).__name__}
-            passing = isinstance(error, ProviderError) and error.transient
-            told = {"begun": begun, "passing": passing}
-            engine.ledger.append("failed", call.id, {**why, **{name: True for name, held in told.items() if held}})
+            engine.ledger.append("failed", call.id, {**why, "begun": True} if begun else why)
             raise
 
 

@@ -11,14 +11,14 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from dr.domain.errors import DeadlineError, ProviderError
+from dr.domain.errors import DeadlineError, FailedError
 from dr.domain.model import Finding, Purpose, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import failover, pools
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
-_PROVIDERS_OWN = (ProviderError.__name__, DeadlineError.__name__)
+_BROKEN = (FailedError.__name__, DeadlineError.__name__)
 
 
 def findings(evidence: Evidence, failures: Mapping[str, Entry]) -> list[Finding]:
@@ -48,13 +48,12 @@ def failed(evidence: Evidence) -> dict[str, Entry]:
 
 
 def broken(evidence: Evidence, failures: Mapping[str, Entry], milestone: str = "") -> Entry | None:
-    """The failure by which ``milestone``, or any that a call promises, is known not to have come. Where the harness
-    itself failed, or the provider could not be asked, nothing is known."""
+    """The failure by which ``milestone``, or any that a call promises, is known not to have come: by what the provider
+    showed. Where the harness failed, or the way to the provider, nothing is known."""
     calls = evidence.record.plan.calls
     promising = (call.id for call in calls if (milestone in call.promises if milestone else call.promises))
     told = (failures[call] for call in promising if call in failures)
-    own = (entry for entry in told if entry.data.get("error") in _PROVIDERS_OWN and not entry.data.get("passing"))
-    return next(own, None)
+    return next((entry for entry in told if entry.data.get("error") in _BROKEN), None)
 
 
 def sentence(entry: Entry) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from dr.config.context import Context
-from dr.domain.errors import HaltedError, OddAnswerError, ProviderError, RefusedError
+from dr.domain.errors import FailedError, HaltedError, OddAnswerError, ProviderError, RefusedError
 from dr.domain.model import Resource
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds.client import RdsClient
@@ -80,9 +80,9 @@ class Instances:
         self.client.call("AddTagsToResource", {"ResourceName": found.attributes["DBInstanceArn"], "Tags": pairs(tags)})
 
     def state(self, found: Resource) -> State:
-        """What its status means. Raises ProviderError for one that leads nowhere."""
+        """What its status means. Raises FailedError for one that leads nowhere."""
         if found.remedy:
-            raise ProviderError(f"{found.ref.name} is {found.status}.", found.remedy, code=found.status)
+            raise FailedError(f"{found.ref.name} is {found.status}.", found.remedy, code=found.status)
         return classify(found.status)
 
     def note(self, found: Resource, since: float) -> str:

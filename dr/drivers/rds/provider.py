@@ -11,7 +11,7 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.config.secrets import secret
-from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import FailedError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.domain.tags import ours
@@ -374,7 +374,7 @@ class RdsProvider:
         found = self._at.describe(name)
         waited = self._now() - float(result["asked_at"])
         if found is None and waited > rds_restore.LISTED_SECONDS and self._at.gone(name):
-            raise ProviderError(
+            raise FailedError(
                 f"{name} is gone while it was being restored.",
                 "Find out who deleted it, then restore anew.",
             )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from dr.domain.errors import DrError, HiddenStandbyError, ProviderError, RefusedError, UnreachableError
+from dr.domain.errors import DrError, FailedError, HiddenStandbyError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Observation, Progress, Resource
 from dr.drivers.postgres.replicas import Servers
 from dr.drivers.rds import failover as rds_failover
@@ -128,7 +128,7 @@ class Takeover:
             when = {} if seen.completed is None else {"failed-over": seen.completed}
             return Progress(True, done, observations=(self._failover(found, seen),), milestones=when)
         if seen.recovered is not None and usable:
-            raise ProviderError(
+            raise FailedError(
                 f"RDS brought {found.ref.name} back where it was ({seen.events[-1]['message'].rstrip('.')}): nothing"
                 " failed over.",
                 "Look at its events and its standby, and fail over again where that is still wanted.",
@@ -241,7 +241,7 @@ class Takeover:
     def _poll_promote(self, result: Mapping[str, Any]) -> Progress:
         """Promoted is what takes writes and is no replica at RDS; its first backup need not be done for that."""
         found = self._at.await_shown(str(result["identifier"]))
-        state, writes = self._at.state(found), self._takes_writes(found)
+        state, (writes, blind) = self._at.state(found), self._takes_writes(found)
         note = self._at.note(found, float(result["asked_at"]))
         if found.replica_of:
             if state is State.USABLE:
@@ -249,7 +249,7 @@ class Takeover:
             return Progress(False, note=f"{note}, still a replica of {found.replica_of.name}")
         at = found.endpoint
         if at is None or writes or not (state is State.USABLE or found.status == "backing-up"):
-            return Progress(False, note=f"{note}{', ' + writes if writes else ''}")
+            return Progress(False, note=f"{note}{', ' + writes if writes else ''}", blind=blind)
         promoted = self._since(found.ref.name, "writes")
         seen = course(self.events(found.ref.name, float(result["planned_at"])), float(result["planned_at"]))
         more = {"promoted_at": promoted, "promotion_started_at": result["asked_at"], "because": result["because"]}
@@ -321,21 +321,20 @@ class Takeover:
         )
         return next((str(row["DBInstanceStatus"]) for row in rows if same(str(row.get(key, "")), str(name))), "")
 
-    def _takes_writes(self, found: Resource) -> str:
-        """Why it does not take writes, or "": asked of itself whatever RDS calls it, for the sake of the moment."""
+    def _takes_writes(self, found: Resource) -> tuple[str, bool]:
+        """Why it does not take writes, or "": asked of itself whatever RDS calls it, for the sake of the moment. And
+        whether nothing answered: from here, it may be the way to it that is broken."""
         if found.endpoint is None:
-            return "it has no endpoint"
+            return "it has no endpoint", False
         try:
             own = self._servers.standing(found.endpoint.host, found.endpoint.port)
-        except ProviderError as error:
-            if not error.transient:
-                raise
-            return str(error)
+        except ProviderError as error:  # a server that starts may answer anything; one that refuses the login is up
+            return str(error), isinstance(error, UnreachableError)
         if own.recovering:
             left = (own.received or 0) - (own.replayed or 0)
-            return f"it still recovers, {left} bytes are to be replayed"
+            return f"it still recovers, {left} bytes are to be replayed", False
         self._since(found.ref.name, "writes")
-        return ""
+        return "", False
 
     # -- afterwards
 
@@ -377,7 +376,7 @@ class Takeover:
         if found is None:
             waited = self._at.now() - float(result["asked_at"])
             if waited > LISTED_SECONDS and self._at.gone(str(result["identifier"])):
-                raise ProviderError(f"{result['identifier']} is gone while it was made.", "Find out who deleted it.")
+                raise FailedError(f"{result['identifier']} is gone while it was made.", "Find out who deleted it.")
             return Progress(False, note=f"{result['identifier']}: not listed yet")
         at, note = found.endpoint, self._at.note(found, float(result["asked_at"]))
         if self._at.state(found) is not State.USABLE or at is None:

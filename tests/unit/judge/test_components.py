@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.errors import ProviderError
+from dr.domain.errors import FailedError
 from dr.domain.model import (
     Call,
     Component,
@@ -89,7 +89,7 @@ def run(
         call("look", effect=Effect.READS, phase="verify", makes=(), undo=None),
     )
     clock = VirtualClock()
-    driver = Played(clock, examined, fails={fails: ProviderError("It gave up.")} if fails else {})
+    driver = Played(clock, examined, fails={fails: FailedError("It gave up.")} if fails else {})
     plan = Plan(Request("lab", (), purpose), RunIdentity("20261123-070000-7f3a", "lab", purpose, ""), calls, DEMANDS)
     directory = RunDirectory(path)
     digest = directory.create(RunRecord(plan, clock.now(), "", {}, 1.0))
@@ -97,7 +97,7 @@ def run(
     ledger.append("accepted", data={"run.json": digest})
     engine = Engine(directory, ledger, {"scripted": driver}, clock, lambda _call, _note: None, lambda: "")
     if fails:
-        with pytest.raises(ProviderError):
+        with pytest.raises(FailedError):
             perform(engine, calls)
     else:
         perform(engine, calls)

@@ -209,13 +209,13 @@ def test_a_call_that_failed_and_then_took_effect_does_not_count_as_failed() -> N
     assert judge(with_entry(evidence, "effect", "examine"), all_met()).status is Status.MET
 
 
-@pytest.mark.parametrize("error", ["ProviderError", "DeadlineError"])
+@pytest.mark.parametrize("error", ["FailedError", "DeadlineError"])
 def test_a_restore_that_the_provider_failed_misses_the_time_to_a_copy(error: str) -> None:
-    failure = {"because": "Quota exceeded.", "error": error}
+    failure = {"because": "The copy is incompatible-network.", "error": error}
     evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
     found = finding(evidence, "time-to-copy")
     assert (found.status, found.measured, found.interval) == (Status.MISSED, None, None)
-    assert "Quota exceeded." in found.because
+    assert "incompatible-network." in found.because
     assert judge(evidence, all_met()).status is Status.MISSED
 
 
@@ -234,14 +234,21 @@ def test_a_failover_that_the_provider_failed_is_missed(call: str) -> None:
     assert finding(evidence, "time-to-copy").status is Status.MET
 
 
-def test_a_restore_during_which_the_harness_failed_is_inconclusive() -> None:
-    failure = {"because": "the harness itself failed (KeyError)", "error": "KeyError"}
-    evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
-    assert judge(evidence, all_met()).status is Status.INCONCLUSIVE
-
-
-def test_a_restore_that_nobody_could_ask_about_is_inconclusive() -> None:
-    failure = {"because": "RDS cannot be reached.", "error": "ProviderError", "passing": True}
+@pytest.mark.parametrize(
+    ("error", "because"),
+    [
+        ("KeyError", "the harness itself failed (KeyError)"),
+        ("ProviderError", "RDS has no certificate that is trusted here: SSL validation failed."),
+        ("ProviderError", "The database cannot be reached: terminating connection due to administrator command."),
+        ("ProviderError", "FATAL: the database system is not yet accepting connections."),
+        ("UnreachableError", "Connection refused."),
+        ("OddAnswerError", "It was answered oddly."),
+        ("RefusedError", "The account's quota of instances is used up."),
+    ],
+)
+def test_a_restore_that_failed_in_the_harness_or_on_the_way_is_inconclusive(error: str, because: str) -> None:
+    """Only what the provider showed tells that no copy came."""
+    failure = {"because": because, "error": error}
     evidence = with_entry(without_effect(drill(), "restore"), "failed", "restore", failure)
     assert finding(evidence, "completed").status is Status.INCONCLUSIVE
     assert judge(evidence, all_met()).status is Status.INCONCLUSIVE

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.errors import DeadlineError, ProviderError, RefusedError
+from dr.domain.errors import DeadlineError, FailedError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Request, Verb
 from dr.drivers.rds.failover import course, propose
 from dr.drivers.rds.naming import instance
@@ -205,7 +205,7 @@ def test_a_recovery_in_place_ends_the_wait_and_is_no_failover(stage: Stage) -> N
     stage.tells(STARTED, "Recovered from partial failover.")
     assert not stage.provider.poll(stage.call, begun).done, "it is rebooting still"
     stage.become(DBInstanceStatus="available")
-    with pytest.raises(ProviderError, match=r"brought readmission-db back where it was .*: nothing failed over"):
+    with pytest.raises(FailedError, match=r"brought readmission-db back where it was .*: nothing failed over"):
         stage.provider.poll(stage.call, begun)
 
 
@@ -269,7 +269,7 @@ def test_an_event_that_rds_knew_when_it_was_planned_is_not_this_runs(tmp_path: P
 def test_a_state_that_leads_nowhere_ends_the_wait(stage: Stage, status: str) -> None:
     begun = stage.apply()
     stage.become(DBInstanceStatus=status)
-    with pytest.raises(ProviderError, match=f"readmission-db is {status}"):
+    with pytest.raises(FailedError, match=f"readmission-db is {status}"):
         stage.provider.poll(stage.call, begun)
 
 

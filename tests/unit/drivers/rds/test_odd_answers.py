@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError
+from dr.domain.errors import DrError, FailedError, OddAnswerError, ProviderError, RefusedError
 from dr.domain.model import Purpose, Request
 from dr.drivers.rds.client import ANSWER_SECONDS, LISTING_PAGES, ODD_SECONDS
 from dr.drivers.rds.instances import GONE, GONE_SECONDS, PATIENCE_SECONDS, Instances
@@ -219,7 +219,7 @@ def test_a_restoration_is_gone_where_rds_says_so_again_after_a_while_and_not_onc
     current[0] = told
     assert "not listed yet" in poll().note
     clock.sleep(GONE_SECONDS)
-    with pytest.raises(ProviderError, match="a is gone while it was being restored"):
+    with pytest.raises(FailedError, match="a is gone while it was being restored"):
         poll()
 
 

@@ -11,7 +11,7 @@ import pytest
 from dr.app.restore import fitted
 from dr.app.terms import terms
 from dr.config.model import Target
-from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.domain.errors import DrError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres.replicas import Standing
 from dr.drivers.rds.instances import GONE_SECONDS
@@ -472,6 +472,20 @@ def test_a_login_that_the_promoted_server_refuses_ends_the_wait(stage: Stage) ->
     stage.servers.standings[TWO] = RefusedError("Logging in was refused.")
     with pytest.raises(RefusedError, match="Logging in was refused"):
         stage.provider.poll(call, begun)
+
+
+def test_a_promoted_server_that_starts_is_waited_for_and_one_that_nothing_reaches_was_not_seen(stage: Stage) -> None:
+    stage.choose()
+    call = stage.calls()["promote"]
+    begun = stage.begin(call)
+    del stage.fake.rows[TWO]["ReadReplicaSourceDBInstanceIdentifier"]
+    for said, blind in (
+        (ProviderError("FATAL: the database system is not yet accepting connections."), False),
+        (UnreachableError("The connection was refused.", transient=True), True),
+    ):
+        stage.servers.standings[TWO] = said
+        seen = stage.provider.poll(call, begun)
+        assert (seen.done, seen.blind, str(said) in seen.note) == (False, blind, True)
 
 
 def promoted(stage: Stage) -> None:

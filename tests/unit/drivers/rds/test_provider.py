@@ -8,7 +8,7 @@ import pytest
 
 from dr.app.cleanup import remove_orphans
 from dr.app.terms import terms
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import FailedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds.deletion import APART_SECONDS
@@ -362,7 +362,7 @@ def test_waiting_for_a_time_ends_when_the_logs_reach_beyond_it(tmp_path: Path) -
 def test_a_failed_state_ends_with_its_remedy(stage: Stage, status: str) -> None:
     result = stage.apply()
     stage.become(DBInstanceStatus=status)
-    with pytest.raises(ProviderError, match=f"{stage.name} is {status}") as caught:
+    with pytest.raises(FailedError, match=f"{stage.name} is {status}") as caught:
         stage.provider.poll(stage.restore, result)
     assert caught.value.code == status
     assert caught.value.hint
@@ -381,7 +381,7 @@ def test_an_instance_that_vanishes_while_it_is_restored_is_a_failure_after_a_gra
     del stage.fake.rows[stage.name]
     assert "not listed yet" in stage.provider.poll(stage.restore, result).note
     stage.clock.sleep(LISTED_SECONDS + 1)
-    with pytest.raises(ProviderError, match="is gone"):
+    with pytest.raises(FailedError, match="is gone"):
         stage.provider.poll(stage.restore, result)
 
 
