@@ -55,12 +55,15 @@ def _verb(verb: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def told(plan: Plan, entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Entries with the milestones and components that their results stand for."""
+    """Entries with the milestones and components that their results stand for. What was examined was all there was."""
     calls = {call.id: call for call in plan.calls}
-    return tuple(
-        _told(calls[entry.call], entry) if entry.kind == "effect" and entry.call in calls else entry
-        for entry in entries
-    )
+    found: list[Entry] = []
+    for entry in entries:
+        one = _told(calls[entry.call], entry) if entry.kind == "effect" and entry.call in calls else entry
+        if "examined" in one.milestones and not one.components:
+            one = replace(one, components=tuple(of for earlier in found for of in earlier.components))
+        found.append(one)
+    return tuple(found)
 
 
 def _told(call: Call, entry: Entry) -> Entry:

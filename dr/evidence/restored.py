@@ -37,11 +37,7 @@ def standing(entries: Sequence[Entry]) -> tuple[Component, ...]:
 
 
 def verified(entries: Sequence[Entry]) -> bool | None:
-    """Whether all that was restored was examined; None where nothing was. An examination that names no component is of
-    the whole."""
+    """Whether each component that was restored is named by an examination; None where nothing was restored."""
     restored = {component.ref for component in components(entries)}
-    if not restored:
-        return None
-    looks = [entry.components for entry in entries if "examined" in entry.milestones]
-    examined = {component.ref for told in looks for component in told}
-    return not all(looks) or restored <= examined
+    examined = {component.ref for entry in entries if "examined" in entry.milestones for component in entry.components}
+    return restored <= examined if restored else None

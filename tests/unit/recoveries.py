@@ -169,7 +169,7 @@ def entries() -> tuple[Entry, ...]:
         Entry(
             *(n, stamp(START + 2 * n), kind, call, data, f"h{n - 1}", f"{n:064x}"),
             milestones=MILESTONES.get(call, {}) if kind == "effect" else {},
-            components=(COPY,) if (kind, call) == ("effect", "restore") else (),
+            components=(COPY,) if kind == "effect" and call in ("restore", "examine") else (),
         )
         for n, (kind, call, data) in enumerate(kinds)
     )

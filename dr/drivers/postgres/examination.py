@@ -42,7 +42,7 @@ class Examination:
         self._database = sections(context.target).postgres
         self._copy = Endpoint(str(args["host"]), int(args["port"]))
         self._identifier = str(args["identifier"])
-        self._restored = bool(args.get("restored", True))
+        self._restored = str(args.get("restored", self._identifier))
         self._run = str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
         self._resolution = float(args["resolution"])
@@ -79,12 +79,10 @@ class Examination:
         )
 
     def _reached(self, logins: Iterable[Mapping[str, Any]]) -> tuple[Component, ...]:
-        """The copy once more, by a login that it took; nothing of a replica of it, which the run did not restore."""
-        if not self._restored:
-            return ()
+        """What was restored, by a login that it took. A replica holds what that holds, and is no part of it."""
         user = next((str(login["user"]) for login in logins if login["ok"]), "")
-        connect = psql(self._copy, self._database, user) if user else ""
-        return (Component("database", instance(self._identifier), connect=connect),)
+        connect = psql(self._copy, self._database, user) if user and self._identifier == self._restored else ""
+        return (Component("database", instance(self._restored), connect=connect),)
 
     def _clock(self, notes: list[str]) -> tuple[Observation, ...]:
         """The source's clock, where it is still up: what the exposure's uncertainty rests on."""

@@ -132,7 +132,7 @@ class PostgresProvider:
         args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
         args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
         args |= {"run": run.id, "source": source.to_args() if source else None}
-        args |= {"restored": made_by(verb) == "restore"}
+        args |= {"restored": "${restore.identifier}"}
         return (
             Call(
                 "examine",

@@ -91,7 +91,8 @@ class KvProvider:
             kept, there = self._read(self._file)["keys"], self._read(copy)["keys"]
             lost = sorted(key for key in kept if there.get(key) != kept[key])
             seen = Observation("keys", "restored", {"all": len(kept), "lost": lost}, self._now())
-            return Progress(True, milestones={"examined": self._now()}, observations=(seen,))
+            read = Component("store", Ref("kv", "store", copy.name))
+            return Progress(True, milestones={"examined": self._now()}, observations=(seen,), components=(read,))
         return Progress(True)
 
     def adopt(self, identifier: str, run: str) -> None:

@@ -139,8 +139,10 @@ def test_what_nobody_examined_keeps_the_whole_from_being_verified(tmp_path: Path
     assert json.loads(as_json(evidence, verdict))["verified"] is False
 
 
-def test_an_examination_that_names_none_is_of_the_whole(tmp_path: Path) -> None:
-    assert text(*run(tmp_path)).startswith("MET")
+def test_an_examination_that_names_none_vouches_for_none(tmp_path: Path) -> None:
+    evidence, verdict = run(tmp_path)
+    assert text(evidence, verdict).startswith("NOT VERIFIED")
+    assert json.loads(as_json(evidence, verdict))["verified"] is False
 
 
 def test_of_a_drill_nothing_stands_and_nobody_is_told_how_to_connect(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
 
 
 def test_a_run_that_restored_nothing_has_no_copy_to_be_verified() -> None:
-    nothing = tuple(entry for entry in on_call().entries if (entry.kind, entry.call) != ("effect", "restore"))
+    nothing = tuple(entry for entry in on_call().entries if not entry.components)
     broken_off = replace(on_call(), entries=nothing)
     assert json.loads(as_json(broken_off, verdict()))["verified"] is None
     assert "nobody has read it" not in text(broken_off, verdict())

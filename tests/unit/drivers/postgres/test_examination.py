@@ -139,6 +139,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(tmp_path, monkeypatch)
 
 
+@pytest.mark.parametrize(("restored", "named"), [({}, "copy"), ({"restored": "another"}, "another")])
+def test_what_was_restored_is_named_as_examined_also_where_its_replica_was_read(
+    stage: Stage, restored: dict[str, str], named: str
+) -> None:
+    stage.args |= restored
+    stage.examine()
+    told = stage.engine.ledger.entries()[-1]
+    assert "examined" in told.milestones
+    assert [of.ref.name for of in told.components] == [named]
+
+
 def test_every_table_key_and_index_is_named_before_it_is_read_and_nothing_is_waited_for(stage: Stage) -> None:
     stage.examine()
     assert stage.notes[2:-1] == [
