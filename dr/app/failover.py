@@ -60,13 +60,18 @@ def asked(wanted: Request) -> dict[str, str]:
     return dict.fromkeys(MEASURED, "source") if "measure" in verbs else {}
 
 
-def cautions(wanted: Request, facts: Facts, instance: str) -> tuple[str, ...]:
-    """What is to be known before consent, a sentence each. ``instance``: the source, of which ``facts`` tell."""
+def source(facts: Facts) -> str:
+    """The name of what is failed over."""
+    return next((ref.name for ref, own in facts.own.items() if own is Own.SOURCE), "the source")
+
+
+def cautions(wanted: Request, facts: Facts) -> tuple[str, ...]:
+    """What is to be known before consent, a sentence each."""
     verbs = {verb.name for verb in wanted.verbs}
     promotes = "promote" in verbs
     runs = any(one.status == "available" and facts.own.get(one.ref) is Own.SOURCE for one in facts.resources)
     sentences = (
-        (RUNS.format(instance), promotes and runs),
+        (RUNS.format(source(facts)), promotes and runs),
         (UNMOVED, promotes and "move" not in verbs),
         (UNMEASURED, "measure" not in verbs),
     )

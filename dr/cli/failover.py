@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from dr.cli import common
-from dr.drivers.rds.config import RdsConfig
 
 
 @click.command(short_help="Fail the database over, or promote a replica.")
@@ -48,15 +47,14 @@ def failover(
     wanted = order.request(target, find_target(settings, target), promote or "", at)
     prepared = prepare(settings, wanted, order.asked(wanted), progress)
     past = () if prepared.closes is None else (prepared.closes.over,)
-    instance = prepared.session.context.target.of(RdsConfig).instance
-    told = (*past, *order.cautions(wanted, prepared.facts, instance), *fitted(prepared.session.plan))
+    told = (*past, *order.cautions(wanted, prepared.facts), *fitted(prepared.session.plan))
     if plan_only:
         common.print_plan(prepared, output, told)
         return
     agreed = common.consent(prepared, yes, confirm, told)
     with locked(prepared.session.context.name):
         session = accept(prepared, agreed)
-        what = f"promoting {promote}" if promote else f"failing {session.context.target.of(RdsConfig).instance} over"
+        what = f"promoting {promote}" if promote else f"failing {order.source(prepared.facts)} over"
         begun = what if prepared.began is not None else f"an unfinished failover goes on, {what}"
         click.echo(f"Run {session.directory.id} on {session.context.name}: {begun}", err=True)
         outcome = order.run(session)

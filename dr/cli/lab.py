@@ -11,15 +11,13 @@ import click
 from dr.cli import common
 from dr.domain.errors import DrError, RefusedError
 
-STANDBY = {True: "  standby synchronous", False: "  without a standby now", None: ""}
-"""What is shown of an instance's standby; of a Single-AZ one nothing."""
 EXTRA = ("moto", "trustme")
 """What every command of the lab imports, and dr without its extra does not bring."""
 
 
 @click.group()
 def lab() -> None:
-    """The embedded environment: real PostgreSQL behind an RDS endpoint, all on loopback."""
+    """The embedded environment: a whole platform that is broken and restored, all on loopback."""
     lacking = [name for name in EXTRA if find_spec(name) is None]
     if lacking:
         raise RefusedError(
@@ -49,11 +47,7 @@ def up(patients: int, load: Path | None, single: bool) -> None:
     outcome = control.up(
         patients, load, baseline, single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
     )
-    words = "is running already" if outcome.found else "is up"
-    click.echo(f"The lab {words}: RDS at {outcome.presence.api}, predictions at {outcome.presence.service}.")
-    for what in outcome.presence.added:
-        click.echo(f"The dump lacked {what}: added.")
-    for sentence in outcome.presence.absent:
+    for sentence in outcome.sentences():
         click.echo(sentence)
     click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
 
@@ -64,23 +58,9 @@ def status() -> None:
     from dr.lab import control
 
     condition = control.status()
-    now = condition.presence
-    click.echo(f"phase    {now.phase}")
-    click.echo(f"daemon   pid {now.pid}")
-    click.echo(f"rds      {now.api}  account {now.account}  region {now.region}")
-    click.echo(f"service  {now.service}")
-    if now.pooler:
-        click.echo(f"pooler   127.0.0.1:{now.pooler}")
-    if now.prometheus:
-        click.echo(f"metrics  {now.prometheus}")
-    for sentence in now.absent:
-        click.echo(f"without  {sentence}")
-    for what in now.added:
-        click.echo(f"added    {what}, which the dump lacked")
-    for one in condition.instances:
-        standby = STANDBY[one["standby"]]
-        click.echo(f"instance {one['identifier']}  {one['status']}  127.0.0.1:{one['port']}{standby}")
-    if now.phase != "ready":
+    for line in condition.lines():
+        click.echo(line)
+    if condition.presence.phase != "ready":
         raise RefusedError("The lab is not up yet.", "Wait for 'dr lab up', or repeat it.")
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ DOWN_LIMIT = 60.0
 UNUSABLE = '"$`\\\n'
 """pg_ctl hands its log's path to a shell, inside double quotes."""
 SOURCE = "readmission-db"
+STANDBY = {True: "  standby synchronous", False: "  without a standby now", None: ""}
+"""What is shown of an instance's standby; of a Single-AZ one nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Outcome:
 
     found: bool
     presence: Presence
+
+    def sentences(self) -> Iterator[str]:
+        """What a person is told once it is there."""
+        words = "is running already" if self.found else "is up"
+        yield f"The lab {words}: RDS at {self.presence.api}, predictions at {self.presence.service}."
+        yield from (f"The dump lacked {what}: added." for what in self.presence.added)
+        yield from self.presence.absent
 
 
 def directory() -> Path:
@@ -202,6 +211,23 @@ class Condition:
 
     presence: Presence
     instances: tuple[dict[str, Any], ...]
+
+    def lines(self) -> Iterator[str]:
+        """What runs, and where."""
+        now = self.presence
+        yield f"phase    {now.phase}"
+        yield f"daemon   pid {now.pid}"
+        yield f"rds      {now.api}  account {now.account}  region {now.region}"
+        yield f"service  {now.service}"
+        if now.pooler:
+            yield f"pooler   127.0.0.1:{now.pooler}"
+        if now.prometheus:
+            yield f"metrics  {now.prometheus}"
+        yield from (f"without  {sentence}" for sentence in now.absent)
+        yield from (f"added    {what}, which the dump lacked" for what in now.added)
+        for one in self.instances:
+            where = f"{one['identifier']}  {one['status']}  127.0.0.1:{one['port']}"
+            yield f"instance {where}{STANDBY[one['standby']]}"
 
 
 def status() -> Condition:

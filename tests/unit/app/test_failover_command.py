@@ -137,26 +137,26 @@ def test_what_is_asked_for_and_what_is_measured_of_it() -> None:
     wanted = request("prod", measured, "best", None)
     assert [verb.name for verb in wanted.verbs] == ["promote", "move", "measure", "settle", "rebuild"]
     assert asked(wanted) == {"latency": "source", "errors": "source", "split-brain": "source"}
-    assert cautions(wanted, LOST, SOURCE) == ()
+    assert cautions(wanted, LOST) == ()
     standby = request("prod", measured, "", None)
     assert [verb.name for verb in standby.verbs] == ["failover", "measure", "settle"]
     assert asked(standby) == {"latency": "source", "errors": "source"}
     bare = request("prod", target(service=service), ONE, None)
     assert [(verb.name, verb.args) for verb in bare.verbs] == [("promote", {"replica": ONE}), ("rebuild", {})]
-    assert [sentence.split(" ")[1] for sentence in cautions(bare, LOST, SOURCE)] == ["target", "service"]
+    assert [sentence.split(" ")[1] for sentence in cautions(bare, LOST)] == ["target", "service"]
     assert asked(bare) == asked(wanted), "that nobody measures the service is no proof of it"
 
 
 def test_a_source_that_still_runs_is_named_before_a_promotion_and_what_to_do_instead() -> None:
     wanted = request("prod", target(pooler=POOLER), "best", None)
     shown = facts(instances=(description(SOURCE.upper()), replica(ONE)))
-    (runs, _) = cautions(wanted, shown, SOURCE)
+    (runs, _) = cautions(wanted, shown)
     assert f"shows {SOURCE} as available" in runs
     assert "a promotion makes two primaries" in runs
     assert "Fail over instead, by 'dr failover', or keep clients away from it first." in runs
     failing = facts(instances=(description(DBInstanceStatus="storage-full"), replica(ONE)))
-    assert len(cautions(wanted, failing, SOURCE)) == 1
-    assert len(cautions(request("prod", target(), "", None), shown, SOURCE)) == 1, "the standby is the way then"
+    assert len(cautions(wanted, failing)) == 1
+    assert len(cautions(request("prod", target(), "", None), shown)) == 1, "the standby is the way then"
 
 
 def test_a_failover_on_call_is_done_to_the_source_itself(night: Night) -> None:
