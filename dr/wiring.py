@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -11,22 +11,24 @@ from dr.config.context import Context
 from dr.config.load import load
 from dr.config.model import Settings, Target
 from dr.config.objective import Objective
-from dr.config.plugins import offer, plugins
+from dr.config.plugins import PROVIDER, Plugin, lost_sections, offer, plugins, unloaded, verbs
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, RunIdentity, Verb
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
+NOTHING = "Give it the section of a provider that does in dr.yaml."
 
-def drivers(context: Context, verbs: Iterable[Verb]) -> Mapping[str, Provider]:
-    """Those that ``verbs`` need, by the name that calls carry; and those that restore and whose sections these read
-    (where there are none, all that restore), which look at the account, too, and look first: where the source listens,
-    others know from what they have stored of it.
+
+def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
+    """Those that the verbs ``asked`` need, by the name that calls carry; and those that restore and whose sections
+    these read, or all that restore where there are none. They look first: where the source listens, others know from
+    what they have stored of it.
 
     Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
     for one that needs a section that the target does not have.
     """
-    offers = [offer(verb, context.target) for verb in verbs]
+    offers = [offer(verb, context.target) for verb in asked]
     for plugin, spec in offers:
         if lacking := plugin.lacks(context.target):
             raise RefusedError(
@@ -62,15 +64,43 @@ def settings(path: Path | None = None) -> Settings:
     return load(path, {limit.name: one.number for one in objectives().values() for limit in one.limits})
 
 
-def restorer(by_name: Mapping[str, Provider]) -> Restorer:
-    """The driver that makes a target's restorations, among all of ``drivers``: its client is slow to make.
+def restoring(name: str, target: Target, provider: str = "") -> Plugin:
+    """Who restores the target called ``name``. ``provider``: who is meant, where several could.
+
+    Raises UsageError that names the choices, or that says why none can be loaded; RefusedError where there is none.
+    """
+    able = {name: plugin for name, plugin in plugins().items() if plugin.restores and not plugin.lacks(target)}
+    choices = " or ".join(f"--provider {one}" for one in able)
+    if provider and provider not in able:
+        hint = unloaded().get(provider) or (f"Say {choices}." if able else NOTHING)
+        raise UsageError(f"The provider {provider!r} does not restore target {name}.", hint)
+    if lost := "" if able else " ".join(lost_sections(target).values()):
+        raise UsageError(lost)
+    if not able:
+        raise RefusedError(f"Nothing restores target {name}.", NOTHING)
+    if len(able) > 1 and not provider:
+        raise UsageError(f"Who is to restore target {name} is not clear: {', '.join(able)} can.", f"Say {choices}.")
+    return able[provider or next(iter(able))]
+
+
+def done_for(restores: Plugin, verb: Verb, target: Target) -> Verb | None:
+    """``verb`` of a run in which ``restores`` restores: it names who does it, where others could. None: nobody does."""
+    able = [plugin for plugin, _ in verbs().get(verb.name, ()) if not plugin.lacks(target)]
+    fits = [plugin for plugin in able if plugin is restores or restores.name in plugin.reads]
+    if not fits or len(able) == 1:
+        return verb if fits else None
+    return replace(verb, args={**verb.args, PROVIDER: (restores if restores in fits else fits[0]).name})
+
+
+def restorers(by_name: Mapping[str, Provider]) -> tuple[Restorer, ...]:
+    """The drivers that make a target's restorations, among all of ``drivers``: their clients are slow to make.
 
     Raises RefusedError where none does.
     """
-    made = [by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name]
+    made = tuple(by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name)
     if not made:
-        raise RefusedError("Nothing restores this target.", "Give it the section of a provider that does in dr.yaml.")
-    return cast("Restorer", made[0])
+        raise RefusedError("Nothing restores this target.", NOTHING)
+    return cast("tuple[Restorer, ...]", made)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import chain
 
 from dr.app.ending import finish, pronounce
 from dr.app.orphans import end_orphan
 from dr.app.outcome import Outcome
 from dr.app.remains import look, remove
 from dr.app.session import Session, Tell, attach, busy, context_of, locked
+from dr.config.context import Context
 from dr.config.load import home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, ProviderError
@@ -19,7 +21,7 @@ from dr.host import locks
 from dr.host.clock import SystemClock
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
-from dr.wiring import drivers, objectives, restorer
+from dr.wiring import drivers, objectives, restorers
 
 MEND = (
     "Make it readable, or put it back from a copy. If neither can be done, move {path} away. Then"
@@ -86,18 +88,24 @@ def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> li
     """
     context = context_of(settings, target, run)
     with locked(target):
-        provider = restorer(drivers(context, ()))
-        found = provider.remains(run)
-        drills = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
-        calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
-        failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
-        gone = {ref.name for call in calls for ref in call.touches}
-        failed += [f"{name} is not of {target}'s source: name its own --target." for name in drills if name not in gone]
-        if failed:
-            raise ProviderError(" ".join(failed))
-        kept = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
-        for identifier in kept:
-            provider.seal_tag(identifier, run, "abandoned")
+        each = (_end_elsewhere(one, context, run, tell) for one in restorers(drivers(context, ())))
+        return [sentence for told in each for sentence in told]
+
+
+def _end_elsewhere(provider: Restorer, context: Context, run: str, tell: Tell) -> list[str]:
+    found = provider.remains(run)
+    drills = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
+    calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
+    failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
+    gone = {ref.name for call in calls for ref in call.touches}
+    failed += [
+        f"{name} is not of {context.name}'s source: name its own --target." for name in drills if name not in gone
+    ]
+    if failed:
+        raise ProviderError(" ".join(failed))
+    kept = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
+    for identifier in kept:
+        provider.seal_tag(identifier, run, "abandoned")
     told = [f"{identifier} was deleted." for identifier in drills]
     return [*told, *(f"{identifier} stays, since dr restore made it; its run is over." for identifier in kept)]
 
@@ -151,7 +159,9 @@ def clean_orphans(settings: Settings, target: str, tell: Tell) -> Swept:
     under_way = frozenset(directory.id for directory in known if not directory.sealed() and busy(directory))
     over = frozenset(directory.id for directory in known if _over(directory, context.clock))
     with locked(target):
-        return remove_orphans(restorer(drivers(context, ())), context.clock, under_way, over, tell)
+        each = restorers(drivers(context, ()))
+        swept = [remove_orphans(one, context.clock, under_way, over, tell) for one in each]
+    return Swept(*(tuple(chain.from_iterable(told)) for told in zip(*map(astuple, swept), strict=True)))
 
 
 def _over(directory: RunDirectory, clock: Clock) -> bool:

@@ -26,12 +26,10 @@ from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.tags import gathered
-from dr.drivers.rds.config import RdsConfig
-from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory, find_run
 from dr.evidence.restored import components
 from dr.report.words import moment
-from dr.wiring import drivers, on_call, restorer
+from dr.wiring import done_for, drivers, on_call, restorers, restoring
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
@@ -49,25 +47,22 @@ def request(
     reset_master: bool,
     verify: bool,
     settings: Mapping[str, Any] | None = None,
+    provider: str = "",
 ) -> Request:
-    """What ``dr restore`` asks for. Without a service in the target there is none to put on the copy.
+    """What ``dr restore`` asks for: of its verbs those that somebody does for whoever restores the target.
 
-    ``settings``: what the restoration is to have instead of the source's, by the provider's own names.
+    ``settings``: what the restoration is to have instead of the source's, by the provider's own names. ``provider``:
+    who is to restore it, where several could. Raises what ``wiring.restoring`` raises.
     """
-    restore: dict[str, Any] = {"to": dict(to)}
-    if as_name:
-        restore["as_name"] = as_name
-    if reset_master:
-        restore["reset_master"] = True
-    if settings:
-        restore["set"] = dict(settings)
-    verbs = [Verb("restore", restore)]
+    said = {"as_name": as_name, "reset_master": reset_master, "set": dict(settings or {})}
+    restore = {"to": dict(to), **{key: value for key, value in said.items() if value}}
+    served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
+    restores = restoring(name, target, provider)
+    wanted = [Verb("restore", restore)]
     if verify:
-        verbs.append(Verb("examine"))
-    if verify and target.section(ServiceConfig) is not None:
-        verbs += [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
-    verbs.append(Verb(CONFIGURE, restore))
-    return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
+        wanted += [Verb("examine"), *(served if done_for(restores, served[0], target) else ())]
+    found = (done_for(restores, verb, target) for verb in (*wanted, Verb(CONFIGURE, restore)))
+    return Request(name, tuple(verb for verb in found if verb is not None), Purpose.RESTORE, since=since)
 
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
@@ -107,8 +102,8 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
         context = context_of(settings, name, run)
     except RefusedError:
         return None  # the lab is not running, so that nothing can have been restored in it
-    facts = restorer(drivers(context, ())).look(Request(name, (), Purpose.RESTORE))
-    found = next((one for one in facts.resources if _of(run, context.target, one)), None)
+    there = (one for restorer in restorers(drivers(context, ())) for one in restorer.remains(run))
+    found = next((one for one in there if one.tags.get("dr:purpose") == Purpose.RESTORE), None)
     if found is None:
         return None
     if "dr:sealed" in found.tags:
@@ -121,12 +116,6 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
             f"Type its command again: '{_command(found)}', with whatever else it said (--as, --set, --no-verify).",
         ) from None
     return Request(name, verbs, Purpose.RESTORE)
-
-
-def _of(run: str, target: Target, found: Resource) -> bool:
-    """Whether ``found`` is what a restore on call of the target's source made as ``run``."""
-    whose = (found.tags.get("dr:run"), found.tags.get("dr:purpose"), found.tags.get("dr:source", "").lower())
-    return whose == (run, Purpose.RESTORE.value, target.of(RdsConfig).instance.lower())
 
 
 def _command(found: Resource) -> str:

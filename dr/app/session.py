@@ -58,7 +58,7 @@ class Session:
     def restorer(self) -> Restorer:
         """Who makes this run's restorations; of a run without any, whoever would."""
         makes = {call.driver for call in self.plan.calls if call.restoration}
-        return wiring.restorer({name: one for name, one in self.providers.items() if name in makes} or self.providers)
+        return wiring.restorers({name: self.providers[name] for name in makes} or self.providers)[0]
 
     @cached_property
     def engine(self) -> Engine:

@@ -176,22 +176,24 @@ def baseline(target: str) -> None:
 @click.command(short_help="List what could be restored.")
 @common.target_option
 @common.output_option
-def backups(target: str, output: str) -> None:
+@click.pass_context
+def backups(ctx: click.Context, target: str, output: str) -> None:
     """List snapshots and restore windows of the source, newest last."""
     from dr.app.survey import recovery_points
     from dr.report.words import moment
 
     common.make_ready()
-    points = recovery_points(common.settings(), target)
+    points, failed = recovery_points(common.settings(), target)
+    common.caution(map(str, failed))
     if output == "json":
         import msgspec
 
         click.echo(msgspec.json.encode(points).decode())
-        return
-    for point in points:
+    for point in points if output == "text" else ():
         since = f"{moment(point.earliest)} to " if point.earliest is not None else ""
         covers = moment(point.covers) if point.covers is not None else "not known"
         click.echo(f"{point.kind:<9} {point.identifier:<48} {point.status:<10} {since}{covers}")
+    ctx.exit(failed[0].exit_code if failed else 0)
 
 
 @click.command(short_help="Check that a target is there and answers as configured.")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verify/--no-verify", default=True, help="Examine the copy and put the service on it (the default), or do not."
 )
+@click.option("--provider", default="", metavar="NAME", help="Who restores, where several could.")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted restore, also another machine's.")
 @common.run_options
 @click.pass_context
@@ -95,6 +96,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         reset_master=options["reset_master_secret"],
         verify=options["verify"],
         settings=_settings(options["given"]),
+        provider=options["provider"],
     )
     return prepare(settings, wanted, order.asked(wanted, of), progress)
 
@@ -114,7 +116,7 @@ def _check_alone(options: dict[str, Any]) -> None:
     """A run goes on with what it was asked for. Raises UsageError where --resume is told more than its --since."""
     from dr.domain.errors import UsageError
 
-    flags = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret")
+    flags = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret", "provider")
     if any(options[name] for name in flags) or not options["verify"]:
         raise UsageError("--resume goes on with what its run was asked for.", "Give no other option than --since.")
 

@@ -19,7 +19,7 @@ from dr.config.model import Meter, Section, Target
 from dr.config.needs import Need
 from dr.config.objective import Objective
 from dr.domain.errors import UsageError
-from dr.domain.model import Purpose, Verb
+from dr.domain.model import Facts, Purpose, Verb
 from dr.ports import Provider
 
 DRIVERS = "dr.drivers"
@@ -32,6 +32,14 @@ class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _none(_target: Target, _args: Any) -> Iterable[Need]:
+    return ()
+
+
+Check = tuple[str, Callable[[], object]]
+"""What is checked of a target; and the asking, which raises a ``DrError`` where it is not as configured."""
+
+
+def _no_checks(_context: Context, _facts: Facts) -> Iterable[Check]:
     return ()
 
 
@@ -79,7 +87,8 @@ class Plugin:
     One that is not made only brings its section, which others read.
 
     ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the names of the
-    sections without which it cannot be made. ``restores``: it fulfils ``dr.ports.Restorer``, too.
+    sections without which it cannot be made. ``restores``: it fulfils ``dr.ports.Restorer``, too. ``checks``: what
+    'dr doctor' asks of a target that has these sections, by what those who restore see.
     """
 
     name: str
@@ -89,6 +98,7 @@ class Plugin:
     section: type[Section] | None = None
     reads: tuple[str, ...] = ()
     restores: bool = False
+    checks: Callable[[Context, Facts], Iterable[Check]] = _no_checks
 
     def lacks(self, target: Target) -> tuple[str, ...]:
         """The sections that it reads and ``target`` does not have."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from dr.config.plugins import Check
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Grant, Resource
 from dr.drivers.postgres.examine import log_in
 from dr.drivers.postgres.source import source_among
-from dr.drivers.prometheus.client import Prometheus
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import Sections
 from dr.drivers.service.asking import get, predict
@@ -18,9 +18,6 @@ from dr.drivers.service.config import ServiceConfig
 
 NO_REQUEST = ""
 """JSON that no service predicts anything from; but one that asks for a token asks for it first."""
-
-Check = tuple[str, Callable[[], object]]
-"""What is checked; and the asking, which raises a ``DrError`` where it is not as configured."""
 
 
 def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator[Check]:
@@ -44,21 +41,11 @@ def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator
             yield f"login of {role.user}", partial(log_in, source.server, target.postgres, role)
 
 
-def client_checks(target: Sections) -> Iterator[Check]:
-    """What the database's clients are, and what watches them."""
-    if target.service is not None:
-        asked = Grant.MARKERS in target.grants
-        yield (
-            f"service at {target.service.url}",
-            partial(_check_service, target.service, asked),
-        )
-        if target.service.artifacts:
-            yield "service.artifacts", partial(_check_artifacts, target.service)
-    if target.prometheus is not None:
-        yield (
-            f"Prometheus at {target.prometheus.url}",
-            Prometheus(target.prometheus.url).alert_rules,
-        )
+def service_checks(service: ServiceConfig, grants: Collection[Grant]) -> Iterator[Check]:
+    """The service, and what it predicts by."""
+    yield f"service at {service.url}", partial(_check_service, service, Grant.MARKERS in grants)
+    if service.artifacts:
+        yield "service.artifacts", partial(_check_artifacts, service)
 
 
 def _check_instance(target: Sections, kind: str, name: str, present: Iterable[Resource]) -> None:

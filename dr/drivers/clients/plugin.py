@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from dr.config.context import Context
 from dr.config.needs import Need, bundle, login
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.domain.model import Facts, Purpose, Request
 from dr.drivers.clients.config import ClientsConfig
-from dr.drivers.sections import Sections, pooler_of
+from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 from dr.ports import Provider
 
 
@@ -26,10 +28,17 @@ def _make(context: Context) -> Provider:
     return MovingProvider(context)
 
 
+def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
+    target = sections(context.target)
+    if pooler_of(target) is not None or secret_of(target) is not None:
+        yield "where clients are led", partial(_make(context).look, Request(context.name, (), Purpose.RESTORE))
+
+
 PLUGIN = Plugin(
     "clients",
     _make,
     (VerbSpec("move", "Lead clients to what was promoted.", needs=_needs),),
     section=ClientsConfig,
     reads=("rds", "postgres"),
+    checks=_checks,
 )

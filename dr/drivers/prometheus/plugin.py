@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from dr.config.plugins import Plugin
+from collections.abc import Iterable
+
+from dr.config.context import Context
+from dr.config.plugins import Check, Plugin
+from dr.domain.model import Facts
 from dr.drivers.prometheus.config import PrometheusConfig
 
-PLUGIN = Plugin("prometheus", section=PrometheusConfig)
+
+def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
+    from dr.drivers.prometheus.client import Prometheus
+
+    url = context.target.of(PrometheusConfig).url
+    return ((f"Prometheus at {url}", Prometheus(url).alert_rules),)
+
+
+PLUGIN = Plugin("prometheus", section=PrometheusConfig, reads=("prometheus",), checks=_checks)

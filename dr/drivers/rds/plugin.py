@@ -9,11 +9,11 @@ import msgspec
 
 from dr.config.context import Context
 from dr.config.needs import Need, login
-from dr.config.plugins import Plugin, VerbSpec
-from dr.domain.model import Purpose
+from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.domain.model import Facts, Purpose
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.rds.config import RdsConfig
-from dr.drivers.sections import Sections
+from dr.drivers.sections import Sections, sections
 from dr.ports import Provider
 
 
@@ -66,6 +66,12 @@ def _make(context: Context) -> Provider:
     return RdsProvider(context)
 
 
+def _checks(context: Context, facts: Facts) -> Iterable[Check]:
+    from dr.drivers.checks import database_checks
+
+    return database_checks(sections(context.target), facts.resources)
+
+
 PLUGIN = Plugin(
     "rds",
     _make,
@@ -85,4 +91,5 @@ PLUGIN = Plugin(
     section=RdsConfig,
     reads=("rds", "postgres"),
     restores=True,
+    checks=_checks,
 )

@@ -7,7 +7,8 @@ from functools import partial
 
 from dr.config.context import Context
 from dr.config.needs import Need, login, program
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.domain.model import Facts
 from dr.drivers.postgres.plugin import Examination, harness
 from dr.drivers.sections import Sections
 from dr.drivers.service.config import ServiceConfig
@@ -37,10 +38,17 @@ def _make(context: Context) -> Provider:
     return ServingProvider(context)
 
 
+def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
+    from dr.drivers.checks import service_checks
+
+    return service_checks(context.target.of(ServiceConfig), context.target.grants)
+
+
 PLUGIN = Plugin(
     "service",
     _make,
     (VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),),
     section=ServiceConfig,
-    reads=("rds", "postgres"),
+    reads=("rds", "postgres", "service"),
+    checks=_checks,
 )

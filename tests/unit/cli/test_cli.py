@@ -32,6 +32,7 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("restore", "--snapshot", "x", "--target", "prod"), 2, "no target 'prod'"),
         (("restore", "--resume", "zzz"), 2, "no run 'zzz'"),
         (("restore", "--resume", "zzz", "--latest"), 2, "Give no other option than --since"),
+        (("restore", "--resume", "zzz", "--provider", "rds"), 2, "Give no other option than --since"),
         (("restore", "--resume", "zzz", "--no-verify"), 2, "Give no other option than --since"),
         (("restore", "--latest", "--since", "9999-12-31T23:59:59-14:00"), 3, "is in the future"),
         (("drill", "run"), 2, "No drill was named"),
