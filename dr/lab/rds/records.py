@@ -106,7 +106,7 @@ class State(msgspec.Struct):
 
 
 class Store:
-    """The state, one writer at a time, each change on disk before the lock is let go."""
+    """The state, one writer at a time, each change in its file before the lock is let go."""
 
     def __init__(self, path: Path, account: Account, state: State) -> None:
         self.account = account
@@ -132,8 +132,6 @@ class Store:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(self._state))
-            file.flush()
-            os.fsync(file.fileno())
         fresh.replace(self._path)
 
     def arn(self, kind: str, name: str) -> str:

@@ -79,7 +79,6 @@ def take(server: Server, destination: Path, limit: float = 3600.0) -> Backup:
             copy_live(server, half / "data", limit=limit)
         finished, _ = _present(server)
         first, covers = _contained(server, half / "data", known)
-        sync(half)
         size = sum(path.lstat().st_size for path in half.rglob("*") if path.is_file())
         backup = Backup(destination, started, finished, covers, first, size, server.site.binaries.major)
         fields = {name: value for name, value in asdict(backup).items() if name != "directory"}
@@ -141,7 +140,6 @@ def _restored(server: Server, backup: Backup, recovery: dict[str, str]) -> Serve
     try:
         copy(backup.data, server.data)
         server.site.write(server.data / "recovery.signal", "")
-        sync(server.directory)
         server.start(recovery)
         server.mark_ready()
     except BaseException:
@@ -224,19 +222,10 @@ def _contained(server: Server, data: Path, known: float) -> tuple[str, float]:
 def copy(source: Path, destination: Path) -> None:
     """Copy a directory with owners, modes and times; shared blocks where the file system can. Raises ProviderError."""
     share = ["--reflink=auto"] if sys.platform == "linux" else []
-    _tool(["cp", "-a", *share, "--", str(source), str(destination)], f"{source} could not be copied")
-
-
-def sync(directory: Path) -> None:
-    """Bring a directory's file system to disk. Raises ProviderError."""
-    only = ["-f", "--", str(directory)] if sys.platform == "linux" else []
-    _tool(["sync", *only], f"{directory} could not be synced")
-
-
-def _tool(command: list[str], failure: str) -> None:
+    command = ["cp", "-a", *share, "--", str(source), str(destination)]
     answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if answer.returncode:
-        raise ProviderError(f"{failure}: {last_line(answer.stderr)}.")
+        raise ProviderError(f"{source} could not be copied: {last_line(answer.stderr)}.")
 
 
 def _iso(at: float) -> str:

@@ -16,11 +16,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.lab.servers import settings
 from dr.lab.servers.archive import next_segment, position, segment_name
-from dr.lab.servers.backup import copy_live, sync
+from dr.lab.servers.backup import copy_live
 from dr.lab.servers.postgres import Server, last_line
 from dr.lab.servers.settings import ADMIN, SEGMENT_BYTES
 
@@ -112,7 +115,6 @@ def _copy(primary: Server, standby: Server, upstream: Upstream, readable: bool) 
     _hold(primary, upstream.slot)
     copy_live(primary, standby.data, (upstream.directory, upstream.port), upstream.slot)
     _let_follow(standby, upstream, readable)
-    sync(standby.directory)
     standby.start()
     if not _streams(primary, standby, upstream.slot):
         raise ProviderError(f"The standby {upstream.slot} does not stream: {_reason(standby)}.")
@@ -224,13 +226,18 @@ def _is_streaming(primary: Server, name: str) -> bool:
 def sending(primary: Server, name: str) -> Sending | None:
     """What a primary sends to a standby now; None: it is not connected. Raises ProviderError."""
     with primary.connect() as session:
-        row = session.execute(
-            "SELECT state = 'streaming', sync_state IN ('sync', 'quorum'), pg_current_wal_lsn() - '0/0',"
-            " sent_lsn - '0/0', flush_lsn - '0/0', replay_lsn - '0/0',"
-            " extract(epoch FROM clock_timestamp() - coalesce(reply_time, backend_start))::float8"
-            " FROM pg_stat_replication WHERE application_name = %s ORDER BY backend_start DESC LIMIT 1",
-            (name,),
-        ).fetchone()
+        return ask_sending(session, name)
+
+
+def ask_sending(session: psycopg.Connection[Any], name: str) -> Sending | None:
+    """As ``sending``, over a session of the primary's superuser."""
+    row = session.execute(
+        "SELECT state = 'streaming', sync_state IN ('sync', 'quorum'), pg_current_wal_lsn() - '0/0',"
+        " sent_lsn - '0/0', flush_lsn - '0/0', replay_lsn - '0/0',"
+        " extract(epoch FROM clock_timestamp() - coalesce(reply_time, backend_start))::float8"
+        " FROM pg_stat_replication WHERE application_name = %s ORDER BY backend_start DESC LIMIT 1",
+        (name,),
+    ).fetchone()
     if row is None:
         return None
     streaming, synchronous, *places, silent = row
@@ -241,13 +248,21 @@ def sending(primary: Server, name: str) -> Sending | None:
 def receiving(standby: Server) -> Receiving:
     """What a readable standby has. Raises ProviderError, also where it cannot be read."""
     with standby.connect() as session:
-        row = session.execute(
-            "SELECT coalesce((SELECT status = 'streaming' FROM pg_stat_wal_receiver), false),"
-            " pg_last_wal_receive_lsn() - '0/0', pg_last_wal_replay_lsn() - '0/0',"
-            " extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8"
-        ).fetchone()
-    if row is None or row[2] is None:
+        found = ask_receiving(session)
+    if found is None:
         raise ProviderError(f"PostgreSQL on port {standby.port} is no standby.")
+    return found
+
+
+def ask_receiving(session: psycopg.Connection[Any]) -> Receiving | None:
+    """As ``receiving``, over a session of its superuser; None: it is no standby."""
+    row = session.execute(
+        "SELECT coalesce((SELECT status = 'streaming' FROM pg_stat_wal_receiver), false),"
+        " pg_last_wal_receive_lsn() - '0/0', pg_last_wal_replay_lsn() - '0/0',"
+        " extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8"
+    ).fetchone()
+    if row is None or row[2] is None:
+        return None
     streaming, received_, replayed, age = row
     # It has received nothing since its start: what it replayed was on its disk.
     return Receiving(streaming, max(int(received_ or 0), int(replayed)), int(replayed), age)
@@ -454,10 +469,13 @@ def _parted(standby: Server, primary: Server) -> int | None:
 def _streams(primary: Server, standby: Server, name: str) -> bool:
     """Whether a standby came to stream; one that has ended never will."""
 
-    def decided() -> bool:
-        return standby.pid() is None or _is_streaming(primary, name)
+    with primary.connect() as session:
 
-    return _until(primary, decided, STREAM_LIMIT) and standby.pid() is not None
+        def decided() -> bool:
+            found = ask_sending(session, name)
+            return standby.pid() is None or (found is not None and found.streaming)
+
+        return _until(primary, decided, STREAM_LIMIT) and standby.pid() is not None
 
 
 def _until(server: Server, condition: Callable[[], bool], limit: float) -> bool:
