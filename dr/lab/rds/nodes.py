@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
+import psycopg
 
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import RefusedError
 from dr.lab.rds.servers import Condition, Standby
 from dr.lab.rds.wires import Stream, Wire
 from dr.lab.servers.postgres import Heartbeat, Server
@@ -110,30 +111,78 @@ class Nodes:
             heart.stop(limit)
 
 
+Question = Callable[[psycopg.Connection[Any]], T]
+
+
+class Kept:
+    """A session of a server's superuser that is kept: a log-in costs more than the questions asked again and again."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.thread: threading.Thread | None = None
+        self._session: psycopg.Connection[Any] | None = None
+        self._over = False
+
+    def ask(self, question: Question[T]) -> T | None:
+        """The answer; None where there is none. One that broke since the last question is opened anew."""
+        for session in (self._session, None):
+            try:
+                self._session = session or self.server.session()
+                return question(self._session)
+            except psycopg.Error:
+                self._end()
+                if session is None:
+                    break
+            finally:
+                if self._over:
+                    self._end()
+        return None
+
+    def close(self) -> None:
+        """It ends, or does so once what was asked last is answered."""
+        self._over = True
+        if self.thread is None or not self.thread.is_alive():
+            self._end()
+
+    def _end(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
 class Asking:
     """Questions to servers that may never answer: one at a time, and nobody waits longer than ``limit`` seconds."""
 
     def __init__(self) -> None:
-        self._pending: threading.Thread | None = None
+        self._kept: Kept | None = None
         self._turn = threading.Lock()
 
-    def ask(self, question: Callable[[], T], limit: float) -> T | None:
-        """The answer; None where there is none in time, or where the one before is still awaited."""
-        answers: list[T] = []
-
-        def run() -> None:
-            try:
-                answers.append(question())
-            except DrError:
-                return
-
+    def ask(self, server: Server, question: Question[T], limit: float) -> T | None:
+        """The answer; None where there is none in time, or where the server still owes the one before."""
+        answers: list[T | None] = []
         with self._turn:
-            if self._pending is not None and self._pending.is_alive():
+            kept = self._of(server)
+            if kept.thread is not None and kept.thread.is_alive():
                 return None
-            self._pending = mine = threading.Thread(target=run, daemon=True)
+            kept.thread = mine = threading.Thread(target=lambda: answers.append(kept.ask(question)), daemon=True)
             mine.start()
         mine.join(limit)
         return answers[0] if answers else None
+
+    def _of(self, server: Server) -> Kept:
+        if self._kept is None or self._kept.server is not server:
+            self._drop()
+            self._kept = Kept(server)
+        return self._kept
+
+    def close(self) -> None:
+        with self._turn:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
 
 def place(site: Site, key: str) -> Path:

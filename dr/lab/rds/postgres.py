@@ -11,6 +11,7 @@ import math
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -155,6 +156,7 @@ class PostgresServers:
 
     def _remove(self, nodes: Nodes) -> None:
         nodes.hush()
+        nodes.asking.close()
         self.wires.close(nodes.endpoint)
         for node in nodes:
             self._remove_node(node)
@@ -244,7 +246,8 @@ class PostgresServers:
             return None
         seen = None
         if nodes.primary.condition() == "running":
-            seen = nodes.asking.ask(lambda: (replication.sending(nodes.primary.server, node.slot),), PATIENCE)
+            slot = node.slot
+            seen = nodes.asking.ask(nodes.primary.server, lambda it: (replication.ask_sending(it, slot),), PATIENCE)
         if seen is None:
             return Standby(nodes.seen.streaming, nodes.is_synchronous, nodes.seen.silent)
         sending = seen[0]
@@ -420,13 +423,12 @@ class PostgresServers:
         source = self._instances.get(nodes.source)
         present = None
         if source is not None and source.primary.condition() == "running":
-            sent = source.asking.ask(
-                lambda: replication.sending(source.primary.server, nodes.primary.slot), PATIENCE / 2
-            )
+            slot = nodes.primary.slot
+            sent = source.asking.ask(source.primary.server, lambda it: replication.ask_sending(it, slot), PATIENCE / 2)
             present = sent.present if sent else None
         found = None
         if nodes.primary.condition() == "running":
-            found = nodes.asking.ask(lambda: replication.receiving(nodes.primary.server), PATIENCE / 2)
+            found = nodes.asking.ask(nodes.primary.server, replication.ask_receiving, PATIENCE / 2)
         if found is None or not found.streaming:
             return -1.0
         seconds = replication.lag_seconds(present, found)
@@ -455,9 +457,10 @@ class PostgresServers:
 
     def close(self) -> None:
         """Stop every server and remove what they hold outside the lab's directory."""
-        # Replicas first: their slots go with their sources.
-        for key in sorted(self._instances, key=lambda one: self._instances[one].source is None):
-            self.delete(key)
+        left, self._instances = list(self._instances.values()), {}
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self._remove, left):  # no replica is unlinked: its source goes, too
+                pass
         self.wires.stop()
 
     def archive(self, key: str) -> Path:

@@ -13,12 +13,14 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -212,7 +214,15 @@ class Server:
 
     def reload(self) -> None:
         """Have it read its configuration again. It does so a moment later."""
-        self.site.binaries.run("pg_ctl", ["reload", "-D", str(self.data), "-s"])
+        self._tell(signal.SIGHUP)
+
+    def _tell(self, number: signal.Signals) -> process.Process | None:
+        """Send the postmaster a signal, as pg_ctl does. Returns it, if it lives."""
+        found = self._postmaster()
+        if found is not None:
+            with suppress(psutil.NoSuchProcess):
+                found.send_signal(number)
+        return found
 
     def recovers(self, deadline: int) -> bool:
         """Wait until the recovery has ended. Whether it takes sessions then; False: it gave up, or ran out of time.
@@ -293,21 +303,16 @@ class Server:
         """Whether its processes are there. A server whose TLS front died counts as not running."""
         return self.pid() is not None and (self._front is None or self._front.is_running())
 
-    def stop(self, limit: float = 60.0, mode: str = "fast") -> None:
+    def stop(self, limit: float = 60.0, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut down; sessions are ended. Harmless where it does not run. Raises ProviderError.
 
         ``mode``: "fast" leaves a clean cluster and a complete archive; "immediate" leaves both as they are.
         """
         if self._front:
             self._front.stop()
-        found = self._postmaster()
-        if found is None:
-            return
-        arguments = ["stop", "-D", str(self.data), "-m", mode, "-s", "-w", "-t", f"{limit:.0f}"]
-        answer = self.site.binaries.run("pg_ctl", arguments, limit=limit + 10)
-        # pg_ctl waits for the pid file to go, which is a moment before the process does.
-        if not process.ended(found, 5.0 if answer.returncode == 0 else 0.0):
-            raise ProviderError(f"PostgreSQL on port {self.port} did not stop: {last_line(answer.stderr)}.")
+        found = self._tell(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        if found is not None and not process.ended(found, limit):
+            raise ProviderError(f"PostgreSQL on port {self.port} did not stop within {limit:.0f} s.")
 
     def kill(self) -> None:
         """End it as a power failure would: SIGKILL to all its processes."""
@@ -336,10 +341,11 @@ class Server:
 
         Raises ProviderError (transient where there is no connection) instead of psycopg's errors.
         """
-        with translated(f"PostgreSQL on port {self.port}"), self._session(database) as connection:
+        with translated(f"PostgreSQL on port {self.port}"), self.session(database) as connection:
             yield connection
 
-    def _session(self, database: str) -> psycopg.Connection[Any]:
+    def session(self, database: str = ADMIN) -> psycopg.Connection[Any]:
+        """As ``connect``, for whoever keeps it. Raises psycopg's errors."""
         return psycopg.connect(
             host=str(self.socket_directory),
             port=self.port,
