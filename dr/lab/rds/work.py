@@ -117,10 +117,16 @@ class Work:
         """Make ``one``'s server by ``make``, a restore; ``what``: from where, for the event."""
 
         def slowly() -> None:
-            self._clock.sleep(self.faults.take_delay())
+            self._bear(self.faults.take_delay)
             make()
 
         self.bring_up(one, slowly, "restored", {"what": what}, True)
+
+    def _bear(self, delay: Callable[[], float]) -> None:
+        """Take as much longer as a fault says, which may be undone meanwhile."""
+        began = self._clock.now().at
+        while self._clock.now().at - began < delay():
+            self._clock.sleep(GLANCE)
 
     def bring_up(
         self, one: Instance, make: Callable[[], None], said: str, words: dict[str, str], first_backup: bool
@@ -326,9 +332,7 @@ class Work:
         with self._store.changing() as state:
             self.say(state, f"{snapshot.kind}-started", snapshot)
         try:
-            began = self._clock.now().at
-            while self._clock.now().at - began < self.faults.take_backup_delay():  # which may be undone meanwhile
-                self._clock.sleep(GLANCE)
+            self._bear(self.faults.take_backup_delay)
             covers = self.servers.backup(one.resource_id, snapshot.backup)
         except DrError as error:
             log.error("snapshot %s: %s", snapshot.identifier, error)
