@@ -107,9 +107,8 @@ class Trouble:
 
         It stays so for the streams to come.
         """
-        nodes = self._servers.nodes(key)
-        node = nodes.primary if nodes.source is not None else nodes.standby
-        self._servers.wires.disturb_streams(key, node.stream if node else None, mode, seconds)
+        self._servers.nodes(key)  # an instance that is not there is refused
+        self._servers.wires.disturb_streams(key, mode, seconds)
 
     def slow(self, key: str, *, share: float = 0.5) -> None:
         """Every session stands still for this share of the time; 0: none does."""

@@ -50,6 +50,7 @@ class Wires:
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._faults: dict[str, tuple[Mode, float]] = {}
+        self._streams: dict[str, list[Wire]] = {}
         self._started = False
         self.network = Network(place(site))
 
@@ -59,13 +60,16 @@ class Wires:
 
     def stream(self, key: str, server: Server) -> Stream:
         """A wire for one of ``key``'s servers to another instance's or its own primary. Raises RefusedError."""
-        fault = self._faults.get(key, PASS)
-        if fault[0] in ("silent", "refuse"):
-            raise RefusedError(f"The replication link of {key} is cut.", "Let it pass again.")
         number = next(self._numbers)
         directory = self._site.make_directory(streams(self._site, key))
         path = directory / f".s.PGSQL.{number}"
-        return Stream(self._open(Wire(f"{key}/{number}", fault), str(path), str(server.socket)), directory, number)
+        with self._lock:
+            fault = self._faults.get(key, PASS)
+            if fault[0] in ("silent", "refuse"):
+                raise RefusedError(f"The replication link of {key} is cut.", "Let it pass again.")
+            wire = self._open(Wire(f"{key}/{number}", fault), str(path), str(server.socket))
+            self._streams[key] = [wire, *(one for one in self._streams.get(key, ()) if one.is_open)]
+        return Stream(wire, directory, number)
 
     def _open(self, wire: Wire, address: str, backend: str) -> Wire:
         with self._lock:
@@ -103,11 +107,14 @@ class Wires:
         wire.fault = (mode, seconds)
         self._apply(wire)
 
-    def disturb_streams(self, key: str, stream: Stream | None, mode: Mode, seconds: float) -> None:
-        """A fault of an instance's replication: of its present stream and of those to come."""
-        self._faults[key] = (mode, seconds)
-        if stream is not None:
-            self.disturb(stream.wire, mode, seconds)
+    def disturb_streams(self, key: str, mode: Mode, seconds: float) -> None:
+        """A fault of an instance's replication: of its streams, be what is to use them still in the making, and of
+        those to come."""
+        with self._lock:
+            self._faults[key] = (mode, seconds)
+            for wire in self._streams.get(key, ()):
+                if wire.is_open:
+                    self.disturb(wire, mode, seconds)
 
     def lead(self, wire: Wire, server: Server) -> None:
         """Lead an endpoint to another server. What was connected while it was silent stays so."""
@@ -126,6 +133,7 @@ class Wires:
     def forget(self, key: str) -> None:
         """An instance is gone: its faults and its streams' directory go, too."""
         self._faults.pop(key, None)
+        self._streams.pop(key, None)
         shutil.rmtree(streams(self._site, key), ignore_errors=True)
 
     def keep(self) -> None:
