@@ -123,7 +123,6 @@ class Stage:
         )
         seen = Observation("markers", PATH, {**present, "at": read}, read)
         judged = survived(Evidence(RunRecord(plan, at, "", {}, 1.0), (), (seen,), markers={PATH: markers}), PATH)
-        assert isinstance(judged, Survived), judged
         return Round(len(acknowledged), frozenset(acknowledged & self._only_on_the_old(table)), judged)
 
     def _only_on_the_old(self, table: str) -> set[Key]:

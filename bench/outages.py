@@ -33,6 +33,7 @@ from dr.domain.model import Plan, Purpose, Request, RunIdentity, Stamp
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
 from dr.host.children import identity
+from dr.judge.findings import UnknownError
 from dr.judge.interruption import Outage, outage_of
 from dr.meter.punctual import be_punctual
 
@@ -172,7 +173,10 @@ def played(script: Script) -> tuple[float, Outage | str]:
         prober.wait()
         stage.send("end")
         process.join()
-        return (ended - began) / 1e9, outage_of(evidence(file, began), PATH)
+        try:
+            return (ended - began) / 1e9, outage_of(evidence(file, began), PATH)
+        except UnknownError as error:
+            return (ended - began) / 1e9, str(error)
 
 
 def evidence(file: Path, began: int) -> Evidence:

@@ -13,8 +13,7 @@ from dr.drivers.service.config import ServiceConfig
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.judge.objectives.service import ERRORS, LATENCY
-from dr.judge.steady import Look, look
-from dr.judge.windows import Slo, good
+from dr.judge.windows import Look, Slo, good, look
 from dr.meter.bearer import authorization, check_taken
 from dr.meter.http import endpoint, request
 from dr.meter.probe import Prober, Settings

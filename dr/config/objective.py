@@ -12,7 +12,7 @@ from dr.domain.model import Demand, Finding, Request
 from dr.evidence.model import Evidence
 
 Judge = Callable[[Evidence, Demand], Finding]
-"""It never raises because of what evidence does not hold: what was not observed is inconclusive."""
+"""It raises UnknownError (dr/judge/findings.py) with the reason where evidence does not tell: that is inconclusive."""
 
 
 _NUMBERS = {"s": Seconds, "share": Share}

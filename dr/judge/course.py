@@ -14,29 +14,29 @@ from typing import Any
 from dr.domain.errors import DeadlineError, FailedError
 from dr.domain.model import Finding, Purpose, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge import failover, pools
+from dr.judge import phases, pools
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
 _BROKEN = (FailedError.__name__, DeadlineError.__name__)
 
 
-def findings(evidence: Evidence, failures: Mapping[str, Entry]) -> list[Finding]:
+def findings(evidence: Evidence) -> list[Finding]:
     """What is to be said of the run beside its demands; nothing where it went as planned.
 
     They come before the demands, most of which they explain.
     """
-    broken_off = [*_completed(evidence, failures)]
+    broken_off = [*_completed(evidence)]
     seen = [
         *broken_off,
-        *_told(evidence, "failover", "the provider said of the failover", failover.abandoned),
+        *_told(evidence, "failover", "the provider said of the failover", _abandoned),
         *_steady(evidence, not broken_off),
         *_told(evidence, "pools", "the pooler's pools held", pools.findings),
     ]
     return seen or [*_journalled(evidence)]
 
 
-def failed(evidence: Evidence) -> dict[str, Entry]:
+def _failed(evidence: Evidence) -> dict[str, Entry]:
     """The calls that failed and did not take effect when tried again, each with its last failure."""
     found: dict[str, Entry] = {}
     for entry in evidence.entries:
@@ -47,13 +47,13 @@ def failed(evidence: Evidence) -> dict[str, Entry]:
     return found
 
 
-def broken(evidence: Evidence, failures: Mapping[str, Entry], milestone: str = "") -> Entry | None:
+def broken(evidence: Evidence, milestone: str = "") -> Entry | None:
     """The failure by which ``milestone``, or any that a call promises, is known not to have come: by what the provider
     showed. Where the harness failed, or the way to the provider, nothing is known."""
-    calls = evidence.record.plan.calls
-    promising = (call.id for call in calls if (milestone in call.promises if milestone else call.promises))
-    told = (failures[call] for call in promising if call in failures)
-    return next((entry for entry in told if entry.data.get("error") in _BROKEN), None)
+    failures = _failed(evidence)
+    calls = (call for call in evidence.record.plan.calls if call.id in failures)
+    promising = (call for call in calls if (milestone in call.promises if milestone else call.promises))
+    return next((failures[call.id] for call in promising if failures[call.id].data.get("error") in _BROKEN), None)
 
 
 def sentence(entry: Entry) -> str:
@@ -61,61 +61,52 @@ def sentence(entry: Entry) -> str:
     return str(entry.data.get("because") or "no reason was recorded.")
 
 
+def _not_known(objective: str, because: str) -> Finding:
+    return Finding(objective, "", Status.INCONCLUSIVE, because.rstrip())
+
+
 # -- whether it came to its end
 
 
-def _completed(evidence: Evidence, failures: Mapping[str, Entry]) -> Iterator[Finding]:
+def _completed(evidence: Evidence) -> Iterator[Finding]:
     """One finding, ``completed``, where the run did not do all it had planned, or did not end by itself."""
-    ended = _ended(evidence)
+    ended, failures = _ended(evidence), _failed(evidence)
     if failures:
         call, entry = next(iter(failures.items()))
-        status = Status.MISSED if broken(evidence, failures) else Status.INCONCLUSIVE
+        status = Status.MISSED if broken(evidence) else Status.INCONCLUSIVE
         yield Finding("completed", "", status, f"The call {call!r} failed: {sentence(entry)} {ended}".rstrip())
         return
     took = {entry.call for entry in evidence.entries if entry.kind == "effect"}
     undone = [call.id for call in evidence.record.plan.calls if call.id not in took]
     if undone:
         because = f"The run ended before {len(undone)} of its planned calls took effect, the first {undone[0]!r}."
-        yield Finding("completed", "", Status.INCONCLUSIVE, f"{because} {ended or _halted(evidence)}".rstrip())
+        yield _not_known("completed", f"{because} {ended or _halted(evidence)}")
     elif ended:
-        yield Finding("completed", "", Status.INCONCLUSIVE, ended)
+        yield _not_known("completed", ended)
 
 
 def _ended(evidence: Evidence) -> str:
     """Why a drill did not end by itself, a sentence; "" where it did, and of a restore on call."""
     if evidence.record.plan.request.purpose is not Purpose.DRILL:
         return ""
-    broken_off = " ".join(filter(None, (_halted(evidence), _killed(evidence))))
-    return broken_off or _unlooked(evidence) or _looked_once(evidence)
-
-
-def _killed(evidence: Evidence) -> str:
     told = [entry.data for entry in evidence.entries if entry.kind == "event"]
+    if broken_off := " ".join(filter(None, (_halted(evidence), _killed(told)))):
+        return broken_off
+    if unlooked := next((data["unlooked"] for data in told if data.get("unlooked")), ""):
+        return f"The source was not looked at: {unlooked}"
+    return "The drill ended before its source was looked at once more." if len(_looks(evidence)) == 1 else ""
+
+
+def _killed(told: list[Mapping[str, Any]]) -> str:
     exits = [data["exit"] for data in told if isinstance(data.get("exit"), int)]
     if any(data.get("killed") for data in told):
         return "The drill was killed, and another command finished it."
     if exits and exits[-1] < 0:
-        return f"The drill was killed: {_named(-exits[-1])} ended Chaos Toolkit."
+        named = {-number: number.name for number in signal.Signals}.get(exits[-1], f"signal {-exits[-1]}")
+        return f"The drill was killed: {named} ended Chaos Toolkit."
     if not exits and not any(data.get("rollbacks") for data in told):
         return "The drill was killed: its ledger does not tell that Chaos Toolkit ended."
     return ""
-
-
-def _unlooked(evidence: Evidence) -> str:
-    """Why the hypothesis could not be looked at."""
-    told = (entry.data.get("unlooked") for entry in evidence.entries if entry.kind == "event")
-    return next((f"The source was not looked at: {why}" for why in told if why), "")
-
-
-def _looked_once(evidence: Evidence) -> str:
-    return "The drill ended before its source was looked at once more." if len(_looks(evidence)) == 1 else ""
-
-
-def _named(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _halted(evidence: Evidence) -> str:
@@ -131,8 +122,16 @@ def _told(
     try:
         return list(judge(evidence))
     except Exception as error:
-        because = f"What {what} cannot be read: {type(error).__name__}."
-        return [Finding(objective, "", Status.INCONCLUSIVE, because)]
+        return [_not_known(objective, f"What {what} cannot be read: {type(error).__name__}.")]
+
+
+def _abandoned(evidence: Evidence) -> Iterator[Finding]:
+    """A failover that the provider gave up did not time out: it is known not to have come."""
+    event = next((event for event in phases.events(evidence) if event.get("abandons")), None)
+    if event is not None:
+        named = f" ({event['event']})" if event.get("event") else ""
+        because = f"The provider abandoned the failover{named}: {event.get('message') or 'without a reason'}."
+        yield Finding("failover", "", Status.MISSED, because.replace("..", "."))
 
 
 def _looks(evidence: Evidence) -> list[Any]:
@@ -146,41 +145,40 @@ def _steady(evidence: Evidence, complete: bool) -> Iterator[Finding]:
     for place, value in enumerate(_looks(evidence)):
         if value["in_slo"]:
             continue
-        state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed"
         when = "before the drill began" if place == 0 else "after the drill"
         if place and not complete:
             when = "when the drill broke off, before it was unwound"
         proven = place > 0 and complete and value.get("broken", True)  # earlier runs did not tell
         doubt = "; so few prove nothing" if place and complete and not proven else ""
-        because = f"The source was not within its objectives {when} ({state}{doubt})."
+        state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed{doubt}"
+        because = f"The source was not within its objectives {when} ({state})."
         yield Finding("steady-state", "source", Status.MISSED if proven else Status.INCONCLUSIVE, because)
 
 
 # -- what Chaos Toolkit alone knows
 
 
-def _journalled(evidence: Evidence) -> Iterable[Finding]:
+def _journalled(evidence: Evidence) -> Iterator[Finding]:
     """One finding, ``completed``, where Chaos Toolkit tells of a failure of which the ledger knows nothing: that of
     another extension's activity, or of a hypothesis that could not be looked at."""
     journal = evidence.journal
     if journal is None:
         if any(entry.kind == "event" and {"exit", "unseen"} & set(entry.data) for entry in evidence.entries):
             because = "Without Chaos Toolkit's journal nobody knows how all of the experiment's activities ended."
-            yield Finding("completed", "", Status.INCONCLUSIVE, because)
+            yield _not_known("completed", because)
         return
     try:
-        failed = [_name(step) for step in (*journal["run"], *journal["rollbacks"]) if _failed_elsewhere(step)]
-        well = (journal["status"], journal["deviated"]) == ("completed", False)
+        steps = [step for step in (*journal["run"], *journal["rollbacks"]) if _failed_elsewhere(step)]
+        names = ", ".join(str(step["activity"]["name"]) for step in steps)
+        status, deviated = journal["status"], journal["deviated"]
     except (KeyError, TypeError, AttributeError):
-        yield Finding("completed", "", Status.INCONCLUSIVE, "Chaos Toolkit's journal cannot be read.")
+        yield _not_known("completed", "Chaos Toolkit's journal cannot be read.")
         return
-    if failed:
-        because = f"Activities of other extensions failed, whose doings no ledger shows: {', '.join(failed)}."
-        yield Finding("completed", "", Status.INCONCLUSIVE, because)
-    elif not well:
-        deviated = " and deviated" if journal["deviated"] else ""
-        because = f"Chaos Toolkit calls the experiment {journal['status']}{deviated}; its journal says where."
-        yield Finding("completed", "", Status.INCONCLUSIVE, because)
+    if names:
+        yield _not_known("completed", f"Activities of other extensions failed, whose doings no ledger shows: {names}.")
+    elif (status, deviated) != ("completed", False):
+        said = f"{status}{' and deviated' if deviated else ''}"
+        yield _not_known("completed", f"Chaos Toolkit calls the experiment {said}; its journal says where.")
 
 
 def _failed_elsewhere(step: Mapping[str, Any]) -> bool:
@@ -188,7 +186,3 @@ def _failed_elsewhere(step: Mapping[str, Any]) -> bool:
     provider = step["activity"]["provider"]
     exited = step["output"]["status"] if provider.get("type") == "process" and step.get("output") else 0
     return provider.get("module") != ACTIVITIES and (step.get("status") != "succeeded" or exited != 0)
-
-
-def _name(step: Mapping[str, Any]) -> str:
-    return str(step["activity"]["name"])

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from dr.config.objective import Judge
 from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
+
+
+class UnknownError(Exception):
+    """What evidence does not tell, and why: a sentence. A judge that raises it finds its demand inconclusive."""
+
+
+def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:
+    """What ``judge`` finds; inconclusive where the evidence does not tell, and where the judge itself fails."""
+    try:
+        return judge(evidence, demand)
+    except UnknownError as error:
+        because = str(error)
+    except Exception as error:
+        because = f"The judge itself failed with {type(error).__name__}, so nothing is known."
+    return finding(demand, Status.INCONCLUSIVE, because)
 
 
 def finding(
@@ -16,9 +33,10 @@ def finding(
     return Finding(demand.objective, demand.path, status, because, measured, demand.unit, demand.limit, interval)
 
 
-def unknown(demand: Demand, because: str) -> Finding:
-    """What cannot be told is inconclusive."""
-    return finding(demand, Status.INCONCLUSIVE, because)
+def limit_of(demand: Demand) -> float:
+    if demand.limit is None:
+        raise UnknownError("No limit is known.")
+    return demand.limit
 
 
 def within(low: float, high: float, limit: float) -> Status:

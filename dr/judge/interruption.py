@@ -1,23 +1,13 @@
 """How long a path was out, from its own open-loop probes and at their resolution. Pure.
 
-Probes are HTTP samples, queries, or markers seen as samples.
-
-The rule: a probe is bad that was not answered well, or later than ``Usual.late``: a period beyond the least latency
-before the disaster, or three times its p99 where that is more. A period, since a path that only hangs and answers when
-it goes on is seen by its lateness alone: a hang that no probe is late by lasts less than the lateness allowed and the
-time to the next probe, which are two periods together. Three times the p99, since below it a healthy path is late at
-times, too. And no later than half-way from the p99 to the time-out: a request that timed out is never a late answer.
-An interruption in which nothing failed prolongs none where it is no longer than one before the disaster, or where it is
-brief and the path had been good for three windows beside it: then the outage was over, or not yet begun. An outage has
-ended where the path was seen good for three windows after it: a good answer among failures is no end.
+Probes are HTTP samples, queries, or markers seen as samples. docs/design.md, Measuring, has the rule and its reasons.
 
 Each edge lies between what proves the path up and what proves it down: an answer shows it up until the answer (less
 the least latency), a bad probe shows it down by the time it failed, or should have been answered. So the ends of the
 interval hold whatever the requests came to, and the figure is the middle, by the median latency.
 
 A probe that looks late no longer than the prober itself was, while it was under way, is void. So is one whose outcome
-was never noted, and one that the pooler refused where the meter's own connections may be the reason. Where nothing was
-looked at for a while, an outage next to it is as long as that, too.
+was never noted, and one that the pooler refused where the meter's own connections may be the reason.
 """
 
 from __future__ import annotations
@@ -30,6 +20,7 @@ from itertools import pairwise
 
 from dr.evidence.model import Evidence, Marker, Markers, Sample, Samples
 from dr.evidence.samples import ACKNOWLEDGED, OWN_REFUSAL, TIMEOUT
+from dr.judge.findings import UnknownError
 from dr.judge.windows import LATE, MISSED, STALL, good
 
 FEWEST = 20
@@ -39,7 +30,7 @@ TIMES = 3.0
 BRIEF = 0.25
 """Seconds of late answers, none of which failed, that are no return of an outage."""
 STEADY_WINDOWS = 3
-"""Windows in a row that are good end an outage (DESIGN, RTO)."""
+"""Windows in a row that are good end an outage."""
 VOID_SHARE = 0.25
 """Share of the time after the disaster in which nothing may be known."""
 
@@ -53,10 +44,9 @@ class Probe:
     done: float
     answered: bool
     error: str
-    late: float
-    """Seconds by which the prober itself was late to ask."""
-    slept: float = 0.0
-    """Seconds by which it may have been late to read the answer: its greatest lateness while this was under way."""
+    slept: float
+    """Seconds by which the prober may have been late to read the answer: its greatest lateness while this was under
+    way."""
 
     @property
     def took(self) -> float:
@@ -75,13 +65,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Latencies of good probes before the disaster, seconds."""
+    """Latencies of good probes before the disaster, seconds. An answer later than ``late`` is bad."""
 
     least: float
     median: float
     p99: float
     late: float
-    """Beyond this an answer is bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +85,17 @@ class Edge:
 @dataclass(frozen=True, slots=True)
 class Interruption:
     """From the first bad probe to the last one before a good one; ``ended.high`` is infinite where none came, and where
-    an outage was not seen to be over."""
+    an outage was not seen to be over.
+
+    ``failed``: a probe in it failed, and was not only late. ``shown``: when the last probe in it had failed, or should
+    have been answered: where a path fails in part, others that were asked meanwhile are answered, and its end seems to
+    lie before.
+    """
 
     began: Edge
     ended: Edge
     failed: bool
-    """Whether a probe in it failed, and was not only late."""
     shown: float
-    """When the last probe in it had failed, or should have been answered: where a path fails in part, others that were
-    asked meanwhile are answered, and its end seems to lie before."""
 
     @property
     def seconds(self) -> float:
@@ -127,7 +118,7 @@ class Outage:
     ``pieces``: the interruptions that make the outage, ``whole``: from the first of them to the last; None without any.
     ``slips``: interruptions that are none of it. ``unseen``: seconds up to which an outage may have gone unseen.
     ``blind``: stretches nobody looked at. ``hung``: requests that were over no sooner than their time-out.
-    ``still_out``: it was out, for more than a moment, until the measuring ended.
+    ``still_out``: it was out when the measuring ended.
     """
 
     pieces: tuple[Interruption, ...]
@@ -182,10 +173,8 @@ def _noted(of: Samples | Markers, last: int | None) -> Iterator[Probe]:
     for line, answered in known:
         asked = line.due + line.late
         meanwhile = slept[bisect_left(due, asked) : bisect_right(due, line.done)]
-        yield Probe(
-            *(line.n, of.wall(asked), of.wall(line.done), answered, line.error, line.late / 1e9),
-            slept=max(meanwhile, default=0.0),
-        )
+        noted = (line.n, of.wall(asked), of.wall(line.done), answered, line.error)
+        yield Probe(*noted, slept=max(meanwhile, default=0.0))
 
 
 def usual(measured: Measured, disaster: float) -> Usual | None:
@@ -224,22 +213,24 @@ def _asked(probe: Probe) -> float:
     return probe.asked
 
 
-def outage_of(evidence: Evidence, path: str) -> Outage | str:
-    """What became of ``path`` after the disaster, or why that cannot be told."""
+def outage_of(evidence: Evidence, path: str) -> Outage:
+    """What became of ``path`` after the disaster. Raises UnknownError where that cannot be told."""
     measured, disaster = measured_on(evidence, path), evidence.disaster()
     if measured is None:
-        return f"Path {path} was not measured."
+        raise UnknownError(f"Path {path} was not measured.")
     known = usual(measured, disaster)
     if known is None:
-        return f"Path {path} has fewer than {FEWEST} good answers before the disaster: what is usual is not known."
+        few = f"Path {path} has fewer than {FEWEST} good answers before the disaster"
+        raise UnknownError(f"{few}: what is usual is not known.")
     telling = _telling(measured, known)
     seconds = measured.probes[-1].asked - disaster
     if not telling.all or telling.all[-1].asked < disaster:
-        return f"Path {path} was not measured after the disaster."
-    dark = sum(b - a for a, b in _gaps(measured, telling, disaster))
+        raise UnknownError(f"Path {path} was not measured after the disaster.")
+    gaps = _gaps(measured, telling, disaster)
+    dark = sum(b - a for a, b in gaps)
     if dark > VOID_SHARE * seconds:
-        return f"Nobody looked at path {path} for {dark:.1f} of the {seconds:.1f} s after the disaster."
-    return _outage(measured, known, telling, disaster, STEADY_WINDOWS * evidence.record.window)
+        raise UnknownError(f"Nobody looked at path {path} for {dark:.1f} of the {seconds:.1f} s after the disaster.")
+    return _outage(measured, known, telling, disaster, gaps, STEADY_WINDOWS * evidence.record.window)
 
 
 def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[float, float]]:
@@ -255,34 +246,39 @@ def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[
 def _telling(measured: Measured, known: Usual) -> _Telling:
     good_ones, bad_ones = [], []
     for probe in measured.probes:
+        # What timed out did so unless the prober slept for a while.
+        looks_late = probe.answered or (probe.error == TIMEOUT and probe.slept > LATE)
         if probe.error == OWN_REFUSAL:
             continue  # it may look bad because the meter took all there was
         if probe.answered and probe.took <= known.late:
             good_ones.append(probe)
-        elif _looks_late(probe) and probe.took - probe.slept <= known.late:
-            continue
-        else:
+        elif not looks_late or probe.took - probe.slept > known.late:
             bad_ones.append(probe)
     everything = sorted([*good_ones, *bad_ones], key=_asked)
     return _Telling(tuple(everything), tuple(good_ones), tuple(bad_ones))
 
 
-def _looks_late(probe: Probe) -> bool:
-    """Whether it may seem late because the prober was. What timed out did so unless the prober slept for a while."""
-    return probe.answered or (probe.error == TIMEOUT and probe.slept > LATE)
-
-
-def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float, steady: float) -> Outage:
+def _outage(
+    measured: Measured,
+    known: Usual,
+    telling: _Telling,
+    disaster: float,
+    gaps: Sequence[tuple[float, float]],
+    steady: float,
+) -> Outage:
     steps = [b.asked - a.asked for a, b in pairwise(telling.all) if b.asked >= disaster]
     bad = {p.asked for p in telling.bad}
-    blind = tuple((a, b) for a, b in _gaps(measured, telling, disaster) if a not in bad and b not in bad)
+    blind = tuple((a, b) for a, b in gaps if a not in bad and b not in bad)
     every = list(_pieces(telling, known, measured.period))
     seen = tuple(p for p in every if p.latest >= disaster)
     usually = max((p.interval[1] for p in every if not p.failed and p.latest < disaster), default=0.0)
     pieces = _counted(seen, usually, steady)
     whole = _whole(pieces, blind)
-    if whole is not None and not _over(whole, _good_since(whole.ended.best, telling, blind, measured.period), steady):
-        whole = replace(whole, ended=replace(whole.ended, high=math.inf))
+    # A moment of late answers, none of which failed, is no outage that the path would have to be back from.
+    if whole is not None and (whole.failed or whole.seconds > BRIEF):
+        unseen = sum(max(0.0, end - max(begin, whole.ended.best)) for begin, end in blind)
+        if telling.all[-1].asked + measured.period - whole.ended.best - unseen < steady:
+            whole = replace(whole, ended=replace(whole.ended, high=math.inf))
     return Outage(
         pieces=pieces,
         slips=tuple(p for p in seen if p not in pieces),
@@ -291,22 +287,8 @@ def _outage(measured: Measured, known: Usual, telling: _Telling, disaster: float
         blind=blind,
         hung=sum(p.took >= measured.timeout for p in telling.bad if p.done >= disaster),
         measured=measured,
-        still_out=whole is not None
-        and whole.ended.low - whole.began.best > STALL
-        and measured.probes[-1].asked - whole.ended.low <= max(STALL, 2 * measured.period),
+        still_out=whole is not None and measured.probes[-1].asked - whole.ended.low <= max(STALL, 2 * measured.period),
     )
-
-
-def _over(whole: Interruption, good_since: float, steady: float) -> bool:
-    """Whether the path was good for long enough to be back. A moment of late answers, none of which failed, is no
-    outage that it would have to be back from."""
-    return good_since >= steady or (not whole.failed and whole.seconds <= BRIEF)
-
-
-def _good_since(ended: float, telling: _Telling, blind: Sequence[tuple[float, float]], period: float) -> float:
-    """Seconds from ``ended`` to the last probe and its period, without those in which nobody looked."""
-    unseen = sum(max(0.0, end - max(begin, ended)) for begin, end in blind)
-    return telling.all[-1].asked + period - ended - unseen
 
 
 def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interruption]:
@@ -323,16 +305,12 @@ def _pieces(telling: _Telling, known: Usual, period: float) -> Iterator[Interrup
         else:
             runs[-1].append(probe)
     for run in runs:
-        if _overtaken(run, telling, known):
+        then = telling.good_after(run[0].asked)
+        if len(run) == 1 and run[0].answered and then is not None and then.done < run[0].done - known.p99:
             continue
         failed = any(not p.answered for p in run)
         shown = max(min(p.done, p.asked + known.late) for p in run)
         yield Interruption(_began(run, telling, known), _ended(run, telling, known, period), failed, shown)
-
-
-def _overtaken(run: Sequence[Probe], telling: _Telling, known: Usual) -> bool:
-    then = telling.good_after(run[0].asked)
-    return len(run) == 1 and run[0].answered and then is not None and then.done < run[0].done - known.p99
 
 
 def _began(run: Sequence[Probe], telling: _Telling, known: Usual) -> Edge:

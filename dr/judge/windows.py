@@ -1,4 +1,4 @@
-"""A path's samples as windows, each within the SLO, outside it, or void. Pure.
+"""A path's samples against the SLO: in windows, each within it, outside it, or void; and as one look. Pure.
 
 A window holds the probes due in it. It is void where the prober itself was late (in the p95, which is what a window is
 judged by, or by a stall's length once), missed more than 0.1% of its probes, or slept while answers were under way:
@@ -37,6 +37,10 @@ class Slo:
     latency: float | None
     errors: float | None
 
+    def kept(self, p95: float, errors: int, probes: int) -> bool:
+        slow = self.latency is not None and p95 > self.latency
+        return not slow and (self.errors is None or errors <= self.errors * probes)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -51,11 +55,7 @@ class Window:
 
     def within(self, slo: Slo) -> bool:
         """Whether the target kept ``slo`` in this window; never so in a void one."""
-        if self.void:
-            return False
-        slow = slo.latency is not None and self.p95 > slo.latency
-        failing = slo.errors is not None and self.errors > slo.errors * len(self.samples)
-        return not slow and not failing
+        return not self.void and slo.kept(self.p95, self.errors, len(self.samples))
 
     def outside(self, slo: Slo) -> bool:
         """Whether the target broke ``slo`` in this window; never so in a void one."""
@@ -100,6 +100,28 @@ def surely_outside(samples: Sequence[Sample], timeout: float, slo: Slo) -> bool:
     return sorted(latency(s, timeout) - s.late / 1e9 for s in samples)[ranks[0] - 1] > slo.latency
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A moment's probes: ``p95`` in seconds, how many of the ``probes`` failed, and whether both kept their limits.
+
+    ``broken``: by their bounds, one of the two is surely beyond its limit; never so where the prober was stalled. Two
+    seconds hold a hundred probes, so that two failures among them are above a limit of 1%, and prove nothing.
+    """
+
+    p95: float
+    errors: int
+    probes: int
+    in_slo: bool
+    broken: bool
+
+
+def look(samples: Sequence[Sample], timeout: float, slo: Slo) -> Look:
+    """At least one probe, against what is asked of the source."""
+    slow, errors = p95([latency(s, timeout) for s in samples]), sum(not good(s) for s in samples)
+    broken = surely_outside(samples, timeout, slo) and not any(s.late > STALL * 1e9 for s in samples)
+    return Look(slow, errors, len(samples), slo.kept(slow, errors, len(samples)), broken)
+
+
 def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
     """Whole windows from the first due time on; one without a probe is void. A last one cut short is left out."""
     if not measured.samples:
@@ -109,14 +131,12 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
     began, asleep = ordered[0].due, _stalls(ordered)
     late = max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
     count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
-    members: list[list[Sample]] = [[] for _ in range(count)]
+    members: list[list[Sample]] = [[] for _ in range(count + 1)]
     for sample in ordered:
-        index = (sample.due - began) // width
-        if index < count:
-            members[index].append(sample)
+        members[(sample.due - began) // width].append(sample)
     return tuple(
         _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep, late)
-        for index, of in enumerate(members)
+        for index, of in enumerate(members[:count])
     )
 
 

@@ -6,13 +6,12 @@ All charts of samples and markers share one axis of time, in seconds from ``orig
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from dr.domain.model import Finding, Phase
-from dr.evidence.model import Marker, Markers, Samples
+from dr.evidence.model import Samples
 from dr.judge.windows import good
 from dr.report import words
 from dr.report.summary import totals
@@ -134,7 +133,7 @@ def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
         levels=tuple(Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)),
         band=" ".join(upper + lower),
         middle=" ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
-        failures=_merged(bad, 1.5 / max(samples.rate, 0.001), axis),
+        failures=merged(bad, samples.rate, axis),
         limit=Tick(y(limit), words.duration(limit)) if limit else None,
         count=len(samples.samples),
         failed=len(bad),
@@ -161,57 +160,15 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
     return low, max(low + 1, math.ceil(math.log10(max(values))))
 
 
-def _merged(moments: Sequence[float], gap: float, axis: Axis) -> tuple[Span, ...]:
-    """Moments that lie no more than ``gap`` seconds apart, as one span each."""
+def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") -> tuple[Span, ...]:
+    """Moments that lie no more than one and a half periods of ``rate`` apart, as one span each."""
     spans: list[list[float]] = []
     for at in moments:
-        if spans and at - spans[-1][1] <= gap:
+        if spans and at - spans[-1][1] <= 1.5 / max(rate, 0.001):
             spans[-1][1] = at
         else:
             spans.append([at, at])
-    return tuple(axis.span(begin, end) for begin, end in spans)
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Acknowledged markers, consecutive in number, that the restoration does not hold. ``lost``: they count as lost."""
-
-    first: int
-    last: int
-    count: int
-    sent: float
-    until: float
-    lost: bool
-
-
-def gaps(markers: Markers, present: Sequence[tuple[int, int]], lost: Collection[int]) -> tuple[Gap, ...]:
-    """What is missing in a restoration that holds the ranges ``present``; those that count as ``lost`` stand apart."""
-    found: list[Gap] = []
-    ranges = sorted(present)
-    starts = [first for first, _ in ranges]
-    missing: list[Marker] = []
-    for marker in markers.markers:
-        if marker.outcome != "acknowledged":
-            continue
-        place = bisect_right(starts, marker.n) - 1
-        absent = place < 0 or ranges[place][1] < marker.n
-        if missing and (not absent or (missing[-1].n in lost) != (marker.n in lost)):
-            found.append(_gap(markers, missing, lost))
-            missing = []
-        if absent:
-            missing.append(marker)
-    return (*found, _gap(markers, missing, lost)) if missing else tuple(found)
-
-
-def _gap(markers: Markers, missing: Sequence[Marker], lost: Collection[int]) -> Gap:
-    sent, until = markers.wall(missing[0].sent), markers.wall(missing[-1].done)
-    return Gap(missing[0].n, missing[-1].n, len(missing), sent, until, missing[0].n in lost)
-
-
-def acknowledged(markers: Markers, axis: Axis) -> tuple[Span, ...]:
-    """When markers were acknowledged, as spans."""
-    moments = [markers.wall(m.due) for m in markers.markers if m.outcome == "acknowledged"]
-    return _merged(moments, 1.5 / max(markers.rate, 0.001), axis)
+    return tuple(axis.span(begin, end, kind=kind) for begin, end in spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ own policy forbids scripts besides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from dr.domain.model import Status, Verdict
-from dr.evidence.model import Entry, Evidence
+from dr.evidence.model import Entry, Evidence, Marker
+from dr.evidence.samples import ACKNOWLEDGED
+from dr.judge.findings import UnknownError
 from dr.judge.objectives import equality, loss
 from dr.report import chart, words
 from dr.report import summary as told
 
 AGREEMENT = {Status.MET: "equal", Status.MISSED: "differs", Status.INCONCLUSIVE: "not comparable"}
 """How a table's status is called."""
-MOST_GAPS = 20
-"""Rows of the table of marker gaps; the page says how many more there are."""
+_ALTERED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""What reading evidence that was altered may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,42 +121,37 @@ def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict
 
 def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:
     """The lanes. Which of what is missing counts as lost is the judge's to say; this only shows it."""
-    written, observed = evidence.markers.get(loss.WRITTEN_TO), evidence.observed("markers", "restored")
-    present = observed.get("present") if isinstance(observed, Mapping) else None
-    if written is None or not isinstance(present, list | tuple):
+    markers = loss.first_attempts(evidence.markers[loss.WRITTEN_TO])
+    try:
+        present = evidence.observed("markers", "restored")["present"]
+        held, _ = loss.held(present, max(marker.n for marker in markers.markers))
+    except _ALTERED:
         return None
-    markers = loss.first_attempts(written)
-    missing = chart.gaps(markers, [(pair[0], pair[1]) for pair in present if _is_range(pair)], _lost(evidence))
-    origin = axis.origin
+    lost, outcomes = _lost(evidence), Counter(marker.outcome for marker in markers.markers)
+    acknowledged = [marker for marker in markers.markers if marker.outcome == ACKNOWLEDGED]
+    missing = [marker for marker in acknowledged if (marker.n, 0) not in held]
+
+    def spans(of: Iterable[Marker], kind: str) -> tuple[chart.Span, ...]:
+        return chart.merged([markers.wall(marker.sent) for marker in of], markers.rate, axis, kind)
+
     return {
-        "written": chart.acknowledged(markers, axis),
-        "gaps": [
-            (
-                axis.span(gap.sent, gap.until, kind="lost" if gap.lost else "uncounted"),
-                gap,
-                gap.sent - origin,
-                gap.until - origin,
-            )
-            for gap in missing
-        ],
-        "most": MOST_GAPS,
-        "acknowledged": sum(marker.outcome == "acknowledged" for marker in markers.markers),
-        "indeterminate": sum(marker.outcome == "indeterminate" for marker in markers.markers),
-        "missing": sum(gap.count for gap in missing),
+        "spans": (
+            *spans(acknowledged, "written"),
+            *spans((marker for marker in missing if marker.n in lost), "lost"),
+            *spans((marker for marker in missing if marker.n not in lost), "uncounted"),
+        ),
+        "acknowledged": len(acknowledged),
+        "indeterminate": outcomes["indeterminate"],
+        "missing": len(missing),
     }
 
 
-def _lost(evidence: Evidence) -> frozenset[int]:
+def _lost(evidence: Evidence) -> set[int]:
     """The markers that the judge counts as lost; none where it cannot tell."""
     try:
-        judged = loss.judged_markers(evidence, "restored")
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):  # evidence that was altered
-        return frozenset()
-    return frozenset() if isinstance(judged, str) else frozenset(marker.n for marker in judged.lost)
-
-
-def _is_range(pair: object) -> bool:
-    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair)
+        return {marker.n for marker in loss.judged_markers(evidence, "restored").lost}
+    except (UnknownError, *_ALTERED):
+        return set()
 
 
 def _steps(evidence: Evidence) -> list[Step]:
@@ -180,8 +178,10 @@ def _steps(evidence: Evidence) -> list[Step]:
 
 def _tables(evidence: Evidence) -> tuple[equality.Table, ...]:
     """Every table as the finding ``data`` has it; none where nothing could be compared, which that finding says."""
-    compared = equality.tables(evidence, "restored")
-    return () if isinstance(compared, str) else compared
+    try:
+        return equality.tables(evidence, "restored")
+    except UnknownError:
+        return ()
 
 
 def _rows(count: int | None) -> str:

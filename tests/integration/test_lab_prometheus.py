@@ -17,7 +17,7 @@ import pytest
 
 from dr.domain.errors import ProviderError
 from dr.drivers.prometheus.client import EXPRESSIONS, Prometheus, Series, expression, scraped, trusted
-from dr.judge.alerts import stretches
+from dr.judge.objectives.corroboration import stretches
 from dr.lab.beside import companion, prometheus
 from dr.lab.servers.site import Site, free_port
 from dr.lab.service.metrics import Metrics

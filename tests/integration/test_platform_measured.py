@@ -21,6 +21,7 @@ from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import load_samples, samples_file
 from dr.host import children
 from dr.host.clock import SystemClock
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
@@ -123,10 +124,10 @@ def test_the_platforms_service_answers_every_golden_request_and_keeps_its_object
     good = [s for s in evidence.samples["restored"].samples if s.status == 200 and not s.error]
     assert len(good) == len(evidence.samples["restored"].samples)
     for demand in DEMANDS[2:]:
-        finding = KNOWN[demand.objective].judge(evidence, demand)
+        finding = judged(KNOWN[demand.objective].judge, evidence, demand)
         assert finding.status is Status.MET, finding.because
     for demand in DEMANDS[:2]:  # on a busy machine the prober may be late, which is inconclusive and never missed
-        finding = KNOWN[demand.objective].judge(evidence, demand)
+        finding = judged(KNOWN[demand.objective].judge, evidence, demand)
         assert finding.status is not Status.MISSED, finding.because
 
 
@@ -135,6 +136,6 @@ def test_a_service_that_is_too_slow_is_missed(
 ) -> None:
     monkeypatch.setenv("DR_SERVICE_DELAY_MS", "1300")
     evidence, _ = serve_and_measure(tmp_path, *restored, seconds=5.0)
-    finding = KNOWN["latency"].judge(evidence, DEMANDS[0])
+    finding = judged(KNOWN["latency"].judge, evidence, DEMANDS[0])
     assert finding.status is not Status.MET, finding.because
     assert finding.measured is None or finding.measured > 1.3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.samples import header, load_markers, marker_line
-from dr.judge.objectives import registry
-from dr.judge.objectives.outage import judge_outage
+from dr.judge.findings import judged
+from dr.judge.objectives import outage, registry
 from dr.judge.objectives.survival import seconds_lost, survived
 from tests.support import many
 from tests.unit.outages import (
@@ -35,6 +36,7 @@ from tests.unit.outages import (
 )
 from tests.unit.outages import evidence as run
 
+judge_outage = partial(judged, outage.judge_outage)
 KNOWN = registry()
 seeds = st.integers(0, 2**32)
 
@@ -266,12 +268,11 @@ def takeovers(draw: st.DrawFn) -> Written:
 @given(takeovers())
 def test_lost_writes_are_those_that_were_lost(made: Written) -> None:
     found = survived(run_of(made), "writes")
-    assert not isinstance(found, str)
     assert {(m.n, m.attempt) for m in found.lost} == made.lost
     assert not found.unexpected
     assert not found.doubt
     assert set(found.duplicated) == {n for n, attempt in made.rows if attempt and (n, 0) in made.rows}
-    status = KNOWN["acknowledged"].judge(run_of(made), WRITES[0]).status
+    status = judged(KNOWN["acknowledged"].judge, run_of(made), WRITES[0]).status
     assert status is (Status.MISSED if made.lost else Status.MET)
 
 
@@ -280,7 +281,6 @@ def test_lost_writes_are_those_that_were_lost(made: Written) -> None:
 def test_seconds_lost_hold_the_lag(lag: float, seed: int) -> None:
     made = written(Takeover(lag=lag), dice(seed))
     found = survived(run_of(made), "writes")
-    assert not isinstance(found, str)
     low, high = seconds_lost(found, found.markers.wall(10**12))
     assert high - low <= 1 / 50 + 0.005
     assert (low - 0.004 <= lag <= high + 0.004) if made.lost else (low, high) == (0.0, 0.0)
@@ -301,7 +301,7 @@ def test_a_markers_file_cut_at_any_byte_never_becomes_met(made: Written, kept: f
         found = load_markers(file)
     cut = replace(whole, markers={} if found is None else {"writes": found})
     for asked in WRITES:
-        before, after = (KNOWN[asked.objective].judge(evidence, asked).status for evidence in (whole, cut))
+        before, after = (judged(KNOWN[asked.objective].judge, evidence, asked).status for evidence in (whole, cut))
         assert after is not Status.MET or before is Status.MET, asked.objective
 
 
@@ -311,4 +311,4 @@ def test_one_acknowledged_row_less_is_missed(made: Written, data: st.DataObject)
     acknowledged = [m for m in made.markers.markers if m.outcome == "acknowledged" and (m.n, m.attempt) in made.rows]
     gone = data.draw(st.sampled_from(acknowledged))
     less = replace(made, rows=made.rows - {(gone.n, gone.attempt)})
-    assert KNOWN["acknowledged"].judge(run_of(less), WRITES[0]).status is Status.MISSED
+    assert judged(KNOWN["acknowledged"].judge, run_of(less), WRITES[0]).status is Status.MISSED

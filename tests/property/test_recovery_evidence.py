@@ -14,6 +14,7 @@ from dr.domain.model import Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import header, load_markers, load_samples, marker_line, sample_line
 from dr.judge.bounds import ENOUGH, at_most, p95_ranks, share
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from tests.support import many
 from tests.unit.recovery import DEMANDS, RATE, TIMEOUT, WALL, evidence, marker, samples
@@ -51,7 +52,7 @@ def recoveries(draw: st.DrawFn) -> Evidence:
 
 
 def statuses(found: Evidence) -> dict[str, Status]:
-    return {d.objective: KNOWN[d.objective].judge(found, d).status for d in DEMANDS}
+    return {d.objective: judged(KNOWN[d.objective].judge, found, d).status for d in DEMANDS}
 
 
 def never_better(whole: Evidence, less: Evidence) -> None:

@@ -17,9 +17,9 @@ from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
-from dr.judge.interruption import measured_on, outage_of, usual
+from dr.judge.findings import UnknownError
+from dr.judge.interruption import Interruption, measured_on, outage_of, usual
 from dr.judge.objectives import outage, service
-from dr.judge.objectives.histogram import METRICS
 from dr.judge.windows import recovered, slo_of, windows
 
 SLACK = 30.0
@@ -87,9 +87,8 @@ class Settle:
         """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when
         it went out at the latest, wall time, or else the disaster."""
         found, disaster = self._with(evidence, name), evidence.disaster()
-        measured, seen = measured_on(found, name), outage_of(found, name)
+        measured, whole = measured_on(found, name), _outage(found, name)
         known = usual(measured, disaster) if measured is not None else None
-        whole = None if isinstance(seen, str) else seen.whole
         return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
 
     def _with(self, evidence: Evidence, name: str, last: float = math.inf) -> Evidence:
@@ -111,10 +110,10 @@ class Settle:
         """Whether the judge would see the path back, were it to look now: while the meter itself was late, nobody knows
         whether the path was good."""
         evidence = self._with(self._evidence(), name, path.newest)
-        found = outage_of(evidence, name)
-        if isinstance(found, str) or found.whole is None:
+        whole = _outage(evidence, name)
+        if whole is None:
             return True
-        if math.isinf(found.whole.ended.high):
+        if math.isinf(whole.ended.high):
             return False
         asked = evidence.samples.get(name)
         if asked is None:
@@ -163,9 +162,17 @@ def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
     return back | {one.path: one.limit for one in demands if one.objective == "outage" and one.limit is not None}
 
 
+def _outage(evidence: Evidence, name: str) -> Interruption | None:
+    """As the judge sees it by now; None: there was none, or that cannot be told."""
+    try:
+        return outage_of(evidence, name).whole
+    except UnknownError:
+        return None
+
+
 def _counts(url: str) -> Histograms | None:
     """The service's own counts; None where it shows none: then none are observed, and their demands inconclusive."""
     try:
-        return histograms(metrics(url), tuple(METRICS.values()))
+        return histograms(metrics(url), tuple(service.METRICS.values()))
     except ProviderError:
         return None

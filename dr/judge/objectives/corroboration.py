@@ -18,24 +18,24 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import TIMEOUT
-from dr.judge.alerts import stretches
-from dr.judge.findings import finding, unknown
+from dr.judge.findings import UnknownError, finding
 from dr.judge.interruption import VOID_SHARE, settled
-from dr.judge.windows import good, p95, slo_of
+from dr.judge.windows import good, limits_on, p95
 
 HOLD = 300.0
 """Seconds that the expression of an alert holds before it fires, where its rule's own are not recorded: platform.md."""
 NAMES = {"latency": "p95", "errors": "errors"}
-
-Points = Sequence[tuple[float, float]]
+TINY = 1e-3
+"""Of a step: what wall-clock seconds may be off as binary fractions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +68,25 @@ def _said(objective: str, value: float) -> str:
 def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
     """Both figures of each SLO of the path, and whether they lie on one side of its limit."""
     seen, measured = evidence.observed("prometheus", demand.path), evidence.samples.get(demand.path)
-    slo = slo_of(evidence, demand.path)
-    limits = {name: at for name, at in (("latency", slo.latency), ("errors", slo.errors)) if at is not None}
+    demanded = limits_on(evidence, demand.path)
+    limits = {name: at for name in NAMES if (at := demanded.get(name)) is not None}
     if seen is None or seen.get("error"):
-        return unknown(demand, f"Prometheus gave no data: {(seen or {}).get('error') or 'it was not asked'}.")
+        raise UnknownError(f"Prometheus gave no data: {(seen or {}).get('error') or 'it was not asked'}.")
     if measured is None or not measured.samples or not limits:
-        return unknown(demand, f"Path {demand.path} was not measured, or has no SLO to compare.")
+        raise UnknownError(f"Path {demand.path} was not measured, or has no SLO to compare.")
     # What was probed after the path had settled, Prometheus was not asked for.
     last = settled(evidence, demand.path)
     end = measured.wall(max(s.done for s in measured.samples if last is None or s.n <= last))
     window = (evidence.disaster(), end)
-    compared = []
-    for objective, limit in limits.items():
-        figures = _compare(seen, measured, objective, limit, window)
-        if isinstance(figures, str):
-            return unknown(demand, figures)
-        compared.append(figures)
+    compared = [_compare(seen, measured, objective, limit, window) for objective, limit in limits.items()]
     late = [f for f in compared if f.contradictory and _answered_late(f, compared)]
     note = " The service answered later what the prober had given up." if late else ""
     because = f"{', '.join(f.told for f in compared)}.{note}{_scraped(seen)}{_alerts(seen)}"
     against = [NAMES[f.objective] for f in compared if f.contradictory and f not in late]
     if against:
-        return unknown(demand, f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
-    untold = _untold(seen)
-    if untold:
-        return unknown(demand, f"Whether alerts would have fired is not known ({untold}): {because}")
+        raise UnknownError(f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
+    if untold := _untold(seen):
+        raise UnknownError(f"Whether alerts would have fired is not known ({untold}): {because}")
     return finding(demand, Status.MET, f"Prometheus agrees: {because}")
 
 
@@ -104,49 +98,42 @@ def _answered_late(figures: _Figures, compared: Sequence[_Figures]) -> bool:
 
 def _compare(
     seen: Mapping[str, Any], measured: Samples, objective: str, limit: float, window: tuple[float, float]
-) -> _Figures | str:
-    """The worst of the points of which both have a figure, or why they cannot be compared."""
-    client, (begin, end) = _Client(measured, objective), window
-    inside = [(at, value) for at, value in points(seen, objective) if begin <= at <= end]
-    found = [(value, client.at(at, float(seen["range"]))) for at, value in inside]
-    both = [(value, *own) for value, own in found if own is not None]
+) -> _Figures:
+    """The worst of the points of which both have a figure."""
+    begin, end = window
+    # the service counts a request when it is done with it
+    done = sorted((s for s in measured.samples if s.done), key=lambda s: s.done)
+    inside = [(at, value) for at, value in _points(seen, objective) if begin <= at <= end]
+
+    def own(at: float) -> tuple[float, float] | None:
+        first, last = (
+            bisect_left(done, edge, key=lambda s: measured.wall(s.done)) for edge in (at - seen["range"], at)
+        )
+        return _figure(done[first:last], objective)
+
+    both = [(value, *figure) for at, value in inside if (figure := own(at)) is not None]
     expected = int((end - begin) / float(seen["step"]))
     if not both or len(inside) < (1 - VOID_SHARE) * expected:
-        return (
-            f"Prometheus has data of the {NAMES[objective]} at {len(both)} of {expected} points from the disaster on."
-        )
+        told = f"{len(both)} of {expected} points from the disaster on"
+        raise UnknownError(f"Prometheus has data of the {NAMES[objective]} at {told}.")
     prometheus, prober, answered = (max(row[column] for row in both) for column in range(3))
     return _Figures(objective, limit, prober, answered, prometheus)
 
 
-def points(seen: Mapping[str, Any], objective: str) -> Points:
+def _points(seen: Mapping[str, Any], objective: str) -> list[tuple[float, float]]:
     """What was recorded while the service was scraped: a target that is gone keeps its last value for minutes."""
     up = [(float(begin), float(end)) for begin, end in seen.get("up") or ()]
     found = [(float(at), float(value)) for at, value in seen.get(objective) or ()]
     return [(at, v) for at, v in found if math.isfinite(v) and any(begin <= at <= end for begin, end in up)]
 
 
-class _Client:
-    """The prober's own figures of one objective."""
-
-    def __init__(self, measured: Samples, objective: str) -> None:
-        self._objective = objective
-        # the service counts a request when it is done with it
-        self._samples = sorted((s for s in measured.samples if s.done), key=lambda s: s.done)
-        self._done = [measured.wall(s.done) for s in self._samples]
-
-    def at(self, at: float, seconds: float) -> tuple[float, float] | None:
-        """Over the ``seconds`` to ``at``, with and without what was given up; None where no request was done then."""
-        of = self._samples[bisect_left(self._done, at - seconds) : bisect_left(self._done, at)]
-        if self._objective == "errors":
-            bad = [s.error for s in of if not good(s)]
-            return (len(bad) / len(of), (len(bad) - bad.count(TIMEOUT)) / len(of)) if of else None
-        answered = [_took(s) for s in of if s.status]
-        return (p95(answered),) * 2 if answered else None
-
-
-def _took(sample: Sample) -> float:
-    return max(0.0, (sample.done - sample.due) / 1e9)
+def _figure(of: Sequence[Sample], objective: str) -> tuple[float, float] | None:
+    """The prober's own, with and without what it gave up; None where nothing tells."""
+    if objective == "errors":
+        bad = [s.error for s in of if not good(s)]
+        return (len(bad) / len(of), (len(bad) - bad.count(TIMEOUT)) / len(of)) if of else None
+    answered = [max(0.0, (s.done - s.due) / 1e9) for s in of if s.status]
+    return (p95(answered),) * 2 if answered else None
 
 
 def _scraped(seen: Mapping[str, Any]) -> str:
@@ -160,6 +147,40 @@ def _untold(seen: Mapping[str, Any]) -> str:
         return "" if seen.get("alerts") else "nothing is recorded of its rules"
     problems = {name: str(rule["problem"]).rstrip(".") for name, rule in seen["rules"].items() if rule["problem"]}
     return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """One stretch of an alert, wall-clock seconds.
+
+    ``firing``: when it began to fire; None: it did not within the stretch. ``until``: the first evaluation at which the
+    expression was no longer true; None: it was true to the end, so that what did not fire might have fired later.
+    """
+
+    since: float
+    firing: float | None
+    until: float | None
+
+
+def stretches(true_at: Iterable[float], start: float, end: float, step: float, held: float) -> tuple[Alerting, ...]:
+    """An alert's stretches within the evaluations ``start``, ``start + step``, ... up to ``end``.
+
+    ``true_at``: the times of the points that the range query of the rule's expression returned on that grid: a
+    comparison returns a point where it holds and none elsewhere. ``held``: the rule's ``for``, seconds. As Prometheus
+    does: pending from the first true evaluation, firing from the first that is ``held`` later, over at one untrue. A
+    ``for`` outlasts most drills, so that what Prometheus itself had fired by the drill's end says little.
+    """
+    true = {round((at - start) / step) for at in true_at}
+    evaluations = range(math.floor((end - start) / step + TINY) + 1)
+    found = []
+    for holds, group in groupby(evaluations, true.__contains__):
+        if holds:
+            stretch = [*group]
+            fires, over = stretch[0] + math.ceil(held / step - TINY), stretch[-1] + 1
+            firing = start + fires * step if fires < over else None
+            until = start + over * step if over in evaluations else None
+            found.append(Alerting(start + stretch[0] * step, firing, until))
+    return tuple(found)
 
 
 def _alerts(seen: Mapping[str, Any]) -> str:

@@ -6,33 +6,22 @@ whatever else is unknown beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from dr.config.objective import About, Judge, Objective
+from dr.config.objective import About, Objective
 from dr.domain.model import Baseline, Demand, Finding, Fingerprint, Status, TableSum
 from dr.evidence.model import Evidence
+from dr.judge.findings import UnknownError, finding
 
 FEW = 3
 """Offenders named in a sentence; the observation has them all."""
 UNASKED = "nobody asked for it"
 """Of a setting that differs and should not, where no more is known."""
 UNREADABLE = "unreadable: "
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: Status
-    because: str
-    measured: float | None = None
-    unit: str = ""
-
-
-def _unknown(because: str) -> _Answer:
-    return _Answer(Status.INCONCLUSIVE, because)
 
 
 def _some(names: Collection[str]) -> str:
@@ -49,15 +38,22 @@ def _plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith("x") else f"{noun}s"
 
 
-def _judged(wrong: Mapping[str, str], unproven: Mapping[str, str], met: str, noun: str) -> _Answer:
+def _observed(evidence: Evidence, demand: Demand, what: str) -> Any:
+    """Raises UnknownError with ``what`` was not done."""
+    seen = evidence.observed(demand.objective, demand.path)
+    if seen is None:
+        raise UnknownError(f"{what}.")
+    return seen
+
+
+def _judged(demand: Demand, wrong: Mapping[str, str], unproven: Mapping[str, str], met: str, noun: str) -> Finding:
     """Missed if anything is ``wrong``, inconclusive if anything is ``unproven``; both: name to what is the matter."""
-    told = [f"{name}: {what}" for name, what in (wrong or unproven).items()]
-    if wrong:
-        beside = f"; {_count(len(unproven), noun)} could not be judged" if unproven else ""
-        return _Answer(Status.MISSED, f"{_some(told)}{beside}.", float(len(wrong)), _plural(noun))
-    if unproven:
-        return _unknown(f"{_some(told)}.")
-    return _Answer(Status.MET, met, 0.0, _plural(noun))
+    told = _some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
+    if unproven and not wrong:
+        raise UnknownError(f"{told}.")
+    beside = f"; {_count(len(unproven), noun)} could not be judged" if unproven else ""
+    status, because = (Status.MISSED, f"{told}{beside}.") if wrong else (Status.MET, met)
+    return replace(finding(demand, status, because, float(len(wrong))), unit=_plural(noun))
 
 
 # -- what is compared with what
@@ -73,52 +69,55 @@ class _Pair:
     """How many rows each table of the source held at the last repeat, after the recovery point."""
 
 
-def _pair(evidence: Evidence, path: str) -> _Pair | str:
-    """Baseline and copy, or why there is nothing to compare."""
-    recorded = _baseline(evidence)
-    if isinstance(recorded, str):
-        return recorded
-    observed = evidence.observed("fingerprint", path)
+def _pair(evidence: Evidence, path: str, what: str) -> _Pair:
+    """Baseline and copy. Raises UnknownError where ``what`` cannot be compared."""
+    recorded, observed, why = _baseline(evidence, what), evidence.observed("fingerprint", path), ""
     if observed is None:
-        return "the copy's content was not read"
+        raise UnknownError(f"{what} cannot be compared: the copy's content was not read.")
     try:
         baseline, copy = msgspec.convert(recorded, Baseline), msgspec.convert(observed, Fingerprint)
     except msgspec.ValidationError as error:
-        return f"what was recorded of them cannot be read ({error})"
+        raise UnknownError(f"{what} cannot be compared: what was recorded of them cannot be read ({error}).") from None
     if not baseline.repeats:
-        return "the baseline was not repeated after the recovery point, so it proves nothing of it"
-    if copy.snapshot != baseline.fingerprint.snapshot:
-        return "the copy was read under another snapshot than the baseline's"
+        why = "the baseline was not repeated after the recovery point, so it proves nothing of it"
+    elif copy.snapshot != baseline.fingerprint.snapshot:
+        why = "the copy was read under another snapshot than the baseline's"
+    if why:
+        raise UnknownError(f"{what} cannot be compared: {why}.")
     changed = frozenset(name for repeat in baseline.repeats for name in repeat.changed)
     return _Pair(baseline.fingerprint, copy, changed, baseline.repeats[-1].totals)
 
 
-def _baseline(evidence: Evidence) -> Mapping[str, Any] | str:
-    """The baseline as observed, or why there is none; an observed null says that none covers the recovery point."""
+def _baseline(evidence: Evidence, what: str) -> Mapping[str, Any]:
+    """As observed, where a null says that none covers the recovery point. Raises as ``_pair``."""
     seen = [o.value for o in evidence.observations if (o.what, o.path) == ("baseline", "source")]
-    if not seen:
-        return "no baseline was looked for"
-    if seen[-1] is None:
-        return "no baseline covers the recovery point"
-    return seen[-1] if isinstance(seen[-1], Mapping) else "what was recorded of the baseline cannot be read"
+    if seen and isinstance(seen[-1], Mapping):
+        return seen[-1]
+    why = "no baseline covers the recovery point" if seen else "no baseline was looked for"
+    if seen and seen[-1] is not None:
+        why = "what was recorded of the baseline cannot be read"
+    raise UnknownError(f"{what} cannot be compared: {why}.")
 
 
-def _judge_schema(evidence: Evidence, path: str) -> _Answer:
-    pair = _pair(evidence, path)
-    if isinstance(pair, str):
-        return _unknown(f"The schema cannot be compared: {pair}.")
-    if pair.source.major != pair.copy.major:
-        return _unknown(
-            f"The copy runs version {pair.copy.major}, the source {pair.source.major}: definitions do not compare."
-        )
-    wrong, unproven = {}, {}
-    for name in sorted({*pair.source.schema, *pair.copy.schema}):
-        there, here = pair.source.schema.get(name), pair.copy.schema.get(name)
-        if name in pair.changed:
-            unproven[name] = "changed on the source after the baseline"
-        elif there != here:
-            wrong[name] = "missing" if here is None else "not in the source" if there is None else "defined differently"
-    return _judged(wrong, unproven, f"All {len(pair.source.schema)} objects are defined as in the source.", "object")
+def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
+    pair = _pair(evidence, demand.path, "The schema")
+    there, here = pair.source, pair.copy
+    if there.major != here.major:
+        raise UnknownError(f"The copy runs version {here.major}, the source {there.major}: definitions do not compare.")
+    differing = sorted(n for n in {*there.schema, *here.schema} if there.schema.get(n) != here.schema.get(n))
+    changed = dict.fromkeys(
+        sorted(pair.changed & {*there.schema, *here.schema}), "changed on the source after the baseline"
+    )
+    wrong = {
+        name: "missing"
+        if name not in here.schema
+        else "defined differently"
+        if name in there.schema
+        else "not in the source"
+        for name in differing
+        if name not in changed
+    }
+    return _judged(demand, wrong, changed, f"All {len(there.schema)} objects are defined as in the source.", "object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +137,20 @@ class Table:
     because: str
 
 
-def tables(evidence: Evidence, path: str) -> tuple[Table, ...] | str:
-    """Every table of source or copy compared, or why there is nothing to compare.
+def tables(evidence: Evidence, path: str) -> tuple[Table, ...]:
+    """Every table of source or copy compared. Raises UnknownError where there is nothing to compare.
 
     It alone decides whether two sums agree: the finding ``data`` and every report rest on it.
     """
-    pair = _pair(evidence, path)
-    if isinstance(pair, str):
-        return pair
-    names = sorted({*pair.source.tables, *pair.copy.tables})
-    return tuple(_table(name, pair) for name in names)
+    pair = _pair(evidence, path, "The data")
+    return tuple(_table(name, pair) for name in sorted({*pair.source.tables, *pair.copy.tables}))
 
 
 def _table(name: str, pair: _Pair) -> Table:
     there, here = pair.source.tables.get(name), pair.copy.tables.get(name)
-    status, because = _compared(name, there, here, pair)
     later = here.total - here.rows if there and here else 0
-    return Table(name, there.rows if there else None, here.rows if here else None, later, status, because)
+    rows = (there.rows if there else None, here.rows if here else None)
+    return Table(name, *rows, later, *_compared(name, there, here, pair))
 
 
 def _compared(name: str, there: TableSum | None, here: TableSum | None, pair: _Pair) -> tuple[Status, str]:
@@ -189,13 +185,11 @@ def _sums(there: TableSum, here: TableSum) -> tuple[Status, str]:
     return Status.MET, ""
 
 
-def _judge_data(evidence: Evidence, path: str) -> _Answer:
-    compared = tables(evidence, path)
-    if isinstance(compared, str):
-        return _unknown(f"The data cannot be compared: {compared}.")
+def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
+    compared = tables(evidence, demand.path)
     sources = [table for table in compared if table.there is not None]
     if not sources:
-        return _unknown("The source holds no table that could be compared.")
+        raise UnknownError("The source holds no table that could be compared.")
     wrong, unproven = (
         {table.name: table.because for table in compared if table.status is status}
         for status in (Status.MISSED, Status.INCONCLUSIVE)
@@ -203,112 +197,94 @@ def _judge_data(evidence: Evidence, path: str) -> _Answer:
     rows, later = sum(table.there or 0 for table in sources), sum(table.later for table in sources)
     met = f"{_count(len(sources), 'table')} hold the source's {_count(rows, 'row')}"
     met += f"; {later} later {'one' if later == 1 else 'ones'} only counted." if later > 0 else "."
-    return _judged(wrong, unproven, met, "table")
+    return _judged(demand, wrong, unproven, met, "table")
 
 
 # -- what is asked of the copy alone
 
 
-def _judge_foreign_keys(evidence: Evidence, path: str) -> _Answer:
-    keys = evidence.observed("foreign-keys", path)
-    if keys is None:
-        return _unknown("The foreign keys were not examined.")
-    wrong = {
-        f"{key['table']} ({key['name']})": f"{_count(key['orphans'], 'row')} without the row referred to"
-        for key in keys
-        if key["orphans"]
-    }
+def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
+    keys = _observed(evidence, demand, "The foreign keys were not examined")
+    named = [(f"{key['table']} ({key['name']})", key["orphans"], key) for key in keys]
+    wrong = {name: f"{_count(orphans, 'row')} without the row referred to" for name, orphans, _ in named if orphans}
     unproven = {
-        f"{key['table']} ({key['name']})": f"not examined, {key.get('because', 'without a reason')}"
-        for key in keys
-        if key["orphans"] is None
+        name: f"not examined, {key.get('because', 'without a reason')}"
+        for name, orphans, key in named
+        if orphans is None
     }
     met = f"{_count(len(keys), 'foreign key')} hold." if keys else "The database has no foreign key."
-    return _judged(wrong, unproven, met, "foreign key")
+    return _judged(demand, wrong, unproven, met, "foreign key")
 
 
-def _judge_indexes(evidence: Evidence, path: str) -> _Answer:
-    seen = evidence.observed("indexes", path)
-    if seen is None:
-        return _unknown("The indexes were not examined.")
+def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:
+    seen = _observed(evidence, demand, "The indexes were not examined")
     if not seen["available"]:
-        return _unknown(f"The indexes were not examined: {seen.get('because', 'amcheck is not available')}.")
-    wrong = {failure["index"]: failure["error"] for failure in seen["failed"]}
-    beside = _unchecked(seen)
+        raise UnknownError(f"The indexes were not examined: {seen.get('because', 'amcheck is not available')}.")
+    unchecked = [
+        f"it cannot check {count} of kind {kind}" for kind, count in sorted((seen.get("others") or {}).items())
+    ]
+    if seen.get("invalid"):
+        unchecked.append(f"invalid, and so not checked: {_some(seen['invalid'])}")
+    beside = "".join(f"; {what}" for what in unchecked)
     if not seen["checked"]:
-        return _unknown(f"The database has no B-tree index that amcheck could check{beside}.")
-    return _judged(wrong, {}, f"amcheck found {_count(seen['checked'], 'index')} whole{beside}.", "index")
+        raise UnknownError(f"The database has no B-tree index that amcheck could check{beside}.")
+    wrong = {failure["index"]: failure["error"] for failure in seen["failed"]}
+    return _judged(demand, wrong, {}, f"amcheck found {_count(seen['checked'], 'index')} whole{beside}.", "index")
 
 
-def _unchecked(seen: Mapping[str, Any]) -> str:
-    """The indexes that amcheck could not check, as the end of a sentence."""
-    others, invalid = seen.get("others") or {}, seen.get("invalid") or ()
-    told = [f"it cannot check {count} of kind {kind}" for kind, count in sorted(others.items())]
-    if invalid:
-        told.append(f"invalid, and so not checked: {_some(invalid)}")
-    return "".join(f"; {what}" for what in told)
-
-
-def _judge_model(evidence: Evidence, path: str) -> _Answer:
-    seen = evidence.observed("model", path)
-    if seen is None:
-        return _unknown("The active model was not examined.")
+def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
+    seen = _observed(evidence, demand, "The active model was not examined")
     if seen["active"] is None:
-        return _unknown(f"The active model is not known: {seen.get('because', 'it could not be read')}.")
+        raise UnknownError(f"The active model is not known: {seen.get('because', 'it could not be read')}.")
     if seen["active"] != 1:
-        return _Answer(Status.MISSED, f"{seen['active']} model versions are active instead of exactly one.")
-    version = seen["version"]
-    source = seen.get("source") or {}
+        because = f"{seen['active']} model versions are active instead of exactly one."
+        return finding(demand, Status.MISSED, because)
+    version, source = seen["version"], seen.get("source") or {}
     if source.get("active") == 1 and (source["version"], source["digest"]) != (version, seen["digest"]):
-        return _Answer(Status.MISSED, f"Model version {version} is active, on the source it was {source['version']}.")
+        because = f"Model version {version} is active, on the source it was {source['version']}."
+        return finding(demand, Status.MISSED, because)
     if not seen["digest"]:
-        return _unknown(f"Model version {version} names no digest of its artifact.")
+        raise UnknownError(f"Model version {version} names no digest of its artifact.")
     if seen["artifact_digest"] is None:
-        return _unknown(f"The artifact of model version {version} was not digested: {seen.get('because', '')}.")
+        raise UnknownError(f"The artifact of model version {version} was not digested: {seen.get('because', '')}.")
     if seen["artifact_digest"] != seen["digest"]:
-        return _Answer(Status.MISSED, f"The artifact of model version {version} is not the one its row digests.")
-    return _Answer(Status.MET, f"Exactly one model version is active, {version}, and its artifact is the one it names.")
+        because = f"The artifact of model version {version} is not the one its row digests."
+        return finding(demand, Status.MISSED, because)
+    because = f"Exactly one model version is active, {version}, and its artifact is the one it names."
+    return finding(demand, Status.MET, because)
 
 
-def _judge_golden(evidence: Evidence, path: str) -> _Answer:
-    answers = evidence.observed("golden", path)
-    if answers is None:
-        return _unknown("The golden predictions were not asked of the copy.")
-    recorded = _baseline(evidence)
-    if isinstance(recorded, str):
-        return _unknown(f"The golden predictions cannot be compared: {recorded}.")
-    expected = recorded.get("golden") or {}
+def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
+    answers = _observed(evidence, demand, "The golden predictions were not asked of the copy")
+    expected = _baseline(evidence, "The golden predictions").get("golden") or {}
     if not expected:
-        return _unknown("The baseline holds no golden predictions of the source.")
+        raise UnknownError("The baseline holds no golden predictions of the source.")
     wrong = {
-        name: "not answered" if name not in answers else "another prediction"
+        name: "another prediction" if name in answers else "not answered"
         for name in sorted(expected)
         if answers.get(name) != expected[name]
     }
-    return _judged(wrong, {}, f"All {_count(len(expected), 'golden prediction')} are the source's.", "prediction")
+    met = f"All {_count(len(expected), 'golden prediction')} are the source's."
+    return _judged(demand, wrong, {}, met, "prediction")
 
 
-def _judge_logins(evidence: Evidence, path: str) -> _Answer:
-    roles = evidence.observed("logins", path)
-    if roles is None:
-        return _unknown("No application role was tried.")
+def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
+    roles = _observed(evidence, demand, "No application role was tried")
     if not roles:
-        return _unknown("The target names no application role to try.")
+        raise UnknownError("The target names no application role to try.")
     wrong = {role["user"]: f"cannot log in ({role['because'].rstrip('.')})" for role in roles if not role["ok"]}
     met = f"{_count(len(roles), 'role')} logged in with the secret the service uses."
-    return _judged(wrong, {}, met, "role")
+    return _judged(demand, wrong, {}, met, "role")
 
 
-def _judge_configuration(evidence: Evidence, path: str) -> _Answer:
-    differences = evidence.observed("configuration", path)
-    if differences is None:
-        return _unknown("The copy's configuration was not compared with the source's.")
+def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
+    differences = _observed(evidence, demand, "The copy's configuration was not compared with the source's")
     if isinstance(differences, Mapping):
-        return _unknown(f"The copy's configuration was not compared: {differences['because']}.")
+        raise UnknownError(f"The copy's configuration was not compared: {differences['because']}.")
     wrong = {d["name"]: _instead(d) for d in differences if not d["expected"]}
     expected = [d["name"] for d in differences if d["expected"]]
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
-    return _judged(wrong, {}, met, "setting")
+    return _judged(demand, wrong, {}, met, "setting")
 
 
 def _instead(difference: Mapping[str, Any]) -> str:
@@ -317,23 +293,13 @@ def _instead(difference: Mapping[str, Any]) -> str:
     return f"{difference['restored']} instead of {difference['source']}{why}"
 
 
-def _as_judge(answer: Callable[[Evidence, str], _Answer]) -> Judge:
-    def judge(evidence: Evidence, demand: Demand) -> Finding:
-        found = answer(evidence, demand.path)
-        return Finding(
-            demand.objective, demand.path, found.status, found.because, found.measured, found.unit, demand.limit
-        )
-
-    return judge
-
-
 OBJECTIVES = (
-    Objective("schema", About.CONTENT, _as_judge(_judge_schema), on_call="examine"),
-    Objective("data", About.CONTENT, _as_judge(_judge_data), on_call="examine"),
-    Objective("foreign-keys", About.CONTENT, _as_judge(_judge_foreign_keys), on_call="examine"),
-    Objective("indexes", About.CONTENT, _as_judge(_judge_indexes), on_call="examine", needs="amcheck"),
-    Objective("model", About.CONTENT, _as_judge(_judge_model), on_call="examine"),
-    Objective("golden", About.CONTENT, _as_judge(_judge_golden), on_call="serve"),
-    Objective("logins", About.SETUP, _as_judge(_judge_logins), on_call="examine"),
-    Objective("configuration", About.SETUP, _as_judge(_judge_configuration), on_call="examine"),
+    Objective("schema", About.CONTENT, _judge_schema, on_call="examine"),
+    Objective("data", About.CONTENT, _judge_data, on_call="examine"),
+    Objective("foreign-keys", About.CONTENT, _judge_foreign_keys, on_call="examine"),
+    Objective("indexes", About.CONTENT, _judge_indexes, on_call="examine", needs="amcheck"),
+    Objective("model", About.CONTENT, _judge_model, on_call="examine"),
+    Objective("golden", About.CONTENT, _judge_golden, on_call="serve"),
+    Objective("logins", About.SETUP, _judge_logins, on_call="examine"),
+    Objective("configuration", About.SETUP, _judge_configuration, on_call="examine"),
 )

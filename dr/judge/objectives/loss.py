@@ -3,21 +3,22 @@
 Markers are judged as Jepsen's set-full checker judges its elements: lost is what was acknowledged and is not there;
 unexpected what is there and was never attempted; an indeterminate write counts as neither. A marker counts only where
 its interval from sent to done, widened by what is not known of the clocks, lies on one side of the recovery point.
+
+The copy's own log may tell how far it was replayed; that stands on the source's clock, so that no offset comes in.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Effect, Finding, Status
 from dr.domain.requests import restores_a_time
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
-from dr.judge.findings import finding, unknown, within
-from dr.judge.replay import replay_of
+from dr.judge.findings import UnknownError, finding, limit_of, within
 
 WRITTEN_TO = "source"
 """The path whose markers a restoration is judged by."""
@@ -27,18 +28,24 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The recovery point on the harness's clock. ``unsure``: seconds by which it may lie earlier or later."""
+    """The recovery point on the harness's clock. ``unsure``: seconds by which it may lie earlier or later.
+
+    ``clock``: what is to be said about the database's clock.
+    """
 
     kind: str
     covers: float
     unsure: float
     clock: str
-    """What is to be said about the database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Markers against a recovery point. ``unsettled``: attempted before it, and their outcome never written down."""
+    """Markers against a recovery point. ``before`` and ``after``: acknowledged for certain on that side of it.
+
+    ``unsettled``: attempted before it, and their outcome never written down. ``complete``: the record of writes reaches
+    beyond the recovery point, and beyond every marker that the copy holds.
+    """
 
     before: tuple[Marker, ...]
     after: tuple[Marker, ...]
@@ -47,28 +54,50 @@ class Judged:
     unexpected: tuple[int, ...]
     unsettled: tuple[Marker, ...]
     complete: bool
-    """The record of writes reaches beyond the recovery point, and beyond every marker that the copy holds."""
 
 
-def point_of(evidence: Evidence, path: str) -> Point | str:
-    """The recovery point that was restored, or why it is not known."""
+def point_of(evidence: Evidence, path: str) -> Point:
+    """The recovery point that was restored."""
     seen = evidence.observed("recovery-point", path)
     if seen is None or seen.get("covers") is None:
-        return "What the recovery point covers was not observed."
-    offset, uncertainty, clock = _clock(evidence)
-    return Point(
-        str(seen["kind"]), float(seen["covers"]) - offset, float(seen.get("resolution") or 0.0) + uncertainty, clock
-    )
-
-
-def _clock(evidence: Evidence) -> tuple[float, float, str]:
-    """The database's offset and its uncertainty, seconds."""
+        raise UnknownError("What the recovery point covers was not observed.")
     read, markers = evidence.observed("clock", "source"), evidence.markers.get(WRITTEN_TO)
+    offset, uncertainty, clock = 0.0, 0.0, " The offset of the database's clock was not measured."
     if markers is not None:
-        return markers.offset, markers.uncertainty, ""
-    if read is not None:
-        return float(read["offset"]), float(read["uncertainty"]), ""
-    return 0.0, 0.0, " The offset of the database's clock was not measured."
+        offset, uncertainty, clock = markers.offset, markers.uncertainty, ""
+    elif read is not None:
+        offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
+    unsure = float(seen.get("resolution") or 0.0) + uncertainty
+    return Point(str(seen["kind"]), float(seen["covers"]) - offset, unsure, clock)
+
+
+def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
+    """Met where the copy's log proves that it holds its second and no more, missed where it proves that it holds less
+    or more, inconclusive where it does not tell; and how far it came, a sentence. None where no point in time was
+    restored, or which one is not known."""
+    seen = evidence.observed("recovery-point", path)
+    if seen is None or seen.get("kind") != "time" or seen.get("covers") is None:
+        return None
+    last, stop = seen.get("replayed_to"), seen.get("stopped_before")
+    if last is None and stop is None:
+        why = str(seen.get("replay_note") or "its log was not read").rstrip(".")
+        told = f"This rests on the second that was asked for; how far the copy was replayed is not known ({why})."
+        return Status.INCONCLUSIVE, told
+    asked, width = float(seen["covers"]), float(seen.get("resolution") or 0.0)
+
+    def apart(at: float) -> str:
+        return f"{abs(at - asked):.1f} s {'after' if at > asked else 'before'} the second that was asked for"
+
+    if last is not None and last > asked + width:
+        return Status.MISSED, f"By its own log the copy holds what was written {apart(last)}."
+    if stop is not None and stop <= asked - width:
+        return Status.MISSED, f"By its own log the copy left out what was written {apart(stop)}."
+    if stop is not None:
+        return Status.MET, f"By its own log the first transaction left out is one {apart(stop)}."
+    newest = f"By its own log the newest transaction in the copy is one {apart(last)}"
+    if last >= asked - width:
+        return Status.MET, f"{newest}."
+    return Status.INCONCLUSIVE, f"{newest}, and whether there were later ones it does not tell."
 
 
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
@@ -76,23 +105,18 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
 
     Where the copy's own log proves that it does not stand at its second, what that second covers is nothing to it.
     """
-    disaster, point = evidence.disaster(), point_of(evidence, demand.path)
-    replay = replay_of(evidence, demand.path)
-    if isinstance(point, str):
-        return unknown(demand, point)
-    if demand.limit is None:
-        return unknown(demand, "No limit is known.")
-    if replay is not None and replay.status is Status.MISSED:
-        return finding(demand, Status.MISSED, replay.because)
-    seconds = disaster - point.covers
+    point, replay, limit = point_of(evidence, demand.path), _replayed(evidence, demand.path), limit_of(demand)
+    if replay is not None and replay[0] is Status.MISSED:
+        return finding(demand, Status.MISSED, replay[1])
+    seconds = evidence.disaster() - point.covers
     if seconds < -point.unsure and _damaged(evidence):
-        return unknown(demand, f"The recovery point lies {-seconds:.1f} s after the disaster: the damage may be in it.")
+        raise UnknownError(f"The recovery point lies {-seconds:.1f} s after the disaster: the damage may be in it.")
     low, high = max(0.0, seconds - point.unsure), max(0.0, seconds + point.unsure)
     because = (
         f"The recovery point covers all but the last {max(0.0, seconds):.1f} s before the disaster,"
-        f" give or take {point.unsure:.1f} s.{point.clock}{f' {replay.because}' if replay else ''}"
+        f" give or take {point.unsure:.1f} s.{point.clock}{f' {replay[1]}' if replay else ''}"
     )
-    return finding(demand, within(low, high, demand.limit), because, max(0.0, seconds), (low, high))
+    return finding(demand, within(low, high, limit), because, max(0.0, seconds), (low, high))
 
 
 def _damaged(evidence: Evidence) -> bool:
@@ -100,53 +124,52 @@ def _damaged(evidence: Evidence) -> bool:
     return evidence.disaster_by() is Effect.FAULT or evidence.record.plan.request.since is not None
 
 
-def judged_markers(evidence: Evidence, path: str) -> Judged | str:
-    """Every marker against the recovery point and what the copy holds, or why that cannot be told."""
-    point, markers, disaster = point_of(evidence, path), evidence.markers.get(WRITTEN_TO), evidence.disaster()
-    seen = evidence.observed("markers", path)
-    if isinstance(point, str):
-        return point
-    if markers is None:
-        return "No markers were written."
-    if seen is None:
-        return "Which markers the copy holds was not observed."
-    markers = first_attempts(markers)
-    acknowledged = [m for m in markers.markers if m.outcome == ACKNOWLEDGED]
-    if not any(markers.wall(m.done) < disaster for m in acknowledged):
-        return "No marker was acknowledged before the disaster."
-    return _judge(markers, point, [(int(low), int(high)) for low, high in seen["present"]])
-
-
 def first_attempts(markers: Markers) -> Markers:
     """``markers`` without repetitions: the rows of the path ``source`` have but a number."""
     return replace(markers, markers=tuple(m for m in markers.markers if not m.attempt))
 
 
-def _judge(markers: Markers, point: Point, present: Sequence[tuple[int, int]]) -> Judged:
-    ranges = sorted(present)
+def held(present: Any, newest: int) -> tuple[set[tuple[int, int]], bool]:
+    """Number and attempt of every row up to number ``newest``, and whether there are any beyond it. ``present``:
+    ranges, first and last, of first attempts or by attempt."""
+    by_attempt = present if isinstance(present, Mapping) else {"0": present}
+    ranges = [(int(attempt), int(low), int(high)) for attempt, of in by_attempt.items() for low, high in of]
+    rows = {(n, attempt) for attempt, low, high in ranges for n in range(low, min(high, newest) + 1)}
+    return rows, any(high > newest for _, _, high in ranges)
 
-    def there(n: int) -> bool:
-        at = bisect_right(ranges, (n, float("inf"))) - 1
-        return at >= 0 and ranges[at][0] <= n <= ranges[at][1]
 
+def judged_markers(evidence: Evidence, path: str) -> Judged:
+    """Every marker against the recovery point and what the copy holds."""
+    point, markers, seen = (
+        point_of(evidence, path),
+        evidence.markers.get(WRITTEN_TO),
+        evidence.observed("markers", path),
+    )
+    if markers is None:
+        raise UnknownError("No markers were written.")
+    if seen is None:
+        raise UnknownError("Which markers the copy holds was not observed.")
+    markers = first_attempts(markers)
+    wall, disaster = markers.wall, evidence.disaster()
     begin, end = point.covers - point.unsure, point.covers + point.unsure
     attempted = [m for m in markers.markers if m.sent]
     acknowledged = [m for m in attempted if m.outcome == ACKNOWLEDGED]
-    before = [m for m in acknowledged if markers.wall(m.done) <= begin]
-    after = [m for m in attempted if markers.wall(m.sent) > end]
-    newest = max((m.n for m in markers.markers), default=-1)
-    last_due = max((markers.wall(m.due) for m in markers.markers), default=point.covers)
-    known = {m.n for m in attempted if m.outcome != FAILED}
+    if not any(wall(m.done) < disaster for m in acknowledged):
+        raise UnknownError("No marker was acknowledged before the disaster.")
+    before = [m for m in acknowledged if wall(m.done) <= begin]
+    after = [m for m in attempted if wall(m.sent) > end]
+    numbers, known = {m.n for m in markers.markers}, {m.n for m in attempted if m.outcome != FAILED}
+    newest = max(numbers)
+    rows, beyond = held(seen["present"], newest)
+    there = {n for n, _ in rows}
     return Judged(
         before=tuple(before),
         after=tuple(m for m in after if m.outcome == ACKNOWLEDGED),
-        lost=tuple(m for m in before if not there(m.n)),
-        surplus=tuple(m for m in after if there(m.n)),
-        unexpected=tuple(n for low, high in ranges for n in range(low, min(high, newest) + 1) if n not in known),
-        unsettled=tuple(m for m in attempted if not m.done and markers.wall(m.sent) <= end and not there(m.n)),
-        complete=last_due > end
-        and all(high <= newest for _, high in ranges)
-        and len({m.n for m in markers.markers}) == newest + 1,
+        lost=tuple(m for m in before if m.n not in there),
+        surplus=tuple(m for m in after if m.n in there),
+        unexpected=tuple(sorted(there - known)),
+        unsettled=tuple(m for m in attempted if not m.done and wall(m.sent) <= end and m.n not in there),
+        complete=max(wall(m.due) for m in markers.markers) > end and not beyond and len(numbers) == newest + 1,
     )
 
 
@@ -162,18 +185,23 @@ def holes(numbers: Iterable[int]) -> str:
     return shown + (f" and {len(ranges) - SHOWN} more ranges" if len(ranges) > SHOWN else "")
 
 
+def _of(markers: Collection[Marker]) -> str:
+    return holes(m.n for m in markers)
+
+
 def loss(evidence: Evidence, demand: Demand) -> Finding:
     """Acknowledged markers before the recovery point that the copy does not hold."""
-    judged = judged_markers(evidence, demand.path)
-    if isinstance(judged, str) or demand.limit is None:
-        return unknown(demand, judged if isinstance(judged, str) else "No limit is known.")
-    count = len(judged.lost)
-    if count > demand.limit or judged.unexpected:
-        return finding(demand, Status.MISSED, _what_is_lost(evidence, judged), float(count))
-    doubt = _doubt(judged)
-    if doubt:
+    limit, judged = limit_of(demand), judged_markers(evidence, demand.path)
+    count, doubt = len(judged.lost), _doubt(judged)
+    if doubt and count <= limit and not judged.unexpected:
         return finding(demand, Status.INCONCLUSIVE, doubt, float(count) if judged.before else None)
-    return finding(demand, Status.MET, _what_is_lost(evidence, judged), float(count))
+    said = f"Of {len(judged.before)} markers acknowledged before the recovery point {count} are missing"
+    if judged.lost:
+        said += f" ({_of(judged.lost)}): {_seconds_lost(evidence, judged):.1f} s lost"
+    if judged.unexpected:
+        said += f"; the copy holds markers that were never attempted ({holes(judged.unexpected)})"
+    status = Status.MISSED if count > limit or judged.unexpected else Status.MET
+    return finding(demand, status, f"{said}.", float(count))
 
 
 def _doubt(judged: Judged) -> str:
@@ -183,17 +211,8 @@ def _doubt(judged: Judged) -> str:
     if not judged.complete:
         return "The record of writes ends before the recovery point does, or before what the copy holds."
     if judged.unsettled:
-        return f"The outcome of markers {holes(m.n for m in judged.unsettled)} was never written down."
+        return f"The outcome of markers {_of(judged.unsettled)} was never written down."
     return ""
-
-
-def _what_is_lost(evidence: Evidence, judged: Judged) -> str:
-    said = f"Of {len(judged.before)} markers acknowledged before the recovery point {len(judged.lost)} are missing"
-    if judged.lost:
-        said += f" ({holes(m.n for m in judged.lost)}): {_seconds_lost(evidence, judged):.1f} s lost"
-    if judged.unexpected:
-        said += f"; the copy holds markers that were never attempted ({holes(judged.unexpected)})"
-    return f"{said}."
 
 
 def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
@@ -209,30 +228,23 @@ def exact_point(evidence: Evidence, demand: Demand) -> Finding:
 
     The copy's own log may prove the contrary; it alone proves the second where no markers were written.
     """
-    point, judged = point_of(evidence, demand.path), judged_markers(evidence, demand.path)
-    replay = replay_of(evidence, demand.path)
-    if not isinstance(point, str) and point.kind == "snapshot":
-        return unknown(demand, "A snapshot was restored, and no point in time asked for.")
-    if replay is not None and replay.status is Status.MISSED:
-        return finding(demand, Status.MISSED, replay.because)
-    if not evidence.markers and replay is not None:
-        return finding(demand, replay.status, replay.because)
-    if isinstance(judged, str):
-        return unknown(demand, judged)
+    seen, replay = evidence.observed("recovery-point", demand.path), _replayed(evidence, demand.path)
+    if seen is not None and seen.get("kind") == "snapshot":
+        raise UnknownError("A snapshot was restored, and no point in time asked for.")
+    if replay is not None and (replay[0] is Status.MISSED or not evidence.markers):
+        return finding(demand, *replay)
+    judged = judged_markers(evidence, demand.path)
     if judged.lost or judged.surplus:
-        less = f"less: markers {holes(m.n for m in judged.lost)} are missing" if judged.lost else ""
-        more = f"more: markers {holes(m.n for m in judged.surplus)} were written after it" if judged.surplus else ""
+        less = f"less: markers {_of(judged.lost)} are missing" if judged.lost else ""
+        more = f"more: markers {_of(judged.surplus)} were written after it" if judged.surplus else ""
         because = f"The copy holds {' and '.join(filter(None, (less, more)))}."
         return finding(demand, Status.MISSED, because, float(len(judged.lost) + len(judged.surplus)))
-    doubt = _doubt(judged) or (
-        "" if judged.after else "No marker was acknowledged for certain after the recovery point."
-    )
-    if doubt:
-        return unknown(demand, doubt)
-    because = (
-        f"All {len(judged.before)} markers acknowledged before the point are there, and none of {len(judged.after)}"
-        " written after it."
-    )
+    if doubt := _doubt(judged):
+        raise UnknownError(doubt)
+    if not judged.after:
+        raise UnknownError("No marker was acknowledged for certain after the recovery point.")
+    there = f"All {len(judged.before)} markers acknowledged before the point are there"
+    because = f"{there}, and none of {len(judged.after)} written after it."
     return finding(demand, Status.MET, because, 0.0)
 
 

@@ -1,87 +1,73 @@
-"""Whether the service answers within its limits: latency, errors. Pure.
+"""Whether the service answers within its limits: by the prober, and by its own histograms. Pure.
 
 Latency counts from the due time. Judged is what bounds prove: met only where the bad end of the interval keeps the
-limit, missed only where the good end breaks it.
+limit, missed only where the good end breaks it. A histogram's bucket says only between which bounds a value lies:
+nothing is interpolated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
-from dr.evidence.model import Evidence, Sample, Samples
+from dr.evidence.model import Evidence, Sample
 from dr.judge import bounds
-from dr.judge.findings import finding, unknown, within
-from dr.judge.windows import countable, good, latency, p95, recovered, slo_of, why_void, windows
+from dr.judge.findings import UnknownError, finding, limit_of, within
+from dr.judge.windows import MISSED, countable, good, latency, p95, recovered, slo_of, why_void, windows
+
+METRICS = {
+    "model-latency": "readmission_model_prediction_duration_seconds",
+    "database-latency": "readmission_database_query_duration_seconds",
+}
+"""The platform's own names (platform.md, key metrics)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What latency and errors are judged by: the settled period from the first good windows on, without void ones."""
-
-    samples: tuple[Sample, ...]
-    timeout: float
-
-
-def settled(evidence: Evidence, path: str) -> Judged | str:
-    """The samples to judge on ``path``, or why there are none.
+def _settled(evidence: Evidence, path: str) -> tuple[Sample, ...]:
+    """The samples to judge on ``path``: of the settled period from the first good windows on, without void ones.
 
     The ledger says which numbers were on disk when the path had settled: all of them must still be there, so that
     evidence that was cut proves nothing.
     """
-    measured, ended = evidence.samples.get(path), evidence.settled(path)
+    measured, ended, slo = evidence.samples.get(path), evidence.settled(path), slo_of(evidence, path)
     if measured is None or ended is None:
-        return f"Path {path} was not measured to the end."
-    first, last = ended.first, ended.last
-    kept = tuple(s for s in measured.samples if first <= s.n <= last)
-    absent = last - first + 1 - len(kept)
-    if absent > 0.001 * (last - first + 1):
-        return f"{absent} of {last - first + 1} samples are missing."
-    part = Samples(measured.path, measured.rate, measured.timeout, measured.start, kept)
-    found = windows(part, evidence.record.window, slo_of(evidence, path))
-    begin = recovered(found, slo_of(evidence, path)) or 0
-    judged = [window for window in found[begin:] if not window.void]
-    if not countable(found[begin:]):
-        among = len(found) - begin
-        return f"{among - len(judged)} of {among} windows are void{why_void(found)}."
-    return Judged(tuple(s for window in judged for s in window.samples), measured.timeout)
+        raise UnknownError(f"Path {path} was not measured to the end.")
+    kept, whole = tuple(s for s in measured.samples if ended.first <= s.n <= ended.last), ended.last - ended.first + 1
+    if whole - len(kept) > MISSED * whole:
+        raise UnknownError(f"{whole - len(kept)} of {whole} samples are missing.")
+    found = windows(replace(measured, samples=kept), evidence.record.window, slo)
+    found = found[recovered(found, slo) or 0 :]
+    counted = [window for window in found if not window.void]
+    if not countable(found):
+        raise UnknownError(f"{len(found) - len(counted)} of {len(found)} windows are void{why_void(found)}.")
+    return tuple(s for window in counted for s in window.samples)
 
 
 def p95_latency(evidence: Evidence, demand: Demand) -> Finding:
     """The p95 by the order statistic's bounds, over the settled path."""
-    judged = settled(evidence, demand.path)
-    if isinstance(judged, str) or demand.limit is None:
-        return unknown(demand, judged if isinstance(judged, str) else "No limit is known.")
-    ordered = sorted(latency(s, judged.timeout) for s in judged.samples)
+    limit, samples = limit_of(demand), _settled(evidence, demand.path)
+    ordered = sorted(latency(s, evidence.samples[demand.path].timeout) for s in samples)
     ranks = bounds.p95_ranks(len(ordered))
     if ranks is None:
-        return unknown(demand, f"{len(ordered)} samples prove no p95; {bounds.ENOUGH} are needed.")
+        raise UnknownError(f"{len(ordered)} samples prove no p95; {bounds.ENOUGH} are needed.")
     low, high = ordered[ranks[0] - 1], ordered[ranks[1] - 1]
     because = f"p95 of {len(ordered)} requests lies between {low:.4f} s and {high:.4f} s (95% confidence)."
-    return finding(demand, within(low, high, demand.limit), because, p95(ordered), (low, high))
+    return finding(demand, within(low, high, limit), because, p95(ordered), (low, high))
 
 
 def error_rate(evidence: Evidence, demand: Demand) -> Finding:
     """The share of errors by its exact bounds, over the settled path: met only where the upper one is below the limit,
     missed only where the lower one is above it."""
-    judged = settled(evidence, demand.path)
-    if isinstance(judged, str) or demand.limit is None:
-        return unknown(demand, judged if isinstance(judged, str) else "No limit is known.")
-    n, bad = len(judged.samples), [s for s in judged.samples if not good(s)]
-    seen, (low, high) = len(bad) / n, bounds.share(len(bad), n)
+    limit, samples = limit_of(demand), _settled(evidence, demand.path)
+    n, bad = len(samples), [s for s in samples if not good(s)]
+    low, high = bounds.share(len(bad), n)
     because = f"{len(bad)} of {n} requests failed{_kinds(bad)}: between {low:.2%} and {high:.2%} (95% confidence)."
-    if high < demand.limit:
-        status = Status.MET
-    elif low > demand.limit:
-        status = Status.MISSED
-    else:
-        status = Status.INCONCLUSIVE
-        because += (
-            f" {max(1, bounds.needed(len(bad), demand.limit) - n)} more requests are needed." if demand.limit else ""
-        )
-    return finding(demand, status, because, seen, (low, high))
+    status = Status.MET if high < limit else Status.MISSED if low > limit else Status.INCONCLUSIVE
+    if status is Status.INCONCLUSIVE and limit:
+        because += f" {max(1, bounds.needed(len(bad), limit) - n)} more requests are needed."
+    return finding(demand, status, because, len(bad) / n, (low, high))
 
 
 def _kinds(bad: Sequence[Sample]) -> str:
@@ -89,11 +75,38 @@ def _kinds(bad: Sequence[Sample]) -> str:
     return f" ({', '.join(kinds)})" if kinds else ""
 
 
+def judge_histogram(evidence: Evidence, demand: Demand) -> Finding:
+    """The p95 of what the service counted while its path was measured."""
+    limit = limit_of(demand)
+    counted = (evidence.observed("metrics", demand.path) or {}).get(METRICS[demand.objective])
+    if counted is None:
+        raise UnknownError(f"The service shows no {METRICS[demand.objective]}.")
+    ranks = bounds.p95_ranks(int(counted["count"]))
+    if ranks is None:
+        raise UnknownError(f"{counted['count']} observations prove no p95; {bounds.ENOUGH} are needed.")
+    buckets = [(float(bound), int(count)) for bound, count in counted["buckets"].items()]
+    low = max((bound for bound, count in buckets if count < ranks[0]), default=0.0)
+    high = min((bound for bound, count in buckets if count >= ranks[1]), default=math.inf)
+    because = (
+        f"p95 of {counted['count']} observations lies above {low:g} s and at or below {high:g} s (95% confidence)."
+    )
+    status = within(math.nextafter(low, math.inf), high, limit)  # it lies above ``low``, not at it
+    if math.isinf(high):  # beyond the last bucket: no number bounds it
+        return finding(demand, status, because)
+    return finding(demand, status, because, high, (low, high))
+
+
 LATENCY = Limit("latency-p95", 1.0)
 """Seconds; platform.md: readmission_api_request_duration_seconds p95 > 1s alerts."""
 ERRORS = Limit("error-rate", 0.01)
 """Share of requests; platform.md: > 1% alerts."""
+MODEL = Limit("model-latency-p95", 2.0)
+"""Seconds; platform.md: readmission_model_prediction_duration_seconds p95 > 2s alerts."""
+DATABASE = Limit("database-latency-p95", 0.5)
+"""Seconds; platform.md: readmission_database_query_duration_seconds p95 > 500ms alerts."""
 OBJECTIVES = (
     Objective("latency", About.SERVICE, p95_latency, "s", (LATENCY,), on_call="serve"),
     Objective("errors", About.SERVICE, error_rate, "share", (ERRORS,), on_call="serve"),
+    Objective("model-latency", About.SERVICE, judge_histogram, "s", (MODEL,), on_call="serve"),
+    Objective("database-latency", About.SERVICE, judge_histogram, "s", (DATABASE,), on_call="serve"),
 )

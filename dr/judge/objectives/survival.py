@@ -7,24 +7,19 @@ write is a number and an attempt: where both attempts are there, its repetition 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Purpose, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
-from dr.judge.findings import finding, unknown, within
+from dr.judge.findings import UnknownError, finding, limit_of, within
 from dr.judge.interruption import settled
-from dr.judge.objectives.loss import holes
+from dr.judge.objectives.loss import held, holes
 
-FIRST_ATTEMPT = "0"
-NO_WRITE = {
-    "refused": "it refused",
-    "read-only": "it was read-only",
-}
+NO_WRITE = {"refused": "it refused", "read-only": "it was read-only"}
 """What a write attempted at the old primary should come to; "accepted" is split brain, anything else proves nothing: a
 server that did not come back may yet take writes."""
 FENCE = "Keep clients away from it: let nothing reach it any more, or delete it."
@@ -48,59 +43,30 @@ class Survived:
     doubt: str
 
 
-class Rows:
-    """Which rows a server holds: attempt to ranges of numbers, first and last."""
-
-    def __init__(self, present: Any) -> None:
-        by_attempt = present if isinstance(present, Mapping) else {FIRST_ATTEMPT: present}
-        self.ranges = {int(a): sorted((int(low), int(high)) for low, high in of) for a, of in by_attempt.items()}
-
-    def __contains__(self, key: tuple[int, int]) -> bool:
-        n, attempt = key
-        ranges = self.ranges.get(attempt, [])
-        at = bisect_right(ranges, (n, float("inf"))) - 1
-        return at >= 0 and ranges[at][0] <= n <= ranges[at][1]
-
-    def keys(self, newest: int) -> set[tuple[int, int]]:
-        """Number and attempt of every row up to number ``newest``."""
-        return {
-            (n, a)
-            for a, ranges in self.ranges.items()
-            for low, high in ranges
-            for n in range(low, min(high, newest) + 1)
-        }
-
-    @property
-    def newest(self) -> int:
-        return max((high for ranges in self.ranges.values() for _, high in ranges), default=-1)
-
-
-def survived(evidence: Evidence, path: str) -> Survived | str:
-    """What the new primary holds of the writes to ``path``, or why that cannot be told."""
-    markers, disaster = evidence.markers.get(path), evidence.disaster()
+def survived(evidence: Evidence, path: str) -> Survived:
+    """What the new primary holds of the writes to ``path``."""
+    markers = evidence.markers.get(path)
     seen = next((o for o in reversed(evidence.observations) if (o.what, o.path) == ("markers", path)), None)
     if markers is None or not markers.markers:
-        return f"No writes were recorded on path {path}."
+        raise UnknownError(f"No writes were recorded on path {path}.")
     if seen is None:
-        return f"Which writes of path {path} the new primary holds was not read."
-    rows, read = Rows(seen.value["present"]), float(seen.value.get("at") or seen.at)
-    outcomes = {(m.n, m.attempt): m.outcome for m in markers.markers}
-    there = rows.keys(max(n for n, _ in outcomes))
+        raise UnknownError(f"Which writes of path {path} the new primary holds was not read.")
+    read, outcomes = float(seen.value.get("at") or seen.at), {(m.n, m.attempt): m.outcome for m in markers.markers}
+    rows, beyond = held(seen.value["present"], max(n for n, _ in outcomes))
     acknowledged = [m for m in markers.markers if m.outcome == ACKNOWLEDGED and markers.wall(m.done) <= read]
     return Survived(
         markers=markers,
         acknowledged=tuple(acknowledged),
-        lost=tuple(m for m in acknowledged if (m.n, m.attempt) not in there),
-        unexpected=tuple(sorted(key for key in there if outcomes.get(key, FAILED) == FAILED)),
-        duplicated=tuple(sorted(n for n, attempt in there if attempt == 1 and (n, 0) in there)),
-        saved=sum(outcomes.get(key) not in (None, ACKNOWLEDGED, FAILED) for key in there),
-        doubt=_doubt(evidence, markers, rows, disaster),
+        lost=tuple(m for m in acknowledged if (m.n, m.attempt) not in rows),
+        unexpected=tuple(sorted(key for key in rows if outcomes.get(key, FAILED) == FAILED)),
+        duplicated=tuple(sorted(n for n, attempt in rows if attempt == 1 and (n, 0) in rows)),
+        saved=sum(outcomes.get(key) not in (None, ACKNOWLEDGED, FAILED) for key in rows),
+        doubt=_doubt(evidence, markers, rows, beyond),
     )
 
 
-def _doubt(evidence: Evidence, markers: Markers, rows: Rows, disaster: float) -> str:
-    numbers = {m.n for m in markers.markers}
-    newest, last = max(numbers), settled(evidence, markers.path)
+def _doubt(evidence: Evidence, markers: Markers, rows: set[tuple[int, int]], beyond: bool) -> str:
+    numbers, last, disaster = {m.n for m in markers.markers}, settled(evidence, markers.path), evidence.disaster()
     before = [markers.wall(m.done) for m in markers.markers if m.outcome == ACKNOWLEDGED]
     before = [at for at in before if at <= disaster]
     unsettled = sorted({m.n for m in markers.markers if m.sent and not m.done and (m.n, m.attempt) not in rows})
@@ -110,7 +76,7 @@ def _doubt(evidence: Evidence, markers: Markers, rows: Rows, disaster: float) ->
         return f"The last write before the disaster was acknowledged {disaster - max(before):.1f} s before it."
     if last is None:
         return "How far writes had been recorded was not noted after the disaster."
-    if newest < last or rows.newest > newest or len(numbers) != newest + 1:
+    if beyond or max(numbers) < last or len(numbers) != max(numbers) + 1:
         return "The record of writes is not whole."
     if unsettled:
         return f"The outcome of writes {holes(unsettled)} was never written down."
@@ -126,8 +92,6 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     Where the standby was not synchronous, that none is gone proves nothing of the next time.
     """
     found = survived(evidence, demand.path)
-    if isinstance(found, str):
-        return unknown(demand, found)
     because, count = f"{_told(found)}.", float(len(found.lost))
     if found.lost or found.unexpected:
         return finding(demand, Status.MISSED, because, count)
@@ -175,12 +139,10 @@ def _unseen(evidence: Evidence) -> str:
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
     """Seconds of acknowledged writes that an asynchronous standby did not have, beside the lag seen before."""
-    found, disaster = survived(evidence, demand.path), evidence.disaster()
-    if isinstance(found, str) or demand.limit is None:
-        return unknown(demand, found if isinstance(found, str) else "No limit is known.")
+    found, disaster, limit = survived(evidence, demand.path), evidence.disaster(), limit_of(demand)
     low, high = seconds_lost(found, disaster)
     because = f"{_told(found)}: {high:.2f} s lost.{_lag(evidence, disaster)}"
-    status = Status.MISSED if found.unexpected else within(low, high, demand.limit)
+    status = Status.MISSED if found.unexpected else within(low, high, limit)
     if status is Status.MET and found.doubt:
         status, because = Status.INCONCLUSIVE, f"{found.doubt} {because}"
     return finding(demand, status, because, high, (low, high))
@@ -204,7 +166,7 @@ def seconds_lost(found: Survived, disaster: float) -> tuple[float, float]:
 def _told(found: Survived) -> str:
     said = f"Of {len(found.acknowledged)} acknowledged writes {len(found.lost)} are gone"
     if found.lost:
-        said += f" ({_rows([(m.n, m.attempt) for m in found.lost])})"
+        said += f" ({_rows(_keys(found.lost))})"
     if found.unexpected:
         said += f"; rows are there that were never written, or failed for certain ({_rows(found.unexpected)})"
     if found.saved:
@@ -214,9 +176,13 @@ def _told(found: Survived) -> str:
     return said
 
 
-def _rows(keys: Sequence[tuple[int, int]]) -> str:
+def _keys(markers: Iterable[Marker]) -> set[tuple[int, int]]:
+    return {(m.n, m.attempt) for m in markers}
+
+
+def _rows(keys: Iterable[tuple[int, int]]) -> str:
     """Numbers as ranges, repetitions apart."""
-    firsts, again = (sorted(n for n, a in keys if bool(a) is repeated) for repeated in (False, True))
+    firsts, again = (sorted(n for n, a in {*keys} if bool(a) is repeated) for repeated in (False, True))
     return " and ".join(filter(None, (holes(firsts), f"the repetition of {holes(again)}" if again else "")))
 
 
@@ -242,27 +208,31 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
     """
     if evidence.record.plan.request.purpose is Purpose.RESTORE:
         return _by_its_answer(evidence, demand)
-    found = survived(evidence, demand.path)
-    taken, old = _taken_elsewhere(evidence, found), _old_primary(evidence)
-    accepted = old is not None and old.get("outcome") == "accepted"
-    if not isinstance(taken, str) and taken:
+    old = getattr(evidence.latest("old-primary"), "value", {})
+    outcome, rows = old.get("outcome"), ", ".join(map(str, old.get("rows") or ()))
+    accepted = f"The old primary accepted a write{f' ({rows})' if rows else ''}"
+    try:
+        found = survived(evidence, demand.path)
+        taken = _taken_elsewhere(evidence, found)
+    except UnknownError:
+        if outcome == "accepted":
+            return finding(demand, Status.MISSED, f"{accepted} when it came back.")
+        raise
+    if taken:
         because = f"Another server acknowledged writes after the new primary had: {_rows(_keys(taken))} are not in it."
-        if accepted:
-            because += f" The old primary accepted a write{_identified(old)}, too."
+        because += f" {accepted}, too." if outcome == "accepted" else ""
         return finding(demand, Status.MISSED, because, float(len(taken)))
-    if accepted:
-        return finding(demand, Status.MISSED, f"The old primary accepted a write{_identified(old)} when it came back.")
-    if isinstance(found, str) or isinstance(taken, str):
-        return unknown(demand, found if isinstance(found, str) else str(taken))
+    if outcome == "accepted":
+        return finding(demand, Status.MISSED, f"{accepted} when it came back.")
     if found.doubt:
-        return unknown(demand, found.doubt)
-    if old is not None and old.get("outcome") == "unreachable":
-        return unknown(demand, "The old primary did not come back: whether it would take a write is not known.")
-    if old is None or old.get("outcome") not in NO_WRITE:
+        raise UnknownError(found.doubt)
+    if outcome == "unreachable":
+        raise UnknownError("The old primary did not come back: whether it would take a write is not known.")
+    if outcome not in NO_WRITE:
         said = evidence.observed("unobserved", "old-primary") or ""
-        return unknown(demand, f"What a write comes to at the old primary is not known. {said}".rstrip())
+        raise UnknownError(f"What a write comes to at the old primary is not known. {said}".rstrip())
     because = f"No write of {len(found.acknowledged)} was taken by another server; of the old primary: "
-    return finding(demand, Status.MET, f"{because}{NO_WRITE[str(old['outcome'])]}.", 0.0)
+    return finding(demand, Status.MET, f"{because}{NO_WRITE[outcome]}.", 0.0)
 
 
 def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
@@ -270,8 +240,7 @@ def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
 
     Silence alone proves nothing: a host that hung goes on, and takes the writes of whoever still reaches it.
     """
-    found = evidence.latest("replaced")
-    seen = {} if found is None else dict(found.value)
+    seen = getattr(evidence.latest("replaced"), "value", {})
     said, old, shown = seen.get("answer"), seen.get("server", "the old primary"), seen.get("status")
     fence = seen.get("fence", FENCE)
     if said == "primary":
@@ -280,53 +249,36 @@ def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
         return finding(demand, Status.MET, f"{old} answers, but takes no write: it recovers.")
     if said != "unreachable":
         because = f" ({seen['because'].rstrip('.')})" if seen.get("because") else ""
-        return unknown(demand, f"Whether {old} still answers as a primary is not known{because}. {fence}")
+        raise UnknownError(f"Whether {old} still answers as a primary is not known{because}. {fence}")
     if shown is None:
-        return unknown(demand, f"{old} does not answer, and what its provider shows of it could not be read. {fence}")
+        raise UnknownError(f"{old} does not answer, and what its provider shows of it could not be read. {fence}")
     if not seen["ended"]:
-        because = f"{old} does not answer, but its provider shows it as {shown}: it may go on and take writes. {fence}"
-        return unknown(demand, because)
+        because = f"{old} does not answer, but its provider shows it as {shown}: it may go on and take writes."
+        raise UnknownError(f"{because} {fence}")
     told = f"as {shown}" if shown else "no more"
     return finding(demand, Status.MET, f"{old} could not be reached any more, and its provider shows it {told}.")
 
 
-def _keys(markers: Sequence[Marker]) -> list[tuple[int, int]]:
-    return [(m.n, m.attempt) for m in markers]
-
-
-def _taken_elsewhere(evidence: Evidence, found: Survived | str) -> tuple[Marker, ...] | str:
+def _taken_elsewhere(evidence: Evidence, found: Survived) -> tuple[Marker, ...]:
     """Lost writes that were sent after the new primary had acknowledged one, on whatever path."""
-    if isinstance(found, str):
-        return found
     promoted = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at")
     if promoted is None:
-        return "When the new primary was promoted was not observed."
-    firsts = [
-        first for path in evidence.markers if (first := _first_taken(evidence, path, float(promoted))) is not None
-    ]
-    if not firsts:
-        return "The new primary is not known to have acknowledged any write."
-    return tuple(m for m in found.lost if found.markers.wall(m.sent) > min(firsts))
+        raise UnknownError("When the new primary was promoted was not observed.")
+    first = min((_first_taken(evidence, path, float(promoted)) for path in evidence.markers), default=math.inf)
+    if math.isinf(first):
+        raise UnknownError("The new primary is not known to have acknowledged any write.")
+    return tuple(m for m in found.lost if found.markers.wall(m.sent) > first)
 
 
-def _first_taken(evidence: Evidence, path: str, promoted: float) -> float | None:
+def _first_taken(evidence: Evidence, path: str, promoted: float) -> float:
     """When the new primary acknowledged its first write on ``path``: sent after the promotion, and there."""
-    found = survived(evidence, path)
-    if isinstance(found, str):
-        return None
-    gone, wall = set(_keys(found.lost)), found.markers.wall
+    try:
+        found = survived(evidence, path)
+    except UnknownError:
+        return math.inf
+    gone, wall = _keys(found.lost), found.markers.wall
     kept = (m for m in found.acknowledged if wall(m.sent) > promoted and (m.n, m.attempt) not in gone)
-    return min((wall(m.done) for m in kept), default=None)
-
-
-def _old_primary(evidence: Evidence) -> Mapping[str, Any] | None:
-    seen = evidence.latest("old-primary")
-    return None if seen is None else dict(seen.value)
-
-
-def _identified(old: Mapping[str, Any] | None) -> str:
-    rows = (old or {}).get("rows")
-    return f" ({', '.join(str(row) for row in rows)})" if rows else ""
+    return min((wall(m.done) for m in kept), default=math.inf)
 
 
 LAG = 60.0

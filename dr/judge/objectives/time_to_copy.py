@@ -12,7 +12,7 @@ from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Effect, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
-from dr.judge.findings import finding, unknown, within
+from dr.judge.findings import UnknownError, finding, limit_of, within
 from dr.judge.windows import (
     IN_A_ROW,
     Slo,
@@ -28,43 +28,39 @@ from dr.judge.windows import (
 
 def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     """From the disaster to a verified copy within the SLO, on the copy's path."""
-    disaster, examined = evidence.disaster(), evidence.milestone("examined")
+    disaster, examined, limit = evidence.disaster(), evidence.milestone("examined"), limit_of(demand)
     measured, slo = evidence.samples.get(demand.path), slo_of(evidence, demand.path)
-    if demand.limit is None:
-        return unknown(demand, "No limit is known.")
     if measured is None or not measured.samples:
-        return unknown(demand, f"Path {demand.path} was not measured.")
+        raise UnknownError(f"Path {demand.path} was not measured.")
     if slo == Slo(None, None):
-        return unknown(demand, f"Neither latency nor errors are demanded of {demand.path}, so there is no SLO to meet.")
+        raise UnknownError(f"Neither latency nor errors are demanded of {demand.path}, so there is no SLO to meet.")
     found = windows(measured, evidence.record.window, slo)
     first = recovered(found, slo)
     if first is None:
         return _not_recovered(demand, found, slo, measured.timeout)
     if examined is None or verified(evidence.entries) is False:
-        return unknown(demand, "The copy answers within the SLO, but was not examined: it is not a verified copy.")
+        raise UnknownError("The copy answers within the SLO, but was not examined: it is not a verified copy.")
     good_at = max(found[first].start, examined)
     bad_until = min(good_at, max(_last_bad(evidence, found[:first], slo, found[first].start), examined))
     low, high = bad_until - disaster, good_at - disaster
-    because = (
-        f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {_clocks(evidence, disaster, found[first])}"
-    )
-    return finding(demand, within(low, high, demand.limit), because, high, (low, high))
+    read = {
+        "available": evidence.milestone("available"),
+        "first correct query": evidence.milestone("correct"),
+        "SLO met": found[first].start,
+    }
+    clocks = ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None)
+    because = f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {clocks}."
+    return finding(demand, within(low, high, limit), because, high, (low, high))
 
 
 def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo, timeout: float) -> Finding:
     judged = [window for window in found if not window.void]
     if len(judged) < IN_A_ROW or may_have_recovered(found, slo):
-        return unknown(
-            demand,
-            f"Of {len(found)} windows {len(found) - len(judged)} are void{why_void(found)}, and the others hold no"
-            f" {IN_A_ROW} good ones in a row: too few to tell.",
-        )
-    bad = sum(window.outside(slo) for window in judged)
-    told = f"{bad} of {len(judged)} windows broke it"
+        void = f"Of {len(found)} windows {len(found) - len(judged)} are void{why_void(found)}"
+        raise UnknownError(f"{void}, and the others hold no {IN_A_ROW} good ones in a row: too few to tell.")
+    told = f"{sum(window.outside(slo) for window in judged)} of {len(judged)} windows broke it"
     if not surely_outside([s for window in judged for s in window.samples], timeout, slo):
-        return unknown(
-            demand, f"Never within the SLO for {IN_A_ROW} windows in a row: {told}, by too little to prove it."
-        )
+        raise UnknownError(f"Never within the SLO for {IN_A_ROW} windows in a row: {told}, by too little to prove it.")
     return finding(demand, Status.MISSED, f"Never within the SLO: {told}.")
 
 
@@ -80,16 +76,6 @@ def _from(evidence: Evidence) -> str:
     if by is not None:
         return "From the promotion's beginning" if by is Effect.TAKES_OVER else "From the disaster"
     return "From --since" if evidence.record.plan.request.since is not None else "From the command's start"
-
-
-def _clocks(evidence: Evidence, disaster: float, window: Window) -> str:
-    """The three clocks, as far as they were read."""
-    read = {
-        "available": evidence.milestone("available"),
-        "first correct query": evidence.milestone("correct"),
-        "SLO met": window.start,
-    }
-    return ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None) + "."
 
 
 LIMIT = Limit("time-to-copy", 3600.0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
-from dr.judge.findings import finding, unknown
+from dr.judge.findings import UnknownError, finding
 
 
 def keys(evidence: Evidence, demand: Demand) -> Finding:
     """By what the examination saw."""
     seen = evidence.observed("keys", demand.path)
     if seen is None:
-        return unknown(demand, "The copy was not examined.")
+        raise UnknownError("The copy was not examined.")
     if seen["lost"]:
         return finding(demand, Status.MISSED, f"{len(seen['lost'])} of {seen['all']} keys are lost.")
     return finding(demand, Status.MET, f"All {seen['all']} keys are there.")

@@ -14,8 +14,7 @@ from dr.app.session import Session
 from dr.domain.errors import RefusedError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity
 from dr.evidence.samples import header, sample_line
-from dr.judge.steady import Look, look
-from dr.judge.windows import Slo
+from dr.judge.windows import Look, Slo, look
 from tests.integration.meters import context
 from tests.unit.drivers.rds.support import NOW, VirtualClock
 from tests.unit.recovery import TIMEOUT, samples

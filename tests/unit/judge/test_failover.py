@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge.failover import abandoned, phases
-from dr.judge.objectives import registry
-from dr.judge.objectives.unaided import judge_unaided
+from dr.judge.findings import judged
+from dr.judge.objectives import outage, registry
+from dr.judge.phases import of_failover as phases
 from dr.judge.verdict import judge
 from tests.unit import outages
 from tests.unit.outages import DISASTER, Out, Script, of, stamp
 
+judge_unaided = partial(judged, outage.judge_unaided)
 UNAIDED = Demand("unaided", "source")
 WENT = {
     "events": [
@@ -79,11 +81,11 @@ def test_a_paths_return_before_the_promotion_takes_no_time() -> None:
 def test_a_failover_that_the_provider_abandoned_is_missed() -> None:
     event = {"at": DISASTER + 1, "event": "RDS-EVENT-0034", "message": "", "abandons": True}
     gone = failover(events=[*WENT["events"], event])  # type: ignore[misc]
-    (found,) = abandoned(run(gone))
+    found = next(one for one in judge(run(gone), registry()).findings if one.objective == "failover")
     assert found.status is Status.MISSED
     assert "abandoned the failover (RDS-EVENT-0034)" in found.because
     assert judge(run(gone), registry()).status is Status.MISSED
-    assert not list(abandoned(run(failover())))
+    assert "failover" not in [one.objective for one in judge(run(failover()), registry()).findings]
 
 
 def test_events_that_cannot_be_read_are_inconclusive() -> None:

@@ -26,6 +26,7 @@ from dr.domain.model import (
     TableSum,
 )
 from dr.evidence.model import Evidence
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.judge.objectives.loss import loss
 from dr.report.page import html
@@ -174,7 +175,7 @@ def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> Non
     whole = replace(drill(), observations=(*drill().observations, near))
     unobserved = replace(drill(), observations=(replace(near, value={"table": True, "present": [[0, 99]]}),))
     for found, status in ((whole, Status.MET), (unobserved, Status.INCONCLUSIVE)):
-        assert loss(found, Demand("loss", "restored", 0.0, "markers")).status is status
+        assert judged(loss, found, Demand("loss", "restored", 0.0, "markers")).status is status
         read = page(found)
         assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (0, 1)
 
@@ -227,7 +228,7 @@ def test_page_says_of_a_table_what_the_finding_says(
         Observation("fingerprint", "restored", msgspec.to_builtins(here)),
     )
     found = replace(drill(), observations=observed)
-    assert KNOWN["data"].judge(found, Demand("data", "restored")).status is status
+    assert judged(KNOWN["data"].judge, found, Demand("data", "restored")).status is status
     tables = page(found).text.split("Tables")[1].split("Evidence")[0]
     assert [word for word in ("equal", "differs", "not comparable") if word in tables] == [said]
     assert "2,000" in tables
@@ -241,7 +242,7 @@ def test_page_compares_no_tables_that_the_finding_does_not() -> None:
         Observation("fingerprint", "restored", fingerprint),
     )
     found = replace(drill(), observations=observed)
-    assert KNOWN["data"].judge(found, Demand("data", "restored")).status is Status.INCONCLUSIVE
+    assert judged(KNOWN["data"].judge, found, Demand("data", "restored")).status is Status.INCONCLUSIVE
     assert "Tables" not in page(found).text
 
 

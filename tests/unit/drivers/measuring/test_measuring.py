@@ -16,6 +16,7 @@ from dr.domain.refs import Endpoint
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.rds.naming import instance
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.judge.windows import Slo, measured_enough
 from dr.meter.mark import marker_table
@@ -205,17 +206,17 @@ def test_a_late_prober_measures_on_until_enough_windows_count() -> None:
     assert not enough(15.9, late_for(4))
     assert enough(16, late_for(4))
     measured = samples(round(16 * RATE), change=late_for(4, begins=5))
-    assert KNOWN["latency"].judge(evidence(measured), demand("latency")).status is Status.MET
+    assert judged(KNOWN["latency"].judge, evidence(measured), demand("latency")).status is Status.MET
 
 
 def test_measuring_on_hides_no_slow_target() -> None:
     measured = samples(round(16 * RATE), change=late_for(4, seconds=1.5))
     for objective in ("latency", "time-to-copy"):
-        assert KNOWN[objective].judge(evidence(measured), demand(objective)).status is Status.MISSED, objective
+        assert judged(KNOWN[objective].judge, evidence(measured), demand(objective)).status is Status.MISSED, objective
 
 
 def test_a_prober_late_for_good_ends_at_twice_the_time_and_is_inconclusive() -> None:
     assert not enough(23.9, late_for(99))
     assert enough(24, late_for(99))
-    found = KNOWN["latency"].judge(evidence(samples(round(24 * RATE), change=late_for(99))), demand("latency"))
+    found = judged(KNOWN["latency"].judge, evidence(samples(round(24 * RATE), change=late_for(99))), demand("latency"))
     assert found.status is Status.INCONCLUSIVE

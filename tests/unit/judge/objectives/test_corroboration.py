@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
-from dr.judge.objectives.corroboration import judge_corroborated
+from dr.judge.findings import judged
+from dr.judge.objectives import corroboration
 from tests.unit.outages import DEMANDS, DISASTER, Out, Script, of
 
 ASKED = Demand("corroborated", "source")
 OUT = Script([Out(5.0, 15.0)], after=60)
 HEALTHY = Script(after=60)
+
+judge_corroborated = partial(judged, corroboration.judge_corroborated)
 
 
 def points(value: Callable[[float], float], first: float = 0.0, last: float = 60.0) -> list[list[float]]:

@@ -25,6 +25,7 @@ from dr.domain.model import (
     TableSum,
 )
 from dr.evidence.model import Evidence, RunRecord
+from dr.judge import findings
 from dr.judge.objectives import registry
 from dr.judge.objectives.equality import OBJECTIVES, Table, tables
 
@@ -48,7 +49,7 @@ def holding(*observations: Observation) -> Evidence:
 
 
 def judged(objective: str, *observations: Observation) -> Finding:
-    return KNOWN[objective].judge(holding(*observations), Demand(objective, "restored"))
+    return findings.judged(KNOWN[objective].judge, holding(*observations), Demand(objective, "restored"))
 
 
 def seen(what: str, value: Any, path: str = "restored") -> Observation:
@@ -329,7 +330,7 @@ def test_a_finding_carries_its_demand_and_how_many_differ() -> None:
     found = holding(
         seen("baseline", msgspec.to_builtins(BASELINE), "source"), seen("fingerprint", msgspec.to_builtins(altered))
     )
-    told = KNOWN["schema"].judge(found, asked)
+    told = findings.judged(KNOWN["schema"].judge, found, asked)
     assert (told.objective, told.path, told.limit, told.measured, told.unit) == (
         "schema",
         "restored",

@@ -15,6 +15,7 @@ import pytest
 
 from dr.domain.model import Baseline, Demand, Fingerprint, Observation, Repeat, Status, TableSum
 from dr.evidence.model import Evidence
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from tests.unit.judge.objectives.test_judged_failovers import KEPT_AND_BROKEN as OF_A_FAILOVER
@@ -102,7 +103,7 @@ def test_an_objective_is_met_where_kept_missed_where_broken_and_not_known_where_
     objective: str,
 ) -> None:
     kept, broken = KEPT_AND_BROKEN[objective]
-    found = [KNOWN[objective].judge(seen, asked(objective)) for seen in (kept, broken, BLIND)]
+    found = [judged(KNOWN[objective].judge, seen, asked(objective)) for seen in (kept, broken, BLIND)]
     assert [one.status for one in found] == [Status.MET, Status.MISSED, Status.INCONCLUSIVE], found
     assert len({one.because for one in found}) == 3
 

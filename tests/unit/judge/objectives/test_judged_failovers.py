@@ -8,7 +8,8 @@ import pytest
 
 from dr.domain.model import Demand, Observation, Status
 from dr.evidence.model import Evidence
-from dr.judge.objectives import corroboration, outage, registry, survival, unaided
+from dr.judge.findings import judged
+from dr.judge.objectives import corroboration, outage, registry, survival
 from dr.judge.verdict import judge
 from tests.unit.outages import DEMANDS, DISASTER, WRITES, Out, Script, Takeover, dice, evidence, of, run_of, written
 
@@ -52,7 +53,7 @@ BLIND = evidence()
 
 
 def test_every_objective_of_a_failover_is_here() -> None:
-    modules = (outage, survival, unaided, corroboration)
+    modules = (outage, survival, corroboration)
     assert set(KEPT_AND_BROKEN) == set(ASKED) == {one.name for module in modules for one in module.OBJECTIVES}
 
 
@@ -60,7 +61,7 @@ def test_every_objective_of_a_failover_is_here() -> None:
 def test_an_objective_is_met_where_kept_and_not_known_where_nothing_was_seen(objective: str) -> None:
     kept, broken = KEPT_AND_BROKEN[objective]
     contradicted = Status.INCONCLUSIVE if objective == "corroborated" else Status.MISSED
-    found = [KNOWN[objective].judge(seen, ASKED[objective]) for seen in (kept, broken, BLIND)]
+    found = [judged(KNOWN[objective].judge, seen, ASKED[objective]) for seen in (kept, broken, BLIND)]
     assert [one.status for one in found] == [Status.MET, contradicted, Status.INCONCLUSIVE], found
     assert len({one.because for one in found}) == 3
 
@@ -73,7 +74,7 @@ def test_one_objective_alone_decides_the_verdict(objective: str) -> None:
         calls = tuple(c for c in seen.record.plan.calls if c.phase == "disaster")
         plan = replace(seen.record.plan, calls=calls, demands=(ASKED[objective], *slo))
         found = judge(replace(seen, record=replace(seen.record, plan=plan)), KNOWN)
-        wanted = status or KNOWN[objective].judge(broken, ASKED[objective]).status
+        wanted = status or judged(KNOWN[objective].judge, broken, ASKED[objective]).status
         own = next(f for f in found.findings if f.objective == objective)
         assert own.status is wanted, own
         assert slo or found.status is wanted

@@ -10,6 +10,7 @@ import pytest
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Marker
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.judge.objectives.loss import holes
 from tests.unit.recovery import WALL, demand, evidence, marker
@@ -30,7 +31,7 @@ def judge(
     }
     if present is not None:
         seen["markers"] = {"table": True, "present": [list(r) for r in present]}
-    return KNOWN[objective].judge(evidence(None, markers, seen, disaster=DISASTER), demand(objective))
+    return judged(KNOWN[objective].judge, evidence(None, markers, seen, disaster=DISASTER), demand(objective))
 
 
 def test_everything_before_the_point_and_nothing_after_it_is_met() -> None:
@@ -141,8 +142,8 @@ def test_the_databases_clock_moves_the_point() -> None:
     }
     found = evidence(None, WRITTEN, seen, disaster=DISASTER)
     moved = replace(found, markers={"source": replace(found.markers["source"], offset=10.0)})
-    assert KNOWN["exact-point"].judge(moved, demand("exact-point")).status is Status.MET
-    assert KNOWN["exact-point"].judge(found, demand("exact-point")).status is Status.MISSED
+    assert judged(KNOWN["exact-point"].judge, moved, demand("exact-point")).status is Status.MET
+    assert judged(KNOWN["exact-point"].judge, found, demand("exact-point")).status is Status.MISSED
 
 
 def test_an_unsure_clock_makes_markers_count_as_neither() -> None:
@@ -152,7 +153,7 @@ def test_an_unsure_clock_makes_markers_count_as_neither() -> None:
     }
     for uncertainty, counted in ((0.001, 29), (15.0, 14)):
         found = evidence(None, WRITTEN, seen, disaster=DISASTER, uncertainty=uncertainty)
-        assert f"Of {counted} markers" in KNOWN["loss"].judge(found, demand("loss")).because
+        assert f"Of {counted} markers" in judged(KNOWN["loss"].judge, found, demand("loss")).because
 
 
 def test_exposure_is_the_disaster_minus_what_the_point_covers() -> None:
@@ -170,7 +171,7 @@ def test_exposure_says_when_the_databases_clock_was_not_read() -> None:
 @pytest.mark.parametrize("objective", ["exposure", "loss", "exact-point"])
 def test_an_unknown_recovery_point_is_inconclusive(objective: str) -> None:
     assert judge(objective, [(0, 29)], covers=None).status is Status.INCONCLUSIVE
-    assert KNOWN[objective].judge(evidence(None, WRITTEN), demand(objective)).status is Status.INCONCLUSIVE
+    assert judged(KNOWN[objective].judge, evidence(None, WRITTEN), demand(objective)).status is Status.INCONCLUSIVE
 
 
 SHORT = {"replayed_to": POINT - 9, "stopped_before": POINT - 5}
@@ -242,7 +243,7 @@ def test_some_loss_may_be_tolerated() -> None:
         "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0},
         "markers": {"table": True, "present": [[0, 9], [12, 29]]},
     }
-    assert KNOWN["loss"].judge(evidence(None, WRITTEN, seen, disaster=DISASTER), asked).status is Status.MET
+    assert judged(KNOWN["loss"].judge, evidence(None, WRITTEN, seen, disaster=DISASTER), asked).status is Status.MET
 
 
 def test_a_gap_in_the_record_of_writes_proves_nothing() -> None:
@@ -267,7 +268,7 @@ def test_a_point_closer_to_the_disaster_than_the_clocks_can_tell_lies_before_it(
     for resolution, status in ((1.0, Status.MET), (0.99, Status.INCONCLUSIVE)):
         point = {"kind": "time", "covers": DISASTER + 1.0, "resolution": resolution}
         exact = evidence(None, WRITTEN, {"recovery-point": point}, disaster=DISASTER, uncertainty=0.0)
-        assert KNOWN["exposure"].judge(exact, demand("exposure")).status is status
+        assert judged(KNOWN["exposure"].judge, exact, demand("exposure")).status is status
 
 
 @pytest.mark.parametrize(("since", "status"), [(DISASTER, Status.INCONCLUSIVE), (None, Status.MET)])
@@ -277,7 +278,7 @@ def test_a_time_that_was_given_is_the_damages_and_the_commands_own_start_is_not(
     started = WALL - 30 if since is None else since
     point = {"kind": "snapshot", "covers": started + 5.0, "resolution": 1.0}
     seen = evidence(None, None, {"recovery-point": point}, disaster=None, since=since)
-    assert KNOWN["exposure"].judge(seen, demand("exposure")).status is status
+    assert judged(KNOWN["exposure"].judge, seen, demand("exposure")).status is status
 
 
 def test_without_any_clock_the_point_is_taken_as_it_is_told() -> None:
@@ -292,7 +293,7 @@ def test_without_a_limit_nothing_is_concluded(objective: str) -> None:
         "markers": {"table": True, "present": [[0, 29]]},
     }
     asked = replace(demand(objective), limit=None)
-    found = KNOWN[objective].judge(evidence(None, WRITTEN, seen, disaster=DISASTER), asked)
+    found = judged(KNOWN[objective].judge, evidence(None, WRITTEN, seen, disaster=DISASTER), asked)
     assert (found.status, "limit" in found.because) == (Status.INCONCLUSIVE, True)
 
 
@@ -346,7 +347,7 @@ def test_what_happened_at_the_very_edge_of_the_point_is_counted_once() -> None:
             "markers": {"table": True, "present": present},
         }
         found = evidence(None, written, seen, disaster=DISASTER, uncertainty=0.0)
-        return KNOWN[objective].judge(found, demand(objective))
+        return judged(KNOWN[objective].judge, found, demand(objective))
 
     first, done_then = marker(0, WALL - 40), marker(1, WALL - 31.5, 0.5)
     sent_then, last = marker(2, WALL - 29), marker(3, WALL - 28)

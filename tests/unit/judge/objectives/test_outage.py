@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import OWN_REFUSAL, TIMEOUT
+from dr.judge.findings import judged
 from dr.judge.interruption import outage_of
-from dr.judge.objectives.outage import judge_outage
+from dr.judge.objectives import outage
 from dr.judge.windows import Slo, windows
 from tests.unit import outages
 from tests.unit.outages import DISASTER, KINDS, Out, Script, demand, evidence, of, samples, without
 
+judge_outage = partial(judged, outage.judge_outage)
 PERIOD = 1 / 50
 
 
@@ -124,7 +127,6 @@ def test_a_path_that_half_fails_to_the_end_never_came_back(every: int) -> None:
     assert (found.status, found.measured) == (Status.MISSED, None)
     assert found.because.startswith("It never came back. Out for at least 19.")
     seen = outage_of(half_failing(every), "source")
-    assert not isinstance(seen, str)
     assert seen.still_out
 
 
@@ -395,7 +397,6 @@ def test_a_moment_of_late_answers_long_before_or_after_an_outage_is_none_of_it()
 
 def test_requests_that_hung_to_their_time_out_are_counted() -> None:
     found = outage_of(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5)), "source")
-    assert not isinstance(found, str)
     assert found.hung in (50, 51)
     assert f"{found.hung} requests hung" in judge(of(Script([Out(1.0, 2.0, "silent")], timeout=0.5))).because
 

@@ -15,22 +15,23 @@ from dr.app import restore
 from dr.config.objective import About, Limit, Objective
 from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.errors import UsageError
-from dr.domain.model import Demand, Observation, Purpose, Request, Status, Verb, Verdict
+from dr.domain.model import Demand, Finding, Observation, Purpose, Request, Status, Verb, Verdict
 from dr.engine.plan import demands
+from dr.evidence.model import Evidence
 from dr.judge import objectives
-from dr.judge.findings import finding, unknown
+from dr.judge.findings import UnknownError, finding
 from dr.judge.verdict import judge
 from tests.unit.recoveries import drill
 
 MODULE = """
 from dr.config.objective import About, Limit, Objective
-from dr.judge.findings import finding, unknown, within
+from dr.judge.findings import UnknownError, finding, within
 
 
 def staleness(evidence, demand):
     age = evidence.observed("age", demand.path)
     if age is None:
-        return unknown(demand, "How old the newest row is was not observed.")
+        raise UnknownError("How old the newest row is was not observed.")
     return finding(demand, within(age, age, demand.limit), f"The newest row is {age} s old.", age, (age, age))
 
 
@@ -111,9 +112,13 @@ def test_without_its_module_it_is_neither_known_nor_judged(tmp_path: Path) -> No
     assert (found.status, found.because) == (Status.INCONCLUSIVE, "No judge knows the objective 'staleness'.")
 
 
+def _not_counted(_evidence: Evidence, _demand: Demand) -> Finding:
+    raise UnknownError("Not counted.")
+
+
 def keys(**changed: object) -> Objective:
     """An objective that a provider brings."""
-    own = Objective("keys", About.CONTENT, lambda _, d: unknown(d, "Not counted."), "keys", (Limit("keys-lost", 0.0),))
+    own = Objective("keys", About.CONTENT, _not_counted, "keys", (Limit("keys-lost", 0.0),))
     return replace(own, **changed)  # type: ignore[arg-type]
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from dr.config.objective import Judge
 from dr.domain.model import Call, Demand, Effect, Status
 from dr.judge import bounds
-from dr.judge.objectives import registry
-from dr.judge.objectives.service import error_rate, p95_latency
-from dr.judge.objectives.time_to_copy import time_to_copy
-from dr.judge.phases import phases
+from dr.judge.findings import judged
+from dr.judge.objectives import registry, service, time_to_copy
+from dr.judge.phases import of_restore as phases
 from dr.judge.windows import Slo, windows
 from tests.unit.recovery import DEMANDS, RATE, WALL, demand, entry, evidence, samples
 
 KNOWN = registry()
 SLO = Slo(1.0, 0.01)
+error_rate = partial(judged, service.error_rate)
+p95_latency = partial(judged, service.p95_latency)
+time_to_copy = partial(judged, time_to_copy.time_to_copy)
 BAD = {"status": 0, "error": "refused"}
 
 
@@ -105,7 +108,7 @@ def test_a_limit_inside_the_interval_is_inconclusive() -> None:
 def test_a_service_that_never_answers_in_time_is_missed() -> None:
     measured = samples(600, change=lambda _: {"seconds": 1.5})
     for objective in ("time-to-copy", "latency"):
-        assert KNOWN[objective].judge(evidence(measured), demand(objective)).status is Status.MISSED
+        assert judged(KNOWN[objective].judge, evidence(measured), demand(objective)).status is Status.MISSED
 
 
 @pytest.mark.parametrize(("each", "status"), [(1, Status.INCONCLUSIVE), (5, Status.MISSED)])
@@ -119,7 +122,7 @@ def test_a_service_whose_windows_fail_by_too_little_to_prove_it_is_inconclusive(
 def test_a_stalled_prober_is_inconclusive_and_never_missed() -> None:
     measured = samples(600, change=lambda _: {"late": 1.0, "seconds": 1.5})
     for objective in ("time-to-copy", "latency", "errors"):
-        assert KNOWN[objective].judge(evidence(measured), demand(objective)).status is Status.INCONCLUSIVE
+        assert judged(KNOWN[objective].judge, evidence(measured), demand(objective)).status is Status.INCONCLUSIVE
 
 
 def test_waiting_for_a_connection_is_the_targets_doing_and_voids_nothing() -> None:
@@ -130,7 +133,7 @@ def test_waiting_for_a_connection_is_the_targets_doing_and_voids_nothing() -> No
 
 def test_an_unmeasured_path_is_inconclusive() -> None:
     for objective in ("time-to-copy", "latency", "errors"):
-        assert KNOWN[objective].judge(evidence(), demand(objective)).status is Status.INCONCLUSIVE
+        assert judged(KNOWN[objective].judge, evidence(), demand(objective)).status is Status.INCONCLUSIVE
 
 
 def test_measuring_that_ended_while_the_service_got_better_is_inconclusive() -> None:
@@ -331,14 +334,14 @@ def test_a_histogram_is_judged_by_the_bucket_that_surely_holds_its_p95(
     objective: str, buckets: dict[str, int], status: Status
 ) -> None:
     observed = counted(objective, 300, **buckets)
-    assert KNOWN[objective].judge(evidence(observed=observed), demand(objective)).status is status
+    assert judged(KNOWN[objective].judge, evidence(observed=observed), demand(objective)).status is status
 
 
 @pytest.mark.parametrize("objective", METRIC)
 def test_a_service_without_the_metric_is_inconclusive(objective: str) -> None:
     other = counted(next(name for name in METRIC if name != objective), 300, low=300)
     for observed in ({}, {"metrics": {}}, other):
-        found = KNOWN[objective].judge(evidence(observed=observed), demand(objective))
+        found = judged(KNOWN[objective].judge, evidence(observed=observed), demand(objective))
         assert found.status is Status.INCONCLUSIVE
         assert METRIC[objective] in found.because
 
@@ -358,7 +361,7 @@ def test_a_histograms_p95_lies_between_the_closest_bounds_that_prove_it(
     """Of 300 observations it is surely not below the 279th, nor above the 292nd."""
     assert bounds.p95_ranks(300) == (279, 292)
     observed = {"metrics": {METRIC["database-latency"]: {"count": 300, "buckets": buckets}}}
-    found = KNOWN["database-latency"].judge(evidence(observed=observed), demand("database-latency"))
+    found = judged(KNOWN["database-latency"].judge, evidence(observed=observed), demand("database-latency"))
     assert (found.interval, found.measured) == (interval, interval and interval[1])
     told = f"above {interval[0]:g} s and at or below {interval[1]:g} s" if interval else "above 0"
     assert told in found.because
@@ -366,7 +369,7 @@ def test_a_histograms_p95_lies_between_the_closest_bounds_that_prove_it(
 
 @pytest.mark.parametrize("objective", METRIC)
 def test_few_observations_prove_no_p95(objective: str) -> None:
-    found = KNOWN[objective].judge(evidence(observed=counted(objective, 58, low=58)), demand(objective))
+    found = judged(KNOWN[objective].judge, evidence(observed=counted(objective, 58, low=58)), demand(objective))
     assert found.status is Status.INCONCLUSIVE
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Status
 from dr.evidence.model import Entry, Evidence, Marker
+from dr.judge.findings import judged
 from dr.judge.objectives import registry
 from dr.judge.objectives.survival import survived
 from tests.unit.outages import DISASTER, WRITES, Takeover, Written, dice, ranges, run_of, stamp, written
@@ -24,7 +25,7 @@ def make(script: Takeover = SYNC) -> Written:
 
 def judge(objective: str, found: Evidence, limit: float | None = None) -> Finding:
     asked = next(d for d in WRITES if d.objective == objective)
-    return KNOWN[objective].judge(found, asked if limit is None else replace(asked, limit=limit))
+    return judged(KNOWN[objective].judge, found, asked if limit is None else replace(asked, limit=limit))
 
 
 def seen(of: Written, **changed: object) -> tuple[Observation, ...]:
@@ -332,7 +333,6 @@ def test_ranges_alone_are_those_of_first_attempts() -> None:
         for o in of.observed()
     )
     found = survived(run_of(of, plain), "writes")
-    assert not isinstance(found, str)
     assert not found.lost
 
 
@@ -395,7 +395,7 @@ def test_seconds_lost_begin_with_the_first_lost_write_where_none_was_acknowledge
 def test_seconds_lost_want_a_limit_and_tell_why_writes_cannot_be_judged() -> None:
     of = make()
     asked = Demand("loss-seconds", "writes", None, "s")
-    found = KNOWN["loss-seconds"].judge(run_of(of), asked)
+    found = judged(KNOWN["loss-seconds"].judge, run_of(of), asked)
     assert (found.status, found.because) == (Status.INCONCLUSIVE, "No limit is known.")
     for objective in ("loss-seconds", "split-brain"):
         unread = judge(objective, run_of(of, seen(of, markers=None)))
