@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
@@ -18,8 +18,7 @@ import msgspec
 
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
-from dr.app.ending import finish
-from dr.app.outcome import exit_code
+from dr.app.ending import exit_code, finish
 from dr.app.session import Session, accept, attach, locked, prepare
 from dr.app.signals import halting
 from dr.config.load import find_target, home
@@ -38,16 +37,14 @@ CHAOS_TOOLKIT = "Chaos Toolkit"
 
 def predictions_in_slo(configuration: Configuration | None = None) -> bool:
     """Probe: whether the prediction service on the source answers within its objectives now."""
-    session = _session(_drill_of(configuration))
-    with _listening(session):
+    with _listening(configuration) as session:
         return steady.in_slo(session)
 
 
 def undo(configuration: Configuration | None = None) -> None:
     """Rollback: undo what is open; under a bare ``chaos run`` also judge and seal. Raises ProviderError where something
     of that run is left."""
-    session = _session(_drill_of(configuration))
-    with _listening(session):
+    with _listening(configuration) as session:
         if os.environ.get("DR_RUN"):
             session.unwind(session.plan.request.keep)
             return
@@ -59,8 +56,9 @@ def undo(configuration: Configuration | None = None) -> None:
 
 def whole_drill(configuration: Configuration | None = None) -> None:
     """All of a drill that uses another's method, in a Chaos Toolkit of its own. Raises DrError unless it is met."""
-    session = _session(_drill_of(configuration))
-    outcome = drill.run(session, drill.read(_drill_of(configuration)))
+    name = _drill_of(configuration)
+    session = _session(name)
+    outcome = drill.run(session, drill.read(name))
     if outcome.error is not None:
         raise outcome.error
     if exit_code(outcome):
@@ -72,8 +70,7 @@ def _activity(name: str, offered: Iterable[VerbSpec]) -> Callable[..., None]:
     """The activity that does the verb ``name``; its signature is what Chaos Toolkit holds an experiment to."""
 
     def do(configuration: Configuration | None = None, **args: Any) -> None:
-        session = _session(_drill_of(configuration))
-        with _listening(session):
+        with _listening(configuration) as session:
             session.do(session.find(drill.verb(name, args)))
 
     do.__name__ = do.__qualname__ = name
@@ -92,9 +89,12 @@ def _parameters(offered: Iterable[VerbSpec]) -> Iterator[Parameter]:
         yield Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if required else None)
 
 
-def _listening(session: Session) -> AbstractContextManager[Any]:
+@contextmanager
+def _listening(configuration: Configuration | None) -> Iterator[Session]:
     """Within an activity a signal halts the run and no more: what Chaos Toolkit raises there, it swallows itself."""
-    return halting(session.directory, CHAOS_TOOLKIT)
+    session = _session(_drill_of(configuration))
+    with halting(session.directory, CHAOS_TOOLKIT):
+        yield session
 
 
 def _drill_of(configuration: Configuration | None) -> str:
@@ -105,24 +105,23 @@ def _drill_of(configuration: Configuration | None) -> str:
 def _session(name: str) -> Session:
     """This process's session: the one it was started for, or one of its own. From here on a signal halts its run."""
     os.umask(OTHERS)  # a bare ``chaos run`` has its user's
-    session = _attached() if os.environ.get("DR_RUN") else _begun(name)
-    _hold(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
+    session = _attached() if os.environ.get("DR_RUN") else _begun(drill.read(name))
+    _LASTING.enter_context(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
     return session
 
 
 def _attached() -> Session:
-    directory = find_run(home(), os.environ["DR_RUN"])
-    return attach(configured(), directory, _silent, os.environ.get("DR_OWNER", ""))
+    run = find_run(home(), os.environ["DR_RUN"])
+    return attach(configured(), run, _silent, os.environ.get("DR_OWNER", ""))
 
 
-def _begun(name: str) -> Session:
+def _begun(experiment: drill.Experiment) -> Session:
     settings, target = configured(), os.environ.get("DR_TARGET", "lab")
-    experiment = drill.read(name)
     drill.check_foreign(experiment, find_target(settings, target))
-    _hold(locked(target))
+    _LASTING.enter_context(locked(target))
     for run, ended in clean_drills(settings, target, _silent):
         if isinstance(ended, DrError):
-            logger.warning("The killed drill %s could not be cleaned up: %s", run.id, ended)
+            logging.getLogger(__name__).warning("The killed drill %s could not be cleaned up: %s", run.id, ended)
     prepared = prepare(settings, drill.request(experiment, target, keep=False), experiment.demands, _silent)
     session = accept(prepared, Consent(os.environ.get("DR_CONFIRM", ""), bool(os.environ.get("DR_YES"))))
     if experiment.foreign:  # this run is judged before Chaos Toolkit writes how they ended
@@ -131,13 +130,7 @@ def _begun(name: str) -> Session:
     return session
 
 
-def _hold(held: AbstractContextManager[Any]) -> None:
-    _HELD.append(held)
-    held.__enter__()
-
-
-logger = logging.getLogger(__name__)
-_HELD: list[AbstractContextManager[Any]] = []
+_LASTING = ExitStack()
 """What ends with the process: the target's lock of a session of its own, and its listening to signals."""
 
 

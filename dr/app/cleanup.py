@@ -1,22 +1,22 @@
-"""Finish what was left: runs that were killed, and copies that no run owns any more."""
+"""Finish what was left: runs that were killed, and copies that no run owns any more; or hand a copy over."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from itertools import chain
 
-from dr.app.ending import finish, pronounce
-from dr.app.orphans import end_orphan
-from dr.app.outcome import Outcome
-from dr.app.remains import look, remove
+from dr.app.drill import end_orphan
+from dr.app.ending import Outcome, finish, look, of_purpose, pronounce, remove
 from dr.app.session import Session, Tell, attach, busy, context_of, locked
 from dr.config.context import Context
 from dr.config.load import home
 from dr.config.model import Settings
-from dr.domain.errors import DrError, ProviderError
+from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Purpose, Resource
-from dr.evidence.directory import RunDirectory, runs, unfinished
+from dr.domain.refs import Ref
+from dr.evidence.directory import RunDirectory, find_run, runs, unfinished
+from dr.evidence.restored import standing
 from dr.host import locks
 from dr.host.clock import SystemClock
 from dr.judge.verdict import judge
@@ -29,18 +29,17 @@ MEND = (
 )
 
 
-def unsealed(target: str | None = None) -> list[RunDirectory]:
+def unsealed(target: str | None = None, purpose: Purpose | None = None) -> list[RunDirectory]:
     """Runs that never came to their end, oldest first. Those that cannot be read, ``unreadable`` names."""
-    known = unfinished(home()).runs
-    return [directory for directory, record in known if target in (None, record.plan.request.target)]
+    known = ((directory, record.plan.request) for directory, record in unfinished(home()).runs)
+    return [one for one, asked in known if target in (None, asked.target) and purpose in (None, asked.purpose)]
 
 
 def unreadable() -> tuple[str, ...]:
     """A sentence for each unfinished run that is left out, on whichever target, since its evidence cannot be read."""
-    place = home() / "runs"
+    lost = unfinished(home()).unreadable.items()
     return tuple(
-        f"Run {run} is left out: {why} {MEND.format(path=place / run, run=run)}"
-        for run, why in unfinished(home()).unreadable.items()
+        f"Run {run} is left out: {why} {MEND.format(path=home() / 'runs' / run, run=run)}" for run, why in lost
     )
 
 
@@ -54,15 +53,19 @@ def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:
         return _clean(session)
 
 
-def clean_drills(settings: Settings, target: str, tell: Tell) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
-    """Before a run on a target whose lock is held: finish the drills on it that were killed.
+Ended = Iterator[tuple[RunDirectory, Outcome | DrError]]
+"""Runs, each with what became of it. One that cannot be ended keeps none of the others."""
 
-    Each comes with what became of it. One that cannot be cleaned up keeps none of the others.
-    """
-    for directory in unsealed(target):
+
+def clean_drills(settings: Settings, target: str, tell: Tell) -> Ended:
+    """Finish the drills on a target whose lock is held that were killed."""
+    return _each(unsealed(target, Purpose.DRILL), lambda directory: _clean(attach(settings, directory, tell)))
+
+
+def _each(directories: Iterable[RunDirectory], end: Callable[[RunDirectory], Outcome]) -> Ended:
+    for directory in directories:
         try:
-            if directory.record().plan.request.purpose is Purpose.DRILL:
-                yield directory, _clean(attach(settings, directory, tell))
+            yield directory, end(directory)
         except DrError as error:
             yield directory, error
 
@@ -94,16 +97,14 @@ def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> li
 
 def _end_elsewhere(provider: Restorer, context: Context, run: str, tell: Tell) -> list[str]:
     found = provider.remains(run)
-    drills = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.DRILL]
+    drills = [one.ref.name for one in of_purpose(Purpose.DRILL, found)]
     calls = provider.orphans(context.clock.now().at, frozenset(), frozenset({run})) if drills else ()
     failed = [because for _, because in remove(provider, calls, context.clock, tell) if because]
-    gone = {ref.name for call in calls for ref in call.touches}
-    failed += [
-        f"{name} is not of {context.name}'s source: name its own --target." for name in drills if name not in gone
-    ]
+    strange = sorted({*drills} - {ref.name for call in calls for ref in call.touches})
+    failed += [f"{name} is not of {context.name}'s source: name its own --target." for name in strange]
     if failed:
         raise ProviderError(" ".join(failed))
-    kept = [one.ref.name for one in found if one.tags.get("dr:purpose") == Purpose.RESTORE]
+    kept = [one.ref.name for one in of_purpose(Purpose.RESTORE, found)]
     for identifier in kept:
         provider.seal_tag(identifier, run, "abandoned")
     told = [f"{identifier} was deleted." for identifier in drills]
@@ -117,28 +118,24 @@ def _note_killed(directory: RunDirectory, clock: Clock) -> None:
         ledger.append("event", data={"text": "The drill was killed, and another command finishes it", "killed": True})
 
 
-def abandon(target: str) -> Iterator[tuple[RunDirectory, Outcome | DrError]]:
+def abandon(target: str) -> Ended:
     """Judge and seal the unfinished runs of a target that is gone with all that was on it: nothing is left to undo.
 
-    The target's lock is held. Each comes with what became of it.
+    The target's lock is held.
     """
-    for directory in unsealed(target):
-        try:
-            yield directory, _abandon(directory)
-        except DrError as error:
-            yield directory, error
-
-
-def _abandon(directory: RunDirectory) -> Outcome:
     clock = SystemClock()
-    end_orphan(directory, clock)
-    _note_killed(directory, clock)
-    ledger = directory.ledger(clock)
-    for call in ledger.state().open:
-        ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
-    _, verdict = pronounce(directory, clock)
-    directory.seal(clock.now())
-    return Outcome(directory, verdict)
+
+    def end(directory: RunDirectory) -> Outcome:
+        end_orphan(directory, clock)
+        _note_killed(directory, clock)
+        ledger = directory.ledger(clock)
+        for call in ledger.state().open:
+            ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
+        _, verdict = pronounce(directory, clock)
+        directory.seal(clock.now())
+        return Outcome(directory, verdict)
+
+    return _each(unsealed(target), end)
 
 
 @dataclass(frozen=True)
@@ -177,23 +174,54 @@ def remove_orphans(
     provider: Restorer, clock: Clock, under_way: frozenset[str], over: frozenset[str], tell: Tell
 ) -> Swept:
     """What ``clean_orphans`` does, once it is known with what. One that stays does not keep the others."""
-    done = remove(provider, provider.orphans(clock.now().at, under_way, over), clock, tell)
-    copies = [
-        (f"{', '.join(ref.name for ref in call.touches)}, a drill copy that no run here owns,", because)
-        for call, because in done
+    gone, left = [], []
+    failed: set[Ref] = set()
+    for call, because in remove(provider, provider.orphans(clock.now().at, under_way, over), clock, tell):
+        what = f"{', '.join(ref.name for ref in call.touches)}, a drill copy that no run here owns,"
+        if because:
+            left.append(f"{what} could not be deleted: {because}")
+            failed.update(call.touches)
+        else:
+            gone.append(f"{what} was deleted.")
+    stands = [
+        _standing(one, under_way) for one in of_purpose(Purpose.DRILL, provider.remains("")) if one.ref not in failed
     ]
-    failed = {ref for call, because in done if because for ref in call.touches}
-    listed = [one for one in provider.remains("") if one.tags.get("dr:purpose") == Purpose.DRILL]
-    return Swept(
-        gone=tuple(f"{what} was deleted." for what, because in copies if not because),
-        left=tuple(f"{what} could not be deleted: {because}" for what, because in copies if because),
-        stands=tuple(_standing(one, under_way) for one in listed if one.ref not in failed),
-    )
+    return Swept(tuple(gone), tuple(left), tuple(stands))
 
 
 def _standing(one: Resource, under_way: frozenset[str]) -> str:
     run, expires = one.tags["dr:run"], one.tags.get("dr:expires", "its expiry")
-    what = f"{one.ref.name} ({one.status}), a drill copy of run {run}, stays until {expires}"
-    if run in under_way:
-        return f"{what}: its run is under way."
-    return f"{what}: 'dr cleanup {run} --target {one.tags.get('dr:target', 'NAME')}' removes it before."
+    removed = f"'dr cleanup {run} --target {one.tags.get('dr:target', 'NAME')}' removes it before."
+    why = "its run is under way." if run in under_way else removed
+    return f"{one.ref.name} ({one.status}), a drill copy of run {run}, stays until {expires}: {why}"
+
+
+def adopt(settings: Settings, run: str, confirmed: str) -> str:
+    """Take the run's tags off what it restored, or has only asked for when it was killed: the provider has the
+    word on that. Returns what was done, in a sentence.
+
+    Raises RefusedError for a drill's copy, for a run that restored nothing, and without the identifier as consent.
+    """
+    session = attach(settings, find_run(home(), run), lambda *_: None)  # nothing is performed here
+    identifier = _restored(session)
+    if confirmed != identifier:
+        raise RefusedError("Nothing was confirmed.", f"Say --confirm {identifier} to take the run's tags off it.")
+    with locked(session.context.name):
+        session.restorer.adopt(identifier, session.directory.id)
+        session.engine.ledger.append("event", data={"text": f"{identifier} was adopted"})
+    return f"{identifier} is an ordinary instance now; dr will not touch it again."
+
+
+def _restored(session: Session) -> str:
+    """What there is to adopt: what took effect, or else what bears the run's tag. Raises RefusedError."""
+    run, asked = session.directory.id, session.restorations()
+    if session.plan.request.purpose is not Purpose.RESTORE or not asked:
+        raise RefusedError(f"Run {run} has no restoration to adopt.", "Only dr restore makes them.")
+    restored = [one.ref.name for one in standing(session.directory.entries(session.context.clock))]
+    found = restored or [one.ref.name for one in of_purpose(Purpose.RESTORE, session.restorer.remains(run))]
+    if not found:
+        raise RefusedError(
+            f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
+            "Repeat the command in a few minutes.",
+        )
+    return found[0]

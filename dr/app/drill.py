@@ -17,9 +17,7 @@ import msgspec
 import yaml
 
 import dr
-from dr.app.ending import finish
-from dr.app.orphans import ENDED, STARTED
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome, finish
 from dr.app.session import Session, child_environment
 from dr.app.signals import code_of, halting
 from dr.app.using import resolved
@@ -29,17 +27,23 @@ from dr.config.plugins import offer
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.domain.names import check_name
+from dr.domain.requests import moment, zoned
 from dr.engine.plan import Asked, demands
+from dr.evidence.directory import RunDirectory
 from dr.host.decode import read_yaml
-from dr.host.processes import die_with_parent, started
+from dr.host.processes import die_with_parent, end, started
+from dr.host.saying import say
 from dr.host.signals import CODES
 from dr.judge.course import ACTIVITIES
+from dr.ports import Clock
 from dr.wiring import objectives
 
 GLANCE = 0.2
 """Seconds between two looks at the child and the ledger."""
 PATIENCE = 120.0
 """Seconds a halted child has for its own rollbacks before it is ended; the parent then unwinds."""
+STARTED, ENDED = "Chaos Toolkit started", "Chaos Toolkit ended"
+"""Events of a drill's ledger; the first names the process as ``who``."""
 
 
 class ForeignError(UsageError):
@@ -63,19 +67,13 @@ class Experiment:
     """What Chaos Toolkit is given where the file uses another drill's method; None: the file itself."""
 
 
-def shelves() -> tuple[Path, ...]:
-    """Where experiments are looked for: the working directory's, then those that came with dr.
-
-    A wheel carries them in the package; in a checkout they stand beside it.
-    """
+def known() -> dict[str, Path]:
+    """Every drill by name: those that came with dr, which a wheel carries in the package, and before them the working
+    directory's."""
     package = Path(dr.__file__).parent
     carried = package / "experiments"
-    return (Path("experiments"), carried if carried.is_dir() else package.parent / "experiments")
-
-
-def known() -> dict[str, Path]:
-    """Every drill by name."""
-    return {path.stem: path for shelf in reversed(shelves()) for path in sorted(shelf.glob("*.yaml"))}
+    shelves = (carried if carried.is_dir() else package.parent / "experiments", Path("experiments"))
+    return {path.stem: path for shelf in shelves for path in sorted(shelf.glob("*.yaml"))}
 
 
 def read(name: str) -> Experiment:
@@ -150,7 +148,11 @@ def verb(name: str, arguments: Mapping[str, Any]) -> Verb:
     if isinstance(to, Mapping) and "time" in to:
         args["to"] = {**to, "time": _seconds(to["time"])}
     for key, value in args.items():
-        if not _is_json({key: value}):
+        try:
+            comes_back = json.loads(json.dumps({key: value}, allow_nan=False)) == {key: value}
+        except (TypeError, ValueError):
+            comes_back = False
+        if not comes_back:
             raise UsageError(
                 f"The argument {key} of {name} is no JSON value: {value!r}.", "Write it as text or number."
             )
@@ -159,27 +161,9 @@ def verb(name: str, arguments: Mapping[str, Any]) -> Verb:
 
 def _seconds(asked: object) -> object:
     """A time with its zone, as text or as YAML reads it, in seconds; anything else is left to the driver to judge."""
-    if asked in ("latest", "before-disaster"):
-        return asked
-    at = asked
-    if isinstance(asked, str):
-        try:
-            at = datetime.fromisoformat(asked)
-        except ValueError:
-            raise UsageError(f"{asked!r} is not a time.", "Write it as 2026-04-24T23:45:00Z.") from None
-    if not isinstance(at, datetime):
-        return asked
-    if at.tzinfo is None:
-        raise UsageError(f"The time {asked} has no zone.", "Add Z for UTC, or an offset such as +02:00.")
-    return at.timestamp()
-
-
-def _is_json(value: object) -> bool:
-    """Whether ``value`` comes back from JSON as it was."""
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError):
-        return False
+    if isinstance(asked, str) and asked not in ("latest", "before-disaster"):
+        return moment(asked, "The time")
+    return zoned(asked, "The time") if isinstance(asked, datetime) else asked
 
 
 def _demands(asked: object) -> Asked:
@@ -197,22 +181,17 @@ def _experiment(path: Path, document: _Document) -> Experiment:
     if extension is None or method is None or not document.title or not document.description:
         raise UsageError("It is not an experiment dr understands.", "Give it title, description, method, extensions.")
     own = [activity for activity in method if activity.provider.module == ACTIVITIES]
+    runbook, beside = extension.runbook, path.parent.parent / extension.runbook
     return Experiment(
         name=check_name(path.stem, "drill"),
         path=path.absolute(),
         title=document.title,
         description=document.description,
-        runbook=_runbook(extension.runbook, path),
+        runbook=str(beside) if beside.is_file() and not Path(runbook).is_file() else runbook,
         verbs=tuple(verb(activity.provider.func, _arguments(activity)) for activity in own),
         demands=_demands(extension.demands),
         foreign=tuple(activity.name for activity in method if activity not in own),
     )
-
-
-def _runbook(named: str, experiment: Path) -> str:
-    """Where a runbook is that an experiment names: seen from the working directory, or else from the experiments'."""
-    beside = experiment.parent.parent / named
-    return str(beside) if beside.is_file() and not Path(named).is_file() else named
 
 
 def _arguments(activity: _Activity) -> Mapping[str, Any]:
@@ -280,15 +259,19 @@ def run(session: Session, experiment: Experiment) -> Outcome:
     with halting(session.directory):
         try:
             _follow(session, experiment)
-        except DrError as failed:
-            error = failed
+        except DrError as early:
+            error = early
         except Exception:  # a defect of dr's own: what was made is undone and judged all the same
             finish(session)
             raise
         outcome = finish(session)
     if because := session.directory.halted():
         error = HaltedError(f"The drill was stopped: {because}.", exit_code=code_of(because))
-    return replace(outcome, error=error or _failure(session))
+    # The first failed step, which Chaos Toolkit's exit code does not show.
+    failed = next((entry for entry in session.engine.ledger.entries() if entry.kind == "failed"), None)
+    if failed is not None and error is None:
+        error = ProviderError(f"The step {failed.call} failed: {failed.data['because']}")
+    return replace(outcome, error=error)
 
 
 def _follow(session: Session, experiment: Experiment) -> None:
@@ -344,9 +327,19 @@ def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:
         clock.sleep(GLANCE)
 
 
-def _failure(session: Session) -> DrError | None:
-    """The first failed step, which Chaos Toolkit's exit code does not show."""
-    for entry in session.engine.ledger.entries():
-        if entry.kind == "failed":
-            return ProviderError(f"The step {entry.call} failed: {entry.data['because']}")
-    return None
+def end_orphan(directory: RunDirectory, clock: Clock) -> None:
+    """End the Chaos Toolkit of ``directory``'s run where it still runs, and say so. The target's lock is held.
+
+    Raises ProviderError where it does not end.
+    """
+    ledger = directory.ledger(clock)
+    who = ""
+    for entry in ledger.entries():
+        if entry.kind == "event" and entry.data.get("text") == STARTED:
+            who = str(entry.data.get("who", ""))
+        elif entry.kind == "event" and entry.data.get("text") == ENDED:
+            who = ""
+    if who and end(who):
+        pid = who.partition(":")[0]
+        say(f"Chaos Toolkit of run {directory.id} still ran without its session, as process {pid}; it was ended.")
+        ledger.append("event", data={"text": "An orphaned Chaos Toolkit was ended", "who": who})

@@ -37,18 +37,9 @@ def began(run: str) -> float:
     return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
 
 
-def covers(found: Resource) -> float | None:
-    """The recovery point of a restoration, as its tag has it."""
-    return _number(found, "dr:point")
-
-
-def since(found: Resource) -> float | None:
-    """The time of the disaster that a restoration was begun with, as its tag has it."""
-    return _number(found, "dr:since")
-
-
-def _number(found: Resource, tag: str) -> float | None:
-    """What a tag holds; None where it is not there, or no number."""
+def number(found: Resource, tag: str) -> float | None:
+    """What a tag holds: ``dr:point``, a restoration's recovery point, or ``dr:since``, the time of the disaster that it
+    was begun with. None where it is not there, or no number."""
     try:
         return float(found.tags[tag])
     except (KeyError, ValueError):
@@ -60,7 +51,7 @@ def standing(plan: Plan, facts: Facts) -> str:
     when it was planned."""
     there = made(plan.run.id, facts)
     planned = (call.args.get("recovery_point") for call in plan.calls if call.restoration)
-    at = covers(there[0]) if there else next(planned, None)
+    at = number(there[0], "dr:point") if there else next(planned, None)
     point = f"its recovery point is {moment(at)}" if isinstance(at, float) else "its recovery point is not known"
     return f"began at {moment(began(plan.run.id))} and {point}"
 
@@ -88,7 +79,7 @@ def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
     for resource in made(run, facts):
         if resource.remedy:
             ends = f" 'dr cleanup {run}' ends the run." if here else ""
-            beside = " To restore anew beside it, say --as NAME or --set NAME=VALUE." if what == "restore" else ""
+            beside = " To restore anew beside it, ask for another --as or --set." if what == "restore" else ""
             raise RefusedError(
                 f"{resource.ref.name}, which the {what} {run} made, is {resource.status}, so that cannot go on.",
                 f"{resource.remedy}{beside}{ends} {resource.ref.name} is left alone: to delete it is up to you.",
@@ -106,23 +97,13 @@ def check_age(plan: Plan, facts: Facts, now: float, usual: float, ends: Callable
     limit = next(frozen, None) or usual
     if not restores_the_latest(plan.request) or now - began(run) <= limit:
         return
+    end = f"end it with 'dr cleanup {run}'"
+    if ends is not None:  # clean-up knows its own machine's runs alone; to others the tag says that one is over
+        end += f" on the machine that began it. Is that gone? Then end it with '{ends(made(run, facts)[0])}'"
+    taken = any(verb.args.get("as_name") for verb in plan.request.verbs)
     raise RefusedError(
         f"The unfinished restore {run} {standing(plan, facts)}. That is more than {duration(limit)} ago, so it is no"
         " longer the latest.",
-        f"To go on with it all the same: 'dr restore --resume {run}'. To restore anew, {_end(run, facts, ends)}. Its"
-        f" copy is left alone. Then repeat the command{_otherwise(plan)}.",
+        f"To go on with it all the same: 'dr restore --resume {run}'. To restore anew, {end}. Its copy is left alone."
+        f" Then repeat the command{' with another --as' if taken else ''}.",
     )
-
-
-def _otherwise(plan: Plan) -> str:
-    """What is to be said otherwise when a command is repeated beside what it made before: the name is taken."""
-    named = any(verb.args.get("as_name") for verb in plan.request.verbs)
-    return " with another --as" if named else ""
-
-
-def _end(run: str, facts: Facts, ends: Callable[[Resource], str] | None) -> str:
-    """How to end a run. Clean-up knows those of its own machine alone; to all others the tag says that one is over."""
-    if ends is None:
-        return f"end it with 'dr cleanup {run}'"
-    tag = ends(made(run, facts)[0])
-    return f"end it with 'dr cleanup {run}' on the machine that began it. Is that gone? Then end it with '{tag}'"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dr.app import restore
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome
 from dr.app.session import Session
 from dr.config.model import Target
 from dr.domain.model import Facts, Grant, Own, Purpose, Request, Verb

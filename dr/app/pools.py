@@ -23,13 +23,13 @@ def look_before(session: Session) -> None:
     """Record what the pools hold; of a target without a pooler, that they are not looked at."""
     if session.plan.request.purpose is not Purpose.DRILL:
         return
-    if pooler_of(sections(session.context.target)) is None:
-        _note(session, "before", {"because": NOBODY})
-        return
+    seen: dict[str, Any] = {"because": NOBODY}
     try:
-        _note(session, "before", {"pools": _held(session)})
+        if pooler_of(sections(session.context.target)) is not None:
+            seen = {"pools": _held(session)}
     except DrError as error:
-        _note(session, "before", {"because": str(error)})
+        seen = {"because": str(error)}
+    _note(session, "before", seen)
 
 
 def look_after(session: Session) -> None:

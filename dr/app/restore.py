@@ -8,25 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dr.app.asked import unpacked
-from dr.app.earlier import covers, standing
-from dr.app.ending import finish, seal
-from dr.app.outcome import Outcome
-from dr.app.session import (
-    Prepared,
-    Session,
-    Tell,
-    context_of,
-    prepare,
-    resume,
-    same_since,
-)
+from dr.app.earlier import number, standing
+from dr.app.ending import Outcome, finish, seal
+from dr.app.session import Prepared, Session, Tell, context_of, prepare, resume, same_since
 from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.tags import gathered
-from dr.evidence.directory import RunDirectory, find_run
+from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.report.words import moment
 from dr.wiring import done_for, drivers, on_call, restorers, restoring
@@ -77,20 +68,14 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
         wanted = _begun_elsewhere(settings, target, name)
         if wanted is None:
             raise
-        return same_since(
-            prepare(settings, wanted, asked(wanted, find_target(settings, target)), tell, named=True), since
-        )
-    _check_restore(directory)
-    return same_since(resume(settings, directory, tell), since)
-
-
-def _check_restore(directory: RunDirectory) -> None:
-    """Raises RefusedError for a failover, which other words and other consent belong to."""
-    if directory.record().plan.what == "failover":
+        demands = asked(wanted, find_target(settings, target))
+        return same_since(prepare(settings, wanted, demands, tell, named=True), since)
+    if directory.record().plan.what == "failover":  # which other words and other consent belong to
         raise RefusedError(
             f"Run {directory.id} is a failover.",
             f"The 'dr failover' command that began it goes on with it; 'dr cleanup {directory.id}' ends it.",
         )
+    return same_since(resume(settings, directory, tell), since)
 
 
 def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
@@ -113,7 +98,7 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
     except EvidenceError as error:
         raise RefusedError(
             f"The tags of {found.ref.name} do not tell what run {run} was asked for: {str(error).rstrip('.')}.",
-            f"Type its command again: '{_command(found)}', with whatever else it said (--as, --set, --no-verify).",
+            f"Type its command again: '{_command(found)}', with whatever else it said (such as --no-verify).",
         ) from None
     return Request(name, verbs, Purpose.RESTORE)
 
@@ -123,19 +108,17 @@ def _command(found: Resource) -> str:
     tags = found.tags
     point = f"--snapshot {tags.get('dr:point-id')}"
     if tags.get("dr:point-id", "").lower() == tags.get("dr:source", "").lower():
-        at = datetime.fromtimestamp(covers(found) or 0.0, UTC)
+        at = datetime.fromtimestamp(number(found, "dr:point") or 0.0, UTC)
         point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
     return f"dr restore --target {tags.get('dr:target')} {point}"
 
 
 def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
     """What becomes of a run that nobody finished here, to be known before consent: a sentence each."""
-    told, planned = [], prepared.session.plan
-    if prepared.goes_on:
-        told.append(f"The unfinished restore {planned.run.id} goes on: it {standing(planned, prepared.facts)}.")
-    if prepared.closes is not None:
-        told.append(prepared.closes.over)
-    return tuple(told)
+    plan = prepared.session.plan
+    on = f"The unfinished restore {plan.run.id} goes on: it {standing(plan, prepared.facts)}."
+    over = "" if prepared.closes is None else prepared.closes.over
+    return tuple(sentence for sentence in (on if prepared.goes_on else "", over) if sentence)
 
 
 def cautions(planned: Plan) -> tuple[str, ...]:

@@ -15,10 +15,8 @@ from dr import __version__, wiring
 from dr.app import earlier
 from dr.app.asked import digest, gist, packed, unpacked
 from dr.app.ending import pronounce
-from dr.app.looking import look
-from dr.app.needs import needs
 from dr.app.pools import look_before
-from dr.app.terms import refusals
+from dr.app.terms import needs, refusals
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -36,6 +34,7 @@ from dr.host.clock import SystemClock
 from dr.judge.objectives import time_to_copy
 from dr.ports import Provider, Restorer
 from dr.report.words import moment
+from dr.wiring import look
 
 Tell = Callable[[Call, str], None]
 PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "psycopg")
@@ -130,7 +129,10 @@ class Prepared:
     @property
     def over(self) -> str:
         """Why this unfinished run does not go on although something came of it, in words; "" where it may."""
-        why = self.ended_elsewhere or _past(self.session)
+        taken, why = _taken_over(self.session), self.ended_elsewhere
+        if not why and taken and not _under_way(self.session):
+            at = moment(min(taken.values()))
+            why = f"Run {self.session.directory.id}, which failed over at {at}, was never finished."
         return why and f"{why} A new one begins."
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
@@ -189,7 +191,7 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
     Raises what the drivers' look and propose raise, and RefusedError for a run that is too old or cannot go on.
     """
     request = replace(request, digest=digest(request.target, request.verbs))
-    unfinished = _unfinished(request)
+    unfinished = _unfinished(request) if request.purpose is Purpose.RESTORE else None
     here = None if unfinished is None else _standing(settings, unfinished, tell)
     prepared = here if here is not None and _goes_on(here) else _plan(settings, request, asked, tell)
     if here is not None and here.over:
@@ -219,25 +221,20 @@ def _goes_on(here: Prepared) -> bool:
 def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Prepared:
     """A new run, or what another machine began and nobody has finished."""
     began = SystemClock().now()
-    context = context_of(settings, request.target, _new_run(began))
+    run = f"{datetime.fromtimestamp(began.at, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    context = context_of(settings, request.target, run)
     drivers = wiring.drivers(context, request.verbs)
-    facts = look(drivers, request)
-    elsewhere = _tagged(request, facts)
+    facts, on_call = look(drivers, request), request.purpose is Purpose.RESTORE
+    elsewhere = _tagged(request, facts) if on_call else None
     if elsewhere is not None:
         run = elsewhere.tags["dr:run"]
         context = context_of(settings, request.target, run)
         earlier.check_alive(run, "restore", facts, context.run.exists())
         drivers = wiring.drivers(context, request.verbs)
         began = replace(began, at=earlier.began(run))
-        request = replace(request, since=earlier.since(elsewhere))
-    identity = RunIdentity(
-        context.run.name,
-        request.target,
-        request.purpose,
-        request.digest,
-        request.since,
-        packed(request.verbs) if request.purpose is Purpose.RESTORE else "",
-    )
+        request = replace(request, since=earlier.number(elsewhere, "dr:since"))
+    text = packed(request.verbs) if on_call else ""
+    identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since, text)
     frozen = demands(request, asked, settings.objectives, wiring.objectives(), facts.extra)
     planned = plan(request, identity, facts, wiring.Proposers(drivers, context.target), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
@@ -317,28 +314,24 @@ def _check_resumable(session: Session) -> None:
         raise RefusedError(f"Run {session.directory.id} is a drill.", "'dr cleanup' finishes it; then run it again.")
 
 
+def _taken_over(session: Session) -> dict[str, float]:
+    """The calls that made another server the source, or may have, each with when it was begun."""
+    began = session.engine.ledger.state().began
+    return {
+        call.id: began[call.id] for call in session.plan.calls if call.effect is Effect.TAKES_OVER and call.id in began
+    }
+
+
 def _under_way(session: Session) -> bool:
-    """Whether another server was made the source just now, or may have been: that is not asked for a second time.
+    """Whether that was done just now: it is not asked for a second time.
 
     Once the longest of its steps would have ended, whoever types the command again means another disaster.
     """
-    state, now = session.engine.ledger.state(), session.context.clock.now().at
-    longest = max((call.deadline for call in session.plan.calls), default=0.0)
-    return any(
-        now - state.began[call.id] < (longest if call.id in state.effects else call.deadline)
-        for call in session.plan.calls
-        if call.effect is Effect.TAKES_OVER and call.id in state.began
-    )
-
-
-def _past(session: Session) -> str:
-    """When a run that nobody finished made another server the source, in words; "" where it did not, or just now."""
-    state = session.engine.ledger.state()
-    over = [call.id for call in session.plan.calls if call.effect is Effect.TAKES_OVER]
-    taken = [state.began[name] for name in over if name in state.began]
-    if not taken or _under_way(session):
-        return ""
-    return f"Run {session.directory.id}, which failed over at {moment(min(taken))}, was never finished."
+    effects, now = session.engine.ledger.state().effects, session.context.clock.now().at
+    deadlines = {call.id: call.deadline for call in session.plan.calls}
+    longest = max(deadlines.values(), default=0.0)
+    began = _taken_over(session).items()
+    return any(now - at < (longest if name in effects else deadlines[name]) for name, at in began)
 
 
 def same_since(prepared: Prepared, since: float | None) -> Prepared:
@@ -355,8 +348,6 @@ def same_since(prepared: Prepared, since: float | None) -> Prepared:
 
 
 def _unfinished(request: Request) -> RunDirectory | None:
-    if request.purpose is not Purpose.RESTORE:
-        return None
     wanted = gist(request.target, request.verbs)
     for directory, record in reversed(unfinished(home()).runs):
         recorded = record.plan.request
@@ -367,8 +358,6 @@ def _unfinished(request: Request) -> RunDirectory | None:
 
 def _tagged(request: Request, facts: Facts) -> Resource | None:
     """What an equal request began to restore on another machine, and nobody has finished."""
-    if request.purpose is not Purpose.RESTORE:
-        return None
     lost = unfinished(home()).unreadable
     for resource in facts.resources:
         run = resource.tags.get("dr:run", "")
@@ -387,10 +376,6 @@ def _asks_for(request: Request, tags: Mapping[str, str]) -> bool:
     except EvidenceError:
         return False
     return gist(request.target, verbs) == gist(request.target, request.verbs)
-
-
-def _new_run(began: Stamp) -> str:
-    return f"{datetime.fromtimestamp(began.at, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def _record(session: Session, began: Stamp) -> RunRecord:

@@ -34,10 +34,15 @@ def halting(directory: RunDirectory, by: str = "", pass_on: bool = False) -> Ite
 
     def halt(number: signal.Signals) -> None:
         nonlocal halted_at
-        again, halted_at = bool(received), halted_at or time.monotonic()
+        halted_at = halted_at or time.monotonic()
+        again = time.monotonic() - halted_at > ONE
         received.append(CODES[number])
-        if not by:
-            _say(number, directory.id, again=again, later=time.monotonic() - halted_at > ONE)
+        if not by and again:
+            left = f"what run {directory.id} has not undone yet is left, and 'dr cleanup {directory.id}' undoes it"
+            raise Interrupted(number, f"{number.name} was received again: {left}.")
+        if not by and len(received) == 1:
+            ends = f"A second signal leaves that to 'dr cleanup {directory.id}'."
+            say(f"{number.name} was received: run {directory.id} stops and unwinds. {ends}")
         try:
             directory.halt(f"{number.name} was received{by and f' by {by}'}")
         except (OSError, DrError) as error:
@@ -45,13 +50,3 @@ def halting(directory: RunDirectory, by: str = "", pass_on: bool = False) -> Ite
 
     with handling(halt, pass_on):
         yield received
-
-
-def _say(number: signal.Signals, run: str, *, again: bool, later: bool) -> None:
-    """That a signal was heard. Raises Interrupted for a later one."""
-    if again and later:
-        left = f"what run {run} has not undone yet is left, and 'dr cleanup {run}' undoes it"
-        raise Interrupted(number, f"{number.name} was received again: {left}.")
-    if not again:
-        ends = f"A second signal leaves that to 'dr cleanup {run}'."
-        say(f"{number.name} was received: run {run} stops and unwinds. {ends}")

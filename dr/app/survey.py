@@ -1,20 +1,22 @@
-"""Looking without touching: what could be restored, and whether a target is as configured."""
+"""Looking without touching: what could be restored, whether a target is as configured, and what its source holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dr.app.looking import merged
-from dr.app.needs import all_needs, problem
+from dr import wiring
 from dr.app.session import context_of
-from dr.app.terms import terms
+from dr.app.terms import all_needs, terms, tried
+from dr.config.load import home
 from dr.config.model import Settings
 from dr.config.plugins import lost_sections, plugins
 from dr.domain.errors import DrError
 from dr.domain.model import Facts, Plan, Purpose, RecoveryPoint, Request, RunIdentity
 from dr.engine.guard import Consent, guard
-from dr.wiring import drivers, restorers
+from dr.evidence import profiles
+from dr.evidence.baselines import BaselineStore
+from dr.wiring import drivers, merged, restorers
 
 
 def recovery_points(settings: Settings, target: str) -> tuple[list[RecoveryPoint], list[DrError]]:
@@ -53,7 +55,22 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
             yield identity, " ".join(guard(empty, told, facts, Consent()))
     yield from all_needs(target)
     facts = merged(seen) if seen else Facts(context.clock.now().at)
-    for plugin in plugins().values():
-        if not plugin.lacks(target) and plugin.name not in by_name.keys() - seen.keys():
-            for what, attempt in plugin.checks(context, facts):
-                yield what, problem(attempt)
+    able = (one for one in plugins().values() if not one.lacks(target) and one.name not in by_name.keys() - seen.keys())
+    yield from tried(check for plugin in able for check in plugin.checks(context, facts))
+
+
+def forget(target: str) -> None:
+    """Remove what is kept of a target that is gone: its baselines and its profile."""
+    BaselineStore(home(), target).forget()
+    profiles.forget(home(), target)
+
+
+def take(target: str) -> str:
+    """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence.
+
+    Raises ProviderError where the source or its service cannot be read.
+    """
+    from dr.drivers.postgres.provider import nightly
+    from dr.drivers.service.provider import ask_golden
+
+    return nightly(context_of(wiring.settings(), target, "baseline"), ask_golden)

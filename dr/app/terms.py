@@ -1,12 +1,15 @@
-"""What the guard has to know of a target, and what it says of a plan."""
+"""What may keep a run from beginning: what its target does not allow, and what this machine does not have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dr.config.model import Target
-from dr.config.plugins import lost_sections, plugins
-from dr.domain.model import Facts, Grant, Plan
+from dr.config.needs import Check
+from dr.config.plugins import lost_sections, offer, plugins
+from dr.domain.errors import DrError
+from dr.domain.model import Facts, Grant, Plan, Verb
 from dr.engine.guard import Consent, Terms, guard
 
 
@@ -38,3 +41,27 @@ def _asked(plan: Plan) -> frozenset[str]:
     """The providers that do the plan's calls or undo them, and those whose sections these read."""
     drivers = {one.driver for call in plan.calls for one in (call, call.undo) if one is not None}
     return frozenset(drivers).union(*(plugins()[name].reads for name in drivers if name in plugins()))
+
+
+def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:
+    """Each thing that ``verbs`` need, and what is wrong with it, "" where nothing is. Raises UsageError for a verb that
+    nobody does, or that does not take its arguments."""
+    offered = ((offer(verb, target)[1], verb) for verb in verbs)
+    return tried(need for spec, verb in offered for need in spec.needs(target, spec.arguments(verb)))
+
+
+def all_needs(target: Target) -> Iterator[tuple[str, str]]:
+    """The same for all that a target names, whatever verb needs it."""
+    specs = (spec for plugin in plugins().values() if not plugin.lacks(target) for spec in plugin.verbs)
+    return tried(need for spec in specs for need in spec.needs(target, None))
+
+
+def tried(checks: Iterable[Check]) -> Iterator[tuple[str, str]]:
+    """Each once, and what it fails with, "" where it does not."""
+    for what, attempt in dict(checks).items():
+        try:
+            attempt()
+        except DrError as error:
+            yield what, str(error)
+        else:
+            yield what, ""

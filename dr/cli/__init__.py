@@ -6,13 +6,13 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from dr import __version__
-from dr.cli.defects import noted
 from dr.cli.streams import Enduring, endure
 from dr.config.place import OTHERS
 from dr.domain.errors import DrError, RefusedError
@@ -42,11 +42,8 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        module, _ = COMMANDS.get(cmd_name, ("", ""))
+        return getattr(importlib.import_module(module), cmd_name) if module else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -85,28 +82,42 @@ def _interrupted(by: BaseException | None) -> int:
     return by.code
 
 
+def noted(error: Exception) -> str:
+    """Append the trace of a defect to a file that its user alone can read. Returns where it is, in a sentence."""
+    from dr.config.load import home
+
+    try:
+        path = home() / "defects.log"
+    except DrError as failed:
+        return f"Its trace could not be written: {failed}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+            traceback.print_exception(error, file=file)
+    except OSError as failed:
+        return f"Its trace could not be written to {path}: {failed.strerror}."
+    return f"The trace is in {path}."
+
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What a disk without room says; of which file, it does not say."""
 
 
-def _on_disk(error: OSError) -> int:
-    """The exit code, once it is said that DR_HOME's disk, and not dr, is at fault; of any other error it is a defect.
-
-    What a command needs of DR_HOME is looked at before it begins: this is what came up later.
-    """
+def _defect(error: Exception) -> int:
+    """The exit code, once it is said that the harness failed, and where its trace is; or that DR_HOME's disk did: what
+    a command needs of it is looked at before it begins, and this is what came up later."""
     from dr.config.load import home
 
+    what, code = f"the harness itself failed ({type(error).__name__}).", DrError.exit_code
     hint = "See to access and space, or set DR_HOME to another place."
     with suppress(DrError, TypeError):
-        if error.errno in FULL:
-            click.echo(f"dr: A file cannot be written: {error.strerror}. {hint} {noted(error)}", err=True)
-            return DrError.exit_code
-        if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(home()):
-            what = os.fsdecode(error.filename)
-            click.echo(f"dr: {what} cannot be used: {error.strerror}. {hint} {noted(error)}", err=True)
-            return RefusedError.exit_code
-    click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
-    return DrError.exit_code
+        if isinstance(error, OSError) and error.errno in FULL:
+            what = f"A file cannot be written: {error.strerror}. {hint}"
+        elif isinstance(error, OSError) and Path(os.fsdecode(error.filename)).is_relative_to(home()):
+            what = f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}. {hint}"
+            code = RefusedError.exit_code
+    click.echo(f"dr: {what} {noted(error)}", err=True)
+    return code
 
 
 def main() -> None:
@@ -119,8 +130,8 @@ def main() -> None:
     except DrError as error:
         click.echo(f"dr: {error}", err=True)
         code = error.exit_code
-    except click.exceptions.Abort as ended:
-        code = _interrupted(ended.__cause__)
+    except click.exceptions.Abort as aborted:
+        code = _interrupted(aborted.__cause__)
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as wrong:
@@ -128,9 +139,6 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt as ended:
         code = _interrupted(ended)
-    except OSError as error:
-        code = _on_disk(error)
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
-        click.echo(f"dr: the harness itself failed ({type(error).__name__}). {noted(error)}", err=True)
-        code = 5
+        code = _defect(error)
     sys.exit(_delivered(code if isinstance(code, int) else 0, out))

@@ -7,24 +7,34 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import click
+import msgspec
 
-from dr.cli.defects import noted
-from dr.domain.errors import DefectError, DrError
-from dr.domain.model import Call
+from dr import wiring
+from dr.app import cleanup
+from dr.app.ending import Outcome, exit_code, worst
+from dr.app.session import Prepared, Session, accept, locked
+from dr.cli import noted
+from dr.config import place
+from dr.config.load import home
+from dr.config.model import Settings
+from dr.config.objective import Limit
+from dr.domain.errors import DefectError, DrError, RefusedError
+from dr.domain.model import Call, Component, Verb, Verdict
 from dr.domain.names import check_name
-
-if TYPE_CHECKING:
-    from dr.app.outcome import Outcome
-    from dr.app.session import Prepared, Session
-    from dr.config.model import Settings
-    from dr.domain.model import Component, Verb, Verdict
-    from dr.engine.guard import Consent
-    from dr.evidence.directory import RunDirectory
-    from dr.evidence.model import Evidence
+from dr.domain.requests import moment
+from dr.engine.guard import Consent
+from dr.evidence.model import Evidence
+from dr.evidence.restored import components
+from dr.host.clock import SystemClock
+from dr.judge.objectives.time_to_copy import LIMIT
+from dr.judge.verdict import judge
+from dr.report import formats
+from dr.report.junit import junit
+from dr.report.summary import connect
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,10 +76,24 @@ def run_options(command: F) -> F:
     return command
 
 
-def settings() -> Settings:
-    from dr.wiring import settings
+def since(text: str | None) -> float | None:
+    """The time of the disaster, where it was given. Raises UsageError, and RefusedError for one that is yet to come."""
+    at = moment(text, "--since") if text else None
+    if at is not None and at > SystemClock().now().at:
+        raise RefusedError(f"--since {text} is in the future.", "Name the time at which the disaster happened.")
+    return at
 
-    return settings()
+
+def settings() -> Settings:
+    return wiring.settings()
+
+
+def begin() -> Settings:
+    """What dr.yaml says, once DR_HOME can be written and what is damaged in it is named."""
+    found = settings()
+    make_ready()
+    tell_unreadable()
+    return found
 
 
 QUIET = 30.0
@@ -77,10 +101,10 @@ QUIET = 30.0
 
 
 class Progress:
-    """Tells on stderr what is under way, against the objective; on a terminal a waiting step rewrites its line."""
+    """Tells on stderr what is under way, against a limit; on a terminal a waiting step rewrites its line."""
 
-    def __init__(self, objective: float) -> None:
-        self._objective = objective
+    def __init__(self, settings: Settings, limit: Limit = LIMIT) -> None:
+        self._objective = limit.of(settings.objectives)
         self._began = self._told = time.monotonic()
         self._open = False
 
@@ -101,8 +125,6 @@ def consent(prepared: Prepared, yes: bool, confirm: str, cautions: Iterable[str]
     ``cautions``: what is to be known before it, a sentence each, told after the plan. Where consent was given to what
     is refused all the same, the refusal stands alone.
     """
-    from dr.engine.guard import Consent
-
     given, asks = Consent(confirm, yes), not (yes or confirm)
     typed = asks and sys.stdin.isatty() and sys.stderr.isatty()
     if typed:
@@ -134,26 +156,17 @@ def show_plan(prepared: Prepared, err: bool = False) -> None:
             click.echo(f"{'set':>14}  {name} to {json.dumps(value)}, instead of the source's", err=err)
 
 
-def plan_document(prepared: Prepared) -> str:
-    """The plan as JSON."""
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(prepared.session.plan), indent=2).decode()
-
-
 def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) -> None:
     """--plan: the calls and the demands, and what a guard would refuse. ``cautions``: beside it, a sentence each."""
-    from dr.engine.guard import Consent
-
     caution(cautions)
+    plan, target = prepared.session.plan, prepared.session.context.target
     if output == "json":
-        click.echo(plan_document(prepared))
+        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2))
         return
     show_plan(prepared)
-    for demand in prepared.session.plan.demands:
+    for demand in plan.demands:
         limit = f" at most {demand.limit:g} {demand.unit}" if demand.limit is not None else ""
         click.echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
-    target = prepared.session.context.target
     for refusal in prepared.refusals(Consent(target.word)):
         click.echo(f"{'refused':>14}  {refusal}")
 
@@ -163,49 +176,68 @@ def make_ready() -> None:
 
     Raises UsageError, RefusedError.
     """
-    from dr.config.load import home
-    from dr.config.place import make_ready as ready
-
-    for sentence in ready(home()):
-        click.echo(f"dr: {sentence}", err=True)
+    caution(place.make_ready(home()))
 
 
 def tell_unreadable() -> int:
     """Name each unfinished run that cannot be read, and is left out. Returns how many there are."""
-    from dr.app.cleanup import unreadable
-
-    sentences = unreadable()
-    for sentence in sentences:
-        click.echo(f"dr: {sentence}", err=True)
+    sentences = cleanup.unreadable()
+    caution(sentences)
     return len(sentences)
 
 
-def tell_cleaned(ended: Iterable[tuple[RunDirectory, Outcome | DrError]]) -> None:
+def tell_cleaned(ended: cleanup.Ended) -> None:
     """Clean up killed drills and say so. What fails here is told, and changes nothing of the command's own outcome."""
     try:
         for run, killed in ended:
             if isinstance(killed, DrError):
-                click.echo(f"dr: the killed drill {run.id} could not be cleaned up: {killed}", err=True)
-            else:
-                click.echo(f"Drill {run.id} had been killed; {_cleaned(killed)}", err=True)
+                caution([f"the killed drill {run.id} could not be cleaned up: {killed}"])
+                continue
+            how = f"it was cleaned up. {killed.saw}".rstrip()
+            if killed.leftovers:
+                left = " ".join(f"{sentence.rstrip('.')}." for sentence in killed.leftovers)
+                how = f"it could not be cleaned up whole: {left} 'dr cleanup {run.id}' tries again."
+            click.echo(f"Drill {run.id} had been killed; {how}", err=True)
     except DrError as error:
-        click.echo(f"dr: killed drills could not be cleaned up: {error}", err=True)
+        caution([f"killed drills could not be cleaned up: {error}"])
 
 
-def _cleaned(killed: Outcome) -> str:
-    if not killed.leftovers:
-        return f"it was cleaned up. {killed.saw}".rstrip()
-    left = " ".join(f"{sentence.rstrip('.')}." for sentence in killed.leftovers)
-    return f"it could not be cleaned up whole: {left} 'dr cleanup {killed.run.id}' tries again."
+def go_through(
+    ctx: click.Context,
+    prepared: Prepared,
+    cautions: tuple[str, ...],
+    what: str,
+    run: Callable[[Session], Outcome],
+    options: Mapping[str, Any],
+) -> None:
+    """A run on call from its plan to its report, as ``options`` agree to it; then the drills that were killed on its
+    target are cleaned up, which is no reason to wait before. Exits the command."""
+    output, name = options["output"], prepared.session.context.name
+    if options["plan_only"]:
+        print_plan(prepared, output, cautions)
+        return
+    agreed = consent(prepared, options["yes"], options["confirm"], cautions)
+    with locked(name):
+        session = accept(prepared, agreed)
+        click.echo(f"Run {session.directory.id} on {name}: {what}", err=True)
+        outcome = run(session)
+        code = conclude(session, outcome, output)
+        if output == "json":
+            print_document(outcome)
+        tell_cleaned(cleanup.clean_drills(session.context.settings, name, session.tell))
+    ctx.exit(code)
+
+
+def print_document(outcome: Outcome) -> None:
+    """The verdict as JSON: verdict.json, or where it could not be judged, what is known all the same."""
+    click.echo(dumps(outcome.run.verdict_document() if outcome.judged else formats.outline(outcome.verdict)))
 
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
-    """Print the report (a JSON document is ``print_document``'s), the error and what was left; return the exit code.
+    """Print the report, the error and what was left; return the exit code. A JSON document is for the caller to print.
 
     A report that cannot be printed costs nobody what is in the verdict, nor how the restoration is reached.
     """
-    from dr.app.outcome import exit_code, worst
-
     code = exit_code(outcome)
     try:
         evidence = outcome.load(session.context.clock)
@@ -218,58 +250,43 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
         _in_short(outcome, error)
         code = worst({code, 5})
     if outcome.error is not None:
-        click.echo(f"dr: {_told(outcome.error)}", err=True)
-    for sentence in outcome.leftovers:
-        click.echo(f"dr: left behind: {sentence}", err=True)
+        caution([_told(outcome.error)])
+    caution(f"left behind: {sentence}" for sentence in outcome.leftovers)
     if outcome.saw and not outcome.leftovers and output != "text":  # the report says it
-        click.echo(f"dr: {outcome.saw}", err=True)
+        caution([outcome.saw])
     return code
 
 
 def _in_short(outcome: Outcome, error: Exception) -> None:
     """What a person needs of a report that cannot be printed."""
-    verdict = outcome.verdict
-    why = error if isinstance(error, DrError) else DefectError(error)
-    click.echo(f"dr: The report could not be printed: {_told(why)}", err=True)
+    verdict, why = outcome.verdict, error if isinstance(error, DrError) else DefectError(error)
     because = f" {verdict.findings[0].because}" if verdict.findings else ""
-    click.echo(f"dr: {verdict.status.upper()}, run {verdict.run}.{because}", err=True)
-    for component in verdict.restored:
-        click.echo(f"dr: {component.ref.name}: {_reached(component)}", err=True)
+    caution([f"The report could not be printed: {_told(why)}"])
+    caution([f"{verdict.status.upper()}, run {verdict.run}.{because}"])
+    caution(f"{component.ref.name}: {_reached(component)}" for component in verdict.restored)
 
 
 def tell_so_far(session: Session, verb: Verb) -> None:
     """What is known before ``verb`` of a restore on call: how the restoration is reached, as soon as it is, and what
     was found in it, before the provider puts its last settings in, which may take hours."""
-    from dr.evidence.restored import components
-    from dr.judge.verdict import judge
-    from dr.wiring import objectives
-
-    if verb is session.plan.request.verbs[1]:
+    clock, verbs = session.context.clock, session.plan.request.verbs
+    if verb is verbs[1]:
         yet = ", and is not examined yet" if verb.name == "examine" else ""
-        for component in components(session.directory.entries(session.context.clock)):
-            click.echo(f"dr: {component.ref.name} answers{yet}: {_reached(component)}", err=True)
-    elif verb is session.plan.request.verbs[-1]:
-        demanded = {demand.objective for demand in session.plan.demands}
-        findings = judge(session.directory.load(session.context.clock), objectives()).findings
-        found = [f"{one.objective} {one.status}" for one in findings if one.objective in demanded - {"configuration"}]
-        click.echo(f"dr: Found so far: {', '.join(found)}.", err=True)
+        made = components(session.directory.entries(clock))
+        caution(f"{component.ref.name} answers{yet}: {_reached(component)}" for component in made)
+    elif verb is verbs[-1]:
+        demanded = {demand.objective for demand in session.plan.demands} - {"configuration"}
+        findings = judge(session.directory.load(clock), wiring.objectives()).findings
+        found = [f"{one.objective} {one.status}" for one in findings if one.objective in demanded]
+        caution([f"Found so far: {', '.join(found)}."])
 
 
 def _reached(component: Component) -> str:
-    from dr.report.summary import connect
-
     return f"{connect(component)} {component.note}".rstrip()
 
 
 def _told(error: DrError) -> str:
     return f"{error} {noted(error.cause)}" if isinstance(error, DefectError) else str(error)
-
-
-def print_document(outcome: Outcome) -> None:
-    """The verdict as JSON: verdict.json, or where it could not be judged, what is known all the same."""
-    from dr.report.formats import outline
-
-    click.echo(dumps(outcome.run.verdict_document() if outcome.judged else outline(outcome.verdict)))
 
 
 def _write_page(outcome: Outcome, evidence: Evidence, output: str) -> None:
@@ -283,8 +300,6 @@ def _write_page(outcome: Outcome, evidence: Evidence, output: str) -> None:
 
 def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
     """A report in one of its forms."""
-    from dr.report import formats
-
     if form == "text":
         width = shutil.get_terminal_size((100, 40)).columns
         return formats.text(evidence, verdict, width, formats.style_for(sys.stdout, os.environ))
@@ -292,28 +307,9 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
         from dr.report import page  # its templates are slow to compile
 
         return page.html(evidence, verdict)
-    if form == "markdown":
-        return formats.markdown(evidence, verdict)
     if form == "junit":
-        from dr.report import junit
-
-        return junit.junit([(evidence, verdict)])
-    return formats.as_json(evidence, verdict)
-
-
-def moment(text: str, what: str) -> float:
-    """An ISO 8601 time as seconds since the epoch. Raises UsageError without a zone: nothing is guessed."""
-    from datetime import datetime
-
-    from dr.domain.errors import UsageError
-
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{what} {text!r} is not a time.", "Write it as 2026-04-24T23:45:00Z.") from None
-    if at.tzinfo is None:
-        raise UsageError(f"{what} {text!r} has no zone.", "Add Z for UTC, or an offset such as +02:00.")
-    return at.timestamp()
+        return junit([(evidence, verdict)])
+    return formats.markdown(evidence, verdict) if form == "markdown" else formats.as_json(evidence, verdict)
 
 
 def dumps(value: Any) -> str:

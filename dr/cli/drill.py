@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from dr.app import drill as drills
+from dr.app.cleanup import clean_drills
+from dr.app.drill import Experiment, ForeignError, known, read
+from dr.app.ending import Outcome, worst
+from dr.app.session import Session, accept, locked, prepare
 from dr.cli import common
-from dr.domain.errors import DrError, HaltedError
+from dr.config.model import Settings
+from dr.domain.errors import DrError, HaltedError, UsageError
+from dr.report.junit import Refused, junit
 
-if TYPE_CHECKING:
-    from dr.app.drill import Experiment
-    from dr.app.outcome import Outcome
-    from dr.app.session import Session
-    from dr.config.model import Settings
-    from dr.report.junit import Refused
+Ran = list[tuple[Session, Outcome]]
 
 
 @click.group(short_help="List, show and run recovery drills.")
@@ -28,9 +30,6 @@ def drill() -> None:
 @common.output_option
 def list_drills(output: str) -> None:
     """List the drills."""
-    from dr.app.drill import known, read
-    from dr.domain.errors import UsageError
-
     experiments = []
     for name in known():
         try:
@@ -49,8 +48,6 @@ def list_drills(output: str) -> None:
 @common.output_option
 def show(name: str, output: str) -> None:
     """Show what a drill does and what it demands."""
-    from dr.app.drill import read
-
     e = read(name)
     if output == "json":
         verbs = [{"name": verb.name, "args": dict(verb.args)} for verb in e.verbs]
@@ -67,45 +64,45 @@ def show(name: str, output: str) -> None:
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--all", "everything", is_flag=True, help="Every drill.")
 @click.option("--keep", is_flag=True, help="Keep what was restored. Faults are undone all the same.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML here.")
+@click.option("--junit", "xml", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML here.")
 @common.run_options
 @click.pass_context
 def run_drills(
-    ctx: click.Context, /, names: tuple[str, ...], everything: bool, junit: Path | None, **options: Any
+    ctx: click.Context, /, names: tuple[str, ...], everything: bool, xml: Path | None, **options: Any
 ) -> None:
     """Run drills, one after another, and judge them."""
-    from dr.app.drill import known, read_all
-    from dr.app.outcome import worst
-    from dr.domain.errors import UsageError
-
     wanted = tuple(_ours(known())) if everything else names
     if not wanted:
         raise UsageError("No drill was named.", "Give names, or --all; 'dr drill list' lists them.")
-    if junit is not None and not options["plan_only"]:
-        _check_writable(junit, ctx.obj)
-    settings = common.settings()
-    common.make_ready()
-    common.tell_unreadable()
-    experiments = read_all(wanted, settings, options["target"])
-    ran: list[tuple[Session, Outcome]] = []
+    xml = None if options["plan_only"] else xml
+    if xml is not None:
+        _check_writable(xml, ctx.obj)
+    settings = common.begin()
+    experiments = drills.read_all(wanted, settings, options["target"])
+    ran: Ran = []
     refused: list[Refused] = []
     codes: set[int] = set()
     for experiment in experiments:
-        codes.add(_one(settings, experiment, options, ran, refused))
+        try:
+            codes.add(_run(settings, experiment, options, ran))
+        except HaltedError:
+            raise
+        except DrError as error:  # what a guard or a driver refuses is told, and the next drill may run
+            click.echo(f"dr: {experiment.name}: {error}", err=True)
+            refused.append(Refused(experiment.name, options["target"], str(error)))
+            codes.add(error.exit_code)
         if codes & {129, 130, 143}:
             break
     if options["output"] == "json" and not options["plan_only"]:
         _print_json(ran, refused)
-    if junit is not None and not options["plan_only"]:
-        _write_junit(junit, ran, refused)
+    if xml is not None:
+        judged = [(outcome.load(session.context.clock), outcome.verdict) for session, outcome in ran]
+        xml.write_text(junit(judged, refused))
     ctx.exit(worst(codes))
 
 
 def _ours(names: Iterable[str]) -> Iterator[str]:
     """Those of ``names`` that are drills; of the others, which --all does not mean, it says so."""
-    from dr.app.drill import ForeignError, read
-    from dr.domain.errors import UsageError
-
     for name in names:
         try:
             read(name)
@@ -117,35 +114,9 @@ def _ours(names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _one(
-    settings: Settings,
-    experiment: Experiment,
-    options: dict[str, Any],
-    ran: list[tuple[Session, Outcome]],
-    refused: list[Refused],
-) -> int:
-    """Run one drill; returns its exit code. What a guard or a driver refuses is told, and the next drill may run."""
-    from dr.report.junit import Refused
-
-    try:
-        return _run(settings, experiment, options, ran)
-    except HaltedError:
-        raise
-    except DrError as error:
-        click.echo(f"dr: {experiment.name}: {error}", err=True)
-        refused.append(Refused(experiment.name, options["target"], str(error)))
-        return error.exit_code
-
-
-def _run(
-    settings: Settings, experiment: Experiment, options: dict[str, Any], ran: list[tuple[Session, Outcome]]
-) -> int:
-    from dr.app import drill as drills
-    from dr.app.cleanup import clean_drills
-    from dr.app.session import accept, locked, prepare
-    from dr.judge.objectives import time_to_copy
-
-    progress = common.Progress(time_to_copy.LIMIT.of(settings.objectives))
+def _run(settings: Settings, experiment: Experiment, options: dict[str, Any], ran: Ran) -> int:
+    """Run one drill; returns its exit code."""
+    progress = common.Progress(settings)
     with locked(options["target"]):
         if not options["plan_only"]:
             common.tell_cleaned(clean_drills(settings, options["target"], progress))
@@ -161,7 +132,7 @@ def _run(
     return common.conclude(session, outcome, options["output"])
 
 
-def _print_json(ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
+def _print_json(ran: Ran, refused: list[Refused]) -> None:
     """One document whatever the number of drills: the verdict of one, or a list."""
     documents: list[dict[str, Any] | None] = [outcome.run.verdict_document() for _, outcome in ran]
     documents += [{"drill": one.drill, "target": one.target, "refused": one.because} for one in refused]
@@ -173,8 +144,6 @@ def _check_writable(path: Path, umask: int | None) -> None:
 
     Raises UsageError.
     """
-    from dr.domain.errors import UsageError
-
     try:
         new = not path.exists()
         path.touch()
@@ -182,10 +151,3 @@ def _check_writable(path: Path, umask: int | None) -> None:
             path.chmod(0o666 & ~umask)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file for --junit.") from None
-
-
-def _write_junit(path: Path, ran: list[tuple[Session, Outcome]], refused: list[Refused]) -> None:
-    from dr.report.junit import junit
-
-    judged = [(outcome.load(session.context.clock), outcome.verdict) for session, outcome in ran]
-    path.write_text(junit(judged, refused))

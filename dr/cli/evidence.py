@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import click
 
+from dr.app.session import busy
 from dr.cli import common
+from dr.config.load import home
 from dr.domain.errors import EvidenceError
+from dr.domain.model import Verdict
+from dr.evidence.directory import RunDirectory, find_run, runs
+from dr.evidence.model import Evidence
+from dr.host.clock import SystemClock
+from dr.judge.verdict import exit_code, judge
+from dr.wiring import objectives
 
 
 @click.command(short_help="Repeat a run's verdict from its evidence, offline.")
@@ -16,8 +24,6 @@ from dr.domain.errors import EvidenceError
 @click.pass_context
 def verify(ctx: click.Context, run: str, output: str) -> None:
     """Judge RUN again from its evidence alone, and say whether that is the verdict it was given."""
-    from dr.judge.verdict import exit_code
-
     directory, evidence, verdict = _judged(run)
     click.echo(common.rendered(output, evidence, verdict))
     for problem in evidence.problems:
@@ -50,9 +56,6 @@ def report(run: str, form: str) -> None:
 @common.output_option
 def history(output: str) -> None:
     """List the runs, newest last."""
-    from dr.config.load import home
-    from dr.evidence.directory import runs
-
     rows = []
     for directory in runs(home()):
         try:
@@ -74,17 +77,8 @@ def history(output: str) -> None:
         click.echo(f"{row['run']}  {row['what']:<24} {row['target']:<12} {row['verdict']}")
 
 
-def _judged(run: str) -> tuple[Any, Any, Any]:
+def _judged(run: str) -> tuple[RunDirectory, Evidence, Verdict]:
     """A run's directory, evidence and verdict, judged anew. A run without a seal proves nothing: that is a problem."""
-    from dataclasses import replace
-
-    from dr.app.session import busy
-    from dr.config.load import home
-    from dr.evidence.directory import find_run
-    from dr.host.clock import SystemClock
-    from dr.judge.verdict import judge
-    from dr.wiring import objectives
-
     directory = find_run(home(), run)
     evidence = directory.load(SystemClock())
     if not directory.sealed():

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
+import msgspec
 from click.core import ParameterSource
 
+from dr.app.cleanup import adopt as hand_over
+from dr.app.cleanup import clean, clean_elsewhere, clean_orphans, unsealed
+from dr.app.ending import worst
+from dr.app.session import busy
+from dr.app.survey import check, recovery_points, take
 from dr.cli import common
-from dr.domain.errors import DrError, EvidenceError
-
-if TYPE_CHECKING:
-    from dr.app.outcome import Outcome
-    from dr.config.model import Settings
-    from dr.evidence.directory import RunDirectory
+from dr.config.load import LAB, find_target, home, present, rewritten
+from dr.config.model import Settings
+from dr.config.plugins import unloaded
+from dr.domain.errors import DrError, EvidenceError, UsageError
+from dr.domain.names import is_run
+from dr.evidence.directory import RunDirectory, find_run
+from dr.report.words import moment
 
 
 @click.command(short_help="Hand a restored instance over: take the run's tags off.")
@@ -23,11 +28,7 @@ if TYPE_CHECKING:
 )
 def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
-    from dr.app.adopt import adopt as hand_over
-
-    common.make_ready()
-    common.tell_unreadable()
-    click.echo(hand_over(common.settings(), run, confirm))
+    click.echo(hand_over(common.begin(), run, confirm))
 
 
 @click.command(short_help="Finish killed runs and undo what they left.")
@@ -40,16 +41,9 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
     With --all on every target, or on the one that is named.
     """
-    from dr.app.cleanup import clean, unsealed
-    from dr.app.outcome import worst
-    from dr.config.load import LAB, find_target, home, present
-    from dr.domain.errors import UsageError
-    from dr.evidence.directory import find_run
-    from dr.judge.objectives import time_to_copy
-
     settings = common.settings()
     common.make_ready()
-    progress = common.Progress(time_to_copy.LIMIT.of(settings.objectives))
+    progress = common.Progress(settings)
     named = ctx.get_parameter_source("target") is not ParameterSource.DEFAULT
     if run is None and named and target != LAB:  # which comes and goes
         find_target(settings, target)
@@ -68,7 +62,8 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             click.echo(f"dr: {directory.id}: {error}", err=True)
             codes.add(error.exit_code)
             continue
-        click.echo(f"{directory.id}: {outcome.verdict.status}. {_left(outcome)}")
+        left = " ".join(outcome.leftovers) or outcome.saw or "nothing is left."
+        click.echo(f"{directory.id}: {outcome.verdict.status}. {left}")
         codes.add(5 if outcome.leftovers else 0)
     swept = () if not everything else (target,) if named else present(settings)
     blind = {_orphans(settings, name, progress) for name in swept} - {0}
@@ -82,11 +77,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
 def _ended_elsewhere(settings: Settings, target: str, run: str, progress: common.Progress) -> bool:
     """End a run that another machine began, where its whole name is given; whether anything of it is there."""
-    from dr.app.cleanup import clean_elsewhere
-    from dr.config.load import there
-    from dr.domain.names import is_run
-
-    if not (is_run(run) and there(settings, target)):
+    if not (is_run(run) and target in present(settings)):
         return False
     told = clean_elsewhere(settings, target, run, progress)
     for sentence in told:
@@ -96,8 +87,6 @@ def _ended_elsewhere(settings: Settings, target: str, run: str, progress: common
 
 def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
     """Delete drill copies that no run will; say which are gone, and what stands after that. Returns the exit code."""
-    from dr.app.cleanup import clean_orphans
-
     try:
         swept = clean_orphans(settings, target, progress)
     except DrError as error:
@@ -105,16 +94,10 @@ def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
         return error.exit_code
     for sentence in (*swept.gone, *swept.stands):
         click.echo(sentence)
-    for sentence in swept.left:
-        click.echo(f"dr: left behind: {sentence}", err=True)
+    common.caution(f"left behind: {sentence}" for sentence in swept.left)
     if not swept.stands and not swept.left:
         click.echo(f"The provider lists no drill's copy on {target}.")
     return 5 if swept.left else 0
-
-
-def _left(outcome: Outcome) -> str:
-    """What a cleaned run leaves, in words."""
-    return " ".join(outcome.leftovers) or outcome.saw or "nothing is left."
 
 
 @click.command(short_help="Stop a run that is under way.")
@@ -123,12 +106,6 @@ def _left(outcome: Outcome) -> str:
 @click.pass_context
 def abort(ctx: click.Context, run: str | None, everything: bool) -> None:
     """Tell a run to stop: it unwinds, judges and seals itself. What is no longer running, 'dr cleanup' finishes."""
-    from dr.app.cleanup import unsealed
-    from dr.app.session import busy
-    from dr.config.load import home
-    from dr.domain.errors import UsageError
-    from dr.evidence.directory import find_run
-
     chosen = unsealed() if run is None else [find_run(home(), run)]
     lost = common.tell_unreadable() if run is None else 0
     if run is None and not everything and len(chosen) > 1:
@@ -166,8 +143,6 @@ def baseline(target: str) -> None:
 
     Run it before and after the nightly backup: a baseline judges a snapshot that lies between two of them.
     """
-    from dr.app.baseline import take
-
     common.make_ready()
     common.tell_unreadable()
     click.echo(take(target))
@@ -179,15 +154,10 @@ def baseline(target: str) -> None:
 @click.pass_context
 def backups(ctx: click.Context, target: str, output: str) -> None:
     """List snapshots and restore windows of the source, newest last."""
-    from dr.app.survey import recovery_points
-    from dr.report.words import moment
-
     common.make_ready()
     points, failed = recovery_points(common.settings(), target)
     common.caution(map(str, failed))
     if output == "json":
-        import msgspec
-
         click.echo(msgspec.json.encode(points).decode())
     for point in points if output == "text" else ():
         since = f"{moment(point.earliest)} to " if point.earliest is not None else ""
@@ -204,18 +174,12 @@ def doctor(ctx: click.Context, target: str) -> None:
 
     Exits with 3 where anything is wrong.
     """
-    from dr.app.survey import check
-    from dr.config.load import rewritten
-    from dr.config.plugins import unloaded
-
-    worst, settings = 0, common.settings()
-    common.make_ready()
-    common.tell_unreadable()
+    code, settings = 0, common.begin()
     common.caution(unloaded().values())
     common.caution(why for name, why in settings.unusable.items() if name != target)
     for name, problem in check(settings, target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
-        worst = worst or (3 if problem else 0)
+        code = 3 if problem else code
     if instead := rewritten(target):
         click.echo(f"dr: Target {target} is written in a former form, which is still read. Write it as:\n\n{instead}")
-    ctx.exit(worst)
+    ctx.exit(code)

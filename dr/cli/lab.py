@@ -8,7 +8,11 @@ from pathlib import Path
 
 import click
 
+from dr.app.cleanup import abandon
+from dr.app.session import locked
+from dr.app.survey import forget, take
 from dr.cli import common
+from dr.config.load import LAB
 from dr.domain.errors import DrError, RefusedError
 
 EXTRA = ("moto", "trustme")
@@ -31,21 +35,14 @@ def lab() -> None:
 @click.option("--single", is_flag=True, help="Single-AZ and without read replicas, for a small machine.")
 def up(patients: int, load: Path | None, single: bool) -> None:
     """Start the lab, or find it running."""
-    from dr.app.baseline import take
-    from dr.app.session import locked
-    from dr.config.load import LAB
     from dr.lab import control
 
-    def baseline() -> None:
-        take(LAB)
-
     common.make_ready()
-
     with suppress(RefusedError), locked(LAB):  # a run that is under way on a lab that died ends by itself
         if not control.is_running():
             _tell_abandoned()
     outcome = control.up(
-        patients, load, baseline, single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
+        patients, load, lambda: take(LAB), single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
     )
     for sentence in outcome.sentences():
         click.echo(sentence)
@@ -82,9 +79,6 @@ def env() -> None:
 @lab.command()
 def down() -> None:
     """Stop everything of the lab and remove its state; the evidence of runs stays."""
-    from dr.app.baseline import forget
-    from dr.app.session import locked
-    from dr.config.load import LAB
     from dr.lab import control
 
     common.make_ready()
@@ -97,9 +91,6 @@ def down() -> None:
 
 def _tell_abandoned() -> None:
     """End the runs that were not finished on a lab that is gone, and say so."""
-    from dr.app.cleanup import abandon
-    from dr.config.load import LAB
-
     common.tell_unreadable()
     for run, ended in abandon(LAB):
         if isinstance(ended, DrError):

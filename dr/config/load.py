@@ -130,14 +130,9 @@ def find_target(settings: Settings, name: str) -> Target:
     raise UsageError(f"There is no target {name!r}.", f"Known targets: {known}.")
 
 
-def there(settings: Settings, name: str) -> bool:
-    """Whether there is a target ``name`` at the moment: a lab comes and goes."""
-    return name in {*settings.targets, *settings.unusable} or (name == LAB and _published())
-
-
 def present(settings: Settings) -> tuple[str, ...]:
-    """Every target that there is at the moment."""
-    return tuple(name for name in dict.fromkeys((*settings.targets, *settings.unusable, LAB)) if there(settings, name))
+    """Every target that there is at the moment: a lab comes and goes."""
+    return tuple(dict.fromkeys((*settings.targets, *settings.unusable, *((LAB,) if _published() else ()))))
 
 
 def _published() -> bool:

@@ -1,11 +1,10 @@
-"""What a verb needs of this machine: a secret, a CA, a program. Each is named, and can be tried."""
+"""What is checked of a target, and what a verb needs of this machine: a secret, a CA, a program. Each can be tried."""
 
 from __future__ import annotations
 
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from dr.config.model import Login
@@ -16,28 +15,25 @@ SYSTEM_CA = ("", "system")
 """What stands for the system's own CAs instead of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One thing, and the trial of it, which raises a ``DrError`` where it is not there."""
-
-    what: str
-    trial: Callable[[], object]
+Check = tuple[str, Callable[[], object]]
+"""What is checked, or needed; and the trial of it, which raises a ``DrError`` where it is not there or not as it should
+be."""
 
 
-def login(of: Login) -> Need:
+def login(of: Login) -> Check:
     """The secret of a login."""
-    return Need(f"secret {of.secret}", partial(secret, of.secret))
+    return f"secret {of.secret}", partial(secret, of.secret)
 
 
-def bundle(field: str, path: str) -> Iterator[Need]:
+def bundle(field: str, path: str) -> Iterator[Check]:
     """The file with the CAs that ``field`` of the target names; nothing where they are the system's own."""
     if path not in SYSTEM_CA:
-        yield Need(field, partial(_read_bundle, field, path))
+        yield field, partial(_read_bundle, field, path)
 
 
-def program(field: str, name: str) -> Need:
+def program(field: str, name: str) -> Check:
     """A program that ``field`` of the target names."""
-    return Need(field, partial(_find, field, name))
+    return field, partial(_find, field, name)
 
 
 def _read_bundle(field: str, path: str) -> None:

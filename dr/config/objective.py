@@ -34,10 +34,6 @@ class About(StrEnum):
     """Whether the service answers as it should."""
 
 
-def _always(_: Request) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One of the limits that dr.yaml may state under ``objectives``, in the objective's unit.
@@ -47,7 +43,7 @@ class Limit:
 
     name: str
     default: float
-    when: Callable[[Request], bool] = _always
+    when: Callable[[Request], bool] = lambda _request: True
 
     def of(self, stated: Mapping[str, float]) -> float:
         """The limit, by what dr.yaml has ``stated``."""

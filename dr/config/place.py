@@ -38,17 +38,11 @@ def check_entered(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise UsageError(f"DR_HOME is {path}, which is a file.", "Name a directory, or unset it.")
     if not os.access(path, os.R_OK | os.X_OK):
-        its = f"Run dr as {_owner(found.st_uid)}, whose it is"
-        what = "Run 'chmod u+rwx' on it" if found.st_uid == os.geteuid() else its
+        owner = f"the user {found.st_uid}"
+        with suppress(KeyError):
+            owner = pwd.getpwuid(found.st_uid).pw_name
+        what = "Run 'chmod u+rwx' on it" if found.st_uid == os.geteuid() else f"Run dr as {owner}, whose it is"
         raise RefusedError(f"DR_HOME, {path}, cannot be read and entered by this user.", f"{what}, or {MEND}")
-
-
-def _owner(uid: int) -> str:
-    """A user's name, or number where it has none here."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"the user {uid}"
 
 
 def let_through(path: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from dr.config.context import Context
 from dr.config.model import Meter, Section, Target
-from dr.config.needs import Need
+from dr.config.needs import Check
 from dr.config.objective import Objective
 from dr.domain.errors import UsageError
 from dr.domain.model import Facts, Purpose, Verb
@@ -25,26 +25,6 @@ from dr.ports import Provider
 DRIVERS = "dr.drivers"
 PROVIDER = "provider"
 """The argument of any verb that says which provider does it, where a target has several that could."""
-
-
-class NoArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A verb that takes none."""
-
-
-def _none(_target: Target, _args: Any) -> Iterable[Need]:
-    return ()
-
-
-Check = tuple[str, Callable[[], object]]
-"""What is checked of a target; and the asking, which raises a ``DrError`` where it is not as configured."""
-
-
-def _no_checks(_context: Context, _facts: Facts) -> Iterable[Check]:
-    return ()
-
-
-def _nothing(_args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +39,10 @@ class VerbSpec:
 
     name: str
     does: str
-    args: type[msgspec.Struct] = NoArguments
+    args: type[msgspec.Struct] = msgspec.Struct
     kinds: frozenset[str] = frozenset()
-    paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = _nothing
-    needs: Callable[[Any, Any], Iterable[Need]] = _none
+    paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = lambda _args, _purpose: ()
+    needs: Callable[[Any, Any], Iterable[Check]] = lambda _target, _args: ()
 
     def arguments(self, verb: Verb) -> Any:
         """The arguments of ``verb`` as their type. Raises UsageError for one that it does not take."""
@@ -98,7 +78,7 @@ class Plugin:
     section: type[Section] | None = None
     reads: tuple[str, ...] = ()
     restores: bool = False
-    checks: Callable[[Context, Facts], Iterable[Check]] = _no_checks
+    checks: Callable[[Context, Facts], Iterable[Check]] = lambda _context, _facts: ()
 
     def lacks(self, target: Target) -> tuple[str, ...]:
         """The sections that it reads and ``target`` does not have."""
@@ -125,18 +105,16 @@ def _found() -> Mapping[str, Plugin | str]:
 
 def _plugin(folder: str, within: str) -> Plugin | str | None:
     """What the plugin.py of a folder describes, or why that cannot be told; None where there is none."""
-    name = f"{DRIVERS}.{folder}.plugin"
+    name, why = f"{DRIVERS}.{folder}.plugin", f"its PLUGIN is not the plugin {folder}"
     try:
         found = importlib.import_module(name).PLUGIN
+        if isinstance(found, Plugin) and found.name == folder:
+            return found
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             return None
-        why = f"{type(error).__name__}: {error}"
-    else:
-        if isinstance(found, Plugin) and found.name == folder:
-            return found
-        why = f"its PLUGIN is not the plugin {folder}"
-    what = f"The provider {folder} cannot be loaded from {within}/{folder} ({why.rstrip('.')})."
+        why = f"{type(error).__name__}: {error}".rstrip(".")
+    what = f"The provider {folder} cannot be loaded from {within}/{folder} ({why})."
     return f"{what} Mend that folder, or install what it needs."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from dr.config.plugins import Check
+from dr.config.needs import Check
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Grant, Resource
 from dr.drivers.postgres.examine import log_in

@@ -58,7 +58,7 @@ def directory() -> Path:
 def up(
     patients: int = 2000,
     load: Path | None = None,
-    baseline: Callable[[], None] | None = None,
+    baseline: Callable[[], object] | None = None,
     say: Callable[[str], None] = lambda _: None,
     *,
     single: bool = False,
@@ -87,7 +87,7 @@ def _up(
     place: Path,
     command: list[str],
     patience: float,
-    baseline: Callable[[], None] | None,
+    baseline: Callable[[], object] | None,
     say: Callable[[str], None],
 ) -> Outcome:
     now = presence.read(place)

@@ -21,8 +21,7 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError, Respons
 from dr import wiring
 from dr.app import cleanup, drill
 from dr.app import restore as on_call
-from dr.app.ending import finish
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome, finish
 from dr.app.session import Session, Tell, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings, Target

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from functools import partial
 
 from dr.config.context import Context
-from dr.config.needs import Need, bundle, login
-from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.config.needs import Check, bundle, login
+from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Facts, Purpose, Request
 from dr.drivers.clients.config import ClientsConfig
 from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 from dr.ports import Provider
 
 
-def _needs(target: Sections, _args: object) -> Iterable[Need]:
+def _needs(target: Sections, _args: object) -> Iterable[Check]:
     pooler = pooler_of(target)
     if pooler is not None:
         yield login(pooler.admin)

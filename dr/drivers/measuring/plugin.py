@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from dr.config.context import Context
-from dr.config.needs import Need, bundle
+from dr.config.needs import Check, bundle
 from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Purpose
 from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
@@ -37,7 +37,7 @@ def _measured(args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
     return (str(args["path"]),) if "path" in args else ()
 
 
-def _needs(target: Sections, args: Measurement | None) -> Iterable[Need]:
+def _needs(target: Sections, args: Measurement | None) -> Iterable[Check]:
     if args is None or args.markers or args.path in DATABASE_PATHS:
         yield from harness(target)
     if target.service is not None and (args is None or args.path not in DATABASE_PATHS):

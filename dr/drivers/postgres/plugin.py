@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from dr.config.context import Context
-from dr.config.needs import Need, bundle, login
+from dr.config.needs import Check, bundle, login
 from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Verb
 from dr.drivers.postgres.config import PostgresConfig
@@ -33,13 +33,13 @@ def made_by(verb: Verb) -> str:
     return "promote" if verb.args.get("of") == "promoted" else "restore"
 
 
-def harness(target: Sections, _args: object = None) -> Iterable[Need]:
+def harness(target: Sections, _args: object = None) -> Iterable[Check]:
     """What logging in as the harness needs."""
     yield login(target.postgres.harness)
     yield from bundle("postgres.ca", target.postgres.ca)
 
 
-def _every_role(target: Sections, _args: object) -> Iterable[Need]:
+def _every_role(target: Sections, _args: object) -> Iterable[Check]:
     yield from harness(target)
     yield from map(login, target.postgres.roles)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dr.config.context import Context
-from dr.config.plugins import Check, Plugin
+from dr.config.needs import Check
+from dr.config.plugins import Plugin
 from dr.domain.model import Facts
 from dr.drivers.prometheus.config import PrometheusConfig
 

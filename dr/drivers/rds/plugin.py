@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from dr.config.context import Context
-from dr.config.needs import Need, login
-from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.config.needs import Check, login
+from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Facts, Purpose
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.rds.config import RdsConfig
@@ -55,7 +55,7 @@ def _promoted(args: Mapping[str, Any], purpose: Purpose) -> Collection[str]:
     return ("restored",) if args.get("copy") else ("source",) if purpose is Purpose.RESTORE else ()
 
 
-def _master(target: Sections, args: Restoration | None) -> Iterable[Need]:
+def _master(target: Sections, args: Restoration | None) -> Iterable[Check]:
     if target.postgres.master is not None and (args is None or args.reset_master):
         yield login(target.postgres.master)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from dr.config.context import Context
-from dr.config.needs import Need, login, program
-from dr.config.plugins import Check, Plugin, VerbSpec
+from dr.config.needs import Check, login, program
+from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.model import Facts
 from dr.drivers.postgres.plugin import Examination, harness
 from dr.drivers.sections import Sections
@@ -16,13 +16,13 @@ from dr.meter.bearer import authorization
 from dr.ports import Provider
 
 
-def token(service: ServiceConfig) -> Iterable[Need]:
+def token(service: ServiceConfig) -> Iterable[Check]:
     """The token that is sent with each request for a prediction, where there is one."""
     if service.token:
-        yield Need(f"secret {service.token}", partial(authorization, service.token))
+        yield f"secret {service.token}", partial(authorization, service.token)
 
 
-def _serving(target: Sections, _args: object) -> Iterable[Need]:
+def _serving(target: Sections, _args: object) -> Iterable[Check]:
     if target.service is None:
         return
     yield from harness(target)

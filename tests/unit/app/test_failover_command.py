@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from dr import wiring
+from dr.app.ending import Outcome, exit_code
 from dr.app.failover import asked, cautions, request, run
-from dr.app.outcome import Outcome, exit_code
 from dr.app.session import Prepared, accept, prepare
 from dr.cli import cli
 from dr.cli.common import rendered

@@ -79,7 +79,7 @@ def printed(night: Night, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     """Everything that is said of a run from its beginning to its clean-up, by command."""
     monkeypatch.setattr("dr.cli.common.settings", lambda: SETTINGS)
     monkeypatch.setattr("dr.app.session.children.alive", lambda _owner: True)  # asked ten times a virtual second
-    monkeypatch.setattr("dr.cli.common.Progress", lambda _objective: lambda _call, note: said.append(note))
+    monkeypatch.setattr("dr.cli.common.Progress", lambda *_: lambda _call, note: said.append(note))
     said: list[str] = []
 
     def everything(end: Callable[[Night], None], promote: str) -> list[str]:

@@ -17,8 +17,7 @@ import pytest
 
 from dr import wiring
 from dr.app import cleanup, drill
-from dr.app.ending import finish
-from dr.app.outcome import exit_code
+from dr.app.ending import exit_code, finish
 from dr.app.session import Session, attach
 from dr.app.signals import CODES, halting
 from dr.config.model import Settings

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dr.app.looking import merged
 from dr.config.plugins import plugins
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Own, Purpose, Request, Resource
 from dr.domain.refs import Ref
+from dr.wiring import merged
 from tests.integration.meters import context
 
 DATABASE, LEAD = Ref("p", "instance", "db"), Ref("q", "entry", "db")

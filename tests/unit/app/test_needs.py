@@ -9,9 +9,8 @@ import msgspec
 import pytest
 import trustme
 
-from dr.app.needs import all_needs, needs
 from dr.app.session import Prepared, Session
-from dr.app.terms import terms
+from dr.app.terms import all_needs, needs, terms
 from dr.config.context import Context
 from dr.config.model import Login, Settings
 from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.app.orphans import ENDED, STARTED, end_orphan
+from dr.app.drill import ENDED, STARTED, end_orphan
 from dr.evidence.directory import RunDirectory
 from dr.host.processes import identity, lives
 from tests.virtual import VirtualClock

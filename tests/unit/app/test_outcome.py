@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr.app.outcome import worst
+from dr.app.ending import worst
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dr.app.cleanup import clean, clean_orphans
-from dr.app.ending import finish
-from dr.app.outcome import exit_code
-from dr.app.remains import NOTHING
+from dr.app.ending import NOTHING, exit_code, finish
 from dr.app.session import Prepared, Session, accept, locked, prepare
 from dr.cli import cli
 from dr.domain.errors import RefusedError, UsageError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dr.app import ending, restore
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome
 from dr.app.restore import run
 from dr.app.session import Session, accept, prepare
 from dr.cli import common

@@ -35,6 +35,7 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("restore", "--resume", "zzz", "--provider", "rds"), 2, "Give no other option than --since"),
         (("restore", "--resume", "zzz", "--no-verify"), 2, "Give no other option than --since"),
         (("restore", "--latest", "--since", "9999-12-31T23:59:59-14:00"), 3, "is in the future"),
+        (("failover", "--since", "9999-12-31T23:59:59Z"), 3, "is in the future"),
         (("drill", "run"), 2, "No drill was named"),
         (("drill", "show", "zzz"), 2, "no drill 'zzz'"),
         (("failover", "--promote", ""), 2, "--promote names no replica"),

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dr.app.adopt import adopt
-from dr.app.ending import finish
-from dr.app.outcome import Outcome
+from dr.app.cleanup import adopt
+from dr.app.ending import Outcome, finish
 from dr.app.restore import asked, resumed, run
 from dr.app.session import Session, accept, prepare
 from dr.cli import cli, common

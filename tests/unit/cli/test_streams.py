@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome
 from dr.app.signals import halting
 from dr.cli.common import tell_cleaned
 from dr.domain.model import Status, Verdict

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr.app.cleanup import abandon
-from dr.app.outcome import Outcome
+from dr.app.ending import Outcome
 from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
 from dr.evidence.directory import RunDirectory, find_run, runs
