@@ -310,8 +310,8 @@ def inject(fault: str, **arguments: Any) -> Any:
 
     - ``fail_calls(code, calls=1, action="")``: the next calls fail with an error code (Throttling, InternalFailure,
       ExpiredToken, ...); "dropped-connection" lets the call take effect and loses its answer; 0 calls: none fails.
-    - ``delay_restores(seconds)``, ``delay_backups(seconds)``: every one takes that much longer; one under way, no longer
-      than until that is undone.
+    - ``delay_restores(seconds)``, ``delay_backups(seconds)``: every one takes that much longer; one under way, until
+      that is undone at the most.
     - ``force_status(instance, status)``: show a status such as storage-full; "" shows the true one again.
     - ``cut_archive(instance, cut=True)``: no more WAL reaches the archive.
     - ``share_foreign_snapshot(snapshot, encrypted)``: another account shares a copy; returns its ARN.
