@@ -18,17 +18,7 @@ class Clock(Protocol):
         """Return after ``seconds``; a virtual clock just advances."""
 
 
-class Proposer(Protocol):
-    """Who knows what verbs come down to."""
-
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """The calls that ``verb`` comes down to. Pure: the same arguments give the same calls.
-
-        Raises RefusedError or UsageError where the facts show that the verb cannot work.
-        """
-
-
-class Provider(Proposer, Protocol):
+class Provider(Protocol):
     """What a driver is to the engine: it looks, proposes (purely), applies and polls.
 
     Errors: everything raised is a ``DrError``; the client library's own errors never leak. No secret appears in an
@@ -37,6 +27,12 @@ class Provider(Proposer, Protocol):
 
     def look(self, request: Request) -> Facts:
         """Read the present state that planning needs. Changes nothing."""
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        """The calls that ``verb`` comes down to. Pure: the same arguments give the same calls.
+
+        Raises RefusedError or UsageError where the facts show that the verb cannot work.
+        """
 
     def confirm_identity(self) -> None:
         """Compare what the client talks to with the target's pins. Raises RefusedError where they differ."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ from dr.config.objective import Objective
 from dr.config.plugins import PROVIDER, Plugin, lost_sections, offer, plugins, unloaded, verbs
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Request, RunIdentity, Verb
+from dr.engine.plan import Propose
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
@@ -133,18 +134,12 @@ def restorers(by_name: Mapping[str, Provider]) -> tuple[Restorer, ...]:
     return cast("tuple[Restorer, ...]", made)
 
 
-@dataclass(frozen=True)
-class Proposers:
-    """Who proposes the calls of a verb, among all of ``drivers``."""
+def proposing(by_name: Mapping[str, Provider], target: Target) -> Propose:
+    """Who proposes the calls of a verb, among all of ``drivers``, once its arguments are of their type."""
 
-    by_name: Mapping[str, Provider]
-    target: Target
-
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """The calls of ``verb``. Raises UsageError for a verb that nobody does, and for an argument that it does not
-        take; otherwise as its provider does."""
-        plugin, spec = offer(verb, self.target)
+    def propose(verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        plugin, spec = offer(verb, target)
         spec.arguments(verb)
-        if plugin.name not in self.by_name:
-            raise UsageError(f"The provider {plugin.name}, which does {verb.name}, was not made.")
-        return self.by_name[plugin.name].propose(verb, facts, run)
+        return by_name[plugin.name].propose(verb, facts, run)
+
+    return propose

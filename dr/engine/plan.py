@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ from dr.config.plugins import verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Verb
 from dr.engine.references import named
-from dr.ports import Proposer
 
+Propose = Callable[[Verb, Facts, RunIdentity], tuple[Call, ...]]
+"""As ``dr.ports.Provider`` has it."""
 Asked = Mapping[str, str | Sequence[str]]
 """An objective to its path, or to several: each is a demand of its own."""
 
@@ -62,14 +63,14 @@ def _paths(request: Request) -> frozenset[str]:
     return frozenset(path for spec, args in offered for path in spec.paths(args, request.purpose))
 
 
-def plan(request: Request, run: RunIdentity, facts: Facts, proposer: Proposer, asked: tuple[Demand, ...]) -> Plan:
-    """Every call of every verb, in order, as ``proposer`` has them.
+def plan(request: Request, run: RunIdentity, facts: Facts, propose: Propose, asked: tuple[Demand, ...]) -> Plan:
+    """Every call of every verb, in order, as who does it has them: ``propose``.
 
     Raises what that raises, and UsageError for two verbs that come down to the same call.
     """
     calls: list[Call] = []
     for position, verb in enumerate(request.verbs):
-        calls.extend(replace(call, verb=label(position, verb)) for call in proposer.propose(verb, facts, run))
+        calls.extend(replace(call, verb=label(position, verb)) for call in propose(verb, facts, run))
     ids = [call.id for call in calls]
     twice = sorted({id for id in ids if ids.count(id) > 1})
     if twice:

@@ -60,9 +60,9 @@ def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
     kind = {"kind": min(spec.kinds)} if spec.kinds else {}
     verb = Verb(spec.name, {"typo": 1, "provider": plugin.name, **kind})
     of = context(tmp_path)
-    proposers = wiring.Proposers(wiring.drivers(of, [verb]), of.target)
+    propose = wiring.proposing(wiring.drivers(of, [verb]), of.target)
     with pytest.raises(UsageError, match=f"{spec.name} knows no argument typo"):
-        proposers.propose(verb, FACTS, RUN)
+        propose(verb, FACTS, RUN)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def planned(name: str, on: Context) -> Plan:
     request = drill.request(experiment := drill.read(name), "lab", keep=False)
     drivers = wiring.drivers(on, request.verbs)
     asked = demands(request, experiment.demands, {}, registry(), {})
-    made = plan(request, RUN, FACTS, wiring.Proposers(drivers, on.target), asked)
+    made = plan(request, RUN, FACTS, wiring.proposing(drivers, on.target), asked)
     assert {call.driver for call in made.calls} <= set(drivers)
     return made
 

@@ -20,20 +20,20 @@ def request(*verbs: Verb) -> Request:
 
 def test_calls_stand_in_the_order_of_their_verbs_and_bear_their_places() -> None:
     driver = Scripted()
-    made = plan(request(Verb("a"), Verb("b")), RUN, FACTS, driver, ())
+    made = plan(request(Verb("a"), Verb("b")), RUN, FACTS, driver.propose, ())
     assert [(c.id, c.verb) for c in made.calls] == [("a", "1-a"), ("b", "2-b")]
 
 
 def test_planning_changes_nothing_and_gives_the_same_plan_twice() -> None:
     driver = Scripted()
-    first, second = (plan(request(Verb("a")), RUN, FACTS, driver, ()) for _ in range(2))
+    first, second = (plan(request(Verb("a")), RUN, FACTS, driver.propose, ()) for _ in range(2))
     assert first == second
     assert driver.log == []
 
 
 def test_two_verbs_that_come_down_to_the_same_call_are_refused() -> None:
     with pytest.raises(UsageError, match="holds a twice"):
-        plan(request(Verb("a"), Verb("a")), RUN, FACTS, Scripted(), ())
+        plan(request(Verb("a"), Verb("a")), RUN, FACTS, Scripted().propose, ())
 
 
 @pytest.mark.parametrize(
