@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -109,6 +110,10 @@ def _plugin(folder: str, within: str) -> Plugin | str | None:
     try:
         found = importlib.import_module(name).PLUGIN
         if isinstance(found, Plugin) and found.name == folder:
+            for kind in (found.section or Section, *(spec.args for spec in found.verbs)):
+                msgspec.structs.fields(kind)
+                with suppress(msgspec.ValidationError):  # whatever else is said of it, nothing can be read as it
+                    msgspec.convert({}, kind)
             return found
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:

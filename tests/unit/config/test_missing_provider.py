@@ -87,6 +87,30 @@ def test_a_plugin_of_another_name_is_no_plugin(tmp_path: Path, broken: Path) -> 
         offer(Verb("restore", {"provider": "velero"}))
 
 
+OF_A_TYPE_THAT_NOTHING_IS_READ_AS = """
+from dr.config.model import Section
+from dr.config.plugins import Plugin, VerbSpec
+
+class Strange(Section, frozen=True):
+    what: list | tuple
+
+PLUGIN = Plugin("velero", {})
+"""
+
+
+@pytest.mark.parametrize(
+    "part", ["section=Strange", "verbs=(VerbSpec('save', '', Strange),)", "section=int", "verbs=(1,)"]
+)
+def test_a_plugin_whose_types_nothing_can_be_read_as_hinders_no_other(tmp_path: Path, broken: Path, part: str) -> None:
+    (broken / "plugin.py").write_text(OF_A_TYPE_THAT_NOTHING_IS_READ_AS.format(part))
+    assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
+    with pytest.raises(UsageError, match="velero cannot be loaded"):
+        offer(
+            Verb("save", {"provider": "velero"}),
+            find_target(read(tmp_path, targets={"store": {"velero": {}}}), "store"),
+        )
+
+
 def test_a_target_is_not_disposable_where_nobody_knows_what_a_section_leads_to(tmp_path: Path, broken: Path) -> None:
     def refusals(**more: object) -> tuple[str, ...]:
         target: Target = find_target(
