@@ -102,11 +102,11 @@ def restoring(name: str, target: Target, provider: str = "") -> Plugin:
     """
     able = {name: plugin for name, plugin in plugins().items() if plugin.restores and not plugin.lacks(target)}
     choices = " or ".join(f"--provider {one}" for one in able)
-    if provider and provider not in able:
-        hint = unloaded().get(provider) or (f"Say {choices}." if able else NOTHING)
-        raise UsageError(f"The provider {provider!r} does not restore target {name}.", hint)
-    if lost := "" if able else " ".join(lost_sections(target).values()):
+    if lost := unloaded().get(provider) or ("" if able else " ".join(lost_sections(target).values())):
         raise UsageError(lost)
+    if provider and provider not in able:
+        hint = f"Say {choices}." if able else NOTHING
+        raise UsageError(f"The provider {provider!r} does not restore target {name}.", hint)
     if not able:
         raise RefusedError(f"Nothing restores target {name}.", NOTHING)
     if len(able) > 1 and not provider:

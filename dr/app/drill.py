@@ -18,7 +18,7 @@ import yaml
 
 import dr
 from dr.app.ending import Outcome, finish
-from dr.app.session import Session, child_environment
+from dr.app.session import Session
 from dr.app.signals import code_of, halting
 from dr.app.using import resolved
 from dr.config.load import find_target
@@ -280,6 +280,8 @@ def _follow(session: Session, experiment: Experiment) -> None:
     if experiment.document is not None:
         path = session.directory.path / "experiment.yaml"
         path.write_text(yaml.safe_dump(experiment.document, sort_keys=False))
+    context = session.context
+    attached = {"DR_HOME": str(context.home), "DR_TARGET": context.name, "DR_RUN": context.run.name}
     command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--log-file"]
     command += [str(session.directory.path / "chaostoolkit.log"), "--settings", os.devnull, "run"]
     command += ["--journal-path", str(session.directory.path / "journal.json"), str(path)]
@@ -287,7 +289,7 @@ def _follow(session: Session, experiment: Experiment) -> None:
         try:
             child = subprocess.Popen(
                 command,
-                env=child_environment(session),
+                env={**os.environ, **attached, "DR_OWNER": context.owner},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -388,14 +388,3 @@ def _record(session: Session, began: Stamp) -> RunRecord:
         window=session.context.settings.meter.window,
         previous_seal=sealed[-1].seal_digest() if sealed else "",
     )
-
-
-def child_environment(session: Session) -> dict[str, str]:
-    """What a process needs to attach to this session."""
-    return {
-        **os.environ,
-        "DR_HOME": str(session.context.home),
-        "DR_TARGET": session.context.name,
-        "DR_RUN": session.directory.id,
-        "DR_OWNER": session.context.owner,
-    }

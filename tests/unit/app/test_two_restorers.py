@@ -33,15 +33,16 @@ def _kv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.copytree(Path(EXAMPLE) / "kv", tmp_path / "plugins" / "kv")
     (tmp_path / "plugins" / "kv" / "__init__.py").touch()
     monkeypatch.setattr(dr.drivers, "__path__", [*dr.drivers.__path__, str(tmp_path / "plugins")])
-    _forget()
+    _unload()
     yield
+    _unload()
+
+
+def _unload() -> None:
+    """Nothing of it is left in this process."""
     for name in [name for name in sys.modules if name.startswith("dr.drivers.kv")]:
         del sys.modules[name]
     vars(dr.drivers).pop("kv", None)
-    _forget()
-
-
-def _forget() -> None:
     plugins._found.cache_clear()
     plugins.target_type.cache_clear()
 
@@ -83,6 +84,15 @@ def test_where_it_is_not_said_the_choices_are_named(tmp_path: Path) -> None:
         verbs(target(tmp_path, *STORE), "velero")
     with pytest.raises(RefusedError, match="Nothing restores target both"):
         verbs(target(tmp_path))
+
+
+def test_one_that_cannot_be_loaded_and_is_asked_for_says_why(tmp_path: Path) -> None:
+    both = target(tmp_path, *DATABASE, *STORE)
+    (tmp_path / "plugins" / "kv" / "plugin.py").write_text("import nonesuch\n")
+    _unload()
+    with pytest.raises(UsageError, match=r"^The provider kv cannot be loaded from .*nonesuch"):
+        verbs(both, "kv")
+    assert verbs(both)[0] == ("restore", ""), "the other one is clear then"
 
 
 @pytest.mark.parametrize(
