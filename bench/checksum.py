@@ -16,7 +16,7 @@ from psycopg import sql
 
 from bench.figures import figure
 from dr.drivers.postgres.connection import connect
-from dr.drivers.postgres.fingerprint import Snapshot, Table, checksum_query, find_tables
+from dr.drivers.postgres.fingerprint import Snapshot, Table, checksum_query, find_tables, row_hash
 from tests.servers import LocalServer, local_server
 
 ROWS = 1_000_000
@@ -66,7 +66,7 @@ def measure(server: LocalServer) -> dict[str, float]:
         writer.execute("insert into stays select n, 'late' from generate_series(-100, -1) n")
     with connect(server.address, server.database()) as connection:
         (table,) = find_tables(connection)
-        own = checksum_query(table, *snapshots(connection, recorded[0]))
+        own = checksum_query(table, *snapshots(connection, recorded[0]), row_hash(table.columns))
         row = connection.execute(own).fetchone()
         assert row is not None
         assert row[0] == ROWS, row
@@ -115,7 +115,7 @@ def corruption(kind: str, chance: random.Random, rows: int) -> str:
 def found(connection: psycopg.Connection, table: Table, statement: str) -> bool:
     """Whether ``statement``, rolled back afterwards, changes the sum of all rows."""
     everything = Snapshot(1, 1, ())
-    query = checksum_query(table, everything, everything)
+    query = checksum_query(table, everything, everything, row_hash(table.columns))
     before = connection.execute(query).fetchone()
     with connection.transaction(force_rollback=True):
         changed = connection.execute(sql.SQL(statement)).rowcount

@@ -22,7 +22,7 @@ from dr.config.model import Login as Account
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Stamp
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.markers import read_markers
+from dr.drivers.postgres.servers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
 from dr.judge.objectives.survival import Survived, survived

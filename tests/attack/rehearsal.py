@@ -34,7 +34,7 @@ from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.observing.provider import ObservingProvider
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
-from dr.drivers.postgres.replicas import Standing
+from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.service.config import ServiceConfig

@@ -18,7 +18,7 @@ from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings
 from dr.domain.model import Call, Grant, Plan, Progress, Purpose, Request, RunIdentity
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.sessions import Look
+from dr.drivers.postgres.servers import Look
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord

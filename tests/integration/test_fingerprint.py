@@ -19,10 +19,12 @@ from dr.drivers.postgres.fingerprint import (
     checksum_query,
     differences,
     find_tables,
-    take_fingerprint,
+    row_hash,
+    summing,
     visible_in,
 )
 from dr.drivers.postgres.schema import schema_digests
+from dr.host.steps import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
 AWKWARD = """
@@ -69,7 +71,7 @@ def server() -> Iterator[LocalServer]:
 
 def fingerprint(server: LocalServer, snapshot: str | None = None, include: tuple[str, ...] = ()) -> Fingerprint:
     with connect(server.address, server.database()) as connection:
-        return take_fingerprint(connection, snapshot, include)
+        return at_once(summing(connection, snapshot, include))
 
 
 def test_every_row_of_any_table_is_summed_once_by_a_role_that_may_only_read(server: LocalServer) -> None:
@@ -176,7 +178,9 @@ def sums(connection: psycopg.Connection) -> dict[str, tuple[object, ...] | None]
     """Every table's count and sum, unfiltered."""
     everything = Snapshot(1, 1, ())
     return {
-        table.qualified: connection.execute(checksum_query(table, everything, everything)).fetchone()
+        table.name: connection.execute(
+            checksum_query(table, everything, everything, row_hash(table.columns))
+        ).fetchone()
         for table in find_tables(connection)
     }
 
@@ -213,7 +217,7 @@ def rows_by_filter(connection: psycopg.Connection, snapshot: str) -> list[int]:
         now = connection.execute("select pg_current_snapshot()::text").fetchone()
         assert now is not None
         condition = visible_in(Snapshot.parse(snapshot), Snapshot.parse(now[0]))
-        query = sql.SQL("select id from accounts t where {} order by 1").format(condition)
+        query = sql.SQL("select id from accounts t where {} order by 1").format(sql.SQL(condition))
         return [row[0] for row in connection.execute(query)]
 
 
@@ -300,10 +304,10 @@ def test_the_filter_equals_postgresqls_own_wherever_xids_have_come_round(
     query = sql.SQL(
         "select xid8, {} as ours, pg_visible_in_snapshot(xid8, {}::pg_snapshot) as theirs"
         " from (select x::text::xid8 as xid8, x::text::xid8::xid as xmin from unnest({}::numeric[]) x) as t"
-    ).format(condition, snapshot, sorted(full))
+    ).format(sql.SQL(condition), snapshot, sorted(full))
     with server.superuser() as connection:
         rows = connection.execute(query).fetchall()
-        permanent = sql.SQL("select {} from (values ('1'::xid), ('2'::xid)) as t(xmin)").format(condition)
+        permanent = sql.SQL("select {} from (values ('1'::xid), ('2'::xid)) as t(xmin)").format(sql.SQL(condition))
         assert connection.execute(permanent).fetchall() == [(True,), (True,)]
     assert len(rows) > 400 or high < 5000
     assert [row for row in rows if row[1] != row[2]] == []
@@ -447,7 +451,7 @@ def test_a_value_of_more_than_a_gigabyte_of_text_is_summed_without_it(server: Lo
             summed = fingerprint(server).tables["public.long"]
             assert (summed.rows, summed.method) == (2, "binary/1")
             with connect(server.address, server.database()) as other:
-                assert take_fingerprint(other, portable=True).tables["public.long"] == summed
+                assert at_once(summing(other, portable=True)).tables["public.long"] == summed
             for change in ("a = 2", "b = set_bit(b, 76, 0)", "c = ''", "d = null", "e = '{2,1}'"):
                 connection.execute(f"update long set {change} where a is not null")
                 changed = fingerprint(server).tables["public.long"]
@@ -459,7 +463,7 @@ def test_a_value_of_more_than_a_gigabyte_of_text_is_summed_without_it(server: Lo
 
 def test_md5_sums_are_the_fallback_between_major_versions(server: LocalServer) -> None:
     with connect(server.address, server.database()) as connection:
-        portable = take_fingerprint(connection, portable=True)
+        portable = at_once(summing(connection, portable=True))
     assert {table.method for table in portable.tables.values()} == {"md5/1"}
 
 

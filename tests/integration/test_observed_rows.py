@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.drivers.postgres.markers import attempt_write, read_markers
+from dr.drivers.postgres.servers import attempt_write, read_markers
 from tests.servers import LocalServer, local_server, physical_copy
 from tests.support import eventually
 

@@ -31,7 +31,7 @@ from dr.domain.model import (
 )
 from dr.domain.refs import Endpoint, Ref
 from dr.drivers.postgres import baseline as baseline_module
-from dr.drivers.postgres import examination
+from dr.drivers.postgres import examine as examination
 from dr.drivers.postgres.provider import PostgresProvider, nightly
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance

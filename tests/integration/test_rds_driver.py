@@ -86,7 +86,7 @@ def test_an_on_call_restore_is_configured_as_its_source(rds: Endpoint) -> None:
     for name in ("PreferredMaintenanceWindow", "BackupRetentionPeriod", "DeletionProtection", "DBSubnetGroup"):
         assert row[name] == source[name]
     assert tags(row)["env"] == "prod"
-    assert restored.result["resource_id"] == row["DbiResourceId"] != source["DbiResourceId"]
+    assert row["DbiResourceId"] != source["DbiResourceId"]
 
 
 def test_a_point_in_time_restore_holds_its_second_and_no_more(rds: Endpoint) -> None:

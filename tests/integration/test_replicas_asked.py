@@ -10,7 +10,7 @@ import pytest
 from dr.config.model import Login
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.replicas import Followed, Servers
+from dr.drivers.postgres.servers import Followed, Servers
 from dr.lab.servers.postgres import Server
 from dr.lab.servers.replication import Upstream, make_standby, promote, set_synchronous
 from dr.lab.servers.site import free_port

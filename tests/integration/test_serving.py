@@ -19,7 +19,7 @@ from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
-from dr.drivers.postgres.sessions import Look
+from dr.drivers.postgres.servers import Look
 from dr.drivers.service.asking import ask_golden, get, name_of
 from dr.drivers.service.provider import ServingProvider
 from dr.host import children

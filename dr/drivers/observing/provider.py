@@ -19,8 +19,7 @@ from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request,
 from dr.domain.refs import Endpoint
 from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
-from dr.drivers.postgres.markers import attempt_write, read_markers
-from dr.drivers.postgres.replicas import Servers
+from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Points, Prometheus, Rule, expression, scraped
 from dr.drivers.prometheus.config import PrometheusConfig

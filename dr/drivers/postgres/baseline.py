@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 
 from dr.config.context import Context
 from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Baseline, Fingerprint, Grant, Repeat
+from dr.domain.model import Baseline, Grant
 from dr.drivers.postgres.connection import Connection, connect
-from dr.drivers.postgres.examine import active_model
-from dr.drivers.postgres.fingerprint import differences, summing, take_fingerprint
-from dr.drivers.postgres.source import Source, artifacts_of, locate, service_login
+from dr.drivers.postgres.examine import model_of
+from dr.drivers.postgres.fingerprint import repeating, summing
+from dr.drivers.postgres.source import Source, locate
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore
-from dr.host.steps import Steps, at_once
+from dr.host.steps import at_once
 
 AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str], Mapping[str, str]]
 """As ``dr.drivers.service.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference) to
@@ -33,34 +32,13 @@ def take_baseline(
     include: Iterable[str] = (),
     golden: Mapping[str, str] | None = None,
 ) -> Baseline:
-    """Sum the source and read its active model. Raises what ``take_fingerprint`` raises."""
-    fingerprint = take_fingerprint(connection, None, include)
-    model = active_model(connection, artifacts_of(context), service_login(context))
-    return Baseline(
-        _name(fingerprint), context.name, source.identifier, source.resource_id, fingerprint, golden or {}, model
-    )
-
-
-def _name(fingerprint: Fingerprint) -> str:
-    """The time, so that names sort, and a digest, so that two of one second differ."""
-    content = hashlib.sha256(msgspec.json.encode(fingerprint)).hexdigest()[:8]
-    return f"{datetime.fromtimestamp(fingerprint.at, UTC):%Y%m%dT%H%M%SZ}-{content}"
-
-
-def repeat_baseline(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Baseline:
-    """``repeating`` at once."""
-    return at_once(repeating(connection, baseline, include))
-
-
-def repeating(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Steps[Baseline]:
-    """``baseline`` with one more repeat: its tables summed again under its own filter, its objects read again.
-
-    Raises RefusedError where too many transactions have passed to filter by it.
-    """
-    again = yield from summing(connection, baseline.fingerprint.snapshot, include)
-    totals = {name: table.total for name, table in again.tables.items()}
-    repeat = Repeat(again.at, differences(baseline.fingerprint, again), totals)
-    return replace(baseline, repeats=(*baseline.repeats, repeat))
+    """Sum the source and read its active model. Raises what ``summing`` raises."""
+    sums = at_once(summing(connection, None, include))
+    # the time, so that names sort, and a digest, so that two of one second differ
+    digest = hashlib.sha256(msgspec.json.encode(sums)).hexdigest()[:8]
+    name = f"{datetime.fromtimestamp(sums.at, UTC):%Y%m%dT%H%M%SZ}-{digest}"
+    of, resource = source.identifier, source.resource_id
+    return Baseline(name, context.name, of, resource, sums, golden or {}, model_of(connection, context))
 
 
 def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
@@ -93,7 +71,7 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
             if baseline.repeats or baseline.resource_id != source.resource_id:
                 continue
             try:
-                store.save(repeat_baseline(connection, baseline))
+                store.save(at_once(repeating(connection, baseline)))
                 repeated += 1
             except RefusedError as error:
                 notes.append(f"Baseline {baseline.id} was not repeated: {error}")

@@ -7,16 +7,18 @@ line or a message.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors
-from psycopg.abc import PQGen
+from psycopg import errors, sql
+from psycopg.abc import Params, PQGen
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from dr.config.model import Login
@@ -50,6 +52,7 @@ STATEMENTS = 4
 """More than are made within one of the short limits."""
 ATTEMPTS = 3
 """Addresses of one host that are tried, each for as long as one connection may take, its name's resolution included."""
+CLOCK_READINGS = 7
 CANCEL_SECONDS = 1.0
 """The most that a statement's cancelling may take: whoever stops the run is not kept."""
 _KEEPALIVE = {
@@ -72,6 +75,9 @@ _SESSION = {
     "lock_timeout": "30s",
 }
 
+_RIGHTS = "Give the harness's role pg_read_all_data and ownership of schema dr."
+_CA = "Give a file that can be read and holds the CA that signed its certificate as the target's postgres.ca."
+_UNVERIFIED = ("certificate", "ssl", "tls")
 _PASSWORD = ("password authentication failed", "no password supplied")
 _REFUSALS = (
     ("no pg_hba.conf entry", "Let this role and address log in."),
@@ -82,18 +88,9 @@ _STANDBY = "the database system is not accepting connections"
 """Of a standby with hot_standby off. One that is "not yet accepting connections" may be on its way to anything."""
 _ANSWER = "fatal:"
 _NO_CA = "root certificate file"
+"""The client library's own words: it does not exist, which no server said."""
 _POLICY = "row-level security policy"
-_TLS = ("certificate", "ssl", "tls")
-_PASSING = (
-    "refused",
-    "timeout",
-    "timed out",
-    "starting up",
-    "shutting down",
-    "in recovery",
-    "too many",
-    "reset by peer",
-)
+_PASSING = ("refused", "timeout", "timed out", "starting up", "shutting down", "in recovery", "too many", "reset by")
 
 
 def reason(error: psycopg.Error) -> str:
@@ -101,8 +98,8 @@ def reason(error: psycopg.Error) -> str:
 
     Neither ever holds a password.
     """
-    text = error.diag.message_primary or str(error)
-    line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    text = (error.diag.message_primary or str(error)).strip()
+    line = text.splitlines()[0] if text else type(error).__name__
     said = line.rsplit("failed: ", 1)[-1].rstrip(".")
     return f"{said}; give the harness's role BYPASSRLS, so that it reads every row" if _POLICY in said else said
 
@@ -110,24 +107,16 @@ def reason(error: psycopg.Error) -> str:
 def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, database: str) -> DrError:
     said, because = str(error).lower(), reason(error)
     where = f"database {database} at {server} as {login.user}"
-    if _NO_CA in said:  # the client library's own: it does not exist, which no server said
-        return RefusedError(
-            f"The server at {server} cannot be verified by TLS: {because}.",
-            "Name a file that can be read and holds the CA's certificate as the target's postgres.ca.",
-        )
     if any(sign in said for sign in _PASSWORD):
         return PasswordError(
             f"Logging in to {where} was refused: {because}.",
             f"The secret {login.secret} is stale, wrong or empty: compare it with the one the role really has.",
         )
-    for sign, hint in _REFUSALS:
-        if sign in said:
-            return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
-    if any(sign in said for sign in _TLS):
-        return RefusedError(
-            f"The server at {server} could not be verified by TLS: {because}.",
-            "Give the CA that signed its certificate as the target's postgres.ca.",
-        )
+    hint = next((hint for sign, hint in _REFUSALS if sign in said and _NO_CA not in said), "")
+    if hint:
+        return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
+    if any(sign in said for sign in _UNVERIFIED):
+        return RefusedError(f"The server at {server} could not be verified by TLS: {because}.", _CA)
     kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError
     return kind(
         f"The {where} cannot be reached: {because}.",
@@ -142,10 +131,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except errors.InsufficientPrivilege as error:
-        raise RefusedError(
-            f"The database refused {what}: {reason(error)}.",
-            "Give the harness's role pg_read_all_data and ownership of schema dr.",
-        ) from None
+        raise RefusedError(f"The database refused {what}: {reason(error)}.", _RIGHTS) from None
     except errors.QueryCanceled:
         raise ProviderError(f"The database took too long: {what}.", "Look for locks, or a server out of I/O.") from None
     except psycopg.Error as error:
@@ -160,7 +146,12 @@ def severed_after(connection: psycopg.Connection[Any], seconds: float) -> Iterat
     """Sever ``connection`` once ``seconds`` have passed inside the block: a server that stands still ends no statement
     by itself, and its host acknowledges all the same.
     """
-    watchdog = threading.Timer(seconds, _sever, (connection,))
+
+    def sever() -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
+    watchdog = threading.Timer(seconds, sever)
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -168,11 +159,6 @@ def severed_after(connection: psycopg.Connection[Any], seconds: float) -> Iterat
     finally:
         watchdog.cancel()
         watchdog.join()
-
-
-def _sever(connection: psycopg.Connection[Any]) -> None:
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
 
 
 class _Session(psycopg.Connection[TupleRow]):
@@ -263,3 +249,33 @@ def connect(
                 (list(settings), list(settings.values())),
             )
         yield connection
+
+
+def clock_offset(connection: Connection, now: Callable[[], float]) -> dict[str, float]:
+    """Database clock minus the harness's, within ``uncertainty``: half the shortest of several round trips; seconds."""
+    best = (float("inf"), 0.0)
+    for _ in range(CLOCK_READINGS):
+        before = now()
+        database = database_clock(connection)
+        after = now()
+        best = min(best, (after - before, database - (before + after) / 2))
+    return {"offset": best[1], "uncertainty": best[0] / 2}
+
+
+def database_clock(connection: Connection) -> float:
+    with translated("reading the server's clock"):
+        return float(one(connection, "select extract(epoch from clock_timestamp())::float8"))
+
+
+def one(connection: Connection, query: str | bytes | sql.Composed, parameters: Params | None = None) -> Any:
+    """The first value of a query's first row; None where there is no row. Raises psycopg.Error."""
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None
+
+
+def psql(at: Endpoint, database: PostgresConfig, user: str) -> str:
+    """A command to paste, whose argument no name can end. psql asks for the password, and gives it to none but a server
+    that the target's CA knows, where it has one."""
+    verified = {"sslmode": "verify-full", "sslrootcert": database.ca} if database.ca else {"sslmode": "require"}
+    conninfo = make_conninfo(host=at.host, port=at.port, dbname=database.name or None, user=user, **verified)
+    return f"psql {shlex.quote(conninfo)}"

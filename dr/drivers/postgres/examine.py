@@ -1,4 +1,5 @@
-"""What a restored database is asked before anything writes to it: each answer an observation (docs/design.md).
+"""The examination of a restoration, step by step: what it is asked before anything writes to it, and with what that is
+compared. Each answer is an observation (docs/design.md).
 
 Nothing here changes a database or installs anything in it. What cannot be examined says why in its observation, and
 does not keep the others from being examined.
@@ -9,38 +10,63 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from psycopg import Error, sql
 
+from dr.config.context import Context
 from dr.config.model import Login
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, EvidenceError
+from dr.domain.model import Baseline, Component, Fingerprint, Observation, Progress
 from dr.domain.refs import Endpoint
+from dr.drivers.postgres import own_schema
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.connection import Connection, connect, reason, translated
+from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
+from dr.drivers.postgres.fingerprint import major_version, repeating, summing
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.source import Source
+from dr.drivers.rds.naming import instance
+from dr.drivers.sections import sections
+from dr.evidence.baselines import BaselineStore, covering, read_baseline
+from dr.evidence.samples import markers_file
 from dr.host.steps import Steps, working
+from dr.meter.mark import marker_table
+
+RUN_BASELINE = "baseline.json"
+LOOK_SECONDS = 3
+"""How long a source is waited for that may be what was lost."""
+PATH = "restored"
 
 _OTHERS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
 
 _FOREIGN_KEYS = f"""
     select k.conname, format('%I.%I', n.nspname, c.relname),
-           n.nspname, c.relname, c.relkind = 'p', rn.nspname, rc.relname, rc.relkind = 'p', k.confmatchtype,
-           (select array_agg(a.attname::text order by u.i) from unnest(k.conkey) with ordinality u(num, i)
-              join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.num),
-           (select array_agg(a.attname::text order by u.i) from unnest(k.confkey) with ordinality u(num, i)
-              join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num),
-           (select array_agg(format('operator(%I.%s)', o_n.nspname, o.oprname) order by u.i)
-              from unnest(k.conpfeqop) with ordinality u(op, i)
-              join pg_operator o on o.oid = u.op join pg_namespace o_n on o_n.oid = o.oprnamespace)
+           format('select count(*) from %s%I.%I as t where (%s) and not exists (select from %s%I.%I as r where %s)',
+                  case when c.relkind = 'p' then '' else 'only ' end, n.nspname, c.relname,
+                  string_agg(format('t.%I is not null', a.attname),
+                             case when k.confmatchtype = 'f' then ' or ' else ' and ' end),
+                  case when rc.relkind = 'p' then '' else 'only ' end, rn.nspname, rc.relname,
+                  string_agg(format('r.%I operator(%I.%s) t.%I', ra.attname, o_n.nspname, o.oprname, a.attname),
+                             ' and '))
       from pg_constraint k
       join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_class rc on rc.oid = k.confrelid join pg_namespace rn on rn.oid = rc.relnamespace
+     cross join unnest(k.conkey, k.confkey, k.conpfeqop) as u(here, there, op)
+      join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.here
+      join pg_attribute ra on ra.attrelid = k.confrelid and ra.attnum = u.there
+      join pg_operator o on o.oid = u.op join pg_namespace o_n on o_n.oid = o.oprnamespace
      where k.contype = 'f' and k.conparentid = 0 and k.convalidated and c.relpersistence = 'p' and {_OTHERS}
+     group by k.oid, k.conname, k.confmatchtype, n.nspname, c.relname, c.relkind, rn.nspname, rc.relname, rc.relkind
      order by 2, 1
 """  # noqa: S608 - put together from this module's own constants
+"""Each key with the anti-join that counts its orphans. MATCH SIMPLE asks nothing of a row with a null among its
+columns, MATCH FULL only of one without any. A child of plain inheritance is no part of its parent's key; a partition
+is."""
 
 _SEARCH_PATH = """
     select coalesce(
@@ -111,51 +137,13 @@ def foreign_keys(connection: Connection) -> Steps[list[dict[str, Any]]]:
     with translated("reading the catalog of foreign keys"):
         keys = connection.execute(_FOREIGN_KEYS).fetchall()
     found = []
-    for name, table, *rest in keys:
+    for name, table, query in keys:
         yield working(f"looking for orphans of {name} in {table}")
-        found.append(_foreign_key(connection, name, table, *rest))
+        try:
+            found.append({"name": name, "table": table, "orphans": one(connection, query.encode())})
+        except Error as error:
+            found.append({"name": name, "table": table, "orphans": None, "because": reason(error)})
     return found
-
-
-def _foreign_key(
-    connection: Connection,
-    name: str,
-    qualified: str,
-    schema: str,
-    table: str,
-    partitioned: bool,
-    to_schema: str,
-    to_table: str,
-    to_partitioned: bool,
-    match: str,
-    columns: list[str],
-    to_columns: list[str],
-    operators: list[str],
-) -> dict[str, Any]:
-    # MATCH SIMPLE asks nothing of a row with a null among its columns; MATCH FULL only of one without any.
-    present = sql.SQL(" or " if match == "f" else " and ").join(
-        sql.SQL("t.{} is not null").format(sql.Identifier(c)) for c in columns
-    )
-    # A child of plain inheritance is no part of its parent's key; a partition is.
-    query = sql.SQL("select count(*) from {} as t where ({}) and not exists (select from {} as r where {})").format(
-        _rows_of(schema, table, partitioned),
-        present,
-        _rows_of(to_schema, to_table, to_partitioned),
-        sql.SQL(" and ").join(
-            sql.SQL("r.{} {} t.{}").format(sql.Identifier(there), sql.SQL(operator), sql.Identifier(here))
-            for here, there, operator in zip(columns, to_columns, operators, strict=True)
-        ),
-    )
-    found = {"name": name, "table": qualified}
-    try:
-        row = connection.execute(query).fetchone()
-    except Error as error:
-        return {**found, "orphans": None, "because": reason(error)}
-    return {**found, "orphans": row[0] if row else None}
-
-
-def _rows_of(schema: str, table: str, partitioned: bool) -> sql.Composed:
-    return sql.SQL("{} {}").format(sql.SQL("" if partitioned else "only"), sql.Identifier(schema, table))
 
 
 def indexes(connection: Connection) -> Steps[dict[str, Any]]:
@@ -198,8 +186,7 @@ def active_model(connection: Connection, artifacts: str, login: str) -> dict[str
     one. {active, version, digest, artifact_digest}, or {active: None, because}.
     """
     with translated("looking for model_versions"):
-        written = connection.execute(_SEARCH_PATH, {"login": login}).fetchone()
-        path = searched(written[0] if written else "", login)
+        path = searched(one(connection, _SEARCH_PATH, {"login": login}) or "", login)
         places = connection.execute(_MODEL_VERSIONS, {"login": login, "path": path}).fetchall()
     if not places:
         return {"active": None, "because": "there is no table model_versions"}
@@ -221,6 +208,12 @@ def active_model(connection: Connection, artifacts: str, login: str) -> dict[str
     return {"active": 1, "version": version, "digest": digest, **_artifact(artifacts, artifact)}
 
 
+def model_of(connection: Connection, context: Context) -> dict[str, Any]:
+    """The model that the target's service would use."""
+    service = sections(context.target).service
+    return active_model(connection, service.artifacts if service else "", service.login if service else "")
+
+
 def searched(written: str, login: str) -> list[str]:
     """The schemas that a search_path names, as PostgreSQL reads it: blanks or none between, unquoted names in lower
     case, and for $user the role. A parameter group's stands as somebody typed it."""
@@ -240,41 +233,171 @@ def _artifact(directory: str, name: str | None) -> dict[str, Any]:
 
 def markers(connection: Connection, table: str) -> dict[str, Any]:
     """Which markers ``dr.TABLE`` holds, as ranges of their numbers; {table: False} where there is no such table."""
-    if not _has(connection, table):
-        return {"table": False, "present": []}
     query = sql.SQL(
         "select min(n), max(n) from (select n, n - row_number() over (order by n) as island"
         " from (select distinct n from {}) as numbers) as numbered group by island order by 1"
     ).format(sql.Identifier(OWN_SCHEMA, table))
     with translated("reading the markers"):
+        if not _has(connection, f"{OWN_SCHEMA}.{table}"):
+            return {"table": False, "present": []}
         return {"table": True, "present": [list(row) for row in connection.execute(query).fetchall()]}
 
 
-def victims(connection: Connection, table: str, expected: int) -> dict[str, Any]:
-    """How many of the drill's own victims are there."""
-    if not _has(connection, table):
-        return {"expected": expected, "present": 0}
-    with translated("counting the victims"):
-        query = sql.SQL("select count(*) from {}").format(sql.Identifier(OWN_SCHEMA, table))
-        row = connection.execute(query).fetchone()
-    return {"expected": expected, "present": row[0] if row else 0}
-
-
 def _has(connection: Connection, table: str) -> bool:
-    with translated("looking for the harness's own tables"):
-        row = connection.execute("select to_regclass(%s) is not null", (f"{OWN_SCHEMA}.{table}",)).fetchone()
-    return bool(row and row[0])
+    """Whether there is a table of that name. Raises psycopg.Error."""
+    return bool(one(connection, "select to_regclass(%s) is not null", (table,)))
+
+
+def present(connection: Connection, table: str) -> int:
+    """How many of the drill's own victims are there, in ``table`` of schema ``dr``; 0 where there is no such table."""
+    with translated("counting the victims"):
+        if not _has(connection, table):
+            return 0
+        return int(one(connection, f"select count(*) from {table}".encode()))  # noqa: S608 - the harness's own name
 
 
 def answers(connection: Connection, rows: Mapping[str, int]) -> bool:
     """Whether one row can be read of a table that should hold some. ``rows``: the baseline's row counts by qualified
     name; empty: any answer will do.
     """
-    queries = [sql.SQL("select 1 from {} limit 1").format(sql.SQL(name)) for name, count in rows.items() if count]
-    for query in queries or [sql.SQL("select {}").format(1)]:
-        try:
-            if connection.execute(query).fetchone():
+    queries = [f"select 1 from {name} limit 1" for name, count in rows.items() if count]  # noqa: S608 - quoted names
+    for query in queries or ["select 1"]:
+        with suppress(Error):  # this table is missing or unreadable, which its checksum will say; another may answer
+            if one(connection, query.encode()):
                 return True
-        except Error:  # this table is missing or unreadable, which its checksum will say; another may answer
-            continue
     return False
+
+
+class Examination:
+    """One examination of the copy that ``args`` (the examine call's, filled) name."""
+
+    def __init__(self, context: Context, args: Mapping[str, Any]) -> None:
+        self._context = context
+        self._database = sections(context.target).postgres
+        self._copy = Endpoint(str(args["host"]), int(args["port"]))
+        self._args, self._run = args, str(args["run"])
+        self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
+        self._resolution = float(args["resolution"])
+        self._source = Source.from_args(args["source"]) if args["source"] else None
+        self._notes: list[str] = []
+
+    def steps(self) -> Steps[None]:
+        """Each step's observations, the last one done; in between each table, foreign key and index by its name.
+
+        Raises ProviderError where the copy cannot be reached.
+        """
+        self._notes = []
+        baseline = yield from self._find_baseline()
+        rows = {name: table.rows for name, table in baseline.fingerprint.tables.items()} if baseline else {}
+        with connect(self._copy, self._database) as connection:
+            baseline = yield from self._across_majors(connection, baseline)
+            first = {"correct": self._now()} if answers(connection, rows) else {}
+            covers = Observation("baseline", "source", None if baseline is None else msgspec.to_builtins(baseline))
+            yield working("examining the logins", (covers,))
+            taken = logins(self._copy, self._database)
+            yield working("examining every table", _saw(logins=taken))
+            sums = yield from self._fingerprint(connection, baseline)
+            yield working("examining the foreign keys", _saw(fingerprint=msgspec.to_builtins(sums)))
+            keys = yield from foreign_keys(connection)
+            yield working("examining the indexes", _saw(**{"foreign-keys": keys}))
+            checked = yield from indexes(connection)
+            yield working("examining what is left", _saw(indexes=checked))
+            model = {**model_of(connection, self._context), "source": dict(baseline.model) if baseline else None}
+            seen = _saw(model=model, **self._own(connection, baseline))
+        seen += self._clock()
+        user = next((str(login["user"]) for login in taken if login["ok"]), "")
+        copy = str(self._args["identifier"])
+        made = str(self._args.get("restored", copy))  # a replica holds what that holds, and is no part of it
+        way = psql(self._copy, self._database, user) if user and made == copy else ""
+        yield Progress(
+            True,
+            {"notes": self._notes},
+            observations=seen,
+            milestones={**first, "examined": self._now()},
+            components=(Component("database", instance(made), connect=way),),
+        )
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+    def _clock(self) -> tuple[Observation, ...]:
+        """The source's clock, where it is still up: what the exposure's uncertainty rests on."""
+        if self._source is None:
+            return ()
+        try:
+            with connect(self._source.server, self._database, seconds=LOOK_SECONDS) as connection:
+                return (Observation("clock", "source", clock_offset(connection, self._now)),)
+        except DrError as error:
+            self._notes.append(f"the source's clock could not be read: {error}")
+            return ()
+
+    def _fingerprint(self, connection: Connection, baseline: Baseline | None) -> Steps[Fingerprint]:
+        if baseline is None:
+            return summing(connection, of="the copy")
+        snapshot, portable = baseline.fingerprint.snapshot, major_version(connection) != baseline.fingerprint.major
+        return summing(connection, snapshot, self._included(baseline), portable=portable, of="the copy")
+
+    def _included(self, baseline: Baseline) -> tuple[str, ...]:
+        victims = own_schema.victims(self._run)
+        return (victims,) if victims in baseline.fingerprint.tables else ()
+
+    def _own(self, connection: Connection, baseline: Baseline | None) -> dict[str, Any]:
+        """The run's own rows: markers, where it wrote some, and victims, where the recovery point has them."""
+        found: dict[str, Any] = {}
+        if markers_file(self._context.run, "source").exists():
+            found["markers"] = markers(connection, marker_table(self._run))
+        if baseline is not None and (tables := self._included(baseline)):
+            expected = baseline.fingerprint.tables[tables[0]].rows
+            found["victims"] = {"expected": expected, "present": present(connection, tables[0])}
+        return found
+
+    # -- what the copy is compared with
+
+    def _find_baseline(self) -> Steps[Baseline | None]:
+        """The one that covers the recovery point: the run's own, a stored one, or one repeated now on the source."""
+        if self._point is None:
+            self._notes.append("the recovery point's time is not known")
+            return None
+        stored = BaselineStore(self._context.home, self._context.name)
+        known, problems = stored.load(sections(self._context.target).rds.instance)
+        self._notes += problems
+        if (path := self._context.run / RUN_BASELINE).exists():
+            try:
+                known = (*known, read_baseline(path))
+            except EvidenceError as error:
+                self._notes.append(str(error))
+        found = covering(known, self._point, self._resolution)
+        return found if found is not None else (yield from self._repeated_now(known, self._point))
+
+    def _repeated_now(self, known: Iterable[Baseline], point: float) -> Steps[Baseline | None]:
+        """A source that is still up can be asked now; whatever the disaster changed there then stays unproven."""
+        before = [baseline for baseline in known if baseline.fingerprint.at <= point]
+        newest = max(before, key=lambda baseline: baseline.fingerprint.at, default=None)
+        if newest is None or self._source is None or newest.resource_id != self._source.resource_id:
+            return None
+        try:
+            with connect(self._source.server, self._database) as connection:
+                again = yield from repeating(connection, newest, self._included(newest))
+        except DrError as error:
+            self._notes.append(f"the baseline {newest.id} could not be repeated on the source: {error}")
+            return None
+        return covering([again], point, self._resolution)
+
+    def _across_majors(self, connection: Connection, baseline: Baseline | None) -> Steps[Baseline | None]:
+        """``baseline`` with sums that a copy on another major version can be compared with, taken from a source that is
+        still up. Rows under a snapshot only ever get fewer: those that still hash as then are those of the baseline.
+        """
+        if baseline is None or self._source is None or major_version(connection) == baseline.fingerprint.major:
+            return baseline
+        include = self._included(baseline)
+        try:
+            with connect(self._source.server, self._database) as source:
+                portable = yield from summing(source, baseline.fingerprint.snapshot, include, portable=True)
+                again = yield from repeating(source, baseline, include)
+        except DrError:  # the sums then stay as they are, and are judged not comparable
+            return baseline
+        return replace(again, fingerprint=replace(baseline.fingerprint, tables=portable.tables))
+
+
+def _saw(**observed: Any) -> tuple[Observation, ...]:
+    return tuple(Observation(what, PATH, value) for what, value in observed.items())

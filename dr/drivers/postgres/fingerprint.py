@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
-from psycopg import Error, IsolationLevel, sql
+from psycopg import Error, IsolationLevel
 from psycopg.errors import ProgramLimitExceeded
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Fingerprint, TableSum
+from dr.domain.model import Baseline, Fingerprint, Repeat, TableSum
 from dr.drivers.postgres.connection import Connection, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import schema_digests
-from dr.host.steps import Steps, at_once, working
+from dr.host.steps import Steps, working
 
 UNREADABLE = "unreadable: "
 """Begins the method of a table that could not be summed; the reason follows."""
@@ -31,7 +32,6 @@ _REACH = 1 << 31
 """Transactions after which a snapshot can no longer be told from the future in 32 bits."""
 _FIRST_NORMAL = 3
 """Lower xids are permanent: always visible."""
-_XMIN = sql.SQL("t.xmin")
 _BITMAP = 48
 """Nullable columns in one bitmap word."""
 _CHAINED = 330
@@ -44,8 +44,7 @@ _TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
 """How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids."""
 
     xmin: int
@@ -62,28 +61,29 @@ class Snapshot:
             raise ProviderError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """``base``: the type's name in pg_catalog, domains resolved; "" for a type from elsewhere."""
 
     name: str
     base: str
     nullable: bool
 
+    @property
+    def of_row(self) -> str:
+        """It in the row ``t``, in SQL."""
+        return 't."{}"'.format(self.name.replace('"', '""'))
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table that holds rows of its own: an ordinary one, or the leaf of a partitioned one."""
 
-    qualified: str
-    """How observations and findings name it: as SQL would, quoted where it must be."""
-    schema: str
+class Table(NamedTuple):
+    """A table that holds rows of its own: an ordinary one, or the leaf of a partitioned one. ``name`` is as SQL has it,
+    quoted where it must be."""
+
     name: str
     columns: tuple[Column, ...]
 
 
-def visible_in(snapshot: Snapshot, current: Snapshot, xmin: sql.Composable = _XMIN) -> sql.Composed:
-    """A condition on the 32-bit column ``xmin``: of the rows visible in ``current``, those visible in ``snapshot``.
+def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
+    """A condition on the 32-bit column ``t.xmin``: of the rows visible in ``current``, those visible in ``snapshot``.
 
     The same as pg_visible_in_snapshot over xmin with its epoch restored (the newest one that is not in ``current``'s
     future), at a third of the cost and in parallel plans: xids have no order in SQL, but their sent bytes have, and
@@ -94,144 +94,107 @@ def visible_in(snapshot: Snapshot, current: Snapshot, xmin: sql.Composable = _XM
             f"The baseline is {current.xmax - snapshot.xmax} transactions old, too many to compare with.",
             "Take baselines more often.",
         )
-    conditions: list[sql.Composable] = [sql.SQL("true")]
+    conditions = ["true"]
     if current.xmax > snapshot.xmax:
-        conditions.append(_outside(xmin, snapshot.xmax, current.xmax))
+        conditions.append(_outside(snapshot.xmax, current.xmax))
     if snapshot.running:
-        listed = "{" + ",".join(str(x % _EPOCH) for x in snapshot.running) + "}"
-        conditions.append(sql.SQL("{} <> all ({}::xid[])").format(xmin, sql.Literal(listed)))
-    return sql.SQL(" and ").join(conditions)
+        listed = ",".join(str(xid % _EPOCH) for xid in snapshot.running)
+        conditions.append(f"t.xmin <> all ('{{{listed}}}'::xid[])")
+    return " and ".join(conditions)
 
 
-def _outside(xmin: sql.Composable, low: int, high: int) -> sql.Composed:
-    """``xmin`` is none of the transactions from ``low`` up to ``high``, compared as 32-bit numbers on their circle."""
-
-    def compared(operator: str, xid: int) -> sql.Composed:
-        value = sql.SQL(f"'\\x{xid % _EPOCH:08x}'::bytea")
-        return sql.SQL("xidsend({}) {} {}").format(xmin, sql.SQL(operator), value)
-
+def _outside(low: int, high: int) -> str:
+    """xmin is none of the transactions from ``low`` up to ``high``, compared as 32-bit numbers on their circle."""
+    sent, first, last = "xidsend(t.xmin)", low % _EPOCH, high % _EPOCH
+    below, beyond = f"{sent} < '\\x{first:08x}'::bytea", f"{sent} >= '\\x{last:08x}'::bytea"
     if high < _EPOCH:
-        return compared("<", low)  # the first epoch: nothing has come round yet
-    if low % _EPOCH < high % _EPOCH:
-        return sql.SQL("({} or {})").format(compared("<", low), compared(">=", high))
-    between = sql.SQL("({} and {})").format(compared("<", low), compared(">=", high))
-    return sql.SQL("({} or {})").format(between, compared("<", _FIRST_NORMAL))
-
-
-def _hashing(function: str, cast: str = "{}", missing: str = "0") -> tuple[str, str, str]:
-    return function, cast, missing
+        return below  # the first epoch: nothing has come round yet
+    if first < last:
+        return f"({below} or {beyond})"
+    return f"(({below} and {beyond}) or {sent} < '\\x{_FIRST_NORMAL:08x}'::bytea)"
 
 
 _TYPED: dict[str, tuple[str, str, str]] = {
     # base type: hash function, how a value is brought to its argument's type, and what stands for null there.
     # Only types where equal hashes mean equal values; the others (numeric's 1.0 and 1.00, a float's zero, which hashes
     # to its seed, timestamps, whose halves are folded, json's structure, intervals, arrays) go by their text.
-    "bool": _hashing("hashint4extended", "{}::int4"),
-    "int2": _hashing("hashint2extended", missing="0::int2"),
-    "int4": _hashing("hashint4extended"),
-    "uuid": _hashing("uuid_hash_extended", missing="uuid '00000000-0000-0000-0000-000000000000'"),
+    "bool": ("hashint4extended", "::int4", "0"),
+    "int2": ("hashint2extended", "", "0::int2"),
+    "int4": ("hashint4extended", "", "0"),
+    "int8": ("", "", "0"),  # its hash folds two halves onto each other: the seed holds the value whole
+    "uuid": ("uuid_hash_extended", "", "uuid '00000000-0000-0000-0000-000000000000'"),
 }
-_BY_TEXT = _hashing("hashtextextended", '{}::text collate "C"', "''")
+_BY_TEXT = ("hashtextextended", '::text collate "C"', "''")
 
 
-def _chained(column: Column) -> tuple[sql.Composable, sql.Composable]:
-    """The hash of one column's value: what stands before and after its seed, which is the hash of all before it."""
-    name = sql.SQL("t.{}").format(sql.Identifier(column.name))
-    if column.base == "int8":  # its hash folds two halves onto each other: the seed holds the value whole
-        return _mixed(sql.SQL("coalesce({}, 0)").format(name) if column.nullable else name)
+def _chained(column: Column) -> str:
+    """The hash of one column's value, up to its seed, which is the hash of all before it."""
     function, cast, missing = _TYPED.get(column.base, _BY_TEXT)
-    value = sql.SQL(cast).format(name)
-    if column.nullable:
-        value = sql.SQL("coalesce({}, {})").format(value, sql.SQL(missing))
-    return sql.SQL("{}({}, ").format(sql.SQL(function), value), sql.SQL(")")
+    value = f"coalesce({column.of_row}{cast}, {missing})" if column.nullable else f"{column.of_row}{cast}"
+    return f"{function}({value}, " if function else _mixed(value)
 
 
-def _mixed(value: sql.Composable) -> tuple[sql.Composable, sql.Composable]:
-    return sql.SQL("hashint8extended({0}, {0} # ").format(value), sql.SQL(")")
+def _mixed(value: str) -> str:
+    return f"hashint8extended({value}, {value} # "
 
 
-def _null_bitmap(columns: Sequence[Column]) -> sql.Composed:
-    terms = [
-        sql.SQL("case when t.{} is null then {}::int8 else 0 end").format(sql.Identifier(c.name), sql.Literal(1 << n))
-        for n, c in enumerate(columns)
-    ]
-    return sql.SQL("({})").format(sql.SQL(" + ").join([*terms, sql.SQL("0::int8")]))
+def _null_bitmap(columns: Sequence[Column]) -> str:
+    terms = [f"case when {c.of_row} is null then {1 << n}::int8 else 0 end" for n, c in enumerate(columns)]
+    return f"({' + '.join([*terms, '0::int8'])})"
 
 
-def row_hash(columns: Sequence[Column]) -> sql.Composed:
+def row_hash(columns: Sequence[Column]) -> str:
     """64 bits of the row ``t``: not linear, so values swapped between rows or columns change the sum, which they do not
     with hash_record (a weighted sum of its columns' hashes).
 
     A table of more columns than one chain bears is hashed in several, and these by their text, which is not linear
     either. A narrower table's hash must stay what it is: stored baselines are compared with it.
     """
-    chains = [_chain(columns[start : start + _CHAINED]) for start in range(0, len(columns), _CHAINED)]
-    if len(chains) < 2:
-        return chains[0] if chains else _chain(())
-    return sql.SQL("hashtextextended(concat_ws(',', {}) collate \"C\", 0)").format(sql.SQL(", ").join(chains))
+    chains = [_chain(columns[start : start + _CHAINED]) for start in range(0, len(columns) or 1, _CHAINED)]
+    return chains[0] if len(chains) == 1 else f"hashtextextended(concat_ws(',', {', '.join(chains)}) collate \"C\", 0)"
 
 
-def _chain(columns: Sequence[Column]) -> sql.Composed:
+def _chain(columns: Sequence[Column]) -> str:
     """Each column's hash seeds the next. A bitmap of the nulls goes first, because the hash functions are strict and
-    coalesce alone would take null for a value.
-
-    Laid out flat here, since each column is one level deeper in SQL, and Python composes no more than some hundred.
-    """
+    coalesce alone would take null for a value."""
     nullable = [c for c in columns if c.nullable]
     words = [_null_bitmap(nullable[start : start + _BITMAP]) for start in range(_BITMAP, len(nullable), _BITMAP)]
-    steps = [*(_mixed(word) for word in words), *(_chained(column) for column in columns)]
-    innermost = _null_bitmap(nullable[:_BITMAP])
-    return sql.Composed([*(before for before, _ in reversed(steps)), innermost, *(after for _, after in steps)])
+    steps = [*map(_mixed, words), *map(_chained, columns)]
+    return "".join(reversed(steps)) + _null_bitmap(nullable[:_BITMAP]) + ")" * len(steps)
 
 
-def portable_row_hash() -> sql.Composable:
-    """64 bits that are the same on every major version; three to five times slower than ``row_hash``."""
-    return _sixty_four_bits(sql.SQL("t::text"))
+PORTABLE = "('x' || substr(md5(t::text), 1, 16))::bit(64)::int8"
+"""64 bits of the row ``t`` that are the same on every major version; three to five times slower than ``row_hash``."""
 
 
-def binary_row_hash(columns: Sequence[Column]) -> sql.Composable:
+def binary_row_hash(columns: Sequence[Column]) -> str:
     """64 bits, on every major version the same, for which no value is made text, but for what is text anyway: a
     ``bytea`` of half a gigabyte is a whole one as text, and PostgreSQL holds no longer value."""
-    digests = [sql.SQL("coalesce(md5({}), '-')").format(_bytes(column)) for column in columns]
+    values = [c.of_row if c.base in _BYTES_ALREADY else f"record_send(row({c.of_row}))" for c in columns]
+    digests = [f"coalesce(md5({value}), '-')" for value in values]
     parts = [
-        sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(digests[start : start + _ARGUMENTS]))
+        f"concat_ws(',', {', '.join(digests[start : start + _ARGUMENTS])})"
         for start in range(0, len(digests), _ARGUMENTS)
     ]
-    return _sixty_four_bits(sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join([sql.SQL("''"), *parts])))
+    whole = ", ".join(["''", *parts])
+    return f"('x' || substr(md5(concat_ws(',', {whole})), 1, 16))::bit(64)::int8"
 
 
-def _bytes(column: Column) -> sql.Composed:
-    """What of a column's value md5 takes."""
-    form = "t.{}" if column.base in _BYTES_ALREADY else "record_send(row(t.{}))"
-    return sql.SQL(form).format(sql.Identifier(column.name))
-
-
-def _sixty_four_bits(text: sql.Composable) -> sql.Composed:
-    return sql.SQL("('x' || substr(md5({}), 1, 16))::bit(64)::int8").format(text)
-
-
-def checksum_query(
-    table: Table, snapshot: Snapshot, current: Snapshot, hashed: sql.Composable | None = None
-) -> sql.Composed:
+def checksum_query(table: Table, snapshot: Snapshot, current: Snapshot, hashed: str) -> bytes:
     """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``, and the count of all.
 
-    ``hashed``: the hash of a row ``t``; by default ``row_hash``.
+    ``hashed``: the hash of a row ``t``.
     """
-    return sql.SQL(
-        "select count(*) filter (where {visible}), coalesce(sum({hash}) filter (where {visible}), 0)::text, count(*)"
-        " from only {table} as t"
-    ).format(
-        hash=row_hash(table.columns) if hashed is None else hashed,
-        table=sql.Identifier(table.schema, table.name),
-        visible=visible_in(snapshot, current),
-    )
+    seen = f"filter (where {visible_in(snapshot, current)})"
+    sums = f"count(*) {seen}, coalesce(sum({hashed}) {seen}, 0)::text, count(*)"
+    return f"select {sums} from only {table.name} as t".encode()  # noqa: S608 - names are quoted
 
 
 _TABLES = """
     with recursive bases(oid, base) as (
         select oid, oid from pg_type where typtype <> 'd'
         union all select d.oid, b.base from pg_type d join bases b on b.oid = d.typbasetype where d.typtype = 'd')
-    select format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname,
+    select format('%%I.%%I', n.nspname, c.relname),
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attnum is not null), '{}'),
            coalesce(array_agg(case when tn.nspname = 'pg_catalog' then t.typname::text else '' end order by a.attnum)
                     filter (where a.attnum is not null), '{}'),
@@ -245,7 +208,7 @@ _TABLES = """
      where c.relkind = 'r' and c.relpersistence = 'p'
        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
        and (n.nspname <> %(own)s or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
-     group by 1, 2, 3 order by 1
+     group by 1 order by 1
 """
 
 
@@ -259,8 +222,8 @@ def find_tables(connection: Connection, include: Iterable[str] = ()) -> tuple[Ta
     with translated("reading the catalog of tables"):
         rows = connection.execute(_TABLES, {"own": OWN_SCHEMA, "include": list(include)}).fetchall()
     return tuple(
-        Table(qualified, schema, name, tuple(Column(*column) for column in zip(names, bases, nullable, strict=True)))
-        for qualified, schema, name, names, bases, nullable in rows
+        Table(name, tuple(Column(*column) for column in zip(names, bases, nullable, strict=True)))
+        for name, names, bases, nullable in rows
     )
 
 
@@ -276,7 +239,7 @@ def _one_moment(connection: Connection) -> Iterator[None]:
             connection.isolation_level, connection.read_only = None, None
 
 
-def _sum(connection: Connection, ways: Iterable[tuple[str, sql.Composed]]) -> TableSum:
+def _sum(connection: Connection, ways: Iterable[tuple[str, bytes]]) -> TableSum:
     """One table's sum by the first of ``ways`` (method, query) for which no value is too long as text; one that cannot
     be read says why in its method and does not stop the others."""
     why = ""
@@ -288,23 +251,12 @@ def _sum(connection: Connection, ways: Iterable[tuple[str, sql.Composed]]) -> Ta
             if connection.closed:
                 raise
             why = why or reason(error)
-            if not _is_too_long(error):
+            if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
                 break
             continue
         assert row is not None  # noqa: S101 - an aggregate always yields a row
         return TableSum(int(row[0]), str(row[1]), method, int(row[2]))
     return TableSum(0, "", UNREADABLE + why)
-
-
-def _is_too_long(error: Error) -> bool:
-    return isinstance(error, ProgramLimitExceeded) or _TOO_LONG_FOR_POSTGRESQL in str(error)
-
-
-def take_fingerprint(
-    connection: Connection, snapshot: str | None = None, include: Iterable[str] = (), *, portable: bool = False
-) -> Fingerprint:
-    """``summing`` at once."""
-    return at_once(summing(connection, snapshot, include, portable=portable))
 
 
 def summing(
@@ -333,17 +285,13 @@ def summing(
         major = major_version(connection)
         wanted = snapshot or current
         method = "md5/1" if portable else f"hash-{major}/1"
-        tables = {}
+        seen, tables = (Snapshot.parse(wanted), Snapshot.parse(current)), {}
         for table in find_tables(connection, include):
-            yield working(f"summing {table.qualified} of {of}")
-            hashes = (
-                (method, portable_row_hash() if portable else row_hash(table.columns)),
-                ("binary/1", binary_row_hash(table.columns)),
-            )
-            seen = Snapshot.parse(wanted), Snapshot.parse(current)
-            tables[table.qualified] = _sum(
-                connection, ((method, checksum_query(table, *seen, hashed)) for method, hashed in hashes)
-            )
+            yield working(f"summing {table.name} of {of}")
+            usual, binary = PORTABLE if portable else row_hash(table.columns), binary_row_hash(table.columns)
+            ways = ((method, usual), ("binary/1", binary))
+            queries = ((way, checksum_query(table, *seen, hashed)) for way, hashed in ways)
+            tables[table.name] = _sum(connection, queries)
         at = after if snapshot is None else before
         return Fingerprint(at, major, wanted, schema_digests(connection), tables)
 
@@ -358,3 +306,14 @@ def differences(before: Fingerprint, after: Fingerprint) -> tuple[str, ...]:
     tables = {n for n in {*before.tables, *after.tables} if before.tables.get(n) != after.tables.get(n)}
     objects = {n for n in {*before.schema, *after.schema} if before.schema.get(n) != after.schema.get(n)}
     return (*sorted(tables), *sorted(objects))
+
+
+def repeating(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Steps[Baseline]:
+    """``baseline`` with one more repeat: its tables summed again under its own filter, its objects read again.
+
+    Raises RefusedError where too many transactions have passed to filter by it.
+    """
+    again = yield from summing(connection, baseline.fingerprint.snapshot, include)
+    totals = {name: table.total for name, table in again.tables.items()}
+    repeat = Repeat(again.at, differences(baseline.fingerprint, again), totals)
+    return replace(baseline, repeats=(*baseline.repeats, repeat))

@@ -1,8 +1,13 @@
-"""Schema ``dr`` on a source: where the harness's own tables stand while a run lasts, and which no run leaves behind."""
+"""Schema ``dr`` on a source: the harness's own tables, which no run leaves behind, and the drill's rows that vanish.
+
+What a crash could forget stands in the comments of what it concerns, written in the same transaction.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -10,11 +15,17 @@ from psycopg import sql
 
 OWN_SCHEMA = "dr"
 _NAME_LENGTH = 63
+ROWS = 200
 
 
 def table_name(kind: str, run: str) -> str:
     """A run's table of ``kind``, within the schema: what SQL takes unquoted, no longer than PostgreSQL keeps."""
     return f"{kind}_{re.sub(r'[^a-z0-9]+', '_', run.lower())}"[:_NAME_LENGTH]
+
+
+def victims(run: str) -> str:
+    """A run's victims, with the schema."""
+    return f"{OWN_SCHEMA}.{table_name('victims', run)}"
 
 
 def table(name: str) -> sql.Identifier:
@@ -45,3 +56,41 @@ def drop(connection: psycopg.Connection[Any], name: str, run: str) -> None:
 
 def _made_by(run: str) -> str:
     return f"made by dr run {run}"
+
+
+def plant(connection: psycopg.Connection[Any], run: str) -> None:
+    """Make the victims' table with its rows, in one transaction; again, it finds them. Raises psycopg.Error."""
+    name = table(table_name("victims", run))
+    with connection.transaction():
+        make(connection, run)
+        connection.execute(
+            sql.SQL(
+                "create table if not exists {} (n bigint primary key, note text not null,"
+                " planted_at timestamptz not null default clock_timestamp())"
+            ).format(name)
+        )
+        connection.execute(
+            sql.SQL(
+                "insert into {} (n, note) select n, 'synthetic row ' || n from generate_series(1, %s) as n"
+                " on conflict do nothing"
+            ).format(name),
+            (ROWS,),
+        )
+
+
+def vanished(connection: psycopg.Connection[Any], run: str) -> dict[str, Any] | None:
+    """What an earlier ``vanish`` noted, or None where the rows are still there. Raises psycopg.Error."""
+    row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", (victims(run),)).fetchone()
+    return dict(json.loads(row[0])) if row and row[0] else None
+
+
+def vanish(connection: psycopg.Connection[Any], run: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Delete the victims in one transaction that also notes ``note`` on the table, so that a crash cannot part them.
+
+    Returns ``note`` with the number of rows that were deleted. Raises psycopg.Error.
+    """
+    name = table(table_name("victims", run))
+    with connection.transaction():
+        done = {**note, "rows": connection.execute(sql.SQL("delete from {}").format(name)).rowcount}
+        connection.execute(sql.SQL("comment on table {} is {}").format(name, sql.Literal(json.dumps(done))))
+    return done

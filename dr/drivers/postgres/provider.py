@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from dr.config.context import Context
 from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
-from dr.drivers.postgres import victims as postgres_victims
-from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, repeat_baseline, take_baseline
-from dr.drivers.postgres.clock import clock_offset, database_clock
-from dr.drivers.postgres.connection import connect
-from dr.drivers.postgres.examination import LOOK_SECONDS, RUN_BASELINE, Examination
-from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres import own_schema
+from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, take_baseline
+from dr.drivers.postgres.connection import Connection, clock_offset, connect, database_clock, translated
+from dr.drivers.postgres.examine import LOOK_SECONDS, RUN_BASELINE, Examination
+from dr.drivers.postgres.fingerprint import repeating
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden, predictions
 from dr.evidence.baselines import read_baseline, write_baseline
-from dr.host.steps import Steps
+from dr.host.steps import Steps, at_once
 
 __all__ = ["PostgresProvider", "nightly"]
 
@@ -52,18 +52,15 @@ class PostgresProvider:
         ``extra``: {"amcheck": what dr.yaml says, "database": {"reachable", "because", "stale", "offset",
         "uncertainty"}}; ``stale``: it answers, and does not take the harness's password.
         """
-        return Facts(self._now(), extra={"amcheck": self._target.postgres.amcheck, "database": self._look()})
-
-    def _look(self) -> dict[str, Any]:
-        because, stale = "the source has no known endpoint", False
+        seen: dict[str, Any] = {"reachable": False, "because": "the source has no known endpoint", "stale": False}
         try:
             source = last_seen(self._context)
             if source is not None:
                 with connect(source.server, self._target.postgres, seconds=LOOK_SECONDS) as connection:
-                    return {"reachable": True, **clock_offset(connection, self._now)}
+                    seen = {"reachable": True, **clock_offset(connection, self._now)}
         except DrError as error:
-            because, stale = str(error), isinstance(error, PasswordError)
-        return {"reachable": False, "because": because, "stale": stale}
+            seen |= {"because": str(error), "stale": isinstance(error, PasswordError)}
+        return Facts(self._now(), extra={"amcheck": self._target.postgres.amcheck, "database": seen})
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
@@ -73,33 +70,27 @@ class PostgresProvider:
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         match verb.name:
             case "baseline":
-                return self._propose_baseline(verb, facts, run)
+                return self._propose_baseline(self._granted(verb, facts, run), run)
             case "declare":
-                return (Call("declare", verb.name, "disaster", "postgres", "declare", effect=Effect.READS),)
+                return (Call("declare", "declare", "disaster", "postgres", "declare", effect=Effect.READS),)
             case "disaster":
-                return self._propose_disaster(verb, facts, run)
+                return (self._propose_disaster(self._granted(verb, facts, run), run),)
             case "examine":
-                return self._propose_examine(verb, facts, run)
+                return (self._propose_examine(verb, facts, run),)
         raise UsageError(f"PostgreSQL's driver knows no verb {verb.name!r}.")
 
-    def _propose_baseline(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
+    def _propose_baseline(self, args: Mapping[str, Any], run: RunIdentity) -> tuple[Call, ...]:
         table = self._victims(run)
         asks = self._target.service is not None and bool(self._target.service.requests)
         return (
             Call(
-                *("plant-victims", verb.name, "prepare", "postgres", "plant-victims", args),
+                *("plant-victims", "baseline", "prepare", "postgres", "plant-victims", args),
                 effect=Effect.MAKES,
                 makes=(table,),
                 undo=_drop_call("plant-victims-undo", args, table),
             ),
             Call(
-                "take-baseline",
-                verb.name,
-                "prepare",
-                "postgres",
-                "take-baseline",
-                args,
+                *("take-baseline", "baseline", "prepare", "postgres", "take-baseline", args),
                 effect=Effect.MAKES if asks else Effect.READS,
                 makes=(predictions(instance(self._target.rds.instance)),) if asks else (),
                 until="every table is summed",
@@ -107,54 +98,42 @@ class PostgresProvider:
             ),
         )
 
-    def _propose_disaster(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        args = {**self._granted(verb, facts, run).to_args(), "run": run.id}
+    def _propose_disaster(self, args: Mapping[str, Any], run: RunIdentity) -> Call:
         table = self._victims(run)
-        return (
-            Call(
-                *("vanish", verb.name, "disaster", "postgres", "vanish", args),
-                effect=Effect.FAULT,
-                touches=(table,),
-                undo=_drop_call("vanish-undo", args, table),
-                until="the victims are deleted",
-                deadline=READ_SECONDS,
-            ),
+        return Call(
+            *("vanish", "disaster", "disaster", "postgres", "vanish", args),
+            effect=Effect.FAULT,
+            touches=(table,),
+            undo=_drop_call("vanish-undo", args, table),
+            until="the victims are deleted",
+            deadline=READ_SECONDS,
         )
 
     def _victims(self, run: RunIdentity) -> Ref:
-        """The run's table of victims."""
-        name = f"{OWN_SCHEMA}.{postgres_victims.victim_table(run.id)}"
-        return Ref("postgres", "table", name, instance(self._target.rds.instance))
+        return Ref("postgres", "table", own_schema.victims(run.id), instance(self._target.rds.instance))
 
-    def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> Call:
         self._check_password(facts, run)
-        source = source_among(facts.resources, self._target.rds.instance)
+        source, made = source_among(facts.resources, self._target.rds.instance), made_by(verb)
         args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
-        args |= {name: f"${{{made_by(verb)}.{name}}}" for name in ("host", "port", "identifier")}
-        args |= {"run": run.id, "source": source.to_args() if source else None}
-        args |= {"restored": "${restore.identifier}"}
-        return (
-            Call(
-                "examine",
-                verb.name,
-                "verify",
-                "postgres",
-                "examine",
-                args,
-                effect=Effect.READS,
-                until="every examination is done",
-                deadline=READ_SECONDS,
-            ),
+        args |= {name: f"${{{made}.{name}}}" for name in ("host", "port", "identifier")}
+        args |= {"run": run.id, "source": source.to_args() if source else None, "restored": "${restore.identifier}"}
+        return Call(
+            *("examine", "examine", "verify", "postgres", "examine", args),
+            effect=Effect.READS,
+            until="every examination is done",
+            deadline=READ_SECONDS,
         )
 
-    def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> Source:
+    def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> dict[str, Any]:
+        """The arguments of a call that writes rows of the harness's own to the source. Raises RefusedError."""
         if Grant.MARKERS not in self._target.grants:
             raise RefusedError(
                 f"The verb {verb.name} writes rows of its own to {self._target.rds.instance}, which is not granted.",
                 "Add markers to the target's grants.",
             )
         self._check_password(facts, run)
-        return require_source(facts.resources, self._target.rds.instance)
+        return {**require_source(facts.resources, self._target.rds.instance).to_args(), "run": run.id}
 
     def _check_password(self, facts: Facts, run: RunIdentity) -> None:
         """A copy has the source's roles: it is not made only to be told then that it cannot be read. Of a source that
@@ -176,52 +155,40 @@ class PostgresProvider:
         """Begin; every step is done by a poll, so that a halt is heard between two."""
         for earlier in self._steps.values():
             earlier.close()  # one that was halted still holds its transaction, and locks that an undo waits for
-        self._steps = {call.id: self._begin(call, args)}
+        begin = {
+            "plant-victims": self._plant,
+            "drop-victims": self._drop,
+            "take-baseline": self._take,
+            "declare": self._declare,
+            "vanish": self._vanish,
+            "examine": self._examine,
+        }
+        self._steps = {call.id: begin[call.operation](args)}
         return {}
-
-    def _begin(self, call: Call, args: Mapping[str, Any]) -> Steps[None]:
-        match call.operation:
-            case "plant-victims":
-                return self._plant(args)
-            case "drop-victims":
-                return self._drop(args)
-            case "take-baseline":
-                return self._take(args)
-            case "declare":
-                return self._declare()
-            case "vanish":
-                return self._vanish(args)
-            case "examine":
-                return self._examine(args)
-        raise UsageError(f"PostgreSQL's driver knows no operation {call.operation!r}.")
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:  # noqa: ARG002 - the steps hold it
         """Do the next step."""
         return next(self._steps[call.id])
 
-    def _declare(self) -> Steps[None]:
+    def _declare(self, args: Mapping[str, Any]) -> Steps[None]:  # noqa: ARG002
         now = self._now()
         yield Progress(True, {"at": now}, milestones={"disaster": now})
 
     def _plant(self, args: Mapping[str, Any]) -> Steps[None]:
-        table = postgres_victims.victim_table(args["run"])
-        with connect(Source.from_args(args).server, self._target.postgres) as connection:
-            rows = postgres_victims.plant(connection, table, args["run"])
-        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}", "rows": rows})
+        with self._source(args) as connection, translated("planting the drill's victims"):
+            own_schema.plant(connection, args["run"])
+        yield Progress(True, {"table": own_schema.victims(args["run"]), "rows": own_schema.ROWS})
 
     def _drop(self, args: Mapping[str, Any]) -> Steps[None]:
-        table = postgres_victims.victim_table(args["run"])
-        with connect(Source.from_args(args).server, self._target.postgres) as connection:
-            postgres_victims.drop(connection, table, args["run"])
-        yield Progress(True, {"table": f"{OWN_SCHEMA}.{table}"})
+        with self._source(args) as connection, translated("dropping the drill's victims"):
+            own_schema.drop(connection, own_schema.table_name("victims", args["run"]), args["run"])
+        yield Progress(True, {"table": own_schema.victims(args["run"])})
 
     def _take(self, args: Mapping[str, Any]) -> Steps[None]:
-        source = Source.from_args(args)
-        include = (f"{OWN_SCHEMA}.{postgres_victims.victim_table(args['run'])}",)
         golden, silence = golden_answers(self._context, self._ask_golden)
-        with connect(source.server, self._target.postgres) as connection:
-            clock = clock_offset(connection, self._now)
-            taken = take_baseline(connection, self._context, source, include, golden)
+        with self._source(args) as connection:
+            clock, include = clock_offset(connection, self._now), (own_schema.victims(args["run"]),)
+            taken = take_baseline(connection, self._context, Source.from_args(args), include, golden)
         digest = write_baseline(self._context.run / RUN_BASELINE, taken)
         result = {"baseline": taken.id, "file": RUN_BASELINE, "digest": digest, "golden": len(golden)}
         result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}
@@ -233,22 +200,21 @@ class PostgresProvider:
         Everything up to that second is in the baseline, and nothing of the disaster within a second of it: RDS
         restores to whole seconds.
         """
-        source, table = Source.from_args(args), postgres_victims.victim_table(args["run"])
-        path = self._context.run / RUN_BASELINE
-        with connect(source.server, self._target.postgres) as connection:
-            earlier = postgres_victims.vanished(connection, table)
-            if earlier is not None:
-                yield Progress(True, earlier, milestones={"disaster": float(earlier["at"])})
-                return
-            baseline = read_baseline(path)
-            point = float(int(database_clock(connection)) + LEAD)
-            while database_clock(connection) < point + 1.0:
-                yield Progress(False, note="waiting for a whole second to pass on the server's clock")
-            clock = clock_offset(connection, self._now)
-            digest = write_baseline(path, repeat_baseline(connection, baseline, (f"{OWN_SCHEMA}.{table}",)))
-            note = {"recovery_point": point, "at": self._now(), "table": f"{OWN_SCHEMA}.{table}", "digest": digest}
-            done = postgres_victims.vanish(connection, table, note)
-        seen = (Observation("clock", "source", clock),)
+        table, path, seen = own_schema.victims(args["run"]), self._context.run / RUN_BASELINE, tuple[Observation, ...]()
+        with self._source(args) as connection:
+            with translated("looking for the drill's victims"):
+                done = own_schema.vanished(connection, args["run"])
+            if done is None:
+                baseline = read_baseline(path)
+                point = float(int(database_clock(connection)) + LEAD)
+                while database_clock(connection) < point + 1.0:
+                    yield Progress(False, note="waiting for a whole second to pass on the server's clock")
+                seen = (Observation("clock", "source", clock_offset(connection, self._now)),)
+                digest = write_baseline(path, at_once(repeating(connection, baseline, (table,))))
+                note = {"recovery_point": point, "at": self._now(), "table": table, "digest": digest}
+                note |= {"database_at": database_clock(connection)}
+                with translated("deleting the drill's victims"):
+                    done = own_schema.vanish(connection, args["run"], note)
         yield Progress(True, done, observations=seen, milestones={"disaster": float(done["at"])})
 
     def _examine(self, args: Mapping[str, Any]) -> Steps[None]:
@@ -263,6 +229,9 @@ class PostgresProvider:
                 if not error.transient or self._now() - failing > REACH_SECONDS:
                     raise
                 yield Progress(False, note=str(error))
+
+    def _source(self, args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
+        return connect(Source.from_args(args).server, self._target.postgres)
 
     def _now(self) -> float:
         return self._context.clock.now().at

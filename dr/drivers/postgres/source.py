@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dr.config.context import Context
 from dr.domain.errors import RefusedError
 from dr.domain.model import Resource
 from dr.domain.refs import Endpoint
-from dr.drivers.rds.naming import instance as instance_of
-from dr.drivers.rds.naming import listens
+from dr.drivers.rds import naming
 from dr.drivers.sections import sections
-from dr.evidence import profiles
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The instance that is protected. ``resource_id`` differs when an instance is made anew under the same name."""
 
     identifier: str
@@ -36,16 +32,12 @@ class Source:
 
 def source_among(resources: Iterable[Resource], instance: str) -> Source | None:
     """Where ``instance`` listens; None where it is gone or has no endpoint yet."""
-    for resource in resources:
-        if resource.ref == instance_of(instance):
-            return _at(resource.endpoint, instance, resource.attributes)
-    return None
+    found = next((one for one in resources if one.ref == naming.instance(instance)), None)
+    return _at(found.endpoint, instance, found.attributes) if found else None
 
 
 def _at(endpoint: Endpoint | None, instance: str, attributes: Mapping[str, Any]) -> Source | None:
-    if endpoint is None:
-        return None
-    return Source(instance, str(attributes.get("DbiResourceId", "")), endpoint)
+    return Source(instance, str(attributes.get("DbiResourceId", "")), endpoint) if endpoint else None
 
 
 def require_source(resources: Iterable[Resource], instance: str) -> Source:
@@ -56,46 +48,25 @@ def require_source(resources: Iterable[Resource], instance: str) -> Source:
     return found
 
 
-def locate(context: Context) -> Source | None:
-    """Ask the provider where the target's source listens. Raises what the provider's client raises."""
+def _shown(context: Context) -> tuple[Resource, ...]:
     from dr.drivers.rds.client import RdsClient
     from dr.drivers.rds.look import instances
 
-    shown = instances(RdsClient(sections(context.target), context.clock), sections(context.target))
-    return source_among(shown, sections(context.target).rds.instance)
+    target = sections(context.target)
+    return instances(RdsClient(target, context.clock), target)
+
+
+def locate(context: Context) -> Source | None:
+    """Ask the provider where the target's source listens. Raises what the provider's client raises."""
+    return source_among(_shown(context), sections(context.target).rds.instance)
 
 
 def status_of(context: Context, instance: str) -> str:
     """The status that the provider shows of ``instance``, "" where it shows none. Raises as ``locate``."""
-    from dr.drivers.rds.client import RdsClient
-    from dr.drivers.rds.look import instances
-
-    shown = instances(RdsClient(sections(context.target), context.clock), sections(context.target))
-    return next((one.status for one in shown if one.ref == instance_of(instance)), "")
+    return next((one.status for one in _shown(context) if one.ref == naming.instance(instance)), "")
 
 
 def last_seen(context: Context) -> Source | None:
     """Where the source listened when the provider's driver last saw it: no request of its own. Raises EvidenceError."""
-    target = sections(context.target)
-    stored = profiles.load(context.home, context.name) or {}
-    pins = {
-        "account": target.rds.account,
-        "region": target.rds.region,
-        "instance": target.rds.instance,
-    }
-    if {key: stored.get(key) for key in pins} != pins:
-        return None  # of another target that had this name
-    described = stored.get("source") or {}
-    return _at(listens(described), target.rds.instance, described)
-
-
-def artifacts_of(context: Context) -> str:
-    """The directory of the service's model artifacts, or ""."""
-    service = sections(context.target).service
-    return service.artifacts if service is not None else ""
-
-
-def service_login(context: Context) -> str:
-    """The role that the service logs in as, or ""."""
-    service = sections(context.target).service
-    return service.login if service is not None else ""
+    described = naming.last_seen(context) or {}
+    return _at(naming.listens(described), sections(context.target).rds.instance, described)

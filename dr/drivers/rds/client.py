@@ -1,14 +1,17 @@
 """The one door to AWS: a client that is pinned to its target, and whose errors are ``DrError``.
 
 The only module that imports boto3 and botocore. Answers hold plain JSON values: a time is seconds since the epoch. Each
-answer has a deadline as a whole, and is held to its model before anybody sees it (``rds_answers``).
+answer has a deadline as a whole, and is held to botocore's model before anybody sees it, so that nothing deeper meets a
+field that is missing, or of another type.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,10 +38,9 @@ from botocore.validate import ParamValidator
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant
 from dr.domain.names import on_loopback
-from dr.drivers.rds.answers import is_answer_to, odd
 from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import from_code
-from dr.drivers.rds.settings import SET_BY
+from dr.drivers.rds.naming import SET_BY, same
 from dr.drivers.sections import Sections
 from dr.host.bounded import NO_ANSWER, given_up, persistently, within
 from dr.host.clock import SystemClock
@@ -62,8 +64,34 @@ _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrie
 _UNREACHABLE = (HTTPClientError, NoConnectionError)
 _UNREADABLE = (ResponseParserError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 """What botocore raises of an answer that is none: it expects one that is sound."""
+_LAB = "'dr lab status' tells whether the lab runs, 'dr lab up' starts it."
 _LONGEST = 160
 """Characters of its words on that which a sentence repeats; they may hold the whole answer."""
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "DBInstanceMessage": ("DBInstances",),
+    "DBSnapshotMessage": ("DBSnapshots",),
+    "DBInstanceAutomatedBackupMessage": ("DBInstanceAutomatedBackups",),
+    "EventsMessage": ("Events",),
+    "DescribeDBLogFilesResponse": ("DescribeDBLogFiles",),
+    "GetCallerIdentityResponse": ("Account",),
+    "GetMetricDataOutput": ("MetricDataResults",),
+    "RestoreDBInstanceFromDBSnapshotResult": ("DBInstance",),
+    "RestoreDBInstanceToPointInTimeResult": ("DBInstance",),
+    "DBInstance": ("DBInstanceIdentifier", "DBInstanceStatus", "DBInstanceArn"),
+    "DBSnapshot": ("DBSnapshotIdentifier", "Status"),
+    "DBInstanceAutomatedBackup": ("DbiResourceId",),
+    "Event": ("Date", "Message"),
+    "DescribeDBLogFilesDetails": ("LogFileName",),
+    "DBParameterGroupStatus": ("DBParameterGroupName",),
+    "DBSubnetGroup": ("DBSubnetGroupName",),
+    "OptionGroupMembership": ("OptionGroupName",),
+    "VpcSecurityGroupMembership": ("VpcSecurityGroupId",),
+    "DBInstanceRole": ("RoleArn",),
+    "Tag": ("Key",),
+}
+"""By the name of a structure in the models, which call no field required: what is never missing in it, nor empty where
+it is text. Without these nothing can be told."""
 
 
 class RdsClient:
@@ -82,33 +110,39 @@ class RdsClient:
 
     def account(self) -> str:
         """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
-        answer = self._call("sts", "GetCallerIdentity", {}, ())
-        return str((answer or {}).get("Account", ""))
+        return str((self.call("GetCallerIdentity", {}, service="sts") or {}).get("Account", ""))
 
     def call(
-        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+        self,
+        operation: str,
+        parameters: Mapping[str, Any],
+        absent: tuple[str, ...] = (),
+        *,
+        once: bool = False,
+        service: str = "rds",
     ) -> dict[str, Any] | None:
-        """RDS's answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError."""
-        return self._call("rds", operation, parameters, absent)
+        """The answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError.
 
-    def call_once(
-        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
-    ) -> dict[str, Any] | None:
-        """As ``call``, and never sent a second time: for what would happen twice if only its answer was lost."""
-        return self._call("rds", operation, parameters, absent, once=True)
+        ``once``: never sent a second time, since it would happen twice if only its answer was lost.
+        """
+
+        def step() -> dict[str, Any] | None:
+            what = f"{operation} at {self.where}"
+            return within(self._clock, ANSWER_SECONDS, what, lambda: self._ask(service, operation, parameters, absent))
+
+        return step() if once else persistently(self._clock, _patience, step)
 
     def metric(self, name: str, identifier: str, now: float) -> float | None:
         """CloudWatch's newest value of an instance's metric; None where it had none in the last minutes. Raises as
         ``call``."""
-        metric = {
-            "Namespace": "AWS/RDS",
-            "MetricName": name,
-            "Dimensions": [{"Name": "DBInstanceIdentifier", "Value": identifier}],
-        }
+        of = [{"Name": "DBInstanceIdentifier", "Value": identifier}]
+        metric = {"Namespace": "AWS/RDS", "MetricName": name, "Dimensions": of}
         query = {"Id": "newest", "MetricStat": {"Metric": metric, "Period": METRIC_PERIOD, "Stat": "Maximum"}}
         span = {"StartTime": now - METRIC_SECONDS, "EndTime": now, "ScanBy": "TimestampDescending"}
-        answer = self._call("cloudwatch", "GetMetricData", {"MetricDataQueries": [query], **span}, ())
+        answer = self.call("GetMetricData", {"MetricDataQueries": [query], **span}, service="cloudwatch")
         values = [value for row in (answer or {}).get("MetricDataResults", ()) for value in row.get("Values", ())]
+        if not all(map(math.isfinite, values)):
+            raise self._odd("GetMetricData", "a value is no number")
         return float(values[0]) if values else None
 
     def pages(
@@ -126,21 +160,11 @@ class RdsClient:
             following = answer.get("Marker")
             if not following:
                 return tuple(rows)
-            if following in seen or len(seen) > LISTING_PAGES or self._clock.now().mono_ns > until:
-                why = (
-                    "comes a second time" if following in seen else f"follows {len(seen) + 1} pages and is not the end"
-                )
-                raise OddAnswerError(f"{operation} at {self.where}", f"the marker {following[:_LONGEST]!r} {why}")
+            if following in seen:
+                raise self._odd(operation, f"the marker {following[:_LONGEST]!r} comes a second time")
             seen.append(following)
-
-    def _call(
-        self, service: str, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...], once: bool = False
-    ) -> dict[str, Any] | None:
-        def step() -> dict[str, Any] | None:
-            what = f"{operation} at {self.where}"
-            return within(self._clock, ANSWER_SECONDS, what, lambda: self._ask(service, operation, parameters, absent))
-
-        return step() if once else persistently(self._clock, _patience, step)
+            if len(seen) > LISTING_PAGES or self._clock.now().mono_ns > until:
+                raise self._odd(operation, f"the marker after {len(seen)} pages is not the end")
 
     def _ask(
         self, service: str, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...]
@@ -148,12 +172,16 @@ class RdsClient:
         """Ask once. Raises RefusedError, ProviderError."""
         try:
             client = self._client(service)
-            answer = getattr(client, boto3_name(operation))(**parameters)
+            answer = getattr(client, botocore.xform_name(operation))(**parameters)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code in absent:
+            told = error.response.get("Error", {})
+            if (code := told.get("Code")) in absent:
                 return None
-            raise self._from_client(error, code, operation, parameters) from None
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+            if not isinstance(code, str) or not code:
+                raise self._odd(operation, f"status {status} without the code of an error") from None
+            message = _without_secrets(str(told.get("Message", "")), parameters)
+            raise from_code(code, message, f"{operation} at {self.where}", status) from None
         except BotoCoreError as error:
             raise self._from_botocore(error, operation, parameters) from None
         except _UNREADABLE as error:
@@ -161,8 +189,7 @@ class RdsClient:
             raise self._odd(operation, f"it cannot be read ({type(error).__name__}: {said})") from None
         answer.pop("ResponseMetadata", None)
         shape = client.meta.service_model.operation_model(operation).output_shape
-        strange = odd(shape, parameters, answer) if shape is not None else ""
-        if strange:
+        for strange in _strange(shape, parameters, answer) if shape is not None else ():
             raise self._odd(operation, strange)
         return dict(_plain(answer))
 
@@ -191,22 +218,14 @@ class RdsClient:
         """botocore takes any XML for the success of what answers with nothing else."""
         name, status = str(operation_model.name), int(response_dict["status_code"])
         in_xml = operation_model.service_model.resolved_protocol == "query"
-        if status < 300 and in_xml and not is_answer_to(name, response_dict["body"]):
+        sign = rb"<(\w+:)?" + name.encode() + rb"Response[\s>/]"  # whole or torn
+        if status < 300 and in_xml and not re.search(sign, response_dict["body"]):
             raise self._odd(name, f"status {status} with something else than a {name}Response")
-
-    def _from_client(self, error: ClientError, code: object, operation: str, parameters: Mapping[str, Any]) -> DrError:
-        message = _without_secrets(str(error.response.get("Error", {}).get("Message", "")), parameters)
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
-        if not isinstance(code, str) or not code:
-            return self._odd(operation, f"status {status} without the code of an error")
-        return from_code(code, message, f"{operation} at {self.where}", status)
 
     def _from_botocore(self, error: BotoCoreError, operation: str, parameters: Mapping[str, Any]) -> DrError:
         text = _without_secrets(" ".join(str(error).split()), parameters).rstrip(".")
         if isinstance(error, ProfileNotFound):
-            return RefusedError(
-                f"{text}.", "Name an existing profile in the target's credentials, or unset AWS_PROFILE."
-            )
+            return RefusedError(f"{text}.", "Name another profile in the target's credentials, or unset AWS_PROFILE.")
         if isinstance(error, _NO_CREDENTIALS):
             return RefusedError(f"No AWS credentials can be used: {text}.", "Set the target's credentials, or sign in.")
         if isinstance(error, SSLError):
@@ -214,18 +233,13 @@ class RdsClient:
                 f"{self.where} has no certificate that is trusted here: {text}.", "Check its endpoint."
             )
         if isinstance(error, _UNREACHABLE):
-            return ProviderError(
-                f"{self.where} cannot be reached ({operation}: {text}).",
-                "'dr lab status' tells whether the lab runs, 'dr lab up' starts it."
-                if Grant.DISPOSABLE in self._target.grants
-                else "Check the network and the target's endpoint and region.",
-                code=type(error).__name__,
-                transient=True,
-            )
+            unreached = f"{self.where} cannot be reached ({operation}: {text})."
+            lab = Grant.DISPOSABLE in self._target.grants
+            hint = _LAB if lab else "Check the network and the target's endpoint and region."
+            return ProviderError(unreached, hint, code=type(error).__name__, transient=True)
         if isinstance(error, ParamValidationError):
-            return RefusedError(
-                f"RDS takes no such setting, or not this value of it ({operation}: {text}).", f"Correct it {SET_BY}."
-            )
+            said = f"RDS takes no such setting, or not this value of it ({operation}: {text})."
+            return RefusedError(said, f"Correct it {SET_BY}.")
         return ProviderError(f"The AWS client failed ({operation}: {text}).", "Check the target's settings.")
 
 
@@ -234,6 +248,30 @@ def _patience(error: ProviderError) -> float:
     if isinstance(error, OddAnswerError):
         return ODD_SECONDS
     return BUSY_SECONDS if error.transient and error.code != NO_ANSWER else 0.0
+
+
+def _strange(shape: Any, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
+    """What is odd about a parsed ``answer`` of the model's ``shape`` to ``parameters``."""
+    if (errors := ParamValidator().validate(answer, shape)).has_errors():
+        yield errors.generate_report()[:_LONGEST]
+        return
+    yield from _lacking(shape, answer, "it")
+    wanted = parameters.get("DBInstanceIdentifier")
+    for row in answer["DBInstances"] if shape.name == "DBInstanceMessage" and wanted else ():
+        if not same(row["DBInstanceIdentifier"], str(wanted)):
+            yield f"it lists {row['DBInstanceIdentifier']}, and {wanted} was asked for"
+
+
+def _lacking(shape: Any, value: Any, where: str) -> Iterator[str]:
+    if shape.type_name == "list":
+        for item in value:
+            yield from _lacking(shape.member, item, where)
+    elif shape.type_name == "structure":
+        needed = ("Port",) if shape.name == "Endpoint" and value.get("Address") else _NEEDED.get(shape.name, ())
+        yield from (f"a {shape.name} in {where} has no {name}" for name in needed if value.get(name) in (None, ""))
+        for name, member in shape.members.items():
+            if name in value:
+                yield from _lacking(member, value[name], name)
 
 
 def wanted_instead(operation: str, parameter: str, value: Any) -> str:
@@ -246,11 +284,6 @@ def wanted_instead(operation: str, parameter: str, value: Any) -> str:
 def _model() -> Any:
     """RDS's own model, which takes a while to unpack: once for all settings that are looked up in it."""
     return botocore.session.get_session().get_service_model("rds")
-
-
-def boto3_name(operation: str) -> str:
-    """The method of a boto3 client for an operation as the API spells it."""
-    return str(botocore.xform_name(operation))
 
 
 def _session(credentials: Credentials, region: str) -> boto3.session.Session:

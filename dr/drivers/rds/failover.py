@@ -7,16 +7,14 @@ them comes. Source: RDS User Guide, "Amazon RDS event categories and event messa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
-from dr.drivers.rds.naming import instance, where
+from dr.drivers.rds.naming import DRIVER, instance, where
 from dr.drivers.rds.points import iso
 from dr.drivers.sections import Sections
 
-DRIVER = "rds"
 FORCE = "RebootDBInstance"
 AWAIT = "DescribeEvents"
 VERBS = ("failover", "await_failover")
@@ -41,27 +39,18 @@ _MESSAGES = (
 """An activation brings the primary back where it was: RDS recovered it, and nothing failed over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(NamedTuple):
     """What RDS told of an instance: ``events`` as the observation ``failover`` has them; times as RDS's clock has them.
 
     ``abandoned``: RDS's words where it gave a requested failover up, else "". ``recovered``: it brought the instance
     back where it was, and whatever had started is over.
     """
 
-    events: tuple[Mapping[str, Any], ...] = ()
-    started: float | None = None
-    completed: float | None = None
-    abandoned: str = ""
-    recovered: float | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.completed is not None or self.recovered is not None or bool(self.abandoned)
-
-    @property
-    def taken_up(self) -> bool:
-        return self.started is not None or self.completed is not None or bool(self.abandoned)
+    events: tuple[Mapping[str, Any], ...]
+    started: float | None
+    completed: float | None
+    abandoned: str
+    recovered: float | None
 
 
 def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequence[Any]] = ()) -> Course:
@@ -69,8 +58,8 @@ def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequ
 
     An end counts from the newest start on; a start may be missing.
     """
-    told = sorted((float(row["Date"]), str(row.get("Message", ""))) for row in rows if row.get("Date"))
-    seen = [(at, message, *_meant(message)) for at, message in told if at >= since and [at, message] not in known]
+    told = [one for one in _told(rows) if one[0] >= since and one not in known]
+    seen = [(at, message, *_meant(message)) for at, message in told]
     started = max((at for at, _, kind, _ in seen if kind == STARTED), default=None)
 
     def end(wanted: str) -> float | None:
@@ -82,6 +71,11 @@ def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequ
         for at, message, kind, name in seen
     )
     return Course(events, started, end(COMPLETED), gave_up[-1] if gave_up else "", end(RECOVERED))
+
+
+def _told(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Each event as its time and its message, in their order."""
+    return sorted([float(row["Date"]), str(row.get("Message", ""))] for row in rows if row.get("Date"))
 
 
 def _meant(message: str) -> tuple[str, str]:
@@ -96,27 +90,22 @@ def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: R
     ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
     instance is not available, and where a failover is under way.
     """
-    forced = _forced(verb)
+    usual = "forced" if verb.name == "failover" else "automatic"
+    forced = verb.args.get("kind", usual) == "forced"
     found = require_instance(target.rds.instance, facts)
-    refuse_unless_ready(found, facts)
-    told: list[list[Any]] = [
-        [float(row["Date"]), str(row.get("Message", ""))] for row in facts.extra.get("events") or ()
-    ]
+    _refuse_unless_ready(found, facts)
+    told = _told(facts.extra.get("events") or ())
     since = max([facts.at - CLOCKS, *(at for at, _ in told)])
-    alone = run.purpose is Purpose.DRILL and forced  # then nothing else is the disaster
+    phase = "disaster" if run.purpose is Purpose.DRILL and forced else "failover"  # where nothing else is the disaster
+    args = {
+        "identifier": found.ref.name,
+        "zone": found.attributes.get("AvailabilityZone", ""),
+        "since": since,
+        "known": [event for event in told if event[0] >= since],
+    }
     return (
         Call(
-            id="failover",
-            verb=verb.name,
-            phase="disaster" if alone else "failover",
-            driver=DRIVER,
-            operation=FORCE if forced else AWAIT,
-            args={
-                "identifier": found.ref.name,
-                "zone": found.attributes.get("AvailabilityZone", ""),
-                "since": since,
-                "known": [event for event in told if event[0] >= since],
-            },
+            *("failover", verb.name, phase, DRIVER, FORCE if forced else AWAIT, args),
             effect=Effect.TAKES_OVER if forced else Effect.READS,
             touches=(found.ref,) if forced else (),
             until="failed over and available",
@@ -124,12 +113,6 @@ def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: R
             promises=("failed-over",),
         ),
     )
-
-
-def _forced(verb: Verb) -> bool:
-    """Whether the verb asks for a forced failover, and not to wait for RDS's own."""
-    usual = "forced" if verb.name == "failover" else "automatic"
-    return bool(verb.args.get("kind", usual) == "forced")
 
 
 def require_instance(name: str, facts: Facts) -> Resource:
@@ -143,7 +126,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
     return found
 
 
-def refuse_unless_ready(found: Resource, facts: Facts) -> None:
+def _refuse_unless_ready(found: Resource, facts: Facts) -> None:
     """Raises RefusedError where RDS would not take a failover of ``found`` up."""
     name = found.ref.name
     if not found.attributes.get("MultiAZ"):
@@ -153,7 +136,8 @@ def refuse_unless_ready(found: Resource, facts: Facts) -> None:
             "--multi-az'.",
         )
     recent = course(facts.extra.get("events") or (), facts.at - UNDER_WAY_SECONDS)
-    if recent.started is not None and not recent.over:
+    over = recent.completed is not None or recent.recovered is not None or recent.abandoned
+    if recent.started is not None and not over:
         raise RefusedError(
             f"A failover of {name} is under way since {iso(recent.started)} ({name} is {found.status}).",
             "Wait for its end: 'aws rds describe-events' tells; RDS takes one or two minutes.",

@@ -1,7 +1,4 @@
-"""Read the present state of a target at RDS: instances, snapshots, windows of automated backups.
-
-Changes nothing at AWS.
-"""
+"""Read the present state of a target at RDS: instances, snapshots, windows of automated backups."""
 
 from __future__ import annotations
 
@@ -12,15 +9,12 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Own, RecoveryPoint, Request, Resource
 from dr.domain.refs import Ref
 from dr.drivers.rds.client import RdsClient
-from dr.drivers.rds.naming import instance, listens
+from dr.drivers.rds.naming import State, classify, instance, listens, remedy
 from dr.drivers.rds.settings import tags
-from dr.drivers.rds.states import State, classify, remedy
 from dr.drivers.sections import Sections
 
 _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreateTime")
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
-
-
 _ARNS = ("DBInstanceAutomatedBackupsArn", "DBSnapshotArn", "DBInstanceArn")
 """A thing's own comes first: a backup that was replicated from another region names its source there, too."""
 
@@ -64,21 +58,17 @@ def resource(row: Mapping[str, Any]) -> Resource:
 
 def named_snapshot(request: Request) -> str:
     """The snapshot that a request names; "" where it names none."""
-    for verb in request.verbs:
-        to = verb.args.get("to") if verb.name == "restore" else None
-        if isinstance(to, Mapping) and to.get("snapshot", "latest") != "latest":
-            return str(to["snapshot"])
-    return ""
+    asked = (verb.args.get("to") for verb in request.verbs if verb.name == "restore")
+    named = (str(to.get("snapshot", "latest")) for to in asked if isinstance(to, Mapping))
+    return next((name for name in named if name != "latest"), "")
 
 
 def points(client: RdsClient, source: Resource | None, name: str, named: str) -> tuple[RecoveryPoint, ...]:
     """What can be restored of instance ``name``, and the snapshot called ``named`` whosever it is."""
     rows = client.pages("DescribeDBSnapshots", "DBSnapshots", {"DBInstanceIdentifier": name})
-    snapshots = [_snapshot(row) for row in rows]
-    known = {text.lower() for p in snapshots for text in (p.identifier, str(p.attributes.get("DBSnapshotArn", "")))}
-    if named and named.lower() not in known:
-        snapshots += [_snapshot(row) for row in _other(client, named)]
-    return (*snapshots, *_windows(client, source, name))
+    known = {str(row.get(key, "")).lower() for row in rows for key in ("DBSnapshotIdentifier", "DBSnapshotArn")}
+    others = _other(client, named) if named and named.lower() not in known else ()
+    return (*map(_snapshot, (*rows, *others)), *_windows(client, source, name))
 
 
 def _other(client: RdsClient, named: str) -> tuple[dict[str, Any], ...]:
@@ -91,16 +81,10 @@ def _other(client: RdsClient, named: str) -> tuple[dict[str, Any], ...]:
 
 
 def _snapshot(row: Mapping[str, Any]) -> RecoveryPoint:
-    by = next((name for name in _COVERS if row.get(name)), "")
-    return RecoveryPoint(
-        kind="snapshot",
-        identifier=row["DBSnapshotIdentifier"],
-        source=row.get("DBInstanceIdentifier", ""),
-        status=row.get("Status", ""),
-        covers=row.get(by) if by else None,
-        automated=row.get("SnapshotType") in ("automated", "awsbackup"),
-        attributes={**row, "covers_by": by},
-    )
+    covers = next((row[name] for name in _COVERS if row.get(name)), None)
+    automated = row.get("SnapshotType") in ("automated", "awsbackup")
+    name, source, status = row["DBSnapshotIdentifier"], row.get("DBInstanceIdentifier", ""), row.get("Status", "")
+    return RecoveryPoint("snapshot", name, source, status, covers, automated=automated, attributes=row)
 
 
 def _windows(client: RdsClient, source: Resource | None, name: str) -> tuple[RecoveryPoint, ...]:
@@ -112,25 +96,19 @@ def _windows(client: RdsClient, source: Resource | None, name: str) -> tuple[Rec
         ("DBInstanceAutomatedBackupNotFound",),
     )
     live = source.attributes.get("DbiResourceId") if source else None
-    found = [_window(row, name, "retained") for row in rows if row.get("DbiResourceId") != live]
+    found = [
+        _window(row, str(row.get("DBInstanceAutomatedBackupsArn") or row["DbiResourceId"]), name, "retained")
+        for row in rows
+        if row.get("DbiResourceId") != live
+    ]
     if source is not None and source.attributes.get("LatestRestorableTime"):
         own = next((row for row in rows if row.get("DbiResourceId") == live), {})
         reach = {**own.get("RestoreWindow", {}), "LatestTime": source.attributes["LatestRestorableTime"]}
-        found.insert(0, _window({**own, "DbiResourceId": live, "RestoreWindow": reach}, name, "active"))
+        found.insert(0, _window({**own, "DbiResourceId": live, "RestoreWindow": reach}, name, name, "active"))
     return tuple(found)
 
 
-def _window(row: Mapping[str, Any], name: str, status: str) -> RecoveryPoint:
+def _window(row: Mapping[str, Any], identifier: str, source: str, status: str) -> RecoveryPoint:
     reach = row.get("RestoreWindow", {})
-    return RecoveryPoint(
-        kind="window",
-        identifier=name
-        if status == "active"
-        else str(row.get("DBInstanceAutomatedBackupsArn") or row["DbiResourceId"]),
-        source=name,
-        status=status,
-        covers=reach.get("LatestTime"),
-        earliest=reach.get("EarliestTime"),
-        automated=True,
-        attributes=row,
-    )
+    latest, earliest = reach.get("LatestTime"), reach.get("EarliestTime")
+    return RecoveryPoint("window", identifier, source, status, latest, earliest, automated=True, attributes=row)

@@ -1,19 +1,30 @@
-"""How RDS names its things, and where they listen. Pure, and quick to import."""
+"""How RDS names its things, where they listen, what their states mean, and what was last seen of a source. Quick to
+import.
+
+botocore's own waiter fails on five of the states and waits for the others until its time runs out, so the list is kept
+here. Source: RDS User Guide, "Viewing Amazon RDS DB instance status".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
+from dr.config.context import Context
 from dr.domain.model import Facts
 from dr.domain.refs import Endpoint, Ref
+from dr.drivers.sections import sections
+from dr.evidence import profiles
 
-PROVIDER = "rds"
+DRIVER = "rds"
+SET_BY = "with --set NAME=VALUE, or for a drill under 'restored:' of the target in dr.yaml"
+"""Where a person says what a restoration is to have instead of the source's, for hints."""
 
 
 def instance(identifier: str) -> Ref:
     """RDS keeps identifiers in lower case, whatever case they were typed in."""
-    return Ref(PROVIDER, "instance", identifier.lower())
+    return Ref(DRIVER, "instance", identifier.lower())
 
 
 def same(one: str, other: str) -> bool:
@@ -29,10 +40,89 @@ def listens(description: Mapping[str, Any]) -> Endpoint | None:
 
 def account(facts: Facts) -> str:
     """The account that was seen; "" where none was."""
-    return facts.identity.get(PROVIDER, {}).get("account", "")
+    return facts.identity.get(DRIVER, {}).get("account", "")
 
 
 def where(facts: Facts) -> str:
     """Region and account, for people."""
-    region = facts.identity.get(PROVIDER, {}).get("region")
+    region = facts.identity.get(DRIVER, {}).get("region")
     return f"{region or 'the region'} (account {account(facts)})"
+
+
+def pins(context: Context) -> dict[str, str]:
+    """What tells a target's source from every other."""
+    rds = sections(context.target).rds
+    return {**rds.pins(), "instance": rds.instance}
+
+
+def last_seen(context: Context) -> Mapping[str, Any] | None:
+    """The stored description of this very source: a target may have been pointed elsewhere since. Raises
+    EvidenceError."""
+    stored = profiles.load(context.home, context.name) or {}
+    described: Mapping[str, Any] | None = stored.get("source")
+    return described if pins(context).items() <= stored.items() else None
+
+
+class State(StrEnum):
+    """Where an instance stands on its way to being usable."""
+
+    USABLE = "usable"
+    SERVING = "serving"
+    """RDS is at work on it, and may refuse to change it; its database answers meanwhile, or may."""
+    PROGRESS = "progress"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+_USABLE = frozenset({"available", "storage-optimization", "storage-initialization"})
+"""The last two are "fully operational" while RDS works on the volume, which may take a day."""
+
+_SERVING = frozenset(
+    {
+        *("backing-up", "configuring-associated-roles", "configuring-enhanced-monitoring"),
+        *("configuring-iam-database-auth", "configuring-log-exports", "maintenance", "modifying"),
+        *("resetting-master-credentials", "storage-config-upgrade"),
+    }
+)
+_PROGRESS = frozenset(
+    {"converting-to-vpc", "creating", "moving-to-vpc", "rebooting", "renaming", "starting", "upgrading"}
+)
+ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials"})
+"""What RDS shows of an instance whose server does not run, nor comes back by itself; "": it shows it no more."""
+
+_KEY = "Enable the KMS key and allow RDS to use it, then start the instance again, or begin anew."
+_DELETED = "Somebody deletes it: find out who, then begin anew."
+_REMEDIES = {
+    **dict.fromkeys(("delete-precheck", "deleted", "deleting"), _DELETED),
+    "failed": "RDS cannot recover it: read 'aws rds describe-events', delete it and begin anew.",
+    "inaccessible-encryption-credentials": _KEY,
+    "inaccessible-encryption-credentials-recoverable": _KEY,
+    "incompatible-create": "Change what 'aws rds describe-events' names, delete it and begin anew.",
+    "incompatible-network": "Give its subnet group free addresses in two zones, delete it and begin anew.",
+    "incompatible-option-group": f"Its OptionGroupName has to fit its engine version: a restore takes one {SET_BY}.",
+    "incompatible-parameters": "Its parameter group asks for more than its class has: correct it and reboot.",
+    "incompatible-restore": "RDS cannot restore this recovery point: choose another one.",
+    "insufficient-capacity": f"Make it anew later, or with another DBInstanceClass: a restore takes one {SET_BY}.",
+    "restore-error": "The recovery point is damaged or out of reach: choose another one.",
+    "stopped": "Somebody stopped it: 'aws rds start-db-instance', then resume.",
+    "stopping": "Somebody is stopping it: start it again, then resume.",
+    "storage-full": "Raise its AllocatedStorage with 'aws rds modify-db-instance', then resume.",
+}
+
+
+def classify(status: str) -> State:
+    """The meaning of ``status``. One that is not known here is waited for and never taken as success."""
+    if status in _USABLE:
+        return State.USABLE
+    if status in _SERVING:
+        return State.SERVING
+    if status in _PROGRESS:
+        return State.PROGRESS
+    if status in _REMEDIES or status.startswith(("incompatible-", "inaccessible-")):
+        return State.FAILED
+    return State.UNKNOWN
+
+
+def remedy(status: str) -> str:
+    """What a person does about a failed ``status``."""
+    return _REMEDIES.get(status, "Read 'aws rds describe-events' for the reason, then begin anew.")

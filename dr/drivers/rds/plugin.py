@@ -46,10 +46,6 @@ class Rebuilding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copy: bool = False
 
 
-def _restored(_args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
-    return ("restored",)
-
-
 def _promoted(args: Mapping[str, Any], purpose: Purpose) -> Collection[str]:
     """A copy, or the source that a promotion on call replaces."""
     return ("restored",) if args.get("copy") else ("source",) if purpose is Purpose.RESTORE else ()
@@ -76,7 +72,13 @@ PLUGIN = Plugin(
     "rds",
     _make,
     (
-        VerbSpec("restore", "Restore a copy from a recovery point.", Restoration, paths=_restored, needs=_master),
+        VerbSpec(
+            "restore",
+            "Restore a copy from a recovery point.",
+            Restoration,
+            paths=lambda *_: ("restored",),
+            needs=_master,
+        ),
         VerbSpec("configure", "Set what no restore call takes.", Restoration),
         VerbSpec("failover", "Force a failover to the standby, and wait for its end.", Failover),
         VerbSpec("await_failover", "Wait for RDS's own failover, after a fault.", Failover),

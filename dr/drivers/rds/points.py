@@ -6,10 +6,9 @@ copied; a time has to lie inside a window of automated backups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Facts, Purpose, RecoveryPoint
@@ -21,19 +20,16 @@ LAST_SECOND = 253_402_300_799
 """The last that a calendar of four-digit years has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What is to be restored. ``parameters`` name it to RDS.
 
     ``covers``: seconds since the epoch, a reference to the ledger, or None: fixed when the restore is applied.
     ``waits``: the time has passed but is not restorable yet.
     """
 
-    kind: str
-    """"snapshot", "time" or "latest"."""
     point: RecoveryPoint
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    covers: float | str | None = None
+    parameters: Mapping[str, Any]
+    covers: float | str | None
     waits: bool = False
 
 
@@ -41,25 +37,26 @@ def choose(to: Any, source: str, facts: Facts, purpose: Purpose) -> Choice:
     """The recovery point that ``to`` asks for. Raises UsageError where it is malformed, RefusedError."""
     if not isinstance(to, Mapping) or ("snapshot" in to) == ("time" in to):
         raise UsageError("A restore needs either a snapshot or a time.", "Use to: {snapshot: ID} or to: {time: T}.")
-    if "snapshot" in to:
-        return _snapshot(str(to["snapshot"]), str(to.get("of", source)), source, facts, purpose)
-    return _time(to["time"], source, facts)
+    if "time" in to:
+        return _time(to["time"], source, facts)
+    return _snapshot(str(to["snapshot"]), source, facts, purpose)
 
 
-def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) -> Choice:
-    snapshots = [point for point in facts.points if point.kind == "snapshot"]
-    point = _latest(snapshots, source, facts, purpose) if asked == "latest" else _named(snapshots, asked, facts)
-    if not same(point.source, of):
+def _snapshot(asked: str, source: str, facts: Facts, purpose: Purpose) -> Choice:
+    point = _latest(source, facts, purpose) if asked == "latest" else _named(asked, facts)
+    if not same(point.source, source):
         raise RefusedError(
-            f"Snapshot {point.identifier} is one of {point.source}, not of {of}.",
+            f"Snapshot {point.identifier} is one of {point.source}, not of {source}.",
             f"Name a target whose instance is {point.source}.",
         )
-    shared = _is_shared(point, account(facts))
+    arn = str(point.attributes.get("DBSnapshotArn", ""))
+    foreign = len(arn.split(":")) > 5 and arn.split(":")[4] != account(facts)
+    shared = foreign or point.attributes.get("SnapshotType") in ("shared", "public")
     if shared and point.attributes.get("Encrypted"):
         raise RefusedError(
             f"Snapshot {point.identifier} is shared and encrypted, and RDS does not restore such a one.",
             "Copy it first: aws rds copy-db-snapshot --source-db-snapshot-identifier "
-            f"{point.attributes.get('DBSnapshotArn')} --target-db-snapshot-identifier NAME --kms-key-id KEY.",
+            f"{arn} --target-db-snapshot-identifier NAME --kms-key-id KEY.",
         )
     if point.status != "available":
         percent = point.attributes.get("PercentProgress")
@@ -68,29 +65,26 @@ def _snapshot(asked: str, of: str, source: str, facts: Facts, purpose: Purpose) 
             f"Snapshot {point.identifier} is {point.status}{progress}, not available.",
             "Wait until it is, or restore an earlier one: --latest-snapshot.",
         )
-    name = str(point.attributes.get("DBSnapshotArn", point.identifier)) if shared else point.identifier
-    return Choice("snapshot", point, {"DBSnapshotIdentifier": name}, point.covers)
+    return Choice(point, {"DBSnapshotIdentifier": arn if shared and arn else point.identifier}, point.covers)
 
 
-def _latest(snapshots: list[RecoveryPoint], source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
+def _latest(source: str, facts: Facts, purpose: Purpose) -> RecoveryPoint:
     """A drill rehearses last night's automated snapshot; somebody on call wants the newest data there is."""
-    own = _own(snapshots, source)
+    own, windows = _own(source, facts), any(point.kind == "window" for point in facts.points)
     if not own:
-        raise RefusedError(
-            f"There is no available snapshot of {source} in {where(facts)}.",
-            _instead(source, facts, any(p.kind == "window" for p in facts.points), "a time: --latest"),
-        )
+        hint = _instead(source, facts, windows, "a time: --latest")
+        raise RefusedError(f"There is no available snapshot of {source} in {where(facts)}.", hint)
     automated_first = purpose is Purpose.DRILL
     return max(own, key=lambda p: (automated_first and p.automated, p.covers or 0.0, p.automated, p.identifier))
 
 
-def _own(points: Iterable[RecoveryPoint], source: str) -> list[RecoveryPoint]:
+def _own(source: str, facts: Facts) -> list[RecoveryPoint]:
     """The source's snapshots that can be restored."""
-    return [p for p in points if p.kind == "snapshot" and same(p.source, source) and p.status == "available"]
+    return [p for p in facts.points if p.kind == "snapshot" and same(p.source, source) and p.status == "available"]
 
 
 def _instead(source: str, facts: Facts, there: bool, other: str) -> str:
-    """What is left to somebody who cannot restore what was asked for: ``other`` only where that is ``there``."""
+    """What is left where what was asked for cannot be restored: ``other`` only where that is ``there``."""
     if there:
         return f"Restore {other}, or check the target's instance and region."
     found = facts.find(instance(source))
@@ -101,15 +95,15 @@ def _instead(source: str, facts: Facts, there: bool, other: str) -> str:
             " 'aws rds restore-db-cluster-to-point-in-time' does."
         )
     return (
-        "There is neither a snapshot nor an automated backup of it: check the target's instance and region. A snapshot"
-        " of another instance is named by --snapshot; 'aws rds describe-db-snapshots' lists them."
+        "There is neither a snapshot nor an automated backup of it: check the target's instance and region."
+        " 'aws rds describe-db-snapshots' lists those of other instances."
     )
 
 
-def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> RecoveryPoint:
-    wanted = asked.lower()
-    for point in snapshots:
-        if wanted in (point.identifier.lower(), str(point.attributes.get("DBSnapshotArn", "")).lower()):
+def _named(asked: str, facts: Facts) -> RecoveryPoint:
+    for point in facts.points:
+        names = (point.identifier, str(point.attributes.get("DBSnapshotArn", "")))
+        if point.kind == "snapshot" and any(same(asked, name) for name in names):
             return point
     raise RefusedError(
         f"There is no snapshot {asked!r} in {where(facts)}.",
@@ -117,27 +111,20 @@ def _named(snapshots: list[RecoveryPoint], asked: str, facts: Facts) -> Recovery
     )
 
 
-def _is_shared(point: RecoveryPoint, account: str) -> bool:
-    arn = str(point.attributes.get("DBSnapshotArn", "")).split(":")
-    return point.attributes.get("SnapshotType") in ("shared", "public") or (len(arn) > 5 and arn[4] != account)
-
-
 def _time(asked: Any, source: str, facts: Facts) -> Choice:
     windows = [p for p in facts.points if p.kind == "window" and (p.earliest or 0.0) <= (p.covers or -1.0)]
     if not windows:
-        raise RefusedError(
-            f"{source} has no automated backups in {where(facts)}: no time can be restored.",
-            _instead(source, facts, _own(facts.points, source) != [], "a snapshot: --latest-snapshot"),
-        )
+        hint = _instead(source, facts, bool(_own(source, facts)), "a snapshot: --latest-snapshot")
+        raise RefusedError(f"{source} has no automated backups in {where(facts)}: no time can be restored.", hint)
     live = next((p for p in windows if p.status == "active"), None)
     newest = live or max(windows, key=lambda p: p.covers or 0.0)
     if asked == "latest":
         fixed = None if newest is live else newest.covers
-        return Choice("latest", newest, {**_origin(newest), "UseLatestRestorableTime": True}, fixed)
+        return Choice(newest, {**_origin(newest), "UseLatestRestorableTime": True}, fixed)
     if asked == "before-disaster":
         if live is None:
             raise RefusedError(f"{source} is gone, so nothing can befall it.", "Restore a time, or --latest, instead.")
-        return Choice("time", live, _origin(live), BEFORE_DISASTER, waits=True)
+        return Choice(live, _origin(live), BEFORE_DISASTER, waits=True)
     return _second(_epoch(asked), windows, live, facts)
 
 
@@ -147,12 +134,11 @@ def _second(at: float, windows: list[RecoveryPoint], live: RecoveryPoint | None,
         raise RefusedError(f"{iso(at)} is in the future.", "Name a time that has passed, or use --latest.")
     for point in windows:
         if (point.earliest is None or point.earliest <= at) and at < (point.covers or 0.0):
-            return Choice("time", point, _origin(point), at)
+            return Choice(point, _origin(point), at)
     if live is not None and at >= (live.covers or 0.0):
-        return Choice("time", live, _origin(live), at, waits=True)
-    spans = ", ".join(
-        f"{iso(p.earliest) if p.earliest else 'an unknown time'} to {iso(p.covers or 0)}" for p in windows
-    )
+        return Choice(live, _origin(live), at, waits=True)
+    reach = ((iso(p.earliest) if p.earliest else "an unknown time", iso(p.covers or 0)) for p in windows)
+    spans = ", ".join(f"{first} to {last}" for first, last in reach)
     raise RefusedError(
         f"{iso(at)} cannot be restored: the automated backups reach from {spans}.",
         "Name a time in between, use --latest, or restore a snapshot.",
@@ -163,8 +149,7 @@ def _origin(point: RecoveryPoint) -> dict[str, str]:
     """How RDS is told whose logs to replay: a live source by its name, one that is gone by what is retained of it."""
     if point.status == "active":
         return {"SourceDBInstanceIdentifier": point.source}
-    arn = point.attributes.get("DBInstanceAutomatedBackupsArn")
-    if arn:
+    if arn := point.attributes.get("DBInstanceAutomatedBackupsArn"):
         return {"SourceDBInstanceAutomatedBackupsArn": str(arn)}
     return {"SourceDbiResourceId": str(point.attributes.get("DbiResourceId", ""))}
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint, Ref, result_of
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import settings
-from dr.drivers.rds.failover import DRIVER, require_instance
-from dr.drivers.rds.fit import fit_storage, fit_tags
-from dr.drivers.rds.naming import instance, listens, where
-from dr.drivers.rds.states import State, classify
+from dr.drivers.rds.failover import require_instance
+from dr.drivers.rds.naming import DRIVER, State, classify, instance, listens, where
 from dr.drivers.sections import Sections
 
 LAG = "GetMetricData"
@@ -28,7 +26,6 @@ PROMOTE = "PromoteReadReplica"
 BACKUP = "DescribeDBSnapshots"
 REPLICATE = "CreateDBInstanceReadReplica"
 VERBS = ("lag", "promote", "rebuild")
-PROMOTED = "${promote.identifier}"
 ON_A_COPY = "'dr drill run db-replica-promotion-copy' promotes a replica of a copy that it makes."
 
 OF_A_REPLICA = frozenset(
@@ -49,11 +46,9 @@ _LEAST_DEADLINE = 1_800.0
 """The least that a promotion may take; four times the objective where that is more."""
 _LONG_DEADLINE = 14_400.0
 """A first backup, and a new replica, copy the whole volume."""
-_NAME_LIMIT = 63
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one replica said. ``received``: the log sequence number it has got, as a number; None: it did not say.
 
     ``barred``: its status, where RDS does not promote it so; "" where it does.
@@ -65,8 +60,7 @@ class Answer:
     barred: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The replica to promote; "" where none can be. ``hint``: what to do then, where that is known."""
 
     identifier: str
@@ -121,30 +115,27 @@ def propose(
     name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
-    apart = bool(verb.args.get("copy"))
+    source, apart = target.rds.instance, bool(verb.args.get("copy"))
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
         raise RefusedError(
-            f"{target.rds.instance} is not disposable, and a promotion of its replica could not be undone.",
-            ON_A_COPY,
+            f"{source} is not disposable, and a promotion of its replica could not be undone.", ON_A_COPY
         )
     match verb.name:
         case "lag":
-            return (_lag(target, facts),)
+            return (_lag(source, facts),)
+        case "promote" if apart:
+            return _promote_apart(name, target, objective, facts, run)
         case "promote":
-            if apart:
-                return _promote_apart(name, target, objective, facts, run)
-            return _promote(target, objective, str(verb.args.get("replica") or ""), facts, run)
-        case _:
-            return _rebuild(name, target, facts, run, apart)
+            return _promote(source, objective, str(verb.args.get("replica") or ""), facts, run)
+    old = () if apart else replicas_of(source, facts)
+    return (_first_backup(), *(_rebuilt(name, source, one, facts, run) for one in old))
 
 
-# -- lag
-
-
-def _lag(target: Sections, facts: Facts) -> Call:
-    source = require_instance(target.rds.instance, facts)
-    replicas = [_place(one) for one in _require_replicas(target.rds.instance, facts)]
-    args = {"source": _place(source), "replicas": replicas}
+def _lag(source: str, facts: Facts) -> Call:
+    args = {
+        "source": _place(require_instance(source, facts)),
+        "replicas": [_place(one) for one in _require_replicas(source, facts)],
+    }
     return Call(
         *("lag", "lag", "prepare", DRIVER, LAG, args),
         effect=Effect.READS,
@@ -156,20 +147,19 @@ def _lag(target: Sections, facts: Facts) -> Call:
 # -- promote
 
 
-def _promote(target: Sections, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-    replicas = _candidates(target.rds.instance, named, facts)
-    source = facts.find(instance(target.rds.instance))
-    known = source.attributes if source is not None else facts.extra.get("profile") or {}
-    places = [_place(one) for one in replicas]
-    others = [_compared(one) for one in replicas_of(target.rds.instance, facts) if one not in replicas]
-    promotion = _promotion([place["identifier"] for place in places], target.rds.instance, known, objective, facts)
+def _promote(source: str, objective: float, named: str, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    candidates = _candidates(source, named, facts)
+    shown = facts.find(instance(source))
+    known = shown.attributes if shown is not None else facts.extra.get("profile") or {}
+    # what RDS does not promote so is asked, too, what it has received
+    others = [one for one in replicas_of(source, facts) if one not in candidates]
+    barred = [{**_place(one), **({} if _promotable(one) else {"barred": one.status})} for one in others]
+    promotion = _promotion([one.ref for one in candidates], source, known, objective, facts)
     if run.purpose is Purpose.RESTORE:  # a drill has lost the old source for good by itself, and knows
         old = {**_address(listens(known)), "resource_id": known.get("DbiResourceId", "")}
         promotion = replace(promotion, args={**promotion.args, "old": old})
-    return (
-        _choose(target.rds.instance, [*places, *others], places[0]["identifier"] if named else ""),
-        promotion,
-    )
+    chosen = candidates[0].ref.name if named else ""
+    return _choose(source, [*map(_place, candidates), *barred], chosen), promotion
 
 
 def _candidates(source: str, named: str, facts: Facts) -> tuple[Resource, ...]:
@@ -216,23 +206,14 @@ def _place(found: Resource) -> dict[str, Any]:
     return {"identifier": found.ref.name, **_address(found.endpoint)}
 
 
-def _compared(found: Resource) -> dict[str, Any]:
-    """A replica that is asked what it has received, and not promoted."""
-    return {**_place(found), **({} if _promotable(found) else {"barred": found.status})}
-
-
 def _address(known: Endpoint | None) -> dict[str, Any]:
     return {"host": known.host, "port": known.port} if known is not None else {"host": "", "port": 0}
 
 
 def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
+    args = {"source": source, "replicas": replicas, "named": named}
     return Call(
-        id="choose-replica",
-        verb="promote",
-        phase="failover",
-        driver=DRIVER,
-        operation=CHOOSE,
-        args={"source": source, "replicas": replicas, "named": named},
+        *("choose-replica", "promote", "failover", DRIVER, CHOOSE, args),
         effect=Effect.READS,
         until="the replica that has received most is known",
         deadline=_CHOICE_DEADLINE,
@@ -240,26 +221,22 @@ def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
 
 
 def _promotion(
-    candidates: Sequence[str], source: str, known: Mapping[str, Any], objective: float, facts: Facts
+    candidates: Sequence[Ref], source: str, known: Mapping[str, Any], objective: float, facts: Facts
 ) -> Call:
     """``known``: the source's settings. Without them the backups are kept for a day, as RDS itself would."""
     window = known.get("PreferredBackupWindow")
     parameters = {"BackupRetentionPeriod": int(known.get("BackupRetentionPeriod") or 1)}
+    args = {
+        "identifier": "${choose-replica.identifier}",
+        "because": "${choose-replica.because}",
+        "source": source,
+        "parameters": {**parameters, **({"PreferredBackupWindow": window} if window else {})},
+        "planned_at": facts.at,
+    }
     return Call(
-        id="promote",
-        verb="promote",
-        phase="failover",
-        driver=DRIVER,
-        operation=PROMOTE,
-        args={
-            "identifier": "${choose-replica.identifier}",
-            "because": "${choose-replica.because}",
-            "source": source,
-            "parameters": {**parameters, **({"PreferredBackupWindow": window} if window else {})},
-            "planned_at": facts.at,
-        },
+        *("promote", "promote", "failover", DRIVER, PROMOTE, args),
         effect=Effect.TAKES_OVER,
-        touches=tuple(map(instance, candidates)),
+        touches=tuple(candidates),
         until="promoted: no replica any more, and it takes writes",
         deadline=max(_LEAST_DEADLINE, 4 * objective),
         promises=("promoted",),
@@ -268,86 +245,64 @@ def _promotion(
 
 def _promote_apart(name: str, target: Sections, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     """A copy of the newest snapshot, a replica of that copy, and its promotion: nothing that users know is touched."""
-    newest = Verb("restore", {"to": {"snapshot": "latest"}, "set": {"BackupRetentionPeriod": 1}})
+    kept = {"BackupRetentionPeriod": 1}
+    newest = Verb("restore", {"to": {"snapshot": "latest"}, "set": kept})
     restore, *rest = rds_restore.propose(name, target, objective, newest, facts, run)
     source = str(restore.args["identifier"])
-    replica = _replica(
-        "replicate",
-        instance(rds_restore.made_up(target.rds.instance, "replica", run.id)).name,
-        instance(source),
-        restore.args["parameters"],
-        restore.args["tags"],
+    new = instance(rds_restore.made_up(target.rds.instance, "replica", run.id))
+    args = {"instead_of": "", "parameters": restore.args["parameters"], "tags": restore.args["tags"]}
+    place = {"identifier": new.name, "host": "${replicate.host}", "port": "${replicate.port}"}
+    return (
+        *(restore, *rest, _replica("replicate", new, instance(source), args, run), _choose(source, [place], "")),
+        replace(_promotion([new], source, kept, objective, facts), phase="disaster"),  # nothing else befalls the copy
     )
-    place = {"identifier": replica.args["identifier"], "host": "${replicate.host}", "port": "${replicate.port}"}
-    known = {"BackupRetentionPeriod": 1}
-    promotion = _promotion([replica.args["identifier"]], source, known, objective, facts)
-    made = [restore, *rest, replace(replica, undo=_deletion(replica, run)), _choose(source, [place], "")]
-    return (*made, replace(promotion, phase="disaster"))  # nothing else befalls the copy
 
 
-# -- rebuild
+# -- rebuild: a first backup of what was promoted, then a replica of it in place of each that its source had. The old
+# replicas stay: dr deletes nothing that a run of its own did not make.
 
 
-def _rebuild(name: str, target: Sections, facts: Facts, run: RunIdentity, apart: bool) -> tuple[Call, ...]:
-    """A first backup of what was promoted, then a replica of it in place of each that its source had.
-
-    The old replicas stay: dr deletes nothing that a run of its own did not make.
-    """
-    backup = Call(
-        id="first-backup",
-        verb="rebuild",
-        phase="rebuild",
-        driver=DRIVER,
-        operation=BACKUP,
-        args={"identifier": PROMOTED, "before": "${promote.backups}"},
+def _first_backup() -> Call:
+    args = {"identifier": result_of("promote").name, "before": "${promote.backups}"}
+    return Call(
+        *("first-backup", "rebuild", "rebuild", DRIVER, BACKUP, args),
         effect=Effect.READS,
         until="its first backup is available",
         deadline=_LONG_DEADLINE,
     )
-    old = () if apart else replicas_of(target.rds.instance, facts)
-    calls = [_rebuilt(name, target, one, facts, run) for one in old]
-    return (backup, *calls)
 
 
-def _rebuilt(name: str, target: Sections, old: Resource, facts: Facts, run: RunIdentity) -> Call:
-    wanted, fitted = fit_storage(settings.comparable(old.attributes), {}, old.attributes)
-    parameters = {**settings.restore_parameters(wanted), **settings.modify_parameters(wanted)}
+def _rebuilt(name: str, source: str, old: Resource, facts: Facts, run: RunIdentity) -> Call:
+    wanted, fitted = settings.fit_storage(settings.comparable(old.attributes), {}, old.attributes)
     if run.purpose is Purpose.DRILL:
-        tags = rds_restore.drills_tags(name, target.rds.instance, facts, run)
+        tags = rds_restore.drills_tags(name, source, facts, run)
     else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
         own = {"dr:run": run.id, "dr:target": name}
-        kept, left = fit_tags(rds_restore.inherited(settings.tags(old.attributes)), own)
+        kept, left = settings.fit_tags(settings.inherited(old.attributes), own)
         tags, fitted = {**kept, **own}, {**fitted, **left}
-    new = _renamed(old.ref.name, run.id)
-    call = _replica(f"rebuild-{old.ref.name}", new, result_of("promote"), parameters, tags)
-    call = replace(call, args={**call.args, "instead_of": old.ref.name, "fitted": fitted})
-    return replace(call, undo=_deletion(call, run)) if run.purpose is Purpose.DRILL else call
+    parameters = {**settings.restore_parameters(wanted), **settings.modify_parameters(wanted)}
+    args = {"instead_of": old.ref.name, "parameters": parameters, "tags": tags, "fitted": fitted}
+    new = instance(_renamed(old.ref.name, run.id))
+    return _replica(f"rebuild-{old.ref.name}", new, result_of("promote"), args, run)
 
 
-def _replica(id: str, new: str, source: Ref, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Call:
-    chosen = {key: value for key, value in parameters.items() if key in OF_A_REPLICA}
+def _replica(id: str, new: Ref, source: Ref, args: Mapping[str, Any], run: RunIdentity) -> Call:
+    chosen = {key: value for key, value in args["parameters"].items() if key in OF_A_REPLICA}
+    args = {**args, "identifier": new.name, "source": source.name, "parameters": chosen}
+    undo = replace(rds_restore.deletion(new.name, run.id), id=f"delete-{id}", verb="rebuild")
     return Call(
-        id=id,
-        verb="rebuild",
-        phase="rebuild",
-        driver=DRIVER,
-        operation=REPLICATE,
-        args={"identifier": new, "source": source.name, "instead_of": "", "parameters": chosen, "tags": dict(tags)},
+        *(id, "rebuild", "rebuild", DRIVER, REPLICATE, args),
         effect=Effect.MAKES,
         touches=(source,),
-        makes=(instance(new),),
+        makes=(new,),
+        undo=undo if run.purpose is Purpose.DRILL else None,
         until="available and streaming",
         deadline=_LONG_DEADLINE,
     )
-
-
-def _deletion(made: Call, run: RunIdentity) -> Call:
-    new = str(made.args["identifier"])
-    return replace(rds_restore.deletion(new, run.id), id=f"delete-{made.id}", verb=made.verb)
 
 
 def _renamed(old: str, run: str) -> str:
     """``old`` with the end of the run's name, as a valid name: what an earlier run appended is taken off first."""
     end = rds_restore.run_suffix(run)
     base = re.sub(r"-\d{8}-\d{6}-[0-9a-f]{4}$", "", old)
-    return f"{base[: _NAME_LIMIT - len(end) - 1].rstrip('-')}-{end}"
+    return f"{base[: rds_restore.NAME_LIMIT - len(end) - 1].rstrip('-')}-{end}"

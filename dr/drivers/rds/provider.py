@@ -1,34 +1,31 @@
 """RDS as a provider of restorations and failovers: looks, proposes, applies and polls.
 
-What is decided stands in ``rds_points``, ``rds_settings``, ``rds_restore``, ``rds_failover`` and ``rds_promotion``;
-what is done of the first three here, of the others in ``rds_takeover``.
+What is decided stands in ``points``, ``settings``, ``restore``, ``failover`` and ``promotion``; what is done of the
+first three here, of the others in ``takeover``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from dr.config.context import Context
 from dr.config.secrets import secret
-from dr.domain.errors import FailedError, OddAnswerError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
-from dr.domain.refs import Endpoint
 from dr.domain.tags import ours
-from dr.drivers.postgres.replicas import Servers
+from dr.drivers.postgres.servers import Servers
 from dr.drivers.rds import failover as rds_failover
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds import promotion as rds_promotion
 from dr.drivers.rds import restore as rds_restore
-from dr.drivers.rds import settings
+from dr.drivers.rds import restored, settings
 from dr.drivers.rds.client import RdsClient, wanted_instead
-from dr.drivers.rds.deletion import Deletion
-from dr.drivers.rds.instances import Instances, only_looking, pairs
+from dr.drivers.rds.instances import BUSY, Begin, Deletion, Instances, Poll, only_looking, pairs
 from dr.drivers.rds.log import reached, replay_seconds
-from dr.drivers.rds.naming import PROVIDER, instance
+from dr.drivers.rds.naming import DRIVER, State, instance, last_seen, pins
 from dr.drivers.rds.points import iso
-from dr.drivers.rds.restored import deleting, ending, restored
-from dr.drivers.rds.states import State
 from dr.drivers.rds.takeover import Takeover
 from dr.drivers.sections import sections
 from dr.evidence import profiles
@@ -39,7 +36,6 @@ IDENTITY_SECONDS = 5.0
 """How long a confirmed identity counts: STS is not asked for every call of a burst."""
 SETTLED_SECONDS = 60.0
 """A change may take a moment to show; what has not arrived by then is reported as a difference."""
-_BUSY = ("InvalidDBInstanceState", "InvalidDBInstanceStateFault", "DBInstanceNotReady")
 LOG_FILES = 4
 LOG_PORTIONS = 20
 
@@ -50,11 +46,20 @@ class RdsProvider:
     def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
         self._context = context
         self._target = sections(context.target)
-        self._client = client or RdsClient(sections(context.target), context.clock)
+        self._client = client or RdsClient(self._target, context.clock)
         self._at = Instances(context, self._client)
-        self._deletion = Deletion(self._at)
-        self._servers = servers or Servers(sections(context.target).postgres)
+        self._now = self._at.now
+        self._servers = servers or Servers(self._target.postgres)
         self._takeover = Takeover(self._at, self._servers)
+        deletion = Deletion(self._at)
+        self._steps: Mapping[str, tuple[Begin, Poll]] = {
+            rds_restore.AWAIT: (self._at.begin, self._poll_await),
+            rds_restore.FROM_SNAPSHOT: (partial(self._restore, rds_restore.FROM_SNAPSHOT), self._poll_restore),
+            rds_restore.TO_TIME: (partial(self._restore, rds_restore.TO_TIME), self._poll_restore),
+            rds_restore.MODIFY: (self._configure_or_wait, self._poll_configure),
+            rds_restore.DELETE: (deletion.apply, deletion.poll),
+            **self._takeover.steps,
+        }
         self._configured: dict[str, Mapping[str, Any]] = {}
         """Of what RDS would not change at first: the result once it did."""
         self._confirmed: float | None = None
@@ -66,7 +71,20 @@ class RdsProvider:
     def look(self, request: Request) -> Facts:
         """Read instances, snapshots and windows; keep the source's profile outside AWS for the day it is gone."""
         self.confirm_identity()
-        return self._look(request)
+        found = rds_look.instances(self._client, self._target)
+        name = self._target.rds.instance
+        source = next((one for one in found if one.ref == instance(name)), None)
+        points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
+        at, extra = self._now(), dict[str, Any]()
+        if source is not None and not source.remedy:
+            profile = {**pins(self._context), "at": at, "source": source.attributes}
+            profiles.store(self._context.home, self._context.name, profile)
+        if source is None:
+            extra["profile"] = last_seen(self._context)
+        elif any(verb.name in rds_failover.VERBS for verb in request.verbs):
+            extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
+        seen = {"account": self._account, "region": rds_look.region(found, points)}
+        return Facts(at, {DRIVER: seen}, found, points, rds_look.own(name, found), extra)
 
     def confirm_identity(self) -> None:
         """Compare the account of the credentials with the target's. Endpoint and region are pinned by the client."""
@@ -88,7 +106,7 @@ class RdsProvider:
         return rds_restore.UNLISTED_SECONDS
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
-        """The deletions of drills' copies of this source that no run will delete; see ``rds_restore.orphans``."""
+        """The deletions of drills' copies of this source that no run will delete; see ``restore.orphans``."""
         return rds_restore.orphans(self._all(), self._target.rds.instance, now, under_way, over)
 
     def remains(self, run: str) -> tuple[Resource, ...]:
@@ -98,17 +116,16 @@ class RdsProvider:
         return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.rds.instance))
 
     def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
-        return deleting(found, self._target.rds)
+        return restored.deleting(found, self._target.rds)
 
-    def ended_by_hand(self, found: Resource) -> str:
-        return ending(found)
+    ended_by_hand = staticmethod(restored.ending)
 
     def _all(self) -> tuple[Resource, ...]:
         self.confirm_identity()
         return self._at.patiently(lambda: rds_look.instances(self._client, self._target))
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """The calls of one verb; see ``rds_restore``, ``rds_failover`` and ``rds_promotion``."""
+        """The calls of one verb; see ``restore``, ``failover`` and ``promotion``."""
         name, stated = self._context.name, self._context.settings.objectives
         if verb.name in rds_failover.VERBS:
             return rds_failover.propose(self._target, outage.FAILOVER.of(stated), verb, facts, run)
@@ -124,31 +141,21 @@ class RdsProvider:
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do ``call``; repeated, it finds what it did before by the tags it gave."""
-        if call.operation == rds_restore.AWAIT:
-            return {"source": args["source"], "time": float(args["time"]), "asked_at": self._now()}
         with only_looking():
             self.confirm_identity()
-        if self._takeover.does(call.operation):
-            return self._takeover.apply(call, args)
-        if call.operation == rds_restore.MODIFY:
-            return self._at.patiently(lambda: self._configure_or_wait(args))
-        if call.operation == rds_restore.DELETE:
-            return self._deletion.apply(args, rds_restore.gone_from(args))
-        return self._at.patiently(lambda: self._restore(call.operation, args))
+        try:
+            return self._at.patiently(lambda: self._steps[call.operation][0](args))
+        except ProviderError as error:
+            if call.operation == rds_failover.FORCE and error.code in BUSY:
+                raise RefusedError(str(error.args[0]), error.hint) from None  # RDS did not begin: nothing was changed
+            raise
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """How far ``call`` is. A passing failure to ask is noted, and the deadline decides."""
         try:
-            if self._takeover.does(call.operation):
-                return self._takeover.poll(call, result)
-            if call.operation == rds_restore.AWAIT:
-                return self._poll_await(result)
-            if call.operation == rds_restore.MODIFY:
-                return self._poll_configure(call, result)
             if call.operation == rds_restore.DELETE:
                 self.confirm_identity()
-                return self._deletion.poll(result)
-            return self._poll_restore(call, result)
+            return self._steps[call.operation][1](call, result)
         except ProviderError as error:
             if not error.transient:
                 raise
@@ -178,46 +185,26 @@ class RdsProvider:
             raise RefusedError(f"{identifier} is not of run {run}.", "Name the run that made it: 'dr history'.")
         return found
 
-    # -- steps
+    # -- restoring
 
-    def _look(self, request: Request) -> Facts:
-        found = rds_look.instances(self._client, self._target)
-        name = self._target.rds.instance
-        source = next((one for one in found if one.ref == instance(name)), None)
-        points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
-        at = self._now()
-        if source is not None and not source.remedy:
-            profiles.store(
-                self._context.home, self._context.name, {**self._pins(), "at": at, "source": source.attributes}
-            )
-        extra: dict[str, Any] = {} if source is not None else {"profile": self._profile()}
-        if source is not None and any(verb.name in rds_failover.VERBS for verb in request.verbs):
-            extra["events"] = self._takeover.events(name, at - rds_failover.UNDER_WAY_SECONDS)
-        seen = {"account": self._account, "region": rds_look.region(found, points)}
-        return Facts(at, {PROVIDER: seen}, found, points, rds_look.own(name, found), extra)
+    def _poll_await(self, call: Call, result: Mapping[str, Any]) -> Progress:  # noqa: ARG002
+        latest, wanted = self._restorable(str(result["source"])), float(result["time"])
+        if latest is not None and latest > wanted:
+            return Progress(done=True, result=result)
+        reached = iso(latest) if latest is not None else "no time yet"
+        return Progress(done=False, note=f"{iso(wanted)} is not restorable yet: the logs reach {reached}")
 
-    def _pins(self) -> dict[str, str]:
-        return {
-            "account": self._target.rds.account,
-            "region": self._target.rds.region,
-            "instance": self._target.rds.instance,
-        }
-
-    def _profile(self) -> Any:
-        """The stored description, if it is of this very source: a target may have been pointed elsewhere since."""
-        stored = profiles.load(self._context.home, self._context.name)
-        if stored is None or any(stored.get(key) != value for key, value in self._pins().items()):
-            return None
-        return stored.get("source")
+    def _restorable(self, source: str) -> float | None:
+        value = self._at.await_shown(source).attributes.get("LatestRestorableTime")
+        return None if value is None else float(value)
 
     def _restore(self, operation: str, args: Mapping[str, Any]) -> dict[str, Any]:
         latest = args["recovery_point"] is None and args["kind"] == "time"
         with only_looking():
             found = self._at.describe(str(args["identifier"]))
-            if found is None:
-                covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
-        if found is not None:
-            return self._take_over(found, args)
+            if found is not None:
+                return self._take_over(found, args)
+            covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
         covers = None if covers is None else float(covers)
         parameters = dict(args["parameters"])
         if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):
@@ -228,8 +215,7 @@ class RdsProvider:
         if self._client.call(operation, parameters, ("DBInstanceAlreadyExists",)) is None:
             return self._take_over(self._made_before(str(args["identifier"])), args)
         reached = self._restorable(str(args["source"])) if latest else covers
-        moved = (reached or 0.0) - (covers or 0.0)
-        return {**_begun(args, covers, str(args["point_id"])), "asked_at": asked_at, "resolution": 1.0 + moved}
+        return _begun(args, covers, tags["dr:point-id"], asked_at, 1.0 + (reached or 0.0) - (covers or 0.0))
 
     def _made_before(self, identifier: str) -> Resource:
         """Whose name is taken: this run's own, if an attempt was accepted whose answer was lost, or somebody else's.
@@ -262,123 +248,30 @@ class RdsProvider:
         created = found.attributes.get("InstanceCreateTime")
         open_end = args["recovery_point"] is None and args["kind"] == "time"
         width = max(1.0, created - covers) if open_end and created and covers else 1.0
-        begun = _begun(args, covers, found.tags.get("dr:point-id", str(args["point_id"])))
-        return {**begun, "asked_at": created or self._now(), "resolution": width}
-
-    def _configure_or_wait(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """``_configure``, or what says that RDS does not take it in the instance's present state: a poll repeats it."""
-        try:
-            return self._configure(args)
-        except ProviderError as error:
-            if error.code not in _BUSY:
-                raise
-            return {"identifier": args["identifier"], "changed": [], "asked_at": self._now(), "refused": True}
-
-    def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._at.await_shown(str(args["identifier"]))
-        have = settings.comparable(found.attributes)
-        changes = settings.missing(args["parameters"], have)
-        if args["master_secret"]:
-            changes["MasterUserPassword"] = secret(args["master_secret"])
-        if changes:
-            self._client.call(
-                rds_restore.MODIFY, {"DBInstanceIdentifier": found.ref.name, **changes, "ApplyImmediately": True}
-            )
-        for role in args["roles"]:
-            if role not in have.get("AssociatedRoles", []):
-                self._client.call(
-                    "AddRoleToDBInstance",
-                    {"DBInstanceIdentifier": found.ref.name, **role},
-                    ("DBInstanceRoleAlreadyExists",),
-                )
-        return {"identifier": found.ref.name, "changed": sorted(changes), "asked_at": self._now()}
-
-    # -- polling
-
-    def _poll_await(self, result: Mapping[str, Any]) -> Progress:
-        latest, wanted = self._restorable(str(result["source"])), float(result["time"])
-        if latest is not None and latest > wanted:
-            return Progress(done=True, result={**result, "latest_restorable": latest})
-        reached = iso(latest) if latest is not None else "no time yet"
-        return Progress(done=False, note=f"{iso(wanted)} is not restorable yet: the logs reach {reached}")
+        point = found.tags.get("dr:point-id", str(args["point_id"]))
+        return _begun(args, covers, point, created or self._now(), width)
 
     def _poll_restore(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        found = self._listed(result)
+        found = self._at.listed(result, "being restored")
         if found is None:
             return Progress(done=False, note=f"{result['identifier']}: not listed yet")
-        if found.endpoint is None or not self._serves(found, found.endpoint):
-            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
-        now = self._now()
-        replay, how_far = self._replay(found.ref.name)
-        done = {
-            **result,
-            "arn": found.attributes.get("DBInstanceArn", ""),
-            "host": found.endpoint.host,
-            "port": found.endpoint.port,
-            "resource_id": found.attributes.get("DbiResourceId", ""),
-            "created_at": found.attributes.get("InstanceCreateTime"),
-            "available_at": now,
-            "status": found.status,
-            **replay,
-        }
+        note, state, at = self._at.note(found, result), self._at.state(found), found.endpoint
+        serving = state is State.SERVING  # RDS may be at work on it for hours: a first backup
+        if at is None or not (state is State.USABLE or (serving and self._servers.answers(at.host, at.port))):
+            return Progress(done=False, note=note)
+        now, (seconds, far) = self._now(), self._replay(found.ref.name)
+        done = {**result, "host": at.host, "port": at.port, "status": found.status, **seconds}
         point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
-        point |= {"resolution": done["resolution"], "covers_by": done["covers_by"]}
-        if done["kind"] == "time":
-            point |= how_far
-        seen = Observation("recovery-point", "restored", point, now)
+        point |= {"resolution": done["resolution"], **(far if done["kind"] == "time" else {})}
+        made = restored.restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres)
         return Progress(
             done=True,
             result=done,
-            note=self._at.note(found, float(result["asked_at"])),
-            observations=(seen,),
+            note=note,
+            observations=(Observation("recovery-point", "restored", point, now),),
             milestones={"available": now},
-            components=(
-                restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres),
-            ),
+            components=(made,),
         )
-
-    def _serves(self, found: Resource, at: Endpoint) -> bool:
-        """Whether its database can be used: also while RDS is still at work on the instance, which a first backup keeps
-        it for hours, where the database itself says so."""
-        state = self._at.state(found)
-        return state is State.USABLE or (state is State.SERVING and self._servers.answers(at.host, at.port))
-
-    def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        result = self._configured.get(str(result["identifier"]), result)
-        found = self._at.await_shown(str(result["identifier"]))
-        have = settings.comparable(found.attributes)
-        late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
-        pending = sorted(found.attributes.get("PendingModifiedValues") or {})
-        waited, state = self._now() - float(result["asked_at"]), self._at.state(found)
-        if result.get("refused") and state is State.USABLE:
-            self._configured[found.ref.name] = self._configure_or_wait(call.args)
-            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])))
-        settled = state is State.USABLE or (state is State.SERVING and not result["changed"])
-        if result.get("refused") or not settled or pending or (late and waited < SETTLED_SECONDS):
-            missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
-            return Progress(done=False, note=self._at.note(found, float(result["asked_at"])) + missing)
-        seen = Observation("configuration", "restored", self._differences(call.args, found, have), self._now())
-        return Progress(done=True, result=dict(result), observations=(seen,))
-
-    # -- parts of these
-
-    def _differences(self, args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> Any:
-        """Each difference from the source, or {because} where there is nothing to compare with."""
-        if args["source"] is None:
-            return {"because": "neither the source nor a profile of it is there to compare with"}
-        same_host = found.endpoint is not None and found.endpoint.host == args["source_host"]
-        return settings.differences(args["source"], have, args["asked"], args["because"], same_host, args.get("fitted"))
-
-    def _listed(self, result: Mapping[str, Any]) -> Resource | None:
-        name = str(result["identifier"])
-        found = self._at.describe(name)
-        waited = self._now() - float(result["asked_at"])
-        if found is None and waited > rds_restore.LISTED_SECONDS and self._at.gone(name):
-            raise FailedError(
-                f"{name} is gone while it was being restored.",
-                "Find out who deleted it, then restore anew.",
-            )
-        return found
 
     def _replay(self, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """From the log, where it tells: seconds of replay, for the result; and how far it came, for the observation
@@ -389,12 +282,10 @@ class RdsProvider:
             newest = sorted(files, key=lambda file: file.get("LastWritten", 0))[-LOG_FILES:]
             text = "\n".join(self._log(identifier, str(file["LogFileName"])) for file in newest)
         except (ProviderError, RefusedError) as error:
-            return {"replay_note": str(error)}, {"replay_note": str(error)}
+            return {}, {"replay_note": str(error)}
         seconds, far = replay_seconds(text), reached(text)
         told = {} if seconds is None else {"replay_seconds": seconds}
-        if far is None:
-            return told, {"replay_note": "Its log holds no recovery to a time."}
-        return told, {"replayed_to": far.last, "stopped_before": far.stop}
+        return told, far or {"replay_note": "Its log holds no recovery to a time."}
 
     def _log(self, identifier: str, name: str) -> str:
         text, marker = "", "0"
@@ -409,22 +300,61 @@ class RdsProvider:
             marker = str(answer.get("Marker", ""))
         return text
 
-    def _restorable(self, source: str) -> float | None:
-        value = self._at.await_shown(source).attributes.get("LatestRestorableTime")
-        return None if value is None else float(value)
+    # -- configuring
 
-    def _now(self) -> float:
-        return self._at.now()
+    def _configure_or_wait(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """``_configure``, or what says that RDS does not take it in the instance's present state: a poll repeats it."""
+        try:
+            return self._configure(args)
+        except ProviderError as error:
+            if error.code not in BUSY:
+                raise
+            return {"identifier": args["identifier"], "changed": [], "asked_at": self._now(), "refused": True}
+
+    def _configure(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._at.await_shown(str(args["identifier"]))
+        named, have = {"DBInstanceIdentifier": found.ref.name}, settings.comparable(found.attributes)
+        changes = settings.missing(args["parameters"], have)
+        if args["master_secret"]:
+            changes["MasterUserPassword"] = secret(args["master_secret"])
+        if changes:
+            self._client.call(rds_restore.MODIFY, {**named, **changes, "ApplyImmediately": True})
+        for role in args["roles"]:
+            if role not in have.get("AssociatedRoles", []):
+                self._client.call("AddRoleToDBInstance", {**named, **role}, ("DBInstanceRoleAlreadyExists",))
+        return {"identifier": found.ref.name, "changed": sorted(changes), "asked_at": self._now()}
+
+    def _poll_configure(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        result = self._configured.get(str(result["identifier"]), result)
+        found = self._at.await_shown(str(result["identifier"]))
+        note, state, have = self._at.note(found, result), self._at.state(found), settings.comparable(found.attributes)
+        late = sorted(settings.missing(call.args["parameters"], have)) if result["changed"] else []
+        pending = sorted(found.attributes.get("PendingModifiedValues") or {})
+        if result.get("refused") and state is State.USABLE:
+            self._configured[found.ref.name] = self._configure_or_wait(call.args)
+            return Progress(done=False, note=note)
+        settled = state is State.USABLE or (state is State.SERVING and not result["changed"])
+        overdue = self._now() - float(result["asked_at"]) >= SETTLED_SECONDS
+        if result.get("refused") or not settled or pending or (late and not overdue):
+            missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
+            return Progress(done=False, note=note + missing)
+        seen = Observation("configuration", "restored", _differences(call.args, found, have), self._now())
+        return Progress(done=True, result=dict(result), observations=(seen,))
 
 
-def _begun(args: Mapping[str, Any], covers: float | None, point_id: str) -> dict[str, Any]:
-    return {
-        "identifier": args["identifier"],
-        "kind": args["kind"],
-        "recovery_point": covers,
-        "point_id": point_id,
-        "covers_by": args["covers_by"],
-    }
+def _differences(args: Mapping[str, Any], found: Resource, have: Mapping[str, Any]) -> Any:
+    """Each difference from the source, or {because} where there is nothing to compare with."""
+    if args["source"] is None:
+        return {"because": "neither the source nor a profile of it is there to compare with"}
+    same_host = found.endpoint is not None and found.endpoint.host == args["source_host"]
+    return settings.differences(args["source"], have, args["asked"], args["because"], same_host, args.get("fitted"))
+
+
+def _begun(
+    args: Mapping[str, Any], covers: float | None, point: str, asked_at: float, resolution: float
+) -> dict[str, Any]:
+    begun = {"identifier": args["identifier"], "kind": args["kind"], "recovery_point": covers, "point_id": point}
+    return {**begun, "asked_at": asked_at, "resolution": resolution}
 
 
 def _check_types(given: Mapping[str, Any], form: str) -> None:

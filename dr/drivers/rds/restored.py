@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from dr.domain.model import Component, Resource
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.person import component
+from dr.drivers.postgres.connection import psql
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.naming import instance
 
-FIRST_BACKUP = "backing-up"
+UNVERIFIED = "The target names no CA file (postgres.ca), so psql does not verify the server's certificate."
 
 
 def restored(done: Mapping[str, Any], source: str, replicas: Sequence[str], database: PostgresConfig) -> Component:
     """``done``: the result of the call that restored it from ``source``, which has these ``replicas``."""
     name, at = str(done["identifier"]), Endpoint(str(done["host"]), int(done["port"]))
     of = f"snapshot {done['point_id']}" if done["kind"] == "snapshot" else f"a point in time of {source}"
-    made = component(instance(name), at, database)
-    notes = (_still_at_work(str(done["status"])), made.note)
-    steps = (*made.cut_over, *_replicas_anew(name, replicas))
-    return replace(made, origin=of, note=" ".join(filter(None, notes)), cut_over=steps)
-
-
-def _still_at_work(status: str) -> str:
-    """What RDS was doing with it when it was found to answer; "" where it was done."""
-    if status == "available":
-        return ""
-    what = "its first backup; --set BackupRetentionPeriod=0 asks for none" if status == FIRST_BACKUP else "its own work"
-    return f"RDS was still at it when its database answered: {status}, {what}."
-
-
-def _replicas_anew(name: str, lacking: Sequence[str]) -> tuple[str, ...]:
-    if not lacking:
-        return ()
-    made = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {shlex.quote(name)}"
-    return (f"Make read replicas of it in place of {', '.join(lacking)}:\n  {made} --db-instance-identifier NAME",)
+    status, notes = str(done["status"]), [] if database.ca else [UNVERIFIED]
+    if status != "available":
+        first = "its first backup; --set BackupRetentionPeriod=0 asks for none"
+        work = first if status == "backing-up" else "its own work"
+        notes.insert(0, f"RDS was still at it when its database answered: {status}, {work}.")
+    steps = [
+        "Stop every writer of the old database.",
+        f"Point the service's DATABASE_URL at {at} and restart it.",
+    ]
+    if replicas:
+        anew = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {shlex.quote(name)}"
+        anew += " --db-instance-identifier NAME"
+        steps.append(f"Make read replicas of it in place of {', '.join(replicas)}:\n  {anew}")
+    connect = psql(at, database, database.first.user)
+    return Component("database", instance(name), at, connect, tuple(steps), of, " ".join(notes))
 
 
 def deleting(found: Resource, target: RdsConfig) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request,
 from dr.domain.refs import Endpoint, result_of
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
-from dr.drivers.postgres.sessions import Look, seen_beside, watching
+from dr.drivers.postgres.servers import Look, seen_beside, watching
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
 from dr.drivers.service.config import ServiceConfig

@@ -29,7 +29,7 @@ from dr.domain.errors import (
 from dr.domain.model import Call, Facts, Grant, Status
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import MovingProvider
-from dr.drivers.postgres.replicas import Standing
+from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent

@@ -10,7 +10,7 @@ import pytest
 from dr.app import cleanup
 from dr.domain.errors import HaltedError
 from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
-from dr.drivers.rds.deletion import APART_SECONDS
+from dr.drivers.rds.instances import APART_SECONDS
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.restore import UNLISTED_SECONDS, deletion
 from dr.engine.perform import Engine, perform, unwind

@@ -19,7 +19,7 @@ from dr.domain.refs import Endpoint
 from dr.drivers.measuring.paths import markers
 from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
-from dr.drivers.postgres.replicas import Followed, Servers
+from dr.drivers.postgres.servers import Followed, Servers
 from dr.drivers.prometheus.client import Prometheus
 from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.naming import instance

@@ -15,7 +15,7 @@ from psycopg import sql
 from dr.config.model import Login
 from dr.domain.errors import HaltedError
 from dr.domain.model import Baseline, Call, Effect, Fingerprint, Purpose, Request, Verb
-from dr.drivers.postgres import examination, examine, fingerprint
+from dr.drivers.postgres import examine, fingerprint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
@@ -53,15 +53,14 @@ class Large:
             self.open = outer
 
     def execute(self, query: Any, parameters: object = None) -> Any:
-        if isinstance(query, sql.Composed):
+        if isinstance(query, sql.Composed | bytes):
             self.clock.at += READ_SECONDS
             self.read += 1
             return _rows((0, "0", 0))
         if query is fingerprint._TABLES:
-            return _rows(*((name, "public", name[-1], [], [], []) for name in TABLES))
+            return _rows(*((name, [], [], []) for name in TABLES))
         if query is examine._FOREIGN_KEYS:
-            other = ("public", "t", False)
-            return _rows(*((key, "public.t", *other, *other, "s", ["c"], ["c"], ["="]) for key in KEYS))
+            return _rows(*((key, "public.t", "select 0") for key in KEYS))
         if query is examine._INDEXES:
             return _rows(*((n, name, "btree", True) for n, name in enumerate(INDEXES)))
         if query is examine._MODEL_VERSIONS:
@@ -80,9 +79,9 @@ class Stage:
         self.clock = VirtualClock()
         self.context = context(home, self.clock)
         self.databases: list[Large] = []
-        monkeypatch.setattr(examination, "connect", self._connect)
-        monkeypatch.setattr(examination, "clock_offset", lambda *_: {})
-        monkeypatch.setattr(examination, "major_version", lambda _: MAJOR)
+        monkeypatch.setattr(examine, "connect", self._connect)
+        monkeypatch.setattr(examine, "clock_offset", lambda *_: {})
+        monkeypatch.setattr(examine, "major_version", lambda _: MAJOR)
         monkeypatch.setattr(examine, "answers", lambda *_: True)
         monkeypatch.setattr(fingerprint, "schema_digests", lambda _: {})
         self.directory = RunDirectory(self.context.run)
@@ -111,7 +110,7 @@ class Stage:
         """It has a baseline from before the recovery point, and none that was repeated since."""
         sums = Fingerprint(NOW - 10, major, "10:10:", {}, {})
         write_baseline(self.context.run / "baseline.json", Baseline("b", "prod", SOURCE, "db-1", sums, {}, {}))
-        source = Source(SOURCE, "db-1", examination.Endpoint("s", 1))
+        source = Source(SOURCE, "db-1", examine.Endpoint("s", 1))
         self.args |= {"recovery_point": NOW - 5, "source": source.to_args()}
 
     def halted(self, note: str, time: int = 1) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from dr.config.model import Login
+from dr.domain.model import Component
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.person import UNVERIFIED, component, psql
-from dr.drivers.rds.naming import instance
+from dr.drivers.postgres.connection import psql
+from dr.drivers.rds.restored import UNVERIFIED, restored
 
 HERE = Endpoint("db.example.test", 5432)
 HARNESS = Login("dr_harness", "env:A")
@@ -21,16 +23,21 @@ def database(ca: str = "", roles: tuple[Login, ...] = (API,), name: str = "readm
     return PostgresConfig(name, HARNESS, roles=roles, ca=ca)
 
 
+def component(database: PostgresConfig) -> Component:
+    done = {"identifier": "copy", "host": HERE.host, "port": HERE.port, "kind": "time", "status": "available"}
+    return restored(done, "source", (), database)
+
+
 def test_a_person_connects_as_the_application_does_and_is_told_where_nobody_is_verified() -> None:
-    made = component(instance("copy"), HERE, database())
+    made = component(database())
     assert made.connect == "psql 'host=db.example.test port=5432 dbname=readmission user=api sslmode=require'"
     assert (made.role, str(made.endpoint), made.note) == ("database", "db.example.test:5432", UNVERIFIED)
     assert any("DATABASE_URL at db.example.test:5432" in step for step in made.cut_over)
-    assert " user=dr_harness " in component(instance("copy"), HERE, database(roles=())).connect
+    assert " user=dr_harness " in component(database(roles=())).connect
 
 
 def test_a_ca_verifies_whom_the_command_connects_to() -> None:
-    made = component(instance("copy"), HERE, database(ca="/etc/my ca.pem"))
+    made = component(database(ca="/etc/my ca.pem"))
     assert made.note == ""
     assert shlex.split(made.connect)[1].endswith("sslmode=verify-full sslrootcert='/etc/my ca.pem'")
 
@@ -39,5 +46,5 @@ def test_a_ca_verifies_whom_the_command_connects_to() -> None:
 def test_no_name_ends_the_argument(name: str) -> None:
     words = shlex.split(psql(HERE, database(name=name), "o'hara"))
     assert len(words) == 2
-    quoted = "o\\'hara"
-    assert f"user='{quoted}'" in words[1]
+    told = conninfo_to_dict(words[1])
+    assert (told["user"], told.get("dbname", "")) == ("o'hara", name)

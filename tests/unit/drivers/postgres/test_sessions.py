@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from dr.domain.errors import ProviderError
-from dr.drivers.postgres.sessions import GLANCE, REST, seen_beside
+from dr.drivers.postgres.servers import GLANCE, REST, seen_beside
 from tests.virtual import VirtualClock
 
 NONE: frozenset[int] = frozenset()

@@ -12,7 +12,7 @@ from dr.config.model import Login, Settings, Target
 from dr.domain.errors import DrError, UnreachableError
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.replicas import Standing
+from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.look import own, resource
 from dr.drivers.rds.settings import tags
@@ -110,7 +110,6 @@ def snapshot(name: str, covers: float, **changes: Any) -> RecoveryPoint:
         "DBSnapshotArn": f"arn:aws:rds:{REGION}:{ACCOUNT}:snapshot:{name}",
         "SnapshotType": "manual",
         "EngineVersion": "15.8",
-        "covers_by": "SnapshotDatabaseTime",
         **changes,
     }
     return RecoveryPoint(
@@ -182,7 +181,7 @@ class FakeRds:
         return [parameters for name, parameters in self.calls if name == operation]
 
     def call(
-        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = (), *, once: bool = False
     ) -> dict[str, Any] | None:
         self.calls.append((operation, dict(parameters)))
         lost = self._strike(operation, absent)
@@ -196,8 +195,6 @@ class FakeRds:
         if lost:
             raise from_code(lost, "the answer was lost", operation, 500)
         return copy.deepcopy(answer)
-
-    call_once = call
 
     def metric(self, name: str, identifier: str, now: float) -> float | None:
         self._strike("GetMetricData")
@@ -298,7 +295,7 @@ class LateRds(FakeRds):
         self.empty = 0
 
     def call(
-        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = ()
+        self, operation: str, parameters: Mapping[str, Any], absent: tuple[str, ...] = (), *, once: bool = False
     ) -> dict[str, Any] | None:
         name, describes = str(parameters.get("DBInstanceIdentifier")), operation == "DescribeDBInstances"
         if (describes or self.deaf) and self.clock.at < self.hidden.get(name, 0.0):

@@ -10,10 +10,10 @@ import pytest
 from botocore.stub import Stubber
 
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.drivers.rds.client import RdsClient, boto3_name
+from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import KNOWN_CODES, from_code
-from tests.unit.drivers.rds.support import ACCOUNT, REGION, target
+from tests.unit.drivers.rds.support import REGION, target
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 AMBIENT = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
@@ -207,12 +207,6 @@ def test_limits_and_outages_may_pass_and_preconditions_do_not() -> None:
     assert isinstance(unknown, ProviderError)
     assert unknown.transient
     assert unknown.code == "Novel"
-
-
-def test_operations_are_found_under_botos_names() -> None:
-    assert boto3_name("RestoreDBInstanceFromDBSnapshot") == "restore_db_instance_from_db_snapshot"
-    assert boto3_name("DescribeDBInstanceAutomatedBackups") == "describe_db_instance_automated_backups"
-    assert ACCOUNT
 
 
 def test_a_metric_is_its_newest_value_or_none(credentials: Credentials) -> None:

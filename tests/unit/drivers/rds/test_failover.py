@@ -116,7 +116,7 @@ def test_events_are_known_by_their_messages_whatever_their_order() -> None:
 def test_an_earlier_failover_and_one_before_the_newest_start_end_nothing() -> None:
     found = course(rows((1.0, STARTED), (2.0, COMPLETED), (3.0, STARTED)), 0.0)
     assert (found.started, found.completed) == (3.0, None)
-    assert not course(rows((1.0, STARTED), (2.0, COMPLETED)), 2.0, [[2.0, COMPLETED]]).taken_up
+    assert course(rows((1.0, STARTED), (2.0, COMPLETED)), 2.0, [[2.0, COMPLETED]]).events == ()
     assert (
         course(rows((2.0, "DB instance created"), (2.0, STARTED)), 2.0, [[2.0, "DB instance created"]]).started == 2.0
     )
@@ -125,7 +125,7 @@ def test_an_earlier_failover_and_one_before_the_newest_start_end_nothing() -> No
 
 def test_a_recovery_in_place_is_no_failover() -> None:
     found = course(rows((1.0, "Multi-AZ instance activation started."), (2.0, "Recovered from partial failover.")), 0.0)
-    assert not found.taken_up
+    assert (found.started, found.completed, found.abandoned) == (None, None, "")
     assert [event["event"] for event in found.events] == ["RDS-EVENT-0050", "RDS-EVENT-0065"]
 
 

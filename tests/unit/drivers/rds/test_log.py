@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dr.drivers.rds.log import Reached, reached, replay_seconds
+from dr.drivers.rds.log import reached, replay_seconds
 
 FIFTEEN = """2026-11-23 07:00:00 UTC::@:[12]:LOG:  redo starts at 0/2000028
 2026-11-23 07:00:09 UTC::@:LOG:  redo done at 0/3000110 system usage: CPU: user: 0.0 s, system: 0.1 s, elapsed: 8.25 s
@@ -51,15 +51,15 @@ def at(second: int, micros: int) -> float:
 
 
 def test_a_recovery_to_a_time_tells_its_last_transaction_and_the_first_it_left_out() -> None:
-    assert reached(TO_A_TIME) == Reached(last=at(59, 123456), stop=at(60, 250000))
+    assert reached(TO_A_TIME) == {"replayed_to": at(59, 123456), "stopped_before": at(60, 250000)}
 
 
 def test_times_are_read_in_their_own_zone() -> None:
     india = TO_A_TIME.replace("06:44:59.123456+00", "12:14:59.123456+05:30").replace("06:45:00.25+00", "23:45:00.25-07")
     far = reached(india)
     assert far is not None
-    assert far.last == at(59, 123456)
-    assert far.stop == datetime(2026, 11, 24, 6, 45, 0, 250000, UTC).timestamp()
+    assert far["replayed_to"] == at(59, 123456)
+    assert far["stopped_before"] == datetime(2026, 11, 24, 6, 45, 0, 250000, UTC).timestamp()
 
 
 def test_the_recovery_of_a_later_crash_is_another() -> None:
@@ -74,9 +74,8 @@ def test_the_recovery_of_a_snapshot_is_to_no_time() -> None:
 def test_a_recovery_that_began_again_counts_from_its_last_beginning() -> None:
     begun = TO_A_TIME[: TO_A_TIME.index("redo done")]
     assert reached(begun) is None, "it did not end"
-    assert reached(begun + "\n" + TO_A_TIME.replace("06:45:00.25+00", "06:45:00.5+00")) == Reached(
-        at(59, 123456), at(60, 500000)
-    )
+    again = reached(begun + "\n" + TO_A_TIME.replace("06:45:00.25+00", "06:45:00.5+00"))
+    assert again == {"replayed_to": at(59, 123456), "stopped_before": at(60, 500000)}
 
 
 @pytest.mark.parametrize("level", ["ERROR", "STATEMENT", "WARNING"])
@@ -86,4 +85,4 @@ def test_only_the_servers_own_messages_count(level: str) -> None:
 
 def test_a_recovery_to_the_archives_end_names_its_last_transaction_only() -> None:
     lines = [line for line in TO_A_TIME.splitlines() if "stopping" not in line]
-    assert reached("\n".join(lines)) == Reached(last=at(59, 123456))
+    assert reached("\n".join(lines)) == {"replayed_to": at(59, 123456), "stopped_before": None}

@@ -132,7 +132,7 @@ def test_what_must_not_happen_twice_is_sent_once_whatever_is_answered(tmp_path: 
     for told in (Answer(b""), error("Throttling"), error("InternalFailure", 500)):
         client, wire = wired(tmp_path, VirtualClock(), lambda *_, told=told: told)
         with pytest.raises(ProviderError) as caught:
-            client.call_once("RebootDBInstance", {"DBInstanceIdentifier": "a"})
+            client.call("RebootDBInstance", {"DBInstanceIdentifier": "a"}, once=True)
         assert caught.value.transient
         assert wire.sent == ["RebootDBInstance"]
 

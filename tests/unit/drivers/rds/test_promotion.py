@@ -13,7 +13,7 @@ from dr.app.terms import terms
 from dr.config.model import Target
 from dr.domain.errors import DrError, ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose, Request, RunIdentity, Verb
-from dr.drivers.postgres.replicas import Standing
+from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.instances import GONE_SECONDS
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import Answer, choose, lsn, propose

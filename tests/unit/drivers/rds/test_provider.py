@@ -11,7 +11,7 @@ from dr.app.terms import terms
 from dr.domain.errors import FailedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers.rds import look as rds_look
-from dr.drivers.rds.deletion import APART_SECONDS
+from dr.drivers.rds.instances import APART_SECONDS
 from dr.drivers.rds.provider import SETTLED_SECONDS, RdsProvider
 from dr.drivers.rds.restore import LISTED_SECONDS, deletion
 from dr.drivers.rds.settings import tags
@@ -135,12 +135,12 @@ def test_a_window_reaches_to_the_latest_restorable_time_and_retained_ones_stand_
     ]
 
 
-def test_a_snapshot_without_a_database_time_says_which_time_stands_in(stage: Stage) -> None:
+def test_of_a_snapshot_without_a_database_time_another_time_stands_in(stage: Stage) -> None:
     row = {**SNAPSHOT, "OriginalSnapshotCreateTime": NOW - 8500}
     del row["SnapshotDatabaseTime"]
     stage.fake.listings["DBSnapshots"] = [row]
     point = stage.provider.look(stage.request).points[0]
-    assert (point.covers, point.attributes["covers_by"]) == (NOW - 8500, "OriginalSnapshotCreateTime")
+    assert point.covers == NOW - 8500
 
 
 def test_another_sources_named_snapshot_is_looked_up_as_rds_wants_it(stage: Stage) -> None:
@@ -196,7 +196,7 @@ def test_an_applied_restore_becomes_a_result_once_available(stage: Stage) -> Non
     assert done.done
     assert done.result["identifier"] == stage.name
     assert (done.result["host"], done.result["port"]) == (f"{stage.name}.example.com", 5432)
-    assert done.result["available_at"] == NOW + 30
+    assert done.milestones["available"] == NOW + 30
     assert (done.result["kind"], done.result["recovery_point"], done.result["resolution"]) == (
         "snapshot",
         NOW - 9000,
@@ -233,7 +233,7 @@ def test_a_copy_whose_database_answers_is_available_whatever_rds_does_with_it(st
     stage.servers.answering = True
     done = stage.provider.poll(stage.restore, result)
     assert done.done
-    assert (done.result["available_at"], done.result["status"]) == (NOW + 7, status)
+    assert (done.milestones["available"], done.result["status"]) == (NOW + 7, status)
 
 
 @pytest.mark.parametrize("status", ["creating", "rebooting", "upgrading", "renaming", "starting"])
@@ -399,7 +399,6 @@ def test_the_replay_is_read_from_the_log_and_a_log_that_is_denied_is_noted(tmp_p
     stage.become(DBInstanceStatus="available")
     stage.fake.fail["DescribeDBLogFiles"] = ["AccessDenied"]
     denied = stage.provider.poll(stage.restore, result)
-    assert "may not do this" in denied.result["replay_note"]
     assert "may not do this" in denied.observations[0].value["replay_note"]
     stage.fake.listings["DescribeDBLogFiles"] = [{"LogFileName": "error/postgresql.log", "LastWritten": 1}]
     text = "\n".join(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dr.drivers.rds.states import State, classify, remedy
+from dr.drivers.rds.naming import State, classify, remedy
 
 WAITER_SPINS_ON = [
     "incompatible-network",
