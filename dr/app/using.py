@@ -93,9 +93,8 @@ def _method(said: Use, other: Mapping[str, Any]) -> list[Any]:
         lacking = f"{said.use} has no fault" if not struck else "It gives no fault"
         raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(sorted(STRIKES))}.")
     *after, last = steps[struck[-1] + 1 :] or [None]
-    remedy = [_activity(step) for step in said.remedy]
-    ends = [] if last is None else [last]
-    return [*steps[: struck[0]], *map(_activity, said.fault), *after, *remedy, *ends]
+    remedy = map(_activity, said.remedy)
+    return [*steps[: struck[0]], *map(_activity, said.fault), *after, *remedy, *([] if last is None else [last])]
 
 
 def _activity(step: Step) -> dict[str, Any]:
@@ -105,6 +104,7 @@ def _activity(step: Step) -> dict[str, Any]:
 
 
 def _func(step: object) -> object:
-    provider = step.get("provider") if isinstance(step, Mapping) else None
-    own = isinstance(provider, Mapping) and provider.get("module") == ACTIVITIES
-    return provider.get("func") if own and isinstance(provider, Mapping) else None
+    match step:
+        case {"provider": {"module": module, "func": func}} if module == ACTIVITIES:
+            return func
+    return None
