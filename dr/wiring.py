@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from dr.config.context import Context
 from dr.config.load import load
 from dr.config.model import Settings, Target
 from dr.config.objective import Objective
 from dr.config.plugins import PROVIDER, Plugin, lost_sections, offer, plugins, unloaded, verbs
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import DrError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Request, RunIdentity, Verb
 from dr.engine.plan import Propose
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
+T = TypeVar("T")
 NOTHING = "Give it the section of a provider that does in dr.yaml."
 
 
@@ -132,6 +133,18 @@ def restorers(by_name: Mapping[str, Provider]) -> tuple[Restorer, ...]:
     if not made:
         raise RefusedError("Nothing restores this target.", NOTHING)
     return cast("tuple[Restorer, ...]", made)
+
+
+def ask_each(by_name: Mapping[str, Provider], ask: Callable[[Restorer], T]) -> tuple[list[T], list[DrError]]:
+    """What each of ``restorers`` answers, and why another could not: that hides nobody else's answer."""
+    answers: list[T] = []
+    failed: list[DrError] = []
+    for provider in restorers(by_name):
+        try:
+            answers.append(ask(provider))
+        except DrError as error:
+            failed.append(error)
+    return answers, failed
 
 
 def proposing(by_name: Mapping[str, Provider], target: Target) -> Propose:

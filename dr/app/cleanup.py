@@ -21,7 +21,7 @@ from dr.host import locks
 from dr.host.clock import SystemClock
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
-from dr.wiring import drivers, objectives, restorers
+from dr.wiring import ask_each, drivers, objectives
 
 MEND = (
     "Make it readable, or put it back from a copy. If neither can be done, move {path} away. Then"
@@ -91,8 +91,10 @@ def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> li
     """
     context = context_of(settings, target, run)
     with locked(target):
-        each = (_end_elsewhere(one, context, run, tell) for one in restorers(drivers(context, ())))
-        return [sentence for told in each for sentence in told]
+        told, failed = ask_each(drivers(context, ()), lambda one: _end_elsewhere(one, context, run, tell))
+    if failed:
+        raise failed[0]
+    return [*chain.from_iterable(told)]
 
 
 def _end_elsewhere(provider: Restorer, context: Context, run: str, tell: Tell) -> list[str]:
@@ -156,9 +158,12 @@ def clean_orphans(settings: Settings, target: str, tell: Tell) -> Swept:
     under_way = frozenset(directory.id for directory in known if not directory.sealed() and busy(directory))
     over = frozenset(directory.id for directory in known if _over(directory, context.clock))
     with locked(target):
-        each = restorers(drivers(context, ()))
-        swept = [remove_orphans(one, context.clock, under_way, over, tell) for one in each]
-    return Swept(*(tuple(chain.from_iterable(told)) for told in zip(*map(astuple, swept), strict=True)))
+        made = drivers(context, ())
+        swept, failed = ask_each(made, lambda one: remove_orphans(one, context.clock, under_way, over, tell))
+    if not swept:
+        raise failed[0]
+    gone, left, stands = (tuple(chain.from_iterable(told)) for told in zip(*map(astuple, swept), strict=True))
+    return Swept(gone, (*left, *(f"whatever one provider has was not looked for: {why}" for why in failed)), stands)
 
 
 def _over(directory: RunDirectory, clock: Clock) -> bool:

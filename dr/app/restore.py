@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from dr.app.asked import unpacked
 from dr.app.earlier import number, standing
-from dr.app.ending import Outcome, finish, seal
+from dr.app.ending import Outcome, finish, of_purpose, seal
 from dr.app.session import Prepared, Session, Tell, context_of, prepare, resume, same_since
 from dr.app.signals import halting
 from dr.config.load import find_target, home
@@ -20,7 +21,7 @@ from dr.domain.tags import gathered
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.report.words import moment
-from dr.wiring import done_for, drivers, on_call, restorers, restoring
+from dr.wiring import ask_each, done_for, drivers, on_call, restoring
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
@@ -87,8 +88,10 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
         context = context_of(settings, name, run)
     except RefusedError:
         return None  # the lab is not running, so that nothing can have been restored in it
-    there = (one for restorer in restorers(drivers(context, ())) for one in restorer.remains(run))
-    found = next((one for one in there if one.tags.get("dr:purpose") == Purpose.RESTORE), None)
+    answers, failed = ask_each(drivers(context, ()), lambda one: of_purpose(Purpose.RESTORE, one.remains(run)))
+    found = next(chain.from_iterable(answers), None)
+    if found is None and failed:
+        raise failed[0]
     if found is None:
         return None
     if "dr:sealed" in found.tags:

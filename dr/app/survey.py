@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from dr import wiring
 from dr.app.session import context_of
@@ -16,20 +17,19 @@ from dr.domain.model import Facts, Plan, Purpose, RecoveryPoint, Request, RunIde
 from dr.engine.guard import Consent, guard
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore
-from dr.wiring import drivers, merged, restorers
+from dr.ports import Restorer
+from dr.wiring import ask_each, drivers, merged
 
 
 def recovery_points(settings: Settings, target: str) -> tuple[list[RecoveryPoint], list[DrError]]:
     """Everything that could be restored, oldest first, and why a provider could not tell: it hides no other's."""
-    points: list[RecoveryPoint] = []
-    failed: list[DrError] = []
-    for provider in restorers(drivers(context_of(settings, target, "survey"), ())):
-        try:
-            provider.confirm_identity()
-            points += provider.look(Request(target, (), Purpose.RESTORE)).points
-        except DrError as error:
-            failed.append(error)
-    return sorted(points, key=lambda point: point.covers or 0.0), failed
+
+    def points(provider: Restorer) -> tuple[RecoveryPoint, ...]:
+        provider.confirm_identity()
+        return provider.look(Request(target, (), Purpose.RESTORE)).points
+
+    found, failed = ask_each(drivers(context_of(settings, target, "survey"), ()), points)
+    return sorted(chain.from_iterable(found), key=lambda point: point.covers or 0.0), failed
 
 
 def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:

@@ -249,8 +249,7 @@ def test_cleaning_all_finds_the_copy_of_a_run_that_is_over_and_spares_what_a_run
     fake = FakeRds(description(), *copies.values())
     provider = RdsProvider(here, fake)  # type: ignore[arg-type]
     monkeypatch.setattr(cleanup, "context_of", lambda *_: here)
-    monkeypatch.setattr(cleanup, "drivers", lambda *_: {})
-    monkeypatch.setattr(cleanup, "restorers", lambda _: (provider,))
+    monkeypatch.setattr(cleanup, "drivers", lambda *_: {"rds": provider})
     swept = cleanup.clean_orphans(here.settings, "prod", lambda _call, _note: None)
     assert (swept.gone, swept.left) == (("copy-over, a drill copy that no run here owns, was deleted.",), ())
     assert [sentence.split(" ")[0] for sentence in swept.stands] == ["copy-kept", "copy-unfinished", "copy-of"]
