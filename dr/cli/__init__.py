@@ -31,7 +31,7 @@ COMMANDS = {
     "baseline": ("dr.cli.housekeeping", "Record what the source holds, beside its nightly backup."),
     "backups": ("dr.cli.housekeeping", "List what could be restored."),
     "doctor": ("dr.cli.housekeeping", "Check that a target is there and answers as configured."),
-    "lab": ("dr.cli.lab", "The embedded environment: real PostgreSQL behind an RDS endpoint."),
+    "lab": ("dr.cli.lab", "The embedded environment: a whole platform on loopback."),
 }
 
 

@@ -21,7 +21,7 @@ from dr.report.junit import Refused, junit
 Ran = list[tuple[Session, Outcome]]
 
 
-@click.group(short_help="List, show and run recovery drills.")
+@click.group()
 def drill() -> None:
     """Recovery drills: Chaos Toolkit experiments that end with a verdict."""
 

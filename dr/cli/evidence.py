@@ -18,7 +18,7 @@ from dr.judge.verdict import exit_code, judge
 from dr.wiring import objectives
 
 
-@click.command(short_help="Repeat a run's verdict from its evidence, offline.")
+@click.command()
 @click.argument("run", default="latest")
 @common.output_option
 @click.pass_context
@@ -37,7 +37,7 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
     ctx.exit(exit_code(verdict))
 
 
-@click.command(short_help="Print or write a run's report.")
+@click.command()
 @click.argument("run", default="latest")
 @click.option(
     "--format",
@@ -52,7 +52,7 @@ def report(run: str, form: str) -> None:
     click.echo(common.rendered(form, evidence, verdict))
 
 
-@click.command(short_help="List the runs and how they came out.")
+@click.command()
 @common.output_option
 def history(output: str) -> None:
     """List the runs, newest last."""

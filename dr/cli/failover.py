@@ -15,7 +15,7 @@ from dr.domain.errors import UsageError
 from dr.judge.objectives import outage
 
 
-@click.command(short_help="Fail the database over, or promote a replica.")
+@click.command()
 @click.option("--promote", metavar="REPLICA", help="Promote this read replica; best: the one that has received most.")
 @click.option(
     "--since", metavar="T", help="When the disaster happened: time counts from then. Else from this command's start."

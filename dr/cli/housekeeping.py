@@ -21,7 +21,7 @@ from dr.evidence.directory import RunDirectory, find_run
 from dr.report.words import moment
 
 
-@click.command(short_help="Hand a restored instance over: take the run's tags off.")
+@click.command()
 @click.argument("run")
 @click.option(
     "--confirm", default="", envvar="DR_CONFIRM", metavar="ID", help="Consent: the restored instance's identifier."
@@ -31,7 +31,7 @@ def adopt(run: str, confirm: str) -> None:
     click.echo(hand_over(common.begin(), run, confirm))
 
 
-@click.command(short_help="Finish killed runs and undo what they left.")
+@click.command()
 @click.argument("run", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every unfinished run, and drill copies that no run owns.")
 @common.target_option
@@ -100,7 +100,7 @@ def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
     return 5 if swept.left else 0
 
 
-@click.command(short_help="Stop a run that is under way.")
+@click.command()
 @click.argument("run", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every run that is under way.")
 @click.pass_context
@@ -136,7 +136,7 @@ def _ended(directory: RunDirectory) -> str:
     return f" If nothing of it runs any more, {ends}."
 
 
-@click.command(short_help="Record what the source holds, beside its nightly backup.")
+@click.command()
 @common.target_option
 def baseline(target: str) -> None:
     """Record sums of every table and the service's answers, so that last night's snapshot can be compared.
@@ -148,7 +148,7 @@ def baseline(target: str) -> None:
     click.echo(take(target))
 
 
-@click.command(short_help="List what could be restored.")
+@click.command()
 @common.target_option
 @common.output_option
 @click.pass_context
@@ -166,7 +166,7 @@ def backups(ctx: click.Context, target: str, output: str) -> None:
     ctx.exit(failed[0].exit_code if failed else 0)
 
 
-@click.command(short_help="Check that a target is there and answers as configured.")
+@click.command()
 @common.target_option
 @click.pass_context
 def doctor(ctx: click.Context, target: str) -> None:

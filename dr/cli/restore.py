@@ -22,7 +22,7 @@ ASKED = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given",
 """The options that say what is asked for, beside --verify."""
 
 
-@click.command(short_help="Restore the database and prove it.")
+@click.command()
 @click.option("--snapshot", metavar="ID", help="Restore this snapshot.")
 @click.option("--latest-snapshot", is_flag=True, help="Restore the newest snapshot of the source.")
 @click.option(
