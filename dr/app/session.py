@@ -16,7 +16,7 @@ from dr.app import earlier
 from dr.app.asked import digest, gist, packed, unpacked
 from dr.app.ending import pronounce
 from dr.app.pools import look_before
-from dr.app.terms import needs, refusals
+from dr.app.terms import refusals
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
@@ -136,11 +136,9 @@ class Prepared:
         return why and f"{why} A new one begins."
 
     def refusals(self, consent: Consent) -> tuple[str, ...]:
-        """Why the run may not begin: what its guards say, and what its verbs need and this machine does not have."""
-        planned, target = self.session.plan, self.session.context.target
-        lacking = tuple(what for _, what in needs(target, planned.request.verbs) if what)
+        """Why the run may not begin."""
         begun = frozenset(self.session.engine.ledger.state().began)
-        return (*refusals(planned, target, self.facts, consent, begun), *lacking)
+        return refusals(self.session.plan, self.session.context.target, self.facts, consent, begun)
 
 
 def context_of(settings: Settings, target: str, run: str, owner: str = "") -> Context:

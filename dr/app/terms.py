@@ -26,15 +26,17 @@ def terms(target: Target) -> Terms:
 def refusals(
     plan: Plan, target: Target, facts: Facts, consent: Consent, begun: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
-    """Why the plan is refused. Who a provider is, is asked of those that its calls have to do with: of another one it
-    does not matter whether it is the one that is meant. A plan without calls stands for the whole target."""
+    """Why the plan is refused: what the guard says, and what its verbs need and this machine does not have.
+
+    Who a provider is, is asked of those that its calls have to do with: of another one it does not matter whether it is
+    the one that is meant. A plan without calls stands for the whole target.
+    """
     whole = terms(target)
-    if not plan.calls:
-        return guard(plan, whole, facts, consent, begun)
-    asked = _asked(plan)
+    asked = _asked(plan) or {*whole.pins, *facts.identity}
     pins = {name: pinned for name, pinned in whole.pins.items() if name in asked}
     seen = {name: shown for name, shown in facts.identity.items() if name in asked}
-    return guard(plan, replace(whole, pins=pins), replace(facts, identity=seen), consent, begun)
+    lacking = (what for _, what in needs(target, plan.request.verbs) if what)
+    return (*guard(plan, replace(whole, pins=pins), replace(facts, identity=seen), consent, begun), *lacking)
 
 
 def _asked(plan: Plan) -> frozenset[str]:
