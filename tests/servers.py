@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ import trustme
 from dr.config.model import Login
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
+from dr.lab.servers.backup import copy
 from dr.lab.servers.binaries import Binaries, find
 from dr.lab.servers.front import Front
 from dr.lab.servers.site import free_port
@@ -149,48 +150,62 @@ def local_server(*also: str, **settings: str) -> Iterator[LocalServer]:
     """
     with _directory() as directory:
         server = LocalServer(directory, free_port())
-        server.run("initdb", "-D", server.data, "-U", SUPERUSER, "-A", "trust", "--no-sync", "--encoding", "UTF8")
+        copy(_made(), server.data)
         _certify(directory)
         with (server.data / "postgresql.conf").open("a") as file:
             file.write(_settings(server, settings))
-        (server.data / "pg_hba.conf").write_text(
-            f"local all {SUPERUSER} trust\nlocal replication {SUPERUSER} trust\n"
-            "local all all scram-sha-256\nhostssl all all all scram-sha-256\n"
-        )
         server.start()
         try:
-            _furnish(server, also)
+            with server.superuser() as connection:
+                for statement in also:
+                    connection.execute(statement)
             yield server
         finally:
             server.stop("immediate")
 
 
-def _furnish(server: LocalServer, also: tuple[str, ...]) -> None:
-    with server.superuser("postgres") as connection:
-        connection.execute(f"create database {DATABASE}")
-        connection.execute(f"create role {HARNESS} login password '{PASSWORD}' in role pg_read_all_data")
-    with server.superuser() as connection:
-        for statement in (f"create schema dr authorization {HARNESS}", *also):
-            connection.execute(statement)
+@cache
+def _made() -> Path:
+    """The data of a server that was furnished and stopped, which all others of this process begin with."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    directory = kept.enter_context(_directory())
+    server = LocalServer(directory, free_port())
+    server.run("initdb", "-D", server.data, "-U", SUPERUSER, "-A", "trust", "--no-sync", "--encoding", "UTF8")
+    (server.data / "pg_hba.conf").write_text(
+        f"local all {SUPERUSER} trust\nlocal replication {SUPERUSER} trust\n"
+        "local all all scram-sha-256\nhostssl all all all scram-sha-256\n"
+    )
+    options = f"-c listen_addresses= -c unix_socket_directories={directory} -c port={server.port} -c fsync=off"
+    server.run("pg_ctl", "-D", server.data, "-o", options, "-l", server.log_file, "-w", "start")
+    try:
+        with server.superuser("postgres") as connection:
+            connection.execute(f"create database {DATABASE}")
+            connection.execute(f"create role {HARNESS} login password '{PASSWORD}' in role pg_read_all_data")
+        with server.superuser() as connection:
+            connection.execute(f"create schema dr authorization {HARNESS}")
+    finally:
+        server.run("pg_ctl", "-D", server.data, "-m", "fast", "-w", "stop")
+    return server.data
 
 
 @contextmanager
 def physical_copy(source: LocalServer) -> Iterator[LocalServer]:
     """A running server over a physical copy of ``source``, taken now while it runs."""
     with _directory() as directory:
-        copy = LocalServer(directory, free_port())
-        copy.run(
-            "pg_basebackup", "-D", copy.data, "-h", source.directory, "-p", str(source.port), "-U", SUPERUSER,
+        server = LocalServer(directory, free_port())
+        server.run(
+            "pg_basebackup", "-D", server.data, "-h", source.directory, "-p", str(source.port), "-U", SUPERUSER,
             "-X", "stream", "-c", "fast", "--no-sync",
         )  # fmt: skip
         for name in ("ca.pem", "server.key", "server.crt"):
             shutil.copy2(source.directory / name, directory / name)
             if name != "ca.pem":
                 _own(directory / name)
-        with (copy.data / "postgresql.conf").open("a") as file:
-            file.write(_settings(copy, {}))
-        copy.start()
+        with (server.data / "postgresql.conf").open("a") as file:
+            file.write(_settings(server, {}))
+        server.start()
         try:
-            yield copy
+            yield server
         finally:
-            copy.stop("immediate")
+            server.stop("immediate")

@@ -29,14 +29,14 @@ from dr.lab.rds.protocol import Api
 from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab
 from dr.lab.rds.work import Work
-from dr.lab.servers.site import open_site
+from tests.lab_servers import copied, site_at
 from tests.support import eventually, open_directory
 from tests.targets import target_of
 
 SOURCE = "readmission-db"
 MASTER = "postgres_master"
 PASSWORD = "first-master-password"
-TICK = 0.1
+TICK = 0.2
 
 
 class Endpoint:
@@ -45,7 +45,7 @@ class Endpoint:
     def __init__(self, directory: Path) -> None:
         clock = SystemClock()
         self.directory = directory
-        self.site = open_site(directory / "lab", clock)
+        self.site = site_at(directory / "lab")
         self.servers = PostgresServers(self.site)
         self.account = account.new_account()
         self.store = Store(directory / "rds.json", self.account, account.initial_state(self.servers.version))
@@ -120,8 +120,9 @@ class Endpoint:
         }
         return target_of(**{**settings, **changes})
 
-    def provider(self, **changes: Any) -> RdsProvider:
-        home = self.directory / "home"
+    def provider(self, at: str = "home", **changes: Any) -> RdsProvider:
+        """The driver of a target with ``changes``, on a machine whose DR_HOME is the directory ``at``."""
+        home = self.directory / at
         context = Context("lab", self.target(**changes), Settings(), home, home / "run", SystemClock(), "1:1")
         return RdsProvider(context)
 
@@ -181,7 +182,8 @@ def endpoint() -> Iterator[Endpoint]:
     with open_directory("dr-rds-") as directory:
         one = Endpoint(directory)
         try:
-            one.open()
+            with copied():
+                one.open()
             yield one
         finally:
             one.close()

@@ -23,7 +23,7 @@ from dr.lab.rds.service import Lab, dispatch
 from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
 from dr.lab.servers.site import Site
-from tests.lab_servers import DATABASE, MASTER, lab_site
+from tests.lab_servers import DATABASE, MASTER, copied, lab_site
 from tests.support import eventually
 from tests.unit.lab.fakes import ACCOUNT
 
@@ -126,19 +126,20 @@ def instance() -> Iterator[Kept]:
     with lab_site("system") as site:
         kept = Kept(site)
         try:
-            kept(
-                "CreateDBInstance",
-                **ONE,
-                DBInstanceClass="db.t3.micro",
-                Engine="postgres",
-                AllocatedStorage=20,
-                DBName=DATABASE,
-                MasterUsername=MASTER,
-                MasterUserPassword=PASSWORD,
-                BackupRetentionPeriod=1,
-                MultiAZ=True,
-            )
-            eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
+            with copied():
+                kept(
+                    "CreateDBInstance",
+                    **ONE,
+                    DBInstanceClass="db.t3.micro",
+                    Engine="postgres",
+                    AllocatedStorage=20,
+                    DBName=DATABASE,
+                    MasterUsername=MASTER,
+                    MasterUserPassword=PASSWORD,
+                    BackupRetentionPeriod=1,
+                    MultiAZ=True,
+                )
+                eventually(lambda: kept.one["DBInstanceStatus"] == "available", 60)
             yield kept
         finally:
             kept.close()

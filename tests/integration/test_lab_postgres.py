@@ -28,7 +28,9 @@ from tests.support import eventually
 @pytest.fixture(scope="module", params=["system", "wheel"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with lab_site(request.param) as site:
-        yield make_server(site, "primary")
+        server = Server(site, site.directory / "primary", free_port())
+        server.create(MASTER, PASSWORD, DATABASE)
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.wires import place, streams
 from dr.lab.servers.postgres import Server
 from dr.lab.servers.site import Site, free_port, open_site
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site
+from tests.lab_servers import DATABASE, MASTER, PASSWORD, copied, lab_site
 from tests.support import eventually
 
 KEY, REPLICA = "db-ONE", "db-TWO"
@@ -47,7 +47,8 @@ class Lab:
         self.trouble = Trouble(self.servers)
 
     def create(self, multi_az: bool = True) -> None:
-        self.servers.create(KEY, self.port, MASTER, PASSWORD, DATABASE)
+        with copied():
+            self.servers.create(KEY, self.port, MASTER, PASSWORD, DATABASE)
         with self.log_in() as session:
             session.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
         if multi_az:
@@ -435,8 +436,9 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("long", ["", "x" * 70], ids=["short", "too long for sockets"])
-@INSTALLS
+@pytest.mark.parametrize(
+    ("installed", "long"), [("system", "x" * 70), ("wheel", "")], indirect=["installed"], ids=["too long", "wheel"]
+)
 def test_nothing_is_left_of_a_daemon_that_was_killed(installed: Site, long: str) -> None:
     directory = installed.directory / long if long else installed.directory
     choice = installed.binaries.origin
