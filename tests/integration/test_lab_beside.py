@@ -22,7 +22,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.prometheus.client import Prometheus
 from dr.host.clock import SystemClock
-from dr.lab import control, presence
+from dr.lab import control, fault, presence
 from dr.lab.beside import companion, pgbouncer, prometheus
 from dr.lab.bringup import Lab
 from tests.contract.lab import lab_home
@@ -146,26 +146,29 @@ def test_status_says_whether_the_source_has_its_standby_and_nothing_of_a_replica
         ([], 2, "not how a fault"),
     ],
 )
-def test_a_fault_that_cannot_be_put_in_is_told(target: Target, words: list[str], code: int, said: str) -> None:
-    ended = inject(target, *words)
-    assert (ended.returncode, ended.stdout) == (code, "")
-    assert said in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+def test_a_fault_that_cannot_be_put_in_is_told(
+    target: Target, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    assert fault.main(words) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    assert len(told.err.splitlines()) == 1
 
 
 def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(companion, "find", lambda *_: None)
     sentences = (pgbouncer.WITHOUT, prometheus.WITHOUT)
     with lab_home() as home, Lab(home / "lab", SystemClock()) as lab:
-        list(lab.prepare(20, None))
+        list(lab.prepare(20, None, single=True))
         lab.publish()
         bare: Any = find_target(Settings(), "lab")
         assert (bare.clients.pooler, bare.prometheus) == (None, None)
         assert lab.absent[:2] == sentences
         assert ready(bare) == 200
-        for fault, sentence in zip(("pgbouncer", "prometheus"), sentences, strict=True):
+        for name, sentence in zip(("pgbouncer", "prometheus"), sentences, strict=True):
             with pytest.raises(RefusedError, match=sentence):
-                lab.commands()[fault]()
+                lab.commands()[name]()
     now = presence.Presence(os.getpid(), 0.0, presence.READY, absent=sentences)
     monkeypatch.setattr(control, "status", lambda: control.Condition(now, ()))
     monkeypatch.setattr(control, "up", lambda *_, **__: control.Outcome(False, now))

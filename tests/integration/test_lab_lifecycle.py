@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -23,7 +24,7 @@ from dr.config.load import Settings, find_target
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
 from dr.lab.servers.binaries import reachable_wheel
-from tests.contract.lab import lab_home
+from tests.contract.lab import client, lab_home
 from tests.support import eventually, status_of
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +38,24 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def standing() -> Iterator[Path]:
-    """The DR_HOME of one lab for the tests that leave it up and whole."""
-    with lab_home() as place:
-        control.up(patients=20)
-        yield place
+    """The DR_HOME, of a difficult name, of one lab for the tests that leave it up and whole."""
+    with lab_home() as place, pytest.MonkeyPatch.context() as patch:
+        difficult = place / "it's; a %f name"
+        difficult.mkdir(mode=0o755)
+        patch.setenv("DR_HOME", str(difficult))
+        try:
+            bring_up()
+            yield difficult
+        finally:
+            control.down()
 
 
 asks_one_lab = pytest.mark.xdist_group("one-small-lab")
+
+
+def bring_up(**more: Any) -> control.Outcome:
+    """The least there is: what stands beside one server depends on neither a standby nor replicas."""
+    return control.up(patients=20, single=True, **more)
 
 
 def dr_lab(*arguments: str) -> Result:
@@ -93,7 +105,7 @@ def spawn_up() -> subprocess.Popen[bytes]:
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{heard}; from dr.cli.lab import lab; lab()"
     return subprocess.Popen(
-        [sys.executable, "-c", program, "up", "--patients", "20"],
+        [sys.executable, "-c", program, "up", "--patients", "20", "--single"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -161,22 +173,19 @@ def test_of_two_ups_at_once_one_makes_the_lab_and_the_other_finds_it(home: Path)
     assert len(daemons(home)) == 1
 
 
-def test_an_up_after_the_daemon_was_killed_starts_afresh_without_strays(home: Path) -> None:
-    first = control.up(patients=20).presence
+def test_what_a_killed_daemon_left_is_ended_by_an_up_which_starts_afresh_and_by_a_down(home: Path) -> None:
+    first = bring_up().presence
     old = processes(home)
     assert set(beside(old)) == {"pgbouncer", "prometheus"}
     os.kill(first.pid, signal.SIGKILL)
     eventually(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(RefusedError):
         control.running()
-    second = control.up(patients=20)
+    second = bring_up()
     assert not second.found
     assert second.presence.pid != first.pid
     assert not [one for one in old if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-
-
-def test_down_after_the_daemon_was_killed_ends_what_it_left(home: Path) -> None:
-    os.kill(control.up(patients=20).presence.pid, signal.SIGKILL)
+    os.kill(second.presence.pid, signal.SIGKILL)
     assert control.down() is True
     eventually(lambda: not processes(home))
     assert list(home.iterdir()) == []
@@ -197,13 +206,13 @@ def test_an_up_whose_baseline_fails_says_so_and_leaves_nothing(home: Path) -> No
         raise ProviderError("The baseline could not be taken.")
 
     with pytest.raises(ProviderError, match="baseline"):
-        control.up(patients=20, baseline=broken)
+        bring_up(baseline=broken)
     eventually(lambda: not processes(home))
     assert not (home / "lab").exists()
 
 
 def test_the_daemon_ends_when_its_directory_is_gone(home: Path) -> None:
-    control.up(patients=20)
+    bring_up()
     os.rename(home / "lab", home / "moved")
     eventually(lambda: not daemons(home), 60)
     assert not beside(processes(home))
@@ -230,72 +239,73 @@ def test_what_stands_beside_the_servers_is_started_again_at_the_same_place(stand
     eventually(lambda: status_of(f"{now.prometheus}/-/ready") == 200)
 
 
-def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name(home: Path) -> None:
-    difficult = home / "it's; a %f name"
-    difficult.mkdir(mode=0o755)
+@asks_one_lab
+def test_stock_tools_work_under_the_exports_of_a_directory_with_a_difficult_name(
+    standing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = (
-        'eval "$EXPORTS" && aws sts get-caller-identity --query Account --output text && '
+        "aws sts get-caller-identity --query Account --output text && "
         'psql -d "$DATABASE_URL" -Atc "SELECT count(*) > 0, ssl FROM patients, pg_stat_ssl '
         'WHERE pid = pg_backend_pid() GROUP BY ssl"'
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DR_HOME", str(difficult))
-        patch.setenv("AWS_SESSION_TOKEN", "of another account")
-        patch.setenv("AWS_PROFILE", "no-such-profile")
-        patch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
-        try:
-            account = control.up(patients=20).presence.account
-            answer = dr_lab("env")
-            ran = subprocess.run(
-                ["bash", "-c", script],
-                env={**os.environ, "EXPORTS": answer.stdout},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        finally:
-            control.down()
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of another account")
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    assert typed(script).split() == [control.running().account, "t|t"]
+
+
+def typed(script: str) -> str:
+    """What a shell under the lab's exports prints, whose last command succeeds."""
+    answer = dr_lab("env")
     assert answer.stderr == ""
-    assert ran.stdout.split() == [account, "t|t"], ran.stderr
+    ran = subprocess.run(
+        ["bash", "-ec", f'eval "$EXPORTS"\n{script}'],
+        env={**os.environ, "EXPORTS": answer.stdout},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+RESTORED = "readmission-db-restored"
 
 
 @asks_one_lab
-@pytest.mark.timeout(900)  # the aws command takes a second of a processor each time, and is typed dozens of times
 def test_the_platforms_recovery_commands_work_as_they_are_typed(standing: Path) -> None:
-    script = """
-    set -e
-    eval "$EXPORTS"
+    typed(f"""
     X=$(aws rds describe-db-snapshots --query 'DBSnapshots[0].DBSnapshotIdentifier' --output text)
     aws rds restore-db-instance-from-db-snapshot \
-      --db-instance-identifier readmission-db-restored \
-      --db-snapshot-identifier "$X" > /dev/null
-    port() { aws rds describe-db-instances --db-instance-identifier readmission-db-restored \
-      --query 'DBInstances[0].Endpoint.Port' --output text; }
-    until [ "$(port)" != None ]; do sleep 0.2; done
-    psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM patients'
-    aws rds delete-db-instance --db-instance-identifier readmission-db-restored --skip-final-snapshot > /dev/null
-    while port > /dev/null 2>&1; do sleep 0.2; done
+      --db-instance-identifier {RESTORED} \
+      --db-snapshot-identifier "$X"
+    """)
+    assert counted("patients") == "t\n"
+    typed(f"aws rds delete-db-instance --db-instance-identifier {RESTORED} --skip-final-snapshot")
+    eventually(lambda: RESTORED not in instances())
+    eventually(lambda: "LatestRestorableTime" in instances()[control.SOURCE], 30)
+    typed(f"""
     T=$(aws rds describe-db-instances --db-instance-identifier readmission-db \
       --query 'DBInstances[0].LatestRestorableTime' --output text)
     aws rds restore-db-instance-to-point-in-time \
       --source-db-instance-identifier readmission-db \
-      --target-db-instance-identifier readmission-db-restored \
-      --restore-time "$T" > /dev/null
-    until [ "$(port)" != None ]; do sleep 0.2; done
-    psql -h 127.0.0.1 -p "$(port)" -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM admissions'
-    """
-    eventually(lambda: "latest" in _restorable(), 30)
-    exports = dr_lab("env").stdout
-    environment = {**os.environ, "EXPORTS": exports}
-    ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert ran.stdout.split() == ["t", "t"], ran.stderr
+      --target-db-instance-identifier {RESTORED} \
+      --restore-time "$T"
+    """)
+    assert counted("admissions") == "t\n"
 
 
-def _restorable() -> dict[str, object]:
-    from tests.contract.lab import client
+def counted(table: str) -> str:
+    """What psql says of a table's rows, once the restoration answers."""
+    port = eventually(lambda: instances()[RESTORED].get("Endpoint", {}).get("Port"))
+    return typed(
+        f"psql -h 127.0.0.1 -p {port} -U readmission_admin -d readmission -Atc 'SELECT count(*) > 0 FROM {table}'"
+    )
 
-    one = client("rds").describe_db_instances(DBInstanceIdentifier=control.SOURCE)["DBInstances"][0]
-    return {"latest": one["LatestRestorableTime"]} if "LatestRestorableTime" in one else {}
+
+def instances() -> dict[str, dict[str, Any]]:
+    found = client("rds").describe_db_instances()["DBInstances"]
+    return {one["DBInstanceIdentifier"]: one for one in found}
 
 
 def test_a_home_that_the_servers_account_cannot_enter_is_refused() -> None:
@@ -340,7 +350,7 @@ def test_a_dump_is_loaded_instead_of_the_population(home: Path) -> None:
     dump.write_text(
         "CREATE TABLE wards (ward_id int PRIMARY KEY, name text);\nINSERT INTO wards VALUES (1, 'north');\n"
     )
-    up = dr_lab("up", "--load", str(dump))
+    up = dr_lab("up", "--single", "--load", str(dump))
     assert up.exit_code == 0, up.output
     status = dr_lab("status")
     for what in ("the table patients", "the table model_versions", "model version ", "the synthetic patients"):
