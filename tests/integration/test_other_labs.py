@@ -12,30 +12,12 @@ from tests.labs import Lab, lab_up
 
 def test_a_drill_is_met_on_the_wheels_postgresql_and_asks_nothing_of_indexes() -> None:
     """The wheel lacks amcheck, so that its indexes cannot be checked: that is said, and not asked or called met."""
-    with lab_up(DR_LAB_POSTGRES="wheel") as lab:
+    with lab_up("--single", DR_LAB_POSTGRES="wheel") as lab:
         assert not lab.target.postgres.amcheck
         assert "indexes not examined" in lab.target.emulated
         verdict = lab.verdict("drill", "run", "rds-pitr", "--yes", code=0)
     assert "indexes" not in statuses(verdict)
     assert {"data", "loss", "golden", "latency"} <= set(statuses(verdict))
-
-
-def test_a_dump_of_ones_own_is_rehearsed_with_whatever_tables_it_holds(lab: Lab, tmp_path: Path) -> None:
-    dump = tmp_path / "own.dump"
-    with lab.connect(SOURCE, lab.target.postgres.master) as connection:
-        connection.execute("CREATE TABLE beds (ward text, bed int, PRIMARY KEY (ward, bed))")
-        connection.execute("INSERT INTO beds SELECT 'W' || w, b FROM generate_series(1, 5) w, generate_series(1, 9) b")
-    try:
-        _dump(lab, dump)
-    finally:
-        with lab.connect(SOURCE, lab.target.postgres.master) as connection:
-            connection.execute("DROP TABLE beds")
-    with lab_up("--load", str(dump)) as own:
-        verdict = own.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
-        with own.connect(SOURCE) as connection:
-            assert connection.execute("SELECT count(*) FROM beds").fetchone() == (45,)
-        data = next(finding for finding in verdict["findings"] if finding["objective"] == "data")
-        assert "5 tables" in data["because"]
 
 
 MASTERS = """\
@@ -65,12 +47,26 @@ CREATE EVENT TRIGGER watch ON ddl_command_end
 """
 
 
-def test_a_dump_of_ones_own_with_what_rdss_master_may_load_is_drilled(tmp_path: Path) -> None:
+def test_a_dump_of_ones_own_with_what_rdss_master_may_load_is_drilled(lab: Lab, tmp_path: Path) -> None:
+    """With whatever tables it holds, too."""
     dump = tmp_path / "own.sql"
-    dump.write_text(MASTERS)
+    with lab.connect(SOURCE, lab.target.postgres.master) as connection:
+        connection.execute("CREATE TABLE beds (ward text, bed int, PRIMARY KEY (ward, bed))")
+        connection.execute("INSERT INTO beds SELECT 'W' || w, b FROM generate_series(1, 5) w, generate_series(1, 9) b")
+    try:
+        _dump(lab, dump)
+    finally:
+        with lab.connect(SOURCE, lab.target.postgres.master) as connection:
+            connection.execute("DROP TABLE beds")
+    with dump.open("a") as file:
+        file.write(MASTERS)
     with lab_up("--single", "--load", str(dump)) as own:
-        verdict = own.verdict("drill", "run", "rds-pitr", "--yes", code=0)
+        verdict = own.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
+        with own.connect(SOURCE) as connection:
+            assert connection.execute("SELECT count(*) FROM beds").fetchone() == (45,)
     assert set(statuses(verdict).values()) == {"met"}
+    data = next(finding for finding in verdict["findings"] if finding["objective"] == "data")
+    assert "6 tables" in data["because"]
 
 
 def _dump(lab: Lab, into: Path) -> None:
@@ -79,7 +75,7 @@ def _dump(lab: Lab, into: Path) -> None:
     endpoint = lab.instances()[SOURCE]["Endpoint"]
     where = f"host={endpoint['Address']} port={endpoint['Port']} dbname={lab.target.postgres.name} user={master.user}"
     subprocess.run(
-        ["pg_dump", "--format=custom", f"--file={into}", where],
+        ["pg_dump", f"--file={into}", where],
         env={**lab.env, "PGPASSWORD": secret(master.secret), "PGSSLMODE": "require"},
         check=True,
     )

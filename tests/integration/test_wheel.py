@@ -72,14 +72,21 @@ class Elsewhere:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DR_", "AWS_", "PG", "PYTHON"))}
         self._environment = {**kept, "DR_HOME": str(directory / "home"), "NO_COLOR": "1"}
 
-    def dr(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def dr(self, *args: str, at: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run ``dr`` in ``work``, or in the directory ``at``."""
         command = [str(self.python.with_name("dr")), *args]
         return subprocess.run(
-            command, cwd=self.work, env=self._environment, capture_output=True, text=True, timeout=600, check=False
+            command,
+            cwd=at or self.work,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def elsewhere(wheel: Path) -> Iterator[Elsewhere]:
     with open_directory("dr-") as directory:
         yield Elsewhere(directory, wheel, "lab")
@@ -92,7 +99,7 @@ def without_extras(wheel: Path) -> Iterator[Elsewhere]:
 
 
 def test_a_wheel_drills_to_met_far_from_the_checkout(elsewhere: Elsewhere) -> None:
-    (elsewhere.work / "dr.yaml").write_text("meter: {settle: 7.0}\n")
+    (elsewhere.work / "dr.yaml").write_text("meter: {settle: 4.0}\nobjectives: {error-rate: 0.05}\n")
     listed = elsewhere.dr("drill", "list")
     assert listed.returncode == 0, listed.stderr
     names = [path.stem for path in (ROOT / "experiments").glob("*.yaml")]
@@ -115,13 +122,13 @@ def test_a_drill_shows_the_runbook_that_came_with_it(elsewhere: Elsewhere) -> No
     assert Path(line.removeprefix("Runbook: ")).read_bytes() == (ROOT / "runbooks" / "rds-pitr.md").read_bytes()
 
 
-def test_what_stands_in_the_working_directory_is_found_first(elsewhere: Elsewhere) -> None:
+def test_what_stands_in_the_working_directory_is_found_first(elsewhere: Elsewhere, tmp_path: Path) -> None:
     for kind, name in (("experiments", "rds-pitr.yaml"), ("runbooks", "rds-pitr.md")):
-        (elsewhere.work / kind).mkdir()
-        (elsewhere.work / kind / name).write_bytes((ROOT / kind / name).read_bytes())
-    shown = elsewhere.dr("drill", "show", "rds-pitr").stdout
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / name).write_bytes((ROOT / kind / name).read_bytes())
+    shown = elsewhere.dr("drill", "show", "rds-pitr", at=tmp_path).stdout
     assert "Runbook: runbooks/rds-pitr.md\n" in shown
-    assert f"Experiment: {elsewhere.work / 'experiments' / 'rds-pitr.yaml'}\n" in shown
+    assert f"Experiment: {tmp_path / 'experiments' / 'rds-pitr.yaml'}\n" in shown
 
 
 def test_the_lab_without_its_extra_says_how_to_install_it(without_extras: Elsewhere) -> None:
