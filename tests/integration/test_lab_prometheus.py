@@ -34,6 +34,7 @@ class Service:
         self.metrics = Metrics()
         self.port = free_port()
         self._server: http.server.ThreadingHTTPServer | None = None
+        self.rests = threading.Event()
 
     def start(self) -> None:
         metrics = self.metrics
@@ -60,7 +61,8 @@ class Service:
             self._server = None
 
     def work(self, seconds: float, errors: int = 0) -> None:
-        """Answer 100 requests in ``seconds``, ``errors`` of them with a 503: 0.2 s each, 5 ms of them the model's."""
+        """Answer 100 requests in ``seconds``, ``errors`` of them with a 503: 0.2 s each, 5 ms of them the model's. Ends
+        at once where it ``rests``."""
         for n in range(100):
             self.metrics.requests.add("POST", "/predict", "503" if n < errors else "200")
             if n < errors:
@@ -68,7 +70,8 @@ class Service:
             self.metrics.request_seconds.observe(0.2)
             self.metrics.prediction_seconds.observe(0.004)
             self.metrics.query_seconds.observe(0.02)
-            time.sleep(seconds / 100)
+            if self.rests.wait(seconds / 100):
+                return
 
 
 @dataclass
@@ -240,7 +243,9 @@ def test_the_time_in_which_prometheus_was_down_is_no_data(watched: Watched) -> N
     assert watched.trusted("latency", *gap) == ()
     # What it had scraped before is still there.
     assert watched.trusted("latency", seen, seen)
+    watched.service.rests.set()
     work.join()
+    watched.service.rests.clear()
 
 
 def test_one_that_hangs_is_an_error_and_no_wait(watched: Watched) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,11 +40,30 @@ def rds(shared: Endpoint) -> Iterator[Endpoint]:
     shared.remove_copies()
 
 
-@pytest.fixture
-def own() -> Iterator[Endpoint]:
-    """An endpoint whose source may be ruined."""
+@dataclass(frozen=True)
+class Deleted:
+    """An endpoint whose source is gone, and what was planned by verb while it was there."""
+
+    at: Endpoint
+    before: list[tuple[Verb, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def gone() -> Iterator[Deleted]:
     with rds_endpoint.endpoint() as one:
-        yield one
+        provider = one.provider()
+        night = one.client.pages("DescribeDBSnapshots", "DBSnapshots", {})[0]["SnapshotDatabaseTime"]
+        eventually(lambda: one.describe(SOURCE).get("LatestRestorableTime", 0) > night)
+        before = [(verb, plan(provider, verb, ON_CALL)["restore"].args["parameters"]) for verb in (NIGHT, LATEST)]
+        one.remove(SOURCE)
+        yield Deleted(one, before)
+
+
+@pytest.fixture
+def deleted(gone: Deleted) -> Iterator[Deleted]:
+    """The endpoint without its source; afterwards nothing else is there."""
+    yield gone
+    gone.at.remove_copies()
 
 
 def plan(
@@ -125,13 +145,9 @@ def test_the_latest_restorable_time_holds_all_up_to_the_point_it_names(rds: Endp
         assert copy.execute("select count(*) from latest").fetchone() == (1,)
 
 
-@pytest.mark.parametrize("verb", [NIGHT, LATEST])
-def test_a_source_that_was_deleted_is_restored_from_its_profile(own: Endpoint, verb: Verb) -> None:
-    provider = own.provider()
-    night = own.client.pages("DescribeDBSnapshots", "DBSnapshots", {})[0]["SnapshotDatabaseTime"]
-    eventually(lambda: own.describe(SOURCE).get("LatestRestorableTime", 0) > night)
-    before = plan(provider, verb, ON_CALL)["restore"].args["parameters"]
-    own.remove(SOURCE)
+@pytest.mark.parametrize("number", [0, 1], ids=["the night's snapshot", "the latest time"])
+def test_a_source_that_was_deleted_is_restored_from_its_profile(deleted: Deleted, number: int) -> None:
+    provider, (verb, before) = deleted.at.provider(), deleted.before[number]
     calls = plan(provider, verb, ON_CALL)
     after = calls["restore"].args["parameters"]
     named = ("SourceDBInstanceIdentifier", "SourceDBInstanceAutomatedBackupsArn")
@@ -139,14 +155,13 @@ def test_a_source_that_was_deleted_is_restored_from_its_profile(own: Endpoint, v
     restored = perform(provider, calls["restore"])
     configured = perform(provider, calls["configure"])
     assert [item for item in configured.observations[0].value if not item["expected"]] == []
-    with own.connect(restored.result["host"], restored.result["port"]) as copy:
+    with deleted.at.connect(restored.result["host"], restored.result["port"]) as copy:
         assert copy.execute("select 1").fetchone() == (1,)
 
 
-def test_a_deleted_source_without_a_profile_asks_for_what_nobody_knows(own: Endpoint) -> None:
-    own.remove(SOURCE)
+def test_a_deleted_source_without_a_profile_asks_for_what_nobody_knows(deleted: Deleted) -> None:
     with pytest.raises(RefusedError, match=r"no profile .*CopyTagsToSnapshot, DBParameterGroupName, .*fallback:"):
-        plan(own.provider(), purpose=ON_CALL)
+        plan(deleted.at.provider("elsewhere"), purpose=ON_CALL)
 
 
 def test_a_create_whose_answer_was_lost_makes_one_instance(rds: Endpoint) -> None:
