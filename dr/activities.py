@@ -57,7 +57,7 @@ def undo(configuration: Configuration | None = None) -> None:
 def whole_drill(configuration: Configuration | None = None) -> None:
     """All of a drill that uses another's method, in a Chaos Toolkit of its own. Raises DrError unless it is met."""
     name = _drill_of(configuration)
-    session = _session(name)
+    session = _session(name, os.environ.get("DR_RUN", ""))
     outcome = drill.run(session, drill.read(name))
     if outcome.error is not None:
         raise outcome.error
@@ -92,7 +92,7 @@ def _parameters(offered: Iterable[VerbSpec]) -> Iterator[Parameter]:
 @contextmanager
 def _listening(configuration: Configuration | None) -> Iterator[Session]:
     """Within an activity a signal halts the run and no more: what Chaos Toolkit raises there, it swallows itself."""
-    session = _session(_drill_of(configuration))
+    session = _session(_drill_of(configuration), os.environ.get("DR_RUN", ""))
     with halting(session.directory, CHAOS_TOOLKIT):
         yield session
 
@@ -102,17 +102,16 @@ def _drill_of(configuration: Configuration | None) -> str:
 
 
 @cache
-def _session(name: str) -> Session:
-    """This process's session: the one it was started for, or one of its own. From here on a signal halts its run."""
+def _session(name: str, run: str) -> Session:
+    """This process's session: of the run that it was started for, or one of its own. From here on a signal halts it."""
     os.umask(OTHERS)  # a bare ``chaos run`` has its user's
-    session = _attached() if os.environ.get("DR_RUN") else _begun(drill.read(name))
+    session = _attached(run) if run else _begun(drill.read(name))
     _LASTING.enter_context(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
     return session
 
 
-def _attached() -> Session:
-    run = find_run(home(), os.environ["DR_RUN"])
-    return attach(configured(), run, _silent, os.environ.get("DR_OWNER", ""))
+def _attached(run: str) -> Session:
+    return attach(configured(), find_run(home(), run), _silent, os.environ.get("DR_OWNER", ""))
 
 
 def _begun(experiment: drill.Experiment) -> Session:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dr.domain.names import check_name
 from dr.domain.requests import moment, zoned
 from dr.engine.plan import Asked, demands
 from dr.evidence.directory import RunDirectory
+from dr.host.children import Fork
 from dr.host.decode import read_yaml
 from dr.host.processes import die_with_parent, end, started
 from dr.host.saying import say
@@ -280,24 +281,12 @@ def _follow(session: Session, experiment: Experiment) -> None:
     if experiment.document is not None:
         path = session.directory.path / "experiment.yaml"
         path.write_text(yaml.safe_dump(experiment.document, sort_keys=False))
-    context = session.context
-    attached = {"DR_HOME": str(context.home), "DR_TARGET": context.name, "DR_RUN": context.run.name}
-    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--log-file"]
-    command += [str(session.directory.path / "chaostoolkit.log"), "--settings", os.devnull, "run"]
-    command += ["--journal-path", str(session.directory.path / "journal.json"), str(path)]
-    with (session.directory.path / "chaostoolkit.out").open("wb") as output:
-        try:
-            child = subprocess.Popen(
-                command,
-                env={**os.environ, **attached, "DR_OWNER": context.owner},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=die_with_parent(),
-            )
-        except OSError as failed:
-            raise ProviderError(f"Chaos Toolkit could not be started: {failed.strerror}.") from None
+    try:
+        child = Fork(
+            partial(_chaos_toolkit, session, path, die_with_parent()), session.directory.path / "chaostoolkit.out"
+        )
+    except OSError as failed:
+        raise ProviderError(f"Chaos Toolkit could not be started: {failed.strerror}.") from None
     who = f"{child.pid}:{started(child.pid)}"
     session.engine.ledger.append("event", data={"text": STARTED, "pid": child.pid, "who": who})
     try:
@@ -311,17 +300,33 @@ def _follow(session: Session, experiment: Experiment) -> None:
         session.engine.ledger.append("event", data={"text": ENDED, "exit": ended})
 
 
-def _watch(session: Session, child: subprocess.Popen[bytes]) -> None:
-    told, length, ledger, clock = 0, 0, session.engine.ledger, session.context.clock
+def _chaos_toolkit(session: Session, path: Path, before: Callable[[], None] | None) -> int:
+    """Its command line, which ends this process."""
+    if before is not None:
+        before()
+    context = session.context
+    attached = {"DR_HOME": str(context.home), "DR_TARGET": context.name, "DR_RUN": context.run.name}
+    os.environ.update(attached, DR_OWNER=context.owner)
+    sys.path.insert(0, "")  # where activities of other extensions may lie
+    from chaostoolkit.cli import cli  # once here: it is slow to import
+
+    own = session.directory.path
+    log, journal = str(own / "chaostoolkit.log"), str(own / "journal.json")
+    options = ["--no-version-check", "--log-file", log, "--settings", os.devnull]
+    cli.main([*options, "run", "--journal-path", journal, str(path)], "chaos")
+    return 0
+
+
+def _watch(session: Session, child: Fork) -> None:
+    told, ledger, clock = 0, session.engine.ledger, session.context.clock
     planned = {call.id: call for call in session.plan.calls}
     halted_at: float | None = None
     while child.poll() is None:
-        if (longer := ledger.length()) != length:  # all of it is read to check its chain: not at every glance
-            entries, length = ledger.entries(), longer
-            for entry in entries[told:]:
-                if entry.call in planned and entry.kind != "undone":
-                    session.tell(planned[entry.call], "" if entry.kind == "intent" else entry.kind)
-            told = len(entries)
+        entries = ledger.entries()
+        for entry in entries[told:]:
+            if entry.call in planned and entry.kind != "undone":
+                session.tell(planned[entry.call], "" if entry.kind == "intent" else entry.kind)
+        told = len(entries)
         if session.directory.halted():
             halted_at = halted_at or clock.now().at
             if clock.now().at - halted_at > PATIENCE:

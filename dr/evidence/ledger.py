@@ -219,13 +219,6 @@ class Ledger:
         """
         return _read(_content(self._path)[:length])[0]
 
-    def length(self) -> int:
-        """Bytes of it; 0 without a file, and where that cannot be told."""
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
-
     def intact(self) -> bool:
         """Whether every whole line belongs to the chain."""
         try:

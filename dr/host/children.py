@@ -7,16 +7,19 @@ lock on it as long as it lives, so a second start finds the first.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 
@@ -29,6 +32,7 @@ from dr.host.hearing import heed
 from dr.host.processes import identity as identity
 from dr.host.processes import lives
 from dr.host.processes import started as started
+from dr.host.signals import CODES
 
 ROOM = 1024
 """Bytes of a pid file, all written at once: its end can be noted in place even when the disk is full."""
@@ -36,7 +40,7 @@ CLAIM = 15.0
 """Seconds within which a started process has to hold its pid file."""
 POLL = 0.02
 
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: dict[int, subprocess.Popen[bytes] | Fork] = {}
 """Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
 
 
@@ -106,6 +110,74 @@ class PidFile:
         os.pwrite(self._fd, json.dumps(asdict(what)).encode().ljust(ROOM), 0)
 
 
+class Fork:
+    """This process once more, in a session of its own: what is imported here need not be imported again.
+
+    It does ``work``, whose result is its exit code, and ends. What it says is added to ``log``, its user's alone. Of
+    this process's open files, locks and signal handlers it has none. ``returncode`` is None while it runs.
+    """
+
+    def __init__(self, work: Callable[[], int], log: Path) -> None:
+        output = _log(log)
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _apart(work, output)
+        os.close(output)
+
+    def poll(self) -> int | None:
+        """Reap it where it has ended."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def wait(self) -> int:
+        while (code := self.poll()) is None:
+            time.sleep(POLL)
+        return code
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _apart(work: Callable[[], int], output: int) -> NoReturn:
+    code = 1
+    try:
+        for number in CODES:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as that of a hang-up under nohup
+                signal.signal(number, signal.SIG_DFL)
+        gc.freeze()  # nothing of the other process's is to be collected here, and closed by that
+        os.setsid()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for name in os.listdir("/dev/fd"):
+            # Not closed: their numbers would be given anew, and whoever still holds one would write there.
+            if int(name) not in (1, 2, nothing):
+                os.dup2(nothing, int(name), inheritable=False)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
+        code = work()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # there is nobody above to tell it
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def begin(work: Callable[[], int], pidfile: Path, log: Path) -> Held:
+    """Do ``work`` in a ``Fork``, and wait until it holds ``pidfile``. Raises as ``spawn``."""
+    child = Fork(work, log)
+    _children[child.pid] = child
+    return _claimed(child, pidfile, log)
+
+
 def spawn(
     argv: Sequence[str], pidfile: Path, log: Path, document: Mapping[str, object], env: Mapping[str, str] | None = None
 ) -> Held:
@@ -115,7 +187,7 @@ def spawn(
     owner alone. Raises ProviderError where the process ends before, or does not hold the file in time.
     """
     environment = {**os.environ, "PYTHONPATH": _python_path(), **(env or {})}
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+    with open(_log(log), "ab") as output:
         child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
         )
@@ -132,7 +204,7 @@ def _python_path() -> str:
     return os.pathsep.join(dict.fromkeys([own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
 
 
-def _claimed(child: subprocess.Popen[bytes], pidfile: Path, log: Path) -> Held:
+def _claimed(child: subprocess.Popen[bytes] | Fork, pidfile: Path, log: Path) -> Held:
     until = time.monotonic() + CLAIM
     while time.monotonic() < until:
         found = held(pidfile)

@@ -109,20 +109,18 @@ def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
     return read_rows(config, Journal, ended)
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit code; the pid file and stderr say why."""
-    jobs = {"probe": probe, "mark": mark, "read": read}
+JOBS = {"probe": probe, "mark": mark, "read": read}
+
+
+def run(job: str, config: dict[str, Any]) -> int:
+    """Do ``job`` until told otherwise. Returns the exit code; the pid file and stderr say why."""
     try:
-        if len(argv) != 1 or argv[0] not in jobs:
-            raise UsageError("Say 'probe', 'mark' or 'read', with the configuration as JSON on stdin.")
-        config = json.load(sys.stdin)
         ended = until_told(config["owner"])
         pidfile = PidFile(Path(config["pidfile"]), config["owner"])
-    except (DrError, ValueError, KeyError) as error:
-        sys.stderr.write(f"{error if isinstance(error, DrError) else 'The configuration is not understood.'}\n")
-        return error.exit_code if isinstance(error, DrError) else UsageError.exit_code
+    except (DrError, KeyError) as error:
+        return _refused(error)
     try:
-        pidfile.conclude(jobs[argv[0]](config, ended))
+        pidfile.conclude(JOBS[job](config, ended))
     except DrError as error:
         pidfile.conclude(str(error), error.exit_code)
         with contextlib.suppress(OSError):  # the log may lie on the very disk that is full
@@ -130,6 +128,22 @@ def main(argv: list[str]) -> int:
             sys.stderr.flush()
         return error.exit_code
     return 0
+
+
+def main(argv: list[str]) -> int:
+    """``run``, of the job that is named and the configuration on stdin."""
+    try:
+        if len(argv) != 1 or argv[0] not in JOBS:
+            raise UsageError("Say 'probe', 'mark' or 'read', with the configuration as JSON on stdin.")
+        config = json.load(sys.stdin)
+    except (UsageError, ValueError) as error:
+        return _refused(error)
+    return run(argv[0], config)
+
+
+def _refused(error: Exception) -> int:
+    sys.stderr.write(f"{error if isinstance(error, DrError) else 'The configuration is not understood.'}\n")
+    return error.exit_code if isinstance(error, DrError) else UsageError.exit_code
 
 
 if __name__ == "__main__":

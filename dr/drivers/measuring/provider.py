@@ -9,8 +9,8 @@ loses no marker.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,8 @@ class MeasuringProvider:
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
+        from dr.meter.__main__ import run  # psycopg is slow to import
+
         pidfile, owner, kept = self._pidfile(name), self._context.owner, dict[str, Any]()
         held = children.running(pidfile)
         if held is None or held.owner != owner:
@@ -299,7 +301,7 @@ class MeasuringProvider:
                 document["url"] = f"{str(args['url']).rstrip('/')}/predict"
                 document |= {"bodies": list(service.requests), "fields": list(service.expected)}
                 document["token"] = service.token
-            held = children.spawn([sys.executable, "-m", "dr.meter", job], pidfile, self._log(name), document)
+            held = children.begin(partial(run, job, document), pidfile, self._log(name))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
 
     def _alive(self, name: str) -> None:

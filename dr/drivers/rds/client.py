@@ -32,6 +32,8 @@ from botocore.exceptions import (
     SSOError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.loaders import Loader, create_loader
+from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
 
@@ -281,15 +283,22 @@ def wanted_instead(operation: str, parameter: str, value: Any) -> str:
 
 
 @cache
-def _model() -> Any:
-    """RDS's own model, which takes a while to unpack: once for all settings that are looked up in it."""
-    return botocore.session.get_session().get_service_model("rds")
+def _models() -> Loader:
+    """botocore's own models of the services, which take a while to read: once for all sessions."""
+    return create_loader()
+
+
+@cache
+def _model() -> ServiceModel:
+    """RDS's own model."""
+    return ServiceModel(_models().load_service_model("rds", "service-2"), "rds")
 
 
 def _session(credentials: Credentials, region: str) -> boto3.session.Session:
     """With credentials of the target's own, nothing ambient is looked at: neither AWS_PROFILE nor AWS_ACCESS_KEY_ID."""
     profile = credentials.profile or ("default" if credentials.file else None)
     core = botocore.session.Session(profile=profile)
+    core.register_component("data_loader", _models())
     if credentials.file:
         path = Path(credentials.file).expanduser()
         if not os.access(path, os.R_OK):

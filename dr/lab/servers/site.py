@@ -8,8 +8,6 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import trustme
-
 from dr.config.place import let_through
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.servers.binaries import Binaries, blocked, find, unreachable
@@ -99,6 +97,8 @@ def open_site(directory: Path, clock: Clock, choice: str | None = None) -> Site:
 
 def make_certificates(site: Site) -> None:
     """An authority and one certificate for the loopback; the authority's own key is not kept."""
+    import trustme  # slow to import, and of no use to whoever puts a fault in
+
     authority = trustme.CA(organization_name="dr lab")
     issued = authority.issue_cert("localhost", "127.0.0.1")
     site.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))

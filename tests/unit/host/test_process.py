@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.host import children
+from dr.host import children, locks
+from dr.host.signals import handling
 
 
 def test_this_process_is_alive_and_one_with_its_pid_but_another_start_is_not() -> None:
@@ -81,3 +83,47 @@ def test_a_process_that_ends_at_once_is_an_error_with_its_last_words(tmp_path: P
     argv = [sys.executable, "-c", "raise SystemExit('no such luck')"]
     with pytest.raises(ProviderError, match="no such luck"):
         children.spawn(argv, tmp_path / "x.pid", tmp_path / "x.log", {})
+
+
+def test_a_fork_ends_with_what_its_work_returns_and_says_it_in_its_log(tmp_path: Path) -> None:
+    def work() -> int:
+        print("said")
+        raise ValueError("odd")
+
+    assert children.Fork(lambda: 7, tmp_path / "log").wait() == 7
+    assert children.Fork(work, tmp_path / "log").wait() == 1
+    said = (tmp_path / "log").read_text()
+    assert said.startswith("said\n")
+    assert said.endswith("ValueError: odd\n")
+
+
+def test_a_fork_holds_no_lock_and_no_file_of_whoever_made_it(tmp_path: Path) -> None:
+    with locks.holding(tmp_path / "lock", "a test", 0.0, RefusedError), (tmp_path / "own").open("w") as own:
+
+        def work() -> int:
+            os.write(own.fileno(), b"theirs")
+            time.sleep(60)
+            return 0
+
+        child = children.Fork(work, tmp_path / "log")
+    try:
+        with locks.holding(tmp_path / "lock", "another", 5.0, RefusedError):
+            assert (tmp_path / "own").read_text() == ""
+    finally:
+        child.kill()
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_a_fork_leads_a_session_and_a_signal_ends_it_as_if_nobody_had_listened(tmp_path: Path) -> None:
+    def work() -> int:
+        (tmp_path / "session").write_text(str(os.getsid(0)))
+        time.sleep(60)
+        return 0
+
+    with handling(lambda _: None):
+        child = children.Fork(work, tmp_path / "log")
+    while not (tmp_path / "session").exists() or not (tmp_path / "session").read_text():
+        time.sleep(0.01)
+    assert (tmp_path / "session").read_text() == str(child.pid)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.wait() == -signal.SIGTERM
