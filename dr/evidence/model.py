@@ -30,53 +30,38 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One probe, times in monotonic nanoseconds. ``sent`` or ``done`` is 0 where it was never reached.
+class Timed:
+    """What a meter took up, times in monotonic nanoseconds. ``sent`` or ``done`` is 0 where it was never reached."""
+
+    n: int
+    due: int
+    sent: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Timed):
+    """One probe.
 
     ``status`` is the HTTP status, 0 where there was none; ``error`` names why ("timeout", "refused", ...), "" if none.
     ``late``: nanoseconds from due until the prober took the probe up: its own lateness. ``sent`` minus ``due`` also
     holds the waiting for a connection, which is the target's doing.
     """
 
-    n: int
-    due: int
-    sent: int
-    done: int
     status: int
     error: str
     late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """A path's probes. ``start`` ties monotonic to wall time: wall = start.at + (ns - start.mono_ns) / 1e9."""
-
-    path: str
-    rate: float
-    timeout: float
-    start: Stamp
-    samples: tuple[Sample, ...]
-    processor: float | None = None
-    """The prober's own share of one processor, as it noted it when it ended."""
-
-    def wall(self, mono_ns: int) -> float:
-        return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """One write, times in monotonic nanoseconds. ``outcome``: acknowledged, failed (certainly not written) or
-    indeterminate.
+class Marker(Timed):
+    """One write. ``outcome``: acknowledged, failed (certainly not written) or indeterminate.
 
     ``attempt``: 0, or 1 for the repetition of an indeterminate write, which is a row of its own. ``error`` names why it
     was not acknowledged ("timeout", "broken", "refused", "sync-cancelled", "read-only", ...), "" if it was.
     ``late``: nanoseconds of the writer's own lateness, apart from waiting for a connection; 0 where it notes none.
     """
 
-    n: int
-    due: int
-    sent: int
-    done: int
     outcome: str
     attempt: int = 0
     error: str = ""
@@ -84,22 +69,36 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True)
-class Markers:
-    """Every write of one path, kept outside the system that fails. ``offset``: database clock minus harness clock,
-    seconds, known to within ``uncertainty``."""
+class _Measured:
+    """One path. ``start`` ties monotonic to wall time. ``processor``: the meter's own share of one processor, as it
+    noted it when it ended."""
 
     path: str
     rate: float
     timeout: float
     start: Stamp
+
+    def wall(self, mono_ns: int) -> float:
+        return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Samples(_Measured):
+    """A path's probes."""
+
+    samples: tuple[Sample, ...]
+    processor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Markers(_Measured):
+    """Every write of one path, kept outside the system that fails. ``offset``: database clock minus harness clock,
+    seconds, known to within ``uncertainty``."""
+
     offset: float
     uncertainty: float
     markers: tuple[Marker, ...]
     processor: float | None = None
-    """The writer's own share of one processor, as it noted it when it ended."""
-
-    def wall(self, mono_ns: int) -> float:
-        return self.start.at + (mono_ns - self.start.mono_ns) / 1e9
 
 
 @dataclass(frozen=True, slots=True)

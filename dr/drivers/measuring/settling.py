@@ -11,14 +11,7 @@ from pathlib import Path as File
 from statistics import median
 
 from dr.evidence.model import Marker, Sample, Samples
-from dr.evidence.samples import (
-    ACKNOWLEDGED,
-    Growing,
-    growing_markers,
-    growing_samples,
-    markers_file,
-    samples_file,
-)
+from dr.evidence.samples import ACKNOWLEDGED, MARKER, SAMPLE, Growing, markers_file, samples_file
 from dr.judge.interruption import BRIEF, STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
 
@@ -95,7 +88,7 @@ class Path:
         """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged."""
         self._rate, self.rule, self._probes, self._late = rate, rule, probes, late
         self._written: Growing[Marker] | Growing[Sample] = (
-            growing_markers(markers_file(run, name)) if writes else growing_samples(samples_file(run, name))
+            Growing(markers_file(run, name), MARKER) if writes else Growing(samples_file(run, name), SAMPLE)
         )
         self._told: list[Told] = []
         self._asked: list[Sample] = []
@@ -119,26 +112,22 @@ class Path:
                 well = line.outcome == ACKNOWLEDGED
             self._told.append(Told(line.n, well, (line.done - line.due - line.late) / 1e9))
             self._ahead.add(line.n)
-        if not self._ahead:
+        if not self._ahead or self._written.header is None:
             return
-        self._advance()
+        self._advance(self._written.header.timeout)
         oldest = self.newest - self.rule.looked_back * self._rate
         self._told = [one for one in self._told if one.n > oldest]
         counted = 2 * self.rule.seconds * self._rate if self._probes else 0.0  # more of it is enough in any case
         self._asked = [one for one in self._asked if self.first <= one.n < self.first + counted]
 
-    def _advance(self) -> None:
+    def _advance(self, timeout: float) -> None:
         """Move ``newest`` on. A number that is missing for longer than a request may take will not come."""
-        lost = max(self._ahead) - (self._timeout() + BEYOND) * self._rate
+        lost = max(self._ahead) - (timeout + BEYOND) * self._rate
         if self.newest < 0:
             self.newest = min(self._ahead) - 1
         while self.newest + 1 in self._ahead or self.newest + 1 < lost:
             self.newest += 1
         self._ahead = {n for n in self._ahead if n > self.newest}
-
-    def _timeout(self) -> float:
-        """Seconds, as the meter was told."""
-        return float((self._written.header or {})["timeout"])
 
     def waits(self, patient: bool) -> str:
         """Why it has not settled, or "". ``patient``: it is waited for although it was measured long enough."""
@@ -153,7 +142,8 @@ class Path:
 
     def _enough(self, measured: float) -> bool:
         """Whether what was measured suffices; the judge decides by itself."""
-        if measured >= 2 * self.rule.seconds or self._written.header is None:
+        header = self._written.header
+        if measured >= 2 * self.rule.seconds or header is None:
             return True
-        part = Samples("", self._rate, self._timeout(), self._written.start, tuple(self._asked))
+        part = Samples("", self._rate, header.timeout, header.stamp, tuple(self._asked))
         return measured_enough(part, self.rule.seconds, self.rule.window, Slo(self.rule.latency, None))

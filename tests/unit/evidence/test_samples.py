@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dr.domain.model import Stamp
 from dr.evidence.samples import (
+    SAMPLE,
+    Growing,
     footer,
-    growing_samples,
     header,
     last_line,
     load_markers,
@@ -136,7 +137,7 @@ def test_lines_that_are_no_probes_are_left_out(tmp_path: Path) -> None:
 
 def test_what_grows_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
     file = tmp_path / "samples-source.jsonl"
-    growing = growing_samples(file)
+    growing = Growing(file, SAMPLE)
     assert growing.more() == []
     file.write_bytes(header("source", 50.0, 2.0, STAMP) + sample_line(0, 10, 11, 20, 200, "", 0))
     assert [s.n for s in growing.more()] == [0]
@@ -156,14 +157,14 @@ def test_only_the_newest_lines_are_read_after_a_skip(tmp_path: Path) -> None:
     file = tmp_path / "samples-source.jsonl"
     lines = [sample_line(n, 10 * n, 10 * n, 10 * n + 5, 200, "", 0) for n in range(3000)]
     file.write_bytes(header("source", 50.0, 2.0, STAMP) + b"".join(lines))
-    growing = growing_samples(file)
+    growing = Growing(file, SAMPLE)
     growing.skip()
     numbers = [s.n for s in growing.more()]
     assert growing.header is not None
-    assert growing.start == STAMP
+    assert growing.header.stamp == STAMP
     assert numbers == list(range(numbers[0], 3000))
     assert 100 < len(numbers) < 1500
-    short = growing_samples(tmp_path / "samples-short.jsonl")
+    short = Growing(tmp_path / "samples-short.jsonl", SAMPLE)
     (tmp_path / "samples-short.jsonl").write_bytes(header("short", 50.0, 2.0, STAMP) + b"".join(lines[:3]))
     short.skip()
     assert [s.n for s in short.more()] == [0, 1, 2]
