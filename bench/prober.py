@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from bench.figures import figure
 from dr.evidence.samples import load_samples, samples_file
 from dr.host.children import identity
-from dr.meter.pace import Pace, percentile
+from dr.meter.loop import Pace, percentile
 
 RATE, SECONDS, ROUNDS = 1000, 4.0, 5
 LATENESS, TIMES_BETTER, STALL_OFF = 0.2, 5.0, 0.01

@@ -16,6 +16,7 @@ from dr.judge.objectives.service import ERRORS, LATENCY
 from dr.judge.windows import Look, Slo, good, look
 from dr.meter.bearer import authorization, check_taken
 from dr.meter.http import endpoint, request
+from dr.meter.loop import Pace, run
 from dr.meter.probe import Prober, Settings
 
 SECONDS = 2.0
@@ -81,11 +82,7 @@ def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:
     written: list[bytes] = []
     shown = authorization(service.token)
     bodies = [request(to, body, shown) for body in service.requests]
-    prober = Prober(
-        Settings(to, bodies, service.expected, rate, timeout),
-        first=0,
-        write=written.append,
-        ended=lambda: "done" if monotonic_ns() > until else "",
-    )
-    prober.run()
+    prober = Prober(Settings(to, bodies, service.expected, timeout), written.append)
+    run(prober, Pace(monotonic_ns(), rate), lambda: "done" if monotonic_ns() > until else "")
+    prober.finish()
     return [Sample(**json.loads(line)) for line in b"".join(written).splitlines()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -17,39 +16,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dr.domain.errors import DrError, ProviderError, UsageError
-from dr.evidence.samples import ends_whole, footer, header, next_number, samples_file
+from dr.domain.errors import DrError, UsageError
+from dr.evidence.samples import samples_file
 from dr.host.children import PidFile, alive
-from dr.host.clock import SystemClock
 from dr.meter.bearer import authorization
 from dr.meter.http import endpoint, request
-from dr.meter.loop import processor_share
-from dr.meter.pace import spread
+from dr.meter.loop import Journal, record
 from dr.meter.probe import Prober, Settings
 from dr.meter.punctual import be_punctual
 
 LOOK = 1.0
 """Seconds between two looks whether the owner lives."""
-
-
-class Journal:
-    """An append-only file of whole lines, each on its way to the disk when ``write`` returns."""
-
-    def __init__(self, path: Path) -> None:
-        whole = ends_whole(path)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if not whole:
-            self.write(b"\n")  # what a kill tore stays a line of its own, which loading leaves out
-
-    def write(self, lines: bytes) -> None:
-        """Raises ProviderError where the disk takes no more: measuring must end then, and not go on unseen."""
-        try:
-            while lines:
-                lines = lines[os.write(self._fd, lines) :]
-        except OSError as error:
-            raise ProviderError(
-                f"Measurements cannot be written: {error.strerror}.", "Free space on its disk."
-            ) from None
 
 
 def until_told(owner: str) -> Callable[[], str]:
@@ -80,17 +57,10 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     to = endpoint(config["url"])
     shown = authorization(config.get("token", ""))
     requests = [request(to, body, shown) for body in config["bodies"]]
-    settings = Settings(to, requests, config["fields"], config["rate"], config["timeout"])
-    file = samples_file(Path(config["run"]), config["path"])
-    first = next_number(file)
-    journal = Journal(file)
-    prober = Prober(settings, first, journal.write, ended)
+    out = Journal(samples_file(Path(config["run"]), config["path"]))
+    prober = Prober(Settings(to, requests, config["fields"], config["timeout"]), out.write)
     be_punctual([to.host])
-    journal.write(header(config["path"], config["rate"], config["timeout"], SystemClock().now()))
-    share = processor_share()
-    why = prober.run()
-    journal.write(footer(why, prober.taken - 1, lateness=spread(prober.lateness), processor=share()))
-    return why
+    return record(prober, out, config, ended)
 
 
 def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
@@ -98,7 +68,7 @@ def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
     from dr.meter.mark import write_markers
 
     be_punctual([config["login"]["host"]])
-    return write_markers(config, Journal, ended)
+    return write_markers(config, ended)
 
 
 def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
@@ -106,7 +76,7 @@ def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
     from dr.meter.read import read_rows
 
     be_punctual([login["host"] for login in config["logins"]])
-    return read_rows(config, Journal, ended)
+    return read_rows(config, ended)
 
 
 JOBS = {"probe": probe, "mark": mark, "read": read}

@@ -7,40 +7,26 @@ its own, when nothing that is due waits; a repetition that could not be sent lea
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from dr.domain.errors import ProviderError
 from dr.drivers.postgres import own_schema
-from dr.evidence.samples import INDETERMINATE, footer, header, marker_line, markers_file, next_number
-from dr.host.clock import SystemClock
-from dr.meter import loop
+from dr.evidence.samples import INDETERMINATE, marker_line, markers_file
 from dr.meter.limits import DIRECT, Limits, limits
 from dr.meter.login import Login, said
-from dr.meter.loop import Lines
-from dr.meter.pace import SECOND, Pace, spread
+from dr.meter.loop import Journal, Lines, record
 from dr.meter.query import Queries, Settings, Task
 
 CLOCK_READINGS = 15
 """The shortest round trip of so many bounds the clock's offset."""
 SOURCE = "source"
 """The path whose table is named after the run alone."""
-
-Written = tuple[int, int, int, int, str, int, str, int]
-"""What ``marker_line`` takes."""
-
-
-class Journal(Protocol):
-    """Where lines go."""
-
-    def write(self, lines: bytes) -> None: ...
 
 
 def marker_table(run: str, path: str = SOURCE) -> str:
@@ -89,31 +75,15 @@ def clock_offset(connection: psycopg.Connection[Any]) -> tuple[float, float]:
     return best[1], best[0] / 2
 
 
-class Writer:
+class Writer(Queries):
     """Takes up markers, and writes down what came of each. ``write`` takes whole lines for the markers file."""
 
     def __init__(
-        self,
-        login: Login,
-        table: str,
-        timeout: float,
-        write: Callable[[bytes], None],
-        limits: Limits = DIRECT,
+        self, login: Login, table: str, timeout: float, write: Callable[[bytes], None], limits: Limits = DIRECT
     ) -> None:
         statement = f"INSERT INTO dr.{table} (n, attempt, sent_at) VALUES ($1, $2, $3)"  # noqa: S608  (made by marker_table)
-        self.queries = Queries(Settings([login], statement.encode(), _values, timeout, limits), self)
-        self._write, self._timeout, self._repeats = write, round(timeout * SECOND), True
-        self.lines: Lines[Written] = Lines(lambda line: marker_line(*line), write)
-        self.lateness = array("q")
-        """Of every marker taken up, nanoseconds."""
-
-    def take(self, n: int, due: int, now: int) -> None:
-        task = Task(n, due, now, self._timeout)
-        self.lateness.append(task.late)
-        self.queries.submit(task)
-
-    def turn(self, until: int) -> None:
-        self.queries.turn(until)
+        super().__init__(Settings([login], statement.encode(), _values, timeout, limits), Lines(marker_line, write))
+        self._write, self._repeats = write, True
 
     def sending(self, task: Task) -> None:
         """Raises ProviderError where the disk takes no more: then the marker is not sent, either."""
@@ -123,13 +93,11 @@ class Writer:
         if task.sent or not task.attempt:
             self.lines.append((task.n, task.due, task.sent, now, outcome, task.attempt, word, task.late))
         if outcome == INDETERMINATE and not task.attempt and self._repeats:
-            self.queries.submit(Task(task.n, now, now, self._timeout, attempt=1))
+            self.submit(Task(task.n, now, now, self._timeout, attempt=1))
 
     def finish(self) -> None:
-        """Await what is under way, begin nothing more, and write it all down."""
         self._repeats = False
-        self.queries.finish()
-        self.lines.flush()
+        super().finish()
 
 
 def _values(task: Task) -> tuple[bytes, bytes, bytes]:
@@ -138,9 +106,9 @@ def _values(task: Task) -> tuple[bytes, bytes, bytes]:
     return str(task.n).encode(), str(task.attempt).encode(), moment.encode()
 
 
-def write_markers(config: dict[str, Any], journal: Callable[[Path], Journal], ended: Callable[[], str]) -> str:
+def write_markers(config: dict[str, Any], ended: Callable[[], str]) -> str:
     """Write markers at the configured rate until ``ended`` gives a reason, and return it. Raises ProviderError."""
-    login, rate, timeout = Login(**config["login"]), float(config["rate"]), float(config["timeout"])
+    login, timeout = Login(**config["login"]), float(config["timeout"])
     connection = login.connect(timeout)
     try:
         offset, uncertainty = clock_offset(connection)
@@ -148,15 +116,7 @@ def write_markers(config: dict[str, Any], journal: Callable[[Path], Journal], en
         raise ProviderError(f"The database's clock cannot be read: {said(error)}.") from None
     finally:
         connection.close()
-    file = markers_file(Path(config["run"]), config["path"])
-    first = next_number(file)
-    out = journal(file)
+    out = Journal(markers_file(Path(config["run"]), config["path"]))
     writer = Writer(login, marker_table(config["run_id"], config["path"]), timeout, out.write, limits(config))
-    writer.queries.warm()
-    out.write(header(config["path"], rate, timeout, SystemClock().now(), offset, uncertainty))
-    share = loop.processor_share()
-    why, after = loop.run(writer, Pace(monotonic_ns() + SECOND // 100, rate, first), ended)
-    processor = share()
-    writer.finish()
-    out.write(footer(why, after - 1, lateness=spread(writer.lateness), processor=processor))
-    return why
+    writer.warm()
+    return record(writer, out, config, ended, offset, uncertainty)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,19 +18,14 @@ from time import monotonic_ns
 
 from dr.domain.errors import ProviderError
 from dr.evidence.samples import TIMEOUT, sample_line
-from dr.meter import loop
 from dr.meter.http import Endpoint, MalformedError, fault, response
-from dr.meter.loop import AWAKE, Lines
-from dr.meter.pace import SECOND, Pace
+from dr.meter.loop import AWAKE, SECOND, Lines
 
 IDLE = 16
 """Connections kept open for reuse."""
 STALE = SECOND // 50
 """Nanoseconds after the sending within which a reused connection shows that it had been closed while it was idle."""
 ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ETIMEDOUT: TIMEOUT}
-
-Sampled = tuple[int, int, int, int, int, str, int]
-"""What ``sample_line`` takes."""
 
 
 class Probe:
@@ -67,46 +61,26 @@ class Settings:
     to: Endpoint
     requests: Sequence[bytes]
     fields: Sequence[str]
-    rate: float
     timeout: float
     pool: int = 128
 
 
 class Prober:
-    """``write`` takes whole lines for the samples file; ``ended`` says why to stop, or "" to go on."""
+    """``write`` takes whole lines for the samples file."""
 
-    def __init__(
-        self, settings: Settings, first: int, write: Callable[[bytes], None], ended: Callable[[], str]
-    ) -> None:
-        self._settings, self._ended = settings, ended
+    def __init__(self, settings: Settings, write: Callable[[bytes], None]) -> None:
+        self._settings = settings
         self._timeout = round(settings.timeout * SECOND)
         self._family, self._address = _resolved(settings.to)
-        self._next = first
         self._waiting: deque[Probe] = deque()
         self._flying: deque[Probe] = deque()  # in the order of their time-outs
         self._busy: dict[int, Connection] = {}
         self._opening: dict[int, Connection] = {}
         self._idle: dict[int, Connection] = {}
-        self.lines: Lines[Sampled] = Lines(lambda line: sample_line(*line), write)
-        self.lateness = array("q")
-        """Of every probe taken up, nanoseconds."""
-
-    @property
-    def taken(self) -> int:
-        """One past the number of the newest probe taken up."""
-        return self._next
-
-    def run(self) -> str:
-        """Probe until ``ended`` gives a reason; then await what is under way, write it down and return the reason."""
-        pace = Pace(monotonic_ns() + SECOND // 100, self._settings.rate, self._next)
-        why, self._next = loop.run(self, pace, self._ended)
-        self._await_flying()
-        self.lines.flush()
-        return why
+        self.lines = Lines(sample_line, write)
 
     def take(self, n: int, due: int, now: int) -> None:
         probe = Probe(n, due, now, self._timeout)
-        self.lateness.append(probe.late)
         self._flying.append(probe)
         if self._waiting or not self._send(probe):
             self._waiting.append(probe)
@@ -244,11 +218,13 @@ class Prober:
         probe.over = True
         self.lines.append((probe.n, probe.due, probe.sent, now, status, error, probe.late))
 
-    def _await_flying(self) -> None:
+    def finish(self) -> None:
+        """Await what is under way, and write it down."""
         while any(not probe.over for probe in self._flying):
             self.turn(monotonic_ns() + self._timeout)
         for connection in [*self._busy.values(), *self._opening.values(), *self._idle.values()]:
             self._close(connection)
+        self.lines.flush()
 
 
 def _resolved(to: Endpoint) -> tuple[int, tuple[object, ...]]:

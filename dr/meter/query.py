@@ -29,8 +29,7 @@ from dr.evidence.samples import FAILED, INDETERMINATE, OWN_REFUSAL, TIMEOUT
 from dr.meter.answers import POOLER_FULL, Answer, opening_failed, outcome
 from dr.meter.limits import Limits
 from dr.meter.login import Addresses, Login
-from dr.meter.loop import AWAKE
-from dr.meter.pace import SECOND
+from dr.meter.loop import AWAKE, SECOND, Lines
 
 KEEP, IDLE = 4, 8
 """Connections kept open at least, as far as the limits go, and idle ones at most."""
@@ -117,12 +116,22 @@ class Settings:
 
 
 class Queries:
-    """Statements to all endpoints in turn."""
+    """Statements to all endpoints in turn. Who derives from it says what becomes of one: ``over``, and ``sending``."""
 
-    def __init__(self, settings: Settings, listener: Listener) -> None:
+    def __init__(self, settings: Settings, lines: Lines) -> None:
         """Raises ProviderError where an endpoint's name is unknown."""
-        self._endpoints = [_Endpoint(settings, login, listener) for login in settings.logins]
+        self._endpoints = [_Endpoint(settings, login, self) for login in settings.logins]
         self._timeout = round(settings.timeout * SECOND)
+        self.lines = lines
+
+    def sending(self, task: Task) -> None:
+        """Nothing is noted: a query that nobody heard of again changed nothing."""
+
+    def over(self, task: Task, now: int, outcome: str, word: str) -> None:
+        raise NotImplementedError
+
+    def take(self, n: int, due: int, now: int) -> None:
+        self.submit(Task(n, due, now, self._timeout))
 
     def submit(self, task: Task) -> None:
         """Send ``task`` as soon as a connection is free; a repetition only where nothing else waits."""
@@ -152,11 +161,12 @@ class Queries:
             self.turn(min(until, now + SECOND // 100))
 
     def finish(self) -> None:
-        """Await what is under way, and close all connections."""
+        """Await what is under way, close all connections, and write it all down."""
         while any(endpoint.pending for endpoint in self._endpoints):
             self.turn(monotonic_ns() + self._timeout)
         for endpoint in self._endpoints:
             endpoint.close()
+        self.lines.flush()
 
 
 class _Endpoint:

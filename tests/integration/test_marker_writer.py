@@ -91,14 +91,14 @@ class Hand:
         self.writer = Writer(login(made, server), marker_table(RUN.id), timeout, self.note)
         self.noted: list[dict[str, Any]] = []
         self.timeout = round(timeout * 1e9)
-        self.writer.queries.warm()
+        self.writer.warm()
 
     def note(self, lines: bytes) -> None:
         self.noted.extend(json.loads(line) for line in lines.splitlines())
 
     def submit(self, n: int) -> None:
         now = time.monotonic_ns()
-        self.writer.queries.submit(Task(n, now, now, self.timeout))
+        self.writer.submit(Task(n, now, now, self.timeout))
 
     def over(self) -> dict[tuple[int, int], tuple[str, str]]:
         """Outcome and word of what is over, by number and attempt."""

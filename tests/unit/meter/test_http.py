@@ -6,7 +6,7 @@ import pytest
 
 from dr.domain.errors import UsageError
 from dr.meter.http import MalformedError, Response, endpoint, fault, request, response
-from dr.meter.pace import Pace, percentile
+from dr.meter.loop import Pace, percentile
 
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"risk": 0.5}'
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"risk":\r\n5;x=y\r\n 0.5}\r\n0\r\n\r\n'

@@ -11,7 +11,7 @@ from psycopg import pq
 from dr.meter import query
 from dr.meter.limits import DIRECT, PATHS, SHARE, Limits, Sizes, limits, through_pooler
 from dr.meter.login import Login
-from dr.meter.pace import SECOND
+from dr.meter.loop import SECOND
 from dr.meter.query import Settings, Task
 
 LOGIN = Login("/nowhere", 6432, "clinic", "app", "env:HUSH", "", pooled=True)
