@@ -17,6 +17,7 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pools import allowed
 from dr.drivers.measuring.paths import (
@@ -50,7 +51,7 @@ class MeasuringProvider:
     """
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._target = context, sections(context.target)
         self._settle = Settle(context)
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
@@ -69,7 +70,8 @@ class MeasuringProvider:
             self._check_grant()
             calls = [*self._marking(verb, path, facts, run)]
         elif path == READS:
-            calls = [self._reading(verb, facts)]
+            args = {"path": READS, "logins": self._reading_from(facts)}
+            calls = [self._metering(verb, f"measure-{READS}", "read", args, "the first query answered or given up")]
         else:
             url = self._url(path, url)
             calls = [*self._marking(verb, path, facts, run)] if markers else []
@@ -89,7 +91,7 @@ class MeasuringProvider:
         return url
 
     def _check_grant(self) -> None:
-        if Grant.MARKERS not in sections(self._context.target).grants:
+        if Grant.MARKERS not in self._target.grants:
             raise RefusedError(
                 f"Measuring the source of {self._context.name} writes predictions and markers of synthetic patients"
                 " to it, and the target does not grant markers.",
@@ -105,10 +107,10 @@ class MeasuringProvider:
         return service
 
     def _marking(self, verb: Verb, path: str, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
-        suffix = "" if path == SOURCE else f"-{path}"
-        # Past the pooler, whose connections may lead to a server that was given up.
-        args = {"login": self._direct(facts), "run_id": run.id, "path": path}
-        written = markers(instance(sections(self._context.target).rds.instance), path)
+        """The table is made, and dropped, past the pooler, whose connections may lead to a server that was given up."""
+        suffix, direct = "" if path == SOURCE else f"-{path}", self._direct(facts, self._target.rds.instance)
+        args = {"login": direct, "run_id": run.id, "path": path}
+        written = markers(instance(self._target.rds.instance), path)
         drop = Call(
             *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
             effect=Effect.CHANGES,
@@ -116,82 +118,72 @@ class MeasuringProvider:
             deadline=TABLE_DEADLINE,
         )
         table = Call(
-            f"marker-table{suffix}",
-            verb.name,
-            "prepare",
-            "measuring",
-            "create",
-            args,
+            *(f"marker-table{suffix}", verb.name, "prepare", "measuring", "create", args),
             effect=Effect.MAKES,
             makes=(written,),
             undo=drop,
             deadline=TABLE_DEADLINE,
         )
-        meter = self._context.settings.meter
-        mark = Call(
-            id=f"mark-{path}",
-            verb=verb.name,
-            phase="measure",
-            driver="measuring",
-            operation="mark",
-            args={
-                **args,
-                "login": self._writing_to(path, facts),
-                "rate": meter.markers,
-                "timeout": meter.timeout,
-            },
-            effect=Effect.MAKES,
-            touches=(written,),
-            makes=(children.process(f"mark-{path}"),),
-            undo=self._stopping(verb, f"mark-{path}"),
-            until="the first marker acknowledged",
-            deadline=START_DEADLINE,
-            volatile=True,
-        )
-        return table, mark
+        login = self._pooled(self._pooler(), self._pooler().entry) if path == WRITES else direct
+        rated = {**args, "login": login, "rate": self._context.settings.meter.markers}
+        until = "the first marker acknowledged"
+        return table, self._metering(verb, f"mark-{path}", "mark", rated, until, touches=(written,))
 
-    def _reading(self, verb: Verb, facts: Facts) -> Call:
-        meter = self._context.settings.meter
+    def _metering(
+        self,
+        verb: Verb,
+        id: str,
+        operation: str,
+        args: Mapping[str, Any],
+        until: str,
+        *,
+        phase: str = "measure",
+        touches: tuple[Ref, ...] = (),
+        makes: tuple[Ref, ...] = (),
+    ) -> Call:
+        """The call that starts a meter; its undo stops it."""
+        process, meter = children.process(id), self._context.settings.meter
+        stop = Call(
+            *(f"stop-{id}", verb.name, "unwind", "measuring", "stop", {"of": id}),
+            effect=Effect.CHANGES,
+            touches=(process,),
+            deadline=STOP_DEADLINE,
+        )
         return Call(
-            id=f"measure-{READS}",
-            verb=verb.name,
-            phase="measure",
-            driver="measuring",
-            operation="read",
-            args={"path": READS, "logins": self._reading_from(facts), "rate": meter.rate, "timeout": meter.timeout},
+            *(id, verb.name, phase, "measuring", operation, {"rate": meter.rate, "timeout": meter.timeout, **args}),
             effect=Effect.MAKES,
-            makes=(children.process(f"measure-{READS}"),),
-            undo=self._stopping(verb, f"measure-{READS}"),
-            until="the first query answered or given up",
+            touches=touches,
+            makes=(process, *makes),
+            undo=stop,
+            until=until,
             deadline=START_DEADLINE,
             volatile=True,
-        )
-
-    def _writing_to(self, path: str, facts: Facts) -> dict[str, Any]:
-        if path == WRITES:
-            return self._pooled(self._pooler(), self._pooler().entry)
-        return self._direct(facts)
-
-    def _direct(self, facts: Facts) -> dict[str, Any]:
-        return self._login(
-            *_endpoint_of(facts, sections(self._context.target).rds.instance, "Markers cannot be written")
         )
 
     def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
         """Every replica: through the pooler where it leads to them, else directly."""
-        target = sections(self._context.target)
-        if not target.rds.replicas:
+        if not self._target.rds.replicas:
             raise RefusedError(
                 f"Target {self._context.name} names no replicas, so there is nothing to read from.",
                 "Add them to the target, or leave path reads out of the measurement.",
             )
-        pooler = pooler_of(target)
+        pooler = pooler_of(self._target)
         if pooler is not None and pooler.reads:
             return [self._pooled(pooler, entry) for entry in pooler.reads]
-        return [self._login(*_endpoint_of(facts, name, "Replicas cannot be read")) for name in target.rds.replicas]
+        return [self._direct(facts, name) for name in self._target.rds.replicas]
+
+    def _direct(self, facts: Facts, name: str) -> dict[str, Any]:
+        """The login at the endpoint of the instance ``name``."""
+        found = facts.find(instance(name))
+        if found is None or found.endpoint is None:
+            raise RefusedError(
+                f"The instance {name} has no endpoint, so that it cannot be measured.",
+                "Leave it out, or wait until it has.",
+            )
+        return self._login(found.endpoint.host, found.endpoint.port)
 
     def _pooler(self) -> PoolerConfig:
-        pooler = pooler_of(sections(self._context.target))
+        pooler = pooler_of(self._target)
         if pooler is None:
             raise RefusedError(
                 f"Target {self._context.name} names no pooler, so there is no way through it.",
@@ -205,7 +197,7 @@ class MeasuringProvider:
         return {**direct, "database": entry, "ca": pooler.ca or direct["ca"], "pooled": True}
 
     def _login(self, host: str, port: int) -> dict[str, Any]:
-        database = sections(self._context.target).postgres
+        database = self._target.postgres
         return {
             "host": host,
             "port": port,
@@ -217,32 +209,14 @@ class MeasuringProvider:
 
     def _probing(self, verb: Verb, path: str, url: str) -> Call:
         """Each answer is a row of the database that is behind ``url``."""
-        meter = self._context.settings.meter
         of_source = url == self._service().url
         asked = children.process("serve") if url == SERVED else service(url)
-        written = (predictions(instance(sections(self._context.target).rds.instance)),) if of_source else ()
-        return Call(
-            id=f"measure-{path}",
-            verb=verb.name,
+        written = (predictions(instance(self._target.rds.instance)),) if of_source else ()
+        return self._metering(
+            *(verb, f"measure-{path}", "probe", {"path": path, "url": url}, "the first probe answered or given up"),
             phase="warm-up" if path == RESTORED else "measure",
-            driver="measuring",
-            operation="probe",
-            args={"path": path, "url": url, "rate": meter.rate, "timeout": meter.timeout},
-            effect=Effect.MAKES,
             touches=() if of_source else (asked,),
-            makes=(children.process(f"measure-{path}"), *written),
-            undo=self._stopping(verb, f"measure-{path}"),
-            until="the first probe answered or given up",
-            deadline=START_DEADLINE,
-            volatile=True,
-        )
-
-    def _stopping(self, verb: Verb, of: str) -> Call:
-        return Call(
-            *(f"stop-{of}", verb.name, "unwind", "measuring", "stop", {"of": of}),
-            effect=Effect.CHANGES,
-            touches=(children.process(of),),
-            deadline=STOP_DEADLINE,
+            makes=written,
         )
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -294,7 +268,7 @@ class MeasuringProvider:
             children.stop(pidfile)
             document = {**args, "run": str(self._context.run), "owner": owner, "pidfile": str(pidfile)}
             if job != "probe":
-                kept = allowed(sections(self._context.target), args.get("logins") or [args["login"]])
+                kept = allowed(self._target, args.get("logins") or [args["login"]])
                 document["limits"] = kept["limits"]
             else:
                 service = self._service()
@@ -317,7 +291,7 @@ class MeasuringProvider:
         self._alive(name)
         line, service = (
             last_line(samples_file(self._context.run, str(result["path"]))),
-            sections(self._context.target).service,
+            self._target.service,
         )
         if line is None:
             return Progress(done=False, result=dict(result), note="no probe is over yet")
@@ -346,10 +320,3 @@ def _arguments(verb: Verb) -> tuple[str, bool, str]:
     if url and path in DATABASE_PATHS:
         raise UsageError(f"Path {path} goes to the database, not to {url!r}.", "Leave the url out.")
     return path, markers, url
-
-
-def _endpoint_of(facts: Facts, name: str, what_fails: str) -> tuple[str, int]:
-    found = facts.find(instance(name))
-    if found is None or found.endpoint is None:
-        raise RefusedError(f"{what_fails}: the instance {name} has no endpoint.", "Leave it out, or wait until it has.")
-    return found.endpoint.host, found.endpoint.port
