@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -122,6 +123,7 @@ def _defect(error: Exception) -> int:
 
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
+    gc.set_threshold(20_000, 50, 50)  # most of what a short command makes are its imports, of which nothing is garbage
     out = endure()
     given = os.umask(OTHERS)  # what dr writes, and whatever it starts, is its user's alone
     try:
@@ -141,4 +143,5 @@ def main() -> None:
         code = _interrupted(ended)
     except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
         code = _defect(error)
+    gc.freeze()  # what is still there goes with the process: nobody need look through it
     sys.exit(_delivered(code if isinstance(code, int) else 0, out))
