@@ -202,7 +202,7 @@ def recorded(prometheus: Prometheus, config: PrometheusConfig, start: float, end
     over = math.ceil(config.interval * RATE_SCRAPES)
 
     def ask(what: str) -> Points:
-        return tuple(point for one in prometheus.query_range(what, start, end, step) for point in one.points)
+        return prometheus.query_range(what, start, end, step)
 
     figures = {name: ask(expression(name, over, config.selector)) for name in ("latency", "errors")}
     scrapes = [at for at, value in ask(scraped(config.interval, config.selector)) if value == 1]

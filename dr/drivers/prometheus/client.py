@@ -3,15 +3,14 @@
 The client-side samples decide; this says whether Prometheus agrees. Only here is its API spoken, over HTTP alone.
 
 Prometheus shows a sample for up to five minutes after it was taken, and a rate for as long as its window: a target that
-is dead, or a Prometheus that was down, goes on showing what was good. Hence ``trusted``: a figure counts only where the
+is dead, or a Prometheus that was down, goes on showing what was good. Hence ``scraped``: a figure counts only where the
 scrapes just before it were made and succeeded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -32,12 +31,6 @@ RECENT = 3
 EXPRESSIONS = {
     "latency": "histogram_quantile(0.95, sum by (le) (rate(readmission_api_request_duration_seconds_bucket@)))",
     "errors": "sum(rate(readmission_api_request_errors_total@)) / sum(rate(readmission_api_requests_total@))",
-    "model-latency": (
-        "histogram_quantile(0.95, sum by (le) (rate(readmission_model_prediction_duration_seconds_bucket@)))"
-    ),
-    "database-latency": (
-        "histogram_quantile(0.95, sum by (le) (rate(readmission_database_query_duration_seconds_bucket@)))"
-    ),
 }
 """Objectives as Prometheus sees them, by the platform's own names; ``expression`` fills in what stands for @.
 
@@ -50,22 +43,13 @@ Points = tuple[tuple[float, float], ...]
 _Kind = TypeVar("_Kind")
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """What a query returned for one set of labels. A point that is not a number (nothing was counted) is left out."""
-
-    labels: Mapping[str, str]
-    points: Points
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """An alert rule. ``held``: its ``for``, seconds. ``problem``: why Prometheus could not evaluate it, or ""."""
 
     name: str
-    expression: str
-    held: float
-    problem: str
+    expression: str = msgspec.field(name="query")
+    held: float = msgspec.field(name="duration")
+    problem: str = msgspec.field(name="lastError", default="")
 
 
 class Prometheus:
@@ -76,21 +60,24 @@ class Prometheus:
         self._patience = patience
         self._clock = clock or SystemClock()
 
-    def query_range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
-        """The value of ``expression`` at ``start``, ``start + step``, ... up to ``end`` (wall clock, seconds).
+    def query_range(self, expression: str, start: float, end: float, step: float) -> Points:
+        """The values of ``expression`` at ``start``, ``start + step``, ... up to ``end`` (wall clock, seconds), of one
+        series after another.
 
-        No data is an empty result, or a point that is not there; never an error, and an error is never no data.
+        No data is a point that is not there, as is what is not a number (nothing was counted); never an error, and an
+        error is never no data.
         """
         asked = {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
         found = self._ask(f"/api/v1/query_range?{urlencode(asked)}", _Matrix)
-        return tuple(Series(one.metric, _numbers(one.values)) for one in found.result)
+        try:
+            points = tuple((at, float(value)) for one in found.result for at, value in one.values)
+        except ValueError:
+            raise ProviderError("Prometheus answered with a value that is no number.") from None
+        return tuple(point for point in points if not math.isnan(point[1]))
 
     def alert_rules(self) -> tuple[Rule, ...]:
         """The alert rules that it evaluates."""
-        groups = self._ask("/api/v1/rules?type=alert", _Groups).groups
-        return tuple(
-            Rule(rule.name, rule.query, rule.duration, rule.lastError) for group in groups for rule in group.rules
-        )
+        return tuple(rule for group in self._ask("/api/v1/rules?type=alert", _Groups).groups for rule in group.rules)
 
     def _ask(self, path: str, kind: type[_Kind]) -> _Kind:
         def patience(error: ProviderError) -> float:
@@ -131,26 +118,6 @@ def scraped(interval: float, selector: str = "") -> str:
     return f"min(min_over_time(up{{{selector}}}[{math.ceil(interval * RECENT)}s]))"
 
 
-def trusted(figure: Sequence[Series], scrapes: Sequence[Series]) -> Points:
-    """The points of ``figure`` at which ``scrapes``, of ``scraped`` on the same grid, is 1. Pure.
-
-    Both have one series at most. Raises ProviderError where the figure has several: it names no single value then.
-    """
-    if len(figure) > 1 or len(scrapes) > 1:
-        raise ProviderError("Prometheus has several series for one figure.", "Let the expression sum them up.")
-    good = {round(at, 3) for one in scrapes for at, value in one.points if value == 1}
-    return tuple((at, value) for one in figure for at, value in one.points if round(at, 3) in good)
-
-
-def _numbers(values: Sequence[tuple[float, str]]) -> Points:
-    """The points that are numbers; infinity is one. Raises ProviderError."""
-    try:
-        points = tuple((at, float(value)) for at, value in values)
-    except ValueError:
-        raise ProviderError("Prometheus answered with a value that is no number.") from None
-    return tuple(point for point in points if not math.isnan(point[1]))
-
-
 def _partial(warnings: Sequence[str]) -> bool:
     """Whether the data may be incomplete; remarks about the expression's style come as warnings, too."""
     return any(not warning.startswith("PromQL info") for warning in warnings)
@@ -167,7 +134,6 @@ class _Answer(msgspec.Struct):
 
 
 class _Range(msgspec.Struct):
-    metric: dict[str, str]
     values: tuple[tuple[float, str], ...] = ()
 
 
@@ -175,15 +141,8 @@ class _Matrix(msgspec.Struct, tag_field="resultType", tag="matrix"):
     result: tuple[_Range, ...]
 
 
-class _AlertRule(msgspec.Struct):
-    name: str
-    query: str
-    duration: float
-    lastError: str = ""  # noqa: N815  (its name there)
-
-
 class _Group(msgspec.Struct):
-    rules: tuple[_AlertRule, ...]
+    rules: tuple[Rule, ...]
 
 
 class _Groups(msgspec.Struct):

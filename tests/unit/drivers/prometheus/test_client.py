@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dr.domain.errors import ProviderError, UsageError
-from dr.drivers.prometheus.client import Prometheus, Series, expression, scraped, trusted
+from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
 from tests.support import serving
 from tests.virtual import VirtualClock
 
@@ -66,13 +66,12 @@ def stub() -> Iterator[Stub]:
         yield server
 
 
-def ask(prometheus: Prometheus) -> tuple[Series, ...]:
+def ask(prometheus: Prometheus) -> Points:
     return prometheus.query_range("up > 0", 1.5, 3.5, 1)
 
 
 def test_a_range_query_says_what_it_asks_for_and_returns_its_numbers(stub: Stub) -> None:
-    (found,) = ask(stub.say(MATRIX))
-    assert found == Series({"job": "a"}, ((1.5, 0.25), (3.5, float("inf"))))
+    assert ask(stub.say(MATRIX)) == ((1.5, 0.25), (3.5, float("inf")))
     asked = urlsplit(stub.asked)
     assert asked.path == "/api/v1/query_range"
     assert parse_qs(asked.query) == {"query": ["up > 0"], "start": ["1.500"], "end": ["3.500"], "step": ["1.000"]}
@@ -165,17 +164,3 @@ def test_an_objectives_expression_names_window_and_series() -> None:
     )
     assert scraped(1, 'job="x"') == 'min(min_over_time(up{job="x"}[3s]))'
     assert scraped(0.5) == "min(min_over_time(up{}[2s]))"
-
-
-def test_a_figure_counts_only_where_the_scrapes_succeeded() -> None:
-    figure = [Series({}, ((10.0, 0.1), (11.0, 0.1), (12.0, 0.1), (13.0, 0.1)))]
-    scrapes = [Series({}, ((10.0, 1.0), (11.0, 0.0), (13.0, 1.0)))]
-    assert trusted(figure, scrapes) == ((10.0, 0.1), (13.0, 0.1))
-    assert trusted(figure, []) == ()
-    assert trusted([], scrapes) == ()
-
-
-def test_several_series_are_no_figure() -> None:
-    one = Series({}, ((10.0, 0.1),))
-    with pytest.raises(ProviderError, match="several series"):
-        trusted([one, one], [one])
