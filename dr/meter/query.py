@@ -17,7 +17,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic_ns
 from typing import Protocol
@@ -53,42 +53,24 @@ class Task:
         self.over = False
 
 
+@dataclass(slots=True, eq=False)
 class Session:
-    """A connection that carries one statement at a time."""
+    """A connection that carries one statement at a time.
 
-    __slots__ = (
-        "answers",
-        "began",
-        "cancelled",
-        "look",
-        "pg",
-        "read",
-        "spent",
-        "task",
-        "unsent",
-        "until",
-        "warnings",
-    )
+    ``task``: None also where the statement that it carries was given up. ``cancelled``: a cancel is on its way, which
+    may meet any later statement, too. ``unsent``: it waits for room to write, too. ``socket``: once it is open.
+    """
 
-    def __init__(self, of: pq.abc.PGconn, now: int, timeout: int) -> None:
-        self.pg, self.began, self.until = of, now, now + timeout
-        self.task: Task | None = None
-        """None also where the statement that it carries was given up."""
-        self.cancelled = False
-        """Whether a cancel is on its way, which may meet any later statement, too."""
-        self.answers: list[Answer] = []
-        self.warnings: list[bytes] = []
-        self.unsent = True
-        """Whether it waits for room to write, too."""
-        self.spent = 0
-        self.look: Handle = _nothing
-        """What to do when an idle one says something."""
-        self.read: Handle = _nothing
-        """What to do when a busy one does."""
-
-
-def _nothing(_now: int) -> None:
-    """Before a connection is open."""
+    pg: pq.abc.PGconn
+    began: int
+    until: int
+    task: Task | None = None
+    cancelled: bool = False
+    answers: list[Answer] = field(default_factory=list)
+    warnings: list[bytes] = field(default_factory=list)
+    unsent: bool = True
+    spent: int = 0
+    socket: int = -1
 
 
 class Listener(Protocol):
@@ -144,6 +126,7 @@ class Queries:
         writing: dict[int, Handle] = {}
         for endpoint in self._endpoints:
             until = min(until, endpoint.next_event(now))
+            reading |= endpoint.open
             for fd, writes, handle in endpoint.watched():
                 (writing if writes else reading)[fd] = handle
         seconds = max(0, until - monotonic_ns() - AWAKE) / SECOND
@@ -186,6 +169,8 @@ class _Endpoint:
         self._opening: list[Session] = []
         self._idle: list[Session] = []
         self._busy: list[Session] = []
+        self.open: dict[int, Handle] = {}
+        """By file descriptor, what to do when an open connection says something."""
         self._cancels: list[tuple[pq.abc.PGcancelConn, int, bool]] = []
         self._lingering: deque[int] = deque()
         """Until when each of those counts that were closed without an answer."""
@@ -212,23 +197,20 @@ class _Endpoint:
 
     def next_event(self, now: int) -> int:
         """The next time-out, or when a connection may be opened for what waits."""
-        times = [session.until for session in self._opening] + [until for _, until, _ in self._cancels[:1]]
-        if self._flying:
-            times.append(self._flying[0].until)
-        if self._wanted():
-            times.append(self._openable())
-        return min(times, default=now + self._timeout)
+        until = self._flying[0].until if self._flying else now + self._timeout
+        for session in self._opening:
+            until = min(until, session.until)
+        if self._cancels:
+            until = min(until, self._cancels[0][1])
+        return min(until, self._openable()) if self._wanted() else until
 
     def watched(self) -> Iterator[tuple[int, bool, Handle]]:
-        """Each file descriptor, whether to write, and what to do when that can be done."""
+        """Beside those that are open: each file descriptor, whether to write, and what to do when that can be done."""
         for session in self._opening:
             yield session.pg.socket, session.unsent, partial(self._advance, session)
-        for session in self._idle:
-            yield session.pg.socket, False, session.look
         for session in self._busy:
-            yield session.pg.socket, False, session.read
             if session.unsent:
-                yield session.pg.socket, True, partial(self._flush, session)
+                yield session.socket, True, partial(self._flush, session)
         for at, (cancel, _, writes) in enumerate(self._cancels):
             yield cancel.socket, writes, partial(self._go_on_cancelling, at)
 
@@ -286,7 +268,7 @@ class _Endpoint:
     def _open(self, now: int) -> None:
         if self._conninfo[0] != (addresses := self._addresses.now) or not self._conninfo[1]:
             self._conninfo = addresses, self._login.conninfo(self._settings.timeout, addresses).encode()
-        session = Session(pq.PGconn.connect_start(self._conninfo[1]), now, self._timeout)
+        session = Session(pq.PGconn.connect_start(self._conninfo[1]), now, now + self._timeout)
         self._opened = now
         if session.pg.status == pq.ConnStatus.BAD:
             self._refused(session, now)
@@ -305,8 +287,8 @@ class _Endpoint:
             self._opening.remove(session)
             session.pg.nonblocking = 1
             session.pg.notice_handler = partial(_noticed, session.warnings)
-            session.look, session.read = partial(self._look, session), partial(self._read, session)
-            self._pause = 0
+            session.socket, self._pause = session.pg.socket, 0
+            self.open[session.socket] = partial(self._heard, session)
             self._idle.append(session)
 
     def _refused(self, session: Session, now: int) -> None:
@@ -338,9 +320,13 @@ class _Endpoint:
         with suppress(psycopg.Error):  # what broke is seen when it is read
             session.unsent = session.pg.flush() == 1
 
+    def _heard(self, session: Session, now: int) -> None:
+        if session in self._busy:
+            self._read(session, now)
+        elif session in self._idle:  # else it was closed within this turn
+            self._look(session)
+
     def _read(self, session: Session, now: int) -> None:
-        if session not in self._busy:
-            return  # concluded within this turn
         broken = not _consumed(session)
         with suppress(psycopg.Error):
             while not session.pg.is_busy():
@@ -363,23 +349,25 @@ class _Endpoint:
         if usable and not session.cancelled and len(self._idle) < IDLE:
             self._idle.append(session)
         else:
-            session.pg.finish()
+            self._close(session)
         if not usable:  # a pooler lets in whom it then turns away
             self._pause = max(self._pause, now + SPARE * session.spent)
         if task is not None:
             warned = b"WARNING" in session.warnings
             self._end(task, now, *outcome(session.answers, warned, usable))
 
-    def _look(self, session: Session, _now: int) -> None:
+    def _look(self, session: Session) -> None:
         """An idle connection said something: that it ends, or nothing that matters."""
-        if session not in self._idle:
-            return  # taken within this turn
         whole = _consumed(session)
         with suppress(psycopg.Error):
             session.pg.is_busy()  # so that what came is read
         if not whole or session.warnings or session.pg.status != pq.ConnStatus.OK:
             self._idle.remove(session)
-            session.pg.finish()
+            self._close(session)
+
+    def _close(self, session: Session) -> None:
+        self.open.pop(session.socket, None)
+        session.pg.finish()
 
     def _end(self, task: Task, now: int, outcome: str, word: str) -> None:
         task.over = True
@@ -402,7 +390,7 @@ class _Endpoint:
         return self._lingering[0] if len(self._lingering) >= self._limits.lingering else 0
 
     def _close_unheard(self, session: Session, now: int) -> None:
-        session.pg.finish()
+        self._close(session)
         self._lingering.append(now + round(self._limits.patience * SECOND))
 
     def _cancel(self, session: Session, now: int) -> None:
