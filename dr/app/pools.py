@@ -51,7 +51,7 @@ def look_after(session: Session) -> None:
 
 
 def _held(session: Session) -> Held:
-    from dr.drivers.clients.pools import held  # psycopg is slow to import
+    from dr.drivers.clients.pgbouncer_console import held  # psycopg is slow to import
 
     return held(sections(session.context.target))
 

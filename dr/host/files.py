@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,17 @@ def listed(directory: Path, error: type[DrError] = EvidenceError, hint: str = ""
         raise error(f"{directory} cannot be listed: {failed.strerror}.", hint) from None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` so that a reader, or a kill, sees the old content or the new, whole. It is its user's alone."""
+def write_atomically(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Replace ``path`` so that a reader, or a kill, sees the old content or the new, whole. Its owner and mode are
+    those of ``like``; else it is its user's alone. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # Whatever the umask of whoever runs dr is.
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            if like is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+                if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -486,7 +486,7 @@ class Theatre:
         monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.drivers.faults.provider.run_command", self.cloud.fault)
-        monkeypatch.setattr("dr.drivers.clients.pools.held", lambda _: [])
+        monkeypatch.setattr("dr.drivers.clients.pgbouncer_console.held", lambda _: [])
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
 

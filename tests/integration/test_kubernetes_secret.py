@@ -151,7 +151,8 @@ def test_a_url_keeps_its_login_and_its_options(tmp_path: Path, cluster: Cluster)
 def through_the_ledger(place: Place) -> Place:
     """What an undo knows: a plan's arguments, as JSON holds them."""
     told = json.loads(json.dumps(_told(place)))
-    assert set(told) <= {"host", "port", "bare"}, "nothing else of a Secret is recorded"
+    assert set(told) <= {"host", "port", "written"}, "nothing else of a Secret is recorded"
+    assert told.get("written", [place.host, ""]) == [place.host, ""]
     return _place(told)
 
 

@@ -18,7 +18,7 @@ from dr.config.model import Login
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.clients import pgbouncer_entry
 from dr.drivers.clients.config import PoolerConfig
-from dr.drivers.clients.pgbouncer_console import Console, shown
+from dr.drivers.clients.pgbouncer_console import console, shown
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import NotTakenError, Place
 from dr.lab.beside import pgbouncer
@@ -158,8 +158,8 @@ PIECES = [
 
 
 def reload(pooled: Pooled) -> None:
-    with Console(pooled.config(), str(pooled.site.ca)).session() as console:
-        console.execute("RELOAD")
+    with console(pooled.config(), str(pooled.site.ca)) as session:
+        session.execute("RELOAD")
 
 
 class File:
@@ -178,8 +178,8 @@ class File:
         return self.path.read_bytes()
 
     def shown(self) -> Place | None:
-        with Console(self.pooled.config(), str(self.pooled.site.ca)).session() as console:
-            rows = [row for row in shown(console, "DATABASES") if row["name"] == "readmission"]
+        with console(self.pooled.config(), str(self.pooled.site.ca)) as session:
+            rows = [row for row in shown(session, "DATABASES") if row["name"] == "readmission"]
         return Place(str(rows[0]["host"]), int(rows[0]["port"])) if rows else None
 
 

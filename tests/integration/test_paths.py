@@ -17,7 +17,7 @@ from dr.config.model import Login, Meter
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.drivers.clients.config import PoolerConfig
-from dr.drivers.clients.pools import held
+from dr.drivers.clients.pgbouncer_console import held
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.naming import instance

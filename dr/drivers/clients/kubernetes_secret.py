@@ -3,7 +3,8 @@
 The only module that imports the Kubernetes client, which is an extra of its own: ``pip install 'dr[kubernetes]'``.
 Nothing ambient is looked at: the target names kubeconfig and context. What else the Secret holds, a password in its
 URL, say, is left as it is, and neither told nor recorded: led back by host and port alone, each value is to the letter
-what it was.
+what it was. What two clients could read differently in a URL (several hosts, a host in the query, a password with a
+bare @ or ?) is not read at all.
 """
 
 from __future__ import annotations
@@ -11,19 +12,15 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import parse_qsl
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
-from dr.domain.refs import Ref
-from dr.drivers.clients import database_url
 from dr.drivers.clients.config import SecretConfig
 from dr.drivers.clients.provider import Place, secret
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
-
-T = TypeVar("T")
 
 SECONDS, ANSWER_SECONDS = 15.0, 30.0
 """For each piece of an answer, and for a whole one."""
@@ -32,8 +29,19 @@ ODD_SECONDS = 10.0
 ANNOTATION = "dr/database"
 """On the pods' template: another value makes Kubernetes replace the pods, the same one again does nothing."""
 DEFAULT_PORT = 5432
-_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _CONFLICT, _SERVER_ERROR = 409, 500
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+_SCHEME = re.compile(r"\s*(?:jdbc:)?postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.ASCII)
+_URL = re.compile(
+    _SCHEME.pattern + r"(?:[^\s@/?#]*@)?"
+    r"(?P<place>(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[1-9][0-9]{0,4}))?)"
+    r"(?:/[^\s?]*)?(?:\?(?P<query>\S*))?\s*",
+    re.ASCII,
+)
+_ELSEWHERE = frozenset({"host", "hostaddr", "port", "service", "pghost", "pgport"})
+"""Parameters by which libpq or JDBC go to another host than the URL's own."""
 
 
 class Secret:
@@ -41,11 +49,8 @@ class Secret:
 
     def __init__(self, config: SecretConfig) -> None:
         self._config = config
+        self.ref = secret(config)
         self._client: Any = None
-
-    @property
-    def ref(self) -> Ref:
-        return secret(self._config)
 
     def present(self) -> Place:
         """Raises RefusedError where the Secret names no single host that can be replaced."""
@@ -61,10 +66,10 @@ class Secret:
             led = self._led(data, to)
             changed = {key: None if value is None else _encoded(value) for key, value in led.items()}  # None: deleted
             body = {"metadata": {"resourceVersion": version}, "data": changed}  # refused if changed meanwhile
-            self._ask("changing", lambda: self._patch_secret(body))
-        template = {"metadata": {"annotations": {ANNOTATION: str(to)}}}
-        for deployment in self._config.restart:
-            self._ask(f"restarting deployment {deployment} of", partial(self._patch, deployment, template))
+            self._ask("changing", "patch_namespaced_secret", self._config.name, body)
+        for name in self._config.restart:
+            body = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: str(to)}}}}}
+            self._ask(f"restarting deployment {name} of", "patch_namespaced_deployment", name, body)
 
     def waiting(self, to: Place, seconds: float) -> str:  # noqa: ARG002 - nothing is hurried here
         """A pod that was started before the change knows nothing of it: all are to be new ones, and available."""
@@ -72,34 +77,19 @@ class Secret:
         if now != to:
             return f"{self.ref} leads to {now}"
         for name in self._config.restart:
-            left = self._ask(f"looking at deployment {name} of", partial(self._left, name), again=True)
-            if left:
+            what = f"looking at deployment {name} of"
+            if left := self._ask(what, "read_namespaced_deployment", name, found=_unfinished):
                 return f"deployment {name}: {left}"
         return ""
 
+    # -- what it holds
+
     def _read(self) -> tuple[dict[str, str], str]:
-        held, version = self._ask("reading", self._found, again=True)
-        named = (self._config.url_key,) if self._config.url_key else (self._config.host_key, self._config.port_key)
+        """What its keys for host and port hold, or that for both, and its version."""
+        keys = self._config
+        named = (keys.url_key,) if keys.url_key else (keys.host_key, keys.port_key)
+        held, version = self._ask("reading", "read_namespaced_secret", keys.name, found=_held)
         return {key: self._decoded(key, value) for key, value in held.items() if key in named}, version
-
-    def _found(self) -> tuple[dict[str, str], str]:
-        found = self._core().read_namespaced_secret(self._config.name, self._config.namespace, _request_timeout=SECONDS)
-        held = _named(found, self._config.name).data or {}
-        return {str(key): str(value) for key, value in held.items()}, str(found.metadata.resource_version)
-
-    def _patch_secret(self, body: Mapping[str, Any]) -> None:
-        named = (self._config.name, self._config.namespace)
-        _named(self._core().patch_namespaced_secret(*named, body, _request_timeout=SECONDS), self._config.name)
-
-    def _patch(self, deployment: str, template: Mapping[str, Any]) -> None:
-        changed = self._apps().patch_namespaced_deployment(
-            deployment, self._config.namespace, {"spec": {"template": template}}, _request_timeout=SECONDS
-        )
-        _named(changed, deployment)
-
-    def _left(self, deployment: str) -> str:
-        found = self._apps().read_namespaced_deployment(deployment, self._config.namespace, _request_timeout=SECONDS)
-        return _unfinished(_named(found, deployment))
 
     def _decoded(self, key: str, value: str) -> str:
         try:
@@ -113,24 +103,27 @@ class Secret:
         if needed not in data:
             raise RefusedError(f"{self.ref} has no key {needed!r}.", "Correct the target's secret.")
         if keys.url_key:
-            try:
-                host, port = database_url.host_and_port(data[keys.url_key])
-            except ValueError as error:
-                raise self._unreadable(keys.url_key, str(error)) from None
+            found = self._url(data)
+            host, port = found["v6"] or found["name"], found["port"]
         else:
-            host, port = data[keys.host_key].strip(), self._port(data)
-            if not database_url.HOST.fullmatch(host):
+            host, port = data[keys.host_key].strip(), data.get(keys.port_key)
+            if not _HOST.fullmatch(host):
                 raise self._unreadable(keys.host_key, "is no host")
-        return Place(host, DEFAULT_PORT if port is None else port, bare=port is None)
+            if port is not None and not _PORT.fullmatch(port.strip()):  # only what can be written back the same is one
+                raise self._unreadable(keys.port_key, "is no port")
+        return Place(host, DEFAULT_PORT, (host, "")) if port is None else Place(host, int(port))
 
-    def _port(self, data: Mapping[str, str]) -> int | None:
-        """The port of the key for it; None where there is none. Only what can be written back the same is one."""
-        written = data.get(self._config.port_key)
-        if written is None:
-            return None
-        if not _PORT.fullmatch(written.strip()):
-            raise self._unreadable(self._config.port_key, "is no port")
-        return int(written)
+    def _url(self, data: Mapping[str, str]) -> re.Match[str]:
+        """A URL as libpq, SQLAlchemy and JDBC write it."""
+        key, url = self._config.url_key, data[self._config.url_key]
+        if _SCHEME.match(url) is None:
+            raise self._unreadable(key, "is no URL of a scheme that is known: postgresql:// or jdbc:postgresql://")
+        found = _URL.fullmatch(url)
+        if found is None:
+            raise self._unreadable(key, "names no single host of its own, or holds a character that has to be encoded")
+        if _ELSEWHERE & {name.lower() for name, _ in parse_qsl(found["query"] or "", keep_blank_values=True)}:
+            raise self._unreadable(key, "names a host or a port in its query, too: it would still lead to the old one")
+        return found
 
     def _unreadable(self, key: str, because: str) -> RefusedError:
         """A sentence without what the key holds, which may be a password."""
@@ -138,17 +131,68 @@ class Secret:
 
     def _led(self, data: Mapping[str, str], to: Place) -> dict[str, str | None]:
         """What is to be changed, by key; None: a key that is to be gone. Raises RefusedError."""
-        keys, port = self._config, None if to.bare else to.port
+        keys, port = self._config, to.written[1] if to.written else str(to.port)
         if keys.url_key:
-            return {keys.url_key: database_url.led(data[keys.url_key], to.host, port)}
+            url, (begin, end) = data[keys.url_key], self._url(data).span("place")
+            host = f"[{to.host}]" if ":" in to.host else to.host
+            return {keys.url_key: url[:begin] + (f"{host}:{port}" if port else host) + url[end:]}
         changed: dict[str, str | None] = {keys.host_key: _instead(data[keys.host_key], to.host)}
         if keys.port_key:
-            changed[keys.port_key] = None if port is None else _instead(data.get(keys.port_key, ""), str(port))
+            changed[keys.port_key] = _instead(data.get(keys.port_key, ""), port) if port else None
         elif to.port != DEFAULT_PORT:
             raise RefusedError(f"{self.ref} has no key for a port, and {to} needs one.", "Add the secret's port_key.")
         return changed
 
-    def _api(self) -> Any:
+    # -- asking the cluster
+
+    def _ask(
+        self, what: str, method: str, name: str, *body: object, found: Callable[[Any], Any] = lambda _: None
+    ) -> Any:
+        """What is ``found`` in the object called ``name``, which a ``method`` of the client's library reads or patches.
+
+        Its errors become the harness's own. An odd answer to a reading is asked for again; a patch is never repeated.
+        """
+        clock, called = SystemClock(), f"{what.capitalize()} {self.ref}"
+
+        def patience(error: ProviderError) -> float:
+            return ODD_SECONDS if not body and isinstance(error, OddAnswerError) else 0.0
+
+        def answer() -> Any:
+            return within(clock, ANSWER_SECONDS, called, lambda: self._answer(what, method, name, body, found))
+
+        return persistently(clock, patience, answer)
+
+    def _answer(self, what: str, method: str, name: str, body: tuple[object, ...], found: Callable[[Any], Any]) -> Any:
+        try:
+            from kubernetes import client
+            from urllib3.exceptions import HTTPError
+        except ImportError:
+            raise RefusedError(
+                f"{self.ref} cannot be reached: the Kubernetes client is not installed.",
+                "Install it: pip install 'dr[kubernetes]'.",
+            ) from None
+        api = client.CoreV1Api if method.endswith("secret") else client.AppsV1Api
+        try:
+            ask = getattr(api(self._connected()), method)
+            held = ask(name, self._config.namespace, *body, _request_timeout=SECONDS)
+            if held.metadata.name != name:  # the client takes anything for an object
+                raise ValueError(name)
+            return found(held)
+        except client.ApiException as error:
+            said = f"Kubernetes refused {what} {self.ref}: {error.status} {error.reason}."
+            if error.status == _CONFLICT or (error.status or 0) >= _SERVER_ERROR:
+                raise ProviderError(said, "Repeat the command.", transient=True) from None
+            raise RefusedError(said, "Check the target's secret, and what its credentials may do.") from None
+        except HTTPError as error:
+            raise ProviderError(
+                f"Kubernetes cannot be reached for {what} {self.ref} ({type(error).__name__}).",
+                "Check the network and the target's kubeconfig.",
+                transient=True,
+            ) from None
+        except (LookupError, ValueError, TypeError, AttributeError) as error:  # it expects an answer that is sound
+            raise OddAnswerError(f"{what.capitalize()} {self.ref}", type(error).__name__) from None
+
+    def _connected(self) -> Any:
         """A client of the cluster that the target names; made at the first request."""
         if self._client is None:
             from kubernetes import config
@@ -164,60 +208,9 @@ class Secret:
             self._client.configuration.retries = False  # a request is repeated by whoever knows what it did
         return self._client
 
-    def _core(self) -> Any:
-        from kubernetes import client
 
-        return client.CoreV1Api(self._api())
-
-    def _apps(self) -> Any:
-        from kubernetes import client
-
-        return client.AppsV1Api(self._api())
-
-    def _ask(self, what: str, step: Callable[[], T], *, again: bool = False) -> T:
-        """``step``, which uses the client's library; its errors become the harness's own. A body is never repeated: it
-        may hold a secret. ``again``: an odd answer is asked for again."""
-
-        def patience(error: ProviderError) -> float:
-            return ODD_SECONDS if again and isinstance(error, OddAnswerError) else 0.0
-
-        clock = SystemClock()
-        called = f"{what.capitalize()} {self.ref}"
-        return persistently(
-            clock, patience, lambda: within(clock, ANSWER_SECONDS, called, lambda: self._translated(what, step))
-        )
-
-    def _translated(self, what: str, step: Callable[[], T]) -> T:
-        try:
-            from kubernetes import client
-            from urllib3.exceptions import HTTPError
-        except ImportError:
-            raise RefusedError(
-                f"{self.ref} cannot be reached: the Kubernetes client is not installed.",
-                "Install it: pip install 'dr[kubernetes]'.",
-            ) from None
-        try:
-            return step()
-        except client.ApiException as error:
-            said = f"Kubernetes refused {what} {self.ref}: {error.status} {error.reason}."
-            if error.status == _CONFLICT or (error.status or 0) >= _SERVER_ERROR:
-                raise ProviderError(said, "Repeat the command.", transient=True) from None
-            raise RefusedError(said, "Check the target's secret, and what its credentials may do.") from None
-        except HTTPError as error:
-            raise ProviderError(
-                f"Kubernetes cannot be reached for {what} {self.ref} ({type(error).__name__}).",
-                "Check the network and the target's kubeconfig.",
-                transient=True,
-            ) from None
-        except (LookupError, ValueError, TypeError, AttributeError) as error:  # it expects an answer that is sound
-            raise OddAnswerError(f"{what.capitalize()} {self.ref}", type(error).__name__) from None
-
-
-def _named(found: Any, name: str) -> Any:
-    """``found``, where it is the object of that name. Raises ValueError: the client takes anything for one."""
-    if found.metadata.name != name:
-        raise ValueError(name)
-    return found
+def _held(found: Any) -> tuple[dict[str, str], str]:
+    return {str(key): str(value) for key, value in (found.data or {}).items()}, str(found.metadata.resource_version)
 
 
 def _instead(old: str, new: str) -> str:

@@ -9,18 +9,17 @@ nothing.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig
-from dr.drivers.clients.pgbouncer_console import Console, Session, shown
+from dr.drivers.clients.pgbouncer_console import Session, console, shown
 from dr.drivers.clients.pgbouncer_file import DEFAULT_PORT, Found, find, led
 from dr.drivers.clients.provider import NotTakenError, Place, entry
+from dr.host.files import write_atomically
 
 SILENT_SECONDS = 10.0
 """How long old connections may finish their queries. A server that is lost lets none finish: they are dropped then,
@@ -33,27 +32,23 @@ class Entry:
     """One entry of [databases], the one that leads to the primary. ``ca``: where the pooler names none of its own."""
 
     def __init__(self, config: PoolerConfig, ca: str) -> None:
-        self._config = config
+        self._config, self._ca = config, ca
+        self.ref = entry(config)
         self._main = Path(config.configuration).expanduser()
-        self._console = Console(config, ca)
         self._shown_as = config.entry.encode().decode("latin-1")
         self._taken = False
-
-    @property
-    def ref(self) -> Ref:
-        return entry(self._config)
 
     def present(self) -> Place:
         return self._found()[2].place
 
     def check(self) -> None:
         """Raises RefusedError where the file could not be changed, or says something else than PgBouncer, and as
-        ``Console.session`` does."""
+        ``console`` does."""
         path, _, found = self._found()
         if not os.access(path.parent, os.W_OK):
             raise RefusedError(f"No file can be made in {path.parent}, where PgBouncer's is.", "Let this user do so.")
-        with self._console.session() as console:
-            row = self._row(console)
+        with console(self._config, self._ca) as session:
+            row = self._row(session)
         if not _leads(row, found.place):
             raise RefusedError(
                 f"PgBouncer {self._told(row)}, and line {found.line} of {path} says {found.place}.",
@@ -64,27 +59,32 @@ class Entry:
         """Raises RefusedError where the file cannot be changed. PgBouncer takes it up while it is waited for."""
         path, before, found = self._found()
         after = led(before, found, to)
-        if after != before:
-            self._write(path, after)
         self._taken = False
+        if after == before:
+            return
+        try:
+            write_atomically(path, after, path.stat())
+        except OSError as error:
+            raise RefusedError(
+                f"PgBouncer's file {path} cannot be written: {error.strerror}.",
+                "Let this user write it and its directory.",
+            ) from None
 
     def waiting(self, to: Place, seconds: float) -> str:
         """PgBouncer marks the connections that a reload made old; it closes each when its query has ended."""
         try:
-            with self._console.session() as console:
-                self._take(console, to)
-                return self._old(console, seconds)
-        except ProviderError as error:
-            if self._taken or seconds < PATIENCE:
+            with console(self._config, self._ca) as session:
+                self._take(session, to)
+                return self._old(session, seconds)
+        except (ProviderError, RefusedError) as error:
+            if isinstance(error, ProviderError) and (self._taken or seconds < PATIENCE):
                 raise
             raise NotTakenError(f"{self.ref} was not led to {to}: {error}") from None
-        except RefusedError as error:
-            raise NotTakenError(f"{self.ref} was not led to {to}: {error}") from None
 
-    def _take(self, console: Session, to: Place) -> None:
-        if not self._taken and not _leads(self._row(console), to):
-            console.execute("RELOAD")
-            row = self._row(console)
+    def _take(self, session: Session, to: Place) -> None:
+        if not self._taken and not _leads(self._row(session), to):
+            session.execute("RELOAD")
+            row = self._row(session)
             if not _leads(row, to):
                 raise RefusedError(
                     f"after a reload it still {self._told(row)}.",
@@ -92,16 +92,16 @@ class Entry:
                 )
         self._taken = True
 
-    def _old(self, console: Session, seconds: float) -> str:
-        servers = [row for row in shown(console, "SERVERS") if row["database"] == self._shown_as]
+    def _old(self, session: Session, seconds: float) -> str:
+        servers = [row for row in shown(session, "SERVERS") if row["database"] == self._shown_as]
         old = [row for row in servers if int(row["close_needed"] or 0)]
         if old and seconds >= SILENT_SECONDS:
             for verb in ("KILL", "RESUME"):
-                console.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._shown_as)))
+                session.execute(sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._shown_as)))
         return f"{len(old)} old connections of {self.ref} are not closed yet" if old else ""
 
-    def _row(self, console: Session) -> dict[str, Any]:
-        return next((row for row in shown(console, "DATABASES") if row["name"] == self._shown_as), {})
+    def _row(self, session: Session) -> dict[str, Any]:
+        return next((row for row in shown(session, "DATABASES") if row["name"] == self._shown_as), {})
 
     def _told(self, row: dict[str, Any]) -> str:
         entry = self._config.entry
@@ -128,27 +128,6 @@ class Entry:
             raise RefusedError(
                 f"PgBouncer's file {path} cannot be read: {error.strerror}.",
                 "Correct the target's pooler.configuration, or its permissions.",
-            ) from None
-
-    def _write(self, path: Path, text: bytes) -> None:
-        """Whole or not at all, with the owner and the mode that it had."""
-        try:
-            was = path.stat()
-            file, name = tempfile.mkstemp(dir=path.parent, prefix=".dr-")
-            try:
-                with os.fdopen(file, "wb") as new:
-                    os.fchmod(new.fileno(), was.st_mode & 0o7777)
-                    if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-                        os.fchown(new.fileno(), was.st_uid, was.st_gid)
-                    new.write(text)
-                Path(name).replace(path)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise RefusedError(
-                f"PgBouncer's file {path} cannot be written: {error.strerror}.",
-                "Let this user write it and its directory.",
             ) from None
 
 

@@ -8,7 +8,7 @@ What is led back to is known from the planning on, so that a move that was cut o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from dr.config.context import Context
@@ -30,22 +30,19 @@ class Place:
 
     host: str
     port: int
-    bare: bool = field(default=False, compare=False)
-    """The port is the usual one, and stands nowhere: led back, it stands nowhere again."""
     written: tuple[str, str] | None = field(default=None, compare=False)
-    """Host and port as they are written, where that is not as anybody would write them: led back, they are again."""
+    """Host and port as they are written, where that is not as anybody would write them: led back, they are again. A
+    port that stands nowhere, and so is the usual one, is written as ""."""
 
     def __str__(self) -> str:
         return str(Endpoint(self.host, self.port))
 
 
 def entry(config: PoolerConfig) -> Ref:
-    """What leads clients to a database by PgBouncer."""
     return Ref(DRIVER, "PgBouncer entry", config.entry)
 
 
 def secret(config: SecretConfig) -> Ref:
-    """What leads clients to a database in a Kubernetes cluster."""
     return Ref(DRIVER, "Secret", f"{config.namespace}/{config.name}")
 
 
@@ -63,9 +60,7 @@ class NotTakenError(RefusedError):
 class Lead(Protocol):
     """What leads clients to a database."""
 
-    @property
-    def ref(self) -> Ref:
-        """What it is."""
+    ref: Ref
 
     def present(self) -> Place:
         """Where it leads. Raises RefusedError where it is not there as configured, ProviderError out of reach."""
@@ -107,10 +102,9 @@ class MovingProvider:
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002 - the same whatever is requested
         """Where clients are led now: ``extra`` has it as "led", by what leads."""
-        led = {}
-        for kind, lead in self._leads.items():
+        for lead in self._leads.values():
             lead.check()
-            led[kind] = _told(lead.present())
+        led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
         own = dict.fromkeys(leading(self._sections).values(), Own.LEADS)
         return Facts(self._context.clock.now().at, own=own, extra={"led": led})
 
@@ -128,44 +122,32 @@ class MovingProvider:
                 f"Target {self._context.name} names nothing that leads its clients.",
                 "Add its pooler or its secret, or lead them to the promoted replica yourself.",
             )
-        to = {"host": "${promote.host}", "port": "${promote.port}"}
-        refs = leading(target)
-        return tuple(self._call(kind, refs[kind], before, to, run) for kind, before in sorted(led.items()))
+        return tuple(self._call(kind, before, run) for kind, before in sorted(led.items()))
 
-    def _call(self, kind: str, ref: Ref, before: Mapping[str, Any], to: Mapping[str, Any], run: RunIdentity) -> Call:
-        back = Call(
-            id=f"move-{kind}-back",
-            verb="move",
-            phase="unwind",
-            driver=DRIVER,
-            operation=f"lead-{kind}",
-            args={"to": dict(before), "before": None},
-            effect=Effect.TAKES_OVER,
-            touches=(ref,),
-            until="clients are led back",
-            deadline=DEADLINES[kind],
-        )
-        return Call(
+    def _call(self, kind: str, before: Mapping[str, Any], run: RunIdentity) -> Call:
+        there = Call(
             id=f"move-{kind}",
             verb="move",
             phase="reconnect",
             driver=DRIVER,
             operation=f"lead-{kind}",
-            args={"to": dict(to), "before": dict(before)},
+            args={"to": {"host": "${promote.host}", "port": "${promote.port}"}, "before": dict(before)},
             effect=Effect.TAKES_OVER,
-            touches=(ref,),
-            undo=back if run.purpose is Purpose.DRILL else None,
+            touches=(leading(self._sections)[kind],),
             until="clients are led to the promoted replica",
             deadline=DEADLINES[kind],
         )
+        args, until = {"to": dict(before), "before": None}, "clients are led back"
+        back = replace(there, id=f"{there.id}-back", phase="unwind", args=args, until=until)
+        return replace(there, undo=back) if run.purpose is Purpose.DRILL else there
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Raises RefusedError where somebody has led them to a third place since the planning."""
         lead, to = self._lead(call), _place(args["to"])
-        now = lead.present()
-        if args["before"] is not None and now not in (_place(args["before"]), to):
+        before, now = args["before"] and _place(args["before"]), lead.present()
+        if before and now not in (before, to):
             raise RefusedError(
-                f"{lead.ref} leads to {now}, and led to {_place(args['before'])} when this was planned.",
+                f"{lead.ref} leads to {now}, and led to {before} when this was planned.",
                 "Find out who changed it, then repeat the command.",
             )
         lead.lead(to)
@@ -197,11 +179,9 @@ class MovingProvider:
 
 def _told(place: Place) -> dict[str, Any]:
     """A place as plans and the ledger hold it."""
-    more = {"bare": place.bare, "written": list(place.written or ())}
-    return {"host": place.host, "port": place.port, **{key: value for key, value in more.items() if value}}
+    return {"host": place.host, "port": place.port} | ({"written": list(place.written)} if place.written else {})
 
 
 def _place(told: Mapping[str, Any]) -> Place:
-    host, port = told.get("written") or (None, None)
-    written = None if host is None or port is None else (host, port)
-    return Place(str(told["host"]), int(told["port"]), bool(told.get("bare")), written)
+    written = tuple(told.get("written") or ())
+    return Place(str(told["host"]), int(told["port"]), (written[0], written[1]) if written else None)

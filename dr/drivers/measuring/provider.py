@@ -19,7 +19,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig
-from dr.drivers.clients.pools import allowed
+from dr.drivers.clients.pgbouncer_console import allowed
 from dr.drivers.measuring.paths import (
     DATABASE_PATHS,
     READS,

@@ -164,7 +164,7 @@ def test_a_move_that_is_not_taken_is_taken_back_at_once(stage: Stage) -> None:
 
 
 def test_where_clients_were_led_stands_in_the_plan_as_it_is_written(stage: Stage) -> None:
-    stage.lead.at = Place("/run/postgresql", 5432, False, ("'/run/postgresql'", "05432"))
+    stage.lead.at = Place("/run/postgresql", 5432, ("'/run/postgresql'", "05432"))
     (move,) = stage.calls(run())
     assert move.undo is not None
     stage.provider.apply(move.undo, json.loads(json.dumps(move.undo.args)))
