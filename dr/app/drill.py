@@ -30,11 +30,9 @@ from dr.domain.names import check_name
 from dr.domain.requests import moment, zoned
 from dr.engine.plan import Asked, demands
 from dr.evidence.directory import RunDirectory
-from dr.host.children import Fork
+from dr.host.children import Fork, die_with_parent, end, started
 from dr.host.decode import read_yaml
-from dr.host.processes import die_with_parent, end, started
-from dr.host.saying import say
-from dr.host.signals import CODES
+from dr.host.signals import CODES, say
 from dr.judge.course import ACTIVITIES
 from dr.ports import Clock
 from dr.wiring import objectives

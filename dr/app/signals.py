@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 from dr.domain.errors import DrError
 from dr.evidence.directory import RunDirectory
-from dr.host.saying import say
-from dr.host.signals import CODES, Interrupted, handling
+from dr.host.signals import CODES, Interrupted, handling, say
 
 ONE = 2.0
 """Seconds within which several signals are one: a terminal that is lost sends some itself, and its shell others."""

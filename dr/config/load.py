@@ -18,7 +18,7 @@ from dr.config.plugins import settings_type, target_type, unloaded
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.names import check_name
 from dr.host.decode import read_yaml
-from dr.host.saying import say
+from dr.host.signals import say
 
 LAB = "lab"
 

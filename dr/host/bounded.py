@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -59,31 +60,18 @@ def within(clock: Clock, seconds: float, what: str, step: Callable[[], T]) -> T:
     asking = _Asking(target=ask, name=what, daemon=True)
     asking.start()
     try:
-        found = _awaited(outcome, lambda: (clock.now().mono_ns - began) / 1e9 < seconds)
+        while _since(clock, began) < seconds:
+            with suppress(Empty):
+                value, error = outcome.get(timeout=SLICE)
+                if _since(clock, began) < seconds:
+                    if error is not None:
+                        raise error
+                    return value  # type: ignore[return-value]  # without an error it is the step's own
+            heed(GRACE)
+        raise ProviderError(f"{what} was not answered within {seconds:g} s.", HINT, code=NO_ANSWER, transient=True)
     except BaseException:
         asking.given_up = True
         raise
-    if found is None:
-        asking.given_up = True
-        raise ProviderError(f"{what} was not answered within {seconds:g} s.", HINT, code=NO_ANSWER, transient=True)
-    value, error = found
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]  # without an error it is the step's own
-
-
-def _awaited(
-    outcome: SimpleQueue[tuple[T | None, BaseException | None]], in_time: Callable[[], bool]
-) -> tuple[T | None, BaseException | None] | None:
-    """The outcome; None where it is not there ``in_time``, or came later."""
-    while in_time():
-        try:
-            found = outcome.get(timeout=SLICE)
-        except Empty:
-            heed(GRACE)
-            continue
-        return found if in_time() else None
-    return None
 
 
 def persistently(clock: Clock, patience: Callable[[ProviderError], float], step: Callable[[], T]) -> T:
@@ -97,7 +85,7 @@ def persistently(clock: Clock, patience: Callable[[ProviderError], float], step:
         try:
             return step()
         except ProviderError as error:
-            if (clock.now().mono_ns - began) / 1e9 + wait > patience(error):
+            if _since(clock, began) + wait > patience(error):
                 raise
             failed = True
         except HaltedError as halted:
@@ -109,3 +97,7 @@ def persistently(clock: Clock, patience: Callable[[ProviderError], float], step:
             raise ProviderError(str(error.args[0]), error.hint, transient=True) from None
         pause(clock, wait)
         wait = min(2 * wait, LONGEST_PAUSE)
+
+
+def _since(clock: Clock, began: int) -> float:
+    return (clock.now().mono_ns - began) / 1e9

@@ -11,21 +11,14 @@ def load(text: str, depth: int, values: int) -> Any:
     """What ``text`` says, nested at most ``depth`` levels deep, and coming down to at most so many ``values``, each
     alias counted with all that it stands for. Raises yaml.YAMLError, and what constructing a value raises."""
     loader = _Bounded(text, depth, values)
-    try:
-        node = loader.get_single_node()
-        return None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
+    node = loader.get_single_node()
+    return None if node is None else loader.construct_document(node)
 
 
 def compose(text: str, depth: int, values: int) -> yaml.Node | None:
     """The nodes of ``text``, with their places in it, within the same bounds. Raises yaml.YAMLError."""
-    loader = _Bounded(text, depth, values)
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-        return node
-    finally:
-        loader.dispose()
+    node: yaml.Node | None = _Bounded(text, depth, values).get_single_node()
+    return node
 
 
 class _Bounded(yaml.SafeLoader):
@@ -47,7 +40,9 @@ class _Bounded(yaml.SafeLoader):
         self._level -= 1
         if isinstance(event, yaml.AliasEvent) and id(node) not in self._weights:
             raise _refusal("an alias leads to what it stands in", event)
-        weight = self._weights.setdefault(id(node), 1 + sum(self._weights[id(child)] for child in _children(node)))
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = [part for one in parts for part in (one if isinstance(one, tuple) else (one,))]  # a mapping holds pairs
+        weight = self._weights.setdefault(id(node), 1 + sum(self._weights[id(part)] for part in inner))
         if max(weight, len(self._weights)) > self._values:
             raise _refusal(f"it comes down to more than {self._values} values", event)
         return node
@@ -55,9 +50,3 @@ class _Bounded(yaml.SafeLoader):
 
 def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-
-
-def _children(node: yaml.Node | None) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []

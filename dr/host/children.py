@@ -1,4 +1,4 @@
-"""Processes that outlive a call and must not outlive their session: start, find again, stop.
+"""Processes by name, and those that outlive a call and must not outlive their session: start, find again, stop.
 
 A process is named by "PID:STARTTIME", never by its pid alone: pids are used again. Whoever holds a pid file holds a
 lock on it as long as it lives, so a second start finds the first.
@@ -6,6 +6,7 @@ lock on it as long as it lives, so a second start finds the first.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import json
@@ -29,19 +30,22 @@ from dr.domain.refs import Ref
 from dr.host.bounded import GRACE
 from dr.host.decode import content, line_of
 from dr.host.hearing import heed
-from dr.host.processes import identity as identity
-from dr.host.processes import lives
-from dr.host.processes import started as started
 from dr.host.signals import CODES
 
 ROOM = 1024
 """Bytes of a pid file, all written at once: its end can be noted in place even when the disk is full."""
 CLAIM = 15.0
 """Seconds within which a started process has to hold its pid file."""
+END_SECONDS = 5.0
+"""For a process that was told to end, and for one that was killed."""
 POLL = 0.02
+PR_SET_PDEATHSIG = 1
 
 _children: dict[int, subprocess.Popen[bytes] | Fork] = {}
 """Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
+
+
+# -- who a process is
 
 
 def process(call: str) -> Ref:
@@ -49,13 +53,81 @@ def process(call: str) -> Ref:
     return Ref("host", "process", call)
 
 
+def started(pid: int) -> str:
+    """When process ``pid`` was started, in a form that only compares; "" where there is none, or only a zombie."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        return "" if fields[0] in "ZX" else fields[19]  # ticks since boot: unlike psutil's, no wall clock is in it
+    import psutil
+
+    try:
+        found = psutil.Process(pid)
+        return "" if found.status() == psutil.STATUS_ZOMBIE else f"{found.create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def identity(pid: int) -> str:
+    """ "PID:STARTTIME" of a living process. Raises ProviderError where there is none."""
+    when = started(pid)
+    if not when:
+        raise ProviderError(f"There is no process {pid}.")
+    return f"{pid}:{when}"
+
+
 def alive(who: str) -> bool:
     """Whether the very process that ``who`` names still runs; a later one with the same pid is another."""
-    pid = who.partition(":")[0]
-    child = _children.get(int(pid)) if pid.isdigit() else None
-    if child is not None:
+    pid, _, when = who.partition(":")
+    if not pid.isdigit():
+        return False
+    if (child := _children.get(int(pid))) is not None:
         child.poll()  # reaps it when it has ended
-    return lives(who)
+    return bool(when) and started(int(pid)) == when
+
+
+def end(who: str) -> bool:
+    """Kill the very process that ``who`` names, and the group that it leads. Returns whether it ran, and is gone.
+
+    Raises ProviderError where it does not end.
+    """
+    if not alive(who):
+        return False
+    pid = int(who.partition(":")[0])
+    with suppress(ProcessLookupError):
+        (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+    if not _gone(who, END_SECONDS):
+        raise ProviderError(f"Process {pid} does not end, not even when killed.", "See what it waits for.")
+    return True
+
+
+def _gone(who: str, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while alive(who):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """What a child runs before its command: the kernel is to kill it when this process dies. None off Linux."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # loaded before the fork: loading after it may deadlock
+    parent = os.getpid()
+
+    def before() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before
+
+
+# -- pid files
 
 
 @dataclass(frozen=True)
@@ -98,15 +170,13 @@ class PidFile:
         except BlockingIOError:
             os.close(self._fd)
             raise RefusedError(f"Another process holds {path.name}.", "It is still running; stop it first.") from None
-        self._held = Held(identity(os.getpid()), owner)
-        self._write(self._held)
+        self._owner = owner
+        self.conclude("")
 
     def conclude(self, ended: str, code: int = 0) -> None:
         """Note why this process ends, and its exit code."""
         plain = ended.encode("ascii", "replace").decode()[: ROOM // 3]
-        self._write(Held(self._held.who, self._held.owner, plain, code))
-
-    def _write(self, what: Held) -> None:
+        what = Held(identity(os.getpid()), self._owner, plain, code)
         os.pwrite(self._fd, json.dumps(asdict(what)).encode().ljust(ROOM), 0)
 
 
@@ -186,7 +256,9 @@ def spawn(
     ``env`` is added to this process's environment: secrets go there and never into ``argv``. The log is readable by its
     owner alone. Raises ProviderError where the process ends before, or does not hold the file in time.
     """
-    environment = {**os.environ, "PYTHONPATH": _python_path(), **(env or {})}
+    # It imports the same ``dr`` as this process, wherever it was started.
+    path = [str(Path(dr.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), **(env or {})}
     with open(_log(log), "ab") as output:
         child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
@@ -196,12 +268,6 @@ def spawn(
     with suppress(BrokenPipeError), child.stdin:
         child.stdin.write(json.dumps(document).encode())
     return _claimed(child, pidfile, log)
-
-
-def _python_path() -> str:
-    """The children import the same ``dr`` as this process, wherever it was started."""
-    own = str(Path(dr.__file__).parents[1])
-    return os.pathsep.join(dict.fromkeys([own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
 
 
 def _claimed(child: subprocess.Popen[bytes] | Fork, pidfile: Path, log: Path) -> Held:
@@ -222,31 +288,18 @@ def _claimed(child: subprocess.Popen[bytes] | Fork, pidfile: Path, log: Path) ->
     raise ProviderError(f"{pidfile.stem} did not start within {CLAIM:.0f} s.", f"See {log.name} in the run directory.")
 
 
-def stop(pidfile: Path, grace: float = 5.0) -> Held | None:
+def stop(pidfile: Path, grace: float = END_SECONDS) -> Held | None:
     """End the process that holds ``pidfile``, and its group: SIGTERM, then after ``grace`` seconds SIGKILL.
 
     Returns what the file says afterwards, None where there never was one. Raises ProviderError where it will not end.
     """
     found = running(pidfile)
-    if found is None:
-        return held(pidfile)
-    with suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-    if not _gone(found.who, grace):
+    if found is not None:
         with suppress(ProcessLookupError):
-            os.killpg(found.pid, signal.SIGKILL)  # it leads a group of its own
+            os.kill(found.pid, signal.SIGTERM)
         if not _gone(found.who, grace):
-            raise ProviderError(f"Process {found.pid} ({pidfile.stem}) does not end, not even when killed.")
+            end(found.who)
     return held(pidfile)
-
-
-def _gone(who: str, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while alive(who):
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL)
-    return True
 
 
 def last_words(log: Path, secrets: Sequence[str] = ()) -> str:

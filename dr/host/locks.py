@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.domain.errors import DrError, RefusedError
-from dr.host.processes import identity, lives
-from dr.host.saying import say
+from dr.host.children import alive, identity
+from dr.host.signals import say
 
 TELL_SECONDS = 1.0
 """After so long it is said who is waited for."""
@@ -120,7 +120,7 @@ def holder(path: Path) -> str:
         who, since, what = str(held["who"]), float(held["since"]), str(held["what"])
     except (OSError, ValueError, LookupError, TypeError):
         return "a process that does not say which it is"
-    if not lives(who):
+    if not alive(who):
         return "a process that does not say which it is"  # what stands there is of an earlier one
     at = datetime.fromtimestamp(since, UTC)
     return f"process {who.partition(':')[0]} ({what}, since {at:%Y-%m-%d %H:%M:%S} UTC)"

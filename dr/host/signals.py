@@ -1,11 +1,12 @@
-"""The signals that ask a process to end, and what an exit by one of them is."""
+"""The signals that ask a process to end, what an exit by one of them is, and what is told at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -50,3 +51,9 @@ def handling(handle: Callable[[signal.Signals], None], pass_on: bool = False) ->
 def interrupt(number: signal.Signals) -> None:
     """Where no run is under way a signal ends the command at once. Raises Interrupted."""
     raise Interrupted(number)
+
+
+def say(sentence: str) -> None:
+    """To stderr, past its buffer: what cannot wait until a command ends, also where a signal interrupts a writer."""
+    with suppress(OSError):  # nobody reads it
+        os.write(2, f"dr: {sentence}\n".encode())

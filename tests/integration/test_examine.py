@@ -12,7 +12,7 @@ import pytest
 from dr.config.model import Login
 from dr.drivers.postgres import examine
 from dr.drivers.postgres.connection import Connection, connect
-from dr.host.steps import at_once
+from dr.host.hearing import at_once
 from tests.servers import DATABASE, PASSWORD, LocalServer, local_server
 
 KEYS = """

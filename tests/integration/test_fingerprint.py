@@ -24,7 +24,7 @@ from dr.drivers.postgres.fingerprint import (
     visible_in,
 )
 from dr.drivers.postgres.schema import schema_digests
-from dr.host.steps import at_once
+from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
 AWKWARD = """

@@ -18,7 +18,7 @@ from dr.drivers.postgres.source import Source, locate
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore
-from dr.host.steps import at_once
+from dr.host.hearing import at_once
 
 AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str], Mapping[str, str]]
 """As ``dr.drivers.service.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference) to

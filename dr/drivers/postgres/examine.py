@@ -34,7 +34,7 @@ from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.evidence.baselines import BaselineStore, covering, read_baseline
 from dr.evidence.samples import markers_file
-from dr.host.steps import Steps, working
+from dr.host.hearing import Steps, working
 from dr.meter.mark import marker_table
 
 RUN_BASELINE = "baseline.json"

@@ -22,7 +22,7 @@ from dr.domain.model import Baseline, Fingerprint, Repeat, TableSum
 from dr.drivers.postgres.connection import Connection, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import schema_digests
-from dr.host.steps import Steps, working
+from dr.host.hearing import Steps, working
 
 UNREADABLE = "unreadable: "
 """Begins the method of a table that could not be summed; the reason follows."""

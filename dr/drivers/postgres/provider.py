@@ -21,7 +21,7 @@ from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden, predictions
 from dr.evidence.baselines import read_baseline, write_baseline
-from dr.host.steps import Steps, at_once
+from dr.host.hearing import Steps, at_once
 
 __all__ = ["PostgresProvider", "nightly"]
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from dr.domain.errors import DrError
-from dr.host.children import PidFile, alive
-from dr.host.processes import die_with_parent
+from dr.host.children import PidFile, alive, die_with_parent
 
 LOOK = 0.25
 """Seconds between two looks at the owner."""

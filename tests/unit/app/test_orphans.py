@@ -14,12 +14,12 @@ import pytest
 
 from dr.app.drill import ENDED, STARTED, end_orphan
 from dr.evidence.directory import RunDirectory
-from dr.host.processes import identity, lives
+from dr.host.children import alive, identity
 from tests.virtual import VirtualClock
 
 SESSION = """
 import subprocess, sys
-from dr.host.processes import die_with_parent
+from dr.host.children import die_with_parent
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], preexec_fn=die_with_parent(),
                          start_new_session=True, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
@@ -49,9 +49,9 @@ def test_a_child_ends_at_once_with_a_session_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", SESSION], stdout=subprocess.PIPE) as session:
         assert session.stdout is not None
         child = identity(int(session.stdout.readline()))
-        assert lives(child)
+        assert alive(child)
         session.kill()
-    assert eventually(lambda: not lives(child))
+    assert eventually(lambda: not alive(child))
 
 
 def run_of(tmp_path: Path, *events: dict[str, object]) -> RunDirectory:
@@ -68,7 +68,7 @@ def test_an_orphan_is_ended_with_all_that_it_started_and_that_is_said(
     both = [identity(int(sleeper.stdout.readline())) for _ in range(2)]
     directory = run_of(tmp_path, {"text": STARTED, "pid": sleeper.pid, "who": identity(sleeper.pid)})
     end_orphan(directory, VirtualClock())
-    assert eventually(lambda: not any(lives(who) for who in both))
+    assert eventually(lambda: not any(alive(who) for who in both))
     assert sleeper.wait(30) == -signal.SIGKILL
     assert f"Chaos Toolkit of run {directory.id} still ran without its session, as process {sleeper.pid}" in (
         capfd.readouterr().err
