@@ -93,14 +93,19 @@ def json_of(found: bytes, kind: type[T], name: str, error: type[DrError] = Evide
     try:
         value = msgspec.json.decode(found, type=kind)
     except msgspec.ValidationError as wrong:
-        place, why = _misshapen(wrong, _plain(found), kind)
-        raise error(f"{name}{_at(_line_of(text, place))} is not what it should be: {why}.", hint) from None
+        whole: Any = None
+        with suppress(ValueError, RecursionError):
+            whole = msgspec.json.decode(found)
+        place, why = _misshapen(wrong, whole, kind)
+        raise error(f"{name}{_line_of(text, place)} is not what it should be: {why}.", hint) from None
     except msgspec.DecodeError as wrong:
-        raise error(f"{name}{_at(_line_at(found, str(wrong)))} is not JSON: {wrong}.", hint) from None
+        byte = re.search(r"\(byte (\d+)\)", str(wrong))  # where something is missing, none is named
+        line = found.count(b"\n", 0, int(byte[1]) if byte else len(found)) + 1
+        raise error(f"{name}, line {line}, is not JSON: {wrong}.", hint) from None
     except RecursionError:
-        raise _too_deep(name, error, hint) from None
+        raise error(f"{name} is nested deeper than {DEPTH} levels.", hint) from None
     if deep(found):
-        raise _too_deep(name, error, hint)
+        raise error(f"{name} is nested deeper than {DEPTH} levels.", hint)
     return value
 
 
@@ -140,26 +145,26 @@ def read_yaml(
 
     from dr.host.bounded_yaml import load
 
-    text, name = _text(found, str(path), error, hint), str(path)
+    text = _text(found, str(path), error, hint)
     try:
         value = load(text, DEPTH, NODES)
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
-        line = mark.line + 1 if mark is not None else None
-        raise error(f"{name}{_at(line)} is not YAML: {wrong.problem or wrong.context}.", hint) from None
+        line = "" if mark is None else f", line {mark.line + 1},"
+        raise error(f"{path}{line} is not YAML: {wrong.problem or wrong.context}.", hint) from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as wrong:
         # Such as a date that no calendar has, or an explicit tag on what it does not fit.
-        raise error(f"{name} is not YAML: {' '.join(str(wrong).split())}.", hint) from None
+        raise error(f"{path} is not YAML: {' '.join(str(wrong).split())}.", hint) from None
     value = {} if value is None else value
     endless = _endless(value, ())
     if endless is not None:
-        raise error(f"{name}{_at(_line_of(text, endless))} is not valid: {_shown(endless)} is not finite.", hint)
+        raise error(f"{path}{_line_of(text, endless)} is not valid: {_shown(endless)} is not finite.", hint)
     value = present(value)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as wrong:
         place, why = _misshapen(wrong, value, kind)
-        raise error(f"{name}{_at(_line_of(text, place))} is not valid: {why}.", hint) from None
+        raise error(f"{path}{_line_of(text, place)} is not valid: {why}.", hint) from None
 
 
 # ---- what is wrong, and where
@@ -170,28 +175,7 @@ def _text(found: bytes, name: str, error: type[DrError], hint: str) -> str:
         return found.decode("utf-8")
     except UnicodeDecodeError as wrong:
         line = found.count(b"\n", 0, wrong.start) + 1
-        raise error(f"{name}{_at(line)} is not UTF-8 ({wrong.reason} at byte {wrong.start}).", hint) from None
-
-
-def _too_deep(name: str, error: type[DrError], hint: str) -> DrError:
-    return error(f"{name} is nested deeper than {DEPTH} levels.", hint)
-
-
-def _at(line: int | None) -> str:
-    return "" if line is None else f", line {line},"
-
-
-def _line_at(found: bytes, problem: str) -> int:
-    """The line of the byte that msgspec names; where something is missing, the last."""
-    byte = re.search(r"\(byte (\d+)\)", problem)
-    return found.count(b"\n", 0, int(byte[1]) if byte else len(found)) + 1
-
-
-def _plain(found: bytes) -> Any:
-    try:
-        return msgspec.json.decode(found)
-    except (ValueError, RecursionError):
-        return None
+        raise error(f"{name}, line {line}, is not UTF-8 ({wrong.reason} at byte {wrong.start}).", hint) from None
 
 
 def _endless(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -203,15 +187,12 @@ def _endless(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...] | None:
 
 
 def _misshapen(wrong: msgspec.ValidationError, value: Any, kind: type[Any]) -> tuple[tuple[Any, ...], str]:
-    """The keys that lead to what has the wrong shape, and what is wrong with it.
-
-    msgspec names a mapping's entry "[...]": which one it is, is found by leaving all others out.
-    """
+    """The keys that lead to what has the wrong shape, and what is wrong with it."""
     why, _, path = str(wrong).partition(" - at `$")
     place: list[Any] = []
     here = value
     for name, number in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", path):
-        key: Any = name or (int(number) if number.isdigit() else _culprit(str(wrong), value, tuple(place), here, kind))
+        key: Any = name or (int(number) if number.isdigit() else _culprit(str(wrong), value, here, kind))
         if key is None:
             break
         place.append(key)
@@ -220,34 +201,28 @@ def _misshapen(wrong: msgspec.ValidationError, value: Any, kind: type[Any]) -> t
     return tuple(place), f"{_shown(place)}: {why}" if place else why
 
 
-def _shown(place: Iterable[Any]) -> str:
-    return ".".join(str(key) for key in place)
-
-
-def _culprit(problem: str, value: Any, place: tuple[Any, ...], here: Any, kind: type[Any]) -> Any:
-    for key in here if isinstance(here, Mapping) else ():
+def _culprit(problem: str, value: Any, here: Any, kind: type[Any]) -> Any:
+    """The entry of ``here``, a mapping within ``value``, that is wrong; msgspec names each "[...]". It is found by
+    leaving out all others, which nobody needs any more."""
+    for key, part in list(here.items()) if isinstance(here, dict) else ():
+        here.clear()
+        here[key] = part
         try:
-            msgspec.convert(_with(value, place, {key: here[key]}), kind)
+            msgspec.convert(value, kind)
         except msgspec.ValidationError as wrong:
             if str(wrong) == problem:
                 return key
     return None
 
 
-def _with(value: Any, place: tuple[Any, ...], new: Any) -> Any:
-    """``value`` with ``new`` at ``place``."""
-    if not place:
-        return new
-    inner = _with(value[place[0]], place[1:], new)
-    if isinstance(value, Mapping):
-        return {**value, place[0]: inner}
-    return [inner if at == place[0] else one for at, one in enumerate(value)]
+def _shown(place: Iterable[Any]) -> str:
+    return ".".join(str(key) for key in place)
 
 
-def _line_of(text: str, place: tuple[Any, ...]) -> int | None:
-    """The line on which ``place`` begins; JSON is YAML enough for that. None where it cannot be told in a moment."""
+def _line_of(text: str, place: tuple[Any, ...]) -> str:
+    """On which line ``place`` begins, in words; JSON is YAML enough for that. "": it cannot be told in a moment."""
     if len(text) > LOCATED:
-        return None
+        return ""
     import yaml
 
     from dr.host.bounded_yaml import compose
@@ -255,10 +230,10 @@ def _line_of(text: str, place: tuple[Any, ...]) -> int | None:
     try:
         node = compose(text, DEPTH, NODES)
     except (yaml.YAMLError, ValueError):
-        return None
+        return ""
     for key in place:
         if isinstance(node, yaml.MappingNode):
             node = next((part for name, part in node.value if name.value == str(key)), node)
         elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
             node = node.value[key]
-    return None if node is None else int(node.start_mark.line) + 1
+    return "" if node is None else f", line {int(node.start_mark.line) + 1},"

@@ -50,11 +50,8 @@ def taken(file: int, seconds: float, waiting: Callable[[], None] = lambda: None)
     second in vain."""
     began, pause, told = time.monotonic(), FIRST_PAUSE, False
     while True:
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
             return True
         waited = time.monotonic() - began
         if waited > seconds:
@@ -72,7 +69,8 @@ def holding(path: Path, what: str, seconds: float, refusal: Callable[[str], DrEr
 
     Raises ``refusal`` of who holds it, in words, and RefusedError where it cannot be opened.
     """
-    file = _locked(path, seconds, refusal)
+    while (file := _locked(path, seconds, refusal)) is None:
+        pass
     _write(file, what)
     _held.append(file)
     try:
@@ -83,21 +81,21 @@ def holding(path: Path, what: str, seconds: float, refusal: Callable[[str], DrEr
         os.close(file)
 
 
-def _locked(path: Path, seconds: float, refusal: Callable[[str], DrError]) -> int:
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = opened(path)
-        except OSError as error:
-            raise RefusedError(f"{path} cannot be opened: {error.strerror}.", "See whose it is.") from None
-        if not taken(file, seconds, lambda: say(f"{path.name} is held by {holder(path)}; it is waited for.")):
-            os.close(file)
-            raise refusal(holder(path))
-        # The directory may have been removed meanwhile: a lock on a file that is gone is worth nothing.
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file).st_ino:
-                return file
+def _locked(path: Path, seconds: float, refusal: Callable[[str], DrError]) -> int | None:
+    """The open file; None where its directory was removed meanwhile: a lock on a file that is gone is worth nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = opened(path)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be opened: {error.strerror}.", "See whose it is.") from None
+    if not taken(file, seconds, lambda: say(f"{path.name} is held by {holder(path)}; it is waited for.")):
         os.close(file)
+        raise refusal(holder(path))
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == os.fstat(file).st_ino:
+            return file
+    os.close(file)
+    return None
 
 
 def note(what: str) -> None:
@@ -115,12 +113,9 @@ def _write(file: int, what: str) -> None:
 
 def holder(path: Path) -> str:
     """Who holds the lock ``path``, in words."""
-    try:
+    with suppress(OSError, ValueError, LookupError, TypeError):
         held = json.loads(path.read_bytes())
-        who, since, what = str(held["who"]), float(held["since"]), str(held["what"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return "a process that does not say which it is"
-    if not alive(who):
-        return "a process that does not say which it is"  # what stands there is of an earlier one
-    at = datetime.fromtimestamp(since, UTC)
-    return f"process {who.partition(':')[0]} ({what}, since {at:%Y-%m-%d %H:%M:%S} UTC)"
+        who, at = str(held["who"]), datetime.fromtimestamp(float(held["since"]), UTC)
+        if alive(who):  # else what stands there is of an earlier one
+            return f"process {who.partition(':')[0]} ({held['what']}, since {at:%Y-%m-%d %H:%M:%S} UTC)"
+    return "a process that does not say which it is"
