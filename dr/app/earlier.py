@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
 from dr.domain.refs import Ref
-from dr.domain.requests import restores_the_latest
 from dr.evidence.ledger import State
 from dr.report.words import duration, moment
 
@@ -95,7 +94,7 @@ def check_age(plan: Plan, facts: Facts, now: float, usual: float, ends: Callable
     run = plan.run.id
     frozen = (demand.limit for demand in plan.demands if demand.objective == "time-to-copy")
     limit = next(frozen, None) or usual
-    if not restores_the_latest(plan.request) or now - began(run) <= limit:
+    if not plan.request.restores_the_latest() or now - began(run) <= limit:
         return
     end = f"end it with 'dr cleanup {run}'"
     if ends is not None:  # clean-up knows its own machine's runs alone; to others the tag says that one is over

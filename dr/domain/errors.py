@@ -17,8 +17,7 @@ class DrError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{message} {self.hint}".strip()
+        return f"{super().__str__()} {self.hint}".strip()
 
 
 class UsageError(DrError):
@@ -48,8 +47,6 @@ class ProviderError(DrError):
 
     ``transient``: the same call may succeed when repeated.
     """
-
-    exit_code = 5
 
     def __init__(self, message: str, hint: str = "", *, code: str = "", transient: bool = False) -> None:
         super().__init__(message, hint)

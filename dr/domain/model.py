@@ -94,6 +94,22 @@ class Request:
     keep: bool = False
     digest: str = ""
 
+    def restores_a_time(self) -> bool:
+        """Whether the run restores a point in time, and not a snapshot."""
+        return any("time" in to for to in self._restored())
+
+    def restores_the_latest(self) -> bool:
+        """Whether what is restored depends on when it is asked for: the newest snapshot, or the latest time."""
+        return any("latest" in to.values() for to in self._restored())
+
+    def _restored(self) -> list[Mapping[str, Any]]:
+        asked = (verb.args.get("to") for verb in self.verbs if verb.name == "restore")
+        return [to for to in asked if isinstance(to, Mapping)]
+
+    def promotes(self) -> bool:
+        """Whether the run promotes a replica, and does not only wait for a failover."""
+        return any(verb.name == "promote" for verb in self.verbs)
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:

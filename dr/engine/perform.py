@@ -41,10 +41,6 @@ def pause(waited: float) -> float:
     return min(max(FIRST_PAUSE, waited * SHARE), LONGEST_PAUSE)
 
 
-def _until_next(progress: Progress, waited: float) -> float:
-    return 0.0 if progress.busy else pause(waited)
-
-
 def perform(engine: Engine, calls: Iterable[Call]) -> None:
     """Execute planned calls: intent, apply, poll, effect. A call that already has its effect is left alone.
 
@@ -62,8 +58,7 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
                 heed()
                 _perform(engine, call, state, applied)
         except HaltedError as error:
-            stopped: dict[str, Any] = {"because": str(error)}
-            engine.ledger.append("halted", call.id, stopped if error.begun else {**stopped, "begun": False})
+            engine.ledger.append("halted", call.id, {"because": str(error)} | ({} if error.begun else {"begun": False}))
             raise
         except Exception as error:
             # Once it was applied, what it touches is not what it was, whatever the error.
@@ -89,7 +84,11 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     applied.append(call.id)
     # Between a kill and a resumption nobody waited: that time is not counted against the call.
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
-    progress = _drive(engine, call, provider, result, began)
+    progress = _driven(
+        *(call, provider, result, began, engine.clock, engine.tell),
+        wait=partial(hearing.pause, engine.clock),
+        seen=lambda progress: engine.run.observe(progress.observations, engine.clock.now().at),
+    )
     engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
 
 
@@ -100,17 +99,27 @@ def _check_names(call: Call, args: Mapping[str, Any]) -> None:
         raise RefusedError(why, "Nothing was done to it. See in the ledger which result named it.")
 
 
-def _drive(engine: Engine, call: Call, provider: Provider, result: Mapping[str, Any], began: float) -> Progress:
+def _driven(
+    call: Call,
+    provider: Provider,
+    result: Mapping[str, Any],
+    began: float,
+    clock: Clock,
+    tell: Callable[[Call, str], None],
+    wait: Callable[[float], None],
+    seen: Callable[[Progress], None] = lambda _: None,
+) -> Progress:
+    """Poll until it is done. Raises ProviderError past its deadline."""
     while True:
         progress = provider.poll(call, result)
-        engine.run.observe(progress.observations, engine.clock.now().at)
+        seen(progress)
         if progress.done:
             return progress
-        waited = engine.clock.now().at - began
-        engine.tell(call, progress.note)
+        waited = clock.now().at - began
+        tell(call, progress.note)
         if waited > call.deadline:
             raise _too_late(call, progress)
-        hearing.pause(engine.clock, _until_next(progress, waited))
+        wait(0.0 if progress.busy else pause(waited))
 
 
 def _too_late(call: Call, progress: Progress) -> ProviderError:
@@ -186,11 +195,4 @@ def carry_out(
     _check_names(undo, args)
     began = clock.now().at
     tell(undo, "")
-    result = provider.apply(undo, args)
-    while not (progress := provider.poll(undo, result)).done:
-        waited = clock.now().at - began
-        tell(undo, progress.note)
-        if waited > undo.deadline:
-            raise ProviderError(f"{undo.id} is not done after {undo.deadline:.0f} s ({progress.note}).")
-        clock.sleep(_until_next(progress, waited))
-    return progress
+    return _driven(undo, provider, provider.apply(undo, args), began, clock, tell, clock.sleep)

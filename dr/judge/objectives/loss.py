@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dr.config.objective import About, Limit, Objective
-from dr.domain.model import Demand, Effect, Finding, Status
-from dr.domain.requests import restores_a_time
+from dr.domain.model import Demand, Effect, Finding, Request, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import UnknownError, finding, limit_of, within
@@ -258,7 +257,7 @@ OBJECTIVES = (
         About.WRITES,
         exposure,
         "s",
-        (Limit("exposure-time", REPLAYABLE, restores_a_time), Limit("exposure-snapshot", BETWEEN_BACKUPS)),
+        (Limit("exposure-time", REPLAYABLE, Request.restores_a_time), Limit("exposure-snapshot", BETWEEN_BACKUPS)),
         on_call="restore",
     ),
     Objective("loss", About.CONTENT, loss, "markers", (Limit("loss", 0.0),)),

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 
 from dr.config.objective import About, Limit, Objective
-from dr.domain.model import Demand, Finding, Status
-from dr.domain.requests import promotes
+from dr.domain.model import Demand, Finding, Request, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, finding, limit_of, within
 from dr.judge.interruption import Interruption, Outage, outage_of
@@ -94,7 +93,7 @@ def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, Status.MET, "The service came back by itself: its process is the one from before.")
 
 
-PROMOTION = Limit("outage-promotion", 600.0, promotes)
+PROMOTION = Limit("outage-promotion", 600.0, Request.promotes)
 """Seconds: somebody has to decide."""
 FAILOVER = Limit("outage-failover", 120.0)
 """Seconds: a managed database takes 60 to 120."""

@@ -4,7 +4,6 @@ import pytest
 
 from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
-from dr.domain.requests import restores_a_time
 from dr.engine.plan import demands, plan
 from dr.judge.objectives import registry
 from tests.virtual import Scripted
@@ -99,4 +98,4 @@ def test_an_unknown_objective_is_refused_by_name() -> None:
 def test_a_restore_to_nothing_that_can_be_read_is_left_to_its_driver_to_refuse(
     args: dict[str, object], time: bool
 ) -> None:
-    assert restores_a_time(request(Verb("restore", args))) is time
+    assert request(Verb("restore", args)).restores_a_time() is time
