@@ -9,7 +9,7 @@ import msgspec
 from dr.config.model import Target
 from dr.config.plugins import target_type
 from dr.drivers.clients.config import ClientsConfig
-from dr.drivers.faults.config import FaultsConfig
+from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.rds.config import RdsConfig
 
 RDS = {field.name for field in msgspec.structs.fields(RdsConfig)}

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from dr.config.model import Target
 from dr.domain.model import Grant
 from dr.drivers.clients.config import ClientsConfig, PoolerConfig, SecretConfig
-from dr.drivers.faults.config import FaultsConfig
+from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.config import RdsConfig

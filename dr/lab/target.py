@@ -11,7 +11,7 @@ import yaml
 from dr.config.model import Login
 from dr.domain.model import Grant
 from dr.drivers.clients.config import ClientsConfig, PoolerConfig
-from dr.drivers.faults.config import FaultsConfig
+from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.config import Credentials, RdsConfig

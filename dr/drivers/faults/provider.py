@@ -19,7 +19,7 @@ from dr.config.context import Context
 from dr.config.plugins import PROVIDER
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
-from dr.drivers.faults.kinds import COMMAND_SECONDS, KINDS, Kind
+from dr.drivers.faults.plugin import COMMAND_SECONDS, KINDS, Kind
 from dr.drivers.postgres.source import status_of
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import ON_A_COPY
@@ -39,100 +39,76 @@ LONGEST = 300
 # -- planning: pure
 
 
-def propose_disaster(target: Sections, verb: Verb) -> tuple[Call, ...]:
-    """The call that puts the fault of ``verb``'s kind in, and its undo.
+def propose(target: Sections, verb: Verb) -> Call:
+    """The call that puts the fault of ``verb``'s kind in, with its undo; of a remedy the one that takes it out before
+    the run unwinds, once the provider shows it, as a person would.
 
-    Raises UsageError for an unknown kind or argument, and RefusedError where the target has no command for faults.
+    Raises UsageError for an argument of another kind, and for a remedy of a kind that passes by itself; RefusedError
+    where the target has no command for faults.
     """
-    name, kind = _kind(verb)
-    _check_taken(verb, kind.on, *kind.takes)
-    if kind.undo_fault and Grant.DISPOSABLE not in target.grants:
-        raise RefusedError(f"{target.rds.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
-    _require_command(target)
-    where = {kind.on: _hit(target, name, kind, verb)}
-    chosen = {key: _number(key, verb.args.get(key, default)) for key, default in kind.takes.items()}
-    put_in = [{**where, **args, **chosen} for args in (kind.first, kind.args) if args is not None]
-    call = Call(
-        id=name,
-        verb=verb.name,
-        phase=kind.phase,
-        driver=DRIVER,
-        operation="put-in",
-        args={"fault": kind.fault, "arguments": put_in},
-        effect=Effect.FAULT,
-        touches=tuple(map(instance, where.values())),
-        undo=_taking_out(f"undo-{name}", verb, kind, where),
-        until="the fault is in",
-        deadline=COMMAND_SECONDS,
-    )
-    return (call,)
-
-
-def propose_remedy(target: Sections, verb: Verb) -> tuple[Call, ...]:
-    """The call that takes a fault out before the run unwinds, once the provider shows it, as a person would.
-
-    Raises UsageError for a kind that passes by itself, and otherwise as ``propose_disaster`` does.
-    """
-    name, kind = _kind(verb)
-    _check_taken(verb, kind.on)
-    _require_command(target)
-    call = _taking_out(f"remedy-{name}", verb, kind, {kind.on: _hit(target, name, kind, verb)})
-    if call is None:
-        raise UsageError(f"A disaster of kind {name} passes by itself: there is nothing to remedy.")
-    return (call,)
-
-
-def _kind(verb: Verb) -> tuple[str, Kind]:
-    name = str(verb.args["kind"])
-    return name, KINDS[name]
-
-
-def _check_taken(verb: Verb, *takes: str) -> None:
-    """Raises UsageError for an argument that is another kind's."""
+    name, remedy = str(verb.args["kind"]), verb.name == "remedy"
+    kind = KINDS[name]
+    takes = (kind.on,) if remedy else (kind.on, *kind.takes)
     unknown = sorted(set(verb.args) - {"kind", PROVIDER, *takes})
     if unknown:
-        name = f"{verb.name} of kind {verb.args['kind']}"
-        raise UsageError(f"A {name} knows no argument {', '.join(unknown)}.", f"It takes: {', '.join(takes)}.")
-
-
-def _require_command(target: Sections) -> None:
+        what = f"A {verb.name} of kind {name} knows no argument {', '.join(unknown)}."
+        raise UsageError(what, f"It takes: {', '.join(takes)}.")
+    if kind.undo_fault and not remedy and Grant.DISPOSABLE not in target.grants:
+        raise RefusedError(f"{target.rds.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
     if not command_of(target):
         raise RefusedError(
             f"The target of {target.rds.instance} names no command that puts faults into it.",
             "The lab has one; elsewhere set faults in dr.yaml.",
         )
-
-
-def _hit(target: Sections, name: str, kind: Kind, verb: Verb) -> str:
-    found = str(verb.args.get(kind.on) or (target.rds.instance if kind.on == "instance" else ""))
-    if not found:
+    hit = str(verb.args.get(kind.on) or (target.rds.instance if kind.on == "instance" else ""))
+    if not hit:
         raise UsageError(f"A disaster of kind {name} needs {kind.on}: the replica that it hits.")
-    return found
+    out = _taking_out(name, verb, kind, hit)
+    if not remedy:
+        return _putting_in(name, verb, kind, hit, out)
+    if out is None:
+        raise UsageError(f"A disaster of kind {name} passes by itself: there is nothing to remedy.")
+    return out
 
 
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise UsageError(f"A disaster takes {name} as a number from 0 on, not {value!r}.")
-    return float(value)
+def _putting_in(name: str, verb: Verb, kind: Kind, hit: str, undo: Call | None) -> Call:
+    given = {key: verb.args.get(key) for key in kind.takes}
+    chosen = {key: default if given[key] is None else float(given[key]) for key, default in kind.takes.items()}
+    return Call(
+        id=name,
+        verb=verb.name,
+        phase=kind.phase,
+        driver=DRIVER,
+        operation="put-in",
+        args={
+            "fault": kind.fault,
+            "arguments": [{kind.on: hit, **args, **chosen} for args in (kind.first, kind.args) if args is not None],
+        },
+        effect=Effect.FAULT,
+        touches=(instance(hit),),
+        undo=undo,
+        until="the fault is in",
+        deadline=COMMAND_SECONDS,
+    )
 
 
-def _taking_out(id: str, verb: Verb, kind: Kind, where: Mapping[str, str]) -> Call | None:
+def _taking_out(name: str, verb: Verb, kind: Kind, hit: str) -> Call | None:
     if kind.undo is None:
         return None
     remedy = verb.name == "remedy"
     return Call(
-        id=id,
+        id=f"remedy-{name}" if remedy else f"undo-{name}",
         verb=verb.name,
         phase="remedy" if remedy else "unwind",
         driver=DRIVER,
         operation="take-out",
         args={
             "fault": kind.undo_fault or kind.fault,
-            "arguments": {**where, **kind.undo},
+            "arguments": {kind.on: hit, **kind.undo},
             "shows": kind.shows if remedy else "",
         },
         effect=Effect.CHANGES,
-        touches=tuple(map(instance, where.values())),
+        touches=(instance(hit),),
         until="the fault is out",
         deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
     )
@@ -161,8 +137,7 @@ class FaultsProvider:
         return Facts(self._context.clock.now().at)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
-        propose = propose_remedy if verb.name == "remedy" else propose_disaster
-        return propose(sections(self._context.target), verb)
+        return (propose(sections(self._context.target), verb),)
 
     def confirm_identity(self) -> None:
         """Nothing to compare: the command is the target's own, and the guard lets it pass on loopback alone."""
@@ -175,8 +150,7 @@ class FaultsProvider:
         if call.operation != "put-in":
             return dict(args)
         at = self._first(call.id)
-        fault, command = str(args["fault"]), command_of(sections(self._context.target))
-        answers = [run_command(command, fault, arguments, call.deadline) for arguments in args["arguments"]]
+        answers = [self._run(call, str(args["fault"]), arguments) for arguments in args["arguments"]]
         return {"answer": answers[-1], "at": at}
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -189,10 +163,12 @@ class FaultsProvider:
             if status != result["shows"]:
                 return Progress(done=False, note=f"{arguments['instance']} is {status or 'not shown'} to the provider")
         at = self._context.clock.now().at
-        answer = run_command(command_of(sections(self._context.target)), str(result["fault"]), arguments, call.deadline)
-        done_at = self._context.clock.now().at
-        when = {"detected": at, "remedied": done_at} if call.phase == "remedy" else {}
+        answer = self._run(call, str(result["fault"]), arguments)
+        when = {"detected": at, "remedied": self._context.clock.now().at} if call.phase == "remedy" else {}
         return Progress(done=True, result={"answer": answer}, milestones=when)
+
+    def _run(self, call: Call, fault: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return run_command(command_of(sections(self._context.target)), fault, arguments, call.deadline)
 
     def _first(self, name: str) -> float:
         """Now; where a killed attempt may have put the fault in already, when that began."""
@@ -208,45 +184,41 @@ def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any],
     Raises ProviderError where it cannot be run, fails, takes longer than ``seconds`` or prints something else, and
     HaltedError where the run is told to stop; then the command was ended, and the fault may be in.
     """
+    until = time.monotonic() + seconds
     try:
-        ended = _ended([*command, name, json.dumps(arguments)], seconds)
+        with subprocess.Popen(
+            [*command, name, json.dumps(arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            try:
+                printed, lamented = _ended(child, until)
+            except BaseException:
+                child.kill()
+                raise
     except OSError as error:
         raise ProviderError(
             f"The target's command for faults cannot be run: {error.strerror}.", "Correct faults of the target."
         ) from None
     except subprocess.TimeoutExpired:
         raise ProviderError(f"The fault {name} was not done after {seconds:.0f} s, and may be in.") from None
-    if ended.returncode:
-        raise ProviderError(f"The fault {name} failed: {_last_line(ended.stderr)}", code=str(ended.returncode))
-    return _answer(name, ended.stdout)
+    if child.returncode:
+        lines = [line.strip() for line in lamented.decode(errors="replace").splitlines() if line.strip()]
+        said = lines[-1][:LONGEST] if lines else "it said nothing."
+        raise ProviderError(f"The fault {name} failed: {said}", code=str(child.returncode))
+    if not printed.strip():
+        return {}
+    answer = json_of(printed, object, f"The answer to the fault {name}", ProviderError)
+    return answer if isinstance(answer, dict) else {}
 
 
-def _ended(argv: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """Raises OSError, TimeoutExpired, HaltedError."""
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    until = time.monotonic() + seconds
-    with subprocess.Popen(argv, text=True, errors="replace", **pipes) as child:
+def _ended(child: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes]:
+    """What it printed on stdout and stderr. Raises TimeoutExpired, HaltedError."""
+    while True:
         try:
-            while True:
-                try:
-                    said, lamented = child.communicate(timeout=min(SLICE, seconds))
-                    return subprocess.CompletedProcess(argv, child.returncode, said, lamented)
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() >= until:
-                        raise
-                heed(GRACE)
-        except BaseException:
-            child.kill()
-            raise
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:LONGEST] if lines else "it said nothing."
-
-
-def _answer(name: str, printed: str) -> dict[str, Any]:
-    said = (
-        json_of(printed.encode(), object, f"The answer to the fault {name}", ProviderError) if printed.strip() else {}
-    )
-    return said if isinstance(said, dict) else {}
+            return child.communicate(timeout=min(SLICE, max(0.0, until - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= until:
+                raise
+        heed(GRACE)

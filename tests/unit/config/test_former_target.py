@@ -10,7 +10,7 @@ import yaml
 from dr.config.load import rewritten
 from dr.config.model import Target
 from dr.drivers.clients.config import ClientsConfig
-from dr.drivers.faults.config import FaultsConfig
+from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.service.config import ServiceConfig
