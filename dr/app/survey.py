@@ -71,6 +71,6 @@ def take(target: str) -> str:
     Raises ProviderError where the source or its service cannot be read.
     """
     from dr.drivers.postgres.provider import nightly
-    from dr.drivers.service.provider import ask_golden
+    from dr.drivers.service.asking import ask_golden
 
     return nightly(context_of(wiring.settings(), target, "baseline"), ask_golden)

@@ -72,8 +72,8 @@ def propose(target: Sections, verb: Verb) -> Call:
 
 
 def _putting_in(name: str, verb: Verb, kind: Kind, hit: str, undo: Call | None) -> Call:
-    given = {key: verb.args.get(key) for key in kind.takes}
-    chosen = {key: default if given[key] is None else float(given[key]) for key, default in kind.takes.items()}
+    given = {key: float(value) for key, value in verb.args.items() if key in kind.takes and value is not None}
+    chosen = {**kind.takes, **given}
     return Call(
         id=name,
         verb=verb.name,

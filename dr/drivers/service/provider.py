@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,11 +25,9 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
 from dr.drivers.sections import sections
-from dr.drivers.service.asking import answer_digest, ask_golden, get, name_of, predict
+from dr.drivers.service.asking import answer_digest, get, name_of, predict
 from dr.drivers.service.config import ServiceConfig
 from dr.host import children
-
-__all__ = ["ServingProvider", "ask_golden"]
 
 LOOPBACK = "127.0.0.1"
 START_DEADLINE, GOLDEN_DEADLINE = 120.0, 300.0
@@ -48,17 +45,16 @@ class ServingProvider:
     """Calls: ``serve`` starts the service, ``golden`` asks it for the answers that the baseline's has given."""
 
     def __init__(self, context: Context, watch: Watch = watching) -> None:
-        self._context = context
-        self._watch = watch
+        self._context, self._target, self._watch = context, sections(context.target), watch
+        self._pidfile, self._log = context.run / "serve.pid", context.run / "serve.log"
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         return Facts(self._context.clock.now().at)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
-        service = self._service()
-        self._login(service)
-        served, made = children.process("serve"), made_by(verb)
+        service, served, made = self._service(), children.process("serve"), made_by(verb)
+        self._login()
         stop = Call(
             *("stop-serve", verb.name, "unwind", "service", "stop"),
             effect=Effect.CHANGES,
@@ -111,14 +107,6 @@ class ServingProvider:
             return self._golden(str(result["url"]))
         return Progress(done=True, result={})
 
-    @property
-    def _pidfile(self) -> Path:
-        return self._context.run / "serve.pid"
-
-    @property
-    def _log(self) -> Path:
-        return self._context.run / "serve.log"
-
     def _service(self) -> ServiceConfig:
         service = self._context.target.of(ServiceConfig)
         if not service.command:
@@ -128,44 +116,42 @@ class ServingProvider:
             )
         return service
 
-    def _login(self, service: ServiceConfig) -> Login:
-        known = {role.user: role for role in sections(self._context.target).postgres.roles}
-        if service.login not in known:
+    def _login(self) -> Login:
+        user = self._service().login
+        found = next((role for role in self._target.postgres.roles if role.user == user), None)
+        if found is None:
             raise UsageError(
-                f"The service logs in as {service.login!r}, which is none of postgres.roles of {self._context.name}."
+                f"The service logs in as {user!r}, which is none of database.roles of {self._context.name}."
             )
-        return known[service.login]
+        return found
 
     def _start(self, copy: Endpoint) -> Mapping[str, Any]:
         """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
         children.stop(self._pidfile)
-        service = self._service()
         with self._watching(copy) as look:
             before = look()
-        own_port = _free_port()
-        started_at = self._now()
+        own_port, started_at = _free_port(), self._now()
         held = children.spawn(
             [sys.executable, "-m", "dr.drivers.service.guardian"],
             self._pidfile,
             self._log,
-            {"argv": list(service.command), "pidfile": str(self._pidfile), "owner": self._context.owner},
-            self._environment(service, copy, own_port),
+            {"argv": list(self._service().command), "pidfile": str(self._pidfile), "owner": self._context.owner},
+            self._environment(copy, own_port),
         )
         url, started = f"http://{LOOPBACK}:{own_port}", held.who.partition(":")[2]
         served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
         return {"served": served, "copy": copy, "before": before}
 
     def _watching(self, copy: Endpoint) -> AbstractContextManager[Look]:
-        return self._watch(copy, sections(self._context.target).postgres, self._login(self._service()).user)
+        return self._watch(copy, self._target.postgres, self._login().user)
 
-    def _environment(self, service: ServiceConfig, copy: Endpoint, own_port: int) -> dict[str, str]:
-        login, database = self._login(service), sections(self._context.target).postgres
-        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": database.ca or "system"}
-        user, name = quote(login.user, safe=""), quote(database.name, safe="")
+    def _environment(self, copy: Endpoint, own_port: int) -> dict[str, str]:
+        service, login, database = self._service(), self._login(), self._target.postgres
         return {
-            "DATABASE_URL": f"postgresql://{user}@{copy}/{name}",
+            "DATABASE_URL": f"postgresql://{quote(login.user, safe='')}@{copy}/{quote(database.name, safe='')}",
             "PGPASSWORD": secret(login.secret),
-            **verified,
+            "PGSSLMODE": "verify-full",
+            "PGSSLROOTCERT": database.ca or "system",
             "HOST": LOOPBACK,
             "PORT": str(own_port),
             "MODEL_DIR": service.artifacts,
@@ -175,8 +161,7 @@ class ServingProvider:
     def _ready(self, result: Mapping[str, Any]) -> Progress:
         if children.running(self._pidfile) is None:
             held = children.held(self._pidfile)
-            service = self._service()
-            hidden = [secret(one) for one in (self._login(service).secret, service.token) if one]
+            hidden = [secret(one) for one in (self._login().secret, self._service().token) if one]
             said = children.last_words(self._log, hidden)
             raise ProviderError(
                 f"The prediction service ended early ({held.ended if held and held.ended else 'killed'}): {said}",
@@ -195,7 +180,7 @@ class ServingProvider:
 
     def _seen(self, url: str, copy: Endpoint, before: frozenset[int]) -> Observation:
         """The service's sessions on the copy. Raises ProviderError where it has none, or where nobody can look."""
-        user = self._login(self._service()).user
+        user = self._login().user
         with self._watching(copy) as look:
             found = seen_beside(look, self._asks(url), before, self._context.clock)
         if not found:

@@ -560,7 +560,7 @@ def test_an_expired_copy_that_stays_is_told_after_its_deadline_and_does_not_keep
     swept = remove_orphans(stage.provider, stage.clock, nobody, nobody, lambda _call, _note: None)
     assert [sentence.split(",")[0] for sentence in swept.gone] == ["b-free"]
     assert "a-stuck, a drill copy that no run here owns" in swept.left[0]
-    assert "not done after 3600 s" in swept.left[0]
+    assert "did not reach gone within 3600 s" in swept.left[0]
     assert swept.stands == ()
     assert set(stage.fake.rows) == {SOURCE, "a-stuck"}
     assert stage.clock.at - NOW < 4000
