@@ -26,8 +26,7 @@ from dr.config.model import Settings, Target
 from dr.config.plugins import offer
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
-from dr.domain.names import check_name
-from dr.domain.requests import moment, zoned
+from dr.domain.refs import check_name, moment, zoned
 from dr.engine.plan import Asked, demands
 from dr.evidence.directory import RunDirectory
 from dr.host.children import Fork, die_with_parent, end, started

@@ -22,8 +22,7 @@ from dr.config.load import find_target, home
 from dr.config.model import Settings
 from dr.domain.errors import DrError, EvidenceError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, Resource, RunIdentity, Stamp, Verb
-from dr.domain.names import is_run
-from dr.domain.refs import Ref
+from dr.domain.refs import Ref, is_run
 from dr.engine.guard import Consent
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan

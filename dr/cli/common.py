@@ -24,8 +24,7 @@ from dr.config.model import Settings
 from dr.config.objective import Limit
 from dr.domain.errors import DefectError, DrError, RefusedError
 from dr.domain.model import Call, Component, Verb, Verdict
-from dr.domain.names import check_name
-from dr.domain.requests import moment
+from dr.domain.refs import check_name, moment
 from dr.engine.guard import Consent
 from dr.evidence.model import Evidence
 from dr.evidence.restored import components

@@ -16,7 +16,7 @@ from dr.config.load import LAB, find_target, home, present, rewritten
 from dr.config.model import Settings
 from dr.config.plugins import unloaded
 from dr.domain.errors import DrError, EvidenceError, UsageError
-from dr.domain.names import is_run
+from dr.domain.refs import is_run
 from dr.evidence.directory import RunDirectory, find_run
 from dr.report.words import moment
 

@@ -13,7 +13,7 @@ from dr.app.session import Prepared, Session, prepare
 from dr.cli import common
 from dr.config.load import find_target
 from dr.config.model import Settings
-from dr.domain import requests
+from dr.domain import refs
 from dr.domain.errors import EvidenceError, UsageError
 from dr.host.decode import json_of
 from dr.report.words import moment
@@ -102,7 +102,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
 
 def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:
     """What ``to`` says. Exactly one of the four must be given. Raises UsageError."""
-    to_time = options["to_time"] and {"time": requests.moment(options["to_time"], "--to-time")}
+    to_time = options["to_time"] and {"time": refs.moment(options["to_time"], "--to-time")}
     could = (
         options["snapshot"] and {"snapshot": options["snapshot"]},
         options["latest_snapshot"] and {"snapshot": "latest"},

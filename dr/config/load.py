@@ -16,7 +16,7 @@ from dr.config.model import Settings, Target
 from dr.config.place import check_entered
 from dr.config.plugins import settings_type, target_type, unloaded
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.names import check_name
+from dr.domain.refs import check_name
 from dr.host.decode import read_yaml
 from dr.host.signals import say
 

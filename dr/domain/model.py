@@ -22,28 +22,26 @@ class Status(StrEnum):
 
 
 class Grant(StrEnum):
-    """What a target allows. Nothing by default."""
+    """What a target allows; nothing by default. Markers: synthetic rows and tables of the harness's own in the source.
+    Faults: in copies that this run made. Disposable: the whole target may be broken; only one on loopback can be so."""
 
     MARKERS = "markers"
-    """Synthetic rows and tables of the harness's own may be written to the source."""
     FAULTS = "faults"
-    """Faults may be injected into copies that this run made."""
     DISPOSABLE = "disposable"
-    """The whole target may be broken; only a target on loopback can be disposable."""
 
 
 class Effect(StrEnum):
-    """What a call does to what exists. Whoever proposes a call states it, and the guard lets pass what it knows."""
+    """What a call does to what exists. Whoever proposes a call states it, and the guard lets pass what it knows.
+
+    What it makes was not there before: an instance, a process, a table or rows of the harness's own. A fault is always
+    undone, ``--keep`` never spares it. What takes over makes another server the source, or leads users to one.
+    """
 
     READS = "reads"
-    """Nothing is changed by it."""
     MAKES = "makes"
-    """It makes what was not there before: an instance, a process, a table or rows of the harness's own."""
     CHANGES = "changes"
     FAULT = "fault"
-    """It breaks something, and is always undone; ``--keep`` never spares it."""
     TAKES_OVER = "takes-over"
-    """It makes another server the source, or leads users to one."""
 
 
 class Purpose(StrEnum):
@@ -131,10 +129,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
-    """What can be restored. A snapshot covers up to ``covers``; a window covers ``earliest`` to ``covers``."""
+    """What can be restored, by its ``kind``: a "snapshot" covers up to ``covers``, a "window" ``earliest`` to that."""
 
     kind: str
-    """"snapshot" or "window"."""
     identifier: str
     source: str
     status: str
@@ -149,7 +146,8 @@ class Facts:
     """The present state, read once before planning.
 
     ``identity``: what each provider showed by which it is known, such as an account: {provider: {what: value}}. What a
-    client is set to is no observation.
+    client is set to is no observation. ``own``: what is the target's own, whether its provider shows it or not.
+    ``extra``: what a driver read that is neither: the stored profile of a source that is gone, say.
     """
 
     at: float
@@ -157,9 +155,7 @@ class Facts:
     resources: tuple[Resource, ...] = ()
     points: tuple[RecoveryPoint, ...] = ()
     own: Mapping[Ref, Own] = field(default_factory=dict)
-    """What is the target's own, whether the provider shows it or not."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What a driver read that is neither: the stored profile of a source that is gone, say."""
 
     def find(self, ref: Ref) -> Resource | None:
         """What ``ref`` refers to; None where the provider does not show it."""
@@ -334,14 +330,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class TableSum:
-    """A table's rows under one filter: how many, and an order-independent checksum."""
+    """A table's rows under one filter: how many, and an order-independent checksum; two compare only where their
+    ``method`` is one. ``total``: all rows there were, those beyond the filter included."""
 
     rows: int
     checksum: str
     method: str
-    """How the checksum was computed; two sums compare only where the methods are equal."""
     total: int = field(default=0, compare=False)
-    """All rows there were, those beyond the filter included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose
-from dr.domain.names import on_loopback
-from dr.domain.refs import Ref
+from dr.domain.refs import Ref, on_loopback
 from dr.domain.tags import of_run
 from dr.engine.references import acted_on
 

@@ -39,7 +39,7 @@ from botocore.validate import ParamValidator
 
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant
-from dr.domain.names import on_loopback
+from dr.domain.refs import on_loopback
 from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.naming import SET_BY, same

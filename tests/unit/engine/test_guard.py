@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Call, Effect, Facts, Grant, Own, Plan, Purpose, Request, Resource, RunIdentity
-from dr.domain.names import on_loopback
-from dr.domain.refs import Ref
+from dr.domain.refs import Ref, on_loopback
 from dr.engine.guard import Consent, Terms, astray, guard
 from dr.engine.references import fill
 from tests.virtual import call, thing
