@@ -21,9 +21,13 @@ FIRST_PAUSE, LONGEST_PAUSE, SHARE = 0.1, 10.0, 0.02
 """Seconds between polls: a fiftieth of the time already waited, so that waiting costs at most two per cent."""
 
 
+Tell = Callable[[Call, str], None]
+"""Progress for a person."""
+
+
 @dataclass(frozen=True)
 class Engine:
-    """What both loops need. ``providers``: a driver's name to the driver. ``tell``: progress for a person.
+    """What both loops need. ``providers``: a driver's name to the driver.
 
     ``orphaned``: why the run must stop although nobody halted it (its session is gone), or "".
     """
@@ -32,7 +36,7 @@ class Engine:
     ledger: Ledger
     providers: Mapping[str, Provider]
     clock: Clock
-    tell: Callable[[Call, str], None]
+    tell: Tell
     orphaned: Callable[[], str]
 
 
@@ -50,7 +54,10 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
     applied: list[str] = []
     for call in calls:
         state = engine.ledger.state()
-        _check_open(state)
+        if not state.accepted:
+            raise RefusedError("This run has no accepted plan, so nothing may be changed.", "Start it with dr.")
+        if state.over:
+            raise RefusedError(f"This run is over: {state.over}")
         if call.id in state.effects:
             continue
         try:
@@ -61,11 +68,19 @@ def perform(engine: Engine, calls: Iterable[Call]) -> None:
             engine.ledger.append("halted", call.id, {"because": str(error)} | ({} if error.begun else {"begun": False}))
             raise
         except Exception as error:
-            # Once it was applied, what it touches is not what it was, whatever the error.
-            begun = call.effect is not Effect.READS and call.id in applied
             why: dict[str, Any] = {"because": _sentence(error), "error": type(error).__name__}
-            engine.ledger.append("failed", call.id, {**why, "begun": True} if begun else why)
+            if call.effect is not Effect.READS and call.id in applied:
+                why["begun"] = True  # what it touches is not what it was, whatever the error
+            if isinstance(error, ProviderError) and error.transient:
+                why["passing"] = True
+            engine.ledger.append("failed", call.id, why)
             raise
+
+
+def _check_halt(engine: Engine) -> None:
+    because = engine.run.halted() or engine.orphaned()
+    if because:
+        raise HaltedError(f"The run was stopped: {because}.")
 
 
 def _sentence(error: Exception) -> str:
@@ -82,13 +97,15 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     engine.tell(call, "")
     result = provider.apply(call, args)
     applied.append(call.id)
+
+    def poll() -> Progress:
+        progress = provider.poll(call, result)
+        engine.run.observe(progress.observations, engine.clock.now().at)
+        return progress
+
     # Between a kill and a resumption nobody waited: that time is not counted against the call.
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
-    progress = _driven(
-        *(call, provider, result, began, engine.clock, engine.tell),
-        wait=partial(hearing.pause, engine.clock),
-        seen=lambda progress: engine.run.observe(progress.observations, engine.clock.now().at),
-    )
+    progress = _awaited(call, poll, began, engine.clock, engine.tell, partial(hearing.pause, engine.clock))
     engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
 
 
@@ -99,27 +116,17 @@ def _check_names(call: Call, args: Mapping[str, Any]) -> None:
         raise RefusedError(why, "Nothing was done to it. See in the ledger which result named it.")
 
 
-def _driven(
-    call: Call,
-    provider: Provider,
-    result: Mapping[str, Any],
-    began: float,
-    clock: Clock,
-    tell: Callable[[Call, str], None],
-    wait: Callable[[float], None],
-    seen: Callable[[Progress], None] = lambda _: None,
+def _awaited(
+    call: Call, poll: Callable[[], Progress], began: float, clock: Clock, tell: Tell, wait: Callable[[float], None]
 ) -> Progress:
-    """Poll until it is done. Raises ProviderError past its deadline."""
-    while True:
-        progress = provider.poll(call, result)
-        seen(progress)
-        if progress.done:
-            return progress
+    """The poll that shows it done. Raises ProviderError past its deadline."""
+    while not (progress := poll()).done:
         waited = clock.now().at - began
         tell(call, progress.note)
         if waited > call.deadline:
             raise _too_late(call, progress)
         wait(0.0 if progress.busy else pause(waited))
+    return progress
 
 
 def _too_late(call: Call, progress: Progress) -> ProviderError:
@@ -134,19 +141,6 @@ def _too_late(call: Call, progress: Progress) -> ProviderError:
     return DeadlineError(
         f"{call.id} did not reach {end} within {call.deadline:.0f} s ({note}).", "Look at the provider's events."
     )
-
-
-def _check_open(state: State) -> None:
-    if not state.accepted:
-        raise RefusedError("This run has no accepted plan, so nothing may be changed.", "Start it with dr.")
-    if state.over:
-        raise RefusedError(f"This run is over: {state.over}")
-
-
-def _check_halt(engine: Engine) -> None:
-    because = engine.run.halted() or engine.orphaned()
-    if because:
-        raise HaltedError(f"The run was stopped: {because}.")
 
 
 def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[str, ...]:
@@ -185,9 +179,7 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
     engine.ledger.append("undone", call.id, progress.result)
 
 
-def carry_out(
-    provider: Provider, undo: Call, args: Mapping[str, Any], clock: Clock, tell: Callable[[Call, str], None]
-) -> Progress:
+def carry_out(provider: Provider, undo: Call, args: Mapping[str, Any], clock: Clock, tell: Tell) -> Progress:
     """Apply what removes something, and wait until it is gone, whether the run was halted or not.
 
     Raises the driver's DrError, ProviderError past the deadline, and RefusedError for what ``undo`` does not name.
@@ -195,4 +187,5 @@ def carry_out(
     _check_names(undo, args)
     began = clock.now().at
     tell(undo, "")
-    return _driven(undo, provider, provider.apply(undo, args), began, clock, tell, clock.sleep)
+    result = provider.apply(undo, args)
+    return _awaited(undo, lambda: provider.poll(undo, result), began, clock, tell, clock.sleep)
