@@ -61,6 +61,11 @@ class VerbSpec:
             ) from None
 
 
+def later(module: str, name: str) -> Callable[[Context], Provider]:
+    """What makes a provider of the class ``name``, whose ``module`` is imported no earlier, since that may be slow."""
+    return lambda context: cast("Provider", getattr(importlib.import_module(module), name)(context))
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """A provider: its ``name``, how it is made, the ``verbs`` that it offers, and the ``objectives`` that it brings.

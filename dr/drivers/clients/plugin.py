@@ -7,11 +7,10 @@ from functools import partial
 
 from dr.config.context import Context
 from dr.config.needs import Check, bundle, login
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts, Purpose, Request
 from dr.drivers.clients.config import ClientsConfig
 from dr.drivers.sections import Sections, pooler_of, secret_of, sections
-from dr.ports import Provider
 
 
 def _needs(target: Sections, _args: object) -> Iterable[Check]:
@@ -22,10 +21,7 @@ def _needs(target: Sections, _args: object) -> Iterable[Check]:
         yield from bundle("clients.pooler.ca", pooler.ca)
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.clients.provider import MovingProvider
-
-    return MovingProvider(context)
+_make = later("dr.drivers.clients.provider", "MovingProvider")
 
 
 def _checks(context: Context, _facts: Facts) -> Iterable[Check]:

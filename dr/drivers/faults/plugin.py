@@ -8,10 +8,8 @@ from typing import Any
 
 import msgspec
 
-from dr.config.context import Context
 from dr.config.model import Amount, Section
-from dr.config.plugins import Plugin, VerbSpec
-from dr.ports import Provider
+from dr.config.plugins import Plugin, VerbSpec, later
 
 COMMAND_SECONDS = 120.0
 """The most that putting a fault in, or taking it out, may take."""
@@ -88,15 +86,9 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: str | None = None
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.faults.provider import FaultsProvider
-
-    return FaultsProvider(context)
-
-
 PLUGIN = Plugin(
     "faults",
-    _make,
+    later("dr.drivers.faults.provider", "FaultsProvider"),
     (
         VerbSpec("disaster", "Put a fault into the target.", Fault, kinds=frozenset(KINDS)),
         VerbSpec("remedy", "Take a fault out, as soon as the provider shows it.", Remedy, kinds=frozenset(KINDS)),

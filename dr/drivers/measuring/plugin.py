@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dr.config.context import Context
 from dr.config.needs import Check, bundle
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Purpose
 from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.sections import Sections, pooler_of
 from dr.drivers.service.plugin import token
-from dr.ports import Provider
 
 
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,15 +45,9 @@ def _needs(target: Sections, args: Measurement | None) -> Iterable[Check]:
         yield from bundle("clients.pooler.ca", pooler.ca)
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.measuring.provider import MeasuringProvider
-
-    return MeasuringProvider(context)
-
-
 PLUGIN = Plugin(
     "measuring",
-    _make,
+    later("dr.drivers.measuring.provider", "MeasuringProvider"),
     (
         VerbSpec("measure", "Measure a path until the run unwinds.", Measurement, paths=_measured, needs=_needs),
         VerbSpec(

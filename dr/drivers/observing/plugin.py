@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dr.config.context import Context
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.drivers.postgres.plugin import harness
-from dr.ports import Provider
 
 
 class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,15 +18,9 @@ class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     primary: Literal["source", "promoted"] = "source"
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.observing.provider import ObservingProvider
-
-    return ObservingProvider(context)
-
-
 PLUGIN = Plugin(
     "observing",
-    _make,
+    later("dr.drivers.observing.provider", "ObservingProvider"),
     (VerbSpec("observe", "Look at what a failover changes, before it and after it.", Look, needs=harness),),
     reads=("rds", "postgres"),
 )

@@ -7,13 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from dr.config.context import Context
 from dr.config.needs import Check, bundle, login
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Verb
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.sections import Sections
-from dr.ports import Provider
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,15 +42,9 @@ def _every_role(target: Sections, _args: object) -> Iterable[Check]:
     yield from map(login, target.postgres.roles)
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.postgres.provider import PostgresProvider
-
-    return PostgresProvider(context)
-
-
 PLUGIN = Plugin(
     "postgres",
-    _make,
+    later("dr.drivers.postgres.provider", "PostgresProvider"),
     (
         VerbSpec("baseline", "Record what the source holds.", needs=harness),
         VerbSpec("declare", "Declare the source lost, without touching it."),

@@ -9,12 +9,11 @@ import msgspec
 
 from dr.config.context import Context
 from dr.config.needs import Check, login
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts, Purpose
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.sections import Sections, sections
-from dr.ports import Provider
 
 
 class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,12 +55,6 @@ def _master(target: Sections, args: Restoration | None) -> Iterable[Check]:
         yield login(target.postgres.master)
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.rds.provider import RdsProvider
-
-    return RdsProvider(context)
-
-
 def _checks(context: Context, facts: Facts) -> Iterable[Check]:
     from dr.drivers.checks import database_checks
 
@@ -70,7 +63,7 @@ def _checks(context: Context, facts: Facts) -> Iterable[Check]:
 
 PLUGIN = Plugin(
     "rds",
-    _make,
+    later("dr.drivers.rds.provider", "RdsProvider"),
     (
         VerbSpec(
             "restore",

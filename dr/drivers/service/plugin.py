@@ -7,13 +7,12 @@ from functools import partial
 
 from dr.config.context import Context
 from dr.config.needs import Check, login, program
-from dr.config.plugins import Plugin, VerbSpec
+from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts
 from dr.drivers.postgres.plugin import Examination, harness
 from dr.drivers.sections import Sections
 from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import authorization
-from dr.ports import Provider
 
 
 def token(service: ServiceConfig) -> Iterable[Check]:
@@ -32,12 +31,6 @@ def _serving(target: Sections, _args: object) -> Iterable[Check]:
         yield program("service.command", target.service.command[0])
 
 
-def _make(context: Context) -> Provider:
-    from dr.drivers.service.provider import ServingProvider
-
-    return ServingProvider(context)
-
-
 def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
     from dr.drivers.checks import service_checks
 
@@ -46,7 +39,7 @@ def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
 
 PLUGIN = Plugin(
     "service",
-    _make,
+    later("dr.drivers.service.provider", "ServingProvider"),
     (VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),),
     section=ServiceConfig,
     reads=("rds", "postgres", "service"),
