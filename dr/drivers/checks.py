@@ -26,15 +26,9 @@ def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator
     A source without an endpoint takes none, which its own check says.
     """
     present = tuple(resources)
-    for kind, name in (
-        ("source", target.rds.instance),
-        *(("replica", replica) for replica in target.rds.replicas),
-    ):
+    for kind, name in (("source", target.rds.instance), *(("replica", name) for name in target.rds.replicas)):
         yield f"{kind} {name}", partial(_check_instance, target, kind, name, present)
-    yield (
-        f"restoring {target.rds.instance}",
-        partial(_check_restorable, target.rds.instance, present),
-    )
+    yield f"restoring {target.rds.instance}", partial(_check_restorable, target.rds.instance, present)
     source = source_among(present, target.rds.instance)
     if source is not None:
         for role in (target.postgres.harness, *target.postgres.roles):

@@ -59,31 +59,17 @@ class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deployments that read it when they start, and are restarted after a change."""
 
 
-class _Cluster(msgspec.Struct, rename="kebab"):
-    server: str
-    proxy_url: str = ""
-
-
-class _Named(msgspec.Struct):
-    name: str
-    cluster: _Cluster | None = None
-    context: dict[str, Any] = {}
-
-
-class _Kubeconfig(msgspec.Struct):
-    clusters: tuple[_Named, ...] = ()
-    contexts: tuple[_Named, ...] = ()
-
-
 def _api_server(secret: SecretConfig) -> tuple[str, ...]:
     """The URL of the context's API server, and of the proxy before it where there is one. Raises RefusedError."""
     path, hint = Path(secret.kubeconfig).expanduser(), "Correct the target's secret.kubeconfig and secret.context."
-    held = read_yaml(path, _Kubeconfig, RefusedError, hint)
-    named = [one.context.get("cluster") for one in held.contexts if one.name == secret.context]
-    found = next((one.cluster for one in held.clusters if one.name in named), None)
-    if found is None:
-        raise RefusedError(f"{path} names no cluster of context {secret.context!r}.", hint)
-    return tuple(filter(None, (found.server, found.proxy_url)))
+    held = read_yaml(path, dict[str, Any], RefusedError, hint)
+    try:
+        context = next(one["context"] for one in held["contexts"] if one["name"] == secret.context)
+        cluster = next(one["cluster"] for one in held["clusters"] if one["name"] == context["cluster"])
+        urls = (cluster["server"], cluster.get("proxy-url"))
+    except (StopIteration, LookupError, TypeError, AttributeError):  # it may hold anything
+        raise RefusedError(f"{path} names no cluster of context {secret.context!r}.", hint) from None
+    return tuple(str(url) for url in urls if url)
 
 
 class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):

@@ -12,9 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from dr.domain.errors import DrError
 from dr.host.children import PidFile, alive, die_with_parent
@@ -30,11 +29,7 @@ def main() -> int:
     told: list[int] = []
     if os.getpgid(0) != os.getpid():
         os.setpgid(0, 0)  # the group that is killed at the end must be the guardian's own
-
-    def note(signum: int, _frame: FrameType | None) -> None:
-        told.append(signum)
-
-    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     config = json.load(sys.stdin)
     try:
         pidfile = PidFile(Path(config["pidfile"]), str(config["owner"]))
@@ -46,32 +41,20 @@ def main() -> int:
     except OSError as error:
         pidfile.conclude(f"{config['argv'][0]} cannot be started: {error.strerror}", 5)
         return 5
-    while True:
+    why, code = "", 0
+    while not why:
         try:
-            code: int = child.wait(timeout=LOOK)
+            code = child.wait(timeout=LOOK)
+            why = f"the command ended with exit code {code}"
         except subprocess.TimeoutExpired:
-            if not told and alive(config["owner"]):
-                continue
-            why = "stopped" if told else "its owner is gone"
-            return _end(child, pidfile, why)
-        pidfile.conclude(f"the command ended with exit code {code}", code)
-        _signal_group(signal.SIGKILL)
-        return code
-
-
-def _end(child: subprocess.Popen[bytes], pidfile: PidFile, why: str) -> int:
-    _signal_group(signal.SIGTERM)
-    until = time.monotonic() + GRACE
-    while child.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    pidfile.conclude(why)
-    _signal_group(signal.SIGKILL)
-    return 0
-
-
-def _signal_group(signum: int) -> None:
-    """To everything in this group, this process included: with SIGKILL this never returns."""
-    os.killpg(os.getpgid(0), signum)
+            why = "stopped" if told else "" if alive(config["owner"]) else "its owner is gone"
+    if child.returncode is None:
+        os.killpg(0, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=GRACE)
+    pidfile.conclude(why, code)
+    os.killpg(0, signal.SIGKILL)  # to everything in this group, this process included: it never returns
+    return code
 
 
 if __name__ == "__main__":
