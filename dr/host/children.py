@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -55,19 +54,11 @@ def process(call: str) -> Ref:
 
 def started(pid: int) -> str:
     """When process ``pid`` was started, in a form that only compares; "" where there is none, or only a zombie."""
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        return "" if fields[0] in "ZX" else fields[19]  # ticks since boot: unlike psutil's, no wall clock is in it
-    import psutil
-
     try:
-        found = psutil.Process(pid)
-        return "" if found.status() == psutil.STATUS_ZOMBIE else f"{found.create_time():.2f}"
-    except psutil.NoSuchProcess:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return ""
+    return "" if fields[0] in "ZX" else fields[19]  # ticks since boot: no wall clock is in it
 
 
 def identity(pid: int) -> str:
@@ -112,10 +103,8 @@ def _gone(who: str, seconds: float) -> bool:
     return True
 
 
-def die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before its command: the kernel is to kill it when this process dies. None off Linux."""
-    if sys.platform != "linux":
-        return None
+def die_with_parent() -> Callable[[], None]:
+    """What a child runs before its command: the kernel is to kill it when this process dies."""
     prctl = ctypes.CDLL(None).prctl  # loaded before the fork: loading after it may deadlock
     parent = os.getpid()
 

@@ -12,8 +12,7 @@ from dr.domain.model import Stamp
 @cache
 def boot_identity() -> str:
     """An identity that changes with every boot: monotonic stamps compare only within one."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else f"epoch-{round(time.time() - time.monotonic())}"
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class SystemClock:

@@ -63,8 +63,10 @@ class Secret:
         """Raises RefusedError where the Secret or a deployment is not there or may not be changed."""
         data, version = self._read()
         if self._place(data) != to:
-            led = self._led(data, to)
-            changed = {key: None if value is None else _encoded(value) for key, value in led.items()}  # None: deleted
+            changed = {
+                key: None if value is None else base64.b64encode(value.encode()).decode()
+                for key, value in self._led(data, to).items()
+            }  # None: deleted
             body = {"metadata": {"resourceVersion": version}, "data": changed}  # refused if changed meanwhile
             self._ask("changing", "patch_namespaced_secret", self._config.name, body)
         for name in self._config.restart:
@@ -217,10 +219,6 @@ def _instead(old: str, new: str) -> str:
     """``new`` within the blanks that ``old`` stands in: led back, the value is to the letter what it was."""
     core = old.strip()
     return old.replace(core, new) if core else new
-
-
-def _encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
 
 
 def _unfinished(deployment: Any) -> str:

@@ -1,7 +1,7 @@
 """``python -m dr.drivers.service.guardian``: runs a command that knows nothing of dr, and ends it with its owner.
 
 A document on stdin names ``argv``, ``pidfile`` and ``owner``. The command shares the guardian's process group and dies
-with the guardian (by the parent-death signal, on Linux), so no kill of the session, of the guardian or of both leaves
+with the guardian (by the parent-death signal), so no kill of the session, of the guardian or of both leaves
 it behind.
 """
 
