@@ -40,8 +40,6 @@ OF_A_REPLICA = frozenset(
 )
 """What CreateDBInstanceReadReplica takes. Its subnet group is the source's: RDS refuses one of the same region."""
 
-_CHOICE_DEADLINE = 120.0
-_LAG_DEADLINE = 60.0
 _LEAST_DEADLINE = 1_800.0
 """The least that a promotion may take; four times the objective where that is more."""
 _LONG_DEADLINE = 14_400.0
@@ -140,7 +138,7 @@ def _lag(source: str, facts: Facts) -> Call:
         *("lag", "lag", "prepare", DRIVER, LAG, args),
         effect=Effect.READS,
         until="every replica was asked",
-        deadline=_LAG_DEADLINE,
+        deadline=60.0,
     )
 
 
@@ -216,7 +214,7 @@ def _choose(source: str, replicas: list[dict[str, Any]], named: str) -> Call:
         *("choose-replica", "promote", "failover", DRIVER, CHOOSE, args),
         effect=Effect.READS,
         until="the replica that has received most is known",
-        deadline=_CHOICE_DEADLINE,
+        deadline=120.0,
     )
 
 

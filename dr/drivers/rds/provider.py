@@ -268,7 +268,7 @@ class RdsProvider:
             done=True,
             result=done,
             note=note,
-            observations=(Observation("recovery-point", "restored", point, now),),
+            observations=(Observation("recovery-point", "restored", point),),
             milestones={"available": now},
             components=(made,),
         )
@@ -338,7 +338,7 @@ class RdsProvider:
         if result.get("refused") or not settled or pending or (late and not overdue):
             missing = f", waiting for {', '.join(pending or late)}" if pending or late else ""
             return Progress(done=False, note=note + missing)
-        seen = Observation("configuration", "restored", _differences(call.args, found, have), self._now())
+        seen = Observation("configuration", "restored", _differences(call.args, found, have))
         return Progress(done=True, result=dict(result), observations=(seen,))
 
 

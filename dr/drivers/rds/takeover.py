@@ -119,8 +119,8 @@ class Takeover:
     def _failover(self, found: Resource, seen: Course, **more: Any) -> Observation:
         zone = found.attributes.get("AvailabilityZone", "")
         server = f"{found.ref.name} in {zone}" if zone else found.ref.name
-        value = {"events": list(seen.events), "promoted_at": seen.completed, "server": server, **more}
-        return Observation("failover", "source", value, self._at.now())
+        told = {"events": list(seen.events), "promoted_at": seen.completed, "server": server}
+        return Observation("failover", "source", {**told, **more})
 
     # -- lag, and which replica to promote
 
@@ -134,7 +134,7 @@ class Takeover:
             written = self._servers.written(str(result["source"]["host"]), int(result["source"]["port"]))
         lags = [self._lag(place, written) for place in result["replicas"]]
         known = sorted((lag for lag in lags if lag["seconds"] is not None), key=lambda lag: float(lag["seconds"]))
-        seen = tuple(Observation("lag", str(lag["replica"]), lag, self._at.now()) for lag in known)
+        seen = tuple(Observation("lag", str(lag["replica"]), lag) for lag in known)
         return Progress(True, {"lags": lags, "at": self._at.now()}, observations=seen)
 
     def _lag(self, place: Mapping[str, Any], written: int | None) -> dict[str, Any]:
@@ -172,21 +172,20 @@ class Takeover:
         place = next(place for place in asked if place["identifier"] == choice.identifier)
         received = {answer.identifier: answer.received for answer in answers}
         done = {**place, "because": choice.because, "received": received, "asked_at": result["asked_at"]}
-        seen = Observation("replica-choice", "source", {**done, "chosen": choice.identifier}, self._at.now())
+        seen = Observation("replica-choice", "source", {**done, "chosen": choice.identifier})
         return Progress(True, done, observations=(seen,))
 
     def _answer(self, place: Mapping[str, Any]) -> Answer:
-        received, because = None, "it has no endpoint"
-        if place["host"]:
-            try:
-                own = self._standing(place)
-                received = own.received if own.recovering else None
-                because = (
-                    "it has received nothing" if own.recovering else "it takes writes, so it is no replica any more"
-                )
-            except DrError as error:
-                because = str(error)
-        return Answer(str(place["identifier"]), received, because, str(place.get("barred", "")))
+        name, barred = str(place["identifier"]), str(place.get("barred", ""))
+        if not place["host"]:
+            return Answer(name, None, "it has no endpoint", barred)
+        try:
+            own = self._standing(place)
+        except DrError as error:
+            return Answer(name, None, str(error), barred)
+        if not own.recovering:
+            return Answer(name, None, "it takes writes, so it is no replica any more", barred)
+        return Answer(name, own.received, "it has received nothing", barred)
 
     # -- promote
 
@@ -242,7 +241,7 @@ class Takeover:
         answer, because = self._answers_as(old)
         shown = self._shown(source, str(old.get("resource_id") or ""), promoted)
         value = {"server": source, "answer": answer, "because": because, "status": shown, "fence": FENCE}
-        return Observation("replaced", "source", {**value, "ended": shown in ENDED}, self._at.now())
+        return Observation("replaced", "source", {**value, "ended": shown in ENDED})
 
     def _answers_as(self, place: Mapping[str, Any]) -> tuple[str, str]:
         """What it says it is by now, and why that is not known. Asked once, since clients wait to be led away."""
