@@ -165,8 +165,7 @@ def indexes(connection: Connection) -> Steps[dict[str, Any]]:
     check = sql.SQL("select {}(%s::oid, true)").format(sql.Identifier(row[0], "bt_index_check"))
     with translated("reading the catalog of indexes"):
         found = connection.execute(_INDEXES).fetchall()
-    valid = [(oid, name, kind) for oid, name, kind, usable in found if usable]
-    trees = [(oid, name) for oid, name, kind in valid if kind == "btree"]
+    trees = [(oid, name) for oid, name, kind, usable in found if usable and kind == "btree"]
     failed = []
     for oid, name in trees:
         yield working(f"checking the index {name}")
@@ -174,7 +173,7 @@ def indexes(connection: Connection) -> Steps[dict[str, Any]]:
             connection.execute(check, (oid,))
         except Error as error:
             failed.append({"index": name, "error": reason(error)})
-    others = Counter(kind for _, _, kind in valid if kind != "btree")
+    others = Counter(kind for _, _, kind, usable in found if usable and kind != "btree")
     invalid = [name for _, name, _, usable in found if not usable]
     return {"available": True, "checked": len(trees), "failed": failed, "invalid": invalid, "others": dict(others)}
 

@@ -202,8 +202,15 @@ class RdsClient:
         if service not in self._clients:
             session = _session(self._target.rds.credentials, self._target.rds.region)
             endpoint = self._target.rds.endpoint
+            config = Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": 1},  # what may be sent again is decided here
+                ignore_configured_endpoint_urls=True,
+                proxies={} if on_loopback(endpoint) else None,
+            )
             try:
-                client = session.client(service, endpoint_url=endpoint or None, config=_config(endpoint))
+                client = session.client(service, endpoint_url=endpoint or None, config=config)
             except ValueError:
                 raise UsageError(f"The endpoint {endpoint!r} is not a URL.", "Correct the target's endpoint.") from None
             client.meta.events.register("before-send", self._still_wanted)
@@ -306,17 +313,6 @@ def _session(credentials: Credentials, region: str) -> boto3.session.Session:
         core.set_config_variable("credentials_file", str(path))
         core.set_config_variable("config_file", os.devnull)
     return boto3.session.Session(botocore_session=core, region_name=region)
-
-
-def _config(endpoint: str) -> Config:
-    proxies: dict[str, Any] = {"proxies": {}} if on_loopback(endpoint) else {}
-    return Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},  # what may be sent again is decided here
-        ignore_configured_endpoint_urls=True,
-        **proxies,
-    )
 
 
 def _without_secrets(text: str, parameters: Mapping[str, Any]) -> str:

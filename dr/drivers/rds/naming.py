@@ -74,19 +74,16 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-_USABLE = frozenset({"available", "storage-optimization", "storage-initialization"})
-"""The last two are "fully operational" while RDS works on the volume, which may take a day."""
-
-_SERVING = frozenset(
-    {
-        *("backing-up", "configuring-associated-roles", "configuring-enhanced-monitoring"),
-        *("configuring-iam-database-auth", "configuring-log-exports", "maintenance", "modifying"),
-        *("resetting-master-credentials", "storage-config-upgrade"),
-    }
-)
-_PROGRESS = frozenset(
-    {"converting-to-vpc", "creating", "moving-to-vpc", "rebooting", "renaming", "starting", "upgrading"}
-)
+_STATES: Mapping[str, State] = {
+    # the last two are "fully operational" while RDS works on the volume, which may take a day
+    **dict.fromkeys(("available", "storage-optimization", "storage-initialization"), State.USABLE),
+    **dict.fromkeys(("backing-up", "maintenance", "modifying", "storage-config-upgrade"), State.SERVING),
+    **dict.fromkeys(("configuring-associated-roles", "configuring-enhanced-monitoring"), State.SERVING),
+    **dict.fromkeys(("configuring-iam-database-auth", "configuring-log-exports"), State.SERVING),
+    "resetting-master-credentials": State.SERVING,
+    **dict.fromkeys(("converting-to-vpc", "creating", "moving-to-vpc", "rebooting"), State.PROGRESS),
+    **dict.fromkeys(("renaming", "starting", "upgrading"), State.PROGRESS),
+}
 ENDED = frozenset({"", "deleted", "deleting", "failed", "stopped", "inaccessible-encryption-credentials"})
 """What RDS shows of an instance whose server does not run, nor comes back by itself; "": it shows it no more."""
 
@@ -112,12 +109,8 @@ _REMEDIES = {
 
 def classify(status: str) -> State:
     """The meaning of ``status``. One that is not known here is waited for and never taken as success."""
-    if status in _USABLE:
-        return State.USABLE
-    if status in _SERVING:
-        return State.SERVING
-    if status in _PROGRESS:
-        return State.PROGRESS
+    if status in _STATES:
+        return _STATES[status]
     if status in _REMEDIES or status.startswith(("incompatible-", "inaccessible-")):
         return State.FAILED
     return State.UNKNOWN
