@@ -10,10 +10,11 @@ newest line of a number and attempt holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -96,57 +97,60 @@ def footer(why: str, last: int, **own: object) -> bytes:
 def load_samples(path: Path) -> Samples | None:
     """A path's probes, by number, or None where there is no file or no whole header in it."""
     file = Growing(path, SAMPLE)
-    samples, first = _newest_of(file.more()), file.header
-    if first is None:
-        return None
-    return Samples(first.path, first.rate, first.timeout, first.stamp, samples, _processor(path))
+    file.more()
+    return samples_of(file)
 
 
 def load_markers(path: Path) -> Markers | None:
     """Every write of a path, by number and attempt, or None where there is no file or no whole header in it."""
     file = Growing(path, MARKER)
-    markers, first = _newest_of(file.more()), file.header
-    if first is None:
+    file.more()
+    return markers_of(file)
+
+
+def samples_of(file: Growing[Sample], last: float = math.inf) -> Samples | None:
+    """What was read of ``file`` up to number ``last``; None before its header was."""
+    if (head := file.header) is None:
         return None
-    measured = first.path, first.rate, first.timeout, first.stamp
-    return Markers(*measured, first.offset, first.uncertainty, markers, _processor(path))
+    return Samples(head.path, head.rate, head.timeout, head.stamp, file.lines(last), _processor(file.path))
+
+
+def markers_of(file: Growing[Marker], last: float = math.inf) -> Markers | None:
+    """As ``samples_of``."""
+    if (head := file.header) is None:
+        return None
+    measured = head.path, head.rate, head.timeout, head.stamp
+    return Markers(*measured, head.offset, head.uncertainty, file.lines(last), _processor(file.path))
 
 
 class Growing(Generic[Line]):
     """A meter's file that may still be written: every reading goes on where the one before it ended.
 
-    ``header``: the first one, on whose stamp's clock all times are; None before it was read. Of a write that was begun
-    and is over there are two lines.
+    ``header``: the first one, on whose stamp's clock all times are; None before it was read.
     """
 
     def __init__(self, path: Path, shape: msgspec.json.Decoder[Line]) -> None:
-        self._path, self._shape = path, shape
+        self.path, self._shape = path, shape
         self._at = self._shift = 0
+        self._newest: dict[tuple[int, int], Line] = {}
         self.header: Header | None = None
+
+    def lines(self, last: float = math.inf) -> tuple[Line, ...]:
+        """The newest line of every number up to ``last`` and of every attempt, in their order."""
+        return tuple(line for _, line in sorted(self._newest.items(), key=itemgetter(0)) if line.n <= last)
 
     def more(self) -> list[Line]:
         """What was added: whole lines, beyond the first header. Read one at a time: files may be large."""
         added: list[Line] = []
-        with suppress(OSError), opened(self._path) as file:  # what cannot be read was not measured
+        with suppress(OSError), opened(self.path) as file:  # what cannot be read was not measured
             file.seek(self._at)
             for line in iter(partial(file.readline, LONGEST), b""):
                 if not line.endswith(b"\n") and len(line) < LONGEST:
                     break  # torn, or not whole yet
                 self._at += len(line)
                 self._take(line, added)
+        self._newest.update(((line.n, getattr(line, "attempt", 0)), line) for line in added)
         return added
-
-    def skip(self) -> None:
-        """Pass over all but the newest lines, those in the last ``TAIL`` bytes, and the first header."""
-        with suppress(OSError), opened(self._path) as file:
-            while self.header is None and (line := file.readline(LONGEST)).endswith(b"\n"):
-                self._at += len(line)
-                self._take(line, [])
-            late = file.seek(0, 2) - TAIL
-            if late > self._at:
-                file.seek(late)
-                file.readline(LONGEST)  # the rest of one that begins before
-                self._at = file.tell()
 
     def _take(self, line: bytes, added: list[Line]) -> None:
         """Whatever is neither a header nor of the shape counts as not measured, which never helps a verdict."""
@@ -169,12 +173,6 @@ def _moved(line: Line, shift: int) -> Line:
     """With its times on the first clock; 0 stays "never"."""
     times = {name: getattr(line, name) for name in ("due", "sent", "done")}
     return replace(line, **{name: at + shift for name, at in times.items() if at})
-
-
-def _newest_of(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """The newest line of every number and attempt, in their order."""
-    newest = {(line.n, getattr(line, "attempt", 0)): line for line in lines}
-    return tuple(newest[key] for key in sorted(newest))
 
 
 def last_line(path: Path) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
@@ -16,7 +15,6 @@ from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
-from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
 from dr.judge.findings import UnknownError
 from dr.judge.interruption import Interruption, measured_on, outage_of, usual
 from dr.judge.objectives import outage, service
@@ -68,11 +66,11 @@ class Settle:
         evidence, paths = self._evidence(), {}
         awaited = _awaited(evidence, outage.FAILOVER.of(self._context.settings.objectives))
         for name, url in args["paths"].items():
-            late, out = self._seen(evidence, name) if name in awaited else (None, 0.0)
-            path = self._read[name] = self._path(name, float(args["seconds"]), None, late)
+            path = self._read[name] = self._path(name, float(args["seconds"]), None, None)
+            path.late, out = _seen(path.shown(evidence, name, math.inf), name) if name in awaited else (None, 0.0)
             paths[name] = {
                 "first": path.first,
-                "late": late,
+                "late": path.late,
                 "until": out + awaited.get(name, 0.0) + path.rule.looked_back,
                 "url": url,
                 "metrics": _counts(url) if url else None,
@@ -83,42 +81,15 @@ class Settle:
         directory = RunDirectory(self._context.run)
         return Evidence(directory.record(), directory.ledger(self._context.clock).entries())
 
-    def _seen(self, evidence: Evidence, name: str) -> tuple[float | None, float]:
-        """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when
-        it went out at the latest, wall time, or else the disaster."""
-        found, disaster = self._with(evidence, name), evidence.disaster()
-        measured, whole = measured_on(found, name), _outage(found, name)
-        known = usual(measured, disaster) if measured is not None else None
-        return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
-
-    def _with(self, evidence: Evidence, name: str, last: float = math.inf) -> Evidence:
-        """``evidence`` with what was measured of the path, up to number ``last``."""
-        run = self._context.run
-        if name in WRITTEN:
-            written = load_markers(markers_file(run, name))
-            if written is None:
-                return evidence
-            markers = tuple(one for one in written.markers if one.n <= last)
-            return replace(evidence, markers={name: replace(written, markers=markers)})
-        asked = load_samples(samples_file(run, name))
-        if asked is None:
-            return evidence
-        samples = tuple(one for one in asked.samples if one.n <= last)
-        return replace(evidence, samples={name: replace(asked, samples=samples)})
-
     def _seen_back(self, name: str, path: Path) -> bool:
         """Whether the judge would see the path back, were it to look now: while the meter itself was late, nobody knows
         whether the path was good."""
-        evidence = self._with(self._evidence(), name, path.newest)
+        evidence, settled = path.shown(self._evidence(), name, path.newest), path.settled()
         whole = _outage(evidence, name)
         if whole is None:
             return True
-        if math.isinf(whole.ended.high):
-            return False
-        asked = evidence.samples.get(name)
-        if asked is None:
-            return True
-        settled = replace(asked, samples=tuple(one for one in asked.samples if one.n >= path.first))
+        if math.isinf(whole.ended.high) or settled is None:
+            return math.isfinite(whole.ended.high)
         slo = slo_of(evidence, name)
         return recovered(windows(settled, evidence.record.window, slo), slo) is not None
 
@@ -160,6 +131,14 @@ def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
     demands = evidence.record.plan.demands
     back = {demand.path: usual for demand in demands if demand.objective == "unaided"}
     return back | {one.path: one.limit for one in demands if one.objective == "outage" and one.limit is not None}
+
+
+def _seen(evidence: Evidence, name: str) -> tuple[float | None, float]:
+    """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when it
+    went out at the latest, wall time, or else the disaster."""
+    disaster, measured, whole = evidence.disaster(), measured_on(evidence, name), _outage(evidence, name)
+    known = usual(measured, disaster) if measured is not None else None
+    return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
 
 
 def _outage(evidence: Evidence, name: str) -> Interruption | None:

@@ -6,12 +6,21 @@ Deciding is pure: ``still_out`` and ``Path.waits`` are told what was measured, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as File
 from statistics import median
 
-from dr.evidence.model import Marker, Sample, Samples
-from dr.evidence.samples import ACKNOWLEDGED, MARKER, SAMPLE, Growing, markers_file, samples_file
+from dr.evidence.model import Evidence, Marker, Sample, Samples
+from dr.evidence.samples import (
+    ACKNOWLEDGED,
+    MARKER,
+    SAMPLE,
+    Growing,
+    markers_file,
+    markers_of,
+    samples_file,
+    samples_of,
+)
 from dr.judge.interruption import BRIEF, STEADY_WINDOWS
 from dr.judge.windows import Slo, good, measured_enough
 
@@ -86,16 +95,14 @@ class Path:
         late: float | None,
     ) -> None:
         """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged."""
-        self._rate, self.rule, self._probes, self._late = rate, rule, probes, late
-        self._written: Growing[Marker] | Growing[Sample] = (
-            Growing(markers_file(run, name), MARKER) if writes else Growing(samples_file(run, name), SAMPLE)
-        )
+        self._rate, self.rule, self._probes, self.late = rate, rule, probes, late
+        self._samples = Growing(samples_file(run, name), SAMPLE)
+        self._markers = Growing(markers_file(run, name), MARKER)
+        self._written: Growing[Marker] | Growing[Sample] = self._markers if writes else self._samples
         self._told: list[Told] = []
-        self._asked: list[Sample] = []
         self._ahead: set[int] = set()
         self.newest, self.first = -1, 0 if first is None else first
         if first is None:
-            self._written.skip()
             self.read()
             self.first = self.newest + 1
 
@@ -104,7 +111,6 @@ class Path:
         lines = self._written.more()
         for line in lines:
             if isinstance(line, Sample):
-                self._asked.append(line)
                 well = good(line)
             elif line.attempt or not line.done:
                 continue
@@ -117,8 +123,6 @@ class Path:
         self._advance(self._written.header.timeout)
         oldest = self.newest - self.rule.looked_back * self._rate
         self._told = [one for one in self._told if one.n > oldest]
-        counted = 2 * self.rule.seconds * self._rate if self._probes else 0.0  # more of it is enough in any case
-        self._asked = [one for one in self._asked if self.first <= one.n < self.first + counted]
 
     def _advance(self, timeout: float) -> None:
         """Move ``newest`` on. A number that is missing for longer than a request may take will not come."""
@@ -134,7 +138,7 @@ class Path:
         measured = (self.newest - self.first + 1) / self._rate
         if measured < self.rule.seconds:
             return f"{max(0.0, measured):.0f} of {self.rule.seconds:.0f} s measured"
-        if patient and still_out(self._told, self.newest, self._rate, self.rule, self._late):
+        if patient and still_out(self._told, self.newest, self._rate, self.rule, self.late):
             return f"{measured:.0f} s measured, and not back"
         if self._probes and not self._enough(measured):
             return f"{measured:.0f} s measured, and the prober was late too often"
@@ -142,8 +146,20 @@ class Path:
 
     def _enough(self, measured: float) -> bool:
         """Whether what was measured suffices; the judge decides by itself."""
-        header = self._written.header
-        if measured >= 2 * self.rule.seconds or header is None:
+        if measured >= 2 * self.rule.seconds or (part := self.settled()) is None:
             return True
-        part = Samples("", self._rate, header.timeout, header.stamp, tuple(self._asked))
         return measured_enough(part, self.rule.seconds, self.rule.window, Slo(self.rule.latency, None))
+
+    def settled(self) -> Samples | None:
+        """The probes that the settle was told of; None of a path of writes."""
+        asked = samples_of(self._samples)
+        return asked and replace(asked, samples=tuple(one for one in asked.samples if one.n >= self.first))
+
+    def shown(self, evidence: Evidence, name: str, last: float) -> Evidence:
+        """``evidence`` with what was measured of the path, called ``name``, up to number ``last``."""
+        asked, written = samples_of(self._samples, last), markers_of(self._markers, last)
+        return replace(
+            evidence,
+            samples={} if asked is None else {name: asked},
+            markers={} if written is None else {name: written},
+        )

@@ -151,20 +151,3 @@ def test_what_grows_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
         more.write(header("source", 50.0, 2.0, Stamp(1001.0, 7_000, "boot-2")) + sample_line(2, 7_050, 0, 0, 0, "", 0))
     (moved,) = growing.more()
     assert (moved.n, moved.due, moved.done) == (2, 5_000 + 1_000_000_000 + 50, 0)
-
-
-def test_only_the_newest_lines_are_read_after_a_skip(tmp_path: Path) -> None:
-    file = tmp_path / "samples-source.jsonl"
-    lines = [sample_line(n, 10 * n, 10 * n, 10 * n + 5, 200, "", 0) for n in range(3000)]
-    file.write_bytes(header("source", 50.0, 2.0, STAMP) + b"".join(lines))
-    growing = Growing(file, SAMPLE)
-    growing.skip()
-    numbers = [s.n for s in growing.more()]
-    assert growing.header is not None
-    assert growing.header.stamp == STAMP
-    assert numbers == list(range(numbers[0], 3000))
-    assert 100 < len(numbers) < 1500
-    short = Growing(tmp_path / "samples-short.jsonl", SAMPLE)
-    (tmp_path / "samples-short.jsonl").write_bytes(header("short", 50.0, 2.0, STAMP) + b"".join(lines[:3]))
-    short.skip()
-    assert [s.n for s in short.more()] == [0, 1, 2]
