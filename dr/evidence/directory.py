@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from dr.domain.model import Observation, Stamp
 from dr.evidence import former, former_effects
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Entry, Evidence, RunRecord
-from dr.evidence.samples import load_markers, load_samples
+from dr.evidence.samples import ends_whole, load_markers, load_samples
 from dr.host import locks
 from dr.host.decode import content, find_json, json_of, line_of, opened, read_json
 from dr.host.files import listed, writable, write_atomically
@@ -69,11 +69,13 @@ def unfinished(home: Path) -> Unfinished:
         if directory.sealed():
             continue
         try:
-            known.append((directory, directory.record()))
+            record = directory.record()
             check(directory.path / "ledger.jsonl")
         except EvidenceError as error:
             unreadable[directory.id] = str(error)
-    return Unfinished(tuple(one for one in known if one[0].id not in unreadable), unreadable)
+        else:
+            known.append((directory, record))
+    return Unfinished(tuple(known), unreadable)
 
 
 def find_run(home: Path, name: str) -> RunDirectory:
@@ -99,10 +101,11 @@ class _Sealed(msgspec.Struct):
 
 
 class _Seal(msgspec.Struct):
-    """seal.json."""
+    """seal.json: when it was sealed, and the digests of what is there."""
 
     files: dict[str, str]
     ledger: _Sealed
+    at: float = 0.0
 
 
 class RunDirectory:
@@ -163,14 +166,14 @@ class RunDirectory:
 
     def observe(self, observations: Iterable[Observation], at: float) -> None:
         """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
-        lines = [msgspec.json.encode(writable(msgspec.to_builtins(_stamped(o, at)))) for o in observations]
+        lines = [msgspec.json.encode(writable(msgspec.to_builtins(replace(o, at=o.at or at)))) for o in observations]
         if not lines:
             return
         path = self.path / "observations.jsonl"
         with open(locks.opened(path), "r+b") as file:
             take(file.fileno(), path)
             file.seek(0, os.SEEK_END)
-            if file.tell() and not _ends_whole(path):
+            if not ends_whole(path):
                 file.write(b"\n")  # a line torn by a kill stays a line of its own, which loading leaves out
             file.write(b"\n".join(lines) + b"\n")
             file.flush()
@@ -245,12 +248,9 @@ class RunDirectory:
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
         ledger = _content(self.path / "ledger.jsonl")
-        document = {
-            "at": at.at,
-            "files": {name: _digest_of(path) for name, path in self._sealable()},
-            "ledger": {"length": len(ledger), "digest": _digest(ledger)},
-        }
-        write_atomically(self.path / "seal.json", json.dumps(document, indent=2).encode())
+        files = {name: _digest_of(path) for name, path in self._sealable()}
+        seal = _Seal(files, _Sealed(len(ledger), _digest(ledger)), at.at)
+        write_atomically(self.path / "seal.json", msgspec.json.format(msgspec.json.encode(seal)))
 
     def seal_digest(self) -> str:
         path = self.path / "seal.json"
@@ -327,16 +327,6 @@ class RunDirectory:
         path = self.path / "observations.jsonl"
         found = (line_of(line, OBSERVATION) for line in _content(path).splitlines())
         return tuple(observation for observation in found if observation is not None)
-
-
-def _stamped(observation: Observation, at: float) -> Observation:
-    return observation if observation.at else Observation(observation.what, observation.path, observation.value, at)
-
-
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
 
 def _content(path: Path) -> bytes:

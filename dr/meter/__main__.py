@@ -23,7 +23,6 @@ from dr.meter.bearer import authorization
 from dr.meter.http import endpoint, request
 from dr.meter.loop import Journal, record
 from dr.meter.probe import Prober, Settings
-from dr.meter.punctual import be_punctual
 
 LOOK = 1.0
 """Seconds between two looks whether the owner lives."""
@@ -59,27 +58,20 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     requests = [request(to, body, shown) for body in config["bodies"]]
     out = Journal(samples_file(Path(config["run"]), config["path"]))
     prober = Prober(Settings(to, requests, config["fields"], config["timeout"]), out.write)
-    be_punctual([to.host])
-    return record(prober, out, config, ended)
+    return record(prober, out, config, ended, [to.host])
 
 
-def mark(config: dict[str, Any], ended: Callable[[], str]) -> str:
-    """Write markers until told otherwise. Returns why it ended."""
+def _work(job: str) -> Callable[[dict[str, Any], Callable[[], str]], str]:
+    """What ``job`` is. A prober needs no database's client."""
+    if job == "probe":
+        return probe
     from dr.meter.mark import write_markers
-
-    be_punctual([config["login"]["host"]])
-    return write_markers(config, ended)
-
-
-def read(config: dict[str, Any], ended: Callable[[], str]) -> str:
-    """Query endpoints in turn until told otherwise. Returns why it ended."""
     from dr.meter.read import read_rows
 
-    be_punctual([login["host"] for login in config["logins"]])
-    return read_rows(config, ended)
+    return write_markers if job == "mark" else read_rows
 
 
-JOBS = {"probe": probe, "mark": mark, "read": read}
+JOBS = ("probe", "mark", "read")
 
 
 def run(job: str, config: dict[str, Any]) -> int:
@@ -90,7 +82,7 @@ def run(job: str, config: dict[str, Any]) -> int:
     except (DrError, KeyError) as error:
         return _refused(error)
     try:
-        pidfile.conclude(JOBS[job](config, ended))
+        pidfile.conclude(_work(job)(config, ended))
     except DrError as error:
         pidfile.conclude(str(error), error.exit_code)
         with contextlib.suppress(OSError):  # the log may lie on the very disk that is full

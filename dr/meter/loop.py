@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from dr.domain.errors import ProviderError
 from dr.evidence.samples import ends_whole, footer, header, next_number
 from dr.host.clock import SystemClock
+from dr.meter.punctual import be_punctual
 
 SECOND = 1_000_000_000
 QUIET = 300_000
@@ -113,9 +114,18 @@ class Work(Protocol):
 
 
 def record(
-    work: Work, out: Journal, config: Mapping[str, Any], ended: Callable[[], str], *clock_of_database: float
+    work: Work,
+    out: Journal,
+    config: Mapping[str, Any],
+    ended: Callable[[], str],
+    hosts: Iterable[str],
+    *clock_of_database: float,
 ) -> str:
-    """``run`` at the configured rate, between a header and a footer; returns why it ended. Raises ProviderError."""
+    """``run`` at the configured rate, between a header and a footer; returns why it ended. ``hosts``: those measured.
+
+    Raises ProviderError.
+    """
+    be_punctual(hosts)
     rate = float(config["rate"])
     out.write(header(config["path"], rate, float(config["timeout"]), SystemClock().now(), *clock_of_database))
     spent, began = time.process_time(), time.monotonic()

@@ -119,4 +119,4 @@ def write_markers(config: dict[str, Any], ended: Callable[[], str]) -> str:
     out = Journal(markers_file(Path(config["run"]), config["path"]))
     writer = Writer(login, marker_table(config["run_id"], config["path"]), timeout, out.write, limits(config))
     writer.warm()
-    return record(writer, out, config, ended, offset, uncertainty)
+    return record(writer, out, config, ended, [login.host], offset, uncertainty)

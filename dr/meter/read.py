@@ -37,4 +37,4 @@ def read_rows(config: dict[str, Any], ended: Callable[[], str]) -> str:
     out = Journal(samples_file(Path(config["run"]), config["path"]))
     reader = Reader(logins, timeout, out.write, limits(config))
     reader.warm()
-    return record(reader, out, config, ended)
+    return record(reader, out, config, ended, [login.host for login in logins])
