@@ -21,7 +21,7 @@ from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
 from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
 from dr.drivers.postgres.source import source_among
-from dr.drivers.prometheus.client import Points, Prometheus, Rule, expression, scraped
+from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
 from dr.drivers.prometheus.config import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
@@ -42,6 +42,7 @@ ASK_SECONDS = 60.0
 FAULT_SECONDS = 30.0
 RATE_SCRAPES = 10
 """Scrapes that a rate is taken over: few enough to show an outage of seconds, enough to survive one that is missed."""
+NO_RULE = "Prometheus has no such rule"
 MOST_POINTS = 5_000
 """Of one series; Prometheus itself returns at most 11,000."""
 
@@ -211,23 +212,18 @@ def recorded(prometheus: Prometheus, config: PrometheusConfig, start: float, end
     whole = [rule for rule in asked.values() if rule is not None and not rule.problem]
     value = {"start": start, "end": end, "step": step, "range": over, "up": runs(scrapes, step)}
     value |= {name: [list(point) for point in points] for name, points in figures.items()}
-    value["rules"] = {name: _described(rule) for name, rule in asked.items()}
+    value["rules"] = {
+        name: {"held": rule.held, "problem": rule.problem} if rule else {"held": None, "problem": NO_RULE}
+        for name, rule in asked.items()
+    }
     return {**value, "alerts": {rule.name: [at for at, _ in ask(rule.expression)] for rule in whole}}
-
-
-def _described(rule: Rule | None) -> dict[str, Any]:
-    """An alert rule as the judge wants it; None: there is none."""
-    if rule is None:
-        return {"held": None, "problem": "Prometheus has no such rule"}
-    return {"held": rule.held, "problem": rule.problem}
 
 
 def runs(times: Sequence[float], step: float) -> list[list[float]]:
     """Times of a grid as stretches without a gap, each from its first to its last. Pure."""
-    gaps = [later for earlier, later in pairwise(times) if later - earlier > 1.5 * step]
-    begins = [*times[:1], *gaps]
-    ends = [earlier for earlier, later in pairwise(times) if later - earlier > 1.5 * step]
-    return [list(pair) for pair in zip(begins, [*ends, *times[-1:]], strict=True)]
+    gaps = [(earlier, later) for earlier, later in pairwise(times) if later - earlier > 1.5 * step]
+    begins, ends = [*times[:1], *(later for _, later in gaps)], [*(earlier for earlier, _ in gaps), *times[-1:]]
+    return [list(pair) for pair in zip(begins, ends, strict=True)]
 
 
 def _replicas(source: str, facts: Facts) -> int:

@@ -80,10 +80,11 @@ class Prometheus:
         return tuple(rule for group in self._ask("/api/v1/rules?type=alert", _Groups).groups for rule in group.rules)
 
     def _ask(self, path: str, kind: type[_Kind]) -> _Kind:
-        def patience(error: ProviderError) -> float:
-            return ODD_SECONDS if isinstance(error, OddAnswerError) else 0.0
-
-        return persistently(self._clock, patience, lambda: self._ask_once(path, kind))
+        return persistently(
+            self._clock,
+            lambda error: ODD_SECONDS if isinstance(error, OddAnswerError) else 0.0,
+            lambda: self._ask_once(path, kind),
+        )
 
     def _ask_once(self, path: str, kind: type[_Kind]) -> _Kind:
         status, body = get(self._url, path, patience=self._patience, whose="Prometheus")
