@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -15,6 +16,7 @@ from dr.config.plugins import PROVIDER, Plugin, lost_sections, offer, plugins, u
 from dr.domain.errors import DrError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Request, RunIdentity, Verb
 from dr.engine.plan import Propose
+from dr.host.signals import say
 from dr.judge.objectives import registry
 from dr.ports import Provider, Restorer
 
@@ -78,8 +80,20 @@ def merged(seen: Mapping[str, Facts]) -> Facts:
 
 
 def objectives() -> Mapping[str, Objective]:
-    """Whatever can be demanded, by its name. Raises UsageError where two have one name."""
-    return registry(one for plugin in plugins().values() for one in plugin.objectives)
+    """Whatever can be demanded, by its name. A provider one of whose names is taken is said to bring none."""
+    known, brought = registry(()), tuple[Objective, ...]()
+    for plugin in plugins().values():
+        try:
+            known = registry((*brought, *plugin.objectives))
+            brought += plugin.objectives
+        except UsageError as error:
+            _say_once(f"The objectives of the provider {plugin.name} are left out. {error}")
+    return known
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:

@@ -133,6 +133,17 @@ def test_a_provider_brings_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert asked == Demand("keys", "restored", 3.0, "keys")
 
 
+def test_one_whose_name_is_taken_hinders_no_other_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own, taken = Plugin("kv", objectives=(keys(),)), Plugin("late", objectives=(keys(limits=()), keys(name="own")))
+    monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own, "late": taken})
+    assert wiring.objectives()["keys"] == keys()
+    assert "own" not in wiring.objectives()
+    said = capfd.readouterr().err
+    assert said.count("The objectives of the provider late are left out. More than one objective") == 1
+
+
 def test_on_call_what_a_provider_brings_is_demanded_of_its_own_verbs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Plugin("kv", lambda _: None, objectives=(keys(on_call="examine"),))  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own})
