@@ -209,6 +209,7 @@ def _apart(work: Callable[[], int], output: int) -> NoReturn:
             if signal.getsignal(number) != signal.SIG_IGN:  # as that of a hang-up under nohup
                 signal.signal(number, signal.SIG_DFL)
         gc.freeze()  # nothing of the other process's is to be collected here, and closed by that
+        _children.clear()  # they are the other's
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
