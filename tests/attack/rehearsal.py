@@ -26,7 +26,7 @@ from dr.app.session import Session, Tell, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings, Target
 from dr.domain.errors import DrError, HaltedError
-from dr.domain.model import Call, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
+from dr.domain.model import Call, Component, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import POOLER, MovingProvider
 from dr.drivers.faults.provider import FaultsProvider
@@ -36,6 +36,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.naming import instance
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.provider import ServingProvider
@@ -374,7 +375,8 @@ class Play:
             case "declare":
                 return Progress(True, {"at": now}, milestones={"disaster": now})
             case "examine":
-                return Progress(True, {}, milestones={"correct": now, "examined": now})
+                of = Component("database", instance(str(result.get("restored", result["identifier"]))))
+                return Progress(True, {}, milestones={"correct": now, "examined": now}, components=(of,))
             case "start":
                 return Progress(True, {"url": "http://127.0.0.1:9"}, milestones={"started": now, "served": now})
             case "settle":

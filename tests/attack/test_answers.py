@@ -38,10 +38,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> list[int]:
 
 
 class Course:
-    """Attacked drills, one after another, and what went wrong, a sentence each.
-
-    The first drill after each must be met: where the next one has to get over its own attack, that is the one.
-    """
+    """Attacked drills, one after another, and what went wrong, a sentence each."""
 
     def __init__(self, theatre: Theatre, attack: Attack) -> None:
         self.wrong: list[str] = []
@@ -57,14 +54,14 @@ class Course:
         self._theatre.forget()
 
     def lasting(self, at: int) -> None:
-        """More than dr may get over; a drill that follows is met."""
-        what = f"{self._attack.name} from request {at} on"
-        if self._attacked(what, at, at + LASTING) == "":
-            return
+        """More than dr may get over."""
+        self._attacked(f"{self._attack.name} from request {at} on", at, at + LASTING)
+
+    def undisturbed(self) -> None:
+        """A drill that follows is met."""
         after = self._theatre.rehearse(DRILL).verdict.status
         if after is not Status.MET:
-            self.wrong.append(f"{what}: the drill after it is {after}")
-        self._theatre.forget()
+            self.wrong.append(f"{self._attack.name}: the drill after it is {after}")
 
     def _attacked(self, what: str, at: int, until: int) -> str:
         """How an attacked drill ended, "" where nothing was attacked; then it is cleaned up."""
@@ -96,6 +93,7 @@ def test_a_bad_answer_makes_no_verdict_false_and_leaves_nothing(
         course.once(at)
     for at in places[::LASTING_EACH]:
         course.lasting(at)
+    course.undisturbed()
     assert not course.wrong, "\n".join(course.wrong)
 
 
