@@ -202,9 +202,9 @@ class RdsProvider:
         latest = args["recovery_point"] is None and args["kind"] == "time"
         with only_looking():
             found = self._at.describe(str(args["identifier"]))
-            if found is not None:
-                return self._take_over(found, args)
-            covers = self._restorable(str(args["source"])) if latest else args["recovery_point"]
+            covers = self._restorable(str(args["source"])) if latest and found is None else args["recovery_point"]
+        if found is not None:
+            return self._take_over(found, args)
         covers = None if covers is None else float(covers)
         parameters = dict(args["parameters"])
         if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):

@@ -8,7 +8,7 @@ import pytest
 
 from dr.app.cleanup import remove_orphans
 from dr.app.terms import terms
-from dr.domain.errors import FailedError, ProviderError, RefusedError, UsageError
+from dr.domain.errors import FailedError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds.instances import APART_SECONDS
@@ -319,6 +319,26 @@ def test_the_same_command_on_another_machine_takes_the_restoration_over(tmp_path
     assert first.provider.apply(again[0], again[0].args)["identifier"] == first.name
     assert tags(first.fake.rows[first.name])["dr:run"] == "second"
     assert len(first.fake.made("RestoreDBInstanceFromDBSnapshot")) == 1
+
+
+@pytest.mark.parametrize(("operation", "begun"), [("DescribeDBInstances", False), ("AddTagsToResource", True)])
+def test_taking_a_restoration_over_has_begun_once_it_is_tagged_and_not_while_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, begun: bool
+) -> None:
+    first = Stage(tmp_path, who=run(Purpose.RESTORE, "first"))
+    first.apply()
+    again = first.provider.propose(TO_NIGHT, first.provider.look(first.request), run(Purpose.RESTORE, "second"))
+    ask = first.fake.call
+
+    def halting(asked: str, *args: Any, **more: Any) -> Any:
+        if asked == operation:
+            raise HaltedError("The run was stopped.")
+        return ask(asked, *args, **more)
+
+    monkeypatch.setattr(first.fake, "call", halting)
+    with pytest.raises(HaltedError) as halted:
+        first.provider.apply(again[0], again[0].args)
+    assert halted.value.begun is begun
 
 
 def test_the_latest_time_is_what_was_restorable_when_it_was_asked_for(tmp_path: Path) -> None:
