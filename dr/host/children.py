@@ -12,11 +12,10 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from typing import Annotated, NoReturn
 
 import msgspec
 
-import dr
 from dr.domain.errors import HaltedError, ProviderError, RefusedError
 from dr.domain.refs import Ref
 from dr.host.bounded import GRACE
@@ -41,7 +39,7 @@ END_SECONDS = 5.0
 POLL = 0.02
 PR_SET_PDEATHSIG = 1
 
-_children: dict[int, subprocess.Popen[bytes] | Fork] = {}
+_children: dict[int, Fork] = {}
 """Processes that this one started: they are reaped when they end, so that none stays behind as a zombie."""
 
 
@@ -178,7 +176,7 @@ class Fork:
     """
 
     def __init__(self, work: Callable[[], int], log: Path) -> None:
-        output = _log(log)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
@@ -228,40 +226,13 @@ def _apart(work: Callable[[], int], output: int) -> NoReturn:
         os._exit(code)
 
 
-def _log(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
 def begin(work: Callable[[], int], pidfile: Path, log: Path) -> Held:
-    """Do ``work`` in a ``Fork``, and wait until it holds ``pidfile``. Raises as ``spawn``."""
+    """Do ``work`` in a ``Fork``, and wait until it holds ``pidfile``.
+
+    Raises ProviderError where it ends before, or does not hold the file in time.
+    """
     child = Fork(work, log)
     _children[child.pid] = child
-    return _claimed(child, pidfile, log)
-
-
-def spawn(
-    argv: Sequence[str], pidfile: Path, log: Path, document: Mapping[str, object], env: Mapping[str, str] | None = None
-) -> Held:
-    """Start ``argv`` in a session of its own, hand it ``document`` on stdin, and wait until it holds ``pidfile``.
-
-    ``env`` is added to this process's environment: secrets go there and never into ``argv``. The log is readable by its
-    owner alone. Raises ProviderError where the process ends before, or does not hold the file in time.
-    """
-    # It imports the same ``dr`` as this process, wherever it was started.
-    path = [str(Path(dr.__file__).parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), **(env or {})}
-    with open(_log(log), "ab") as output:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
-        )
-    _children[child.pid] = child
-    assert child.stdin is not None  # noqa: S101  (it was asked for)
-    with suppress(BrokenPipeError), child.stdin:
-        child.stdin.write(json.dumps(document).encode())
-    return _claimed(child, pidfile, log)
-
-
-def _claimed(child: subprocess.Popen[bytes] | Fork, pidfile: Path, log: Path) -> Held:
     until = time.monotonic() + CLAIM
     while time.monotonic() < until:
         found = held(pidfile)

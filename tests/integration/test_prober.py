@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.host import children
 from dr.judge.windows import Slo, latency, windows
+from dr.meter.__main__ import run
 from tests.integration.meters import Server, context, drive, record, serving, somebody, wait_for
 
 FACTS = Facts(0.0)
@@ -249,7 +251,12 @@ def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Serve
         "run": str(tmp_path), "path": "source", "url": server.url, "bodies": [{}], "fields": [], "rate": 200.0,
         "timeout": 0.5, "owner": children.identity(os.getpid()), "pidfile": str(pidfile),
     }  # fmt: skip
-    children.spawn(["sh", "-c", f"ulimit -f 16; exec {sys.executable} -m dr.meter probe"], pidfile, log, document)
+
+    def on_a_full_disk() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, 16 << 10))
+        return run("probe", document)
+
+    children.begin(on_a_full_disk, pidfile, log)
     wait_for(lambda: children.running(pidfile) is None)
     held = children.held(pidfile)
     assert held is not None

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dr.domain.model import Call, Facts, Observation, Purpose, RunIdentity, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.postgres.servers import Look
 from dr.drivers.service.asking import ask_golden, get, name_of
+from dr.drivers.service.guardian import keep
 from dr.drivers.service.provider import ServingProvider
 from dr.host import children
 from tests.integration.meters import context, drive, record, somebody, wait_for, watched
@@ -117,12 +119,8 @@ def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
     )
     pidfile, log = tmp_path / "deaf.pid", tmp_path / "deaf.log"
-    document = {
-        "argv": [sys.executable, "-c", ignoring],
-        "pidfile": str(pidfile),
-        "owner": children.identity(os.getpid()),
-    }
-    held = children.spawn([sys.executable, "-m", "dr.drivers.service.guardian"], pidfile, log, document)
+    argv, owner = [sys.executable, "-c", ignoring], children.identity(os.getpid())
+    held = children.begin(partial(keep, argv, {}, pidfile, owner), pidfile, log)
     wait_for(lambda: "deaf" in log.read_text())
     service = psutil.Process(held.pid).children()[0]
     children.stop(pidfile)
@@ -142,10 +140,8 @@ def test_a_service_that_dies_early_says_why_without_its_secret(
 
 
 def test_a_command_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
-    made = context(tmp_path)
-    pidfile = tmp_path / "x.pid"
-    document = {"argv": ["/nowhere/service"], "pidfile": str(pidfile), "owner": made.owner}
-    children.spawn([sys.executable, "-m", "dr.drivers.service.guardian"], pidfile, tmp_path / "x.log", document)
+    pidfile, owner = tmp_path / "x.pid", context(tmp_path).owner
+    children.begin(partial(keep, ["/nowhere/service"], {}, pidfile, owner), pidfile, tmp_path / "x.log")
     held = wait_for(lambda: children.running(pidfile) is None and children.held(pidfile))
     assert held.ended == "/nowhere/service cannot be started: No such file or directory"
 

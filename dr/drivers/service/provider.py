@@ -8,7 +8,6 @@ session on the copy is of some other database, and is not judged or probed.
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -25,6 +24,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
 from dr.drivers.sections import sections
+from dr.drivers.service import guardian
 from dr.drivers.service.asking import answer_digest, get, name_of, predict
 from dr.drivers.service.config import ServiceConfig
 from dr.host import children
@@ -131,13 +131,9 @@ class ServingProvider:
         with self._watching(copy) as look:
             before = look()
         own_port, started_at = _free_port(), self._now()
-        held = children.spawn(
-            [sys.executable, "-m", "dr.drivers.service.guardian"],
-            self._pidfile,
-            self._log,
-            {"argv": list(self._service().command), "pidfile": str(self._pidfile), "owner": self._context.owner},
-            self._environment(copy, own_port),
-        )
+        argv, env = self._service().command, self._environment(copy, own_port)
+        kept = partial(guardian.keep, argv, env, self._pidfile, self._context.owner)
+        held = children.begin(kept, self._pidfile, self._log)
         url, started = f"http://{LOOPBACK}:{own_port}", held.who.partition(":")[2]
         served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
         return {"served": served, "copy": copy, "before": before}

@@ -80,9 +80,12 @@ def test_last_words_are_the_last_line_that_holds_no_secret(tmp_path: Path) -> No
 
 
 def test_a_process_that_ends_at_once_is_an_error_with_its_last_words(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", "raise SystemExit('no such luck')"]
+    def work() -> int:
+        print("no such luck")
+        return 1
+
     with pytest.raises(ProviderError, match="no such luck"):
-        children.spawn(argv, tmp_path / "x.pid", tmp_path / "x.log", {})
+        children.begin(work, tmp_path / "x.pid", tmp_path / "x.log")
 
 
 def test_a_fork_ends_with_what_its_work_returns_and_says_it_in_its_log(tmp_path: Path) -> None:
