@@ -15,7 +15,7 @@ import msgspec
 
 from dr.domain.errors import EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
-from dr.evidence import former, former_effects
+from dr.evidence import former
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import ends_whole, load_markers, load_samples
@@ -162,7 +162,7 @@ class RunDirectory:
 
     def _entries(self, clock: Clock, record: RunRecord, earlier: bool, length: int | None) -> tuple[Entry, ...]:
         found = self.ledger(clock).entries(length)
-        return former_effects.told(record.plan, found) if earlier else found
+        return former.told(record.plan, found) if earlier else found
 
     def observe(self, observations: Iterable[Observation], at: float) -> None:
         """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
@@ -274,7 +274,7 @@ class RunDirectory:
         return Evidence(
             record=record,
             entries=entries,
-            observations=former_effects.observed(entries, observations) if earlier else observations,
+            observations=former.observed(entries, observations) if earlier else observations,
             samples={s.path: s for s in map(load_samples, self._measured(MEASURED[0])) if s is not None},
             markers={m.path: m for m in map(load_markers, self._measured(MEASURED[1])) if m is not None},
             problems=tuple(problems),
