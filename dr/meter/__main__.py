@@ -65,8 +65,7 @@ def _work(job: str) -> Callable[[dict[str, Any], Callable[[], str]], str]:
     """What ``job`` is. A prober needs no database's client."""
     if job == "probe":
         return probe
-    from dr.meter.mark import write_markers
-    from dr.meter.read import read_rows
+    from dr.meter.mark import read_rows, write_markers
 
     return write_markers if job == "mark" else read_rows
 

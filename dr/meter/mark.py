@@ -1,7 +1,10 @@
-"""The marker writer: rows written at known times, each acknowledged, failed or indeterminate.
+"""The marker writer: rows written at known times, each acknowledged, failed or indeterminate; and the reader.
 
 Open loop. A write stands as indeterminate on disk before it is sent. One that stays so is repeated once, as a row of
 its own, when nothing that is due waits; a repetition that could not be sent leaves no line.
+
+The reader asks one endpoint after the other a trivial query, and writes it down as the prober does its probes. One that
+was answered has status 200, as a good probe has; any other has status 0, and the word for why.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from psycopg import sql
 
 from dr.domain.errors import ProviderError
 from dr.drivers.postgres import own_schema
-from dr.evidence.samples import INDETERMINATE, marker_line, markers_file
+from dr.evidence.samples import ACKNOWLEDGED, INDETERMINATE, marker_line, markers_file, sample_line, samples_file
 from dr.meter.limits import DIRECT, Limits, limits
 from dr.meter.login import Login, said
 from dr.meter.loop import Journal, Lines, record
@@ -27,6 +30,9 @@ CLOCK_READINGS = 15
 """The shortest round trip of so many bounds the clock's offset."""
 SOURCE = "source"
 """The path whose table is named after the run alone."""
+QUERY = b"SELECT relname FROM pg_catalog.pg_class LIMIT 1"
+"""Reads a table that every database has, and that says nothing of anybody."""
+GOOD = 200
 
 
 def marker_table(run: str, path: str = SOURCE) -> str:
@@ -120,3 +126,23 @@ def write_markers(config: dict[str, Any], ended: Callable[[], str]) -> str:
     writer = Writer(login, marker_table(config["run_id"], config["path"]), timeout, out.write, limits(config))
     writer.warm()
     return record(writer, out, config, ended, [login.host], offset, uncertainty)
+
+
+class Reader(Queries):
+    """Takes up queries, and writes down what came of each. ``write`` takes whole lines for the samples file."""
+
+    def __init__(self, logins: list[Login], timeout: float, write: Callable[[bytes], None], limits: Limits) -> None:
+        super().__init__(Settings(logins, QUERY, lambda _: (), timeout, limits), Lines(sample_line, write))
+
+    def over(self, task: Task, now: int, outcome: str, word: str) -> None:
+        status = GOOD if outcome == ACKNOWLEDGED else 0
+        self.lines.append((task.n, task.due, task.sent, now, status, word, task.late))
+
+
+def read_rows(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    """Query at the configured rate until ``ended`` gives a reason, and return it. Raises ProviderError."""
+    logins, timeout = [Login(**login) for login in config["logins"]], float(config["timeout"])
+    out = Journal(samples_file(Path(config["run"]), config["path"]))
+    reader = Reader(logins, timeout, out.write, limits(config))
+    reader.warm()
+    return record(reader, out, config, ended, [login.host for login in logins])
