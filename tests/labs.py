@@ -19,11 +19,13 @@ import boto3
 import msgspec
 import psutil
 import psycopg
+import pytest
 import yaml
 
 from dr.config.model import Login, Target
 from dr.config.plugins import target_type
 from dr.config.secrets import secret
+from dr.lab import control
 from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
@@ -168,18 +170,19 @@ def lab_up(*args: str, **env: str) -> Iterator[Lab]:
                 eventually(lambda: lab.dr("lab", "down").returncode == 0, 60)
 
 
+@contextmanager
+def inside(lab: Lab) -> Iterator[None]:
+    """This process asks ``lab`` itself: a ``dr`` of its own for that costs a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DR_HOME", "DR_CONFIG"):
+            patch.setenv(name, lab.env[name])
+        yield
+
+
 def inject(lab: Lab, fault: str, **arguments: Any) -> Any:
     """Put a fault into ``lab``. Returns what it gives, for most of them nothing."""
-    from dr.lab import control
-
-    before = os.environ.get("DR_HOME")
-    os.environ["DR_HOME"] = str(lab.home)
-    try:
+    with inside(lab):
         return control.inject(fault, **arguments)
-    finally:
-        os.environ.pop("DR_HOME")
-        if before is not None:
-            os.environ["DR_HOME"] = before
 
 
 def _short(output: str) -> str:

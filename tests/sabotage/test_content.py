@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from dr.domain.model import Finding, Grant, Status
 from dr.evidence.samples import markers_file
 from tests.integration.test_postgres_provider import MODEL, PLATFORM, VICTIMS, Drill, drill, examine
-from tests.servers import PASSWORD, LocalServer, local_server, physical_copy
+from tests.servers import DATABASE, PASSWORD, LocalServer, local_server, physical_copy
 from tests.unit.judge.objectives import test_equality as equality
 from tests.unit.judge.objectives import test_loss as loss
 
@@ -37,14 +38,38 @@ class Night:
     before: LocalServer
     point: float
 
-    def judged(self, act: str) -> dict[str, Finding]:
+    def judged(self, act: Callable[[LocalServer], None]) -> dict[str, Finding]:
         """What is found in a copy of the point to which ``act`` was done, by objective."""
         with physical_copy(self.before) as copy:
-            with copy.superuser() as saboteur:
-                saboteur.execute("set session_replication_role = replica")
-                saboteur.execute(act.encode())
+            act(copy)
             _, seen = examine(self.source, copy, self.point)
         return {objective: _judged(objective, seen) for objective in SOUGHT}
+
+
+def by_sql(act: str) -> Callable[[LocalServer], None]:
+    def done(copy: LocalServer) -> None:
+        with copy.superuser() as saboteur:
+            saboteur.execute("set session_replication_role = replica")
+            saboteur.execute(act.encode())
+
+    return done
+
+
+def beneath(copy: LocalServer) -> None:
+    """One value altered in the heap file, its row's xmin and count as they were: whatever SQL does to a row gives it a
+    new xmin, which puts it beyond the baseline's snapshot. The page's own checksum, where it has one, no longer fits;
+    the server is told to put up with it, as one without data checksums always does."""
+    with copy.superuser() as saboteur:
+        saboteur.execute(f"alter database {DATABASE} set ignore_checksum_failure = on".encode())
+        (place,) = saboteur.execute("select pg_relation_filepath('admissions')").fetchone() or ("",)
+    heap = copy.data / place
+    row = struct.pack("=i", 37) + b"\x09P37"  # a short text is led by its length
+    content = heap.read_bytes()
+    assert content.count(row + struct.pack("=i", 3)) == 1
+    heap.write_bytes(content.replace(row + struct.pack("=i", 3), row + struct.pack("=i", 9)))
+    with copy.superuser() as saboteur:
+        seen = saboteur.execute("select days from admissions where admission_id = 37").fetchone()
+    assert seen == (9,), "the server had read the page before"
 
 
 def _judged(objective: str, seen: Mapping[str, Any]) -> Finding:
@@ -77,7 +102,9 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 
 
 def test_a_copy_that_nobody_touched_is_met(night: Night) -> None:
-    assert {name: found.status for name, found in night.judged("select").items()} == dict.fromkeys(SOUGHT, Status.MET)
+    assert {name: found.status for name, found in night.judged(by_sql("select")).items()} == dict.fromkeys(
+        SOUGHT, Status.MET
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,9 +133,16 @@ def test_a_copy_that_nobody_touched_is_met(night: Night) -> None:
     ],
 )
 def test_what_is_bad_in_a_copy_is_missed_and_nothing_else_is(night: Night, act: str, missed: dict[str, str]) -> None:
-    found = night.judged(act)
+    found = night.judged(by_sql(act))
     told = {name: one.because for name, one in found.items() if one.status is not Status.MET}
     assert {name for name, one in found.items() if one.status is Status.MISSED} == set(missed), told
     assert set(told) == set(missed), told
     for name, words in missed.items():
         assert re.search(words, told[name]), told[name]
+
+
+def test_one_value_altered_beneath_the_server_is_missed_by_its_checksum(night: Night) -> None:
+    found = night.judged(beneath)
+    assert {name for name, one in found.items() if one.status is not Status.MET} == {"data"}
+    assert (found["data"].status, found["data"].measured) == (Status.MISSED, 1)
+    assert re.fullmatch(r"public\.admissions: altered among its \d+ rows\.", found["data"].because)
