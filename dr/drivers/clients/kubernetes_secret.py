@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.drivers.clients.config import SecretConfig
-from dr.drivers.clients.provider import Place, secret
+from dr.drivers.clients.provider import DEFAULT_PORT, Place, secret
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
 
@@ -28,7 +28,6 @@ ODD_SECONDS = 10.0
 """How long an odd answer is asked for again."""
 ANNOTATION = "dr/database"
 """On the pods' template: another value makes Kubernetes replace the pods, the same one again does nothing."""
-DEFAULT_PORT = 5432
 _CONFLICT, _SERVER_ERROR = 409, 500
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", re.ASCII)
@@ -136,8 +135,7 @@ class Secret:
         keys, port = self._config, to.written[1] if to.written else str(to.port)
         if keys.url_key:
             url, (begin, end) = data[keys.url_key], self._url(data).span("place")
-            host = f"[{to.host}]" if ":" in to.host else to.host
-            return {keys.url_key: url[:begin] + (f"{host}:{port}" if port else host) + url[end:]}
+            return {keys.url_key: url[:begin] + (str(to) if port else str(to).removesuffix(f":{to.port}")) + url[end:]}
         changed: dict[str, str | None] = {keys.host_key: _instead(data[keys.host_key], to.host)}
         if keys.port_key:
             changed[keys.port_key] = _instead(data.get(keys.port_key, ""), port) if port else None

@@ -17,8 +17,8 @@ from psycopg import sql
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import Session, console, shown
-from dr.drivers.clients.pgbouncer_file import DEFAULT_PORT, Found, find, led
-from dr.drivers.clients.provider import NotTakenError, Place, entry
+from dr.drivers.clients.pgbouncer_file import Found, find, led
+from dr.drivers.clients.provider import DEFAULT_PORT, NotTakenError, Place, entry
 from dr.host.files import write_atomically
 
 SILENT_SECONDS = 10.0

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dr.domain.errors import RefusedError
-from dr.drivers.clients.provider import Place
+from dr.drivers.clients.provider import DEFAULT_PORT, Place
 
-DEFAULT_PORT = 5432
 MAIN = "PgBouncer's file"
 DEEPEST = 10
 """Files within files; PgBouncer itself gives up soon after."""

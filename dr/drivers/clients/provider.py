@@ -20,6 +20,8 @@ from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 
 DRIVER = "clients"
 POOLER, SECRET = "pooler", "secret"
+DEFAULT_PORT = 5432
+"""Where none is written."""
 DEADLINES = {POOLER: 60.0, SECRET: 300.0}
 """Seconds; a Secret's pods are replaced one after another."""
 
