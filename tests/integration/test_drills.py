@@ -18,11 +18,18 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.app.cleanup import unsealed
+from dr.app.drill import read_all, request
+from dr.app.session import Prepared, prepare
 from dr.config.place import OWN
+from dr.domain.errors import RefusedError, UsageError
+from dr.wiring import settings
 from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
-from tests.labs import ROOT, USUAL, Lab, eventually
+from tests.labs import ROOT, USUAL, Lab, eventually, inside
 
 QUIETLY = ("--no-version-check", "--log-file", os.devnull, "--settings", os.devnull)
+SMALL = str(ROOT / "tests" / "attack" / "small.yaml")
+"""A drill without anything that is measured."""
 DRILLS = ("rds-snapshot-restore", "rds-pitr")
 
 
@@ -82,15 +89,12 @@ def test_keep_leaves_the_copy_and_nothing_else(lab: Lab) -> None:
     assert lab.verdict("verify", verdict["run"], code=0)["verdict"] == "met"
 
 
-@pytest.mark.parametrize(
-    ("call", "number", "code"), [("restore", signal.SIGINT, 130), ("measure-restored", signal.SIGTERM, 143)]
-)
-def test_a_signal_unwinds_the_drill(lab: Lab, call: str, number: signal.Signals, code: int) -> None:
-    """At every call of every drill: tests/attack/test_kills.py."""
+def test_a_signal_unwinds_the_drill(lab: Lab) -> None:
+    """At every call of every drill: tests/attack/test_kills.py. SIGTERM: tests/attack/test_end_to_end.py."""
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
-    eventually(lambda: any(intends(run, call) for run in lab.runs()[-1:]))
-    running.send_signal(number)
-    assert running.wait(120) == code
+    eventually(lambda: any(intends(run, "measure-restored") for run in lab.runs()[-1:]))
+    running.send_signal(signal.SIGINT)
+    assert running.wait(120) == 130
     leaves_nothing(lab)
     assert json.loads((lab.runs()[-1] / "verdict.json").read_text())["verdict"] != "met"
 
@@ -121,10 +125,10 @@ def test_abort_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-@pytest.mark.parametrize("call", ["mark-source", "restore", "settle-restored"])
-def test_a_killed_drill_is_cleaned_up_by_the_next_command(lab: Lab, call: str) -> None:
-    """After every entry of every drill's ledger: tests/attack/test_kills.py."""
-    run = _killed(lab, call)
+def test_a_killed_drill_is_cleaned_up_by_the_next_command(lab: Lab) -> None:
+    """After every entry of every drill's ledger: tests/attack/test_kills.py. All of its processes, while it restores
+    and while it unwinds: tests/attack/test_end_to_end.py."""
+    run = _killed(lab, "settle-restored")
     assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     leaves_nothing(lab)
     assert (run / "seal.json").exists()
@@ -139,22 +143,6 @@ def _killed(lab: Lab, call: str) -> Path:
     running.kill()
     running.wait(10)
     return lab.runs()[-1]
-
-
-def test_a_drill_killed_while_it_unwinds_is_unwound_by_the_next_command(lab: Lab) -> None:
-    running = lab.begin("drill", "run", "rds-pitr", "--yes")
-    eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
-    run = lab.runs()[-1]
-    lab.dr("abort", code=0)
-    eventually(lambda: _holds(run, "undoing", "restore"))
-    running.kill()
-    with suppress(ProcessLookupError):
-        os.kill(_child(run), signal.SIGKILL)
-    running.wait(10)
-    assert not _holds(run, "undone", "marker-table"), "the unwinding had come to its end"
-    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
-    assert _holds(run, "undone", "marker-table")
-    leaves_nothing(lab)
 
 
 def _holds(run: Path, kind: str, call: str) -> bool:
@@ -238,43 +226,28 @@ def test_an_experiment_that_makes_no_sense_is_a_usage_error(
     path, runs = tmp_path / "drill.yaml", lab.runs()
     if content is not None:
         path.write_text(content)
-    refused = lab.dr("drill", "run", str(path), "--yes", code=2)
-    assert words in refused.stderr
+    with inside(lab), pytest.raises(UsageError) as refused:
+        planned(str(path))
+    assert words in str(refused.value)
     assert lab.runs() == runs
-    leaves_nothing(lab)
+
+
+def planned(path: str) -> Prepared:
+    (experiment,) = read_all([path], settings(), "lab")
+    return prepare(settings(), request(experiment, "lab", keep=False), experiment.demands, lambda _call, _note: None)
 
 
 def test_a_lab_waits_for_a_drill_under_way_and_takes_a_killed_one_with_it(own_lab: Lab) -> None:
-    running = own_lab.begin("drill", "run", "rds-pitr", "--yes")
+    running = own_lab.begin("drill", "run", SMALL, "--yes")
     eventually(lambda: any(intends(run, "restore") for run in own_lab.runs()[-1:]))
     run = own_lab.runs()[-1]
     refused = own_lab.dr("lab", "down", code=3)
     assert "stop it with 'dr abort'" in refused.stderr
-    running.kill()
-    with suppress(ProcessLookupError):
-        os.kill(_child(run), signal.SIGKILL)
-    running.wait(10)
+    _kill(running, run)
     assert f"Run {run.name} was not finished" in own_lab.dr("lab", "down", code=0).stderr
     assert (run / "seal.json").exists()
-    own_lab.dr("lab", "up", "--single", code=0)
-    assert "Nothing was left unfinished" in own_lab.dr("cleanup", code=0).stdout
-    assert "had been killed" not in own_lab.dr("drill", "run", "rds-pitr", "--plan", code=0).stderr
-
-
-def test_a_plan_cleans_nothing_up(lab: Lab) -> None:
-    running = lab.begin("drill", "run", "rds-pitr", "--yes")
-    eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
-    run = lab.runs()[-1]
-    running.kill()
-    with suppress(ProcessLookupError):
-        os.kill(_child(run), signal.SIGKILL)
-    running.wait(10)
-    before = (run / "ledger.jsonl").read_bytes()
-    planned = lab.dr("drill", "run", "rds-snapshot-restore", "--plan")
-    assert "had been killed" not in planned.stderr
-    assert (run / "ledger.jsonl").read_bytes() == before
-    assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
-    leaves_nothing(lab)
+    with inside(own_lab):
+        assert unsealed("lab") == [], "nothing is left unfinished for the next lab"
 
 
 def test_a_junit_file_that_cannot_be_written_is_refused_before_the_drill(lab: Lab, tmp_path: Path) -> None:
@@ -285,7 +258,7 @@ def test_a_junit_file_that_cannot_be_written_is_refused_before_the_drill(lab: La
 
 
 def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
-    running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
+    running = lab.begin("drill", "run", SMALL, "--yes")
     # Before it is listed, nothing but the time tells that it does not come.
     eventually(lambda: len(lab.instances()) > 1)
     os.kill(_child(lab.runs()[-1]), signal.SIGKILL)
@@ -294,8 +267,8 @@ def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
 
 
 def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab) -> None:
-    running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
-    eventually(lambda: any(intends(run, "settle-restored") for run in lab.runs()[-1:]))
+    running = lab.begin("drill", "run", SMALL, "--yes")
+    eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
     os.kill(_child(lab.runs()[-1]), signal.SIGTERM)
     assert running.wait(120) == 143
     verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
@@ -304,19 +277,28 @@ def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-def test_a_drill_killed_after_its_last_step_is_not_met_and_says_so(lab: Lab) -> None:
+def test_a_drill_killed_after_its_last_step_stands_through_a_plan_and_is_not_met_once_cleaned_up(lab: Lab) -> None:
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
     eventually(lambda: any(intends(run, "settle-restored") for run in lab.runs()[-1:]))
     run = lab.runs()[-1]
     eventually(lambda: _holds(run, "effect", "settle-restored"))
-    running.kill()
-    with suppress(ProcessLookupError):
-        os.kill(_child(run), signal.SIGKILL)
-    running.wait(10)
+    _kill(running, run)
+    before = (run / "ledger.jsonl").read_bytes()
+    planned = lab.dr("drill", "run", "rds-snapshot-restore", "--plan")
+    assert "had been killed" not in planned.stderr
+    assert (run / "ledger.jsonl").read_bytes() == before, "a plan cleans nothing up"
     assert "The provider lists nothing of this run any more" in lab.dr("cleanup", code=0).stdout
     verdict = lab.verdict("verify", run.name, code=4)
     assert "The drill was killed" in verdict["findings"][0]["because"]
     leaves_nothing(lab)
+
+
+def _kill(running: subprocess.Popen[str], run: Path) -> None:
+    """Kill a drill and its child at once."""
+    running.kill()
+    with suppress(ProcessLookupError):
+        os.kill(_child(run), signal.SIGKILL)
+    running.wait(10)
 
 
 def _child(run: Path) -> int:
@@ -327,32 +309,17 @@ def _child(run: Path) -> int:
     raise AssertionError("no child was started")
 
 
-def test_a_bare_chaos_run_plans_guards_and_leaves_nothing(lab: Lab) -> None:
-    run = ("run", "--journal-path", str(lab.home / "journal.json"), "experiments/rds-snapshot-restore.yaml")
-    refused = _chaos(*run, env=lab.env)
-    assert "Nothing was confirmed" in refused.stderr + refused.stdout
-    assert list(lab.instances()) == [SOURCE]
-    ran = _chaos(*run, env={**lab.env, "DR_YES": "1"})
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads((lab.runs()[-1] / "verdict.json").read_text())["verdict"] == "met"
-    leaves_nothing(lab)
-
-
-def _chaos(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "chaostoolkit", *QUIETLY, *args],
+@pytest.mark.parametrize("drill", ["rds-pitr", "db-engine-crash"])
+def test_chaos_toolkit_finds_a_drill_valid_be_it_written_out_or_by_use_of_another(drill: str) -> None:
+    """Every drill, in this process: tests/unit/cli/test_documents.py."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "chaostoolkit", *QUIETLY, "validate", f"experiments/{drill}.yaml"],
         capture_output=True,
         text=True,
-        env=env,
         cwd=ROOT,
         timeout=600,
         check=False,
     )
-
-
-@pytest.mark.parametrize("drill", sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml")))
-def test_chaos_toolkit_finds_every_drill_valid(drill: str) -> None:
-    ended = _chaos("validate", f"experiments/{drill}.yaml")
     assert ended.returncode == 0, ended.stderr + ended.stdout
 
 
@@ -360,6 +327,17 @@ def test_a_refused_drill_is_an_error_in_the_junit_file(lab: Lab, tmp_path: Path)
     lab.dr("drill", "run", "rds-pitr", "--junit", str(tmp_path / "junit.xml"), code=3)
     root = ElementTree.parse(tmp_path / "junit.xml").getroot()  # noqa: S314  (our own file)
     assert [case.find("error") is not None for case in root.iter("testcase")] == [True]
+
+
+def test_a_failover_of_a_source_without_a_standby_is_refused(lab: Lab, tmp_path: Path) -> None:
+    text = (ROOT / "experiments" / "db-failover.yaml").read_text()  # but for the replicas, which this lab lacks as well
+    document = yaml.safe_load(text.replace(", reads]", "]"))
+    document["method"] = [step for step in document["method"] if step["name"] != "measure-reads"]
+    (tmp_path / "drill.yaml").write_text(yaml.safe_dump(document))
+    runs = lab.runs()
+    with inside(lab), pytest.raises(RefusedError, match="is Single-AZ: it has no standby to fail over to"):
+        planned(str(tmp_path / "drill.yaml"))
+    assert lab.runs() == runs
 
 
 @asks_one_drill
