@@ -120,8 +120,7 @@ def require_instance(name: str, facts: Facts) -> Resource:
     found = facts.find(instance(name))
     if found is None:
         raise RefusedError(
-            f"There is no instance {name} in {where(facts)}.",
-            "Check the target's instance, region and account.",
+            f"There is no instance {name} in {where(facts)}.", "Check the target's instance, region and account."
         )
     return found
 

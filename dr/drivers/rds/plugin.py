@@ -77,11 +77,7 @@ PLUGIN = Plugin(
         VerbSpec("await_failover", "Wait for RDS's own failover, after a fault.", Failover),
         VerbSpec("lag", "Record how far each read replica is behind.", needs=harness),
         VerbSpec("promote", "Promote a read replica.", Promotion, paths=_promoted, needs=harness),
-        VerbSpec(
-            "rebuild",
-            "Await the first backup of what was promoted, and make new replicas of it.",
-            Rebuilding,
-        ),
+        VerbSpec("rebuild", "Await the first backup of what was promoted, and make new replicas of it.", Rebuilding),
     ),
     section=RdsConfig,
     reads=("rds", "postgres"),

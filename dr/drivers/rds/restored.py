@@ -25,10 +25,7 @@ def restored(done: Mapping[str, Any], source: str, replicas: Sequence[str], data
         first = "its first backup; --set BackupRetentionPeriod=0 asks for none"
         work = first if status == "backing-up" else "its own work"
         notes.insert(0, f"RDS was still at it when its database answered: {status}, {work}.")
-    steps = [
-        "Stop every writer of the old database.",
-        f"Point the service's DATABASE_URL at {at} and restart it.",
-    ]
+    steps = ["Stop every writer of the old database.", f"Point the service's DATABASE_URL at {at} and restart it."]
     if replicas:
         anew = f"aws rds create-db-instance-read-replica --source-db-instance-identifier {shlex.quote(name)}"
         anew += " --db-instance-identifier NAME"
