@@ -302,10 +302,10 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
     if form == "text":
         width = shutil.get_terminal_size((100, 40)).columns
         return formats.text(evidence, verdict, width, formats.style_for(sys.stdout, os.environ))
-    if form == "html":
+    if form in ("html", "markdown"):
         from dr.report import page  # its templates are slow to compile
 
-        return page.html(evidence, verdict)
+        return page.html(evidence, verdict) if form == "html" else page.markdown(evidence, verdict)
     if form == "junit":
         return junit([(evidence, verdict)])
     return formats.markdown(evidence, verdict) if form == "markdown" else formats.as_json(evidence, verdict)

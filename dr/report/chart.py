@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import median
+from typing import Any, NamedTuple
 
 from dr.domain.model import Finding, Phase
 from dr.evidence.model import Samples
@@ -29,26 +29,22 @@ _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600
 BAR = 150.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """A labelled place on an axis."""
 
     at: float
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A horizontal piece of a chart."""
 
     x: float
     width: float
-    label: str = ""
-    kind: str = ""
+    kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """Wall-clock seconds to pixels. ``origin`` is what tick labels count from."""
 
     low: float
@@ -59,35 +55,27 @@ class Axis:
         share = (at - self.low) / (self.high - self.low)
         return round(LEFT + PLOT * min(1.0, max(0.0, share)), 1)
 
-    def holds(self, at: float | None) -> bool:
-        return at is not None and self.low <= at <= self.high
-
-    def span(self, begin: float, end: float, label: str = "", kind: str = "") -> Span:
+    def span(self, begin: float, end: float, kind: str = "") -> Span:
         """A piece from ``begin`` to ``end``, wide enough to be seen."""
         left = self.x(begin)
-        return Span(left, max(1.5, round(self.x(end) - left, 1)), label, kind)
+        return Span(left, max(1.5, round(self.x(end) - left, 1)), kind)
 
-    def ticks(self) -> tuple[Tick, ...]:
+    def ticks(self) -> list[Tick]:
+        """Labelled by the seconds before or after the origin."""
         length = self.high - self.low
         step = next((step for step in _STEPS if length / step <= 10), math.ceil(length / 10 / 86_400) * 86_400)
-        first = math.ceil((self.low - self.origin) / step)
-        last = math.floor((self.high - self.origin) / step)
-        return tuple(Tick(self.x(self.origin + n * step), _since(n * step)) for n in range(first, last + 1))
+        first, last = math.ceil((self.low - self.origin) / step), math.floor((self.high - self.origin) / step)
+        labels = {
+            n: f"{n:+}"[0] + words.duration(round(abs(n * step), 1)) if n else "0" for n in range(first, last + 1)
+        }
+        return [Tick(self.x(self.origin + n * step), label) for n, label in labels.items()]
 
 
-def _since(seconds: float) -> str:
-    """A tick's label: seconds before or after the origin."""
-    if not seconds:
-        return "0"
-    return f"{'+' if seconds > 0 else '-'}{words.duration(round(abs(seconds), 1))}"
-
-
-def axis(moments: Iterable[float], wanted: Iterable[float | None], origin: float) -> Axis | None:
+def axis(moments: Sequence[float], wanted: Iterable[float | None], origin: float) -> Axis | None:
     """The axis over ``moments``; ``wanted`` ones are taken in where they lie near enough not to dwarf the rest."""
-    known = sorted(moments)
-    if not known:
+    if not moments:
         return None
-    low, high = known[0], max(known[-1], known[0] + 1.0)
+    low, high = min(moments), max(*moments, min(moments) + 1.0)
     room = high - low
     near = [at for at in wanted if at is not None and low - room <= at <= high + room]
     low, high = min(low, *near, low), max(high, *near, high)
@@ -95,32 +83,19 @@ def axis(moments: Iterable[float], wanted: Iterable[float | None], origin: float
     return Axis(low - margin, high + margin, origin)
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """One path's latency over time: ``band`` spans the fastest and slowest of each column, ``middle`` is the median.
+def latency(samples: Samples, axis: Axis, limit: float | None) -> dict[str, Any]:
+    """The chart of one path over time, on a logarithmic scale of seconds: ``band`` spans the fastest and slowest answer
+    of each column, ``middle`` is the median.
 
     A probe's latency counts from when it was due. Probes that failed are ``failures`` and in neither.
     """
-
-    path: str
-    levels: tuple[Tick, ...]
-    band: str
-    middle: str
-    failures: tuple[Span, ...]
-    limit: Tick | None
-    count: int
-    failed: int
-    slowest: float | None
-
-
-def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
-    """The chart of one path, on a logarithmic scale of seconds."""
     answered = [(samples.wall(s.due), max(s.done - s.due, 1000) / 1e9) for s in samples.samples if good(s) and s.done]
     bad = [samples.wall(s.due) for s in samples.samples if not (good(s) and s.done)]
-    slowest = max((seconds for _, seconds in answered), default=None)
     columns = _columns(answered)
     drawn = [seconds for column in columns for seconds in column[1:]] or [(limit or 1.0) / 100]
-    low, high = _decades([*drawn, *([limit] if limit else [])])
+    drawn += [limit] if limit else []
+    low = math.floor(math.log10(min(drawn)))
+    high = max(low + 1, math.ceil(math.log10(max(drawn))))  # powers of ten
 
     def y(seconds: float) -> float:
         share = (math.log10(seconds) - low) / (high - low)
@@ -128,17 +103,17 @@ def latency(samples: Samples, axis: Axis, limit: float | None) -> Latency:
 
     upper = [f"{axis.x(at)},{y(most)}" for at, _, _, most in columns]
     lower = [f"{axis.x(at)},{y(least)}" for at, least, _, _ in reversed(columns)]
-    return Latency(
-        path=samples.path,
-        levels=tuple(Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)),
-        band=" ".join(upper + lower),
-        middle=" ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
-        failures=merged(bad, samples.rate, axis),
-        limit=Tick(y(limit), words.duration(limit)) if limit else None,
-        count=len(samples.samples),
-        failed=len(bad),
-        slowest=slowest,
-    )
+    return {
+        "path": samples.path,
+        "levels": [Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)],
+        "band": " ".join(upper + lower),
+        "middle": " ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
+        "failures": merged(bad, samples.rate, axis),
+        "limit": Tick(y(limit), words.duration(limit)) if limit else None,
+        "count": len(samples.samples),
+        "failed": len(bad),
+        "slowest": max((seconds for _, seconds in answered), default=None),
+    }
 
 
 def _columns(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
@@ -154,13 +129,7 @@ def _columns(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float
     return [(first + (n + 0.5) * width, min(of), median(of), max(of)) for n, of in sorted(buckets.items())]
 
 
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around ``values``: at least one apart."""
-    low = math.floor(math.log10(min(values)))
-    return low, max(low + 1, math.ceil(math.log10(max(values))))
-
-
-def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") -> tuple[Span, ...]:
+def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") -> list[Span]:
     """Moments that lie no more than one and a half periods of ``rate`` apart, as one span each."""
     spans: list[list[float]] = []
     for at in moments:
@@ -168,59 +137,39 @@ def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") ->
             spans[-1][1] = at
         else:
             spans.append([at, at])
-    return tuple(axis.span(begin, end, kind=kind) for begin, end in spans)
+    return [axis.span(begin, end, kind) for begin, end in spans]
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseRow:
-    """A phase: a bar for each time it came, and how long all of them took together."""
-
-    name: str
-    took: str
-    bars: tuple[Span, ...]
-
-
-def phases(of: Sequence[Phase]) -> tuple[tuple[PhaseRow, ...], tuple[Tick, ...]]:
-    """A row for each name in the order of its first, and the ticks beneath; times count from the start of the first."""
+def phases(of: Sequence[Phase]) -> dict[str, Any] | None:
+    """``rows``: name, how long all of that name took together, and a bar for each; and the ``ticks`` beneath, which
+    count from the start of the first."""
     finite = [phase for phase in of if math.isfinite(phase.started) and math.isfinite(phase.seconds)]
     ends = [at for phase in finite for at in (phase.started, phase.started + phase.seconds)]
     over = axis(ends, (), min(ends, default=0.0))
     if over is None:
-        return (), ()
+        return None
     bars: dict[str, list[Span]] = {}
     for phase in finite:
         bars.setdefault(phase.name, []).append(over.span(phase.started, phase.started + phase.seconds))
-    rows = (PhaseRow(name, words.duration(took), tuple(bars[name])) for name, took in totals(finite))
-    return tuple(rows), over.ticks()
+    return {"rows": [(name, words.duration(took), bars[name]) for name, took in totals(finite)], "ticks": over.ticks()}
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A finding's interval against its limit, from zero to a little beyond the greater of the two."""
-
-    low: float
-    width: float
-    measured: float | None
-    limit: float
-
-
-def bar(finding: Finding) -> Bar | None:
-    """None where nothing was measured, or there is no limit. A bound without end reaches the edge."""
-    if finding.limit is None:
-        return None
+def bar(finding: Finding) -> dict[str, float | None] | None:
+    """A finding's interval against its limit, from zero to a little beyond the greater of the two; None where nothing
+    was measured, or there is no limit. A bound without end reaches the edge."""
     known = [*(finding.interval or ()), *(value for value in (finding.measured,) if value is not None)]
     finite = [value for value in known if math.isfinite(value)]
-    if not finite:
+    if finding.limit is None or not finite:
         return None
     most = max(*finite, finding.limit, 0.0) * 1.12 or 1.0
 
-    def x(value: float) -> float:
-        return round(3 + (BAR - 6) * min(1.0, max(0.0, value / most)), 1)
+    def x(value: float | None) -> float | None:
+        return None if value is None else round(3 + (BAR - 6) * min(1.0, max(0.0, value / most)), 1)
 
-    low, high = x(min(known)), x(max(known))
-    return Bar(
-        low=low,
-        width=max(2.0, round(high - low, 1)),
-        measured=None if finding.measured is None else x(finding.measured),
-        limit=x(finding.limit),
-    )
+    low, high = x(min(known)) or 0.0, x(max(known)) or 0.0
+    return {
+        "low": low,
+        "width": max(2.0, round(high - low, 1)),
+        "measured": x(finding.measured),
+        "limit": x(finding.limit),
+    }

@@ -1,4 +1,5 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+"""The report as a document: an HTML page that needs nothing else (no script, no font, no picture from anywhere), and
+Markdown, for a ticket or a wiki.
 
 Pure: evidence and verdict to a string. Everything that comes from a run is escaped by the template engine; the page's
 own policy forbids scripts besides.
@@ -8,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from dr.domain.model import Status, Verdict
 from dr.evidence.model import Entry, Evidence, Marker
@@ -28,48 +29,51 @@ _ALTERED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What reading evidence that was altered may raise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What became of a planned call: the ledger in the words of the page."""
-
-    call: str
-    verb: str
-    operation: str
-    began: str
-    took: str
-    outcome: str
-
-
 @cache
-def _template() -> Template:
-    loader = PackageLoader("dr.report")
+def _template(name: str) -> Template:
+    of_html = name.endswith(".html")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("dr.report"),
+        autoescape=of_html,  # noqa: S701 -- Markdown has its own
+        finalize=None if of_html else _inline,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters.update(
-        duration=words.duration,
-        moment=words.moment,
-        printable=words.printable,
-        said=words.said,
-        rows=_rows,
-        agreement=AGREEMENT.get,
+    for filtering in (words.duration, words.moment, words.printable, words.said, told.named):
+        environment.filters[filtering.__name__] = filtering
+    environment.filters.update(rows=_rows, agreement=AGREEMENT.get, raw=Markup)
+    environment.globals.update(connect=told.connect, chart=chart, bar=chart.bar)
+    environment.globals.update(limit=words.limit, value=words.value, bounds=words.bounds, measured=words.measured)
+    return environment.get_template(name)
+
+
+def _inline(value: object) -> object:
+    """Text that Markdown shows as it is: no markup, no HTML, no end of a table's cell."""
+    if isinstance(value, Markup):
+        return value
+    escaped = words.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{c}" if c in "\\`*_[]|#~" else c for c in escaped)
+
+
+def markdown(evidence: Evidence, verdict: Verdict) -> str:
+    return _template("report.md").render(
+        verdict=verdict,
+        summary=told.summarise(evidence, verdict),
+        record=evidence.record,
+        problems=evidence.problems,
     )
-    environment.globals.update(connect=told.connect)
-    environment.globals.update(chart=chart, bar=chart.bar, limit=words.limit, value=words.value, bounds=words.bounds)
-    return environment.get_template("page.html")
 
 
 def html(evidence: Evidence, verdict: Verdict) -> str:
     """The page."""
-    rows, ticks = chart.phases(verdict.phases)
-    return _template().render(
+    return _template("page.html").render(
         verdict=verdict,
         summary=told.summarise(evidence, verdict),
         record=evidence.record,
         problems=evidence.problems,
         clocks=told.clocks(evidence, verdict),
-        phase_rows=rows,
-        phase_ticks=ticks,
+        phases=chart.phases(verdict.phases),
         steps=_steps(evidence),
         tables=_tables(evidence),
         ledger=evidence.entries,
@@ -79,25 +83,23 @@ def html(evidence: Evidence, verdict: Verdict) -> str:
 
 def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     """Latency and markers on one axis of time, which counts from the disaster."""
-    disaster = told.disaster(evidence)
-    covers = told.recovery_point(evidence)
+    disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
-    markers = written if (written := evidence.markers.get(loss.WRITTEN_TO)) and written.markers else None
+    written = evidence.markers.get(loss.WRITTEN_TO)
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
-    if markers:
-        moments += [markers.wall(edge.due) for edge in (markers.markers[0], markers.markers[-1])]
-    origin = evidence.record.started.at if disaster is None else disaster
-    axis = chart.axis(moments, (disaster, covers), origin)
+    if written and written.markers:
+        moments += [written.wall(edge.due) for edge in (written.markers[0], written.markers[-1])]
+    axis = chart.axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
         return {"axis": None, "latencies": [], "outages": {}, "lines": [], "markers": None}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
-    lines = [(at, name) for at, name in ((disaster, "disaster"), (covers, "recovery point")) if axis.holds(at)]
+    named = ((disaster, "disaster"), (covers, "recovery point"))
     return {
         "axis": axis,
         "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
         "outages": _outages(verdict, axis, disaster),
-        "lines": [chart.Tick(axis.x(at), name) for at, name in lines if at is not None],
-        "markers": _markers(evidence, axis) if markers else None,
+        "lines": [chart.Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
+        "markers": _markers(evidence, axis) if written and written.markers else None,
     }
 
 
@@ -112,10 +114,10 @@ def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict
             continue
         if finding.measured is not None:
             low, high = finding.interval or (finding.measured, finding.measured)
-            certain = axis.span(disaster, disaster + low, kind="outage")
-            shaded[finding.path] = [certain, axis.span(disaster + low, disaster + high, kind="unsure")]
+            certain = axis.span(disaster, disaster + low, "outage")
+            shaded[finding.path] = [certain, axis.span(disaster + low, disaster + high, "unsure")]
         elif finding.status is Status.MISSED:
-            shaded[finding.path] = [axis.span(disaster, axis.high, kind="outage")]
+            shaded[finding.path] = [axis.span(disaster, axis.high, "outage")]
     return shaded
 
 
@@ -127,11 +129,14 @@ def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:
         held, _ = loss.held(present, max(marker.n for marker in markers.markers))
     except _ALTERED:
         return None
-    lost, outcomes = _lost(evidence), Counter(marker.outcome for marker in markers.markers)
+    try:
+        lost = {marker.n for marker in loss.judged_markers(evidence, "restored").lost}
+    except (UnknownError, *_ALTERED):
+        lost = set()
     acknowledged = [marker for marker in markers.markers if marker.outcome == ACKNOWLEDGED]
     missing = [marker for marker in acknowledged if (marker.n, 0) not in held]
 
-    def spans(of: Iterable[Marker], kind: str) -> tuple[chart.Span, ...]:
+    def spans(of: Iterable[Marker], kind: str) -> list[chart.Span]:
         return chart.merged([markers.wall(marker.sent) for marker in of], markers.rate, axis, kind)
 
     return {
@@ -141,38 +146,23 @@ def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:
             *spans((marker for marker in missing if marker.n not in lost), "uncounted"),
         ),
         "acknowledged": len(acknowledged),
-        "indeterminate": outcomes["indeterminate"],
+        "indeterminate": Counter(marker.outcome for marker in markers.markers)["indeterminate"],
         "missing": len(missing),
     }
 
 
-def _lost(evidence: Evidence) -> set[int]:
-    """The markers that the judge counts as lost; none where it cannot tell."""
-    try:
-        return {marker.n for marker in loss.judged_markers(evidence, "restored").lost}
-    except (UnknownError, *_ALTERED):
-        return set()
-
-
-def _steps(evidence: Evidence) -> list[Step]:
-    origin = evidence.record.started.at
+def _steps(evidence: Evidence) -> list[dict[str, str]]:
+    """What became of each planned call: the ledger in the words of the page."""
     latest: dict[tuple[str, str], Entry] = {(entry.call, entry.kind): entry for entry in evidence.entries}
     steps = []
     for call in evidence.record.plan.calls:
         begun = latest.get((call.id, "intent"))
         ends = [latest[call.id, kind] for kind in ("effect", "failed") if (call.id, kind) in latest]
         end = max(ends, key=lambda entry: entry.seq, default=None)
-        seconds = end.stamp.at - begun.stamp.at if begun and end else None
-        steps.append(
-            Step(
-                call.id,
-                call.verb,
-                f"{call.driver} {call.operation}",
-                f"+{words.duration(begun.stamp.at - origin)}" if begun else "",
-                words.duration(seconds) if seconds is not None else "",
-                end.kind if end else "no effect" if begun else "not begun",
-            )
-        )
+        step = {"call": call.id, "verb": call.verb, "operation": f"{call.driver} {call.operation}"}
+        step["began"] = f"+{words.duration(begun.stamp.at - evidence.record.started.at)}" if begun else ""
+        step["took"] = words.duration(end.stamp.at - begun.stamp.at) if begun and end else ""
+        steps.append({**step, "outcome": end.kind if end else "no effect" if begun else "not begun"})
     return steps
 
 

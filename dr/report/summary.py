@@ -7,9 +7,9 @@ digests only.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, Verdict
 from dr.evidence.ledger import fold
@@ -21,13 +21,13 @@ NOT_ASKED = "not asked"
 UNVERIFIED = "not verified"
 _NO_TIME_OR_COUNT = 1e15
 IN_SLO = "within the SLO"
+_CLOCKS = {"available": "available", "first correct query": "correct"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """The answer to one question: ``value`` is the answer in a few words, ``detail`` goes on from there."""
 
     name: str
@@ -40,8 +40,7 @@ class Fact:
         return f"{self.value}{self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """One setting in which the restoration differs from its source."""
 
     name: str
@@ -53,45 +52,43 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The sentences of a report. ``facts``: what was restored, how long it took, back to when, what was lost."""
+    """The sentences of a report.
+
+    ``word``: the verdict's status, or that nothing was verified; ``tone``: what it is to look like. ``facts``: what was
+    restored, how long it took, back to when, what was lost; ``closing``: the same, as short as can be, which a small
+    screen shows when the rest has scrolled away. ``findings``: worst first, otherwise as demanded. ``standing``: what
+    of the restored stands, ``kept``: what became of it, ``cut_over``: steps to it. ``differences``: unexpected ones
+    first. ``harness``: the meters' own share of a processor, and whether the pooler's pools are as they were, or "".
+    """
 
     title: str
     word: str
-    """The verdict: its status, or that nothing was verified."""
     tone: Status
-    """What ``word`` is to look like."""
     headline: str
     facts: tuple[Fact, ...]
     closing: str
-    """The facts once more, as short as can be: what a small screen shows when the rest has scrolled away."""
     findings: tuple[Finding, ...]
-    """Worst first, otherwise as demanded."""
     standing: tuple[Component, ...]
-    """What of the restored stands, and how it is reached."""
     kept: str
-    """What became of the restoration."""
     cut_over: tuple[str, ...]
-    """Steps; empty where there is nothing to cut over to."""
     differences: tuple[Difference, ...]
-    """Unexpected ones first."""
     harness: str
-    """The meters' own share of a processor, and whether the pooler's pools are as they were, or ""."""
 
 
 def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     """The summary of a run."""
     gone = removed(evidence.entries)
     left = tuple(component for component in verdict.restored if component.ref not in gone)
-    ordered = sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))
-    hollow = verdict.status is Status.MET and verified(evidence.entries) is False
+    unread = verified(evidence.entries) is False
+    hollow = verdict.status is Status.MET and unread
     return Summary(
         title=f"{verdict.drill or evidence.record.plan.what} on {verdict.target}",
         word=UNVERIFIED if hollow else str(verdict.status),
         tone=Status.INCONCLUSIVE if hollow else verdict.status,
-        headline=_headline(evidence, verdict),
+        headline=f"{'The copy was not verified: nobody has read it. ' if unread else ''}{_judged(verdict)}",
         facts=_facts(evidence, verdict),
-        closing=_closing(evidence, verdict, _primary(evidence)),
-        findings=tuple(ordered),
+        closing=_closing(evidence, verdict),
+        findings=tuple(sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))),
         standing=left,
         kept=_kept(evidence, verdict),
         cut_over=_cut_over(evidence, verdict, left) if left else (),
@@ -100,17 +97,18 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     )
 
 
-def origin(evidence: Evidence) -> str:
+def named(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
+    """Each finding's name: its objective, and its path where the findings name several."""
+    several = len({finding.path for finding in findings if finding.path}) > 1
+    return [(f"{f.objective} [{f.path}]" if several and f.path else f.objective, f) for f in findings]
+
+
+def _origin(evidence: Evidence) -> str:
     """From when the time of a recovery counts: a run that was told nothing counts from its own start, and says so."""
-    match evidence.disaster_by():
-        case None:
-            pass
-        case Effect.TAKES_OVER:
-            return "from the promotion's beginning"
-        case Effect.READS:
-            return "from the declared disaster"
-        case _:
-            return "from the disaster"
+    by = evidence.disaster_by()
+    if by is not None:
+        named = {Effect.TAKES_OVER: "the promotion's beginning", Effect.READS: "the declared disaster"}
+        return f"from {named.get(by, 'the disaster')}"
     if evidence.record.plan.request.since is not None:
         return "from the disaster (--since)"
     return "from the command's start (no --since was given)"
@@ -138,26 +136,14 @@ def number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and abs(value) < _NO_TIME_OR_COUNT else None
 
 
-def rows(evidence: Evidence, what: str) -> list[Mapping[str, Any]]:
-    """The newest observation of ``what`` on the restored path, as far as it is a list of objects."""
-    observed = evidence.observed(what, "restored")
-    return [item for item in observed if isinstance(item, Mapping)] if isinstance(observed, list | tuple) else []
-
-
-def clocks(evidence: Evidence, verdict: Verdict) -> tuple[tuple[str, float], ...]:
+def clocks(evidence: Evidence, verdict: Verdict) -> list[tuple[str, float]]:
     """Seconds since the disaster at which the copy was available, first answered correctly, and was in its SLO."""
-    begin = disaster(evidence)
+    begin, slo = disaster(evidence), find(verdict, "time-to-copy")
     if begin is None:
-        return ()
-    moments = (
-        ("available", number(evidence.milestone("available"))),
-        ("first correct query", number(evidence.milestone("correct"))),
-    )
-    seen = [(name, at - begin) for name, at in moments if at is not None]
-    slo = find(verdict, "time-to-copy")
-    if slo is not None and slo.measured is not None:
-        seen.append((IN_SLO, slo.measured))
-    return tuple(seen)
+        return []
+    read = {name: number(evidence.milestone(what)) for name, what in _CLOCKS.items()}
+    seen = [(name, at - begin) for name, at in read.items() if at is not None]
+    return seen + ([(IN_SLO, slo.measured)] if slo is not None and slo.measured is not None else [])
 
 
 def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
@@ -166,12 +152,6 @@ def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
     for phase in phases:
         seconds[phase.name] = seconds.get(phase.name, 0.0) + phase.seconds
     return tuple(seconds.items())
-
-
-def _headline(evidence: Evidence, verdict: Verdict) -> str:
-    """Is it good enough, and if not, why not."""
-    judged = _judged(verdict)
-    return f"The copy was not verified: nobody has read it. {judged}" if verified(evidence.entries) is False else judged
 
 
 def _judged(verdict: Verdict) -> str:
@@ -203,7 +183,7 @@ def _harness(evidence: Evidence) -> str:
 def _pools(evidence: Evidence, verdict: Verdict) -> str:
     """Whether the pooler's pools were looked at, where nothing is to be found in that."""
     looks = [o.value for o in evidence.observations if o.what == "pools"]
-    if not looks or any(finding.objective == "pools" for finding in verdict.findings):
+    if not looks or find(verdict, "pools"):
         return ""
     if len(looks) == 1:
         return f"The pooler's pools were not looked at: {looks[0]['because']}"
@@ -227,9 +207,8 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:
     """Which server took over, and why that one; none where none is known to have."""
-    seen = evidence.latest("failover")
-    value = seen.value if seen is not None and isinstance(seen.value, Mapping) else {}
-    if not value.get("server") or number(value.get("promoted_at")) is None:
+    value = getattr(evidence.latest("failover"), "value", None)
+    if not isinstance(value, Mapping) or not value.get("server") or number(value.get("promoted_at")) is None:
         return ()
     because = value.get("because")
     return (Fact("Primary", str(value["server"]), f", because {because}" if because else ""),)
@@ -252,11 +231,10 @@ def _gone(finding: Finding) -> Fact:
 
 def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
     if not verdict.restored:
-        begun = _unfinished(evidence)
-        return Fact("Restored", *begun) if begun else Fact("Restored", "nothing")
-    first, *others = (f"{of.ref.name}{f' from {of.origin}' if of.origin else ''}" for of in verdict.restored)
+        return Fact("Restored", *(_unfinished(evidence) or ("nothing",)))
+    told = ", ".join(f"{of.ref.name}{f' from {of.origin}' if of.origin else ''}" for of in verdict.restored)
     name = verdict.restored[0].ref.name
-    return Fact("Restored", name, "".join((first.removeprefix(name), *(f", {other}" for other in others))))
+    return Fact("Restored", name, told.removeprefix(name))
 
 
 def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
@@ -282,10 +260,10 @@ def _took(evidence: Evidence, verdict: Verdict) -> Fact:
         return Fact("Took", NOT_ASKED)
     if finding.measured is None:
         return _unknown("Took", finding)
-    earlier = (clock for clock in clocks(evidence, verdict) if clock[0] != IN_SLO)
-    steps = "".join(f", {name} after {words.duration(seconds)}" for name, seconds in earlier)
-    detail = f"{_bounds(finding)} {origin(evidence)} to a verified copy{_limit(finding)}"
-    return Fact("Took", words.value(finding), f"{detail}{steps.replace(',', ';', 1)}", finding.status)
+    earlier = [(name, words.duration(seconds)) for name, seconds in clocks(evidence, verdict) if name != IN_SLO]
+    steps = ", ".join(f"{name} after {seconds}" for name, seconds in earlier)
+    detail = f"{_bounds(finding)} {_origin(evidence)} to a verified copy{_limit(finding)}{'; ' if steps else ''}{steps}"
+    return Fact("Took", words.value(finding), detail, finding.status)
 
 
 def _point(evidence: Evidence, verdict: Verdict) -> Fact:
@@ -294,10 +272,8 @@ def _point(evidence: Evidence, verdict: Verdict) -> Fact:
     finding = find(verdict, "exposure")
     if finding is None:
         return Fact("Back to", at)
-    if finding.measured is None:
-        return Fact("Back to", at, f". {finding.because}", finding.status)
     detail = f", exposure {words.value(finding)}{_bounds(finding)}{_limit(finding)}"
-    return Fact("Back to", at, detail, finding.status)
+    return Fact("Back to", at, f". {finding.because}" if finding.measured is None else detail, finding.status)
 
 
 def _lost(evidence: Evidence, verdict: Verdict) -> Fact:
@@ -320,8 +296,8 @@ def _bounds(finding: Finding) -> str:
     return f" ({bounds})" if bounds else ""
 
 
-def _closing(evidence: Evidence, verdict: Verdict, primary: tuple[Fact, ...]) -> str:
-    out = _of(verdict, "outage")
+def _closing(evidence: Evidence, verdict: Verdict) -> str:
+    out, primary = _of(verdict, "outage"), _primary(evidence)
     if out:
         return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
     begun = _unfinished(evidence)
@@ -347,14 +323,13 @@ def recovery_point(evidence: Evidence) -> float | None:
 
 def _kept(evidence: Evidence, verdict: Verdict) -> str:
     """What became of the restoration, and what the provider showed of the run at its end."""
-    seen = evidence.remains()
-    told = "" if seen is None else str(seen.get("text", ""))
+    seen = evidence.remains() or {}
+    told = str(seen.get("text", ""))
     if not verdict.restored:
         return told or _killed(evidence, verdict)
-    if removed(evidence.entries):
-        gone = "The copy was removed when the run unwound; --keep would have kept it."
-        return f"{gone} {told}".rstrip() if seen is None or seen["remains"] == [] else told
-    if told:
+    if removed(evidence.entries) and seen.get("remains", []) == []:
+        return f"The copy was removed when the run unwound; --keep would have kept it. {told}".rstrip()
+    if told or removed(evidence.entries):
         return told
     if evidence.record.plan.request.purpose is Purpose.DRILL:
         return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
@@ -363,14 +338,11 @@ def _kept(evidence: Evidence, verdict: Verdict) -> str:
 
 def _killed(evidence: Evidence, verdict: Verdict) -> str:
     """What a run that was killed before it could look may have left."""
-    begun = _unfinished(evidence)
+    begun, run = _unfinished(evidence), verdict.run
     if begun is None:
         return ""
-    ways = (
-        f"dr restore --resume {verdict.run}  # goes on with it",
-        f"dr cleanup {verdict.run}  # ends the run and leaves it",
-    )
-    return "\n  ".join((f"{begun[0]} may stand.", *ways))
+    ways = f"dr restore --resume {run}  # goes on with it\n  dr cleanup {run}  # ends the run and leaves it"
+    return f"{begun[0]} may stand.\n  {ways}"
 
 
 def connect(component: Component) -> str:
@@ -383,7 +355,9 @@ def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...])
     if evidence.record.plan.request.purpose is not Purpose.RESTORE:
         return ()
     steps = [step for component in left for step in component.cut_over]
-    steps += [_handing_over(verdict.run, component) for component in left]
+    for component in left:
+        adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(component.ref.name)}"
+        steps.append(f"Hand it over, so that dr never touches it again:\n  {adopts}")
     if verified(evidence.entries) is False:
         return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
@@ -391,25 +365,18 @@ def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...])
     return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)
 
 
-def _handing_over(run: str, component: Component) -> str:
-    adopts = f"dr adopt {run} --confirm {shlex.quote(component.ref.name)}"
-    return f"Hand it over, so that dr never touches it again:\n  {adopts}"
-
-
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:
-    made = []
-    for item in rows(evidence, "configuration"):
+    made, seen = [], evidence.observed("configuration", "restored")
+    for item in seen if isinstance(seen, list | tuple) else ():
+        if not isinstance(item, Mapping):
+            continue
         there, here = item.get("source"), item.get("restored")
         if isinstance(there, Mapping) and isinstance(here, Mapping):  # of fifty tags, those that differ
-            there, here = _beyond(there, here), _beyond(here, there)
+            alike = {key for key, value in there.items() if key in here and here[key] == value}
+            there, here = ({key: of[key] for key in of if key not in alike} for of in (there, here))
         expected, because = bool(item.get("expected")), str(item.get("because", ""))
         made.append(Difference(str(item.get("name", "")), _setting(there), _setting(here), expected, because))
     return tuple(sorted(made, key=lambda difference: difference.expected))
-
-
-def _beyond(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``one`` has and ``other`` has not, or has otherwise."""
-    return {key: value for key, value in one.items() if key not in other or other[key] != value}
 
 
 def _setting(value: object) -> str:

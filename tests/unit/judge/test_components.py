@@ -31,8 +31,8 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence, RunRecord
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
-from dr.report.formats import as_json, markdown, text
-from dr.report.page import html
+from dr.report.formats import as_json, text
+from dr.report.page import html, markdown
 from tests.virtual import Scripted, VirtualClock, call
 
 DATABASE = Component(

@@ -17,9 +17,9 @@ from junitparser import Error, Failure, JUnitXml
 from dr.domain.model import Component, Finding, Observation, Phase, Status, Verdict
 from dr.domain.refs import Endpoint, Ref
 from dr.evidence.model import Evidence
-from dr.report.formats import as_json, coloured, document, markdown, plain, style_for, text
+from dr.report.formats import as_json, coloured, document, plain, style_for, text
 from dr.report.junit import Refused, junit
-from dr.report.page import html
+from dr.report.page import html, markdown
 from tests.support import many
 from tests.unit.recoveries import COPY, FINDINGS, drill, met, on_call, verdict
 
