@@ -95,9 +95,8 @@ def surely_outside(samples: Sequence[Sample], timeout: float, slo: Slo) -> bool:
     if slo.errors is not None and bounds.share(sum(not good(s) for s in samples), len(samples))[0] > slo.errors:
         return True
     ranks = bounds.p95_ranks(len(samples))
-    if slo.latency is None or ranks is None:
-        return False
-    return sorted(latency(s, timeout) - s.late / 1e9 for s in samples)[ranks[0] - 1] > slo.latency
+    taken = sorted(latency(s, timeout) - s.late / 1e9 for s in samples)
+    return slo.latency is not None and ranks is not None and taken[ranks[0] - 1] > slo.latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +127,43 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
         return ()
     width = round(seconds * 1e9)
     ordered = sorted(measured.samples, key=lambda s: s.due)
-    began, asleep = ordered[0].due, _stalls(ordered)
-    late = max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
+    late = [s.late > STALL * 1e9 for s in ordered]
+    # when the prober itself fell asleep: each late probe that follows a punctual one
+    asleep = [s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was]
+    began, expected = ordered[0].due, math.floor(measured.rate * seconds)
+    allowed = max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
     count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
     members: list[list[Sample]] = [[] for _ in range(count + 1)]
     for sample in ordered:
         members[(sample.due - began) // width].append(sample)
     return tuple(
-        _window(measured, measured.wall(began + index * width), seconds, tuple(of), asleep, late)
+        Window(
+            measured.wall(began + index * width),
+            seconds,
+            tuple(of),
+            sum(not good(s) for s in of),
+            p95([latency(s, measured.timeout) for s in of]) if of else 0.0,
+            _void(of, expected, asleep, allowed),
+        )
         for index, of in enumerate(members[:count])
     )
+
+
+def _void(of: Sequence[Sample], expected: int, asleep: Sequence[int], allowed: float) -> str:
+    if not of:
+        return "no probe was taken up"
+    lateness = [s.late for s in of]
+    if max(lateness) > STALL * 1e9:
+        return f"the prober was stalled for {max(lateness) / 1e6:.0f} ms"
+    if p95(lateness) > allowed:
+        return f"the prober was {p95(lateness) / 1e6:.0f} ms late"
+    if expected - len(of) > MISSED * expected:
+        return f"{expected - len(of)} of {expected} probes are missing"
+    if any(s.error == OWN_REFUSAL for s in of):
+        return "the meter's own connections may have filled the pooler"
+    if any(s.due < moment < s.done for s in of for moment in asleep):
+        return "the prober slept while answers were under way"
+    return ""
 
 
 def countable(found: Sequence[Window]) -> bool:
@@ -172,35 +198,3 @@ def measured_enough(measured: Samples, asked: float, window: float, slo: Slo) ->
     numbers = [sample.n for sample in measured.samples]
     covered = (max(numbers) - min(numbers) + 1) / measured.rate if numbers else 0.0
     return covered >= asked and (covered >= 2 * asked or countable(windows(measured, window, slo)))
-
-
-def _stalls(ordered: Sequence[Sample]) -> tuple[int, ...]:
-    """When the prober itself fell asleep: the due time of each late probe that follows a punctual one."""
-    late = [s.late > STALL * 1e9 for s in ordered]
-    return tuple(s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was)
-
-
-def _window(
-    measured: Samples, start: float, seconds: float, of: tuple[Sample, ...], asleep: tuple[int, ...], late: float
-) -> Window:
-    if not of:
-        return Window(start, seconds, (), 0, 0.0, "no probe was taken up")
-    errors = sum(not good(s) for s in of)
-    slow = p95([latency(s, measured.timeout) for s in of])
-    return Window(start, seconds, of, errors, slow, _void(of, math.floor(measured.rate * seconds), asleep, late))
-
-
-def _void(of: tuple[Sample, ...], expected: int, asleep: tuple[int, ...], late: float) -> str:
-    lateness = sorted(s.late for s in of)
-    if lateness[-1] > STALL * 1e9:
-        return f"the prober was stalled for {lateness[-1] / 1e6:.0f} ms"
-    usual = p95(lateness)
-    if usual > late:
-        return f"the prober was {usual / 1e6:.0f} ms late"
-    if expected - len(of) > MISSED * expected:
-        return f"{expected - len(of)} of {expected} probes are missing"
-    if any(s.error == OWN_REFUSAL for s in of):
-        return "the meter's own connections may have filled the pooler"
-    if any(s.due < moment < s.done for s in of for moment in asleep):
-        return "the prober slept while answers were under way"
-    return ""

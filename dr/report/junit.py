@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from dr.domain.model import Finding, Status, Verdict
+from dr.domain.model import Status, Verdict
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
 from dr.report import words
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A drill that a guard refused before it had a run."""
 
     drill: str
@@ -43,7 +42,7 @@ def junit(runs: Sequence[tuple[Evidence, Verdict]], refused: Sequence[Refused] =
 def _refused(refusal: Refused) -> TestSuite:
     suite = TestSuite(words.printable(refusal.drill))
     suite.add_property("target", words.printable(refusal.target))
-    suite.add_testcase(_case(refusal.drill, "guard", Error(words.printable(refusal.because), "refused")))
+    suite.add_testcase(_case(refusal.drill, "guard", Error, refusal.because, "refused"))
     return suite
 
 
@@ -53,28 +52,21 @@ def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
     for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
         suite.add_property(key, words.printable(value))
     if verified(evidence.entries) is False:
-        unread = Error("The copy was not verified: nobody has read it.", "not verified")
-        suite.add_testcase(_case(name, "verified", unread))
+        because = "The copy was not verified: nobody has read it."
+        suite.add_testcase(_case(name, "verified", Error, because, "not verified"))
     for finding in verdict.findings:
+        values = [f"measured {words.measured(finding)}"] if words.measured(finding) else []
+        values += [f"limit {words.limit(finding)}"] if finding.limit is not None else []
+        because = f"{finding.because} ({', '.join(values)})" if values else finding.because
+        kind = {Status.MET: None, Status.MISSED: Failure, Status.INCONCLUSIVE: Error}[finding.status]
         case = f"{finding.objective} [{finding.path}]" if finding.path else finding.objective
-        suite.add_testcase(_case(name, case, _result(finding)))
+        suite.add_testcase(_case(name, case, kind, because, finding.status))
     if not verdict.findings:
-        suite.add_testcase(_case(name, "demands", Error("Nothing was asked of this run.", "inconclusive")))
+        suite.add_testcase(_case(name, "demands", Error, "Nothing was asked of this run.", "inconclusive"))
     return suite
 
 
-def _result(finding: Finding) -> Failure | Error | None:
-    if finding.status is Status.MET:
-        return None
-    values = [f"measured {words.measured(finding)}"] if words.measured(finding) else []
-    values += [f"limit {words.limit(finding)}"] if finding.limit is not None else []
-    detail = f" ({', '.join(values)})" if values else ""
-    kind = Failure if finding.status is Status.MISSED else Error
-    return kind(words.printable(finding.because + detail), str(finding.status))
-
-
-def _case(drill: str, name: str, result: Failure | Error | None) -> TestCase:
+def _case(drill: str, name: str, kind: type[Failure | Error] | None, because: str, status: str) -> TestCase:
     case = TestCase(words.printable(name), classname=words.printable(drill))
-    if result is not None:
-        case.result = [result]
+    case.result = [kind(words.printable(because), str(status))] if kind is not None else []
     return case

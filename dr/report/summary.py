@@ -7,7 +7,7 @@ digests only.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -93,7 +93,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         kept=_kept(evidence, verdict),
         cut_over=_cut_over(evidence, verdict, left) if left else (),
         differences=_differences(evidence),
-        harness=f"{_harness(evidence)} {_pools(evidence, verdict)}".strip(),
+        harness=_harness(evidence, verdict),
     )
 
 
@@ -117,10 +117,6 @@ def _origin(evidence: Evidence) -> str:
 def find(verdict: Verdict, objective: str) -> Finding | None:
     """The first finding of ``objective``, or None: not asked."""
     return next((finding for finding in verdict.findings if finding.objective == objective), None)
-
-
-def _of(verdict: Verdict, *objectives: str) -> list[Finding]:
-    return [finding for finding in verdict.findings if finding.objective in objectives]
 
 
 def disaster(evidence: Evidence) -> float | None:
@@ -171,38 +167,30 @@ def _judged(verdict: Verdict) -> str:
     return f"{'; '.join(counts)}."
 
 
-def _harness(evidence: Evidence) -> str:
-    """What measuring took: a harness that is short of processor measures itself."""
+def _harness(evidence: Evidence, verdict: Verdict) -> str:
+    """What measuring took, since a harness that is short of processor measures itself; and whether the pooler's pools
+    were looked at, where nothing is to be found in that."""
     markers = {f"markers on {path}": of.processor for path, of in evidence.markers.items()}
     shares = {**{path: of.processor for path, of in evidence.samples.items()}, **markers}
     known = {name: share for name, share in shares.items() if share is not None}
     each = ", ".join(f"{name} {share:.1%}" for name, share in known.items())
-    return f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
-
-
-def _pools(evidence: Evidence, verdict: Verdict) -> str:
-    """Whether the pooler's pools were looked at, where nothing is to be found in that."""
+    took = f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
     looks = [o.value for o in evidence.observations if o.what == "pools"]
     if not looks or find(verdict, "pools"):
-        return ""
+        return took
+    pools = "The pooler's pools hold no more than before."
     if len(looks) == 1:
-        return f"The pooler's pools were not looked at: {looks[0]['because']}"
-    return "The pooler's pools hold no more than before."
+        pools = f"The pooler's pools were not looked at: {looks[0]['because']}"
+    return f"{took} {pools}".strip()
 
 
 def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
-    out, primary = _of(verdict, "outage"), _primary(evidence)
+    out, primary = _out(verdict), _primary(evidence)
     if out:  # nothing is restored when another server takes over
-        return (_out(out), *map(_gone, _of(verdict, *GONE)), *primary)
+        return (*out, *primary)
     if evidence.record.plan.takes_over and not verdict.restored:
         return primary or (Fact("Primary", "no other server is known to have taken over"),)
-    return (
-        *primary,
-        _restored(evidence, verdict),
-        _took(evidence, verdict),
-        _point(evidence, verdict),
-        _lost(evidence, verdict),
-    )
+    return (*primary, _restored(evidence, verdict), *_of_the_copy(evidence, verdict))
 
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:
@@ -214,12 +202,16 @@ def _primary(evidence: Evidence) -> tuple[Fact, ...]:
     return (Fact("Primary", str(value["server"]), f", because {because}" if because else ""),)
 
 
-def _out(outages: list[Finding]) -> Fact:
-    """How long each path was out."""
-    unmeasured = {Status.MISSED: "never back"}
-    told = [f"{words.value(f) or unmeasured.get(f.status, 'not known')} [{f.path}]" for f in outages]
+def _out(verdict: Verdict) -> tuple[Fact, ...]:
+    """How long each path was out, and which writes are gone."""
+    outages = [finding for finding in verdict.findings if finding.objective == "outage"]
+    if not outages:
+        return ()
+    never = {Status.MISSED: "never back"}
+    told = ", ".join(f"{words.value(f) or never.get(f.status, 'not known')} [{f.path}]" for f in outages)
     worst = min((finding.status for finding in outages), key=WORST_FIRST.index)
-    return Fact("Out", ", ".join(told), _limit(replace(outages[0], status=worst)), worst)
+    gone = (finding for finding in verdict.findings if finding.objective in GONE)
+    return (Fact("Out", told, _limit(replace(outages[0], status=worst)), worst), *map(_gone, gone))
 
 
 def _gone(finding: Finding) -> Fact:
@@ -254,39 +246,33 @@ def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
     return asked[0].makes[0].name, ", unfinished: it was asked for, and the provider did not list it or was not asked"
 
 
-def _took(evidence: Evidence, verdict: Verdict) -> Fact:
-    finding = find(verdict, "time-to-copy")
-    if finding is None:
-        return Fact("Took", NOT_ASKED)
-    if finding.measured is None:
-        return _unknown("Took", finding)
+def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
+    """How long it took, back to when, and what was lost."""
     earlier = [(name, words.duration(seconds)) for name, seconds in clocks(evidence, verdict) if name != IN_SLO]
     steps = ", ".join(f"{name} after {seconds}" for name, seconds in earlier)
-    detail = f"{_bounds(finding)} {_origin(evidence)} to a verified copy{_limit(finding)}{'; ' if steps else ''}{steps}"
-    return Fact("Took", words.value(finding), detail, finding.status)
-
-
-def _point(evidence: Evidence, verdict: Verdict) -> Fact:
+    took, point, lost = (find(verdict, objective) for objective in ("time-to-copy", "exposure", "loss"))
+    if took is None:
+        yield Fact("Took", NOT_ASKED)
+    else:
+        detail = f"{_bounds(took)} {_origin(evidence)} to a verified copy{_limit(took)}{'; ' if steps else ''}{steps}"
+        yield _measured("Took", took, detail)
     covers = recovery_point(evidence)
     at = words.moment(covers) if covers is not None else "not known"
-    finding = find(verdict, "exposure")
-    if finding is None:
-        return Fact("Back to", at)
-    detail = f", exposure {words.value(finding)}{_bounds(finding)}{_limit(finding)}"
-    return Fact("Back to", at, f". {finding.because}" if finding.measured is None else detail, finding.status)
-
-
-def _lost(evidence: Evidence, verdict: Verdict) -> Fact:
-    finding = find(verdict, "loss")
-    if finding is None:
+    if point is None:
+        yield Fact("Back to", at)
+    else:
+        detail = f", exposure {words.value(point)}{_bounds(point)}{_limit(point)}"
+        yield Fact("Back to", at, f". {point.because}" if point.measured is None else detail, point.status)
+    if lost is None:
         unmarked = "" if evidence.markers else ": no markers were written, so only the exposure is known"
-        return Fact("Lost", NOT_ASKED, unmarked)
-    if finding.measured is None:
-        return _unknown("Lost", finding)
-    return Fact("Lost", words.value(finding), f"{_bounds(finding)}{_limit(finding)}. {finding.because}", finding.status)
+        yield Fact("Lost", NOT_ASKED, unmarked)
+    else:
+        yield _measured("Lost", lost, f"{_bounds(lost)}{_limit(lost)}. {lost.because}")
 
 
-def _unknown(name: str, finding: Finding) -> Fact:
+def _measured(name: str, finding: Finding, detail: str) -> Fact:
+    if finding.measured is not None:
+        return Fact(name, words.value(finding), detail, finding.status)
     said = "not recovered" if finding.status is Status.MISSED else "not known"
     return Fact(name, said, f". {finding.because}", finding.status)
 
@@ -297,10 +283,9 @@ def _bounds(finding: Finding) -> str:
 
 
 def _closing(evidence: Evidence, verdict: Verdict) -> str:
-    out, primary = _of(verdict, "outage"), _primary(evidence)
-    if out:
-        return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in (_out(out), *map(_gone, _of(verdict, *GONE))))
-    begun = _unfinished(evidence)
+    if out := _out(verdict):
+        return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in out)
+    begun, primary = _unfinished(evidence), _primary(evidence)
     nothing = "no server took over" if evidence.record.plan.takes_over else "nothing restored"
     stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else nothing
     parts = [", ".join(of.ref.name for of in verdict.restored) or stands]

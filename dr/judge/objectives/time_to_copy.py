@@ -1,8 +1,4 @@
-"""How long it took until a verified copy answered within its limits: time-to-copy. Pure.
-
-Judged is what bounds prove: met only where the bad end of the interval keeps the limit, missed only where the good end
-breaks it.
-"""
+"""How long it took until a verified copy answered within its limits: time-to-copy. Pure."""
 
 from __future__ import annotations
 
@@ -40,13 +36,16 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
         return _not_recovered(demand, found, slo, measured.timeout)
     if examined is None or verified(evidence.entries) is False:
         raise UnknownError("The copy answers within the SLO, but was not examined: it is not a verified copy.")
-    good_at = max(found[first].start, examined)
-    bad_until = min(good_at, max(_last_bad(evidence, found[:first], slo, found[first].start), examined))
+    good_at, start = max(found[first].start, examined), found[first].start
+    # up to when the service is not known to have been good: the last window before that was not, else its own start
+    bad = [window.start for window in found[:first] if not window.within(slo)]
+    last_bad = bad[-1] if bad else min(start, evidence.milestone("started") or start)
+    bad_until = min(good_at, max(last_bad, examined))
     low, high = bad_until - disaster, good_at - disaster
     read = {
         "available": evidence.milestone("available"),
         "first correct query": evidence.milestone("correct"),
-        "SLO met": found[first].start,
+        "SLO met": start,
     }
     clocks = ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None)
     because = f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {clocks}."
@@ -62,13 +61,6 @@ def _not_recovered(demand: Demand, found: Sequence[Window], slo: Slo, timeout: f
     if not surely_outside([s for window in judged for s in window.samples], timeout, slo):
         raise UnknownError(f"Never within the SLO for {IN_A_ROW} windows in a row: {told}, by too little to prove it.")
     return finding(demand, Status.MISSED, f"Never within the SLO: {told}.")
-
-
-def _last_bad(evidence: Evidence, before: Sequence[Window], slo: Slo, start: float) -> float:
-    """Up to when the service is not known to have been good: the last window before that was not, else its start."""
-    bad = [window.start for window in before if not window.within(slo)]
-    started = evidence.milestone("started")
-    return bad[-1] if bad else min(start, start if started is None else started)
 
 
 def _from(evidence: Evidence) -> str:
