@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dr.evidence.model import Evidence, Marker, Markers, Sample, Samples
+from dr.evidence.model import Evidence, Markers, Sample, Samples
 from dr.evidence.samples import ACKNOWLEDGED, OWN_REFUSAL, TIMEOUT
 from dr.judge.findings import UnknownError
 from dr.judge.windows import LATE, MISSED, STALL, good
@@ -35,9 +35,14 @@ VOID_SHARE = 0.25
 """Share of the time after the disaster in which nothing may be known."""
 
 
+Stretch = tuple[float, float]
+"""From and until, wall clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request, wall clock: ``asked`` when the prober took it up, ``done`` when it was over."""
+    """One request, wall clock: ``asked`` when the prober took it up, ``done`` when it was over. ``slept``: seconds by
+    which the prober may have been late to read the answer, its greatest lateness meanwhile."""
 
     n: int
     asked: float
@@ -45,8 +50,6 @@ class Probe:
     answered: bool
     error: str
     slept: float
-    """Seconds by which the prober may have been late to read the answer: its greatest lateness while this was under
-    way."""
 
     @property
     def took(self) -> float:
@@ -125,7 +128,7 @@ class Outage:
     slips: tuple[Interruption, ...]
     whole: Interruption | None
     unseen: float
-    blind: tuple[tuple[float, float], ...]
+    blind: tuple[Stretch, ...]
     hung: int
     measured: Measured
     still_out: bool
@@ -150,31 +153,22 @@ def measured_on(evidence: Evidence, path: str) -> Measured | None:
 
 def settled(evidence: Evidence, path: str) -> int | None:
     """The last number that was on disk when the path had settled, if that was after the disaster."""
-    disaster, found = evidence.disaster(), evidence.settled(path)
-    return None if found is None or found.at < disaster else found.last
+    found = evidence.settled(path)
+    return None if found is None or found.at < evidence.disaster() else found.last
 
 
 def _noted(of: Samples | Markers, last: int | None) -> Iterator[Probe]:
     """Every probe up to number ``last`` whose outcome was written down, each with what the prober's lateness may have
     added to it: an answer that came while the prober slept is read when it takes up the probes that fell due meanwhile.
     """
-    told: list[tuple[Sample | Marker, bool]]
-    if isinstance(of, Samples):
-        told = [(s, good(s)) for s in of.samples]
-    else:
-        told = [(m, m.outcome == ACKNOWLEDGED) for m in of.markers if m.attempt == 0]
-    known = [
-        (line, answered)
-        for line, answered in told
-        if line.done >= line.due + line.late and (last is None or line.n <= last)
-    ]
-    late = sorted((line.due, line.late) for line, _ in known)
-    due, slept = [at for at, _ in late], [lateness / 1e9 for _, lateness in late]
-    for line, answered in known:
-        asked = line.due + line.late
-        meanwhile = slept[bisect_left(due, asked) : bisect_right(due, line.done)]
-        noted = (line.n, of.wall(asked), of.wall(line.done), answered, line.error)
-        yield Probe(*noted, slept=max(meanwhile, default=0.0))
+    told = of.samples if isinstance(of, Samples) else [m for m in of.markers if m.attempt == 0]
+    known = [one for one in told if one.done >= one.due + one.late and (last is None or one.n <= last)]
+    late = sorted((one.due, one.late) for one in known)
+    for one in known:
+        asked, answered = one.due + one.late, good(one) if isinstance(one, Sample) else one.outcome == ACKNOWLEDGED
+        meanwhile = late[bisect_left(late, (asked, -math.inf)) : bisect_right(late, (one.done, math.inf))]
+        slept = max((lateness / 1e9 for _, lateness in meanwhile), default=0.0)
+        yield Probe(one.n, of.wall(asked), of.wall(one.done), answered, one.error, slept)
 
 
 def usual(measured: Measured, disaster: float) -> Usual | None:
@@ -198,12 +192,6 @@ class _Telling:
     good: tuple[Probe, ...]
     bad: tuple[Probe, ...]
 
-    def good_before(self, asked: float, seconds: float) -> Sequence[Probe]:
-        """The last good probe asked before ``asked``, after those of the ``seconds`` before."""
-        end = bisect_left(self.good, asked, key=_asked)
-        begin = bisect_left(self.good, asked - seconds, key=_asked)
-        return self.good[max(0, min(begin, end - 1)) : end]
-
     def good_after(self, asked: float) -> Probe | None:
         at = bisect_right(self.good, asked, key=_asked)
         return self.good[at] if at < len(self.good) else None
@@ -223,48 +211,34 @@ def outage_of(evidence: Evidence, path: str) -> Outage:
         few = f"Path {path} has fewer than {FEWEST} good answers before the disaster"
         raise UnknownError(f"{few}: what is usual is not known.")
     telling = _telling(measured, known)
-    seconds = measured.probes[-1].asked - disaster
+    last = measured.probes[-1].asked
     if not telling.all or telling.all[-1].asked < disaster:
         raise UnknownError(f"Path {path} was not measured after the disaster.")
-    gaps = _gaps(measured, telling, disaster)
+    # when nothing was asked that says something, for longer than a stall
+    asked = [*(p.asked for p in telling.all), last]
+    gaps = [(a, b) for a, b in pairwise(asked) if b > disaster and b - a > max(STALL, 2 * measured.period)]
     dark = sum(b - a for a, b in gaps)
-    if dark > VOID_SHARE * seconds:
-        raise UnknownError(f"Nobody looked at path {path} for {dark:.1f} of the {seconds:.1f} s after the disaster.")
+    if dark > VOID_SHARE * (last - disaster):
+        told = f"Nobody looked at path {path} for {dark:.1f} of the {last - disaster:.1f} s after the disaster."
+        raise UnknownError(told)
     return _outage(measured, known, telling, disaster, gaps, STEADY_WINDOWS * evidence.record.window)
-
-
-def _gaps(measured: Measured, telling: _Telling, disaster: float) -> list[tuple[float, float]]:
-    """When nothing was asked that says something, after the disaster and for longer than a stall."""
-    asked = [p.asked for p in telling.all]
-    return [
-        (a, b)
-        for a, b in pairwise([*asked, measured.probes[-1].asked])
-        if b > disaster and b - a > max(STALL, 2 * measured.period)
-    ]
 
 
 def _telling(measured: Measured, known: Usual) -> _Telling:
     good_ones, bad_ones = [], []
     for probe in measured.probes:
-        # What timed out did so unless the prober slept for a while.
+        # What timed out did so unless the prober slept for a while; what was refused may be the meter's own doing.
         looks_late = probe.answered or (probe.error == TIMEOUT and probe.slept > LATE)
-        if probe.error == OWN_REFUSAL:
-            continue  # it may look bad because the meter took all there was
         if probe.answered and probe.took <= known.late:
             good_ones.append(probe)
-        elif not looks_late or probe.took - probe.slept > known.late:
+        elif probe.error != OWN_REFUSAL and not (looks_late and probe.took - probe.slept <= known.late):
             bad_ones.append(probe)
     everything = sorted([*good_ones, *bad_ones], key=_asked)
     return _Telling(tuple(everything), tuple(good_ones), tuple(bad_ones))
 
 
 def _outage(
-    measured: Measured,
-    known: Usual,
-    telling: _Telling,
-    disaster: float,
-    gaps: Sequence[tuple[float, float]],
-    steady: float,
+    measured: Measured, known: Usual, telling: _Telling, disaster: float, gaps: Sequence[Stretch], steady: float
 ) -> Outage:
     steps = [b.asked - a.asked for a, b in pairwise(telling.all) if b.asked >= disaster]
     bad = {p.asked for p in telling.bad}
@@ -273,7 +247,7 @@ def _outage(
     seen = tuple(p for p in every if p.latest >= disaster)
     usually = max((p.interval[1] for p in every if not p.failed and p.latest < disaster), default=0.0)
     pieces = _counted(seen, usually, steady)
-    whole = _whole(pieces, blind)
+    whole = _whole(pieces, blind) if pieces else None
     # A moment of late answers, none of which failed, is no outage that the path would have to be back from.
     if whole is not None and (whole.failed or whole.seconds > BRIEF):
         unseen = sum(max(0.0, end - max(begin, whole.ended.best)) for begin, end in blind)
@@ -317,9 +291,12 @@ def _began(run: Sequence[Probe], telling: _Telling, known: Usual) -> Edge:
     """Up when the last good probe before was asked; down when a bad one failed, or should have been answered."""
     high = min(min(p.done, p.asked + known.late) for p in run)
     down = min(min(p.done, p.asked + known.median) for p in run)
-    before = telling.good_before(run[0].asked, known.late)
-    if not before:
-        return Edge(run[0].asked, run[0].asked, high)
+    first = run[0].asked
+    end = bisect_left(telling.good, first, key=_asked)
+    if not end:
+        return Edge(first, first, high)
+    begin = bisect_left(telling.good, first - known.late, key=_asked)
+    before = telling.good[min(begin, end - 1) : end]
     up = min(max(p.done for p in before), down)
     return Edge(before[-1].asked, (up + down) / 2, high)
 
@@ -350,27 +327,23 @@ def _counted(seen: Sequence[Interruption], usually: float, steady: float) -> tup
     when it is back.
     """
 
-    def alone(at: int) -> bool:
-        before = math.inf if at == 0 else seen[at].began.best - seen[at - 1].ended.best
-        after = math.inf if at + 1 == len(seen) else seen[at + 1].began.best - seen[at].ended.best
-        return min(before, after) >= steady
-
     def slips(at: int) -> bool:
         piece = seen[at]
+        before = math.inf if at == 0 else piece.began.best - seen[at - 1].ended.best
+        after = math.inf if at + 1 == len(seen) else seen[at + 1].began.best - piece.ended.best
         if piece.failed or math.isinf(piece.ended.high):
             return False
-        return piece.interval[1] <= usually or (piece.seconds <= BRIEF and alone(at))
+        alone = min(before, after) >= steady
+        return piece.interval[1] <= usually or (piece.seconds <= BRIEF and alone)
 
     counted = tuple(piece for at, piece in enumerate(seen) if not slips(at))
     return counted or tuple(sorted(seen, key=lambda piece: -piece.seconds)[:1])
 
 
-def _whole(pieces: Sequence[Interruption], blind: Sequence[tuple[float, float]]) -> Interruption | None:
+def _whole(pieces: Sequence[Interruption], blind: Sequence[Stretch]) -> Interruption:
     """From the first interruption to the last, and to the end of what nobody looked at before or after them."""
-    if not pieces:
-        return None
     began, ended = pieces[0].began, pieces[-1].ended
     earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
     latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
     failed, shown = any(p.failed for p in pieces), max(p.shown for p in pieces)
-    return Interruption(Edge(earliest, began.best, began.high), Edge(ended.low, ended.best, latest), failed, shown)
+    return Interruption(replace(began, low=earliest), replace(ended, high=latest), failed, shown)

@@ -19,9 +19,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Status
@@ -38,15 +37,14 @@ TINY = 1e-3
 """Of a step: what wall-clock seconds may be off as binary fractions."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """The worst over the window, by the prober and by Prometheus."""
+class _Figures(NamedTuple):
+    """The worst over the window, by the prober and by Prometheus. ``answered``: the prober's without the requests that
+    it gave up at its time-out."""
 
     objective: str
     limit: float
     prober: float
     answered: float
-    """The prober's without the requests that it gave up at its time-out."""
     prometheus: float
 
     @property
@@ -55,14 +53,9 @@ class _Figures:
 
     @property
     def told(self) -> str:
-        return (
-            f"{NAMES[self.objective]} {_said(self.objective, self.prober)} by the prober and"
-            f" {_said(self.objective, self.prometheus)} by Prometheus"
-        )
-
-
-def _said(objective: str, value: float) -> str:
-    return f"{value:.3f} s" if objective == "latency" else f"{value:.2%}"
+        form = "{:.3f} s" if self.objective == "latency" else "{:.2%}"
+        own, other = form.format(self.prober), form.format(self.prometheus)
+        return f"{NAMES[self.objective]} {own} by the prober and {other} by Prometheus"
 
 
 def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
@@ -79,21 +72,19 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
     end = measured.wall(max(s.done for s in measured.samples if last is None or s.n <= last))
     window = (evidence.disaster(), end)
     compared = [_compare(seen, measured, objective, limit, window) for objective, limit in limits.items()]
-    late = [f for f in compared if f.contradictory and _answered_late(f, compared)]
+    # what the prober gave up may account for its errors, where Prometheus saw the service answer late
+    slow = any(f.objective == "latency" and f.prometheus > f.limit for f in compared)
+    late = [f for f in compared if slow and f.contradictory and max(f.answered, f.prometheus) <= f.limit]
     note = " The service answered later what the prober had given up." if late else ""
-    because = f"{', '.join(f.told for f in compared)}.{note}{_scraped(seen)}{_alerts(seen)}"
+    gaps = len(seen.get("up") or ()) - 1
+    note += f" It could not scrape the service {gaps} times." if gaps > 0 else ""
+    because = f"{', '.join(f.told for f in compared)}.{note}{_alerts(seen)}"
     against = [NAMES[f.objective] for f in compared if f.contradictory and f not in late]
     if against:
         raise UnknownError(f"Prometheus and the prober contradict each other ({', '.join(against)}): {because}")
     if untold := _untold(seen):
         raise UnknownError(f"Whether alerts would have fired is not known ({untold}): {because}")
     return finding(demand, Status.MET, f"Prometheus agrees: {because}")
-
-
-def _answered_late(figures: _Figures, compared: Sequence[_Figures]) -> bool:
-    """Whether what the prober gave up accounts for its errors, and Prometheus saw the service answer late."""
-    slow = any(f.objective == "latency" and f.prometheus > f.limit for f in compared)
-    return slow and max(figures.answered, figures.prometheus) <= figures.limit
 
 
 def _compare(
@@ -103,7 +94,10 @@ def _compare(
     begin, end = window
     # the service counts a request when it is done with it
     done = sorted((s for s in measured.samples if s.done), key=lambda s: s.done)
-    inside = [(at, value) for at, value in _points(seen, objective) if begin <= at <= end]
+    # while the service was scraped: a target that is gone keeps its last value for minutes
+    up = [(max(begin, float(since)), min(end, float(until))) for since, until in seen.get("up") or ()]
+    points = [(float(at), float(value)) for at, value in seen.get(objective) or ()]
+    inside = [(at, v) for at, v in points if math.isfinite(v) and any(since <= at <= until for since, until in up)]
 
     def own(at: float) -> tuple[float, float] | None:
         first, last = (
@@ -120,13 +114,6 @@ def _compare(
     return _Figures(objective, limit, prober, answered, prometheus)
 
 
-def _points(seen: Mapping[str, Any], objective: str) -> list[tuple[float, float]]:
-    """What was recorded while the service was scraped: a target that is gone keeps its last value for minutes."""
-    up = [(float(begin), float(end)) for begin, end in seen.get("up") or ()]
-    found = [(float(at), float(value)) for at, value in seen.get(objective) or ()]
-    return [(at, v) for at, v in found if math.isfinite(v) and any(begin <= at <= end for begin, end in up)]
-
-
 def _figure(of: Sequence[Sample], objective: str) -> tuple[float, float] | None:
     """The prober's own, with and without what it gave up; None where nothing tells."""
     if objective == "errors":
@@ -134,11 +121,6 @@ def _figure(of: Sequence[Sample], objective: str) -> tuple[float, float] | None:
         return (len(bad) / len(of), (len(bad) - bad.count(TIMEOUT)) / len(of)) if of else None
     answered = [max(0.0, (s.done - s.due) / 1e9) for s in of if s.status]
     return (p95(answered),) * 2 if answered else None
-
-
-def _scraped(seen: Mapping[str, Any]) -> str:
-    gaps = len(seen.get("up") or ()) - 1
-    return f" It could not scrape the service {gaps} times." if gaps > 0 else ""
 
 
 def _untold(seen: Mapping[str, Any]) -> str:
@@ -149,8 +131,7 @@ def _untold(seen: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Alerting:
+class Alerting(NamedTuple):
     """One stretch of an alert, wall-clock seconds.
 
     ``firing``: when it began to fire; None: it did not within the stretch. ``until``: the first evaluation at which the

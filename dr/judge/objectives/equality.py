@@ -7,8 +7,8 @@ whatever else is unknown beside it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -59,14 +59,14 @@ def _judged(demand: Demand, wrong: Mapping[str, str], unproven: Mapping[str, str
 # -- what is compared with what
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
+class _Pair(NamedTuple):
+    """``changed``: what the baseline's repeats found changed on the source, of which nothing is proven. ``totals``: how
+    many rows each table of the source held at the last repeat, after the recovery point."""
+
     source: Fingerprint
     copy: Fingerprint
     changed: frozenset[str]
-    """What the baseline's repeats found changed on the source: of these nothing is proven."""
     totals: Mapping[str, int]
-    """How many rows each table of the source held at the last repeat, after the recovery point."""
 
 
 def _pair(evidence: Evidence, path: str, what: str) -> _Pair:
@@ -120,19 +120,18 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     return _judged(demand, wrong, changed, f"All {len(there.schema)} objects are defined as in the source.", "object")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """One table of source and copy under the baseline's filter: rows there and here, None where there is no table.
 
-    ``status``: met where the sums agree, missed where the copy's differ from the source's, inconclusive where they
-    prove nothing. ``because``: what is the matter, as the end of a sentence; "" where they agree.
+    ``later``: rows of the copy beyond the filter, which are only counted. ``status``: met where the sums agree, missed
+    where the copy's differ from the source's, inconclusive where they prove nothing. ``because``: what is the matter,
+    as the end of a sentence; "" where they agree.
     """
 
     name: str
     there: int | None
     here: int | None
     later: int
-    """Rows of the copy beyond the filter, which are only counted."""
     status: Status
     because: str
 
@@ -142,15 +141,13 @@ def tables(evidence: Evidence, path: str) -> tuple[Table, ...]:
 
     It alone decides whether two sums agree: the finding ``data`` and every report rest on it.
     """
-    pair = _pair(evidence, path, "The data")
-    return tuple(_table(name, pair) for name in sorted({*pair.source.tables, *pair.copy.tables}))
-
-
-def _table(name: str, pair: _Pair) -> Table:
-    there, here = pair.source.tables.get(name), pair.copy.tables.get(name)
-    later = here.total - here.rows if there and here else 0
-    rows = (there.rows if there else None, here.rows if here else None)
-    return Table(name, *rows, later, *_compared(name, there, here, pair))
+    pair, compared = _pair(evidence, path, "The data"), []
+    for name in sorted({*pair.source.tables, *pair.copy.tables}):
+        there, here = pair.source.tables.get(name), pair.copy.tables.get(name)
+        later = here.total - here.rows if there and here else 0
+        rows = (there.rows if there else None, here.rows if here else None)
+        compared.append(Table(name, *rows, later, *_compared(name, there, here, pair)))
+    return tuple(compared)
 
 
 def _compared(name: str, there: TableSum | None, here: TableSum | None, pair: _Pair) -> tuple[Status, str]:
@@ -168,20 +165,15 @@ def _compared(name: str, there: TableSum | None, here: TableSum | None, pair: _P
     if there is None:
         # Every row of a table made after the baseline is beyond its filter; one with rows under it is not the source's.
         return (Status.MISSED, "not in the source") if here.rows else (Status.MET, "")
+    if there.method == here.method and there.rows != here.rows:
+        return Status.MISSED, f"{_count(here.rows, 'row')} instead of {there.rows}"
+    if there.method == here.method and there.checksum != here.checksum:
+        return Status.MISSED, f"altered among its {_count(there.rows, 'row')}"
     beyond = here.total - pair.totals.get(name, here.total)
-    status, because = _sums(there, here)
-    if status is not Status.MISSED and beyond > 0:  # rows beyond the filter are not beyond count
+    if beyond > 0:  # rows beyond the filter are not beyond count
         return Status.MISSED, f"{_count(beyond, 'row')} more than the source held later"
-    return status, because
-
-
-def _sums(there: TableSum, here: TableSum) -> tuple[Status, str]:
     if there.method != here.method:
         return Status.INCONCLUSIVE, f"summed as {there.method} on the source and as {here.method} on the copy"
-    if there.rows != here.rows:
-        return Status.MISSED, f"{_count(here.rows, 'row')} instead of {there.rows}"
-    if there.checksum != here.checksum:
-        return Status.MISSED, f"altered among its {_count(there.rows, 'row')}"
     return Status.MET, ""
 
 
@@ -281,16 +273,16 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
     differences = _observed(evidence, demand, "The copy's configuration was not compared with the source's")
     if isinstance(differences, Mapping):
         raise UnknownError(f"The copy's configuration was not compared: {differences['because']}.")
-    wrong = {d["name"]: _instead(d) for d in differences if not d["expected"]}
+    # ``because`` may tell what to do about it, and of most says only that nobody asked for it
+    wrong = {
+        d["name"]: f"{d['restored']} instead of {d['source']}"
+        + (f", {d['because']}" if d["because"] not in ("", UNASKED) else "")
+        for d in differences
+        if not d["expected"]
+    }
     expected = [d["name"] for d in differences if d["expected"]]
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
     return _judged(demand, wrong, {}, met, "setting")
-
-
-def _instead(difference: Mapping[str, Any]) -> str:
-    """``because`` may tell what to do about it, and of most says only that nobody asked for it."""
-    why = "" if difference["because"] in ("", UNASKED) else f", {difference['because']}"
-    return f"{difference['restored']} instead of {difference['source']}{why}"
 
 
 OBJECTIVES = (

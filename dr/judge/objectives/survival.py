@@ -1,14 +1,14 @@
 """What became of the writes to a path when another server took over: the new primary's rows decide. Pure.
 
-As in ``dr.judge.objectives.loss``, after Jepsen's set-full checker: lost is what was acknowledged and is not there;
-unexpected what is there and was never attempted, or failed for certain; an indeterminate write may be there or not. A
-write is a number and an attempt: where both attempts are there, its repetition wrote it twice.
+As in ``dr.judge.objectives.loss``, after Jepsen's set-full checker; unexpected is also what failed for certain. A write
+is a number and an attempt: where both attempts are there, its repetition wrote it twice.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dr.config.objective import About, Limit, Objective
@@ -29,8 +29,8 @@ FENCE = "Keep clients away from it: let nothing reach it any more, or delete it.
 class Survived:
     """A path's writes against the new primary's rows.
 
-    ``acknowledged``: those that were by the time the rows were read. ``unexpected``: (number, attempt). ``doubt``: why
-    the absence of losses proves nothing, or "".
+    ``acknowledged``: those that were by the time the rows were read. ``unexpected``: (number, attempt). ``saved``:
+    indeterminate writes that are there. ``doubt``: why the absence of losses proves nothing, or "".
     """
 
     markers: Markers
@@ -39,7 +39,6 @@ class Survived:
     unexpected: tuple[tuple[int, int], ...]
     duplicated: tuple[int, ...]
     saved: int
-    """Indeterminate writes that are there."""
     doubt: str
 
 
@@ -95,10 +94,13 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     because, count = f"{_told(found)}.", float(len(found.lost))
     if found.lost or found.unexpected:
         return finding(demand, Status.MISSED, because, count)
-    doubt = found.doubt or _luck(evidence)
-    if doubt:
+    if doubt := found.doubt or _luck(evidence):
         return finding(demand, Status.INCONCLUSIVE, f"{doubt} {because}", count)
-    return finding(demand, Status.MET, f"{because}{_unseen(evidence)}", count)
+    # taken on trust: a standby may follow beneath the database, where nobody can look
+    seen = evidence.observed("replication", "source")
+    if evidence.promised("failed-over") and seen is not None and not int(seen["synchronous"]):
+        because += " No standby showed in pg_stat_replication: that it was synchronous was not observed."
+    return finding(demand, Status.MET, because, count)
 
 
 def _luck(evidence: Evidence) -> str:
@@ -127,14 +129,6 @@ def _luck(evidence: Evidence) -> str:
         f"{standbys} servers streamed asynchronously before the disaster, and only {streaming} are known to be read"
         " replicas: where another is the standby, that nothing is gone is luck."
     )
-
-
-def _unseen(evidence: Evidence) -> str:
-    """What a met finding takes on trust: a standby may follow beneath the database, where nobody can look."""
-    seen = evidence.observed("replication", "source")
-    if not evidence.promised("failed-over") or seen is None or int(seen["synchronous"]):
-        return ""
-    return " No standby showed in pg_stat_replication: that it was synchronous was not observed."
 
 
 def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
@@ -259,26 +253,21 @@ def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, Status.MET, f"{old} could not be reached any more, and its provider shows it {told}.")
 
 
-def _taken_elsewhere(evidence: Evidence, found: Survived) -> tuple[Marker, ...]:
+def _taken_elsewhere(evidence: Evidence, found: Survived) -> list[Marker]:
     """Lost writes that were sent after the new primary had acknowledged one, on whatever path."""
-    promoted = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at")
+    promoted, first = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at"), math.inf
     if promoted is None:
         raise UnknownError("When the new primary was promoted was not observed.")
-    first = min((_first_taken(evidence, path, float(promoted)) for path in evidence.markers), default=math.inf)
+    for path in evidence.markers:
+        with suppress(UnknownError):
+            other = survived(evidence, path)
+            gone, wall = _keys(other.lost), other.markers.wall
+            # its own were sent after the promotion, and are there
+            kept = (m for m in other.acknowledged if wall(m.sent) > float(promoted) and (m.n, m.attempt) not in gone)
+            first = min([first, *(wall(m.done) for m in kept)])
     if math.isinf(first):
         raise UnknownError("The new primary is not known to have acknowledged any write.")
-    return tuple(m for m in found.lost if found.markers.wall(m.sent) > first)
-
-
-def _first_taken(evidence: Evidence, path: str, promoted: float) -> float:
-    """When the new primary acknowledged its first write on ``path``: sent after the promotion, and there."""
-    try:
-        found = survived(evidence, path)
-    except UnknownError:
-        return math.inf
-    gone, wall = _keys(found.lost), found.markers.wall
-    kept = (m for m in found.acknowledged if wall(m.sent) > promoted and (m.n, m.attempt) not in gone)
-    return min((wall(m.done) for m in kept), default=math.inf)
+    return [m for m in found.lost if found.markers.wall(m.sent) > first]
 
 
 LAG = 60.0
