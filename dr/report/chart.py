@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from dr.domain.model import Finding, Phase
+from dr.domain.model import Finding
 from dr.evidence.model import Samples
 from dr.judge.windows import good
 from dr.report import words
-from dr.report.summary import totals
 
 WIDTH = 960.0
 LEFT = 70.0
@@ -138,20 +137,6 @@ def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") ->
         else:
             spans.append([at, at])
     return [axis.span(begin, end, kind) for begin, end in spans]
-
-
-def phases(of: Sequence[Phase]) -> dict[str, Any] | None:
-    """``rows``: name, how long all of that name took together, and a bar for each; and the ``ticks`` beneath, which
-    count from the start of the first."""
-    finite = [phase for phase in of if math.isfinite(phase.started) and math.isfinite(phase.seconds)]
-    ends = [at for phase in finite for at in (phase.started, phase.started + phase.seconds)]
-    over = axis(ends, (), min(ends, default=0.0))
-    if over is None:
-        return None
-    bars: dict[str, list[Span]] = {}
-    for phase in finite:
-        bars.setdefault(phase.name, []).append(over.span(phase.started, phase.started + phase.seconds))
-    return {"rows": [(name, words.duration(took), bars[name]) for name, took in totals(finite)], "ticks": over.ticks()}
 
 
 def bar(finding: Finding) -> dict[str, float | None] | None:

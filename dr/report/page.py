@@ -40,7 +40,7 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filtering in (words.duration, words.moment, words.printable, words.said, told.named):
+    for filtering in (words.duration, words.moment, words.printable, words.said, told.named, told.totals):
         environment.filters[filtering.__name__] = filtering
     environment.filters.update(rows=_rows, agreement=AGREEMENT.get, raw=Markup)
     environment.globals.update(connect=told.connect, chart=chart, bar=chart.bar)
@@ -72,16 +72,14 @@ def html(evidence: Evidence, verdict: Verdict) -> str:
         summary=told.summarise(evidence, verdict),
         record=evidence.record,
         problems=evidence.problems,
-        clocks=told.clocks(evidence, verdict),
-        phases=chart.phases(verdict.phases),
         steps=_steps(evidence),
         tables=_tables(evidence),
         ledger=evidence.entries,
-        **_signals(evidence, verdict),
+        **_signals(evidence),
     )
 
 
-def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+def _signals(evidence: Evidence) -> dict[str, Any]:
     """Latency and markers on one axis of time, which counts from the disaster."""
     disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
@@ -91,34 +89,15 @@ def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         moments += [written.wall(edge.due) for edge in (written.markers[0], written.markers[-1])]
     axis = chart.axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
-        return {"axis": None, "latencies": [], "outages": {}, "lines": [], "markers": None}
+        return {"axis": None, "latencies": [], "lines": [], "markers": None}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
     named = ((disaster, "disaster"), (covers, "recovery point"))
     return {
         "axis": axis,
         "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
-        "outages": _outages(verdict, axis, disaster),
         "lines": [chart.Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
         "markers": _markers(evidence, axis) if written and written.markers else None,
     }
-
-
-def _outages(verdict: Verdict, axis: chart.Axis, disaster: float | None) -> dict[str, list[chart.Span]]:
-    """From the disaster to the recovery of each path, as judged; where it ended within the interval is uncertain.
-
-    A path that is known not to have recovered was out to the end of what was measured.
-    """
-    shaded: dict[str, list[chart.Span]] = {}
-    for finding in verdict.findings:
-        if finding.objective != "time-to-copy" or disaster is None:
-            continue
-        if finding.measured is not None:
-            low, high = finding.interval or (finding.measured, finding.measured)
-            certain = axis.span(disaster, disaster + low, "outage")
-            shaded[finding.path] = [certain, axis.span(disaster + low, disaster + high, "unsure")]
-        elif finding.status is Status.MISSED:
-            shaded[finding.path] = [axis.span(disaster, axis.high, "outage")]
-    return shaded
 
 
 def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:

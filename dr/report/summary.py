@@ -20,7 +20,6 @@ from dr.report import words
 NOT_ASKED = "not asked"
 UNVERIFIED = "not verified"
 _NO_TIME_OR_COUNT = 1e15
-IN_SLO = "within the SLO"
 _CLOCKS = {"available": "available", "first correct query": "correct"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
@@ -132,16 +131,6 @@ def number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and abs(value) < _NO_TIME_OR_COUNT else None
 
 
-def clocks(evidence: Evidence, verdict: Verdict) -> list[tuple[str, float]]:
-    """Seconds since the disaster at which the copy was available, first answered correctly, and was in its SLO."""
-    begin, slo = disaster(evidence), find(verdict, "time-to-copy")
-    if begin is None:
-        return []
-    read = {name: number(evidence.milestone(what)) for name, what in _CLOCKS.items()}
-    seen = [(name, at - begin) for name, at in read.items() if at is not None]
-    return seen + ([(IN_SLO, slo.measured)] if slo is not None and slo.measured is not None else [])
-
-
 def totals(phases: Iterable[Phase]) -> tuple[tuple[str, float], ...]:
     """Seconds by the name of the phase, in the order of first appearance: a phase may come more than once."""
     seconds: dict[str, float] = {}
@@ -248,8 +237,9 @@ def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
 
 def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
     """How long it took, back to when, and what was lost."""
-    earlier = [(name, words.duration(seconds)) for name, seconds in clocks(evidence, verdict) if name != IN_SLO]
-    steps = ", ".join(f"{name} after {seconds}" for name, seconds in earlier)
+    begin, read = disaster(evidence), {name: number(evidence.milestone(what)) for name, what in _CLOCKS.items()}
+    earlier = [(name, at - begin) for name, at in read.items() if at is not None and begin is not None]
+    steps = ", ".join(f"{name} after {words.duration(seconds)}" for name, seconds in earlier)
     took, point, lost = (find(verdict, objective) for objective in ("time-to-copy", "exposure", "loss"))
     if took is None:
         yield Fact("Took", NOT_ASKED)

@@ -134,21 +134,6 @@ def test_a_measured_value_beyond_its_limit_is_drawn_beyond_it() -> None:
     assert limit < low
 
 
-def test_page_shades_the_outage_on_the_path_it_was_judged_on() -> None:
-    read = page(drill())
-    (outage,) = read.of("rect", "outage")
-    (unsure,) = read.of("rect", "unsure")
-    assert float(outage["width"] or 0) > 30 * float(unsure["width"] or 0)
-    assert page(drill(), met()).of("rect", "outage")
-    assert not page(drill(), verdict(FINDINGS[2])).of("rect", "outage")
-
-
-def test_a_path_that_never_recovered_is_shaded_to_the_end() -> None:
-    never = Finding("time-to-copy", "restored", Status.MISSED, "Never within the SLO.", unit="s", limit=3600.0)
-    (outage,) = page(drill(), verdict(never)).of("rect", "outage")
-    assert float(outage["x"] or 0) + float(outage["width"] or 0) == 944.0
-
-
 def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
     read = page(drill())
     assert len(read.of("polyline", "middle")) == 2
@@ -180,10 +165,10 @@ def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> Non
         assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (0, 1)
 
 
-def test_page_draws_a_bar_for_every_phase_and_one_row_for_what_comes_twice() -> None:
+def test_page_lists_every_phase_and_adds_up_what_comes_twice() -> None:
     twice = (*PHASES, Phase("verify", DISASTER + 20, 3.0))
     read = page(drill(), replace(verdict(), phases=twice))
-    assert len(read.of("rect", "phase")) == len(twice)
+    assert all(f"{phase.name}" in read.text for phase in PHASES)
     assert read.text.count("verify") == page(drill()).text.count("verify")
     assert "7.2 s" in read.text
 
