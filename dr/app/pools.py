@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
 from dr.drivers.sections import pooler_of, sections
-from dr.judge.pools import KINDS, left
+from dr.judge.course import KINDS, left
 
 if TYPE_CHECKING:
     from dr.app.session import Session

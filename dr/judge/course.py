@@ -14,10 +14,12 @@ from typing import Any
 from dr.domain.errors import DeadlineError, FailedError
 from dr.domain.model import Finding, Purpose, Status
 from dr.evidence.model import Entry, Evidence
-from dr.judge import phases, pools
+from dr.judge import phases
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
+KINDS = {"waiting": "clients that wait", "cancels": "cancels", "busy": "server connections of the harness in use"}
+"""What a pool holds, as the observation has it and in words."""
 _BROKEN = (FailedError.__name__, DeadlineError.__name__)
 
 
@@ -31,7 +33,7 @@ def findings(evidence: Evidence) -> list[Finding]:
         *broken_off,
         *_told(evidence, "failover", "the provider said of the failover", _abandoned),
         *_steady(evidence, not broken_off),
-        *_told(evidence, "pools", "the pooler's pools held", pools.findings),
+        *_told(evidence, "pools", "the pooler's pools held", _pools),
     ]
     return seen or [*_journalled(evidence)]
 
@@ -153,6 +155,38 @@ def _steady(evidence: Evidence, complete: bool) -> Iterator[Finding]:
         state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed{doubt}"
         because = f"The source was not within its objectives {when} ({state})."
         yield Finding("steady-state", "source", Status.MISSED if proven else Status.INCONCLUSIVE, because)
+
+
+# -- the pooler: what is left there is named by nothing else, and the next drill finds no connection
+
+
+def left(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a pool holds more of than before, a phrase each."""
+    known = {(pool["database"], pool["user"]): pool for pool in before}
+    found = []
+    for pool in after:
+        was = known.get((pool["database"], pool["user"]), {})
+        for kind, words in KINDS.items():
+            held, had = int(pool.get(kind, 0)), int(was.get(kind, 0))
+            if held > had:
+                found.append(f"{held} {words} ({had} before) in pool {pool['database']} of {pool['user']}")
+    return found
+
+
+def _pools(evidence: Evidence) -> Iterator[Finding]:
+    """One finding, ``pools``, where something is left, or where what was to be looked at was not."""
+    looks = {str(o.value.get("when")): o.value for o in evidence.observations if o.what == "pools"}
+    before, after = looks.get("before"), looks.get("after")
+    if before is None or (after is None and "pools" not in before):
+        return  # nothing is known of a pooler
+    blind = next((look for look in (before, after or {}) if "pools" not in look), None)
+    if blind is not None or after is None:
+        because = (blind or {}).get("because") or "the run ended before."
+        when = "before the drill" if blind is before else "once the drill was unwound"
+        yield _not_known("pools", f"The pooler's pools were not looked at {when}: {because}")
+    elif more := left(before["pools"], after["pools"]):
+        because = f"The drill left more in the pooler's pools than there was: {'; '.join(more)}."
+        yield Finding("pools", "", Status.MISSED, f"{because} Its console's KILL and RESUME, or a restart, frees them.")
 
 
 # -- what Chaos Toolkit alone knows

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dr.evidence.model import Evidence, Markers, Sample, Samples
+from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import ACKNOWLEDGED, OWN_REFUSAL, TIMEOUT
 from dr.judge.findings import UnknownError
 from dr.judge.windows import LATE, MISSED, STALL, good
@@ -137,38 +137,31 @@ class Outage:
 # -- what was measured
 
 
-def measured_on(evidence: Evidence, path: str) -> Measured | None:
-    """The probes of ``path``: its samples, or else its markers, first attempts alone. None where it was not measured.
-
-    Where the path settled after the disaster, its probes count up to the number that the ledger then named.
-    """
-    of = evidence.samples.get(path) or evidence.markers.get(path)
-    if of is None:
-        return None
-    last = settled(evidence, path)
-    probes = tuple(sorted(_noted(of, last), key=_asked))
-    whole = last is not None and last + 1 - len(probes) <= MISSED * (last + 1) and any(p.n == last for p in probes)
-    return Measured(1 / of.rate, of.timeout, probes, whole)
-
-
 def settled(evidence: Evidence, path: str) -> int | None:
     """The last number that was on disk when the path had settled, if that was after the disaster."""
     found = evidence.settled(path)
     return None if found is None or found.at < evidence.disaster() else found.last
 
 
-def _noted(of: Samples | Markers, last: int | None) -> Iterator[Probe]:
-    """Every probe up to number ``last`` whose outcome was written down, each with what the prober's lateness may have
-    added to it: an answer that came while the prober slept is read when it takes up the probes that fell due meanwhile.
+def measured_on(evidence: Evidence, path: str) -> Measured | None:
+    """The probes of ``path`` whose outcome was written down: its samples, or else its markers, first attempts alone.
+    None where it was not measured. Where it settled after the disaster, up to the number that the ledger then named.
+
+    An answer that came while the prober slept is read when it takes up the probes that fell due meanwhile.
     """
+    of, last = evidence.samples.get(path) or evidence.markers.get(path), settled(evidence, path)
+    if of is None:
+        return None
     told = of.samples if isinstance(of, Samples) else [m for m in of.markers if m.attempt == 0]
     known = [one for one in told if one.done >= one.due + one.late and (last is None or one.n <= last)]
-    late = sorted((one.due, one.late) for one in known)
+    late, probes = sorted((one.due, one.late) for one in known), []
     for one in known:
         asked, answered = one.due + one.late, good(one) if isinstance(one, Sample) else one.outcome == ACKNOWLEDGED
         meanwhile = late[bisect_left(late, (asked, -math.inf)) : bisect_right(late, (one.done, math.inf))]
         slept = max((lateness / 1e9 for _, lateness in meanwhile), default=0.0)
-        yield Probe(one.n, of.wall(asked), of.wall(one.done), answered, one.error, slept)
+        probes.append(Probe(one.n, of.wall(asked), of.wall(one.done), answered, one.error, slept))
+    whole = last is not None and last + 1 - len(probes) <= MISSED * (last + 1) and any(p.n == last for p in probes)
+    return Measured(1 / of.rate, of.timeout, tuple(sorted(probes, key=_asked)), whole)
 
 
 def usual(measured: Measured, disaster: float) -> Usual | None:

@@ -33,7 +33,11 @@ def of_restore(evidence: Evidence) -> tuple[Phase, ...]:
     began = next(
         (e.stamp.at for e in evidence.entries if e.kind == "intent" and named.get(e.call) == "restore"), math.inf
     )
-    found = [*_before(evidence, began)]
+    disaster, started, found = evidence.disaster(), evidence.record.started.at, list[Phase]()
+    if disaster < started:
+        found.append(Phase("detect", disaster, started - disaster))
+    if max(disaster, started) <= began < math.inf:
+        found.append(Phase("decide", max(disaster, started), began - max(disaster, started)))
     intents: dict[str, float] = {}
     for entry in evidence.entries:
         if entry.kind == "intent" and entry.stamp.at >= began:
@@ -45,15 +49,6 @@ def of_restore(evidence: Evidence) -> tuple[Phase, ...]:
                     phase = Phase(phase.name, first, phase.started + phase.seconds - first)
                 found.append(phase)
     return tuple(found)
-
-
-def _before(evidence: Evidence, began: float) -> Iterator[Phase]:
-    disaster, started = evidence.disaster(), evidence.record.started.at
-    if disaster < started:
-        yield Phase("detect", disaster, started - disaster)
-    decided = max(disaster, started)
-    if decided <= began < math.inf:
-        yield Phase("decide", decided, began - decided)
 
 
 def _of_call(name: str, started: float, effect: Entry) -> Iterator[Phase]:

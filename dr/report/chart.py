@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from dr.domain.model import Finding
 from dr.evidence.model import Samples
 from dr.judge.windows import good
 from dr.report import words
@@ -25,7 +24,6 @@ TOP = 26.0
 MOST_COLUMNS = 430
 PROBES_PER_COLUMN = 4
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
-BAR = 150.0
 
 
 class Tick(NamedTuple):
@@ -137,24 +135,3 @@ def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") ->
         else:
             spans.append([at, at])
     return [axis.span(begin, end, kind) for begin, end in spans]
-
-
-def bar(finding: Finding) -> dict[str, float | None] | None:
-    """A finding's interval against its limit, from zero to a little beyond the greater of the two; None where nothing
-    was measured, or there is no limit. A bound without end reaches the edge."""
-    known = [*(finding.interval or ()), *(value for value in (finding.measured,) if value is not None)]
-    finite = [value for value in known if math.isfinite(value)]
-    if finding.limit is None or not finite:
-        return None
-    most = max(*finite, finding.limit, 0.0) * 1.12 or 1.0
-
-    def x(value: float | None) -> float | None:
-        return None if value is None else round(3 + (BAR - 6) * min(1.0, max(0.0, value / most)), 1)
-
-    low, high = x(min(known)) or 0.0, x(max(known)) or 0.0
-    return {
-        "low": low,
-        "width": max(2.0, round(high - low, 1)),
-        "measured": x(finding.measured),
-        "limit": x(finding.limit),
-    }

@@ -43,7 +43,7 @@ def _template(name: str) -> Template:
     for filtering in (words.duration, words.moment, words.printable, words.said, told.named, told.totals):
         environment.filters[filtering.__name__] = filtering
     environment.filters.update(rows=_rows, agreement=AGREEMENT.get, raw=Markup)
-    environment.globals.update(connect=told.connect, chart=chart, bar=chart.bar)
+    environment.globals.update(connect=told.connect, chart=chart)
     environment.globals.update(limit=words.limit, value=words.value, bounds=words.bounds, measured=words.measured)
     return environment.get_template(name)
 

@@ -17,8 +17,6 @@ from dr.evidence.model import Evidence
 from dr.evidence.restored import removed, verified
 from dr.report import words
 
-NOT_ASKED = "not asked"
-UNVERIFIED = "not verified"
 _NO_TIME_OR_COUNT = 1e15
 _CLOCKS = {"available": "available", "first correct query": "correct"}
 GONE = ("acknowledged", "loss-seconds")
@@ -82,7 +80,7 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     hollow = verdict.status is Status.MET and unread
     return Summary(
         title=f"{verdict.drill or evidence.record.plan.what} on {verdict.target}",
-        word=UNVERIFIED if hollow else str(verdict.status),
+        word="not verified" if hollow else str(verdict.status),
         tone=Status.INCONCLUSIVE if hollow else verdict.status,
         headline=f"{'The copy was not verified: nobody has read it. ' if unread else ''}{_judged(verdict)}",
         facts=_facts(evidence, verdict),
@@ -242,7 +240,7 @@ def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
     steps = ", ".join(f"{name} after {words.duration(seconds)}" for name, seconds in earlier)
     took, point, lost = (find(verdict, objective) for objective in ("time-to-copy", "exposure", "loss"))
     if took is None:
-        yield Fact("Took", NOT_ASKED)
+        yield Fact("Took", "not asked")
     else:
         detail = f"{_bounds(took)} {_origin(evidence)} to a verified copy{_limit(took)}{'; ' if steps else ''}{steps}"
         yield _measured("Took", took, detail)
@@ -255,7 +253,7 @@ def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
         yield Fact("Back to", at, f". {point.because}" if point.measured is None else detail, point.status)
     if lost is None:
         unmarked = "" if evidence.markers else ": no markers were written, so only the exposure is known"
-        yield Fact("Lost", NOT_ASKED, unmarked)
+        yield Fact("Lost", "not asked", unmarked)
     else:
         yield _measured("Lost", lost, f"{_bounds(lost)}{_limit(lost)}. {lost.because}")
 

@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 
 from dr.domain.model import Finding
 
-SHARES = ("ratio", "share")
-"""Units of a number between 0 and 1 that people read as per cent."""
-
 
 def printable(value: object) -> str:
     """``value`` as one line without control characters, so that no identifier can steer a terminal or break a row."""
@@ -43,20 +40,10 @@ def quantity(value: float, unit: str) -> str:
     """A measured value or a limit in its unit."""
     if unit == "s":
         return duration(value)
-    if unit in SHARES:
+    if unit in ("ratio", "share"):
         return f"{value * 100:.3g}%"
     number = f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
     return f"{number} {unit}".strip()
-
-
-def interval(ends: tuple[float, float], unit: str) -> str:
-    """An interval; one that has no upper end is "at least" its lower."""
-    if math.isinf(ends[1]):
-        return f"at least {quantity(ends[0], unit)}"
-    low, high = (quantity(bound, unit) for bound in ends)
-    number, _, name = low.partition(" ")
-    same_unit = name and " " not in name and high.endswith(f" {name}") and high.count(" ") == 1
-    return f"{number if same_unit else low} to {high}"
 
 
 def value(finding: Finding) -> str:
@@ -68,7 +55,12 @@ def bounds(finding: Finding) -> str:
     """The interval of what was measured; "" where there is none, or where it says no more than the value."""
     if finding.interval is None or finding.interval == (finding.measured, finding.measured):
         return ""
-    return interval(finding.interval, finding.unit)
+    low, high = (quantity(bound, finding.unit) for bound in finding.interval)
+    if math.isinf(finding.interval[1]):
+        return f"at least {low}"
+    number, _, name = low.partition(" ")
+    same_unit = name and " " not in name and high.endswith(f" {name}") and high.count(" ") == 1
+    return f"{number if same_unit else low} to {high}"
 
 
 def measured(finding: Finding) -> str:

@@ -1,10 +1,7 @@
 """Whether Prometheus saw what the prober saw: the same SLOs by its range query over the same window. Pure.
 
-The observation ``prometheus`` is {error} or {start, end, step, range, latency, errors, up, rules, alerts}: the query's
-grid, the seconds of a rate's window, [at, value] of the p95 and of the share of errors, when the service was scraped,
-as [from, until], of each alert that was asked for {held, problem} (seconds of its rule's ``for``, and why it cannot be
-evaluated, or ""), and of each that can the times its expression was true. The prober's figure at a point is that of its
-requests over the same range.
+docs/design.md has the observation ``prometheus``. The prober's figure at a point is that of its requests over the same
+range.
 
 The prober's samples decide the other findings; this one says whether they can be believed. Two figures on different
 sides of a limit are a contradiction: one of the two looks at something else, so that neither is proof, and the finding

@@ -108,7 +108,9 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
     if replay is not None and replay[0] is Status.MISSED:
         return finding(demand, Status.MISSED, replay[1])
     seconds = evidence.disaster() - point.covers
-    if seconds < -point.unsure and _damaged(evidence):
+    # its time was given, or its fault recorded, and not taken from the command's start
+    told = evidence.disaster_by() is Effect.FAULT or evidence.record.plan.request.since is not None
+    if seconds < -point.unsure and told:
         raise UnknownError(f"The recovery point lies {-seconds:.1f} s after the disaster: the damage may be in it.")
     low, high = max(0.0, seconds - point.unsure), max(0.0, seconds + point.unsure)
     because = (
@@ -116,11 +118,6 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
         f" give or take {point.unsure:.1f} s.{point.clock}{f' {replay[1]}' if replay else ''}"
     )
     return finding(demand, within(low, high, limit), because, max(0.0, seconds), (low, high))
-
-
-def _damaged(evidence: Evidence) -> bool:
-    """Whether the time of the disaster was given, or its fault recorded, rather than taken from the command's start."""
-    return evidence.disaster_by() is Effect.FAULT or evidence.record.plan.request.since is not None
 
 
 def first_attempts(markers: Markers) -> Markers:

@@ -11,7 +11,7 @@ import pytest
 from dr.app import pools
 from dr.domain.errors import ProviderError
 from dr.domain.model import Observation, Purpose, Status
-from dr.judge import pools as judging
+from dr.judge import course as judging
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from dr.report.formats import text
