@@ -308,7 +308,7 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
         return page.html(evidence, verdict) if form == "html" else page.markdown(evidence, verdict)
     if form == "junit":
         return junit([(evidence, verdict)])
-    return formats.markdown(evidence, verdict) if form == "markdown" else formats.as_json(evidence, verdict)
+    return formats.as_json(evidence, verdict)
 
 
 def dumps(value: Any) -> str:
