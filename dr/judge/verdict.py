@@ -43,8 +43,13 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
         else finding(demand, Status.INCONCLUSIVE, f"No judge knows the objective {demand.objective!r}.")
         for demand in plan.demands
     ]
-    timed, crash = _phases(evidence)
-    findings = [*course.findings(evidence), *_of_verified_copies(evidence, objectives, findings), *crash]
+    findings = [*course.findings(evidence), *_of_verified_copies(evidence, objectives, findings)]
+    timed: tuple[Phase, ...] = ()
+    try:
+        timed = phases.phases(evidence)
+    except Exception as error:
+        because = f"The phases could not be derived: {type(error).__name__}."
+        findings.append(Finding("phases", "", Status.INCONCLUSIVE, because))
     findings = [_distrusted(one, evidence.problems) for one in findings]
     return Verdict(
         run=plan.run.id,
@@ -82,14 +87,6 @@ def _of_verified_copies(
         return replace(one, status=worst, because=f"The copy is not verified ({what} {worst}). {one.because}")
 
     return [told(one) for one in findings]
-
-
-def _phases(evidence: Evidence) -> tuple[tuple[Phase, ...], list[Finding]]:
-    try:
-        return phases.phases(evidence), []
-    except Exception as error:
-        because = f"The phases could not be derived: {type(error).__name__}."
-        return (), [Finding("phases", "", Status.INCONCLUSIVE, because)]
 
 
 def _distrusted(one: Finding, problems: tuple[str, ...]) -> Finding:

@@ -1,6 +1,6 @@
 """The geometry of the page's charts: from evidence to rectangles and paths, in pixels. Pure; the template draws them.
 
-All charts of samples and markers share one axis of time, in seconds from ``origin``.
+All charts share one axis of time, in seconds from ``origin``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Span(NamedTuple):
 
     x: float
     width: float
-    kind: str
 
 
 class Axis(NamedTuple):
@@ -52,10 +51,10 @@ class Axis(NamedTuple):
         share = (at - self.low) / (self.high - self.low)
         return round(LEFT + PLOT * min(1.0, max(0.0, share)), 1)
 
-    def span(self, begin: float, end: float, kind: str = "") -> Span:
+    def span(self, begin: float, end: float) -> Span:
         """A piece from ``begin`` to ``end``, wide enough to be seen."""
         left = self.x(begin)
-        return Span(left, max(1.5, round(self.x(end) - left, 1)), kind)
+        return Span(left, max(1.5, round(self.x(end) - left, 1)))
 
     def ticks(self) -> list[Tick]:
         """Labelled by the seconds before or after the origin."""
@@ -105,7 +104,7 @@ def latency(samples: Samples, axis: Axis, limit: float | None) -> dict[str, Any]
         "levels": [Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)],
         "band": " ".join(upper + lower),
         "middle": " ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
-        "failures": merged(bad, samples.rate, axis),
+        "failures": _merged(bad, samples.rate, axis),
         "limit": Tick(y(limit), words.duration(limit)) if limit else None,
         "count": len(samples.samples),
         "failed": len(bad),
@@ -126,7 +125,7 @@ def _columns(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float
     return [(first + (n + 0.5) * width, min(of), median(of), max(of)) for n, of in sorted(buckets.items())]
 
 
-def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") -> list[Span]:
+def _merged(moments: Sequence[float], rate: float, axis: Axis) -> list[Span]:
     """Moments that lie no more than one and a half periods of ``rate`` apart, as one span each."""
     spans: list[list[float]] = []
     for at in moments:
@@ -134,4 +133,4 @@ def merged(moments: Sequence[float], rate: float, axis: Axis, kind: str = "") ->
             spans[-1][1] = at
         else:
             spans.append([at, at])
-    return [axis.span(begin, end, kind) for begin, end in spans]
+    return [axis.span(begin, end) for begin, end in spans]

@@ -7,26 +7,18 @@ own policy forbids scripts besides.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dr.domain.model import Status, Verdict
-from dr.evidence.model import Entry, Evidence, Marker
-from dr.evidence.samples import ACKNOWLEDGED
+from dr.domain.model import Verdict
+from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import UnknownError
-from dr.judge.objectives import equality, loss
+from dr.judge.objectives import equality
 from dr.report import chart, words
 from dr.report import summary as told
-
-AGREEMENT = {Status.MET: "equal", Status.MISSED: "differs", Status.INCONCLUSIVE: "not comparable"}
-"""How a table's status is called."""
-_ALTERED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading evidence that was altered may raise."""
 
 
 @cache
@@ -42,7 +34,7 @@ def _template(name: str) -> Template:
     )
     for filtering in (words.duration, words.moment, words.printable, words.said, told.named, told.totals):
         environment.filters[filtering.__name__] = filtering
-    environment.filters.update(rows=_rows, agreement=AGREEMENT.get, raw=Markup)
+    environment.filters["raw"] = Markup
     environment.globals.update(connect=told.connect, chart=chart)
     environment.globals.update(limit=words.limit, value=words.value, bounds=words.bounds, measured=words.measured)
     return environment.get_template(name)
@@ -80,53 +72,19 @@ def html(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _signals(evidence: Evidence) -> dict[str, Any]:
-    """Latency and markers on one axis of time, which counts from the disaster."""
+    """Latency of every path on one axis of time, which counts from the disaster."""
     disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
-    written = evidence.markers.get(loss.WRITTEN_TO)
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
-    if written and written.markers:
-        moments += [written.wall(edge.due) for edge in (written.markers[0], written.markers[-1])]
     axis = chart.axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
-        return {"axis": None, "latencies": [], "lines": [], "markers": None}
+        return {"latencies": []}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
     named = ((disaster, "disaster"), (covers, "recovery point"))
     return {
         "axis": axis,
         "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
         "lines": [chart.Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
-        "markers": _markers(evidence, axis) if written and written.markers else None,
-    }
-
-
-def _markers(evidence: Evidence, axis: chart.Axis) -> dict[str, Any] | None:
-    """The lanes. Which of what is missing counts as lost is the judge's to say; this only shows it."""
-    markers = loss.first_attempts(evidence.markers[loss.WRITTEN_TO])
-    try:
-        present = evidence.observed("markers", "restored")["present"]
-        held, _ = loss.held(present, max(marker.n for marker in markers.markers))
-    except _ALTERED:
-        return None
-    try:
-        lost = {marker.n for marker in loss.judged_markers(evidence, "restored").lost}
-    except (UnknownError, *_ALTERED):
-        lost = set()
-    acknowledged = [marker for marker in markers.markers if marker.outcome == ACKNOWLEDGED]
-    missing = [marker for marker in acknowledged if (marker.n, 0) not in held]
-
-    def spans(of: Iterable[Marker], kind: str) -> list[chart.Span]:
-        return chart.merged([markers.wall(marker.sent) for marker in of], markers.rate, axis, kind)
-
-    return {
-        "spans": (
-            *spans(acknowledged, "written"),
-            *spans((marker for marker in missing if marker.n in lost), "lost"),
-            *spans((marker for marker in missing if marker.n not in lost), "uncounted"),
-        ),
-        "acknowledged": len(acknowledged),
-        "indeterminate": Counter(marker.outcome for marker in markers.markers)["indeterminate"],
-        "missing": len(missing),
     }
 
 
@@ -151,7 +109,3 @@ def _tables(evidence: Evidence) -> tuple[equality.Table, ...]:
         return equality.tables(evidence, "restored")
     except UnknownError:
         return ()
-
-
-def _rows(count: int | None) -> str:
-    return "absent" if count is None else f"{count:,}"

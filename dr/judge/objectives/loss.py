@@ -10,12 +10,12 @@ The copy's own log may tell how far it was replayed; that stands on the source's
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Effect, Finding, Request, Status
-from dr.evidence.model import Evidence, Marker, Markers
+from dr.evidence.model import Evidence, Marker
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge.findings import UnknownError, finding, limit_of, within
 
@@ -27,12 +27,9 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The recovery point on the harness's clock. ``unsure``: seconds by which it may lie earlier or later.
+    """The recovery point on the harness's clock. ``unsure``: seconds by which it may lie earlier or later. ``clock``:
+    what is to be said about the database's clock."""
 
-    ``clock``: what is to be said about the database's clock.
-    """
-
-    kind: str
     covers: float
     unsure: float
     clock: str
@@ -67,7 +64,7 @@ def point_of(evidence: Evidence, path: str) -> Point:
     elif read is not None:
         offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
     unsure = float(seen.get("resolution") or 0.0) + uncertainty
-    return Point(str(seen["kind"]), float(seen["covers"]) - offset, unsure, clock)
+    return Point(float(seen["covers"]) - offset, unsure, clock)
 
 
 def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
@@ -120,11 +117,6 @@ def exposure(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, within(low, high, limit), because, max(0.0, seconds), (low, high))
 
 
-def first_attempts(markers: Markers) -> Markers:
-    """``markers`` without repetitions: the rows of the path ``source`` have but a number."""
-    return replace(markers, markers=tuple(m for m in markers.markers if not m.attempt))
-
-
 def held(present: Any, newest: int) -> tuple[set[tuple[int, int]], bool]:
     """Number and attempt of every row up to number ``newest``, and whether there are any beyond it. ``present``:
     ranges, first and last, of first attempts or by attempt."""
@@ -145,16 +137,16 @@ def judged_markers(evidence: Evidence, path: str) -> Judged:
         raise UnknownError("No markers were written.")
     if seen is None:
         raise UnknownError("Which markers the copy holds was not observed.")
-    markers = first_attempts(markers)
+    written = [m for m in markers.markers if not m.attempt]  # the rows of the path ``source`` have but a number
     wall, disaster = markers.wall, evidence.disaster()
     begin, end = point.covers - point.unsure, point.covers + point.unsure
-    attempted = [m for m in markers.markers if m.sent]
+    attempted = [m for m in written if m.sent]
     acknowledged = [m for m in attempted if m.outcome == ACKNOWLEDGED]
     if not any(wall(m.done) < disaster for m in acknowledged):
         raise UnknownError("No marker was acknowledged before the disaster.")
     before = [m for m in acknowledged if wall(m.done) <= begin]
     after = [m for m in attempted if wall(m.sent) > end]
-    numbers, known = {m.n for m in markers.markers}, {m.n for m in attempted if m.outcome != FAILED}
+    numbers, known = {m.n for m in written}, {m.n for m in attempted if m.outcome != FAILED}
     newest = max(numbers)
     rows, beyond = held(seen["present"], newest)
     there = {n for n, _ in rows}
@@ -165,7 +157,7 @@ def judged_markers(evidence: Evidence, path: str) -> Judged:
         surplus=tuple(m for m in after if m.n in there),
         unexpected=tuple(sorted(there - known)),
         unsettled=tuple(m for m in attempted if not m.done and wall(m.sent) <= end and m.n not in there),
-        complete=max(wall(m.due) for m in markers.markers) > end and not beyond and len(numbers) == newest + 1,
+        complete=max(wall(m.due) for m in written) > end and not beyond and len(numbers) == newest + 1,
     )
 
 

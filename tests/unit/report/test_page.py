@@ -28,7 +28,6 @@ from dr.domain.model import (
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import registry
-from dr.judge.objectives.loss import loss
 from dr.report import words
 from dr.report.page import html
 from tests.support import many
@@ -132,30 +131,6 @@ def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
     assert len(read.of("polyline", "middle")) == 2
     assert len(read.of("rect", "failure")) == 1
     assert "600 probes, 10 failed" in read.text
-
-
-def test_page_lists_marker_gaps_and_tells_which_count_as_lost() -> None:
-    read = page(drill())
-    assert len(read.of("rect", "lost")) == 1
-    assert len(read.of("rect", "uncounted")) == 1
-    assert "800 acknowledged, 231 of the acknowledged not in the restoration" in read.text
-
-
-def test_a_gap_across_the_recovery_point_is_shown_as_two() -> None:
-    observed = Observation("markers", "restored", {"table": True, "present": [[0, 499]]})
-    read = page(replace(drill(), observations=(*drill().observations, observed)))
-    assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (1, 1)
-
-
-def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> None:
-    """Acknowledged within the resolution of the recovery point, or of a point that was not observed."""
-    near = Observation("markers", "restored", {"table": True, "present": [[0, 559]]})
-    whole = replace(drill(), observations=(*drill().observations, near))
-    unobserved = replace(drill(), observations=(replace(near, value={"table": True, "present": [[0, 99]]}),))
-    for found, status in ((whole, Status.MET), (unobserved, Status.INCONCLUSIVE)):
-        assert judged(loss, found, Demand("loss", "restored", 0.0, "markers")).status is status
-        read = page(found)
-        assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (0, 1)
 
 
 def test_page_lists_every_phase_and_adds_up_what_comes_twice() -> None:
