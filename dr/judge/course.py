@@ -92,23 +92,20 @@ def _ended(evidence: Evidence) -> str:
     if evidence.record.plan.request.purpose is not Purpose.DRILL:
         return ""
     told = [entry.data for entry in evidence.entries if entry.kind == "event"]
-    if broken_off := " ".join(filter(None, (_halted(evidence), _killed(told)))):
+    exits = [data["exit"] for data in told if isinstance(data.get("exit"), int)]
+    killed = ""
+    if any(data.get("killed") for data in told):
+        killed = "The drill was killed, and another command finished it."
+    elif exits and exits[-1] < 0:
+        named = {-number: number.name for number in signal.Signals}.get(exits[-1], f"signal {-exits[-1]}")
+        killed = f"The drill was killed: {named} ended Chaos Toolkit."
+    elif not exits and not any(data.get("rollbacks") for data in told):
+        killed = "The drill was killed: its ledger does not tell that Chaos Toolkit ended."
+    if broken_off := f"{_halted(evidence)} {killed}".strip():
         return broken_off
     if unlooked := next((data["unlooked"] for data in told if data.get("unlooked")), ""):
         return f"The source was not looked at: {unlooked}"
     return "The drill ended before its source was looked at once more." if len(_looks(evidence)) == 1 else ""
-
-
-def _killed(told: list[Mapping[str, Any]]) -> str:
-    exits = [data["exit"] for data in told if isinstance(data.get("exit"), int)]
-    if any(data.get("killed") for data in told):
-        return "The drill was killed, and another command finished it."
-    if exits and exits[-1] < 0:
-        named = {-number: number.name for number in signal.Signals}.get(exits[-1], f"signal {-exits[-1]}")
-        return f"The drill was killed: {named} ended Chaos Toolkit."
-    if not exits and not any(data.get("rollbacks") for data in told):
-        return "The drill was killed: its ledger does not tell that Chaos Toolkit ended."
-    return ""
 
 
 def _halted(evidence: Evidence) -> str:

@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import ACKNOWLEDGED, OWN_REFUSAL, TIMEOUT
@@ -39,8 +40,7 @@ Stretch = tuple[float, float]
 """From and until, wall clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """One request, wall clock: ``asked`` when the prober took it up, ``done`` when it was over. ``slept``: seconds by
     which the prober may have been late to read the answer, its greatest lateness meanwhile."""
 
@@ -56,8 +56,7 @@ class Probe:
         return self.done - self.asked
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """A path's probes in the order they were asked. ``whole``: all up to the number that the ledger names are there."""
 
     period: float
@@ -66,8 +65,7 @@ class Measured:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(NamedTuple):
     """Latencies of good probes before the disaster, seconds. An answer later than ``late`` is bad."""
 
     least: float
@@ -177,8 +175,7 @@ def usual(measured: Measured, disaster: float) -> Usual | None:
 # -- what it shows
 
 
-@dataclass(frozen=True, slots=True)
-class _Telling:
+class _Telling(NamedTuple):
     """The probes that say something, in the order they were asked, and the good and the bad among them."""
 
     all: tuple[Probe, ...]

@@ -151,24 +151,14 @@ def outline(verdict: Verdict) -> dict[str, Any]:
         "verdict": str(verdict.status),
         "findings": [{name: finding[name] for name in _OF_A_FINDING} for finding in plain["findings"]],
         "phases": plain["phases"],
-        "restored": [_component(component) for component in verdict.restored],
+        "restored": [*map(_component, plain["restored"])],
     }
 
 
-def _component(of: Component) -> dict[str, Any]:
-    at = of.endpoint
-    return {
-        "role": of.role,
-        "provider": of.ref.provider,
-        "kind": of.ref.kind,
-        "identifier": of.ref.name,
-        "host": at and at.host,
-        "port": at and at.port,
-        "connect": of.connect,
-        "cut_over": list(of.cut_over),
-        "origin": of.origin,
-        "note": of.note,
-    }
+def _component(of: dict[str, Any]) -> dict[str, Any]:
+    ref, at = of.pop("ref"), of.pop("endpoint") or {"host": None, "port": None}
+    which = {"provider": ref["provider"], "kind": ref["kind"], "identifier": ref["name"]}
+    return {"role": of.pop("role"), **which, **at, **of}
 
 
 def as_json(evidence: Evidence, verdict: Verdict) -> str:

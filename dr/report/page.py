@@ -7,18 +7,33 @@ own policy forbids scripts besides.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from dr.domain.model import Verdict
-from dr.evidence.model import Entry, Evidence
+from dr.evidence.model import Entry, Evidence, Samples
 from dr.judge.findings import UnknownError
 from dr.judge.objectives import equality
-from dr.report import chart, words
+from dr.judge.windows import good
 from dr.report import summary as told
+from dr.report import words
+
+WIDTH = 960.0
+LEFT = 70.0
+RIGHT = 16.0
+PLOT = WIDTH - LEFT - RIGHT
+LATENCY_HEIGHT = 170.0
+TOP = 26.0
+"""Room above a latency plot, for the failed probes and the labels of lines."""
+MOST_COLUMNS = 430
+PROBES_PER_COLUMN = 4
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 
 
 @cache
@@ -35,7 +50,9 @@ def _template(name: str) -> Template:
     for filtering in (words.duration, words.moment, words.printable, words.said, told.named, told.totals):
         environment.filters[filtering.__name__] = filtering
     environment.filters["raw"] = Markup
-    environment.globals.update(connect=told.connect, chart=chart)
+    environment.globals.update(
+        connect=told.connect, WIDTH=WIDTH, LEFT=LEFT, RIGHT=RIGHT, TOP=TOP, HEIGHT=LATENCY_HEIGHT
+    )
     environment.globals.update(limit=words.limit, value=words.value, bounds=words.bounds, measured=words.measured)
     return environment.get_template(name)
 
@@ -76,15 +93,15 @@ def _signals(evidence: Evidence) -> dict[str, Any]:
     disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
-    axis = chart.axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
+    axis = _axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
         return {"latencies": []}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
     named = ((disaster, "disaster"), (covers, "recovery point"))
     return {
         "axis": axis,
-        "latencies": [chart.latency(samples, axis, limits.get(samples.path)) for samples in paths],
-        "lines": [chart.Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
+        "latencies": [_latency(samples, axis, limits.get(samples.path)) for samples in paths],
+        "lines": [Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
     }
 
 
@@ -109,3 +126,116 @@ def _tables(evidence: Evidence) -> tuple[equality.Table, ...]:
         return equality.tables(evidence, "restored")
     except UnknownError:
         return ()
+
+
+# -- the geometry of its charts, in pixels: all share one axis of time
+
+
+class Tick(NamedTuple):
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+class Span(NamedTuple):
+    """A horizontal piece of a chart."""
+
+    x: float
+    width: float
+
+
+class Axis(NamedTuple):
+    """Wall-clock seconds to pixels. ``origin`` is what tick labels count from."""
+
+    low: float
+    high: float
+    origin: float
+
+    def x(self, at: float) -> float:
+        share = (at - self.low) / (self.high - self.low)
+        return round(LEFT + PLOT * min(1.0, max(0.0, share)), 1)
+
+    def span(self, begin: float, end: float) -> Span:
+        """A piece from ``begin`` to ``end``, wide enough to be seen."""
+        left = self.x(begin)
+        return Span(left, max(1.5, round(self.x(end) - left, 1)))
+
+    def ticks(self) -> list[Tick]:
+        """Labelled by the seconds before or after the origin."""
+        length = self.high - self.low
+        step = next((step for step in _STEPS if length / step <= 10), math.ceil(length / 10 / 86_400) * 86_400)
+        first, last = math.ceil((self.low - self.origin) / step), math.floor((self.high - self.origin) / step)
+        labels = {
+            n: f"{n:+}"[0] + words.duration(round(abs(n * step), 1)) if n else "0" for n in range(first, last + 1)
+        }
+        return [Tick(self.x(self.origin + n * step), label) for n, label in labels.items()]
+
+
+def _axis(moments: Sequence[float], wanted: Iterable[float | None], origin: float) -> Axis | None:
+    """The axis over ``moments``; ``wanted`` ones are taken in where they lie near enough not to dwarf the rest."""
+    if not moments:
+        return None
+    low, high = min(moments), max(*moments, min(moments) + 1.0)
+    room = high - low
+    near = [at for at in wanted if at is not None and low - room <= at <= high + room]
+    low, high = min(low, *near, low), max(high, *near, high)
+    margin = (high - low) * 0.01
+    return Axis(low - margin, high + margin, origin)
+
+
+def _latency(samples: Samples, axis: Axis, limit: float | None) -> dict[str, Any]:
+    """The chart of one path over time, on a logarithmic scale of seconds: ``band`` spans the fastest and slowest answer
+    of each column, ``middle`` is the median.
+
+    A probe's latency counts from when it was due. Probes that failed are ``failures`` and in neither.
+    """
+    answered = [(samples.wall(s.due), max(s.done - s.due, 1000) / 1e9) for s in samples.samples if good(s) and s.done]
+    bad = [samples.wall(s.due) for s in samples.samples if not (good(s) and s.done)]
+    columns = _columns(answered)
+    drawn = [seconds for column in columns for seconds in column[1:]] or [(limit or 1.0) / 100]
+    drawn += [limit] if limit else []
+    low = math.floor(math.log10(min(drawn)))
+    high = max(low + 1, math.ceil(math.log10(max(drawn))))  # powers of ten
+
+    def y(seconds: float) -> float:
+        share = (math.log10(seconds) - low) / (high - low)
+        return round(TOP + LATENCY_HEIGHT * (1 - share), 1)
+
+    upper = [f"{axis.x(at)},{y(most)}" for at, _, _, most in columns]
+    lower = [f"{axis.x(at)},{y(least)}" for at, least, _, _ in reversed(columns)]
+    return {
+        "path": samples.path,
+        "levels": [Tick(y(10.0**n), words.duration(10.0**n)) for n in range(low, high + 1)],
+        "band": " ".join(upper + lower),
+        "middle": " ".join(f"{axis.x(at)},{y(middle)}" for at, _, middle, _ in columns),
+        "failures": _merged(bad, samples.rate, axis),
+        "limit": Tick(y(limit), words.duration(limit)) if limit else None,
+        "count": len(samples.samples),
+        "failed": len(bad),
+        "slowest": max((seconds for _, seconds in answered), default=None),
+    }
+
+
+def _columns(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """Down to so many columns that each has several probes: middle of the time, least, median and most seconds."""
+    if not answered:
+        return []
+    first, last = answered[0][0], answered[-1][0]
+    count = max(1, min(MOST_COLUMNS, len(answered) // PROBES_PER_COLUMN))
+    width = max(last - first, 1e-9) / count
+    buckets: dict[int, list[float]] = {}
+    for at, seconds in answered:
+        buckets.setdefault(min(count - 1, int((at - first) / width)), []).append(seconds)
+    return [(first + (n + 0.5) * width, min(of), median(of), max(of)) for n, of in sorted(buckets.items())]
+
+
+def _merged(moments: Sequence[float], rate: float, axis: Axis) -> list[Span]:
+    """Moments that lie no more than one and a half periods of ``rate`` apart, as one span each."""
+    spans: list[list[float]] = []
+    for at in moments:
+        if spans and at - spans[-1][1] <= 1.5 / max(rate, 0.001):
+            spans[-1][1] = at
+        else:
+            spans.append([at, at])
+    return [axis.span(begin, end) for begin, end in spans]

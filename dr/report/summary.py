@@ -100,17 +100,6 @@ def named(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
     return [(f"{f.objective} [{f.path}]" if several and f.path else f.objective, f) for f in findings]
 
 
-def _origin(evidence: Evidence) -> str:
-    """From when the time of a recovery counts: a run that was told nothing counts from its own start, and says so."""
-    by = evidence.disaster_by()
-    if by is not None:
-        named = {Effect.TAKES_OVER: "the promotion's beginning", Effect.READS: "the declared disaster"}
-        return f"from {named.get(by, 'the disaster')}"
-    if evidence.record.plan.request.since is not None:
-        return "from the disaster (--since)"
-    return "from the command's start (no --since was given)"
-
-
 def find(verdict: Verdict, objective: str) -> Finding | None:
     """The first finding of ``objective``, or None: not asked."""
     return next((finding for finding in verdict.findings if finding.objective == objective), None)
@@ -238,11 +227,18 @@ def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
     begin, read = disaster(evidence), {name: number(evidence.milestone(what)) for name, what in _CLOCKS.items()}
     earlier = [(name, at - begin) for name, at in read.items() if at is not None and begin is not None]
     steps = ", ".join(f"{name} after {words.duration(seconds)}" for name, seconds in earlier)
+    by = evidence.disaster_by()
+    since = "the disaster (--since)"
+    if by is not None:
+        named = {Effect.TAKES_OVER: "the promotion's beginning", Effect.READS: "the declared disaster"}
+        since = named.get(by, "the disaster")
+    elif evidence.record.plan.request.since is None:  # a run that was told nothing counts from its own start
+        since = "the command's start (no --since was given)"
     took, point, lost = (find(verdict, objective) for objective in ("time-to-copy", "exposure", "loss"))
     if took is None:
         yield Fact("Took", "not asked")
     else:
-        detail = f"{_bounds(took)} {_origin(evidence)} to a verified copy{_limit(took)}{'; ' if steps else ''}{steps}"
+        detail = f"{_bounds(took)} from {since} to a verified copy{_limit(took)}{'; ' if steps else ''}{steps}"
         yield _measured("Took", took, detail)
     covers = recovery_point(evidence)
     at = words.moment(covers) if covers is not None else "not known"
@@ -296,26 +292,20 @@ def recovery_point(evidence: Evidence) -> float | None:
 
 def _kept(evidence: Evidence, verdict: Verdict) -> str:
     """What became of the restoration, and what the provider showed of the run at its end."""
-    seen = evidence.remains() or {}
-    told = str(seen.get("text", ""))
-    if not verdict.restored:
-        return told or _killed(evidence, verdict)
+    seen, run = evidence.remains() or {}, verdict.run
+    told, begun = str(seen.get("text", "")), None if verdict.restored else _unfinished(evidence)
+    if not verdict.restored and (told or begun is None):
+        return told
+    if begun is not None:  # it was killed before it could look
+        ways = f"dr restore --resume {run}  # goes on with it\n  dr cleanup {run}  # ends the run and leaves it"
+        return f"{begun[0]} may stand.\n  {ways}"
     if removed(evidence.entries) and seen.get("remains", []) == []:
         return f"The copy was removed when the run unwound; --keep would have kept it. {told}".rstrip()
     if told or removed(evidence.entries):
         return told
     if evidence.record.plan.request.purpose is Purpose.DRILL:
-        return f"The copy stands until 'dr cleanup {verdict.run}' removes it."
+        return f"The copy stands until 'dr cleanup {run}' removes it."
     return "The restoration stands: no clean-up removes it."
-
-
-def _killed(evidence: Evidence, verdict: Verdict) -> str:
-    """What a run that was killed before it could look may have left."""
-    begun, run = _unfinished(evidence), verdict.run
-    if begun is None:
-        return ""
-    ways = f"dr restore --resume {run}  # goes on with it\n  dr cleanup {run}  # ends the run and leaves it"
-    return f"{begun[0]} may stand.\n  {ways}"
 
 
 def connect(component: Component) -> str:
