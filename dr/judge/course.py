@@ -205,7 +205,7 @@ def _journalled(evidence: Evidence) -> Iterator[Finding]:
     except (KeyError, TypeError, AttributeError):
         yield _not_known("completed", "Chaos Toolkit's journal cannot be read.")
         return
-    if names:
+    if steps:
         yield _not_known("completed", f"Activities of other extensions failed, whose doings no ledger shows: {names}.")
     elif (status, deviated) != ("completed", False):
         said = f"{status}{' and deviated' if deviated else ''}"

@@ -311,11 +311,8 @@ def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float)
 
 
 def _counted(seen: Sequence[Interruption], usually: float, steady: float) -> tuple[Interruption, ...]:
-    """The interruptions that make the outage: without any that does, the longest.
-
-    ``usually``: seconds of the longest interruption before the disaster. ``steady``: seconds that a path is good for
-    when it is back.
-    """
+    """The interruptions that make the outage: without any that does, the longest. ``usually``: seconds of the longest
+    interruption before the disaster."""
 
     def slips(at: int) -> bool:
         piece = seen[at]

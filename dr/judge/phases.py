@@ -1,7 +1,4 @@
-"""What the recovery's time went into: of a restore by the ledger alone, of a failover also by what was measured. Pure.
-
-The observation ``failover`` has the provider's events and when the new primary was promoted.
-"""
+"""What the recovery's time went into: of a restore by the ledger alone, of a failover also by what was measured. Pure."""
 
 from __future__ import annotations
 

@@ -23,12 +23,10 @@ _INDENT = 12
 
 
 def plain(text: str, _role: str) -> str:
-    """No colour."""
     return text
 
 
 def coloured(text: str, role: str) -> str:
-    """ANSI colour."""
     return f"\x1b[{_CODES[role]}m{text}\x1b[0m"
 
 

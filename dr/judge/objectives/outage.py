@@ -1,7 +1,6 @@
 """Whether a path was out for no longer than its limit, and whether its service came back by itself. Pure.
 
-``dr.judge.interruption`` tells from the probes how long it was. The observation ``service-process`` tells when the
-service's process had started, before the disaster and after it.
+``dr.judge.interruption`` tells from the probes how long it was.
 """
 
 from __future__ import annotations
@@ -66,10 +65,8 @@ def _told(found: Outage, whole: Interruption, disaster: float) -> str:
 
 
 def judge_unaided(evidence: Evidence, demand: Demand) -> Finding:
-    """The service came back, and the process that answers is the one that answered before the disaster.
-
-    It never came back where it was out to the end, and for longer than its path's outage may last.
-    """
+    """The service came back, and the process that answers is the one that answered before the disaster. It never came
+    back where it was out to the end, and for longer than its path's outage may last."""
     found, disaster = outage_of(evidence, demand.path), evidence.disaster()
     seen = [o for o in evidence.observations if o.what == "service-process"]
     before, after = [o for o in seen if o.at < disaster], [o for o in seen if o.at >= disaster]

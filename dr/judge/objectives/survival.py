@@ -86,10 +86,7 @@ def _doubt(evidence: Evidence, markers: Markers, rows: set[tuple[int, int]], bey
 
 
 def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
-    """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated.
-
-    Where the standby was not synchronous, that none is gone proves nothing of the next time.
-    """
+    """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated."""
     found = survived(evidence, demand.path)
     because, count = f"{_told(found)}.", float(len(found.lost))
     if found.lost or found.unexpected:
@@ -104,10 +101,9 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
 
 
 def _luck(evidence: Evidence) -> str:
-    """Why an absence of losses proves nothing: commits did not wait, or may not have; else "".
+    """Why an absence of losses proves nothing of the next time: commits did not wait, or may not have; else "".
 
-    A server that restarts where it is needs no standby. A replica is known by its own word that it streams; what
-    streams besides is taken for the standby.
+    A replica is known by its own word that it streams; what streams besides is taken for the standby.
     """
     seen = evidence.observed("replication", "source")
     if seen is not None and seen.get("commit") == "off":
@@ -143,11 +139,8 @@ def judge_loss_seconds(evidence: Evidence, demand: Demand) -> Finding:
 
 
 def seconds_lost(found: Survived, disaster: float) -> tuple[float, float]:
-    """From the newest write acknowledged before the first lost one, at most, and from the sending of that, at least.
-
-    To the disaster, or to the last lost write where that was acknowledged later: a server that was given up may have
-    gone on for a while.
-    """
+    """From the newest write acknowledged before the first lost one, at most, and from the sending of that, at least; to
+    the disaster, or to the last lost write, since a server that was given up may have gone on for a while."""
     if not found.lost:
         return 0.0, 0.0
     wall = found.markers.wall
