@@ -1,4 +1,4 @@
-"""What the recovery's time went into: of a restore by the ledger alone, of a failover also by what was measured. Pure."""
+"""What the time went into: of a restore by the ledger alone, of a failover also by what was measured. Pure."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
 
 
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
-    """Disaster minus what the recovery point covers, widened by what is not known of the clocks; missed where the copy's
-    own log proves that it does not stand there."""
+    """Disaster minus what the recovery point covers, widened by what the clocks leave open. Missed where the copy's own
+    log proves that it does not stand there."""
     point, replay, limit = point_of(evidence, demand.path), _replayed(evidence, demand.path), limit_of(demand)
     if replay is not None and replay[0] is Status.MISSED:
         return finding(demand, Status.MISSED, replay[1])
