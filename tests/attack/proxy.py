@@ -20,29 +20,28 @@ DRIP_SECONDS, DRIPS = 0.5, 600
 
 @dataclass
 class Proxy:
-    """``strike`` spoils the next ``times`` answers to ``operation``; ``asked`` has every operation asked for."""
+    """``strike`` spoils the next ``times`` answers to ``operation``; ``asked`` has every operation asked for,
+    ``struck`` those that were spoilt."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
-    struck: int = 0
-    _attack: Attack | None = None
-    _operation: str = ""
-    _times: int = 0
+    struck: list[str] = field(default_factory=list)
+    _attacks: dict[str, list[Attack]] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def strike(self, attack: Attack, operation: str, times: int = 1) -> None:
         with self._guard:
-            self._attack, self._operation, self._times, self.struck = attack, operation, times, 0
+            self._attacks[operation] = [attack] * times
 
     def take(self, operation: str) -> Attack | None:
         """The attack on this answer, if there is one."""
         with self._guard:
             self.asked.append(operation)
-            if self._attack is None or operation != self._operation or not self._times:
+            attacks = self._attacks.get(operation)
+            if not attacks:
                 return None
-            self._times -= 1
-            self.struck += 1
-            return self._attack
+            self.struck.append(operation)
+            return attacks.pop()
 
 
 class _Handler(BaseHTTPRequestHandler):
