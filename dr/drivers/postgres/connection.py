@@ -78,6 +78,8 @@ _SESSION = {
 _RIGHTS = "Give the harness's role pg_read_all_data and ownership of schema dr."
 _CA = "Give a file that can be read and holds the CA that signed its certificate as the target's postgres.ca."
 _UNVERIFIED = ("certificate", "ssl", "tls")
+_BROKEN = ("syscall", "closed unexpectedly", "unexpected eof")
+"""What the client library says with "SSL" where a connection broke, which is no matter of TLS."""
 _PASSWORD = ("password authentication failed", "no password supplied")
 _REFUSALS = (
     ("no pg_hba.conf entry", "Let this role and address log in."),
@@ -115,7 +117,7 @@ def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, databas
     hint = next((hint for sign, hint in _REFUSALS if sign in said and _NO_CA not in said), "")
     if hint:
         return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
-    if any(sign in said for sign in _UNVERIFIED):
+    if any(sign in said for sign in _UNVERIFIED) and not any(sign in said for sign in _BROKEN):
         return RefusedError(f"The server at {server} could not be verified by TLS: {because}.", _CA)
     kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError
     return kind(

@@ -28,6 +28,8 @@ DEFAULTS = {
     "shared_buffers": "64MB",
     "huge_pages": "off",
     "jit": "off",
+    # In the data directory, and so gone with it: a server that is killed leaves in the system's what it had there.
+    "dynamic_shared_memory_type": "mmap",
     "wal_level": "replica",
     # A standby, two replicas and their rebuilding (two each), and a backup (two).
     "max_wal_senders": "12",

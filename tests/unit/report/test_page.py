@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -233,12 +232,9 @@ def test_a_disaster_long_before_the_first_probe_does_not_dwarf_the_charts(since:
     assert xs[-1] - xs[0] > 200
 
 
-def test_a_hundred_thousand_samples_are_drawn_within_seconds_and_a_page_of_ordinary_size() -> None:
+def test_a_hundred_thousand_samples_are_drawn_on_a_page_of_ordinary_size() -> None:
     evidence = replace(drill(), samples={"restored": samples("restored", COPY_UP, 100.0, rate=1000.0)})
-    begin = time.monotonic()
-    source = html(evidence, verdict())
-    assert time.monotonic() - begin < 5
-    assert len(source) < 200_000
+    assert len(html(evidence, verdict())) < 200_000
 
 
 @settings(deadline=None, max_examples=many(50))
