@@ -51,9 +51,11 @@ def write_atomically(path: Path, content: bytes, like: os.stat_result | None = N
     """Replace ``path`` so that a reader, or a kill, sees the old content or the new, whole. Its owner and mode are
     those of ``like``; else it is its user's alone. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # of a killed process with this one's number
     try:
-        # Whatever the umask of whoever runs dr is.
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # Whatever the umask of whoever runs dr is. Made anew: where others may write the directory, what stands there
+        # may be theirs, or a link to another file.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             if like is not None:
                 os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
                 if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):

@@ -78,7 +78,7 @@ _SESSION = {
 _RIGHTS = "Give the harness's role pg_read_all_data and ownership of schema dr."
 _CA = "Give a file that can be read and holds the CA that signed its certificate as the target's postgres.ca."
 _UNVERIFIED = ("certificate", "ssl", "tls")
-_BROKEN = ("syscall", "closed unexpectedly", "unexpected eof")
+_BROKEN = ("syscall", "unexpectedly", "unexpected eof")
 """What the client library says with "SSL" where a connection broke, which is no matter of TLS."""
 _PASSWORD = ("password authentication failed", "no password supplied")
 _REFUSALS = (
@@ -92,7 +92,17 @@ _ANSWER = "fatal:"
 _NO_CA = "root certificate file"
 """The client library's own words: it does not exist, which no server said."""
 _POLICY = "row-level security policy"
-_PASSING = ("refused", "timeout", "timed out", "starting up", "shutting down", "in recovery", "too many", "reset by")
+_PASSING = (
+    *_BROKEN,
+    "refused",
+    "timeout",
+    "timed out",
+    "starting up",
+    "shutting down",
+    "in recovery",
+    "too many",
+    "reset by",
+)
 
 
 def reason(error: psycopg.Error) -> str:

@@ -78,7 +78,7 @@ class Instances:
         """As ``require``, of an instance that was there: ProviderError, which may pass, until it is surely gone."""
         found = self.describe(identifier)
         if found is None and not self._gone(identifier):
-            raise FailedError(f"RDS does not show {identifier} now.", "Repeat the command.", transient=True)
+            raise ProviderError(f"RDS does not show {identifier} now.", "Repeat the command.", transient=True)
         return found or self.require(identifier)
 
     def listed(self, begun: Mapping[str, Any], being: str) -> Resource | None:

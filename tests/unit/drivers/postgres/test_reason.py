@@ -73,6 +73,14 @@ def test_a_login_that_fails_says_what_to_do(
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("said", ["SSL SYSCALL error: EOF detected", "server closed the connection unexpectedly"])
+def test_a_login_that_breaks_may_pass(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    saying(monkeypatch, f"failed: {said}")
+    with pytest.raises(UnreachableError) as caught, connect(Endpoint("h", 5432), target().postgres):
+        pass
+    assert caught.value.transient
+
+
 def planned(home: Path, monkeypatch: pytest.MonkeyPatch, said: str, verb: str, who: RunIdentity, there: bool) -> None:
     """Look at a source whose server ``said`` that, and plan ``verb``. ``there``: RDS still shows the instance."""
     saying(monkeypatch, said)

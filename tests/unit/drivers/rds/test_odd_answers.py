@@ -231,6 +231,7 @@ def test_what_was_there_is_missed_only_once_it_is_surely_gone(tmp_path: Path) ->
     with pytest.raises(ProviderError, match="does not show a now") as caught:
         instances.await_shown("a")
     assert caught.value.transient
+    assert not isinstance(caught.value, FailedError)  # which would break what the call promised
     told[0] = LISTING
     assert instances.await_shown("a").ref.name == "a"
     told[0] = error("DBInstanceNotFound", 404)
