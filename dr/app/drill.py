@@ -304,6 +304,7 @@ def _chaos_toolkit(session: Session, path: Path, before: Callable[[], None] | No
     context = session.context
     attached = {"DR_HOME": str(context.home), "DR_TARGET": context.name, "DR_RUN": context.run.name}
     os.environ.update(attached, DR_OWNER=context.owner)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a process of its own: it ends what it does
     sys.path.insert(0, "")  # where activities of other extensions may lie
     from chaostoolkit.cli import cli  # once here: it is slow to import
 

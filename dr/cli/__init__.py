@@ -6,6 +6,7 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -124,6 +125,7 @@ def _defect(error: Exception) -> int:
 def main() -> None:
     """Run the command line and exit. Nothing a user does shows a traceback."""
     gc.set_threshold(20_000, 50, 50)  # most of what a short command makes are its imports, of which nothing is garbage
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody is told how a child ended
     out = endure()
     given = os.umask(OTHERS)  # what dr writes, and whatever it starts, is its user's alone
     try:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,10 +178,15 @@ class Fork:
     def __init__(self, work: Callable[[], int], log: Path) -> None:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.returncode: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            _apart(work, output)
-        os.close(output)
+        # A signal in between would be handled by the fork as if it were this process.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _apart(work, output, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(output)
 
     def poll(self) -> int | None:
         """Reap it where it has ended."""
@@ -200,12 +205,13 @@ class Fork:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _apart(work: Callable[[], int], output: int) -> NoReturn:
+def _apart(work: Callable[[], int], output: int, heard: Iterable[int]) -> NoReturn:
     code = 1
     try:
         for number in CODES:
             if signal.getsignal(number) != signal.SIG_IGN:  # as that of a hang-up under nohup
                 signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         gc.freeze()  # nothing of the other process's is to be collected here, and closed by that
         _children.clear()  # they are the other's
         os.setsid()
@@ -216,6 +222,7 @@ def _apart(work: Callable[[], int], output: int) -> NoReturn:
             # Not closed: their numbers would be given anew, and whoever still holds one would write there.
             if int(name) not in (1, 2, nothing):
                 os.dup2(nothing, int(name), inheritable=False)
+        os.dup2(nothing, 0)  # whoever is started without an input has none, and not a closed one
         sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
         code = work()
     except SystemExit as ended:

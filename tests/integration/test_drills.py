@@ -23,6 +23,7 @@ from dr.app.drill import read_all, request
 from dr.app.session import Prepared, prepare
 from dr.config.place import OWN
 from dr.domain.errors import RefusedError, UsageError
+from dr.host.signals import CODES
 from dr.wiring import settings
 from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
 from tests.labs import ROOT, USUAL, Lab, eventually, inside
@@ -266,14 +267,15 @@ def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
     leaves_nothing(lab)
 
 
-def test_sigterm_to_the_child_alone_is_an_interruption(lab: Lab) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_child_alone_is_an_interruption(lab: Lab, number: signal.Signals) -> None:
     running = lab.begin("drill", "run", SMALL, "--yes")
     eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
-    os.kill(_child(lab.runs()[-1]), signal.SIGTERM)
-    assert running.wait(120) == 143
+    os.kill(_child(lab.runs()[-1]), number)
+    assert running.wait(120) == CODES[number]
     verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
     assert verdict["verdict"] == "inconclusive"
-    assert "SIGTERM was received by Chaos Toolkit" in verdict["findings"][0]["because"]
+    assert f"{number.name} was received by Chaos Toolkit" in verdict["findings"][0]["because"]
     leaves_nothing(lab)
 
 

@@ -52,7 +52,7 @@ class Settle:
             args={"paths": {path: self._url(path) for path in paths}, "seconds": seconds},
             effect=Effect.READS,
             until=f"{seconds:g} s measured",
-            deadline=seconds * 2 + SLACK + patience,
+            deadline=seconds * 2 + SLACK + patience + settings.meter.timeout,
         )
 
     def _url(self, path: str) -> str:
@@ -71,7 +71,8 @@ class Settle:
             paths[name] = {
                 "first": path.first,
                 "late": path.late,
-                "until": out + awaited.get(name, 0.0) + path.rule.looked_back,
+                # What hangs is told of when it times out: by then it is known to have been out for too long.
+                "until": out + awaited.get(name, 0.0) + path.rule.looked_back + self._context.settings.meter.timeout,
                 "url": url,
                 "metrics": _counts(url) if url else None,
             }

@@ -117,6 +117,31 @@ def test_a_fork_holds_no_lock_and_no_file_of_whoever_made_it(tmp_path: Path) -> 
     assert child.wait() == -signal.SIGKILL
 
 
+def test_what_a_fork_starts_has_no_input_and_no_closed_one(tmp_path: Path) -> None:
+    assert children.Fork(lambda: subprocess.run(["cat"], check=False).returncode, tmp_path / "log").wait() == 0
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_signal_while_a_fork_is_made_is_its_makers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, fork = [], os.fork
+
+    def late() -> int:
+        child = fork()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    def work() -> int:
+        (tmp_path / "begun").touch()
+        return 0
+
+    monkeypatch.setattr(os, "fork", late)
+    with handling(lambda _: heard.append(os.getpid())):
+        child = children.Fork(work, tmp_path / "log")
+    assert child.wait() == -signal.SIGTERM
+    assert not (tmp_path / "begun").exists()
+    assert heard == [os.getpid()]
+
+
 def test_a_fork_leads_a_session_and_a_signal_ends_it_as_if_nobody_had_listened(tmp_path: Path) -> None:
     def work() -> int:
         (tmp_path / "session").write_text(str(os.getsid(0)))
