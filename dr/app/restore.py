@@ -17,6 +17,7 @@ from dr.config.load import find_target, home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
+from dr.domain.refs import is_run
 from dr.domain.tags import gathered
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
@@ -66,7 +67,7 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
     try:
         directory = find_run(home(), name)
     except UsageError:
-        wanted = _begun_elsewhere(settings, target, name)
+        wanted = _begun_elsewhere(settings, target, name) if is_run(name) else None  # "" would be any run's
         if wanted is None:
             raise
         demands = asked(wanted, find_target(settings, target))

@@ -61,6 +61,13 @@ def test_a_run_goes_on_by_its_name_with_the_very_same_request(machines: Machines
     ]
 
 
+def test_no_name_is_no_run_of_another_machine(machines: Machines) -> None:
+    machines.begin(wanted())
+    machines.another()
+    with pytest.raises(UsageError, match="No run was named"):
+        resumed(SETTINGS, "prod", "", None, tell)
+
+
 def test_the_same_command_keeps_the_time_of_the_disaster_and_another_is_refused(machines: Machines) -> None:
     begun = machines.begin(wanted(since=NOW - 600))
     machines.another()
