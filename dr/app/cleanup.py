@@ -58,8 +58,9 @@ Ended = Iterator[tuple[RunDirectory, Outcome | DrError]]
 
 
 def clean_drills(settings: Settings, target: str, tell: Tell) -> Ended:
-    """Finish the drills on a target whose lock is held that were killed."""
-    return _each(unsealed(target, Purpose.DRILL), lambda directory: _clean(attach(settings, directory, tell)))
+    """Finish the drills on a target whose lock is held that were killed. What fails is raised where they are gone
+    through, not before."""
+    yield from _each(unsealed(target, Purpose.DRILL), lambda directory: _clean(attach(settings, directory, tell)))
 
 
 def _each(directories: Iterable[RunDirectory], end: Callable[[RunDirectory], Outcome]) -> Ended:
@@ -137,7 +138,7 @@ def abandon(target: str) -> Ended:
         directory.seal(clock.now())
         return Outcome(directory, verdict)
 
-    return _each(unsealed(target), end)
+    yield from _each(unsealed(target), end)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dr.app.cleanup import Ended, abandon, clean_drills
 from dr.app.ending import Outcome
 from dr.app.signals import halting
 from dr.cli.common import tell_cleaned
+from dr.config.model import Settings
 from dr.domain.model import Status, Verdict
 from dr.evidence.directory import RunDirectory
 
@@ -78,3 +81,13 @@ def test_what_could_not_be_undone_is_not_called_cleaned_up(tmp_path: Path, capsy
     run = RunDirectory(tmp_path / "r")
     tell_cleaned([(run, Outcome(run, verdict, ("restore could not be undone: busy.",)))])
     assert "could not be cleaned up whole: restore could not be undone: busy. 'dr cleanup r'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [lambda: clean_drills(Settings(), "prod", lambda *_: None), lambda: abandon("prod")])
+def test_runs_that_cannot_be_listed_change_nothing_of_a_commands_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: Callable[[], Ended]
+) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    (tmp_path / "runs").touch()
+    tell_cleaned(end())
+    assert f"killed drills could not be cleaned up: {tmp_path}/runs cannot be listed" in capsys.readouterr().err
