@@ -67,7 +67,8 @@ def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
             return present
         targets, stated = present.get("targets"), present.get("objectives")
         if isinstance(targets, Mapping):
-            unusable.update((name, why) for name, one in targets.items() if (why := _strange(name, one)))
+            named = ((name, one) for name, one in targets.items() if isinstance(name, str))  # others are refused
+            unusable.update((name, why) for name, one in named if (why := _strange(name, one)))
             present = {**present, "targets": {name: one for name, one in targets.items() if name not in unusable}}
         if isinstance(stated, Mapping) and (unusable or unloaded()):
             present = {**present, "objectives": _known(stated, limits)}

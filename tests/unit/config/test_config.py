@@ -173,3 +173,10 @@ def test_a_targets_name_is_a_name_and_no_path(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "dr.yaml").write_text(f"targets: {{{json.dumps(name)}: {target}}}")
     with pytest.raises(UsageError, match="is no name of a target"):
         settings(tmp_path / "dr.yaml")
+
+
+@pytest.mark.parametrize("target", ["{}", "{foo: 1}"])
+def test_a_targets_name_that_is_no_text_is_refused_whatever_the_target_says(tmp_path: Path, target: str) -> None:
+    (tmp_path / "dr.yaml").write_text(f"targets: {{123: {target}}}")
+    with pytest.raises(UsageError, match=r"dr\.yaml, line 1, is not valid: Expected `str`, got `int`"):
+        settings(tmp_path / "dr.yaml")
