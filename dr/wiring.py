@@ -99,10 +99,13 @@ def _say_once(sentence: str) -> None:
 def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:
     """What a restore on call of ``target`` demands of what it restores, since it holds ``verb``.
 
-    Of what providers bring, only that of the one that does it. Raises UsageError for a verb that nobody does.
+    Of what providers bring, only that of the one that does it, unless it is left out of ``objectives``. Raises
+    UsageError for a verb that nobody does.
     """
     plugin, _ = offer(verb, target)
-    return tuple(one.name for one in registry(plugin.objectives).values() if one.on_call == verb.name)
+    told = (*registry().values(), *plugin.objectives)
+    known = (one for one in objectives().values() if any(one is other for other in told))
+    return tuple(one.name for one in known if one.on_call == verb.name)
 
 
 def settings(path: Path | None = None) -> Settings:

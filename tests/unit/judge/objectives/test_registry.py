@@ -153,6 +153,20 @@ def test_on_call_what_a_provider_brings_is_demanded_of_its_own_verbs_alone(monke
     assert "keys" not in wiring.on_call(RESTORE)
 
 
+@pytest.mark.usefixtures("_one_module")
+@pytest.mark.parametrize("clash", ["staleness", "keys"])
+def test_on_call_what_was_left_out_for_its_name_is_not_demanded(monkeypatch: pytest.MonkeyPatch, clash: str) -> None:
+    """The name is the core's, or another provider's: that hinders no restore by whoever brought it."""
+    own = Plugin("kv", objectives=(keys(),))
+    brings = keys(limits=(), on_call="examine")
+    late = Plugin("late", objectives=(replace(brings, name=clash), replace(brings, name="own")))
+    monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own, "late": late})
+    monkeypatch.setattr(wiring, "offer", lambda verb, _target: (late, VerbSpec(verb.name, "")))
+    core = [one.name for one in objectives.registry().values() if one.on_call == "examine"]
+    assert "staleness" in core
+    assert [*wiring.on_call(Verb("examine"))] == core
+
+
 @pytest.mark.parametrize("taken", [{"name": "data"}, {"limits": (Limit("loss", 1.0),)}])
 def test_two_of_one_name_are_refused(taken: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"More than one objective, or limit of one, is called (data|loss)\."):
