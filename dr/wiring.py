@@ -32,21 +32,27 @@ def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
     Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
     for one that needs a section that the target does not have.
     """
-    offers = [offer(verb, context.target) for verb in asked]
-    for plugin, spec in offers:
-        if lacking := plugin.lacks(context.target):
-            raise RefusedError(
-                f"Target {context.name} has no section {', '.join(lacking)}, which {spec.name} needs.",
-                "Add it in dr.yaml, or name another --target.",
-            )
-    needed = {plugin.name for plugin, _ in offers}
-    read = {section for plugin, _ in offers for section in plugin.reads}
-    restore = {name for name, one in plugins().items() if one.restores and not one.lacks(context.target)}
+    doing = [does(verb, context) for verb in asked]
+    needed = {plugin.name for plugin in doing}
+    read = {section for plugin in doing for section in plugin.reads}
+    restore = who_restores(context.target).keys()
     return {
         name: plugin.make(context)
         for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)
         if plugin.make and name in needed | (restore & (needed | read) or restore)
     }
+
+
+def does(verb: Verb, context: Context) -> Plugin:
+    """Who does ``verb`` to the context's target. Raises UsageError where nobody does, RefusedError where the target
+    does not have a section that this needs."""
+    plugin, spec = offer(verb, context.target)
+    if lacking := plugin.lacks(context.target):
+        raise RefusedError(
+            f"Target {context.name} has no section {', '.join(lacking)}, which {spec.name} needs.",
+            "Add it in dr.yaml, or name another --target.",
+        )
+    return plugin
 
 
 def look(by_name: Mapping[str, Provider], request: Request) -> Facts:
@@ -113,20 +119,35 @@ def settings(path: Path | None = None) -> Settings:
     return load(path, {limit.name: one.number for one in objectives().values() for limit in one.limits})
 
 
+def who_restores(target: Target) -> Mapping[str, Plugin]:
+    """Who can restore ``target``, by name."""
+    return {name: one for name, one in plugins().items() if one.restores and not one.lacks(target)}
+
+
+def unrestored(name: str, target: Target) -> RefusedError:
+    """That nothing restores the target called ``name``: with what is missing to a provider of which it has a part."""
+    partly = (one for one in plugins().values() if one.restores and target.sections.keys() & {*one.reads})
+    missing = (
+        f"Add section {', '.join(one.lacks(target))} in dr.yaml, which {one.name} needs to restore it."
+        for one in partly
+    )
+    return RefusedError(f"Nothing restores target {name}.", " ".join(missing) or NOTHING)
+
+
 def restoring(name: str, target: Target, provider: str = "") -> Plugin:
     """Who restores the target called ``name``. ``provider``: who is meant, where several could.
 
     Raises UsageError that names the choices, or that says why none can be loaded; RefusedError where there is none.
     """
-    able = {name: plugin for name, plugin in plugins().items() if plugin.restores and not plugin.lacks(target)}
+    able = who_restores(target)
     choices = " or ".join(f"--provider {one}" for one in able)
     if lost := unloaded().get(provider) or ("" if able else " ".join(lost_sections(target).values())):
         raise UsageError(lost)
     if provider and provider not in able:
-        hint = f"Say {choices}." if able else NOTHING
+        hint = f"Say {choices}." if able else unrestored(name, target).hint
         raise UsageError(f"The provider {provider!r} does not restore target {name}.", hint)
     if not able:
-        raise RefusedError(f"Nothing restores target {name}.", NOTHING)
+        raise unrestored(name, target)
     if len(able) > 1 and not provider:
         raise UsageError(f"Who is to restore target {name} is not clear: {', '.join(able)} can.", f"Say {choices}.")
     return able[provider or next(iter(able))]

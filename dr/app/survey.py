@@ -11,9 +11,9 @@ from dr.app.session import context_of
 from dr.app.terms import all_needs, terms, tried
 from dr.config.load import home
 from dr.config.model import Settings
-from dr.config.plugins import lost_sections, plugins
+from dr.config.plugins import PROVIDER, lost_sections, plugins
 from dr.domain.errors import DrError
-from dr.domain.model import Facts, Plan, Purpose, RecoveryPoint, Request, RunIdentity
+from dr.domain.model import Facts, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.engine.guard import Consent, guard
 from dr.evidence import profiles
 from dr.evidence.baselines import BaselineStore
@@ -40,7 +40,14 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
     context = context_of(settings, name, "survey")
     target, nothing = context.target, Request(name, (), Purpose.RESTORE)
     empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
-    yield from ((f"section {section}", why) for section, why in lost_sections(target).items())
+    lost = lost_sections(target)
+    yield from ((f"section {section}", why) for section, why in lost.items())
+    for section in target.sections:
+        if lacking := plugins()[section].lacks(target):
+            needs = f"It is of no use without section {', '.join(lacking)}. Add that to target {name} in dr.yaml."
+            yield f"section {section}", needs
+    if not lost and not wiring.who_restores(target):
+        yield "restoring", str(wiring.unrestored(name, target))
     seen: dict[str, Facts] = {}
     by_name = drivers(context, ())
     for provider, driver in by_name.items():
@@ -68,9 +75,11 @@ def forget(target: str) -> None:
 def take(target: str) -> str:
     """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence.
 
-    Raises ProviderError where the source or its service cannot be read.
+    Raises ProviderError where the source or its service cannot be read, RefusedError where the target lacks a section.
     """
     from dr.drivers.postgres.provider import nightly
     from dr.drivers.service.asking import ask_golden
 
-    return nightly(context_of(wiring.settings(), target, "baseline"), ask_golden)
+    context = context_of(wiring.settings(), target, "baseline")
+    wiring.does(Verb("baseline", {PROVIDER: "postgres"}), context)
+    return nightly(context, ask_golden)

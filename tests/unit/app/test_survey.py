@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from dr.app import survey
+from dr.cli import cli
 from dr.config.context import Context
 from dr.config.model import Login, Settings, Target
-from dr.domain.errors import PasswordError, ProviderError
+from dr.domain.errors import PasswordError, ProviderError, RefusedError
 from dr.domain.model import Grant
 from dr.domain.refs import Endpoint
 from dr.drivers import checks
@@ -243,3 +245,42 @@ def test_a_source_that_cannot_be_restored_is_told_before_the_night(
     wrong = site.wrong()
     assert list(wrong) == [RESTORING]
     assert words in wrong[RESTORING]
+
+
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> tuple[int, str]:
+    """The exit code of 'dr doctor' for this target of dr.yaml, and what it prints."""
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    monkeypatch.setenv("DR_CONFIG", str(tmp_path / "dr.yaml"))
+    (tmp_path / "dr.yaml").write_text(f"targets: {{prod: {target}}}")
+    done = CliRunner().invoke(cli, ["doctor", "--target", "prod"], catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+RDS = "rds: {account: '1', region: r, instance: i}"
+
+
+def test_sections_that_lack_another_are_each_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = "service: {url: 'http://service.example.com', login: api, command: [serve], requests: []}"
+    assert doctor(tmp_path, monkeypatch, f"{{{RDS}, {service}}}") == (
+        3,
+        "wrong  section rds: It is of no use without section postgres. Add that to target prod in dr.yaml.\n"
+        "wrong  section service: It is of no use without section postgres. Add that to target prod in dr.yaml.\n"
+        "wrong  restoring: Nothing restores target prod. Add section postgres in dr.yaml, which rds needs"
+        " to restore it.\n",
+    )
+
+
+def test_a_target_that_nothing_restores_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor(tmp_path, monkeypatch, "{consent: prod}") == (
+        3,
+        "wrong  restoring: Nothing restores target prod. Give it the section of a provider that does in dr.yaml.\n",
+    )
+
+
+def test_no_baseline_is_taken_of_a_target_that_lacks_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    monkeypatch.setenv("DR_CONFIG", str(tmp_path / "dr.yaml"))
+    (tmp_path / "dr.yaml").write_text(f"targets: {{prod: {{{RDS}}}, none: {{consent: none}}}}")
+    for name, missing in {"prod": "postgres", "none": "rds, postgres"}.items():
+        with pytest.raises(RefusedError, match=rf"Target {name} has no section {missing}, which baseline needs\. Add"):
+            survey.take(name)
