@@ -65,12 +65,19 @@ def tell(items: list[pytest.Item], told: Path) -> None:
 
 
 def shuffle(items: list[pytest.Item], seed: int) -> None:
-    """Tests of a file stay together, as what they share is made once."""
+    """Tests of a file stay together, as what they share is made once. Where a file is marked ``in_order``, each of its
+    tests goes on with what those before it left, as a lab, or what Prometheus has seen."""
     chance = random.Random(seed)  # noqa: S311  (an order, and no secret)
+    stands = {item.nodeid: at for at, item in enumerate(items)}
     chance.shuffle(items)
+    drawn = {item.nodeid: at for at, item in enumerate(items)}
     files = sorted({item.path for item in items})
     chance.shuffle(files)
-    items.sort(key=lambda item: files.index(item.path))
+
+    def at(item: pytest.Item) -> tuple[int, int]:
+        return files.index(item.path), (stands if item.get_closest_marker("in_order") else drawn)[item.nodeid]
+
+    items.sort(key=at)
 
 
 def place(item: pytest.Item) -> int:

@@ -21,6 +21,8 @@ from tests.contract.lab import client, environment, lab_home
 from tests.contract.rds_suite import Cloud, RdsSuite
 from tests.support import eventually
 
+pytestmark = pytest.mark.in_order
+
 SOURCE = control.SOURCE
 
 

@@ -24,6 +24,8 @@ from dr.lab.service.metrics import Metrics
 from tests.lab_servers import lab_site
 from tests.support import eventually
 
+pytestmark = pytest.mark.in_order
+
 SELECTOR = f'job="{prometheus.JOB}"'
 
 

@@ -17,6 +17,8 @@ from dr.lab.servers.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.support import eventually
 
+pytestmark = pytest.mark.in_order
+
 
 def followed(server: Server, home: Path, user: str) -> Followed:
     return asking(server, home, user, user).followed("localhost", server.port)
