@@ -97,15 +97,17 @@ class Settle:
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
         now, waits, settled = self._context.clock.now().at, [], {}
+        patient = [name for name, began in result["paths"].items() if now < began["until"]]
         for name, began in result["paths"].items():
             if name not in self._read:  # this process came upon it
                 self._read[name] = self._path(name, float(call.args["seconds"]), began["first"], began.get("late"))
             path = self._read[name]
             path.read()
-            patient = now < began["until"]
-            if why := path.waits(patient) or ("not seen back" if patient and not self._seen_back(name, path) else ""):
+            if why := path.waits(name in patient):
                 waits.append(f"{name}: {why}")
             settled[name] = {"first": path.first, "last": path.newest}
+        if not waits:  # the judge reads all that was measured, and is asked last
+            waits = [f"{name}: not seen back" for name in patient if not self._seen_back(name, self._read[name])]
         if waits:
             return Progress(done=False, note="; ".join(waits))
         seen = tuple(
