@@ -66,25 +66,22 @@ def _inline(value: object) -> object:
 
 
 def markdown(evidence: Evidence, verdict: Verdict) -> str:
-    return _template("report.md").render(
-        verdict=verdict,
-        summary=told.summarise(evidence, verdict),
-        record=evidence.record,
-        problems=evidence.problems,
-    )
+    return _rendered("report.md", evidence, verdict)
 
 
 def html(evidence: Evidence, verdict: Verdict) -> str:
     """The page."""
-    return _template("page.html").render(
+    more = {"steps": _steps(evidence), "tables": _tables(evidence), "ledger": evidence.entries, **_signals(evidence)}
+    return _rendered("page.html", evidence, verdict, **more)
+
+
+def _rendered(name: str, evidence: Evidence, verdict: Verdict, **more: Any) -> str:
+    return _template(name).render(
         verdict=verdict,
         summary=told.summarise(evidence, verdict),
         record=evidence.record,
         problems=evidence.problems,
-        steps=_steps(evidence),
-        tables=_tables(evidence),
-        ledger=evidence.entries,
-        **_signals(evidence),
+        **more,
     )
 
 
