@@ -1,0 +1,205 @@
+"""Whether a copy holds what its source held at the recovery point, by looks at the source before it and after. Pure.
+
+What the look afterwards shows in the copy's own snapshot stood at the recovery point as it is, and must stand in the
+copy. What has changed on the source since can be proven by the look before alone. What changed on both sides of the
+point nobody can know; that it came by the log and not by a hand shows by the transaction that wrote it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dr.domain.looks import BEFORE, LATER, POINT, Row, Snapshot, Sum, TableLook, TableRows, Version
+
+_PARTS = (BEFORE, POINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What became of one table's rows, or of the objects.
+
+    ``proven``: so many stand as the source had them. ``either``: of these, so many that the source changed afterwards:
+    the look before alone proves them. ``unknown``: so many that nobody can know. ``wrong``: what is not as it was, in
+    words; "" where nothing is.
+    """
+
+    proven: int = 0
+    either: int = 0
+    unknown: int = 0
+    wrong: str = ""
+
+
+class _Bucket(NamedTuple):
+    """One bucket of one part: what the look before, the copy and the look afterwards have; None: it was not looked."""
+
+    before: Sum | None
+    copy: Sum
+    after: Sum | None
+
+    @property
+    def proven(self) -> bool:
+        return self.copy in (self.before, self.after) or not (self.copy.rows or self.before or self.after)
+
+    @property
+    def too_many(self) -> bool:
+        """Rows only go from what a fixed snapshot shows: the copy has as many as before, or more, and not the same."""
+        return not self.proven and self.before is not None and self.copy.rows >= self.before.rows
+
+    @property
+    def broken(self) -> bool:
+        """No history of the source leads to such a copy."""
+        too_few = self.after is not None and self.copy.rows <= self.after.rows
+        return self.too_many or (too_few and not self.proven)
+
+
+def comparable(copy: TableLook, other: TableLook | None) -> TableLook | None:
+    """``other`` where the two are summed alike, else None."""
+    return other if other is not None and (other.method, other.buckets) == (copy.method, copy.buckets) else None
+
+
+def unsettled(before: TableLook | None, copy: TableLook, after: TableLook | None) -> tuple[int, ...]:
+    """The buckets of which sums alone prove nothing, or that they differ: their rows decide."""
+    before, after = comparable(copy, before), comparable(copy, after)
+    parts = (_buckets(part, before, copy, after) for part in _PARTS)
+    return tuple(sorted({n for buckets in parts for n, one in enumerate(buckets) if not one.proven}))
+
+
+def _buckets(part: str, before: TableLook | None, copy: TableLook, after: TableLook | None) -> Iterator[_Bucket]:
+    """Of one part. A look afterwards that was stored before the copy's snapshot was known has no part POINT: all that
+    was later then stands for it, and proves only where the two agree."""
+    if part not in copy.parts:
+        return
+    known = after is not None and part in after.parts
+    there = before.sums(BEFORE) if before is not None and part == BEFORE else None
+    kept = after.sums(part) if after is not None and known else None
+    stored = after.sums(LATER) if after is not None and part == POINT and not known else None
+    for n, here in enumerate(copy.sums(part)):
+        agreed = here if stored is not None and stored[n] == here else None
+        yield _Bucket(there[n] if there else None, here, kept[n] if kept else agreed)
+
+
+def table(
+    before: TableLook | None,
+    copy: TableLook,
+    after: TableLook | None,
+    rows: tuple[TableRows, TableRows] | None = None,
+) -> Compared:
+    """``copy`` against the looks at the source. ``rows``: of the unsettled buckets, on the copy and afterwards on the
+    source, where they were read. Raises EvidenceError where sums are damaged."""
+    before, after = comparable(copy, before), comparable(copy, after)
+    written = copy.parts[LATER].rows if LATER in copy.parts else 0
+    found, wrong = Compared(), Counter[str]()
+    for part in _PARTS:
+        for n, one in enumerate(_buckets(part, before, copy, after)):
+            read = rows is not None and n in rows[0].read and n in rows[1].read
+            if one.proven or not read:
+                found = _added(found, one)
+                wrong["differ"] += one.broken
+    if rows is not None:
+        found, more = _by_rows(found, before, copy, after, rows)
+        wrong += more
+    touched = max(written, copy.touched or 0)
+    words = [_told(touched, "written, altered or deleted on the copy itself, after its recovery")] if touched else []
+    words += [_told(wrong[what], what) for what in ("altered", "missing", "that the source never had") if wrong[what]]
+    words += [f"the sums of {_count(wrong['differ'], 'bucket')} differ"] if wrong["differ"] else []
+    return Compared(found.proven, found.either, found.unknown, ", ".join(words))
+
+
+def _added(found: Compared, one: _Bucket) -> Compared:
+    """``found`` and a bucket that is proven, or of which only sums are known."""
+    if not one.proven:
+        return Compared(found.proven, found.either, found.unknown + one.copy.rows)
+    changed = one.copy.rows - one.after.rows if one.after is not None and one.copy != one.after else 0
+    return Compared(found.proven + one.copy.rows, found.either + max(0, changed), found.unknown)
+
+
+def _by_rows(
+    found: Compared,
+    before: TableLook | None,
+    copy: TableLook,
+    after: TableLook | None,
+    rows: tuple[TableRows, TableRows],
+) -> tuple[Compared, Counter[str]]:
+    """``found`` and the buckets whose rows were read. A row that stands on the source since before the point must stand
+    in the copy; any other is wrong where its bucket is, and else nobody can know."""
+    here, there = rows
+    wrong, proven, unknown = Counter[str](), 0, 0
+    identities = {row.identity for part in _PARTS for row in here.rows(part)}
+    for part in _PARTS:
+        buckets = dict(enumerate(_buckets(part, before, copy, after)))
+        settled = {n for n in {*here.read, *there.read} if buckets[n].proven}
+        mine, theirs = (Counter(r for r in of.rows(part) if bucket(r, copy.buckets) not in settled) for of in rows)
+        gone, more = theirs - mine, mine - theirs
+        proven += (mine & theirs).total()
+        altered = {row.identity for row in gone if row.identity in identities}
+        wrong["altered"] += len(altered)
+        wrong["missing"] += sum(count for row, count in gone.items() if row.identity not in identities)
+        for row, count in more.items():
+            if row.identity in altered:
+                continue
+            if buckets[bucket(row, copy.buckets)].too_many:
+                wrong["that the source never had"] += count
+            else:
+                unknown += count
+    return Compared(found.proven + proven, found.either, found.unknown + unknown), wrong
+
+
+def bucket(row: Row, buckets: int) -> int:
+    """Which of ``buckets``, a power of two, a row falls into."""
+    return row.identity & (buckets - 1)
+
+
+# -- definitions
+
+
+class Looks(NamedTuple):
+    """One thing's versions before, in the copy, and afterwards; None where it was not there."""
+
+    before: Version | None
+    copy: Version | None
+    after: Version | None
+
+
+def definition(one: Looks, earlier: Snapshot | None, point: Snapshot | None, *, looked_after: bool) -> Compared:
+    """One object, or anything else that has versions. ``earlier``: the snapshot of the look before, ``point``: the
+    copy's own, None where there is none. ``looked_after``: there was a look afterwards."""
+    before, copy, after = one
+    stood = after is not None and _stood(before, after, earlier, point)
+    if copy is None:
+        if stood:
+            return Compared(wrong="missing")
+        return Compared(unknown=1) if before is not None else Compared(proven=1)
+    same = [other is not None and other.digest == copy.digest for other in (before, after)]
+    if stood:
+        return Compared(proven=1) if same[1] else Compared(wrong="defined differently")
+    if any(same):
+        return Compared(proven=1, either=1)
+    if copy.xid and point is not None and not point.shows(copy.xid):
+        return Compared(wrong="defined on the copy itself, after its recovery")
+    if copy.xid and earlier is not None and earlier.shows(copy.xid) and (before is not None or not looked_after):
+        return Compared(wrong="defined differently" if before is not None else "not in the source")
+    return Compared(unknown=1)
+
+
+def _stood(before: Version | None, after: Version, earlier: Snapshot | None, point: Snapshot | None) -> bool:
+    """Whether ``after`` stood at the recovery point. What has no writer noted did where it is as before."""
+    if not after.xid:
+        return before is not None and before.digest == after.digest
+    return any(cut is not None and cut.shows(after.xid) for cut in (point, earlier))
+
+
+def added(all_of: Mapping[str, Compared]) -> Compared:
+    """The counts of all together; their words stay apart."""
+    of = all_of.values()
+    return Compared(sum(c.proven for c in of), sum(c.either for c in of), sum(c.unknown for c in of))
+
+
+def _told(number: int, what: str) -> str:
+    return f"{_count(number, 'row')} {what}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else noun + 's'}"

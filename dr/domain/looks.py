@@ -1,0 +1,175 @@
+"""What a database held when it was looked at: sums, never rows. Pure.
+
+A look is one repeatable-read snapshot. It splits each table's rows into parts, by which snapshots they are visible in,
+and each part into buckets of the rows' identities, so that what differs is found without keeping what is there.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dr.domain.errors import EvidenceError
+
+BEFORE = "before"
+"""The part of a table that is visible in the snapshot of the look before the recovery point."""
+POINT = "point"
+"""The part that is visible in the copy's own snapshot, taken right after its recovery, and in no earlier cut."""
+LATER = "later"
+"""The part that is visible in none of a look's cuts: on the source it was written after the recovery point, on the copy
+after its recovery."""
+UNREADABLE = "unreadable: "
+"""Begins the method of a table that could not be summed; the reason follows."""
+
+_SUM = struct.Struct("<IQ")
+_ROW = struct.Struct("<QQ")
+
+
+class Snapshot(NamedTuple):
+    """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids."""
+
+    xmin: int
+    xmax: int
+    running: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """From "xmin:xmax:xip,xip". Raises EvidenceError on anything else."""
+        try:
+            low, high, running = text.split(":")
+            return cls(int(low), int(high), tuple(int(x) for x in running.split(",") if x))
+        except ValueError:
+            raise EvidenceError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
+
+    def shows(self, xid: int) -> bool:
+        """Whether what transaction ``xid`` wrote, and committed, is visible in it."""
+        return xid < self.xmax and xid not in self.running
+
+
+class Sum(NamedTuple):
+    """Rows of one bucket, and the sum of their hashes modulo 2^64."""
+
+    rows: int
+    hashes: int
+
+
+NOTHING = Sum(0, 0)
+
+
+class Row(NamedTuple):
+    """64-bit hashes of a row's identity and of the whole of it."""
+
+    identity: int
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a table under one cut. ``sums``: those of its buckets, packed; empty where no bucket holds any."""
+
+    rows: int = 0
+    sums: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLook:
+    """One table in one look. Two compare only where ``method`` and ``buckets`` are the same.
+
+    ``parts``: by BEFORE, POINT and LATER, as far as the look has these cuts. ``touched``: rows that were inserted,
+    updated or deleted since the server's recovery by its own statistics; None where those do not tell.
+    """
+
+    method: str
+    buckets: int = 1
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    touched: int | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts.values())
+
+    @property
+    def unreadable(self) -> str:
+        """Why it could not be read, or ""."""
+        return self.method.removeprefix(UNREADABLE) if self.method.startswith(UNREADABLE) else ""
+
+    def sums(self, part: str) -> list[Sum]:
+        """Of each bucket. Raises EvidenceError where they are damaged."""
+        found = self.parts.get(part, Part())
+        return [Sum(*one) for one in _unpacked(_SUM, found.sums)] if found.sums else [NOTHING] * self.buckets
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """The rows of some buckets of one table, as hashes. ``read``: which buckets. ``parts``: a TableLook's, packed."""
+
+    read: tuple[int, ...]
+    parts: Mapping[str, bytes]
+
+    def rows(self, part: str) -> list[Row]:
+        """Raises EvidenceError where they are damaged."""
+        return [Row(*one) for one in _unpacked(_ROW, self.parts.get(part, b""))]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The definition of an object as a digest, and the newest transaction that wrote any of its catalog rows;
+    0 where nothing tells."""
+
+    digest: str
+    xid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A database at one moment.
+
+    ``at``: its server's clock: of the look before, all that it shows was committed by then; of a later one, all that
+    was committed by then was looked at. ``snapshot``: its own. ``cuts``: name to snapshot, in their order.
+    ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why.
+    """
+
+    at: float
+    major: int
+    snapshot: str
+    cuts: Mapping[str, str]
+    objects: Mapping[str, Version]
+    tables: Mapping[str, TableLook]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a source held before, kept outside it, and the looks that were taken at it ``later``.
+
+    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave.
+    """
+
+    id: str
+    target: str
+    source: str
+    resource_id: str
+    look: Look
+    golden: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    later: tuple[Look, ...] = ()
+
+
+def packed_sums(sums: Iterable[Sum]) -> bytes:
+    return zlib.compress(b"".join(_SUM.pack(*one) for one in sums))
+
+
+def packed_rows(rows: Iterable[Row]) -> bytes:
+    return zlib.compress(b"".join(_ROW.pack(*one) for one in rows))
+
+
+def _unpacked(shape: struct.Struct, packed: bytes) -> Iterable[tuple[int, ...]]:
+    if not packed:
+        return ()
+    try:
+        return shape.iter_unpack(zlib.decompress(packed))
+    except (zlib.error, struct.error) as error:
+        raise EvidenceError(f"A table's sums are damaged: {error}.") from None
