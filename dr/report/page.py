@@ -8,18 +8,18 @@ own policy forbids scripts besides.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dr.domain.model import Verdict
+from dr.domain.model import Finding, Status, Verdict
 from dr.evidence.model import Entry, Evidence, Samples
-from dr.judge.findings import UnknownError
-from dr.judge.objectives import equality
+from dr.judge.interruption import outage_of
+from dr.judge.objectives import equality, loss
 from dr.judge.windows import good
 from dr.report import summary as told
 from dr.report import words
@@ -31,9 +31,11 @@ PLOT = WIDTH - LEFT - RIGHT
 LATENCY_HEIGHT = 170.0
 TOP = 26.0
 """Room above a latency plot, for the failed probes and the labels of lines."""
+BAR = 150.0
 MOST_COLUMNS = 430
 PROBES_PER_COLUMN = 4
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+_Known = TypeVar("_Known")
 
 
 @cache
@@ -50,9 +52,8 @@ def _template(name: str) -> Template:
     for filtering in (words.duration, words.moment, words.printable, words.said, told.named, told.totals):
         environment.filters[filtering.__name__] = filtering
     environment.filters["raw"] = Markup
-    environment.globals.update(
-        connect=told.connect, WIDTH=WIDTH, LEFT=LEFT, RIGHT=RIGHT, TOP=TOP, HEIGHT=LATENCY_HEIGHT
-    )
+    environment.globals.update(WIDTH=WIDTH, LEFT=LEFT, RIGHT=RIGHT, TOP=TOP, HEIGHT=LATENCY_HEIGHT, BAR=BAR)
+    environment.globals.update(connect=told.connect, bar=_bar)
     environment.globals.update(limit=words.limit, value=words.value, bounds=words.bounds, measured=words.measured)
     return environment.get_template(name)
 
@@ -71,7 +72,8 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
 
 def html(evidence: Evidence, verdict: Verdict) -> str:
     """The page."""
-    more = {"steps": _steps(evidence), "tables": _tables(evidence), "ledger": evidence.entries, **_signals(evidence)}
+    tables = _known(equality.tables, evidence, "restored") or ()
+    more = {"steps": _steps(evidence), "tables": tables, "ledger": evidence.entries, **_signals(evidence, verdict)}
     return _rendered("page.html", evidence, verdict, **more)
 
 
@@ -85,19 +87,31 @@ def _rendered(name: str, evidence: Evidence, verdict: Verdict, **more: Any) -> s
     )
 
 
-def _signals(evidence: Evidence) -> dict[str, Any]:
-    """Latency of every path on one axis of time, which counts from the disaster."""
+def _known(judge: Callable[[Evidence, str], _Known], evidence: Evidence, path: str) -> _Known | None:
+    """What a judge knows of a path; None where it knows nothing, or fails: its finding says why."""
+    try:
+        return judge(evidence, path)
+    except Exception:
+        return None
+
+
+def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """Latency of every path, and markers, on one axis of time, which counts from the disaster."""
     disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
     paths = [samples for samples in evidence.samples.values() if samples.samples]
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
+    if (written := evidence.markers.get(loss.WRITTEN_TO)) and written.markers:
+        moments += [written.wall(edge.due) for edge in (written.markers[0], written.markers[-1])]
     axis = _axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
-        return {"latencies": []}
+        return {"latencies": [], "lanes": None}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
     named = ((disaster, "disaster"), (covers, "recovery point"))
     return {
         "axis": axis,
         "latencies": [_latency(samples, axis, limits.get(samples.path)) for samples in paths],
+        "outages": _outages(evidence, verdict, axis),
+        "lanes": _lanes(evidence, axis),
         "lines": [Tick(axis.x(at), name) for at, name in named if at is not None and axis.low <= at <= axis.high],
     }
 
@@ -115,14 +129,6 @@ def _steps(evidence: Evidence) -> list[dict[str, str]]:
         step["took"] = words.duration(end.stamp.at - begun.stamp.at) if begun and end else ""
         steps.append({**step, "outcome": end.kind if end else "no effect" if begun else "not begun"})
     return steps
-
-
-def _tables(evidence: Evidence) -> tuple[equality.Table, ...]:
-    """Every table as the finding ``data`` has it; none where nothing could be compared, which that finding says."""
-    try:
-        return equality.tables(evidence, "restored")
-    except UnknownError:
-        return ()
 
 
 # -- the geometry of its charts, in pixels: all share one axis of time
@@ -236,3 +242,42 @@ def _merged(moments: Sequence[float], rate: float, axis: Axis) -> list[Span]:
         else:
             spans.append([at, at])
     return [axis.span(begin, end) for begin, end in spans]
+
+
+def _outages(evidence: Evidence, verdict: Verdict, axis: Axis) -> dict[str, tuple[Span, Span]]:
+    """When each path was out, as it was judged: for certain, and perhaps, which is where its end is not certain. A path
+    that is known not to have come back was out to the end."""
+    disaster, shaded = told.disaster(evidence), {}
+    for one in verdict.findings:
+        out = _known(outage_of, evidence, one.path) if one.objective == "outage" else None
+        if out is not None and out.whole is not None:
+            began, low, high = out.whole.began.best, out.whole.ended.low, out.whole.ended.high
+        elif one.objective == "time-to-copy" and disaster is not None and (one.interval or one.status is Status.MISSED):
+            began, (low, high) = disaster, (disaster + bound for bound in one.interval or (math.inf, math.inf))
+        else:
+            continue
+        shaded[one.path] = (axis.span(began, low), axis.span(low, high))
+    return shaded
+
+
+def _lanes(evidence: Evidence, axis: Axis) -> dict[str, Any] | None:
+    """Spans of the markers that were acknowledged, and of those of them that are missing; None where nobody knows."""
+    judged, markers = _known(loss.judged_markers, evidence, "restored"), evidence.markers.get(loss.WRITTEN_TO)
+    if judged is None or markers is None:
+        return None
+    of = {"written": judged.acknowledged, "lost": judged.lost, "uncounted": judged.uncounted}
+    spans = {kind: _merged([markers.wall(m.sent) for m in these], markers.rate, axis) for kind, these in of.items()}
+    missing = len(judged.lost) + len(judged.uncounted)
+    return {"spans": spans, "acknowledged": len(judged.acknowledged), "missing": missing}
+
+
+def _bar(finding: Finding) -> dict[str, float] | None:
+    """A finding's value and interval against its limit, from zero to a little beyond the greatest of them; None where
+    one of them is not known. A bound without end reaches the edge."""
+    if finding.limit is None or finding.measured is None:
+        return None
+    low, high = finding.interval or (finding.measured, finding.measured)
+    known = (low, high, finding.measured, finding.limit)
+    most = max(0.0, *filter(math.isfinite, known)) * 1.12 or 1.0
+    low, high, measured, limit = (round(BAR * min(1.0, max(0.0, value / most)), 1) for value in known)
+    return {"low": low, "width": max(2.0, round(high - low, 1)), "measured": measured, "limit": limit}

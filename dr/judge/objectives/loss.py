@@ -39,13 +39,16 @@ class Point:
 class Judged:
     """Markers against a recovery point. ``before`` and ``after``: acknowledged for certain on that side of it.
 
-    ``unsettled``: attempted before it, and their outcome never written down. ``complete``: the record of writes reaches
-    beyond the recovery point, and beyond every marker that the copy holds.
+    ``uncounted``: acknowledged and missing, but not certainly before it. ``unsettled``: attempted before it, and their
+    outcome never written down. ``complete``: the record of writes reaches beyond the recovery point, and beyond every
+    marker that the copy holds.
     """
 
+    acknowledged: tuple[Marker, ...]
     before: tuple[Marker, ...]
     after: tuple[Marker, ...]
     lost: tuple[Marker, ...]
+    uncounted: tuple[Marker, ...]
     surplus: tuple[Marker, ...]
     unexpected: tuple[int, ...]
     unsettled: tuple[Marker, ...]
@@ -149,9 +152,11 @@ def judged_markers(evidence: Evidence, path: str) -> Judged:
     rows, beyond = held(seen["present"], newest)
     there = {n for n, _ in rows}
     return Judged(
+        acknowledged=tuple(acknowledged),
         before=tuple(before),
         after=tuple(m for m in after if m.outcome == ACKNOWLEDGED),
         lost=tuple(m for m in before if m.n not in there),
+        uncounted=tuple(m for m in acknowledged if wall(m.done) > begin and m.n not in there),
         surplus=tuple(m for m in after if m.n in there),
         unexpected=tuple(sorted(there - known)),
         unsettled=tuple(m for m in attempted if not m.done and wall(m.sent) <= end and m.n not in there),

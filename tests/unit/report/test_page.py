@@ -27,6 +27,7 @@ from dr.domain.model import (
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import registry
+from dr.judge.objectives.loss import loss
 from dr.report import words
 from dr.report.page import html
 from tests.support import many
@@ -117,12 +118,47 @@ def test_page_names_every_finding_with_its_value_and_interval() -> None:
     assert all(finding.because in read.text for finding in FINDINGS)
     measured = [finding for finding in FINDINGS if finding.measured is not None]
     assert all(words.value(one) in read.text and words.bounds(one) in read.text for one in measured)
+    assert len(read.of("rect", "range")) == len(read.of("line", "edge")) == len(measured)
 
 
 def test_a_count_without_a_limit_is_left_to_its_reason() -> None:
     counted = Finding("foreign-keys", "restored", Status.MET, "3 foreign keys hold.", 0, "foreign keys")
     read = page(drill(), verdict(counted))
     assert "0 foreign keys" not in read.text
+    assert read.of("rect", "range") == []
+
+
+def test_a_measured_value_is_drawn_on_its_side_of_the_limit() -> None:
+    for measured, beyond in ((1.4, True), (0.7, False)):
+        one = replace(FINDINGS[4], status=Status.MISSED, measured=measured, interval=(measured - 0.1, measured + 0.1))
+        read = page(drill(), verdict(one))
+        limit, low = float(read.of("line", "edge")[0]["x1"] or 0), float(read.of("rect", "range")[0]["x"] or 0)
+        assert (limit < low) is beyond
+
+
+def test_page_shades_the_outage_on_the_path_it_was_judged_on() -> None:
+    read = page(drill())
+    (outage,) = read.of("rect", "outage")
+    (unsure,) = read.of("rect", "unsure")
+    assert float(outage["width"] or 0) > 30 * float(unsure["width"] or 0)
+    assert page(drill(), met()).of("rect", "outage")
+    assert not page(drill(), verdict(FINDINGS[2])).of("rect", "outage")
+
+
+def test_a_path_that_never_recovered_is_shaded_to_the_end() -> None:
+    never = Finding("time-to-copy", "restored", Status.MISSED, "Never within the SLO.", unit="s", limit=3600.0)
+    (outage,) = page(drill(), verdict(never)).of("rect", "outage")
+    assert float(outage["x"] or 0) + float(outage["width"] or 0) == 944.0
+
+
+def test_an_outage_of_a_failover_is_shaded_from_its_own_beginning() -> None:
+    out = replace(drill(), samples={"service": samples("service", START, 60, stall=(DISASTER + 5, DISASTER + 15))})
+    read = page(out, verdict(judged(KNOWN["outage"].judge, out, Demand("outage", "service", 120.0, "s"))))
+    (outage,) = read.of("rect", "outage")
+    disaster = float(read.of("line", "line")[0]["x1"] or 0)
+    second = (944.0 - 70.0) / 60
+    assert 4 * second < float(outage["x"] or 0) - disaster < 6 * second
+    assert 9 * second < float(outage["width"] or 0) < 11 * second
 
 
 def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
@@ -130,6 +166,30 @@ def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
     assert len(read.of("polyline", "middle")) == 2
     assert len(read.of("rect", "failure")) == 1
     assert "600 probes, 10 failed" in read.text
+
+
+def test_page_lists_marker_gaps_and_tells_which_count_as_lost() -> None:
+    read = page(drill())
+    assert len(read.of("rect", "lost")) == 1
+    assert len(read.of("rect", "uncounted")) == 1
+    assert "800 acknowledged, 231 of them not in the restoration" in read.text
+
+
+def test_a_gap_across_the_recovery_point_is_shown_as_two() -> None:
+    observed = Observation("markers", "restored", {"table": True, "present": [[0, 499]]})
+    read = page(replace(drill(), observations=(*drill().observations, observed)))
+    assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (1, 1)
+
+
+def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> None:
+    """Acknowledged within the resolution of the recovery point, or of a point that was not observed."""
+    near = Observation("markers", "restored", {"table": True, "present": [[0, 559]]})
+    whole = replace(drill(), observations=(*drill().observations, near))
+    unobserved = replace(drill(), observations=(replace(near, value={"table": True, "present": [[0, 99]]}),))
+    for found, status, uncounted in ((whole, Status.MET, 1), (unobserved, Status.INCONCLUSIVE, 0)):
+        assert judged(loss, found, Demand("loss", "restored", 0.0, "markers")).status is status
+        read = page(found)
+        assert (len(read.of("rect", "lost")), len(read.of("rect", "uncounted"))) == (0, uncounted)
 
 
 def test_page_lists_every_phase_and_adds_up_what_comes_twice() -> None:
