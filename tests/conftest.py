@@ -65,6 +65,7 @@ def pytest_configure() -> None:
     """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have. A
     property that says nothing else gets its share of the usual examples."""
     os.environ.pop("COLUMNS", None)
+    os.environ["DR_HOME"] = "/proc/none"  # a place that is empty, and in which nothing can be made
     slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of a test's
     hypothesis.settings.register_profile("share", max_examples=many(100), deadline=None, suppress_health_check=slow)
     hypothesis.settings.load_profile("share")

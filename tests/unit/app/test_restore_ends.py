@@ -14,6 +14,7 @@ from dr.app.ending import Outcome
 from dr.app.restore import run
 from dr.app.session import Session, accept, prepare
 from dr.cli import common
+from dr.config.load import home
 from dr.domain.errors import DrError, EvidenceError, ProviderError, RefusedError
 from dr.domain.model import Purpose, Request, Status, Verb
 from dr.engine.guard import Consent
@@ -210,14 +211,16 @@ def test_what_fails_in_judging_or_telling_costs_nobody_how_to_connect(
 
 
 def test_a_ledger_that_cannot_be_written_any_more_costs_nobody_how_to_connect(
-    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restoring = begun(machines, monkeypatch)
-    outcome = run(restoring, before=lambda _: monkeypatch.setattr(Ledger, "append", full))
-    monkeypatch.undo()
+    with monkeypatch.context() as disk:
+        outcome = run(restoring, before=lambda _: disk.setattr(Ledger, "append", full))
     code, printed = told(restoring, outcome, capsys)
     assert code == 5
     assert reached(restoring) in printed
+    assert f"The trace is in {home()}/defects.log." in printed
+    assert home().is_relative_to(tmp_path)
 
 
 def test_a_refusal_before_anything_was_made_is_still_raised(

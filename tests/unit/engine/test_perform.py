@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,12 +239,10 @@ def test_a_run_killed_after_any_ledger_entry_is_finished_by_the_next(
     driver, calls = Scripted(polls=1), [call("a"), call("b", args={"of": "${a.name}"}), call("c")]
     engine = engine_in(tmp_path, driver)
     engine.ledger.append("accepted")
-    _kill_after(engine, appended, monkeypatch)
-    try:
+    with monkeypatch.context() as process, suppress(Killed):
+        _kill_after(engine, appended, process)
         perform(engine, calls)
         unwind(engine, calls)
-    except Killed:
-        monkeypatch.undo()
     again = engine_in(tmp_path, driver)
     if "undoing" not in {e.kind for e in again.ledger.entries()}:
         perform(again, calls)
@@ -254,7 +253,7 @@ def test_a_run_killed_after_any_ledger_entry_is_finished_by_the_next(
     assert again.ledger.intact()
 
 
-def _kill_after(engine: Engine, appended: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def _kill_after(engine: Engine, appended: int, process: pytest.MonkeyPatch) -> None:
     real, count = type(engine.ledger).append, 0
 
     def append(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -265,7 +264,7 @@ def _kill_after(engine: Engine, appended: int, monkeypatch: pytest.MonkeyPatch) 
             raise Killed
         return entry
 
-    monkeypatch.setattr(type(engine.ledger), "append", append)
+    process.setattr(type(engine.ledger), "append", append)
 
 
 def test_fill_leaves_values_that_are_no_references_alone() -> None:

@@ -94,10 +94,10 @@ def test_an_entry_that_did_not_fit_on_the_disk_is_an_error_and_no_entry(
 ) -> None:
     ledger.append("accepted")
     whole = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda file, line, at: whole(file, line[:20], at))
-    with pytest.raises(ProviderError, match="the disk is full"):
-        ledger.append("intent", "restore")
-    monkeypatch.undo()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", lambda file, line, at: whole(file, line[:20], at))
+        with pytest.raises(ProviderError, match="the disk is full"):
+            ledger.append("intent", "restore")
     assert [entry.kind for entry in ledger.entries()] == ["accepted"]
 
 
