@@ -110,6 +110,9 @@ class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     """Seconds of one window; three in a row within the SLO end an outage."""
     settle: Seconds = 12.0
     """Seconds that a path is measured at its end, and has to be good for where it was out."""
+    settle_longest: Seconds = 60.0
+    """Seconds up to which it is measured on where its errors are too near their limit to be judged; no more than
+    ``settle``: it never is."""
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -116,11 +116,14 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The numbers of a path's probes or writes from which on it settled, and up to which it had. ``at``: wall time."""
+    """The numbers of a path's probes or writes from which on it settled, and up to which it had. ``at``: wall time.
+
+    ``looks``: how often it was looked whether its errors are decided; 0: that had no part in when it ended."""
 
     first: int
     last: int
     at: float
+    looks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ class Evidence:
             told = entry.data.get("settled") if entry.kind == "effect" else None
             found = told.get(path) if isinstance(told, Mapping) else None
             if isinstance(found, Mapping):
-                return Settled(int(found["first"]), int(found["last"]), entry.stamp.at)
+                return Settled(int(found["first"]), int(found["last"]), entry.stamp.at, int(found.get("looks", 0)))
         return None
 
     def observed(self, what: str, path: str) -> Any:

@@ -48,17 +48,24 @@ def p95_ranks(n: int) -> tuple[int, int] | None:
     return max(1, lower), upper
 
 
-def share(k: int, n: int) -> tuple[float, float]:
-    """Clopper-Pearson: the shares between which the true one lies when ``k`` of ``n`` were seen."""
-    lower = 0.0 if k == 0 else _solve(lambda p: 1 - at_most(k - 1, n, p) >= 1 - CONFIDENCE)
-    upper = 1.0 if k >= n else _solve(lambda p: at_most(k, n, p) <= 1 - CONFIDENCE)
+def doubt(look: int) -> float:
+    """What a side's bound may be wrong by, as a chance, at each look of several that end with the first which decides:
+    half of it goes to the first, half of the rest to the next, so that all of them together keep ``CONFIDENCE``. 0:
+    there was to be but one."""
+    return (1 - CONFIDENCE) * 0.5**look
+
+
+def share(k: int, n: int, look: int = 0) -> tuple[float, float]:
+    """Clopper-Pearson: the shares between which the true one lies when ``k`` of ``n`` were seen, at ``look``."""
+    lower = 0.0 if k == 0 else _solve(lambda p: 1 - at_most(k - 1, n, p) >= doubt(look))
+    upper = 1.0 if k >= n else _solve(lambda p: at_most(k, n, p) <= doubt(look))
     return lower, upper
 
 
-def needed(k: int, limit: float) -> int:
+def needed(k: int, limit: float, look: int = 0) -> int:
     """How many samples with ``k`` among them prove a share below ``limit``; 299 where none is and the limit is 1%."""
     most = math.ceil((k + 10) * 10 / limit)
-    return first(k + 1, most, lambda n: at_most(k, n, limit) < 1 - CONFIDENCE)
+    return first(k + 1, most, lambda n: at_most(k, n, limit) < doubt(look))
 
 
 def _solve(holds: Callable[[float], bool]) -> float:

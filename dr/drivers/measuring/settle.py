@@ -42,6 +42,7 @@ class Settle:
         if len({*paths}) < len(paths):
             raise UsageError(f"settle takes paths, a list of different ones, not {paths!r}.")
         seconds, copied, stated = settings.meter.settle, paths == [RESTORED], settings.objectives
+        longest = max(seconds, settings.meter.settle_longest)
         patience = 0.0 if copied else max(outage.FAILOVER.of(stated), outage.PROMOTION.of(stated))
         return Call(
             id=f"settle-{paths[0]}" if len(paths) == 1 else "settle",
@@ -49,10 +50,10 @@ class Settle:
             phase="verify" if copied else "measure",
             driver="measuring",
             operation="settle",
-            args={"paths": {path: self._url(path) for path in paths}, "seconds": seconds},
+            args={"paths": {path: self._url(path) for path in paths}, "seconds": seconds, "longest": longest},
             effect=Effect.READS,
             until=f"{seconds:g} s measured",
-            deadline=seconds * 2 + SLACK + patience + settings.meter.timeout,
+            deadline=max(seconds * 2, longest) + SLACK + patience + settings.meter.timeout,
         )
 
     def _url(self, path: str) -> str:
@@ -66,7 +67,7 @@ class Settle:
         evidence, paths = self._evidence(), {}
         awaited = _awaited(evidence, outage.FAILOVER.of(self._context.settings.objectives))
         for name, url in args["paths"].items():
-            path = self._read[name] = self._path(name, float(args["seconds"]), None, None)
+            path = self._read[name] = self._path(name, args, None, None)
             path.late, out = _seen(path.shown(evidence, name, math.inf), name) if name in awaited else (None, 0.0)
             paths[name] = {
                 "first": path.first,
@@ -100,12 +101,12 @@ class Settle:
         patient = [name for name, began in result["paths"].items() if now < began["until"]]
         for name, began in result["paths"].items():
             if name not in self._read:  # this process came upon it
-                self._read[name] = self._path(name, float(call.args["seconds"]), began["first"], began.get("late"))
+                self._read[name] = self._path(name, call.args, began["first"], began.get("late"))
             path = self._read[name]
             path.read()
             if why := path.waits(name in patient):
                 waits.append(f"{name}: {why}")
-            settled[name] = {"first": path.first, "last": path.newest}
+            settled[name] = path.told()
         if not waits:  # the judge reads all that was measured, and is asked last
             waits = [f"{name}: not seen back" for name in patient if not self._seen_back(name, self._read[name])]
         if waits:
@@ -117,13 +118,14 @@ class Settle:
         )
         return Progress(done=True, result={"begun": result["begun"], "settled": settled}, observations=seen)
 
-    def _path(self, name: str, seconds: float, first: int | None, late: float | None) -> Path:
+    def _path(self, name: str, args: Mapping[str, Any], first: int | None, late: float | None) -> Path:
         settings, writes = self._context.settings, name in WRITTEN
         stated, meter = settings.objectives, settings.meter
-        rule = Rule(seconds, meter.window, service.LATENCY.of(stated), service.ERRORS.of(stated))
+        seconds, kept = float(args["seconds"]), (service.LATENCY.of(stated), service.ERRORS.of(stated))
+        rule = Rule(seconds, meter.window, *kept, float(args.get("longest", seconds)))
         rate = meter.markers if writes else meter.rate
-        probes = not writes and name != READS
-        return Path(self._context.run, name, rate, rule, first, writes=writes, probes=probes, late=late)
+        probes, slo = not writes and name != READS, slo_of(self._evidence(), name)
+        return Path(self._context.run, name, rate, rule, first, writes=writes, probes=probes, late=late, slo=slo)
 
 
 def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:

@@ -5,6 +5,7 @@ Deciding is pure: ``still_out`` and ``Path.waits`` are told what was measured, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as File
@@ -22,6 +23,7 @@ from dr.evidence.samples import (
     samples_of,
 )
 from dr.judge.interruption import BRIEF, STEADY_WINDOWS
+from dr.judge.objectives.service import undecided
 from dr.judge.windows import Slo, good, measured_enough
 
 BEYOND = 1.0
@@ -32,13 +34,24 @@ BEYOND = 1.0
 class Rule:
     """What a settled path keeps. ``seconds``: how long it is good at the end. ``window``: seconds of a window.
 
-    ``latency``: limit of the p95, seconds. ``errors``: share of what may fail.
+    ``latency``: limit of the p95, seconds. ``errors``: share of what may fail. ``longest``: seconds up to which it is
+    measured on where the errors are so near their limit that fewer do not decide.
     """
 
     seconds: float
     window: float
     latency: float
     errors: float
+    longest: float
+
+    def looks(self, measured: float) -> int:
+        """How many looks at the errors ``measured`` seconds are enough for: after ``seconds``, after twice as many, and
+        so on, the last one after ``longest``; 0 where there is no other than the first."""
+        if self.longest <= self.seconds:
+            return 0
+        doubled = 1 + math.floor(math.log2(min(measured, self.longest) / self.seconds))
+        most = math.ceil(math.log2(self.longest / self.seconds)) + 1
+        return most if measured >= self.longest else doubled
 
     @property
     def looked_back(self) -> float:
@@ -93,15 +106,18 @@ class Path:
         writes: bool,
         probes: bool,
         late: float | None,
+        slo: Slo,
     ) -> None:
-        """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged."""
-        self._rate, self.rule, self._probes, self.late = rate, rule, probes, late
+        """``writes``: it is measured by markers. ``probes``: a prober's lateness is its own, and has to be judged.
+        ``slo``: what is demanded of it."""
+        self._rate, self.rule, self._probes, self.late, self._slo = rate, rule, probes, late, slo
         self._samples = Growing(samples_file(run, name), SAMPLE)
         self._markers = Growing(markers_file(run, name), MARKER)
         self._written: Growing[Marker] | Growing[Sample] = self._markers if writes else self._samples
         self._told: list[Told] = []
         self._ahead: set[int] = set()
         self.newest, self.first = -1, 0 if first is None else first
+        self._looks, self._near = 0, False
         if first is None:
             self.read()
             self.first = self.newest + 1
@@ -145,7 +161,21 @@ class Path:
             return f"{measured:.0f} s measured, and not back"
         if self._probes and not self._enough(measured):
             return f"{measured:.0f} s measured, and the prober was late too often"
+        if self._probes and self._undecided(measured):
+            return f"{measured:.0f} s measured, and the errors are too near their limit to tell"
         return ""
+
+    def _undecided(self, measured: float) -> bool:
+        """Whether it is measured on because of its errors: each look is taken once, so that it counts as one."""
+        looks, part = self.rule.looks(measured), self.settled()
+        if looks > self._looks and part is not None:
+            self._looks, self._near = looks, undecided(part, self.rule.window, self._slo, looks)
+        return self._near and measured < self.rule.longest
+
+    def told(self) -> dict[str, int]:
+        """What the ledger says of it once it has settled."""
+        looks = {"looks": self._looks} if self._looks else {}
+        return {"first": self.first, "last": self.newest, **looks}
 
     def _enough(self, measured: float) -> bool:
         """Whether what was measured suffices; the judge decides by itself."""

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Status
-from dr.evidence.model import Evidence, Sample
+from dr.evidence.model import Evidence, Sample, Samples
 from dr.judge import bounds
 from dr.judge.findings import UnknownError, finding, limit_of, within
-from dr.judge.windows import MISSED, countable, good, latency, p95, recovered, slo_of, why_void, windows
+from dr.judge.windows import MISSED, Slo, countable, good, latency, p95, recovered, slo_of, why_void, windows
 
 METRICS = {
     "model-latency": "readmission_model_prediction_duration_seconds",
@@ -34,15 +34,26 @@ def _settled(evidence: Evidence, path: str) -> tuple[Sample, ...]:
     measured, ended, slo = evidence.samples.get(path), evidence.settled(path), slo_of(evidence, path)
     if measured is None or ended is None:
         raise UnknownError(f"Path {path} was not measured to the end.")
-    kept, whole = tuple(s for s in measured.samples if ended.first <= s.n <= ended.last), ended.last - ended.first + 1
+    return counted(replace(measured, samples=numbered(measured, ended.first, ended.last)), evidence.record.window, slo)
+
+
+def numbered(measured: Samples, first: int, last: int) -> tuple[Sample, ...]:
+    """The samples with these numbers. Raises UnknownError where too many of them are missing."""
+    kept, whole = tuple(s for s in measured.samples if first <= s.n <= last), last - first + 1
     if whole - len(kept) > MISSED * whole:
         raise UnknownError(f"{whole - len(kept)} of {whole} samples are missing.")
-    found = windows(replace(measured, samples=kept), evidence.record.window, slo)
+    return kept
+
+
+def counted(settled: Samples, seconds: float, slo: Slo) -> tuple[Sample, ...]:
+    """Of what a path settled by, the samples from the first good windows on, without void ones; ``seconds`` is a
+    window's. Raises UnknownError where too many are void."""
+    found = windows(settled, seconds, slo)
     found = found[recovered(found, slo) or 0 :]
-    counted = [window for window in found if not window.void]
+    judged = [window for window in found if not window.void]
     if not countable(found):
-        raise UnknownError(f"{len(found) - len(counted)} of {len(found)} windows are void{why_void(found)}.")
-    return tuple(s for window in counted for s in window.samples)
+        raise UnknownError(f"{len(found) - len(judged)} of {len(found)} windows are void{why_void(found)}.")
+    return tuple(s for window in judged for s in window.samples)
 
 
 def p95_latency(evidence: Evidence, demand: Demand) -> Finding:
@@ -61,13 +72,30 @@ def error_rate(evidence: Evidence, demand: Demand) -> Finding:
     """The share of errors by its exact bounds, over the settled path: met only where the upper one is below the limit,
     missed only where the lower one is above it."""
     limit, samples = limit_of(demand), _settled(evidence, demand.path)
-    n, bad = len(samples), [s for s in samples if not good(s)]
-    low, high = bounds.share(len(bad), n)
-    because = f"{len(bad)} of {n} requests failed{_kinds(bad)}: between {low:.2%} and {high:.2%} (95% confidence)."
-    status = Status.MET if high < limit else Status.MISSED if low > limit else Status.INCONCLUSIVE
+    ended, n, bad = evidence.settled(demand.path), len(samples), [s for s in samples if not good(s)]
+    look = ended.looks if ended is not None else 0
+    status, (low, high) = _share(len(bad), n, limit, look)
+    sure = f"95% confidence, at look {look}" if look > 1 else "95% confidence"
+    because = f"{len(bad)} of {n} requests failed{_kinds(bad)}: between {low:.2%} and {high:.2%} ({sure})."
     if status is Status.INCONCLUSIVE and limit:
-        because += f" {max(1, bounds.needed(len(bad), limit) - n)} more requests are needed."
+        because += f" {max(1, bounds.needed(len(bad), limit, look) - n)} more requests are needed."
     return finding(demand, status, because, len(bad) / n, (low, high))
+
+
+def _share(bad: int, n: int, limit: float, look: int) -> tuple[Status, tuple[float, float]]:
+    low, high = bounds.share(bad, n, look)
+    return Status.MET if high < limit else Status.MISSED if low > limit else Status.INCONCLUSIVE, (low, high)
+
+
+def undecided(settled: Samples, seconds: float, slo: Slo, look: int) -> bool:
+    """Whether more of a settled path may tell whether its errors keep their limit, which so much does not. What is void
+    says nothing of that, and a limit of 0 no number of requests proves."""
+    try:
+        samples = counted(settled, seconds, slo)
+    except UnknownError:
+        return False
+    bad = sum(not good(s) for s in samples)
+    return bool(slo.errors) and _share(bad, len(samples), slo.errors or 0.0, look)[0] is Status.INCONCLUSIVE
 
 
 def _kinds(bad: Sequence[Sample]) -> str:
@@ -78,18 +106,16 @@ def _kinds(bad: Sequence[Sample]) -> str:
 def judge_histogram(evidence: Evidence, demand: Demand) -> Finding:
     """The p95 of what the service counted while its path was measured."""
     limit = limit_of(demand)
-    counted = (evidence.observed("metrics", demand.path) or {}).get(METRICS[demand.objective])
-    if counted is None:
+    seen = (evidence.observed("metrics", demand.path) or {}).get(METRICS[demand.objective])
+    if seen is None:
         raise UnknownError(f"The service shows no {METRICS[demand.objective]}.")
-    ranks = bounds.p95_ranks(int(counted["count"]))
+    ranks = bounds.p95_ranks(int(seen["count"]))
     if ranks is None:
-        raise UnknownError(f"{counted['count']} observations prove no p95; {bounds.ENOUGH} are needed.")
-    buckets = [(float(bound), int(count)) for bound, count in counted["buckets"].items()]
+        raise UnknownError(f"{seen['count']} observations prove no p95; {bounds.ENOUGH} are needed.")
+    buckets = [(float(bound), int(count)) for bound, count in seen["buckets"].items()]
     low = max((bound for bound, count in buckets if count < ranks[0]), default=0.0)
     high = min((bound for bound, count in buckets if count >= ranks[1]), default=math.inf)
-    because = (
-        f"p95 of {counted['count']} observations lies above {low:g} s and at or below {high:g} s (95% confidence)."
-    )
+    because = f"p95 of {seen['count']} observations lies above {low:g} s and at or below {high:g} s (95% confidence)."
     status = within(math.nextafter(low, math.inf), high, limit)  # it lies above ``low``, not at it
     if math.isinf(high):  # beyond the last bucket: no number bounds it
         return finding(demand, status, because)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dr.config.context import Context
@@ -24,7 +25,7 @@ from tests.virtual import VirtualClock
 
 RUN = RunIdentity("20250101T000000-db-failover-ab12", "lab", Purpose.DRILL, "")
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
-METER = Meter(rate=10.0, markers=10.0, timeout=2.0, window=1.0, settle=5.0)
+METER = Meter(rate=10.0, markers=10.0, timeout=2.0, window=1.0, settle=5.0, settle_longest=5.0)
 LIMIT = 120.0
 BEFORE = 20.0
 """Seconds that every path was measured and good before the disaster."""
@@ -34,9 +35,16 @@ PATHS = ("source", "writes", "reads")
 class World:
     """A run whose disaster strikes at once, the paths that were measured before it, and a clock."""
 
-    def __init__(self, run: Path, demanded: tuple[str, ...] = PATHS, before: str = "g") -> None:
+    def __init__(
+        self,
+        run: Path,
+        demanded: tuple[str, ...] = PATHS,
+        before: str = "g",
+        longest: float = METER.settle,
+        errors: float = 0.01,
+    ) -> None:
         self.run, self.clock = run, VirtualClock()
-        made = context(run, meter=METER)
+        made = context(run, meter=msgspec.structs.replace(METER, settle_longest=longest))
         self.context = Context(made.name, made.target, made.settings, run, run, self.clock, made.owner)
         self.provider = MeasuringProvider(self.context)
         self._next, self._results = dict[str, int](), dict[str, Any]()
@@ -47,7 +55,7 @@ class World:
         strike = Call("host-lost", "1-disaster", "disaster", "faults", "put-in", effect=Effect.FAULT)
         demands = (
             *(Demand("outage", path, LIMIT, "s") for path in demanded),
-            Demand("errors", "source", 0.01, "share"),
+            Demand("errors", "source", errors, "share"),
         )
         plan = Plan(Request("lab", (), Purpose.DRILL), RUN, (strike,), demands)
         directory = RunDirectory(run)
@@ -121,6 +129,7 @@ def test_all_paths_are_one_call_whose_seconds_stand_in_the_configuration(world: 
     assert world.call.args == {
         "paths": {"source": world.context.target.service.url, "writes": "", "reads": ""},
         "seconds": METER.settle,
+        "longest": METER.settle,
     }
     assert world.call.deadline > LIMIT + 2 * METER.settle
 
@@ -307,6 +316,46 @@ def test_a_prober_that_is_late_for_good_ends_at_twice_the_time(world: World) -> 
     world.passes(9.9, source="p")
     assert not world.settles()
     world.passes(0.1, source="p")
+    assert world.settles()
+
+
+NEAR = "source: {} s measured, and the errors are too near their limit to tell"
+
+
+def test_errors_near_their_limit_are_measured_on_until_bounds_decide(tmp_path: Path) -> None:
+    """None of 50 or of 200 proves less than one in fifty at their look; none of 400 does."""
+    world = World(tmp_path, longest=60.0, errors=0.02)
+    world.begin("source")
+    for seconds, told in ((5.0, 5), (5.0, 10), (10.0, 20), (19.9, 40)):
+        world.passes(seconds)
+        assert world.poll().note == NEAR.format(told)
+    world.passes(0.1)
+    assert world.poll().result["settled"] == {"source": {"first": 200, "last": 599, "looks": 4}}
+
+
+def test_errors_that_nothing_decides_end_the_settle_after_the_longest_it_may_take(tmp_path: Path) -> None:
+    world = World(tmp_path, longest=60.0)
+    world.begin("source")
+    for _ in range(19):
+        world.passes(2.9)
+        world.passes(0.1, source="f" if world.clock.at % 30 < 3 else "g")
+        assert not world.settles()
+    world.passes(3.0)
+    assert world.poll().result["settled"]["source"] == {"first": 200, "last": 799, "looks": 5}
+    assert world.call.deadline > 60.0
+
+
+def test_errors_that_are_surely_beyond_their_limit_are_not_measured_on(tmp_path: Path) -> None:
+    world = World(tmp_path, demanded=(), longest=60.0)
+    world.begin("source")
+    world.passes(5.0, source="f")
+    assert world.poll().result["settled"]["source"] == {"first": 200, "last": 249, "looks": 1}
+
+
+def test_of_a_limit_of_no_errors_more_requests_prove_no_more(tmp_path: Path) -> None:
+    world = World(tmp_path, longest=60.0, errors=0.0)
+    world.begin("source")
+    world.passes(5.0)
     assert world.settles()
 
 

@@ -254,6 +254,18 @@ def test_a_share_of_errors_is_missed_by_its_lower_bound_and_not_by_what_was_seen
     assert found.measured == pytest.approx(failed / of)
 
 
+@pytest.mark.parametrize(("looks", "status"), [(0, Status.MET), (1, Status.MET), (2, Status.INCONCLUSIVE)])
+def test_several_looks_share_the_doubt_that_one_may_have(looks: int, status: Status) -> None:
+    """One of 600 is below 1% at 97.5% confidence, and not at 98.75%."""
+    whole = evidence(samples(600, change=lambda n: BAD if n == 301 else {}))
+    numbers = {"settled": {"restored": {"first": 0, "last": 599, "looks": looks}}}
+    entries = tuple(replace(e, data=numbers) if e.call == "settle" else e for e in whole.entries)
+    found = error_rate(replace(whole, entries=entries), demand("errors"))
+    assert found.status is status, found.because
+    assert found.interval == bounds.share(1, 600, looks)
+    assert ("95% confidence, at look 2" in found.because) is (looks == 2)
+
+
 def test_a_few_errors_below_the_limit_are_inconclusive() -> None:
     measured = samples(600, change=lambda n: BAD if n in (301, 302) else {})
     assert error_rate(evidence(measured), demand("errors")).status is Status.INCONCLUSIVE
@@ -382,6 +394,7 @@ def test_bounds_agree_with_published_figures() -> None:
     assert (round(low, 4), round(high, 4)) == (0.0199, 0.1023)  # Clopper-Pearson, 90% two-sided
     assert bounds.share(0, 10)[0] == 0.0
     assert bounds.share(10, 10)[1] == 1.0
+    assert [round(sum(bounds.doubt(look) for look in looks), 4) for looks in ([0], [1, 2, 3])] == [0.05, 0.0438]
 
 
 def test_phases_follow_the_ledger() -> None:
