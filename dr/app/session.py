@@ -228,7 +228,8 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         context = context_of(settings, request.target, run)
         earlier.check_alive(run, "restore", facts, context.run.exists())
         drivers = wiring.drivers(context, request.verbs)
-        began = replace(began, at=earlier.began(run))
+        at = earlier.began(run)  # the other machine's clock says so
+        began = Stamp(at, began.mono_ns - round((began.at - at) * 1e9), began.boot)
         request = replace(request, since=earlier.number(elsewhere, "dr:since"))
     text = packed(request.verbs) if on_call else ""
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since, text)

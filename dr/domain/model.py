@@ -61,11 +61,16 @@ class Own(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """One moment on two clocks: wall (for people) and monotonic (for differences within one boot)."""
+    """One moment: ``at`` for people, and monotonic, for differences within one boot.
+
+    ``at`` is the wall clock as it was when the process began and what passed since, so that nobody sets it; ``wall`` is
+    what the wall clock itself said, None where ``at`` was taken from that.
+    """
 
     at: float
     mono_ns: int
     boot: str
+    wall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ class Ledger:
             told = {"milestones": came, "components": writable(msgspec.to_builtins(tuple(components)))}
             body = {
                 "seq": len(entries),
-                "stamp": {"at": stamp.at, "mono_ns": stamp.mono_ns, "boot": stamp.boot},
+                "stamp": msgspec.to_builtins(stamp),
                 "kind": kind,
                 "call": call,
                 "data": plain,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr.domain.model import Component, Effect, Observation, Plan, Stamp
+from dr.evidence.clocks import Clocks, clocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +173,25 @@ class Evidence:
         status}], or None: it could not be asked}. None of a run that did not come to ask."""
         return next((entry.data for entry in reversed(self.entries) if "remains" in entry.data), None)
 
+    def clocks(self) -> Clocks:
+        """What all stamps tell of the clocks they were taken by."""
+        started = self.record.started
+        meters = (of.start for of in (*self.samples.values(), *self.markers.values()))
+        own = () if started.wall is None else (started,)  # in earlier versions' it may be another machine's time
+        return clocks((*own, *(entry.stamp for entry in self.entries), *meters))
+
     def disaster(self) -> float:
-        """When it happened (wall): from the fault or declaration, else ``since``, else the run's own start."""
-        told = self._disaster()
+        """``struck``, from when all times count. Raises UnknownError where the run's clocks do not tell how long."""
+        of_another = self._disaster() is None and self.record.plan.request.since is not None
+        self.clocks().check(others=of_another)
+        return self.struck()
+
+    def struck(self) -> float:
+        """When the disaster happened, wall time: from the fault or declaration, else ``since``, else the run's own
+        start."""
+        told, since = self._disaster(), self.record.plan.request.since
         if told is not None:
             return told.milestones["disaster"]
-        since = self.record.plan.request.since
         return since if since is not None else self.record.started.at
 
     def disaster_by(self) -> Effect | None:

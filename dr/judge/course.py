@@ -15,6 +15,7 @@ from dr.domain.errors import DeadlineError, FailedError
 from dr.domain.model import Finding, Purpose, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import phases
+from dr.judge.findings import UnknownError
 
 ACTIVITIES = "dr.activities"
 """The module of dr's own activities: what they do stands in the ledger."""
@@ -30,6 +31,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """
     broken_off = [*_completed(evidence)]
     seen = [
+        *_clocks(evidence),
         *broken_off,
         *_told(evidence, "failover", "the provider said of the failover", _abandoned),
         *_steady(evidence, not broken_off),
@@ -106,6 +108,14 @@ def _ended(evidence: Evidence) -> str:
     if unlooked := next((data["unlooked"] for data in told if data.get("unlooked")), ""):
         return f"The source was not looked at: {unlooked}"
     return "The drill ended before its source was looked at once more." if len(_looks(evidence)) == 1 else ""
+
+
+def _clocks(evidence: Evidence) -> Iterator[Finding]:
+    """One finding, ``clock``, where nobody knows how long anything took."""
+    try:
+        evidence.clocks().check()
+    except UnknownError as unknown:
+        yield _not_known("clock", str(unknown))
 
 
 def _halted(evidence: Evidence) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dr.config.objective import Judge
 from dr.domain.model import Demand, Finding, Status
+from dr.evidence.clocks import UnknownError as UnknownError
 from dr.evidence.model import Evidence
-
-
-class UnknownError(Exception):
-    """What evidence does not tell, and why: a sentence. A judge that raises it finds its demand inconclusive."""
 
 
 def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:

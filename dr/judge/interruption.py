@@ -138,7 +138,7 @@ class Outage:
 def settled(evidence: Evidence, path: str) -> int | None:
     """The last number that was on disk when the path had settled, if that was after the disaster."""
     found = evidence.settled(path)
-    return None if found is None or found.at < evidence.disaster() else found.last
+    return None if found is None or found.at < evidence.struck() else found.last
 
 
 def measured_on(evidence: Evidence, path: str) -> Measured | None:

@@ -50,7 +50,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
     except Exception as error:
         because = f"The phases could not be derived: {type(error).__name__}."
         findings.append(Finding("phases", "", Status.INCONCLUSIVE, because))
-    findings = [_distrusted(one, evidence.problems) for one in findings]
+    findings = [_distrusted(_clocked(one, evidence, objectives), evidence.problems) for one in findings]
     return Verdict(
         run=plan.run.id,
         target=plan.request.target,
@@ -87,6 +87,14 @@ def _of_verified_copies(
         return replace(one, status=worst, because=f"The copy is not verified ({what} {worst}). {one.because}")
 
     return [told(one) for one in findings]
+
+
+def _clocked(one: Finding, evidence: Evidence, objectives: Mapping[str, Objective]) -> Finding:
+    """What rests on times says what became of the clock meanwhile."""
+    about, told = objectives[one.objective].about if one.objective in objectives else None, evidence.clocks().told
+    if one.measured is None or about not in (About.TIME, About.WRITES) or not told:
+        return one
+    return replace(one, because=f"{one.because} {told}")
 
 
 def _distrusted(one: Finding, problems: tuple[str, ...]) -> Finding:

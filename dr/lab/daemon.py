@@ -22,7 +22,7 @@ import psutil
 from dr.config.load import home
 from dr.config.place import OTHERS
 from dr.domain.errors import DrError, RefusedError
-from dr.host.clock import SystemClock
+from dr.host.clock import WallClock
 from dr.lab import presence
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import Remote
@@ -76,7 +76,7 @@ class Daemon:
     def _bring_up(self, stack: ExitStack) -> Any:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
 
-        lab = stack.enter_context(Lab(self._directory, SystemClock()))
+        lab = stack.enter_context(Lab(self._directory, WallClock()))
         for phase in lab.prepare(self._patients, self._load, single=self._single):
             self._tell(phase)
             if self._over.is_set():
@@ -110,7 +110,7 @@ class Daemon:
 
 def clean(directory: Path, left: Presence | None) -> None:
     """End what a killed daemon left and remove its state. Raises DrError where something holds out."""
-    from dr.host.clock import SystemClock
+    from dr.host.clock import WallClock
     from dr.lab.beside.standing import end_strays
     from dr.lab.rds.postgres import remove_strays
     from dr.lab.servers.site import open_site
@@ -122,7 +122,7 @@ def clean(directory: Path, left: Presence | None) -> None:
             psutil.wait_procs([stray], timeout=10)
     end_strays(directory)
     if (directory / "instances").is_dir():
-        remove_strays(open_site(directory, SystemClock()))
+        remove_strays(open_site(directory, WallClock()))
     for path in directory.iterdir():
         if path.name in KEPT:
             continue

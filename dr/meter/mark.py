@@ -21,6 +21,7 @@ from psycopg import sql
 from dr.domain.errors import ProviderError
 from dr.drivers.postgres import own_schema
 from dr.evidence.samples import ACKNOWLEDGED, INDETERMINATE, marker_line, markers_file, sample_line, samples_file
+from dr.host.clock import SystemClock
 from dr.meter.limits import DIRECT, Limits, limits
 from dr.meter.login import Login, said
 from dr.meter.loop import Journal, Lines, record
@@ -71,11 +72,11 @@ def _statements(login: Login, timeout: float) -> Iterator[psycopg.Connection[Any
 
 def clock_offset(connection: psycopg.Connection[Any]) -> tuple[float, float]:
     """Database clock minus this machine's, and by how much that may be wrong: half the shortest round trip; seconds."""
-    best = (float("inf"), 0.0)
+    best, clock = (float("inf"), 0.0), SystemClock()
     for _ in range(CLOCK_READINGS):
-        before = time.time()
+        before = clock.now().at
         row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-        after = time.time()
+        after = clock.now().at
         if row is not None:
             best = min(best, (after - before, float(row[0]) - (before + after) / 2))
     return best[1], best[0] / 2
@@ -107,7 +108,7 @@ class Writer(Queries):
 
 
 def _values(task: Task) -> tuple[bytes, bytes, bytes]:
-    at = time.time()
+    at = SystemClock().now().at
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1e6):06d}+00"
     return str(task.n).encode(), str(task.attempt).encode(), moment.encode()
 

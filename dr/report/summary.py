@@ -108,7 +108,7 @@ def find(verdict: Verdict, objective: str) -> Finding | None:
 def disaster(evidence: Evidence) -> float | None:
     """When it happened, wall clock; None also where the ledger's entry of it cannot be read."""
     try:
-        return number(evidence.disaster())
+        return number(evidence.struck())
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

@@ -141,7 +141,7 @@ def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
 def _seen(evidence: Evidence, name: str) -> tuple[float | None, float]:
     """Beyond how many seconds the judge calls an answer of the path bad; None: what is usual is not known. And when it
     went out at the latest, wall time, or else the disaster."""
-    disaster, measured, whole = evidence.disaster(), measured_on(evidence, name), _outage(evidence, name)
+    disaster, measured, whole = evidence.struck(), measured_on(evidence, name), _outage(evidence, name)
     known = usual(measured, disaster) if measured is not None else None
     return None if known is None else known.late, disaster if whole is None else max(disaster, whole.began.high)
 

@@ -182,7 +182,7 @@ class ObservingProvider:
             raise RefusedError("The target names no Prometheus.")
         directory = RunDirectory(self._context.run)
         evidence = Evidence(directory.record(), directory.entries(self._context.clock))
-        start, end = evidence.disaster(), self._now()
+        start, end = evidence.struck(), self._now()
         value = recorded(Prometheus(config.url, clock=self._context.clock), config, start, end)
         return [Observation("prometheus", SOURCE, value, self._now())]
 

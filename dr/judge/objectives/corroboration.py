@@ -68,6 +68,7 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
     last = settled(evidence, demand.path)
     end = measured.wall(max(s.done for s in measured.samples if last is None or s.n <= last))
     window = (evidence.disaster(), end)
+    evidence.clocks().check(others=True)
     compared = [_compare(seen, measured, objective, limit, window) for objective, limit in limits.items()]
     # what the prober gave up may account for its errors, where Prometheus saw the service answer late
     slow = any(f.objective == "latency" and f.prometheus > f.limit for f in compared)

@@ -66,7 +66,7 @@ def point_of(evidence: Evidence, path: str) -> Point:
         offset, uncertainty, clock = markers.offset, markers.uncertainty, ""
     elif read is not None:
         offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
-    unsure = float(seen.get("resolution") or 0.0) + uncertainty
+    unsure = float(seen.get("resolution") or 0.0) + uncertainty + abs(evidence.clocks().put)
     return Point(float(seen["covers"]) - offset, unsure, clock)
 
 

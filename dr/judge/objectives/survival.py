@@ -251,6 +251,7 @@ def _taken_elsewhere(evidence: Evidence, found: Survived) -> list[Marker]:
     promoted, first = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at"), math.inf
     if promoted is None:
         raise UnknownError("When the new primary was promoted was not observed.")
+    evidence.clocks().check(others=True)
     for path in evidence.markers:
         with suppress(UnknownError):
             other = survived(evidence, path)
