@@ -84,9 +84,8 @@ def down() -> None:
     common.make_ready()
     with locked(LAB):
         forget(LAB)
-        was_there = control.down()
+        click.echo("The lab is down." if control.down() else "The lab was not running.")
         _tell_abandoned()
-    click.echo("The lab is down." if was_there else "The lab was not running.")
 
 
 def _tell_abandoned() -> None:
