@@ -202,32 +202,44 @@ def _standing(one: Resource, under_way: frozenset[str]) -> str:
     return f"{one.ref.name} ({one.status}), a drill copy of run {run}, stays until {expires}: {why}"
 
 
-def adopt(settings: Settings, run: str, confirmed: str) -> str:
-    """Take the run's tags off what it restored, or has only asked for when it was killed: the provider has the
-    word on that. Returns what was done, in a sentence.
+def adopt(settings: Settings, run: str, confirmed: str) -> Iterator[str]:
+    """Take the run's tags off all that it restored, or has only asked for when it was killed: the provider has the
+    word on that. Tells what was done, a sentence each; one that fails keeps none of the others, and is raised last.
 
-    Raises RefusedError for a drill's copy, for a run that restored nothing, and without the identifier as consent.
+    Raises RefusedError for a drill's copy, for a run that restored nothing, and where none of it is named as consent.
     """
     session = attach(settings, find_run(home(), run), lambda *_: None)  # nothing is performed here
-    identifier = _restored(session)
-    if confirmed != identifier:
-        raise RefusedError("Nothing was confirmed.", f"Say --confirm {identifier} to take the run's tags off it.")
+    names, failed = _restored(session), list[DrError]()
+    if confirmed not in names:
+        what = f"Say --confirm {names[0]} to take the run's tags off {', '.join(names)}."
+        raise RefusedError("Nothing was confirmed.", what)
     with locked(session.context.name):
-        session.restorer.adopt(identifier, session.directory.id)
-        session.engine.ledger.append("event", data={"text": f"{identifier} was adopted"})
-    return f"{identifier} is an ordinary instance now; dr will not touch it again."
+        for name in names:
+            try:
+                session.restorer.adopt(name, session.directory.id)
+            except DrError as error:
+                failed.append(error)
+                continue
+            session.engine.ledger.append("event", data={"text": f"{name} was adopted", "adopted": name})
+            yield f"{name} is an ordinary instance now; dr will not touch it again."
+    if failed:
+        raise failed[0]
 
 
-def _restored(session: Session) -> str:
-    """What there is to adopt: what took effect, or else what bears the run's tag. Raises RefusedError."""
+def _restored(session: Session) -> list[str]:
+    """What there is to adopt: what took effect, and of what was only asked for that which bears the run's tag; what is
+    adopted already only where all of it is. Raises RefusedError."""
     run, asked = session.directory.id, session.restorations()
     if session.plan.request.purpose is not Purpose.RESTORE or not asked:
         raise RefusedError(f"Run {run} has no restoration to adopt.", "Only dr restore makes them.")
-    restored = [one.ref.name for one in standing(session.directory.entries(session.context.clock))]
-    found = restored or [one.ref.name for one in of_purpose(Purpose.RESTORE, session.restorer.remains(run))]
-    if not found:
+    names = [one.ref.name for one in standing(session.directory.entries(session.context.clock))]
+    if not {ref.name for ref in asked} <= {*names}:
+        tagged = of_purpose(Purpose.RESTORE, session.restorer.remains(run))
+        names += [one.ref.name for one in tagged if one.ref.name not in names]
+    if not names:
         raise RefusedError(
             f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
             "Repeat the command in a few minutes.",
         )
-    return found[0]
+    adopted = {entry.data.get("adopted") for entry in session.engine.ledger.entries()}
+    return [name for name in names if name not in adopted] or names

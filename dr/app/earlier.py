@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from dr.domain.errors import RefusedError
@@ -55,17 +55,18 @@ def standing(plan: Plan, facts: Facts) -> str:
     return f"began at {moment(began(plan.run.id))} and {point}"
 
 
-def ended_elsewhere(run: str, restored: Ref | None, facts: Facts) -> str:
+def ended_elsewhere(run: str, restored: Collection[Ref], facts: Facts) -> str:
     """How a run that is unfinished here came to its end on another machine, in words; "" where it did not.
 
-    ``restored``: the instance that it is known here to have restored, if any.
+    ``restored``: what it is known here to have restored.
     """
     for resource in facts.resources:
         whose, sealed = resource.tags.get("dr:run"), resource.tags.get("dr:sealed")
         if whose == run and sealed is not None:
             return f"Run {run} was ended elsewhere as {sealed}; {resource.ref.name} is its restoration."
-        if resource.ref == restored and whose != run:
-            return f"{restored.name} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
+        if resource.ref in restored and whose != run:
+            name = resource.ref.name
+            return f"{name} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
     return ""
 
 

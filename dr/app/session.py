@@ -122,8 +122,7 @@ class Prepared:
     @property
     def ended_elsewhere(self) -> str:
         """How another machine ended this unfinished run, in words; "" where none did."""
-        restored = next(iter(self.session.restorations()), None)
-        return earlier.ended_elsewhere(self.session.directory.id, restored, self.facts)
+        return earlier.ended_elsewhere(self.session.directory.id, self.session.restorations(), self.facts)
 
     @property
     def over(self) -> str:

@@ -24,11 +24,12 @@ from dr.report.words import moment
 @click.command()
 @click.argument("run")
 @click.option(
-    "--confirm", default="", envvar="DR_CONFIRM", metavar="ID", help="Consent: the restored instance's identifier."
+    "--confirm", default="", envvar="DR_CONFIRM", metavar="ID", help="Consent: the identifier of what was restored."
 )
 def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
-    click.echo(hand_over(common.begin(), run, confirm))
+    for sentence in hand_over(common.begin(), run, confirm):
+        click.echo(sentence)
 
 
 @click.command()

@@ -318,9 +318,9 @@ def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...])
     if evidence.record.plan.request.purpose is not Purpose.RESTORE:
         return ()
     steps = [step for component in left for step in component.cut_over]
-    for component in left:
-        adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(component.ref.name)}"
-        steps.append(f"Hand it over, so that dr never touches it again:\n  {adopts}")
+    adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(left[0].ref.name)}"
+    what = "it" if len(left) == 1 else "them"
+    steps.append(f"Hand {what} over, so that dr never touches {what} again:\n  {adopts}")
     if verified(evidence.entries) is False:
         return ("The copy was not verified: read it before users depend on it.", *steps)
     if verdict.status is Status.MET:

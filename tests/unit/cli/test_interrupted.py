@@ -118,7 +118,7 @@ def test_cleaning_an_unfinished_restore_says_what_stays_and_how_to_take_it(machi
     assert "--resume" not in cleaned.output
     assert [untrue for untrue in UNTRUE if untrue in cleaned.output] == []
     assert session.directory.sealed()
-    assert "ordinary instance now" in adopt(SETTINGS, name, copy)
+    assert "ordinary instance now" in next(adopt(SETTINGS, name, copy))
 
 
 def test_a_refusal_after_a_lost_answer_does_not_end_the_run_as_if_nothing_was_made(machines: Machines) -> None:
@@ -170,8 +170,9 @@ def test_adopting_takes_what_the_ledger_only_intended(machines: Machines) -> Non
     directory = killed(machines)
     copy = copy_of(machines)
     with pytest.raises(RefusedError, match=f"Say --confirm {copy}"):
-        adopt(SETTINGS, directory.id, "")
-    assert adopt(SETTINGS, directory.id, copy) == f"{copy} is an ordinary instance now; dr will not touch it again."
+        next(adopt(SETTINGS, directory.id, ""))
+    (told,) = adopt(SETTINGS, directory.id, copy)
+    assert told == f"{copy} is an ordinary instance now; dr will not touch it again."
     assert not [key for key in machines.tags(copy) if key.startswith("dr:")]
     with pytest.raises(RefusedError, match=f"{copy} is no longer run {directory.id}'s"):
         resumed(SETTINGS, "prod", directory.id, None, tell)
@@ -180,7 +181,7 @@ def test_adopting_takes_what_the_ledger_only_intended(machines: Machines) -> Non
 def test_adopting_what_rds_does_not_list_says_so(machines: Machines) -> None:
     directory = killed(machines, accepted=False)
     with pytest.raises(RefusedError, match="was asked for, and may be listed later"):
-        adopt(SETTINGS, directory.id, "whatever")
+        next(adopt(SETTINGS, directory.id, "whatever"))
 
 
 def test_resuming_takes_what_the_ledger_only_intended(machines: Machines) -> None:
@@ -229,5 +230,5 @@ def test_what_was_surely_refused_is_not_said_to_come(machines: Machines) -> None
         "The provider was asked to make nothing; the same command begins anew."
     )
     with pytest.raises(RefusedError, match="has no restoration to adopt"):
-        adopt(SETTINGS, directory.id, "whatever")
+        next(adopt(SETTINGS, directory.id, "whatever"))
     assert prepare(SETTINGS, wanted(), asked(wanted()), tell).session.directory.id != directory.id

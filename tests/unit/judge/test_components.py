@@ -119,8 +119,8 @@ def test_a_run_of_two_components_is_judged_and_reported_whole(tmp_path: Path) ->
     assert "database clinic-1: sqlite3 clinic-1 It is read-only until then." in said
     assert "namespace clinic-2: kubectl -n clinic-2 get all" in said
     steps = [*DATABASE.cut_over, *NAMESPACE.cut_over]
-    hands = "Hand it over, so that dr never touches it again:"
-    steps += [f"{hands} dr adopt {verdict.run} --confirm {of.ref.name}" for of in verdict.restored]
+    hands = "Hand them over, so that dr never touches them again:"
+    steps += [f"{hands} dr adopt {verdict.run} --confirm clinic-1"]
     assert [said.index(f"{n}. {step}") for n, step in enumerate(steps, 1)]
     for form in (markdown, html):
         for of in verdict.restored:
