@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dr.domain.looks import BEFORE, LATER, POINT, Row, Snapshot, Sum, TableLook, TableRows, Version
 
+BY_HAND = "written, altered or deleted on the copy itself, after its recovery"
+BY_SUMS = "among which some are altered, missing or too many, by their sums"
+ALTERED, MISSING, NEVER_HAD = "altered", "missing", "that the source never had"
 _PARTS = (BEFORE, POINT)
 
 
@@ -22,14 +25,14 @@ class Compared:
     """What became of one table's rows, or of the objects.
 
     ``proven``: so many stand as the source had them. ``either``: of these, so many that the source changed afterwards:
-    the look before alone proves them. ``unknown``: so many that nobody can know. ``wrong``: what is not as it was, in
-    words; "" where nothing is.
+    the look before alone proves them. ``unknown``: so many that nobody can know. ``wrong``: what is not as it was, the
+    end of a sentence, to how many are so.
     """
 
     proven: int = 0
     either: int = 0
     unknown: int = 0
-    wrong: str = ""
+    wrong: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Bucket(NamedTuple):
@@ -97,15 +100,12 @@ def table(
             read = rows is not None and n in rows[0].read and n in rows[1].read
             if one.proven or not read:
                 found = _added(found, one)
-                wrong["differ"] += one.broken
+                wrong[BY_SUMS] += one.copy.rows if one.broken else 0
     if rows is not None:
         found, more = _by_rows(found, before, copy, after, rows)
         wrong += more
-    touched = max(written, copy.touched or 0)
-    words = [_told(touched, "written, altered or deleted on the copy itself, after its recovery")] if touched else []
-    words += [_told(wrong[what], what) for what in ("altered", "missing", "that the source never had") if wrong[what]]
-    words += [f"the sums of {_count(wrong['differ'], 'bucket')} differ"] if wrong["differ"] else []
-    return Compared(found.proven, found.either, found.unknown, ", ".join(words))
+    wrong[BY_HAND] = max(written, copy.touched or 0)
+    return Compared(found.proven, found.either, found.unknown, {what: count for what, count in wrong.items() if count})
 
 
 def _added(found: Compared, one: _Bucket) -> Compared:
@@ -130,18 +130,20 @@ def _by_rows(
     identities = {row.identity for part in _PARTS for row in here.rows(part)}
     for part in _PARTS:
         buckets = dict(enumerate(_buckets(part, before, copy, after)))
+        if not buckets:
+            continue
         settled = {n for n in {*here.read, *there.read} if buckets[n].proven}
         mine, theirs = (Counter(r for r in of.rows(part) if bucket(r, copy.buckets) not in settled) for of in rows)
         gone, more = theirs - mine, mine - theirs
         proven += (mine & theirs).total()
         altered = {row.identity for row in gone if row.identity in identities}
-        wrong["altered"] += len(altered)
-        wrong["missing"] += sum(count for row, count in gone.items() if row.identity not in identities)
+        wrong[ALTERED] += len(altered)
+        wrong[MISSING] += sum(count for row, count in gone.items() if row.identity not in identities)
         for row, count in more.items():
             if row.identity in altered:
                 continue
             if buckets[bucket(row, copy.buckets)].too_many:
-                wrong["that the source never had"] += count
+                wrong[NEVER_HAD] += count
             else:
                 unknown += count
     return Compared(found.proven + proven, found.either, found.unknown + unknown), wrong
@@ -155,32 +157,26 @@ def bucket(row: Row, buckets: int) -> int:
 # -- definitions
 
 
-class Looks(NamedTuple):
-    """One thing's versions before, in the copy, and afterwards; None where it was not there."""
-
-    before: Version | None
-    copy: Version | None
-    after: Version | None
-
-
-def definition(one: Looks, earlier: Snapshot | None, point: Snapshot | None, *, looked_after: bool) -> Compared:
-    """One object, or anything else that has versions. ``earlier``: the snapshot of the look before, ``point``: the
-    copy's own, None where there is none. ``looked_after``: there was a look afterwards."""
-    before, copy, after = one
+def definition(
+    versions: tuple[Version | None, Version | None, Version | None], earlier: Snapshot | None, point: Snapshot | None
+) -> Compared:
+    """One object, or anything else that has ``versions``: before, in the copy, and afterwards; None where it was not
+    there. ``earlier``: the snapshot of the look before, ``point``: the copy's own; None where there is none."""
+    before, copy, after = versions
     stood = after is not None and _stood(before, after, earlier, point)
     if copy is None:
         if stood:
-            return Compared(wrong="missing")
+            return _wrong(MISSING)
         return Compared(unknown=1) if before is not None else Compared(proven=1)
     same = [other is not None and other.digest == copy.digest for other in (before, after)]
     if stood:
-        return Compared(proven=1) if same[1] else Compared(wrong="defined differently")
+        return Compared(proven=1) if same[1] else _wrong("defined differently")
     if any(same):
         return Compared(proven=1, either=1)
     if copy.xid and point is not None and not point.shows(copy.xid):
-        return Compared(wrong="defined on the copy itself, after its recovery")
-    if copy.xid and earlier is not None and earlier.shows(copy.xid) and (before is not None or not looked_after):
-        return Compared(wrong="defined differently" if before is not None else "not in the source")
+        return _wrong("defined on the copy itself, after its recovery")
+    if copy.xid and earlier is not None and earlier.shows(copy.xid):
+        return _wrong("defined differently" if before is not None else "not in the source")
     return Compared(unknown=1)
 
 
@@ -191,15 +187,5 @@ def _stood(before: Version | None, after: Version, earlier: Snapshot | None, poi
     return any(cut is not None and cut.shows(after.xid) for cut in (point, earlier))
 
 
-def added(all_of: Mapping[str, Compared]) -> Compared:
-    """The counts of all together; their words stay apart."""
-    of = all_of.values()
-    return Compared(sum(c.proven for c in of), sum(c.either for c in of), sum(c.unknown for c in of))
-
-
-def _told(number: int, what: str) -> str:
-    return f"{_count(number, 'row')} {what}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"
+def _wrong(what: str) -> Compared:
+    return Compared(wrong={what: 1})

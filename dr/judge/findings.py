@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
 from dr.config.objective import Judge
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.clocks import UnknownError as UnknownError
@@ -41,3 +45,43 @@ def within(low: float, high: float, limit: float) -> Status:
     if high <= limit:
         return Status.MET
     return Status.MISSED if low > limit else Status.INCONCLUSIVE
+
+
+FEW = 3
+"""Offenders named in a sentence; the observation has them all."""
+
+
+def some(names: Collection[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
+    shown = ", ".join(list(names)[:FEW])
+    return f"{shown} and {len(names) - FEW} more" if len(names) > FEW else shown
+
+
+def counted(number: int, noun: str) -> str:
+    """``number`` of ``noun``, in words."""
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith("x") else f"{noun}s"
+
+
+def by_name(demand: Demand, wrong: Mapping[str, str], unproven: Mapping[str, str], met: str, noun: str) -> Finding:
+    """Missed if anything is ``wrong``, inconclusive if anything is ``unproven``; both: name to what is the matter."""
+    told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
+    if unproven and not wrong:
+        raise UnknownError(f"{told}.")
+    beside = f"; {counted(len(unproven), noun)} could not be judged" if unproven else ""
+    status, because = (Status.MISSED, f"{told}{beside}.") if wrong else (Status.MET, met)
+    return replace(finding(demand, status, because, float(len(wrong))), unit=plural(noun))
+
+
+def baseline_of(evidence: Evidence, what: str) -> Mapping[str, Any]:
+    """The source's, as observed. Raises UnknownError where there is none that ``what`` could be compared with."""
+    seen = [o.value for o in evidence.observations if (o.what, o.path) == ("baseline", "source")]
+    if seen and isinstance(seen[-1], Mapping):
+        return seen[-1]
+    why = "no baseline covers the recovery point" if seen else "no baseline was looked for"
+    if seen and seen[-1] is not None:
+        why = "what was recorded of the baseline cannot be read"
+    raise UnknownError(f"{what} cannot be compared: {why}.")

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from dr.domain.model import Finding, Status, Verdict
 from dr.evidence.model import Entry, Evidence, Samples
 from dr.judge.interruption import outage_of
-from dr.judge.objectives import equality, loss
+from dr.judge.objectives import content, loss
 from dr.judge.windows import good
 from dr.report import summary as told
 from dr.report import words
@@ -72,7 +72,7 @@ def markdown(evidence: Evidence, verdict: Verdict) -> str:
 
 def html(evidence: Evidence, verdict: Verdict) -> str:
     """The page."""
-    tables = _known(equality.tables, evidence, "restored") or ()
+    tables = _known(content.tables, evidence, "restored") or ()
     more = {"steps": _steps(evidence), "tables": tables, "ledger": evidence.entries, **_signals(evidence, verdict)}
     return _rendered("page.html", evidence, verdict, **more)
 

@@ -15,11 +15,11 @@ from dr.domain.errors import UsageError
 def registry(extra: Iterable[Objective] = ()) -> Mapping[str, Objective]:
     """Name to objective: those of this folder, and ``extra``, which providers bring.
 
-    Raises UsageError where two have a name in common, or two limits of different objectives.
+    Raises UsageError where two have a name in common, or two limits. Objectives may share one.
     """
     found = (*_own(), *extra)
     names = Counter(one.name for one in found)
-    limits = Counter(limit.name for one in found for limit in one.limits)
+    limits = Counter(limit.name for limit in {limit for one in found for limit in one.limits})
     twice = sorted({name for names in (names, limits) for name, count in names.items() if count > 1})
     if twice:
         raise UsageError(f"More than one objective, or limit of one, is called {', '.join(twice)}.", "Rename one.")

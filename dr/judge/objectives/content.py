@@ -1,0 +1,218 @@
+"""Whether the copy holds the rows and definitions that its source held at the recovery point: by looks, pure.
+
+Missed where anything that is proven differs. What nobody can know is counted, and the finding is inconclusive where
+that is beyond the limit ``unproven``, or where a look itself could not be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dr.config.objective import About, Limit, Objective
+from dr.domain import comparing
+from dr.domain.comparing import Compared
+from dr.domain.errors import EvidenceError
+from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, TableRows
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
+from dr.judge import former
+from dr.judge.findings import UnknownError, counted, finding, some
+
+UNPROVEN = Limit("unproven", 0.05)
+"""The share of rows, or of objects, that may have changed on both sides of the recovery point, so that nobody can know
+how they stood at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """``before`` and ``after``: None where there is none. ``missing``: why, a sentence for each."""
+
+    before: Look | None
+    copy: Look
+    after: Look | None
+    rows: Mapping[str, tuple[TableRows, TableRows]]
+    missing: tuple[str, ...]
+
+
+def _read(evidence: Evidence, what: str, path: str, kind: Any) -> Any:
+    """An observation as ``kind``; why it was not made, where that is what it says; None where there is none."""
+    seen = evidence.observed(what, path)
+    if isinstance(seen, Mapping) and "because" in seen:
+        return str(seen["because"]).rstrip(".")
+    try:
+        return None if seen is None else msgspec.convert(seen, kind)
+    except msgspec.ValidationError as error:
+        raise UnknownError(f"What was observed as {what} of the {path} cannot be read: {error}.") from None
+
+
+def _looks(evidence: Evidence, path: str, what: str) -> _Looks:
+    """Raises UnknownError where ``what`` cannot be compared."""
+    copy = _read(evidence, "look", path, Look)
+    if not isinstance(copy, Look):
+        raise UnknownError(f"{what} cannot be compared: {copy or 'the copy was not read'}.")
+    before, after = _read(evidence, "baseline", "source", Baseline), _read(evidence, "look", "source", Look)
+    missing = []
+    if not isinstance(before, Baseline):
+        missing.append(f"No look before the recovery point: {before or 'no baseline was taken before it'}.")
+    if not isinstance(after, Look):
+        missing.append(f"No look at the source afterwards: {after or 'it was not looked at'}.")
+    if len(missing) > 1:
+        raise UnknownError(f"{what} cannot be compared. {' '.join(missing)}")
+    mine, theirs = (_read(evidence, "rows", where, dict[str, TableRows]) for where in (path, "source"))
+    rows = (
+        {name: (mine[name], theirs[name]) for name in {*mine} & {*theirs}}
+        if isinstance(mine, dict) and isinstance(theirs, dict)
+        else {}
+    )
+    return _Looks(
+        before.look if isinstance(before, Baseline) else None,
+        copy,
+        after if isinstance(after, Look) else None,
+        rows,
+        tuple(missing),
+    )
+
+
+class Table(NamedTuple):
+    """One table of source and copy: rows there at the recovery point, as far as that is known, and here; None where
+    there is no table. ``because``: what is the matter, as the end of a sentence; "" where they agree."""
+
+    name: str
+    there: int | None
+    here: int | None
+    status: Status
+    because: str
+    found: Compared = Compared()
+
+
+def tables(evidence: Evidence, path: str) -> tuple[Table | former.Table, ...]:
+    """Every table of source or copy compared. Raises UnknownError where there is nothing to compare.
+
+    It alone decides whether two agree: the finding ``data`` and every report rest on it.
+    """
+    if evidence.observed("fingerprint", path) is not None:
+        return former.tables(evidence, path)
+    return _tables(_looks(evidence, path, "The data"))
+
+
+def _tables(looks: _Looks) -> tuple[Table, ...]:
+    sides = [look.tables for look in (looks.before, looks.copy, looks.after) if look is not None]
+    return tuple(_table(name, looks) for name in sorted({name for side in sides for name in side}))
+
+
+def _table(name: str, looks: _Looks) -> Table:
+    before, after = (look.tables.get(name) if look is not None else None for look in (looks.before, looks.after))
+    copy, source = looks.copy.tables.get(name), after or before
+    there = None if source is None else (_stood(after) if after is not None else source.rows)
+    readable = [one for one in (before, after) if one is not None and not one.unreadable]
+    if copy is None:
+        return _gone(name, there, before, after, looked=looks.after is not None)
+    if copy.unreadable:
+        status = Status.MISSED if readable else Status.INCONCLUSIVE
+        return Table(name, there, None, status, f"cannot be read on the copy: {copy.unreadable}")
+    if source is not None and not any(comparing.comparable(copy, one) for one in readable):
+        why = f"summed as {source.method} on the source and as {copy.method} on the copy"
+        if not readable:
+            why = f"cannot be read on the source: {source.unreadable}"
+        return Table(name, there, copy.rows, Status.INCONCLUSIVE, why)
+    try:
+        found = comparing.table(before, copy, after, looks.rows.get(name))
+    except (EvidenceError, IndexError) as error:
+        return Table(name, there, copy.rows, Status.INCONCLUSIVE, f"its sums cannot be read: {error}")
+    because = ", ".join(f"{counted(count, 'row')} {what}" for what, count in found.wrong.items())
+    return Table(name, there, copy.rows, Status.MISSED if because else Status.MET, because, found)
+
+
+def _stood(table: TableLook) -> int:
+    """Rows that stand since before the recovery point."""
+    return sum(table.parts[part].rows for part in (BEFORE, POINT) if part in table.parts)
+
+
+def _gone(name: str, there: int | None, before: TableLook | None, after: TableLook | None, *, looked: bool) -> Table:
+    """A table that the copy lacks."""
+    if after is not None:
+        stood = _stood(after)
+        missing = f"missing, with {counted(stood, 'row')}" if stood else ""
+        return Table(name, there, None, Status.MISSED if stood else Status.MET, missing)
+    rows = before.rows if before is not None else 0
+    if looked or not rows:  # dropped on the source: before the recovery point, or after it
+        return Table(name, there, None, Status.MET, "", Compared(unknown=rows))
+    because = f"missing, with {counted(rows, 'row')}; whether it was dropped before the recovery point is not known"
+    return Table(name, there, None, Status.INCONCLUSIVE, because)
+
+
+def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
+    if evidence.observed("fingerprint", demand.path) is not None:
+        return former.data(evidence, demand)
+    looks = _looks(evidence, demand.path, "The data")
+    compared = _tables(looks)
+    if all(table.there is None for table in compared):
+        raise UnknownError("The source holds no table that could be compared.")
+    wrong, unproven = (
+        {table.name: table.because for table in compared if table.status is status}
+        for status in (Status.MISSED, Status.INCONCLUSIVE)
+    )
+    return _finding(demand, looks, [table.found for table in compared], (wrong, unproven), "row", "table")
+
+
+def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
+    if evidence.observed("fingerprint", demand.path) is not None:
+        return former.schema(evidence, demand)
+    looks = _looks(evidence, demand.path, "The schema")
+    before, copy, after = looks.before, looks.copy, looks.after
+    other = after or before
+    if other is not None and other.major != copy.major:
+        raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
+    earlier = Snapshot.parse(before.snapshot) if before is not None else None
+    point = Snapshot.parse(copy.cuts[POINT]) if POINT in copy.cuts else None
+    found, wrong, unproven = [], dict[str, str](), dict[str, str]()
+    for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
+        there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
+        one = comparing.definition((there, here, kept), earlier, point)
+        found.append(one)
+        if one.wrong:
+            wrong[name] = ", ".join(one.wrong)
+        elif one.unknown and here is None and after is None:
+            unproven[name] = "missing; whether it was dropped before the recovery point is not known"
+    return _finding(demand, looks, found, (wrong, unproven), "object", "object")
+
+
+def _finding(
+    demand: Demand,
+    looks: _Looks,
+    found: list[Compared],
+    offenders: tuple[Mapping[str, str], Mapping[str, str]],
+    noun: str,
+    named: str,
+) -> Finding:
+    """``found``: what is known of each ``noun``. ``offenders``: what is wrong and what could not be judged, by name."""
+    wrong, unproven = offenders
+    proven, either, unknown = (sum(getattr(one, what) for one in found) for what in ("proven", "either", "unknown"))
+    share, limit = unknown / max(1, proven + unknown), demand.limit or 0.0
+    counts = f"{counted(proven, noun)} proven"
+    counts += f", {either} of them by the look before alone, since the source changed them afterwards" if either else ""
+    counts += (
+        f"; {unknown} ({share:.2%}) changed on both sides of the recovery point, and nobody can know them"
+        if unknown
+        else ""
+    )
+    more = [f"Not compared: {some([f'{name} ({why})' for name, why in sorted(looks.copy.left_out.items())])}."]
+    beside = " ".join((*looks.missing, *(more if looks.copy.left_out else ())))
+    if wrong or unproven:
+        told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
+        told += f"; {counted(len(unproven), named)} could not be judged" if wrong and unproven else ""
+        status = Status.MISSED if wrong else Status.INCONCLUSIVE
+        return finding(demand, status, f"{told}. {counts}. {beside}".rstrip(), share)
+    if share > limit or not proven:
+        return finding(demand, Status.INCONCLUSIVE, f"Too much is unknown: {counts}. {beside}".rstrip(), share)
+    return finding(demand, Status.MET, f"{counts[0].upper()}{counts[1:]}. {beside}".rstrip(), share)
+
+
+OBJECTIVES = (
+    Objective("schema", About.CONTENT, _judge_schema, "share", (UNPROVEN,), on_call="examine"),
+    Objective("data", About.CONTENT, _judge_data, "share", (UNPROVEN,), on_call="examine"),
+)
