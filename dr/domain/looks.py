@@ -99,7 +99,10 @@ class TableLook:
     def sums(self, part: str) -> list[Sum]:
         """Of each bucket. Raises EvidenceError where they are damaged."""
         found = self.parts.get(part, Part())
-        return [Sum(*one) for one in _unpacked(_SUM, found.sums)] if found.sums else [NOTHING] * self.buckets
+        sums = [Sum(*one) for one in _unpacked(_SUM, found.sums)] if found.sums else [NOTHING] * self.buckets
+        if len(sums) != self.buckets or sum(one.rows for one in sums) != found.rows:
+            raise EvidenceError("A table's sums are damaged: they do not add up.")
+        return sums
 
 
 @dataclass(frozen=True, slots=True)

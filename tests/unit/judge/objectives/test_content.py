@@ -1,0 +1,234 @@
+"""Data and definitions judged by looks: what is proven decides, and what nobody can know is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.domain.looks import (
+    BEFORE,
+    LATER,
+    POINT,
+    UNREADABLE,
+    Baseline,
+    Look,
+    Part,
+    Row,
+    Sum,
+    TableLook,
+    TableRows,
+    Version,
+    packed_rows,
+    packed_sums,
+)
+from dr.domain.model import Demand, Finding, Status
+from dr.judge import findings
+from dr.judge.objectives.content import Table, tables
+from tests.unit.judge.objectives.test_equality import KNOWN, holding, seen
+
+METHOD = "hash-15/1"
+
+
+def part(*sums: tuple[int, int]) -> Part:
+    return Part(sum(rows for rows, _ in sums), packed_sums(Sum(*one) for one in sums))
+
+
+NONE = Part()
+
+
+def table(before: Part = NONE, point: Part = NONE, later: Part = NONE, **more: Any) -> TableLook:
+    return TableLook(METHOD, 1, {BEFORE: before, POINT: point, LATER: later}, **more)
+
+
+A, B = table(part((3, 77))), table(part((2, 88)), part((1, 5)))
+OBJECTS = {"table public.a": Version("1", 5), "index public.a_pkey": Version("2", 5)}
+COPY = Look(130.0, 15, "30:30:", {BEFORE: "10:10:", POINT: "20:20:"}, OBJECTS, {"public.a": A, "public.b": B})
+AFTER = replace(COPY, at=140.0)
+FIRST = Look(100.0, 15, "10:10:", {BEFORE: "10:10:"}, OBJECTS, {"public.a": A, "public.b": table(part((2, 88)))})
+BASELINE = Baseline("b", "t", "db", "db-1", FIRST)
+
+
+def with_tables(look: Look, **changed: TableLook | None) -> Look:
+    named = {**look.tables, **{f"public.{name}": one for name, one in changed.items()}}
+    return replace(look, tables={name: one for name, one in named.items() if one is not None})
+
+
+def compared(
+    objective: str = "data",
+    copy: Look = COPY,
+    before: Baseline | None = BASELINE,
+    after: Look | str = AFTER,
+    rows: tuple[Mapping[str, TableRows], Mapping[str, TableRows]] = ({}, {}),
+    limit: float | None = 0.05,
+) -> Finding:
+    evidence = holding(
+        seen("baseline", None if before is None else msgspec.to_builtins(before), "source"),
+        seen("look", msgspec.to_builtins(copy)),
+        seen("look", {"because": after} if isinstance(after, str) else msgspec.to_builtins(after), "source"),
+        seen("rows", msgspec.to_builtins(rows[0])),
+        seen("rows", msgspec.to_builtins(rows[1]), "source"),
+    )
+    return findings.judged(KNOWN[objective].judge, evidence, Demand(objective, "restored", limit, "share"))
+
+
+def test_an_equal_copy_is_met_and_says_what_was_proven() -> None:
+    found = compared()
+    assert (found.status, found.because, found.measured) == (Status.MET, "6 rows proven.", 0.0)
+    assert compared("schema").because == "2 objects proven."
+
+
+def test_either_look_at_the_source_alone_may_prove_it() -> None:
+    gone = compared(after="it does not answer.", copy=with_tables(COPY, b=table(part((2, 88)))))
+    assert gone.status is Status.MET
+    assert "No look at the source afterwards: it does not answer." in gone.because
+    assert compared(before=None).status is Status.MET
+    assert "No look before the recovery point" in compared(before=None).because
+
+
+@pytest.mark.parametrize("objective", ["schema", "data"])
+def test_no_look_at_the_source_at_all_is_inconclusive(objective: str) -> None:
+    found = compared(objective, before=None, after="it is gone")
+    assert found.status is Status.INCONCLUSIVE
+    assert "No look before" in found.because
+    assert "it is gone" in found.because
+
+
+def test_rows_that_changed_afterwards_are_proven_by_the_look_before() -> None:
+    found = compared(after=with_tables(AFTER, a=table(part((1, 7)))))
+    assert (
+        found.because == "6 rows proven, 2 of them by the look before alone, since the source changed them afterwards."
+    )
+
+
+def test_an_altered_row_is_missed_and_counted() -> None:
+    copy = with_tables(COPY, a=table(part((3, 78))))
+    by_sums = compared(copy=copy)
+    assert by_sums.status is Status.MISSED
+    assert "public.a: 3 rows among which some are altered, missing or too many, by their sums." in by_sums.because
+    one = [Row(n, 10 + n) for n in range(3)]
+    mine = {"public.a": TableRows((0,), {BEFORE: packed_rows([*one[:2], Row(2, 99)])})}
+    theirs = {"public.a": TableRows((0,), {BEFORE: packed_rows(one)})}
+    assert "public.a: 1 row altered." in compared(copy=copy, rows=(mine, theirs)).because
+    lost = {"public.a": TableRows((0,), {BEFORE: packed_rows(one[:2])})}
+    fewer = with_tables(COPY, a=table(part((2, 21))))
+    assert "public.a: 1 row missing." in compared(copy=fewer, rows=(lost, theirs)).because
+
+
+@pytest.mark.parametrize("copy", [table(part((3, 77)), later=part((1, 4))), replace(A, touched=1)])
+def test_what_was_written_on_the_copy_itself_is_missed(copy: TableLook) -> None:
+    found = compared(copy=with_tables(COPY, a=copy))
+    assert found.status is Status.MISSED
+    assert "public.a: 1 row written, altered or deleted on the copy itself" in found.because
+
+
+@pytest.mark.parametrize(("rows", "status"), [(1, Status.MET), (9, Status.INCONCLUSIVE)])
+def test_what_nobody_can_know_is_counted_and_limited(rows: int, status: Status) -> None:
+    came_and_went = table(point=part((rows, 3)))
+    found = compared(copy=with_tables(COPY, c=came_and_went), limit=0.2)
+    assert found.status is status
+    assert f"{rows} ({rows / (6 + rows):.2%}) changed on both sides of the recovery point" in found.because
+    assert compared(copy=with_tables(COPY, c=came_and_went), limit=None).status is Status.INCONCLUSIVE
+
+
+def test_a_missing_table_is_missed_where_it_stands_on_the_source_and_else_counted() -> None:
+    copy = with_tables(COPY, b=None)
+    assert "public.b: missing, with 3 rows" in compared(copy=copy).because
+    assert compared(copy=copy, after=with_tables(AFTER, b=None), limit=0.5).status is Status.MET
+    unknown = compared(copy=copy, after="it is gone")
+    assert unknown.status is Status.INCONCLUSIVE
+    assert "whether it was dropped before the recovery point is not known" in unknown.because
+    later = with_tables(AFTER, c=table(later=part((4, 4))))
+    assert compared(after=later).status is Status.MET
+
+
+def test_what_was_readable_on_the_source_and_is_not_on_the_copy_is_missed() -> None:
+    torn = TableLook(f"{UNREADABLE}invalid page in block 3")
+    found = compared(copy=with_tables(COPY, a=torn))
+    assert found.status is Status.MISSED
+    assert "public.a: cannot be read on the copy: invalid page in block 3" in found.because
+    both = compared(
+        copy=with_tables(COPY, a=torn),
+        before=replace(BASELINE, look=with_tables(FIRST, a=torn)),
+        after=with_tables(AFTER, a=torn),
+    )
+    assert both.status is Status.INCONCLUSIVE
+    there = compared(before=None, after=with_tables(AFTER, a=torn))
+    assert "cannot be read on the source: invalid page" in there.because
+
+
+def test_sums_of_other_methods_do_not_compare() -> None:
+    found = compared(copy=with_tables(COPY, a=replace(A, method="md5/1")))
+    assert found.status is Status.INCONCLUSIVE
+    assert "summed as hash-15/1 on the source and as md5/1 on the copy" in found.because
+
+
+@pytest.mark.parametrize("sums", [b"x", packed_sums([Sum(1, 1)]) + b"y", packed_sums([])])
+def test_damaged_sums_are_inconclusive(sums: bytes) -> None:
+    found = compared(copy=with_tables(COPY, a=table(Part(3, sums))))
+    assert found.status is not Status.MET
+
+
+def test_tables_that_were_left_out_are_named() -> None:
+    found = compared(copy=replace(COPY, left_out={"public.log": "excluded by dr.yaml"}))
+    assert found.status is Status.MET
+    assert found.because.endswith("Not compared: public.log (excluded by dr.yaml).")
+
+
+def test_a_damaged_observation_is_inconclusive() -> None:
+    evidence = holding(seen("baseline", {"look": 7}, "source"), seen("look", msgspec.to_builtins(COPY)))
+    found = findings.judged(KNOWN["data"].judge, evidence, Demand("data", "restored", 0.05))
+    assert found.status is Status.INCONCLUSIVE
+    assert "cannot be read" in found.because
+
+
+@pytest.mark.parametrize(
+    ("name", "copy", "told"),
+    [
+        ("index public.a_pkey", None, "index public.a_pkey: missing"),
+        ("index public.a_pkey", Version("9", 5), "index public.a_pkey: defined differently"),
+        ("view public.v", Version("9", 25), "view public.v: defined on the copy itself, after its recovery"),
+        ("view public.v", Version("9", 5), "view public.v: not in the source"),
+    ],
+)
+def test_a_definition_that_is_not_as_it_was_is_missed(name: str, copy: Version | None, told: str) -> None:
+    objects = {key: one for key, one in {**OBJECTS, name: copy}.items() if one is not None}
+    found = compared("schema", replace(COPY, objects=objects))
+    assert found.status is Status.MISSED
+    assert told in found.because
+
+
+def test_a_definition_that_changed_since_is_either_or_unknown() -> None:
+    """A trigger off and on, a work table that came and went, an index that was dropped after the point."""
+    changed = replace(AFTER, objects={**OBJECTS, "index public.a_pkey": Version("2", 26)})
+    off = replace(COPY, objects={**OBJECTS, "index public.a_pkey": Version("9", 15)})
+    assert compared("schema", off, after=changed, limit=0.5).status is Status.MET
+    assert compared("schema", off, after=changed, limit=0.4).status is Status.INCONCLUSIVE
+    went = replace(COPY, objects={**OBJECTS, "table public.work": Version("3", 15)})
+    assert compared("schema", went, limit=0.5).status is Status.MET
+    dropped = replace(AFTER, objects={"table public.a": OBJECTS["table public.a"]})
+    assert compared("schema", after=dropped).status is Status.MET
+    lost = replace(COPY, objects=dropped.objects)
+    assert compared("schema", lost, after=dropped, limit=0.5).status is Status.MET
+    assert compared("schema", lost, after="it is gone").status is Status.INCONCLUSIVE
+
+
+def test_definitions_of_another_major_version_do_not_compare() -> None:
+    assert compared("schema", replace(COPY, major=16)).status is Status.INCONCLUSIVE
+
+
+def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
+    copy = with_tables(COPY, b=None)
+    evidence = holding(
+        seen("baseline", msgspec.to_builtins(BASELINE), "source"),
+        seen("look", msgspec.to_builtins(copy)),
+        seen("look", msgspec.to_builtins(AFTER), "source"),
+    )
+    told = [one[:5] for one in tables(evidence, "restored") if isinstance(one, Table)]
+    assert told == [
+        ("public.a", 3, 3, Status.MET, ""),
+        ("public.b", 3, None, Status.MISSED, "missing, with 3 rows"),
+    ]
