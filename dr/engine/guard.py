@@ -91,7 +91,7 @@ def _identity(pins: Mapping[str, Mapping[str, str]], seen: Mapping[str, Mapping[
         yield "The target pins nothing by which it is known, so that it could be any."
     for provider, pinned in pins.items():
         for what, value in pinned.items():
-            found = seen.get(provider, {}).get(what, "")
+            found = seen.get(provider, {}).get(what)
             if not found:
                 yield f"Nothing shows that the {what} of {provider} is {value}, the target's: nobody observed it."
             elif found != value:

@@ -303,7 +303,7 @@ def _ended(run: Sequence[Probe], telling: _Telling, known: Usual, period: float)
     broke = max((p.done for p in run if not p.answered and p.error != TIMEOUT), default=asked)
     high = max(then.asked, then.done - known.least, broke)
     low = best = asked
-    at_once = min((p.done - p.slept for p in run if p.answered and p.done > asked), default=0.0)
+    at_once = min((p.done - p.slept for p in run if p.answered and p.done > asked), default=asked)
     if at_once > asked + period and at_once - known.p99 <= high:
         low, best = max(asked, at_once - known.p99), max(asked, min(at_once - known.median, high))
     up = min(high, max(best, then.done - known.median))
@@ -330,7 +330,7 @@ def _counted(seen: Sequence[Interruption], usually: float, steady: float) -> tup
 def _whole(pieces: Sequence[Interruption], blind: Sequence[Stretch]) -> Interruption:
     """From the first interruption to the last, and to the end of what nobody looked at before or after them."""
     began, ended = pieces[0].began, pieces[-1].ended
-    earliest = min([began.low, *(begin for begin, _ in blind if begin <= began.high)])
-    latest = max([ended.high, *(end for _, end in blind if end >= ended.low)])
+    earliest = min([began.low, *(begin for begin, _ in blind)])
+    latest = max([ended.high, *(end for _, end in blind)])
     failed, shown = any(p.failed for p in pieces), max(p.shown for p in pieces)
     return Interruption(replace(began, low=earliest), replace(ended, high=latest), failed, shown)

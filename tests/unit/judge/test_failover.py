@@ -15,6 +15,7 @@ from dr.judge.objectives import outage, registry
 from dr.judge.phases import of_failover as phases
 from dr.judge.verdict import judge
 from tests.unit import outages
+from tests.unit.eighths import path, refused
 from tests.unit.outages import DISASTER, Out, Script, of, stamp
 
 judge_unaided = partial(judged, outage.judge_unaided)
@@ -120,7 +121,8 @@ def test_a_look_at_the_disaster_is_one_after_it() -> None:
 
 def test_a_service_that_was_hardly_back_when_the_measuring_ended_is_not_known_to_be() -> None:
     found = unaided(process(-5), process(10), script=Script([Out(0.0, 3.0)], after=5))
-    assert (found.status, "before the service was back for good" in found.because) == (Status.INCONCLUSIVE, True)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because == "The measuring ended before the service was back for good."
 
 
 def test_a_service_that_keeps_its_dead_connections_is_missed() -> None:
@@ -128,22 +130,41 @@ def test_a_service_that_keeps_its_dead_connections_is_missed() -> None:
     for measured, status in ((122.5, Status.MISSED), (60.0, Status.INCONCLUSIVE)):
         found = unaided(process(-5), process(10), script=Script([Out(0.0, 999.0, "silent")], after=measured))
         assert found.status is status, found.because
+        assert (found.because == "The service never came back by itself.") is (status is Status.MISSED)
     back = unaided(process(-5), process(10), script=Script([Out(0.0, 125.0)], after=127.0))
     assert back.status is Status.INCONCLUSIVE, "too late for its outage, and none has restarted it"
 
 
+NOT_BOTH = "When the service's process had started was not read before the disaster and after it."
+
+
 @pytest.mark.parametrize(
-    "seen",
+    ("seen", "because"),
     [
-        (),
-        (process(-5),),
-        (process(10),),
-        (process(-5), process(1.0)),
-        (process(-5), Observation("service-process", "source", {"pid": 7, "started": None}, DISASTER + 10)),
+        ((), NOT_BOTH),
+        ((process(-5),), NOT_BOTH),
+        ((process(10),), NOT_BOTH),
+        ((process(-5), process(1.0)), "The service's process was last looked at before the path was back."),
+        (
+            (process(-5), Observation("service-process", "source", {"pid": 7, "started": None}, DISASTER + 10)),
+            "The service does not tell when its process started.",
+        ),
     ],
 )
-def test_a_process_that_was_not_looked_at_before_and_after_is_inconclusive(seen: tuple[Observation, ...]) -> None:
-    assert unaided(*seen).status is Status.INCONCLUSIVE
+def test_a_process_that_was_not_looked_at_before_and_after_is_inconclusive(
+    seen: tuple[Observation, ...], because: str
+) -> None:
+    found = unaided(*seen)
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, because)
+
+
+def test_a_service_is_missed_only_where_it_was_out_for_longer_than_its_outage_may_last() -> None:
+    never = path(*(refused(1.0 + n / 8) for n in range(57)))
+    for limit, status in ((7.0 - 1 / 64, Status.INCONCLUSIVE), (7.0 - 2 / 64, Status.MISSED)):
+        plan = replace(never.record.plan, demands=(Demand("outage", "source", limit, "s"), UNAIDED))
+        asked = replace(never, record=replace(never.record, plan=plan))
+        assert judge_unaided(asked, UNAIDED).status is status
+        assert judged(outage.judge_outage, asked, plan.demands[0]).status is status
 
 
 def test_a_service_that_was_not_measured_is_inconclusive() -> None:

@@ -16,6 +16,7 @@ from dr.judge.interruption import outage_of
 from dr.judge.objectives import outage
 from dr.judge.windows import Slo, windows
 from tests.unit import outages
+from tests.unit.eighths import path, probe, refused
 from tests.unit.outages import DISASTER, KINDS, Out, Script, demand, evidence, of, samples, without
 
 judge_outage = partial(judged, outage.judge_outage)
@@ -212,8 +213,10 @@ def test_flapping_counts_from_the_first_interruption_to_the_last_and_names_the_p
 @pytest.mark.parametrize(("count", "more"), [(7, " and 2 more."), (5, ".")])
 def test_the_first_five_pieces_are_told_with_when_they_began(count: int, more: str) -> None:
     found = judge(of(Script([Out(0.5 + n, 0.7 + n) for n in range(count)], after=count + 4)))
+    piece = "[0-9.]+ s from [0-9.]+ s"
     told = re.fullmatch(
-        rf"Out for ([0-9.]+) s from ([0-9.]+) s after the disaster, in {count} pieces: (.*?){re.escape(more)}",
+        rf"Out for ([0-9.]+) s from ([0-9.]+) s after the disaster, in {count} pieces: "
+        rf"({piece}(?:, {piece}){{4}}){re.escape(more)}",
         found.because,
     )
     assert told is not None, found.because
@@ -222,6 +225,23 @@ def test_the_first_five_pieces_are_told_with_when_they_began(count: int, more: s
     assert len(pieces) == 5
     for n, piece in enumerate(pieces):
         assert piece == pytest.approx([0.2, 0.5 + n], abs=2 * PERIOD)
+
+
+def test_all_that_is_known_of_an_outage_is_told() -> None:
+    hung = [probe(at, 2.0, TIMEOUT) for at in (1.125, 1.25)]
+    late = [probe(8.0, 3 / 16), probe(8.125, 3 / 16), probe(12.0, 3 / 16), probe(12.125, 2 / 16)]
+    found = path(refused(1.0), *hung, refused(3.0), *late, end=20.0, absent=[(14.0, 14.5), (15.0, 16.0)])
+    assert judge(found, limit=20.0).because == (
+        "Not all of what was measured is there, or it never settled. "
+        "Out for 2.11 s from 0.95 s after the disaster, in 2 pieces: 0.36 s from 0.95 s, 0.11 s from 2.95 s. "
+        "2 times besides, answers were late by 0.25 s at most, and none failed. "
+        "Nobody looked for 1.00 s from 15.00 s on. "
+        "2 requests hung to their time-out of 2 s or beyond."
+    )
+    never = path(absent=[(1.0, 1.5)])
+    assert "Never out; an outage of less than 625 ms may have gone unseen." in judge(never).because
+    at_once = path(probe(-0.125, took=7 / 64), refused(0.0))
+    assert judge(at_once).because == "Out for 0.06 s from 0.00 s after the disaster."
 
 
 @pytest.mark.parametrize(("begin", "side"), [(-0.5, "before"), (0.5, "after")])
