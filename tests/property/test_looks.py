@@ -41,7 +41,7 @@ class Stored:
 
     @property
     def row(self) -> Row:
-        return Row(self.key, self.content * 7919)
+        return Row(self.key, self.content * 7919 + self.key * 104_729)
 
 
 State = Mapping[int, Stored]
