@@ -1,125 +1,526 @@
-"""The definitions of a database's objects as digests.
+"""The definitions of a database's objects as digests, and the newest transaction that wrote any of them.
 
-A physical copy has the same digests; a lost index, grant or constraint, or a changed column, has not. Names are "KIND
-QUALIFIED-NAME". System schemas, the harness's own and what extensions made (their version stands for it) are left out.
+A physical copy has the same catalog rows, oids and all: they are digested as they are, but for what changes without
+being defined anew (statistics, file nodes, what a vacuum sets, the oids that REINDEX CONCURRENTLY exchanges). A digest
+so depends on no row but those whose writers are noted: where another object is renamed, its own definition tells.
+Names are "KIND QUALIFIED-NAME". Left out: the system's own, the harness's own and what extensions made (their version
+stands for it), but for privileges on these; passwords, and options that look like one; comments on these; indexes that
+REINDEX CONCURRENTLY is about to exchange.
 """
 # ruff: noqa: S608 - the queries are put together from this module's own constants
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from dr.drivers.postgres.connection import Connection, translated
+from dr.domain.looks import Version
+from dr.drivers.postgres.connection import Connection, one, translated
 
 _DIGITS = 16
+_EPOCH = 1 << 32
+_FIRST_NORMAL = 3
+"""Lower xids are permanent."""
+_USERS = 16384
+"""The first oid of an object that initdb did not make."""
 _OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
+_ROLES = "'^(pg_|rds)'"
+"""Roles that are the server's, or RDS's own."""
+_UNWRITTEN = "array['0']"
+"""Where the rows' writers cannot be read, or the name rests on a row whose writer cannot."""
+_SECRETIVE = "'^[^=]*(pass|secret|token|key|cred)'"
+"""An option whose value is not looked at."""
+_PLACES = re.compile(r" :(?:stmt_)?(?:location|len) -?\d+")
+"""Where in its statement a part of an expression stood: REINDEX CONCURRENTLY forgets it."""
+
+
+class _Kind(NamedTuple):
+    """One query of catalog rows: name of the object they belong to, its writers' xids, what is digested. The rows of
+    one name are one object; what can go while the others stay is an object of its own, since nothing tells who deleted
+    a row. ``since``: the first major version that has the catalog."""
+
+    of: str
+    name: str
+    writers: str
+    row: str
+    source: str
+    since: int = 0
+
+    def query(self) -> bytes:
+        return f"select {self.name}, {self.writers}, ({self.row})::text from {self.source}".encode()
 
 
 def _own(catalog: str, oid: str) -> str:
     return (
-        f"{_OURS} and not exists (select from pg_depend d where d.classid = '{catalog}'::regclass "
+        f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass "
         f"and d.objid = {oid} and d.deptype = 'e')"
     )
 
 
-def _acl(column: str) -> str:
-    """Grants in an order of their own; null and empty differ (the default, and nothing)."""
-    return f"case when {column} is not null then array(select a::text from unnest({column}) a order by 1) end"
+def _row(alias: str, *without: str, acl: str = "", oids: tuple[str, ...] = (), options: str = "") -> str:
+    """The row ``alias`` without its oid and the columns ``without``. ``acl``: its column of privileges, by oid, in an
+    order of their own; null and empty differ (the default, and nothing). ``oids``: columns that would print as names.
+    ``options``: its column of options of something foreign, without the values of what looks like a secret."""
+    replaced = {f"{name}": f"{alias}.{name}::oid" for name in oids}
+    if acl:
+        replaced[acl] = f"case when {alias}.{acl} is not null then {_privileges(f'{alias}.{acl}')} end"
+    if options:
+        replaced[options] = _open(f"{alias}.{options}")
+    left = ",".join(("oid", *without, *replaced))
+    pairs = ", ".join(f"'{name}', {value}" for name, value in replaced.items())
+    return f"to_jsonb({alias}) - '{{{left}}}'::text[]" + (f" || jsonb_build_object({pairs})" if pairs else "")
 
 
-_QUERIES: Mapping[str, str] = {
-    "schemas": f"""
-        select format('schema %I', n.nspname), jsonb_build_array(pg_get_userbyid(n.nspowner), {_acl("n.nspacl")})
-          from pg_namespace n where {_own("pg_namespace", "n.oid")}""",
-    "extensions": """
-        select format('extension %I', e.extname), jsonb_build_array(e.extversion, n.nspname)
-          from pg_extension e join pg_namespace n on n.oid = e.extnamespace""",
-    "relations": f"""
-        select format('%s %I.%I', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
-                      when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type'
-                      else 'table' end, n.nspname, c.relname),
-               jsonb_build_array(c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.relispartition,
-                 c.relreplident, array_to_string(c.reloptions, ','), pg_get_userbyid(c.relowner), {_acl("c.relacl")},
-                 pg_get_expr(c.relpartbound, c.oid), case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end,
-                 (select string_agg(i.inhparent::regclass::text, ',' order by i.inhseqno)
-                    from pg_inherits i where i.inhrelid = c.oid),
-                 case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
-                 (select concat_ws(',', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax, s.seqmin,
-                         s.seqcache, s.seqcycle) from pg_sequence s where s.seqrelid = c.oid))
-          from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and c.relpersistence <> 't'
-           and {_own("pg_class", "c.oid")}""",
-    "columns": f"""
-        select format('column %I.%I.%I', n.nspname, c.relname, a.attname),
-               jsonb_build_array(a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-                 a.attgenerated, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid), {_acl("a.attacl")})
-          from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-          left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-         where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
-           and c.relpersistence <> 't' and {_own("pg_class", "c.oid")}""",
-    "constraints": f"""
-        select format('constraint %s on %s', quote_ident(k.conname),
-                      case when k.conrelid <> 0 then k.conrelid::regclass::text else k.contypid::regtype::text end),
-               jsonb_build_array(pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable, k.condeferred)
-          from pg_constraint k join pg_namespace n on n.oid = k.connamespace
-          left join pg_class c on c.oid = k.conrelid
-         where c.relpersistence is distinct from 't' and {_own("pg_constraint", "k.oid")}""",
-    "indexes": f"""
-        select format('index %I.%I', n.nspname, c.relname),
-               jsonb_build_array(pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready, i.indisunique,
-                 i.indisprimary, i.indisreplident, i.indisclustered)
-          from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-         where c.relpersistence <> 't' and {_own("pg_class", "i.indrelid")}""",
-    "functions": f"""
-        select format('function %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
-               jsonb_build_array(p.prokind, case when p.prokind <> 'a' then pg_get_functiondef(p.oid) else p.prosrc end,
-                 (select concat_ws(',', g.aggtransfn, g.aggfinalfn, g.aggtranstype::regtype, g.agginitval)
-                    from pg_aggregate g where g.aggfnoid = p.oid),
-                 pg_get_userbyid(p.proowner), {_acl("p.proacl")})
-          from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {_own("pg_proc", "p.oid")}""",
-    "triggers": f"""
-        select format('trigger %I on %s', t.tgname, t.tgrelid::regclass),
-               jsonb_build_array(pg_get_triggerdef(t.oid), t.tgenabled)
-          from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-         where not t.tgisinternal and c.relpersistence <> 't' and {_own("pg_class", "c.oid")}""",
-    "policies": f"""
-        select format('policy %I on %s', p.polname, p.polrelid::regclass),
-               jsonb_build_array(p.polcmd, p.polpermissive, array(select r::regrole::text from unnest(p.polroles) r
-                 where r <> 0 order by 1), pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
-          from pg_policy p join pg_class c on c.oid = p.polrelid join pg_namespace n on n.oid = c.relnamespace
-         where {_own("pg_class", "c.oid")}""",
-    "rules": f"""
-        select format('rule %I on %s', r.rulename, r.ev_class::regclass),
-               jsonb_build_array(pg_get_ruledef(r.oid), r.ev_enabled)
-          from pg_rewrite r join pg_class c on c.oid = r.ev_class join pg_namespace n on n.oid = c.relnamespace
-         where c.relkind not in ('v', 'm') and {_own("pg_class", "c.oid")}""",
-    "types": f"""
-        select format('type %I.%I', n.nspname, t.typname),
-               jsonb_build_array(t.typtype, case when t.typtype = 'd' then format_type(t.typbasetype, t.typtypmod) end,
-                 t.typnotnull, t.typdefault, pg_get_userbyid(t.typowner), {_acl("t.typacl")},
-                 (select string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder)
-                    from pg_enum e where e.enumtypid = t.oid),
-                 (select concat_ws(',', r.rngsubtype::regtype, r.rngcollation::regcollation, r.rngsubopc)
-                    from pg_range r where r.rngtypid = t.oid))
-          from pg_type t join pg_namespace n on n.oid = t.typnamespace
-         where t.typtype in ('d', 'e', 'r') and {_own("pg_type", "t.oid")}""",
-    "roles": r"""
-        select format('role %I', r.rolname),
-               jsonb_build_array(r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
-                 r.rolreplication, r.rolbypassrls, r.rolconnlimit, array_to_string(r.rolconfig, ','),
-                 (select string_agg(m.roleid::regrole::text || case when m.admin_option then '*' else '' end, ','
-                         order by m.roleid::regrole::text) from pg_auth_members m where m.member = r.oid))
-          from pg_roles r where r.rolname !~ '^(pg_|rds)'""",
-}
+def _privileges(acl: str) -> str:
+    return (
+        "array(select concat_ws('/', x.grantor, x.grantee, x.privilege_type, x.is_grantable)"
+        f" from aclexplode({acl}) as x order by 1)"
+    )
+
+
+def _open(options: str) -> str:
+    return (
+        f"array(select case when o ~* {_SECRETIVE} then split_part(o, '=', 1) else o end"
+        f" from unnest({options}) as o order by 1)"
+    )
+
+
+def _identity(catalog: str, oid: str) -> str:
+    return f"(pg_identify_object('{catalog}'::regclass, {oid}, 0)).identity"
+
+
+def _by(*aliases: str, types: str = "") -> str:
+    """``types``: those that are named, too, as what their oid is equal to."""
+    own = f"array[{', '.join(f'{alias}.xmin' for alias in aliases)}]::text[]"
+    named = "select array_agg(t.xmin::text) || array_agg(tn.xmin::text) from pg_type t"
+    joined = f"join pg_namespace tn on tn.oid = t.typnamespace where t.oid = {types}"
+    return f"{own} || ({named} {joined})" if types else own
+
+
+_RELATION = f"pg_class c join pg_namespace n on n.oid = c.relnamespace and {_OURS} and {_own('pg_class', 'c.oid')}"
+_HELD = f"{_RELATION} and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')"
+_RELATION_NAME = """format('%s %I.%I', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
+    when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type' when 'i' then 'index'
+    when 'I' then 'index' else 'table' end, n.nspname, c.relname)"""
+_CLASS = _row(
+    "c",
+    *("relname", "relnamespace", "reltype", "relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen"),
+    *("reltoastrelid", "relhasindex", "relhasrules", "relhastriggers", "relhassubclass", "relfrozenxid", "relminmxid"),
+    *("relrewrite", "relnatts"),
+    acl="relacl",
+)
+_INDEX = f"""{_RELATION} and c.relpersistence <> 't' join pg_index i on i.indexrelid = c.oid
+    and {_own("pg_class", "i.indrelid")} and not (c.relname ~ '_cc(new|old)[0-9]*$' and not i.indisvalid)"""
+_CONSTRAINT = f"""pg_constraint k join pg_namespace n on n.oid = k.connamespace and {_OURS}
+    and {_own("pg_constraint", "k.oid")}
+    left join pg_class c on c.oid = k.conrelid left join pg_namespace cn on cn.oid = c.relnamespace
+    left join pg_type t on t.oid = k.contypid left join pg_namespace tn on tn.oid = t.typnamespace"""
+_KEPT = "c.relpersistence is distinct from 't'"
+_CONSTRAINT_NAME = """format('constraint %I on %I.%I', k.conname, coalesce(cn.nspname, tn.nspname),
+    coalesce(c.relname, t.typname))"""
+_CONSTRAINT_BY = "array_remove(array[k.xmin, c.xmin, cn.xmin, t.xmin, tn.xmin]::text[], null)"
+_FUNCTION = f"""pg_proc p join pg_namespace n on n.oid = p.pronamespace and {_OURS} and {_own("pg_proc", "p.oid")}"""
+_FUNCTION_NAME = (
+    "format('function %I.%I', n.nspname, p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
+)
+_FUNCTION_BY = _by("p", "n", types="any (p.proargtypes)")
+_TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {_OURS} and {_own("pg_type", "t.oid")}
+    and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
+    and not exists (select from pg_type e where e.typarray = t.oid)"""
+_TYPE_NAME = "format('type %I.%I', n.nspname, t.typname)"
+_ROLE_NAME = "format('role %I', r.rolname)"
+
+
+def _named(
+    of: str,
+    catalog: str,
+    *without: str,
+    space: str = "",
+    acl: str = "",
+    oids: tuple[str, ...] = (),
+    also: str = "",
+    options: str = "",
+    types: str = "",
+) -> _Kind:
+    """A kind whose objects the server itself names. ``space``: the column of their schema; without one, those that
+    initdb made are left out. ``also``: one more condition."""
+    joined = f"join pg_namespace n on n.oid = x.{space} and {_OURS}" if space else ""
+    among = "" if space else f"and x.oid >= {_USERS} "
+    return _Kind(
+        of,
+        f"'{of} ' || {_identity(catalog, 'x.oid')}",
+        _by(*("xn" if space else "x"), types=types),
+        _row("x", *without, acl=acl, oids=oids, options=options),
+        f"{catalog} x {joined} where {_own(catalog, 'x.oid')} {among}{also}",
+    )
+
+
+def _part(of: str, name: str, whole: str, space: str, part: str, key: str, types: str = "") -> _Kind:
+    """Rows ``part``, each an object of its own, of a kind that ``_named`` names: those whose column ``key`` has the oid
+    of its row. One can go without the row of the whole being written."""
+    source = f"{part} y join {whole} x on x.oid = y.{key} join pg_namespace n on n.oid = x.{space} and {_OURS}"
+    return _Kind(of, name, _by("x", "n", "y", types=types), _row("y", key), f"{source} where {_own(whole, 'x.oid')}")
+
+
+def _privileged(of: str, catalog: str, space: str, acl: str, also: str = "") -> _Kind:
+    """Privileges on what is the system's or an extension's, where they are not those it was made with."""
+    return _Kind(
+        f"privileges on {of}s",
+        f"'privileges on {of} ' || {_identity(catalog, 'x.oid')}",
+        _by("x"),
+        f"to_jsonb({_privileges(f'x.{acl}')})",
+        f"{catalog} x join pg_namespace n on n.oid = x.{space} and n.nspname !~ '^pg_(toast|temp)' {also}"
+        f" left join pg_init_privs i on i.classoid = '{catalog}'::regclass and i.objoid = x.oid and i.objsubid = 0"
+        f" where x.{acl} is distinct from i.initprivs and not (({_OURS}) and {_own(catalog, 'x.oid')})"
+        " and n.nspname not in ('information_schema', 'dr')",
+    )
+
+
+_KINDS: tuple[_Kind, ...] = (
+    _Kind(
+        "schemas",
+        "format('schema %I', n.nspname)",
+        _by("n"),
+        _row("n", acl="nspacl"),
+        f"pg_namespace n where {_OURS} and {_own('pg_namespace', 'n.oid')}",
+    ),
+    _Kind("extensions", "format('extension %I', e.extname)", _by("e"), _row("e", "extconfig"), "pg_extension e"),
+    _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD),
+    _Kind(
+        "sequences",
+        _RELATION_NAME,
+        _by("c", "n", "s"),
+        _row("s", "seqrelid"),
+        f"{_HELD} join pg_sequence s on s.seqrelid = c.oid",
+    ),
+    _Kind(
+        "inheritance",
+        "format('inheritance of %I.%I by %I.%I', pn.nspname, p.relname, n.nspname, c.relname)",
+        _by("c", "n", "i", "p", "pn"),
+        _row("i", "inhrelid", "inhparent"),
+        f"{_HELD} join pg_inherits i on i.inhrelid = c.oid join pg_class p on p.oid = i.inhparent"
+        " join pg_namespace pn on pn.oid = p.relnamespace",
+    ),
+    _Kind(
+        "partitioning",
+        _RELATION_NAME,
+        _by("c", "n", "p"),
+        _row("p", "partrelid", "partdefid"),
+        f"{_HELD} join pg_partitioned_table p on p.partrelid = c.oid",
+    ),
+    _Kind(
+        "foreign tables",
+        _RELATION_NAME,
+        _by("c", "n", "f"),
+        _row("f", "ftrelid", options="ftoptions"),
+        f"{_HELD} join pg_foreign_table f on f.ftrelid = c.oid",
+    ),
+    _Kind(
+        "views",
+        _RELATION_NAME,
+        _by("c", "n", "r"),
+        _row("r", "ev_class"),
+        f"{_HELD} join pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN'",
+    ),
+    _Kind(
+        "rules",
+        "format('rule %I on %I.%I', r.rulename, n.nspname, c.relname)",
+        _by("c", "n", "r"),
+        _row("r", "ev_class"),
+        f"{_HELD} join pg_rewrite r on r.ev_class = c.oid and r.rulename <> '_RETURN'",
+    ),
+    _Kind(
+        "columns",
+        "format('column %I.%I.%I', n.nspname, c.relname, a.attname)",
+        _by("c", "n", "a"),
+        _row("a", "attrelid", "attcacheoff", "atthasmissing", "attmissingval", acl="attacl"),
+        f"{_HELD} and c.relkind <> 'S' join pg_attribute a on a.attrelid = c.oid"
+        " and a.attnum > 0 and not a.attisdropped",
+    ),
+    _Kind(
+        "defaults",
+        "format('column %I.%I.%I', n.nspname, c.relname, a.attname)",
+        _by("c", "n", "a", "d"),
+        _row("d", "adrelid"),
+        f"{_HELD} join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+        " join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum",
+    ),
+    _Kind(
+        "constraints",
+        _CONSTRAINT_NAME,
+        _CONSTRAINT_BY,
+        _row("k", "conrelid", "contypid", "conindid", "conparentid"),
+        f"{_CONSTRAINT} where {_KEPT}",
+    ),
+    _Kind(
+        "constraints' triggers",
+        _CONSTRAINT_NAME,
+        f"{_CONSTRAINT_BY} || g.xmin::text",
+        _row("g", "tgname", "tgconstraint", "tgconstrindid", "tgparentid"),
+        f"{_CONSTRAINT} join pg_trigger g on g.tgconstraint = k.oid where {_KEPT} and g.tgisinternal",
+    ),
+    _Kind("indexes", _RELATION_NAME, _by("c", "n", "i"), _row("i", "indexrelid", "indrelid", "indcheckxmin"), _INDEX),
+    _Kind(
+        "indexes' relations",
+        _RELATION_NAME,
+        _by("c", "n"),
+        "jsonb_build_array(c.relam, c.reltablespace, c.reloptions, c.relowner)",
+        _INDEX,
+    ),
+    _Kind("functions", _FUNCTION_NAME, _FUNCTION_BY, _row("p", "protransform", "prosupport", acl="proacl"), _FUNCTION),
+    _Kind(
+        "aggregates",
+        _FUNCTION_NAME,
+        f"{_FUNCTION_BY} || g.xmin::text",
+        _row(
+            "g",
+            "aggfnoid",
+            oids=(
+                *("aggtransfn", "aggfinalfn", "aggcombinefn", "aggserialfn", "aggdeserialfn"),
+                *("aggmtransfn", "aggminvtransfn", "aggmfinalfn"),
+            ),
+        ),
+        f"{_FUNCTION} join pg_aggregate g on g.aggfnoid = p.oid",
+    ),
+    _Kind(
+        "triggers",
+        "format('trigger %I on %I.%I', t.tgname, n.nspname, c.relname)",
+        _by("t", "c", "n"),
+        _row("t", "tgrelid", "tgconstraint", "tgconstrindid", "tgparentid"),
+        f"{_HELD} join pg_trigger t on t.tgrelid = c.oid and (not t.tgisinternal or t.tgconstraint = 0)",
+    ),
+    _Kind(
+        "policies",
+        "format('policy %I on %I.%I', p.polname, n.nspname, c.relname)",
+        _by("p", "c", "n"),
+        _row("p", "polrelid"),
+        f"{_HELD} join pg_policy p on p.polrelid = c.oid",
+    ),
+    _Kind(
+        "types",
+        _TYPE_NAME,
+        _by("t", "n"),
+        _row(
+            "t",
+            *("typarray", "typrelid", "typsubscript"),
+            acl="typacl",
+            oids=("typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"),
+        ),
+        _TYPE,
+    ),
+    _Kind(
+        "enums",
+        _TYPE_NAME,
+        _by("t", "n", "e"),
+        _row("e", "enumtypid"),
+        f"{_TYPE} join pg_enum e on e.enumtypid = t.oid",
+    ),
+    _Kind(
+        "ranges",
+        _TYPE_NAME,
+        _by("t", "n", "r"),
+        _row("r", "rngtypid", oids=("rngcanonical", "rngsubdiff")),
+        f"{_TYPE} join pg_range r on r.rngtypid = t.oid",
+    ),
+    # a role's name stands in pg_authid, whose rows nobody but a superuser reads
+    _Kind(
+        "roles",
+        _ROLE_NAME,
+        _UNWRITTEN,
+        _row("r", "rolpassword", "rolconfig"),
+        f"pg_roles r where r.rolname !~ {_ROLES}",
+    ),
+    _Kind(
+        "memberships",
+        _ROLE_NAME,
+        _UNWRITTEN,
+        _row("m", "member"),
+        f"pg_roles r join pg_auth_members m on m.member = r.oid where r.rolname !~ {_ROLES}",
+    ),
+    _Kind(
+        "settings by role and database",
+        "concat_ws(' ', 'settings of', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname),"
+        " case when s.setrole = 0 and s.setdatabase = 0 then 'all' end)",
+        "case when s.setrole = 0 then array_remove(array[s.xmin, d.xmin]::text[], null) else array['0'] end",
+        "to_jsonb(array(select o from unnest(s.setconfig) as o order by 1))",
+        f"""pg_db_role_setting s
+          left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
+         where (s.setdatabase = 0 or d.datname = current_database()) and coalesce(r.rolname, '') !~ {_ROLES}""",
+    ),
+    _Kind(
+        "databases",
+        "format('database %I', d.datname)",
+        _by("d"),
+        _row("d", "datfrozenxid", "datminmxid", "datlastsysoid", "dathasloginevt", "datcollversion", acl="datacl"),
+        "pg_database d where d.datname = current_database()",
+    ),
+    _Kind(
+        "default privileges",
+        f"'default privileges ' || {_identity('pg_default_acl', 'x.oid')}",
+        _UNWRITTEN,
+        _row("x", acl="defaclacl"),
+        "pg_default_acl x",
+    ),
+    _Kind(
+        "user mappings",
+        "format('user mapping of %I at %I', u.usename, u.srvname)",
+        _UNWRITTEN,
+        _row("u", "umid", "srvid", "umuser", options="umoptions"),
+        "pg_user_mappings u",
+    ),
+    _Kind(
+        "comments",
+        "'comment on ' || i.type || ' ' || i.identity",
+        _UNWRITTEN,
+        "to_jsonb(d.description)",
+        f"pg_description d cross join pg_identify_object(d.classoid, d.objoid, d.objsubid) as i"
+        f" where d.objoid >= {_USERS} and i.identity !~ '^dr($|[.])' and not exists (select from pg_depend e"
+        " where e.classid = d.classoid and e.objid = d.objoid and e.deptype = 'e')",
+    ),
+    _named("collation", "pg_collation", "collversion", space="collnamespace"),
+    _named("conversion", "pg_conversion", space="connamespace", oids=("conproc",)),
+    _named(
+        "operator",
+        "pg_operator",
+        space="oprnamespace",
+        oids=("oprcode", "oprrest", "oprjoin"),
+        also="and x.oprcode <> 0",
+        types="any (array[x.oprleft, x.oprright])",
+    ),
+    _named("operator class", "pg_opclass", space="opcnamespace"),
+    _named("operator family", "pg_opfamily", space="opfnamespace"),
+    _part(
+        "operators of families",
+        _identity("pg_amop", "y.oid"),
+        "pg_opfamily",
+        "opfnamespace",
+        "pg_amop",
+        "amopfamily",
+        types="any (array[y.amoplefttype, y.amoprighttype])",
+    ),
+    _part(
+        "functions of families",
+        _identity("pg_amproc", "y.oid"),
+        *("pg_opfamily", "opfnamespace", "pg_amproc", "amprocfamily"),
+        types="any (array[y.amproclefttype, y.amprocrighttype])",
+    ),
+    _named("text search configuration", "pg_ts_config", space="cfgnamespace"),
+    _part(
+        "text search mappings",
+        "format('mapping %s of %s in text search configuration %I.%I',"
+        " y.mapseqno, y.maptokentype, n.nspname, x.cfgname)",
+        *("pg_ts_config", "cfgnamespace", "pg_ts_config_map", "mapcfg"),
+    ),
+    _named("text search dictionary", "pg_ts_dict", space="dictnamespace"),
+    _named(
+        "text search parser",
+        "pg_ts_parser",
+        space="prsnamespace",
+        oids=("prsstart", "prstoken", "prsend", "prsheadline", "prslextype"),
+    ),
+    _named("text search template", "pg_ts_template", space="tmplnamespace", oids=("tmplinit", "tmpllexize")),
+    _named("statistics", "pg_statistic_ext", space="stxnamespace"),
+    _named("cast", "pg_cast", types="any (array[x.castsource, x.casttarget])"),
+    _named("transform", "pg_transform", oids=("trffromsql", "trftosql"), types="x.trftype"),
+    _named("language", "pg_language", acl="lanacl"),
+    _named("access method", "pg_am", oids=("amhandler",)),
+    _named("event trigger", "pg_event_trigger"),
+    _named("foreign-data wrapper", "pg_foreign_data_wrapper", acl="fdwacl", options="fdwoptions"),
+    _named("foreign server", "pg_foreign_server", acl="srvacl", options="srvoptions"),
+    _named("publication", "pg_publication"),
+    _Kind(
+        "tables of publications",
+        "format('publication %I of %I.%I', p.pubname, n.nspname, c.relname)",
+        _by("p", "x", "c", "n"),
+        _row("x", "prpubid", "prrelid"),
+        f"{_HELD} join pg_publication_rel x on x.prrelid = c.oid join pg_publication p on p.oid = x.prpubid",
+    ),
+    _Kind(
+        "schemas of publications",
+        "format('publication %I of schema %I', p.pubname, n.nspname)",
+        _by("p", "x", "n"),
+        _row("x", "pnpubid", "pnnspid"),
+        f"pg_publication_namespace x join pg_namespace n on n.oid = x.pnnspid and {_OURS}"
+        " join pg_publication p on p.oid = x.pnpubid",
+        15,
+    ),
+    _Kind(
+        "tablespaces",
+        "format('tablespace %I', x.spcname)",
+        _by("x"),
+        _row("x", acl="spcacl"),
+        "pg_tablespace x where x.spcname !~ '^rds'",
+    ),
+    _Kind(
+        "privileges on settings",
+        "format('privileges on setting %s', x.parname)",
+        _by("x"),
+        _row("x", acl="paracl"),
+        "pg_parameter_acl x",
+        15,
+    ),
+    _privileged("function", "pg_proc", "pronamespace", "proacl"),
+    _privileged("relation", "pg_class", "relnamespace", "relacl"),
+    _Kind(
+        "collations' versions",
+        "format('version of collation %I.%I', n.nspname, c.collname)",
+        _UNWRITTEN,
+        "jsonb_build_array(c.collversion, pg_collation_actual_version(c.oid))",
+        f"pg_collation c join pg_namespace n on n.oid = c.collnamespace where c.collversion is not null"
+        f" and (c.oid >= {_USERS} or c.oid in (select a.attcollation from pg_attribute a))",
+    ),
+    _Kind(
+        "the database's collation",
+        "format('version of the collation of database %I', d.datname)",
+        _UNWRITTEN,
+        "jsonb_build_array(d.datcollversion, pg_database_collation_actual_version(d.oid))",
+        "pg_database d where d.datname = current_database() and d.datcollversion is not null",
+        15,
+    ),
+)
+
+
+def objects(connection: Connection) -> dict[str, Version]:
+    """Each object's name to its version, read in the transaction that is open, which should be one of repeatable read.
+    Raises ProviderError or RefusedError."""
+    major = connection.info.server_version // 10_000
+    rows: Mapping[str, list[str]] = defaultdict(list)
+    writers: Mapping[str, set[int]] = defaultdict(set)
+    with translated("reading the server's transactions"):
+        newest = int(one(connection, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
+    for kind in _KINDS:
+        if major >= kind.since:
+            for name, xids, row in _read(connection, kind):
+                rows[name].append(row)
+                writers[name].update(xids)
+    return {name: Version(_digest(of), _newest(writers[name], newest)) for name, of in rows.items()}
+
+
+def _read(connection: Connection, kind: _Kind) -> Iterator[tuple[str, set[int], str]]:
+    with translated(f"reading the catalog of {kind.of}"):
+        for name, xids, row in connection.execute(kind.query()):
+            if name is None:  # it was dropped while it was read: names come from what the catalog holds by then
+                continue
+            yield name, {int(xid) for xid in xids}, _PLACES.sub("", f"{kind.of}: {row}")
+
+
+def _digest(rows: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:_DIGITS]
+
+
+def _newest(xids: set[int], current: int) -> int:
+    """The newest of 32-bit ``xids`` as 64 bits; 0 where any of them is not known."""
+    return 0 if 0 in xids else max((whole(xid, current) for xid in xids), default=0)
+
+
+def whole(xid: int, current: int) -> int:
+    """A 32-bit transaction as 64 bits: the newest that is not after ``current``, a 64-bit one. A permanent one is as it
+    is."""
+    return xid if xid < _FIRST_NORMAL else current - (current - xid) % _EPOCH
 
 
 def schema_digests(connection: Connection) -> dict[str, str]:
-    """Object name to digest of its definition, read in the transaction that is open. Raises ProviderError."""
-    digests: dict[str, str] = {}
-    for kind, query in _QUERIES.items():
-        with translated(f"reading the catalog of {kind}"):
-            for name, definition in connection.execute(query):
-                digests[name] = hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:_DIGITS]
-    return digests
+    return {name: version.digest for name, version in objects(connection).items()}
