@@ -45,7 +45,7 @@ def p95_ranks(n: int) -> tuple[int, int] | None:
         return None
     upper = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) >= CONFIDENCE)
     lower = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) > 1 - CONFIDENCE) - 1
-    return max(1, lower), upper
+    return lower, upper
 
 
 def doubt(look: int) -> float:
@@ -58,7 +58,7 @@ def doubt(look: int) -> float:
 def share(k: int, n: int, look: int = 0) -> tuple[float, float]:
     """Clopper-Pearson: the shares between which the true one lies when ``k`` of ``n`` were seen, at ``look``."""
     lower = 0.0 if k == 0 else _solve(lambda p: 1 - at_most(k - 1, n, p) >= doubt(look))
-    upper = 1.0 if k >= n else _solve(lambda p: at_most(k, n, p) <= doubt(look))
+    upper = _solve(lambda p: at_most(k, n, p) <= doubt(look))
     return lower, upper
 
 

@@ -23,6 +23,10 @@ def test_a_chance_is_the_sum_of_its_terms_on_either_tail(n: int, p: float) -> No
         assert at_most(k, n, p) == pytest.approx(summed(k, n, p), rel=1e-9)
 
 
+def test_no_chance_is_above_one_although_its_terms_round_to_more() -> None:
+    assert max(at_most(k, 50, 0.01) for k in range(50)) == 1.0
+
+
 def test_what_is_certain_is_no_matter_of_a_sum() -> None:
     assert (at_most(0, 5, 0.0), at_most(4, 5, 1.0), at_most(5, 5, 1.0)) == (1, 0, 1)
 
