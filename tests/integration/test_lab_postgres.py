@@ -200,6 +200,21 @@ def test_removal_leaves_nothing(site: Site) -> None:
     assert not server.socket_directory.exists()
 
 
+def test_removal_of_a_killed_server_leaves_no_shared_memory(site: Site) -> None:
+    server = make_server(site, "killed")
+    key = int((server.data / "postmaster.pid").read_text().splitlines()[6].split()[0])
+    assert key in shared_memory()
+    psutil.Process(server.pid()).kill()
+    eventually(lambda: server.pid() is None)
+    server.remove()
+    assert key not in shared_memory()
+
+
+def shared_memory() -> set[int]:
+    """The keys of this machine's System V segments."""
+    return {int(line.split()[0]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+
+
 def test_a_socket_directory_with_too_long_a_name_stands_in_tmp(site: Site) -> None:
     server = Server(site, site.directory / ("x" * 80), free_port())
     server.create(MASTER, PASSWORD)

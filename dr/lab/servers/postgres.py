@@ -321,6 +321,7 @@ class Server:
         found = self._postmaster()
         if found is not None:
             process.kill_tree(found)
+        process.unshare(self.data / "postmaster.pid")
 
     def remove(self) -> None:
         """End it and delete its directory; an archive elsewhere stays. Harmless where nothing is there."""
@@ -328,6 +329,8 @@ class Server:
             self.stop(limit=10, mode="immediate")
         except ProviderError:
             self.kill()
+        for data in (self.data, self.lost):
+            process.unshare(data / "postmaster.pid")
         for path in (self.directory, self.socket_directory):
             shutil.rmtree(path, ignore_errors=True)
         if self.directory.exists():

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import time
 from pathlib import Path
 
 import psutil
 from psutil import Process
 
-__all__ = ["Process", "alive", "ended", "kill_tree", "recorded", "resume_tree", "suspend_tree"]
+__all__ = ["Process", "alive", "ended", "kill_tree", "recorded", "resume_tree", "suspend_tree", "unshare"]
+
+_LIBC = ctypes.CDLL(None)
+_REMOVE = 0
+"""IPC_RMID."""
+_MEMORY_LINE = 6
+"""Of postmaster.pid, counted from 0: key and id of its segment of System V shared memory."""
 
 
 def alive(pid: int, marker: str) -> Process | None:
@@ -29,6 +36,15 @@ def recorded(path: Path) -> int | None:
         return int(path.read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return None
+
+
+def unshare(path: Path) -> None:
+    """Remove the shared memory that a server which was killed left, as its ``path`` (postmaster.pid) tells: nobody else
+    does where no server starts in that directory again. Harmless where it left none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        key, segment = map(int, path.read_text().split("\n")[_MEMORY_LINE].split())
+        if _LIBC.shmget(ctypes.c_int(key), 0, 0) == segment:
+            _LIBC.shmctl(segment, _REMOVE, None)
 
 
 def kill_tree(process: Process, limit: float = 10.0) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
-from dr.lab.servers import settings
+from dr.lab.servers import process, settings
 from dr.lab.servers.archive import next_segment, position, segment_name
 from dr.lab.servers.backup import copy_live
 from dr.lab.servers.postgres import Server, last_line
@@ -408,6 +408,7 @@ def _rebuilt(server: Server, primary: Server, upstream: Upstream, readable: bool
     server.kill()
     # A disk that went away is not given back to a server that got a new one.
     for path in (server.data, server.lost):
+        process.unshare(path / "postmaster.pid")
         shutil.rmtree(path, ignore_errors=True)
     drop_slot(primary, upstream.slot)
     _copy(primary, server, upstream, readable)
