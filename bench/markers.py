@@ -14,7 +14,6 @@ import os
 import queue
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +27,7 @@ import psycopg
 
 from bench import prober, stub_postgres
 from bench.figures import figure
+from bench.meter import start
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
 from dr.host.children import identity
 from dr.meter.loop import Pace, percentile
@@ -57,11 +57,7 @@ def meter(job: str, run: Path, **of_job: Any) -> subprocess.Popen[bytes]:
     """A meter's process, as drills start it."""
     owner, pidfile = identity(os.getpid()), str(run / f"{job}.pid")
     config = {"run": str(run), "path": RUN, "rate": RATE, "timeout": 2.0, "owner": owner, "pidfile": pidfile, **of_job}
-    process = subprocess.Popen([sys.executable, "-m", "dr.meter", job], stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(config).encode())
-    process.stdin.close()
-    return process
+    return start(job, config)
 
 
 @contextmanager

@@ -10,13 +10,11 @@ The truth is when the stub changed its ways. What the prober cannot know is left
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from select import select
 
+from bench import meter
 from bench.figures import figure, median
 from dr.config.model import Meter
 from dr.domain.model import Plan, Purpose, Request, RunIdentity, Stamp
@@ -149,11 +148,7 @@ def probed(port: int, run: Path) -> subprocess.Popen[bytes]:
         "run": str(run), "path": PATH, "url": f"http://127.0.0.1:{port}/", "bodies": [{}], "fields": ["risk"],
         "rate": METER.rate, "timeout": METER.timeout, "owner": identity(os.getpid()), "pidfile": str(run / "meter.pid"),
     }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "dr.meter", "probe"], stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(config).encode())
-    process.stdin.close()
-    return process
+    return meter.start("probe", config)
 
 
 def played(script: Script) -> tuple[float, Outage | str]:

@@ -8,12 +8,9 @@ sent. Its mere callback, before aiohttp does anything, is printed beside it.
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bench import meter
 from bench.figures import figure
 from dr.evidence.samples import load_samples, samples_file
 from dr.host.children import identity
@@ -81,10 +79,7 @@ def own(port: int, seconds: float, stall: bool = False) -> list[Any]:
             "run": folder, "path": "bench", "url": f"http://127.0.0.1:{port}/", "bodies": [BODY], "fields": ["risk"],
             "rate": RATE, "timeout": 5.0, "owner": identity(os.getpid()), "pidfile": str(run / "meter.pid"),
         }  # fmt: skip
-        process = subprocess.Popen([sys.executable, "-m", "dr.meter", "probe"], stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(config).encode())
-        process.stdin.close()
+        process = meter.start("probe", config)
         file = samples_file(run, "bench")
         while not file.exists():
             time.sleep(0.02)

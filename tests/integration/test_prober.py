@@ -6,8 +6,6 @@ import itertools
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +22,7 @@ from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.host import children
 from dr.judge.windows import Slo, latency, windows
-from dr.meter.__main__ import run
+from dr.meter.process import run
 from tests.integration.meters import Server, context, drive, record, serving, somebody, wait_for
 
 FACTS = Facts(0.0)
@@ -305,12 +303,3 @@ def test_an_unknown_host_is_one_sentence(tmp_path: Path) -> None:
     provider = MeasuringProvider(context(tmp_path, "http://no-such-host.invalid"))
     with pytest.raises(ProviderError, match="cannot be resolved"):
         measure(provider)
-
-
-@pytest.mark.parametrize(
-    ("argv", "stdin"), [(["walk"], b"{}"), (["probe"], b"nonsense"), (["probe"], b"{}"), ([], b"")]
-)
-def test_a_wrong_start_is_a_usage_error_without_traceback(argv: list[str], stdin: bytes) -> None:
-    done = subprocess.run([sys.executable, "-m", "dr.meter", *argv], input=stdin, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1

@@ -260,7 +260,7 @@ class MeasuringProvider:
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
-        from dr.meter.__main__ import run  # psycopg is slow to import
+        from dr.meter.process import run  # psycopg is slow to import
 
         pidfile, owner, kept = self._pidfile(name), self._context.owner, dict[str, Any]()
         held = children.running(pidfile)

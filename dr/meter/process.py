@@ -1,13 +1,12 @@
-"""``python -m dr.meter probe``, ``mark`` and ``read``: one JSON document on stdin, no secret in it.
+"""A meter's process: it probes, marks, or reads replicas.
 
-The process holds its pid file, ends when its owner is gone or SIGTERM comes, and notes there why it ended, in room that
-a full disk cannot take from it.
+It holds its pid file, ends when its owner is gone or SIGTERM comes, and notes there why it ended, in room that a full
+disk cannot take from it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dr.domain.errors import DrError, UsageError
+from dr.domain.errors import DrError
 from dr.evidence.samples import samples_file
 from dr.host.children import PidFile, alive
 from dr.meter.bearer import authorization
@@ -70,16 +69,15 @@ def _work(job: str) -> Callable[[dict[str, Any], Callable[[], str]], str]:
     return write_markers if job == "mark" else read_rows
 
 
-JOBS = ("probe", "mark", "read")
-
-
 def run(job: str, config: dict[str, Any]) -> int:
-    """Do ``job`` until told otherwise. Returns the exit code; the pid file and stderr say why."""
+    """Do ``job`` (probe, mark or read) until told otherwise. Returns the exit code; the pid file and stderr say why.
+    No secret stands in ``config``."""
+    ended = until_told(config["owner"])
     try:
-        ended = until_told(config["owner"])
         pidfile = PidFile(Path(config["pidfile"]), config["owner"])
-    except (DrError, KeyError) as error:
-        return _refused(error)
+    except DrError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     try:
         pidfile.conclude(_work(job)(config, ended))
     except DrError as error:
@@ -89,23 +87,3 @@ def run(job: str, config: dict[str, Any]) -> int:
             sys.stderr.flush()
         return error.exit_code
     return 0
-
-
-def main(argv: list[str]) -> int:
-    """``run``, of the job that is named and the configuration on stdin."""
-    try:
-        if len(argv) != 1 or argv[0] not in JOBS:
-            raise UsageError("Say 'probe', 'mark' or 'read', with the configuration as JSON on stdin.")
-        config = json.load(sys.stdin)
-    except (UsageError, ValueError) as error:
-        return _refused(error)
-    return run(argv[0], config)
-
-
-def _refused(error: Exception) -> int:
-    sys.stderr.write(f"{error if isinstance(error, DrError) else 'The configuration is not understood.'}\n")
-    return error.exit_code if isinstance(error, DrError) else UsageError.exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
