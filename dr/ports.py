@@ -29,10 +29,8 @@ class Provider(Protocol):
         """Read the present state that planning needs. Changes nothing."""
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-        """The calls that ``verb`` comes down to. Pure: the same arguments give the same calls.
-
-        Raises RefusedError or UsageError where the facts show that the verb cannot work.
-        """
+        """The calls that ``verb`` comes down to. Pure: the same arguments give the same calls. Raises RefusedError or
+        UsageError where the facts show that the verb cannot work."""
 
     def confirm_identity(self) -> None:
         """Compare what the client talks to with the target's pins. Raises RefusedError where they differ."""
@@ -50,10 +48,8 @@ class Provider(Protocol):
 
 
 class Restorer(Provider, Protocol):
-    """A provider of restorations: what happens to one after its run.
-
-    ``late``: seconds that what it accepted to make may not be listed yet.
-    """
+    """A provider of restorations: what happens to one after its run. ``late``: seconds that what it accepted to make
+    may not be listed yet."""
 
     @property
     def late(self) -> float: ...

@@ -61,10 +61,8 @@ def look(by_name: Mapping[str, Provider], request: Request) -> Facts:
 
 
 def merged(seen: Mapping[str, Facts]) -> Facts:
-    """As one. By what a provider is known, it has told itself: of another's identity nobody is believed.
-
-    Raises RefusedError where a provider shows what is not of its own, or calls it the target's.
-    """
+    """As one. By what a provider is known, it has told itself: of another's identity nobody is believed. Raises
+    RefusedError where a provider shows what is not of its own, or calls it the target's."""
     every = tuple(seen.values())
     own = {ref for facts in every for ref in facts.own}
     for name, facts in seen.items():
@@ -135,10 +133,8 @@ def unrestored(name: str, target: Target) -> RefusedError:
 
 
 def restoring(name: str, target: Target, provider: str = "") -> Plugin:
-    """Who restores the target called ``name``. ``provider``: who is meant, where several could.
-
-    Raises UsageError that names the choices, or that says why none can be loaded; RefusedError where there is none.
-    """
+    """Who restores the target called ``name``. ``provider``: who is meant, where several could. Raises UsageError that
+    names the choices, or that says why none can be loaded; RefusedError where there is none."""
     able = who_restores(target)
     choices = " or ".join(f"--provider {one}" for one in able)
     if lost := unloaded().get(provider) or ("" if able else " ".join(lost_sections(target).values())):
@@ -163,10 +159,8 @@ def done_for(restores: Plugin, verb: Verb, target: Target) -> Verb | None:
 
 
 def restorers(by_name: Mapping[str, Provider]) -> tuple[Restorer, ...]:
-    """The drivers that make a target's restorations, among all of ``drivers``: their clients are slow to make.
-
-    Raises RefusedError where none does.
-    """
+    """The drivers that make a target's restorations, among all of ``drivers``: their clients are slow to make. Raises
+    RefusedError where none does."""
     made = tuple(by_name[name] for name, plugin in plugins().items() if plugin.restores and name in by_name)
     if not made:
         raise RefusedError("Nothing restores this target.", NOTHING)

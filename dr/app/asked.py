@@ -42,10 +42,8 @@ def packed(verbs: Sequence[Verb]) -> str:
 
 
 def unpacked(tags: Mapping[str, str], target: str, known: Set[str]) -> tuple[Verb, ...]:
-    """The request that a restoration's ``tags`` hold. ``known``: the verbs that it may consist of.
-
-    Raises EvidenceError, in a few words, for tags that hold no such request of ``target``, or one that was altered.
-    """
+    """The request that a restoration's ``tags`` hold. ``known``: the verbs that it may consist of. Raises
+    EvidenceError, in a few words, for tags that hold no such request of ``target``, or one that was altered."""
     text = gathered(tags)
     if not text:
         raise EvidenceError("they hold no request")

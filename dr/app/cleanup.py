@@ -44,10 +44,8 @@ def unreadable() -> tuple[str, ...]:
 
 
 def clean(settings: Settings, directory: RunDirectory, tell: Tell) -> Outcome:
-    """Unwind, judge and seal ``directory``'s run. What ``dr restore`` made stays, and the outcome says so.
-
-    Raises RefusedError while the run is under way (stop it with ``dr abort`` first).
-    """
+    """Unwind, judge and seal ``directory``'s run. What ``dr restore`` made stays, and the outcome says so. Raises
+    RefusedError while the run is under way (stop it with ``dr abort`` first)."""
     session = attach(settings, directory, tell)
     with locked(session.context.name):
         return _clean(session)
@@ -122,10 +120,8 @@ def _note_killed(directory: RunDirectory, clock: Clock) -> None:
 
 
 def abandon(target: str) -> Ended:
-    """Judge and seal the unfinished runs of a target that is gone with all that was on it: nothing is left to undo.
-
-    The target's lock is held.
-    """
+    """Judge and seal the unfinished runs of a target that is gone with all that was on it: nothing is left to undo. The
+    target's lock is held."""
     clock = SystemClock()
 
     def end(directory: RunDirectory) -> Outcome:

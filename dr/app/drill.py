@@ -137,10 +137,8 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 def verb(name: str, arguments: Mapping[str, Any]) -> Verb:
-    """The verb that an activity is, as the experiment has it and as Chaos Toolkit calls it.
-
-    A time to restore becomes seconds since the epoch. Raises UsageError for an argument that is no JSON.
-    """
+    """The verb that an activity is, as the experiment has it and as Chaos Toolkit calls it. A time to restore becomes
+    seconds since the epoch. Raises UsageError for an argument that is no JSON."""
     args = {key: value for key, value in arguments.items() if value is not None}
     to = args.get("to")
     if isinstance(to, Mapping) and "time" in to:
@@ -333,10 +331,8 @@ def _watch(session: Session, child: Fork) -> None:
 
 
 def end_orphan(directory: RunDirectory, clock: Clock) -> None:
-    """End the Chaos Toolkit of ``directory``'s run where it still runs, and say so. The target's lock is held.
-
-    Raises ProviderError where it does not end.
-    """
+    """End the Chaos Toolkit of ``directory``'s run where it still runs, and say so. The target's lock is held. Raises
+    ProviderError where it does not end."""
     ledger = directory.ledger(clock)
     who = ""
     for entry in ledger.entries():

@@ -57,9 +57,7 @@ def standing(plan: Plan, facts: Facts) -> str:
 
 def ended_elsewhere(run: str, restored: Collection[Ref], facts: Facts) -> str:
     """How a run that is unfinished here came to its end on another machine, in words; "" where it did not.
-
-    ``restored``: what it is known here to have restored.
-    """
+    ``restored``: what it is known here to have restored."""
     for resource in facts.resources:
         whose, sealed = resource.tags.get("dr:run"), resource.tags.get("dr:sealed")
         if whose == run and sealed is not None:

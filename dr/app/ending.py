@@ -121,10 +121,8 @@ class Seen:
 
 
 def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
-    """Ask once more, and note the answer in the ledger. ``keep``: a drill's restorations were to be spared.
-
-    ``over``: the run is not gone on with. ``sweep``: delete what a drill left that its ledger does not tell, too.
-    """
+    """Ask once more, and note the answer in the ledger. ``keep``: a drill's restorations were to be spared. ``over``:
+    the run is not gone on with. ``sweep``: delete what a drill left that its ledger does not tell, too."""
     on_call = session.plan.request.purpose is Purpose.RESTORE
     if on_call and not any(call.restoration for call in session.plan.calls):
         return Seen("")  # what a failover changes is the source, which nobody takes for a thing that was left

@@ -30,10 +30,8 @@ UNMEASURED = (
 
 
 def request(name: str, of: Target, promote: str, since: float | None) -> Request:
-    """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over.
-
-    The service is measured where it is there after that, and the target lets predictions be written.
-    """
+    """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over. The
+    service is measured where it is there after that, and the target lets predictions be written."""
     target, verbs = sections(of), [Verb("failover")]
     if promote:
         chosen: dict[str, Any] = {} if promote == BEST else {"replica": promote}

@@ -81,10 +81,8 @@ def resumed(settings: Settings, target: str, name: str, since: float | None, tel
 
 
 def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
-    """What another machine asked for as ``run``; None where nothing at the provider bears that run's tag.
-
-    Raises RefusedError for a run that has ended, and for a request that the tags do not tell.
-    """
+    """What another machine asked for as ``run``; None where nothing at the provider bears that run's tag. Raises
+    RefusedError for a run that has ended, and for a request that the tags do not tell."""
     try:
         context = context_of(settings, name, run)
     except RefusedError:

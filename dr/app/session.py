@@ -104,10 +104,8 @@ class Session:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a request comes down to, before anything is changed.
-
-    ``began``: None where a run of this machine goes on. ``closes``: one that is over, and so does not.
-    """
+    """What a request comes down to, before anything is changed. ``began``: None where a run of this machine goes on.
+    ``closes``: one that is over, and so does not."""
 
     session: Session
     facts: Facts
@@ -201,10 +199,8 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
 
 
 def _goes_on(here: Prepared) -> bool:
-    """Whether an unfinished run is gone on with: not where nothing came of it, and not where it is over.
-
-    Raises RefusedError for one whose restoration has failed for good.
-    """
+    """Whether an unfinished run is gone on with: not where nothing came of it, and not where it is over. Raises
+    RefusedError for one whose restoration has failed for good."""
     if here.over:
         return False
     session, run = here.session, here.session.directory.id
@@ -290,10 +286,8 @@ def accept(prepared: Prepared, consent: Consent) -> Session:
 
 
 def _close(ended: Prepared, beside: Session) -> None:
-    """Judge and seal here, by what was seen here, a run that is over. What it restored is not touched.
-
-    What fails in that is noted in the ledger of the run ``beside`` it, which it does not hinder.
-    """
+    """Judge and seal here, by what was seen here, a run that is over. What it restored is not touched. What fails in
+    that is noted in the ledger of the run ``beside`` it, which it does not hinder."""
     closed = ended.session
     try:
         closed.engine.ledger.append("event", data={"text": ended.over})
@@ -320,10 +314,8 @@ def _taken_over(session: Session) -> dict[str, float]:
 
 
 def _under_way(session: Session) -> bool:
-    """Whether that was done just now: it is not asked for a second time.
-
-    Once the longest of its steps would have ended, whoever types the command again means another disaster.
-    """
+    """Whether that was done just now: it is not asked for a second time. Once the longest of its steps would have
+    ended, whoever types the command again means another disaster."""
     effects, now = session.engine.ledger.state().effects, session.context.clock.now().at
     deadlines = {call.id: call.deadline for call in session.plan.calls}
     longest = max(deadlines.values(), default=0.0)

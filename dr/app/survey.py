@@ -33,10 +33,8 @@ def recovery_points(settings: Settings, target: str) -> tuple[list[RecoveryPoint
 
 
 def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
-    """What was checked of target ``name``, one by one, and what is wrong with it, "" where nothing is.
-
-    Whoever a provider does not let in is told so once: what it would have shown is left out then.
-    """
+    """What was checked of target ``name``, one by one, and what is wrong with it, "" where nothing is. Whoever a
+    provider does not let in is told so once: what it would have shown is left out then."""
     context = context_of(settings, name, "survey")
     target, nothing = context.target, Request(name, (), Purpose.RESTORE)
     empty = Plan(nothing, RunIdentity("survey", name, Purpose.RESTORE, ""), (), ())
@@ -73,10 +71,8 @@ def forget(target: str) -> None:
 
 
 def take(target: str) -> str:
-    """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence.
-
-    Raises ProviderError where the source or its service cannot be read, RefusedError where the target lacks a section.
-    """
+    """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence. Raises
+    ProviderError where the source or its service cannot be read, RefusedError where the target lacks a section."""
     from dr.drivers.postgres.provider import nightly
     from dr.drivers.service.asking import ask_golden
 

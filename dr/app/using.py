@@ -51,9 +51,7 @@ def extension(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def resolved(name: str, document: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """The experiment that drill ``name`` comes down to: what its ``document`` says, over the ``other`` that it uses.
-
-    Raises UsageError with what is wrong with either.
-    """
+    Raises UsageError with what is wrong with either."""
     try:
         said = msgspec.convert(extension(document), Use)
     except msgspec.ValidationError as wrong:

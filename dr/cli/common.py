@@ -171,10 +171,8 @@ def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) ->
 
 
 def make_ready() -> None:
-    """See that DR_HOME can be written before anything is begun, and tell what of it others can read.
-
-    Raises UsageError, RefusedError.
-    """
+    """See that DR_HOME can be written before anything is begun, and tell what of it others can read. Raises UsageError,
+    RefusedError."""
     caution(place.make_ready(home()))
 
 
@@ -234,9 +232,7 @@ def print_document(outcome: Outcome) -> None:
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
     """Print the report, the error and what was left; return the exit code. A JSON document is for the caller to print.
-
-    A report that cannot be printed costs nobody what is in the verdict, nor how the restoration is reached.
-    """
+    A report that cannot be printed costs nobody what is in the verdict, nor how the restoration is reached."""
     code = exit_code(outcome)
     try:
         evidence = outcome.load(session.context.clock)

@@ -140,10 +140,8 @@ def _print_json(ran: Ran, refused: list[Refused]) -> None:
 
 
 def _check_writable(path: Path, umask: int | None) -> None:
-    """Before a drill begins, and not after it. ``umask``: the user's own, which a file of theirs is made with.
-
-    Raises UsageError.
-    """
+    """Before a drill begins, and not after it. ``umask``: the user's own, which a file of theirs is made with. Raises
+    UsageError."""
     try:
         new = not path.exists()
         path.touch()

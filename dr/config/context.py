@@ -11,11 +11,8 @@ from dr.ports import Clock
 
 @dataclass(frozen=True)
 class Context:
-    """A target and where this run's state goes.
-
-    ``run``: the run directory; it may not exist yet while the run is planned.
-    ``owner``: "PID:STARTTIME" of the session's process; processes a driver starts end when it is gone.
-    """
+    """A target and where this run's state goes. ``run``: the run directory; it may not exist yet while the run is
+    planned. ``owner``: "PID:STARTTIME" of the session's process; processes a driver starts end when it is gone."""
 
     name: str
     target: Target

@@ -24,10 +24,8 @@ LAB = "lab"
 
 
 def home() -> Path:
-    """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross.
-
-    Raises UsageError where it is no directory, RefusedError where this user may not read and enter it.
-    """
+    """Where state lives: DR_HOME, else the place for a user's data; for root the site's, which others may cross. Raises
+    UsageError where it is no directory, RefusedError where this user may not read and enter it."""
     named = os.environ.get("DR_HOME")
     if named:
         path = Path(named).expanduser().absolute()

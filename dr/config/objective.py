@@ -36,10 +36,8 @@ class About(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One of the limits that dr.yaml may state under ``objectives``, in the objective's unit.
-
-    ``when``: whether a request is held to it.
-    """
+    """One of the limits that dr.yaml may state under ``objectives``, in the objective's unit. ``when``: whether a
+    request is held to it."""
 
     name: str
     default: float

@@ -21,10 +21,8 @@ MEND = "set DR_HOME to another place."
 
 
 def check_entered(path: Path) -> None:
-    """Raises UsageError where DR_HOME is no directory, RefusedError where this user may not read and enter it.
-
-    Without that nobody knows what is in it: nothing may be taken to be absent. One that is not there yet is no mistake.
-    """
+    """Raises UsageError where DR_HOME is no directory, RefusedError where this user may not read and enter it. Without
+    that nobody knows what is in it: nothing may be taken to be absent. One that is not there yet is no mistake."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -46,10 +44,8 @@ def check_entered(path: Path) -> None:
 
 
 def let_through(path: Path) -> None:
-    """Make the directory ``path`` and those above it, where they are not there. Nobody else may read them.
-
-    root's may be crossed by others: the servers of a lab then run under an account of their own. Raises OSError.
-    """
+    """Make the directory ``path`` and those above it, where they are not there. Nobody else may read them. root's may
+    be crossed by others: the servers of a lab then run under an account of their own. Raises OSError."""
     for missing in reversed([part for part in (path, *path.parents) if not part.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
         missing.chmod(0o711 if os.geteuid() == 0 else 0o700)  # whatever the umask is

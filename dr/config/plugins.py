@@ -161,10 +161,8 @@ def settings_type(limits: Mapping[str, Any]) -> type[Any]:
 
 
 def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
-    """Who does ``verb``: of several, whoever has a section in ``target``.
-
-    Raises UsageError where nobody does, where whoever does cannot be loaded, or where it is not clear who of several.
-    """
+    """Who does ``verb``: of several, whoever has a section in ``target``. Raises UsageError where nobody does, where
+    whoever does cannot be loaded, or where it is not clear who of several."""
     offered = verbs().get(verb.name, ())
     if not offered:
         hint = " ".join((f"Known verbs: {', '.join(verbs())}.", *unloaded().values()))

@@ -44,9 +44,7 @@ class EvidenceError(DrError):
 
 class ProviderError(DrError):
     """A provider or a part of the harness failed. ``code`` is the provider's own error code, where it has one.
-
-    ``transient``: the same call may succeed when repeated.
-    """
+    ``transient``: the same call may succeed when repeated."""
 
     def __init__(self, message: str, hint: str = "", *, code: str = "", transient: bool = False) -> None:
         super().__init__(message, hint)
@@ -56,9 +54,7 @@ class ProviderError(DrError):
 
 class OddAnswerError(ProviderError):
     """A provider's answer is none that its interface gives: torn, of something else, or without what it has to hold.
-
-    The next one may be sound, so that it is asked for again.
-    """
+    The next one may be sound, so that it is asked for again."""
 
     def __init__(self, asked: str, odd: str) -> None:
         super().__init__(
@@ -94,10 +90,8 @@ class DefectError(DrError):
 
 
 class HaltedError(DrError):
-    """The run was told to stop (``dr abort``, a signal, or a parent that is gone).
-
-    ``begun``: whether the step that was stopped may have asked for a change; False only where that is certain.
-    """
+    """The run was told to stop (``dr abort``, a signal, or a parent that is gone). ``begun``: whether the step that was
+    stopped may have asked for a change; False only where that is certain."""
 
     exit_code = 130
     begun = True

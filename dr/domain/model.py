@@ -362,9 +362,7 @@ class Fingerprint:
 @dataclass(frozen=True, slots=True)
 class Repeat:
     """A baseline taken again later under the same filter: the tables whose sums had changed, or whose object had.
-
-    ``totals``: every table's rows then, without the filter: a copy of an earlier state holds no more.
-    """
+    ``totals``: every table's rows then, without the filter: a copy of an earlier state holds no more."""
 
     at: float
     changed: tuple[str, ...]
@@ -374,9 +372,7 @@ class Repeat:
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """What a source held, kept outside it. It can judge a recovery point between ``fingerprint.at`` and a repeat.
-
-    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave.
-    """
+    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave."""
 
     id: str
     target: str

@@ -17,10 +17,8 @@ _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A thing: ``name`` of ``kind`` at ``provider``, ``within`` another where it stands inside one.
-
-    References to one thing are equal: where a provider takes two spellings for one name, its driver makes them one.
-    """
+    """A thing: ``name`` of ``kind`` at ``provider``, ``within`` another where it stands inside one. References to one
+    thing are equal: where a provider takes two spellings for one name, its driver makes them one."""
 
     provider: str
     kind: str

@@ -21,10 +21,8 @@ NO_REQUEST = ""
 
 
 def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator[Check]:
-    """The source and its replicas among the provider's ``resources``, and every login on the source.
-
-    A source without an endpoint takes none, which its own check says.
-    """
+    """The source and its replicas among the provider's ``resources``, and every login on the source. A source without
+    an endpoint takes none, which its own check says."""
     present = tuple(resources)
     for kind, name in (("source", target.rds.instance), *(("replica", name) for name in target.rds.replicas)):
         yield f"{kind} {name}", partial(_check_instance, target, kind, name, present)

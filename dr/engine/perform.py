@@ -27,10 +27,8 @@ Tell = Callable[[Call, str], None]
 
 @dataclass(frozen=True)
 class Engine:
-    """What both loops need. ``providers``: a driver's name to the driver.
-
-    ``orphaned``: why the run must stop although nobody halted it (its session is gone), or "".
-    """
+    """What both loops need. ``providers``: a driver's name to the driver. ``orphaned``: why the run must stop although
+    nobody halted it (its session is gone), or ""."""
 
     run: RunDirectory
     ledger: Ledger
@@ -144,10 +142,8 @@ def _too_late(call: Call, progress: Progress) -> ProviderError:
 
 
 def unwind(engine: Engine, calls: Iterable[Call], keep: bool = False) -> tuple[str, ...]:
-    """Undo what the ledger shows as open, newest first. Returns what is left, a sentence each.
-
-    ``keep`` spares restorations, never faults. An undo that fails is noted, told, and does not stop the others.
-    """
+    """Undo what the ledger shows as open, newest first. Returns what is left, a sentence each. ``keep`` spares
+    restorations, never faults. An undo that fails is noted, told, and does not stop the others."""
     planned = {call.id: call for call in calls}
     state = engine.ledger.state()
     leftovers = []
@@ -180,10 +176,8 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
 
 
 def carry_out(provider: Provider, undo: Call, args: Mapping[str, Any], clock: Clock, tell: Tell) -> Progress:
-    """Apply what removes something, and wait until it is gone, whether the run was halted or not.
-
-    Raises the driver's DrError, ProviderError past the deadline, and RefusedError for what ``undo`` does not name.
-    """
+    """Apply what removes something, and wait until it is gone, whether the run was halted or not. Raises the driver's
+    DrError, ProviderError past the deadline, and RefusedError for what ``undo`` does not name."""
     _check_names(undo, args)
     began = clock.now().at
     tell(undo, "")

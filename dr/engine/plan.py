@@ -64,10 +64,8 @@ def _paths(request: Request) -> frozenset[str]:
 
 
 def plan(request: Request, run: RunIdentity, facts: Facts, propose: Propose, asked: tuple[Demand, ...]) -> Plan:
-    """Every call of every verb, in order, as who does it has them: ``propose``.
-
-    Raises what that raises, and UsageError for two verbs that come down to the same call.
-    """
+    """Every call of every verb, in order, as who does it has them: ``propose``. Raises what that raises, and UsageError
+    for two verbs that come down to the same call."""
     calls: list[Call] = []
     for position, verb in enumerate(request.verbs):
         calls.extend(replace(call, verb=label(position, verb)) for call in propose(verb, facts, run))

@@ -64,9 +64,7 @@ def _meant(ref: Ref, known: Mapping[str, tuple[Ref, ...]]) -> tuple[Ref, ...]:
 
 def acted_on(planned: Any, filled: Any, key: str = "") -> frozenset[str]:
     """What ``filled`` arguments name as acted on: under the key, or where ``planned`` ones refer to another's name.
-
-    What is not filled yet names nothing.
-    """
+    What is not filled yet names nothing."""
     refers = REFERENCE.fullmatch(planned) if isinstance(planned, str) else None
     if refers and filled == planned:
         return frozenset()

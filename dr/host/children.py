@@ -80,9 +80,7 @@ def alive(who: str) -> bool:
 
 def end(who: str) -> bool:
     """Kill the very process that ``who`` names, and the group that it leads. Returns whether it ran, and is gone.
-
-    Raises ProviderError where it does not end.
-    """
+    Raises ProviderError where it does not end."""
     if not alive(who):
         return False
     pid = int(who.partition(":")[0])
@@ -234,10 +232,8 @@ def _apart(work: Callable[[], int], output: int, heard: Iterable[int]) -> NoRetu
 
 
 def begin(work: Callable[[], int], pidfile: Path, log: Path) -> Held:
-    """Do ``work`` in a ``Fork``, and wait until it holds ``pidfile``.
-
-    Raises ProviderError where it ends before, or does not hold the file in time.
-    """
+    """Do ``work`` in a ``Fork``, and wait until it holds ``pidfile``. Raises ProviderError where it ends before, or
+    does not hold the file in time."""
     child = Fork(work, log)
     _children[child.pid] = child
     until = time.monotonic() + CLAIM
@@ -258,10 +254,8 @@ def begin(work: Callable[[], int], pidfile: Path, log: Path) -> Held:
 
 
 def stop(pidfile: Path, grace: float = END_SECONDS) -> Held | None:
-    """End the process that holds ``pidfile``, and its group: SIGTERM, then after ``grace`` seconds SIGKILL.
-
-    Returns what the file says afterwards, None where there never was one. Raises ProviderError where it will not end.
-    """
+    """End the process that holds ``pidfile``, and its group: SIGTERM, then after ``grace`` seconds SIGKILL. Returns
+    what the file says afterwards, None where there never was one. Raises ProviderError where it will not end."""
     found = running(pidfile)
     if found is not None:
         with suppress(ProcessLookupError):

@@ -46,10 +46,8 @@ _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 def content(
     path: Path, limit: int = DOCUMENT, error: type[DrError] = EvidenceError, hint: str = "", *, piped: bool = False
 ) -> bytes | None:
-    """What the file at ``path`` holds, at most ``limit`` bytes; None where there is none. Raises ``error``.
-
-    ``piped``: it may also be a pipe, which a person named; any other is no file, and waiting for its writer no reading.
-    """
+    """What the file at ``path`` holds, at most ``limit`` bytes; None where there is none. Raises ``error``. ``piped``:
+    it may also be a pipe, which a person named; any other is no file, and waiting for its writer no reading."""
     try:
         with opened(path, piped=piped) as file:
             size = os.fstat(file.fileno()).st_size
@@ -110,10 +108,8 @@ def json_of(found: bytes, kind: type[T], name: str, error: type[DrError] = Evide
 
 
 def line_of(line: bytes, shape: msgspec.json.Decoder[T]) -> T | None:
-    """What one line of a file of lines says; None where it is torn, or anything else than ``shape``.
-
-    Such a line proves nothing and is left out by whoever reads the file. It is fast: there are thousands a minute.
-    """
+    """What one line of a file of lines says; None where it is torn, or anything else than ``shape``. Such a line proves
+    nothing and is left out by whoever reads the file. It is fast: there are thousands a minute."""
     try:
         found = shape.decode(line)
     except (ValueError, RecursionError):  # msgspec's own errors, and UnicodeDecodeError, are ValueErrors
@@ -134,10 +130,8 @@ def deep(found: bytes) -> bool:
 def read_yaml(
     path: Path, kind: type[T], error: type[DrError], hint: str = "", present: Callable[[Any], Any] = lambda value: value
 ) -> T:
-    """The YAML document that a person wrote at ``path``, as a ``kind``; an empty one is an empty mapping.
-
-    ``present``: puts one of a former form into the present one. Raises ``error``.
-    """
+    """The YAML document that a person wrote at ``path``, as a ``kind``; an empty one is an empty mapping. ``present``:
+    puts one of a former form into the present one. Raises ``error``."""
     found = content(path, WRITTEN, error, hint, piped=True)
     if found is None:
         raise error(f"{path} cannot be read: there is no such file.", hint)

@@ -17,10 +17,8 @@ WRAPPED = 8
 
 
 def writable(value: Any, levels: int = DEPTH - WRAPPED) -> Any:
-    """``value`` so that it is JSON and can be read back: what others answered stands in the evidence as it came.
-
-    JSON has no number without end, which becomes null, as does what is nested too deep; half a surrogate becomes "?".
-    """
+    """``value`` so that it is JSON and can be read back: what others answered stands in the evidence as it came. JSON
+    has no number without end, which becomes null, as does what is nested too deep; half a surrogate becomes "?"."""
     match value:
         case str():
             return value.encode("utf-8", "replace").decode()
@@ -35,10 +33,8 @@ def writable(value: Any, levels: int = DEPTH - WRAPPED) -> Any:
 
 
 def listed(directory: Path, error: type[DrError] = EvidenceError, hint: str = "") -> list[Path]:
-    """What is in ``directory``, by name; nothing where there is none. Raises ``error`` where it cannot be listed.
-
-    A glob takes a directory that may not be read for an empty one.
-    """
+    """What is in ``directory``, by name; nothing where there is none. Raises ``error`` where it cannot be listed. A
+    glob takes a directory that may not be read for an empty one."""
     try:
         return sorted(directory / name for name in os.listdir(directory))
     except FileNotFoundError:

@@ -65,10 +65,8 @@ def taken(file: int, seconds: float, waiting: Callable[[], None] = lambda: None)
 
 @contextmanager
 def holding(path: Path, what: str, seconds: float, refusal: Callable[[str], DrError]) -> Iterator[None]:
-    """Hold the lock ``path``, trying for ``seconds``; ``what`` it is held for stands in it.
-
-    Raises ``refusal`` of who holds it, in words, and RefusedError where it cannot be opened.
-    """
+    """Hold the lock ``path``, trying for ``seconds``; ``what`` it is held for stands in it. Raises ``refusal`` of who
+    holds it, in words, and RefusedError where it cannot be opened."""
     while (file := _locked(path, seconds, refusal)) is None:
         pass
     _write(file, what)

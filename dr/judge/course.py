@@ -25,10 +25,8 @@ _BROKEN = (FailedError.__name__, DeadlineError.__name__)
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """What is to be said of the run beside its demands; nothing where it went as planned.
-
-    They come before the demands, most of which they explain.
-    """
+    """What is to be said of the run beside its demands; nothing where it went as planned. They come before the demands,
+    most of which they explain."""
     broken_off = [*_completed(evidence)]
     seen = [
         *_clocks(evidence),

@@ -27,9 +27,7 @@ def phases(evidence: Evidence) -> tuple[Phase, ...]:
 
 def of_restore(evidence: Evidence) -> tuple[Phase, ...]:
     """Detect (before the run), decide (to the first restore), then each call's own phase; replay apart from restore.
-
-    Neighbours of one name are one phase, from the first intent to the last effect.
-    """
+    Neighbours of one name are one phase, from the first intent to the last effect."""
     named = {call.id: call.phase for call in evidence.record.plan.calls}
     began = next(
         (e.stamp.at for e in evidence.entries if e.kind == "intent" and named.get(e.call) == "restore"), math.inf

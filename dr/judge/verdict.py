@@ -32,10 +32,8 @@ def exit_code(verdict: Verdict) -> int:
 
 
 def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
-    """Judge every demand that was frozen with the plan, each by its objective among all that there are.
-
-    Never raises because of what the evidence holds.
-    """
+    """Judge every demand that was frozen with the plan, each by its objective among all that there are. Never raises
+    because of what the evidence holds."""
     plan = evidence.record.plan
     findings = [
         judged(objectives[demand.objective].judge, evidence, demand)

@@ -15,9 +15,7 @@ REFUSALS = (401, 403)
 
 def authorization(reference: str) -> dict[str, str]:
     """The header that shows the token of ``reference`` (``env:NAME``, ``file:PATH``); none where there is no reference.
-
-    Raises RefusedError, which names the reference and not the token, where that is absent or no header carries it.
-    """
+    Raises RefusedError, which names the reference and not the token, where that is absent or no header carries it."""
     if not reference:
         return {}
     token = secret(reference)

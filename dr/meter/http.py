@@ -63,10 +63,8 @@ class MalformedError(ValueError):
 
 
 def response(received: bytes, closed: bool) -> Response | None:
-    """The response in ``received``, or None while more is to come. Raises MalformedError.
-
-    ``closed``: the other side has closed, which ends a body of no stated length and tears any other.
-    """
+    """The response in ``received``, or None while more is to come. Raises MalformedError. ``closed``: the other side
+    has closed, which ends a body of no stated length and tears any other."""
     end = received.find(END)
     if end < 0:
         return None

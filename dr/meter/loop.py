@@ -122,9 +122,7 @@ def record(
     *clock_of_database: float,
 ) -> str:
     """``run`` at the configured rate, between a header and a footer; returns why it ended. ``hosts``: those measured.
-
-    Raises ProviderError.
-    """
+    Raises ProviderError."""
     be_punctual(hosts)
     rate = float(config["rate"])
     out.write(header(config["path"], rate, float(config["timeout"]), SystemClock().now(), *clock_of_database))
@@ -141,9 +139,7 @@ def run(
     work: Work, pace: Pace, ended: Callable[[], str], late: Callable[[int], object] = lambda _: None
 ) -> tuple[str, int]:
     """Take up one number after another until ``ended`` gives a reason; returns it, and one past the last number.
-
-    ``late`` is told of each by how many nanoseconds it was taken up too late.
-    """
+    ``late`` is told of each by how many nanoseconds it was taken up too late."""
     n, due, look, why = pace.first, pace.due(pace.first), 0, ""
     while not why:
         now = monotonic_ns()

@@ -182,10 +182,8 @@ class Prober:
             self._fail(connection, "closed")
 
     def _fail(self, connection: Connection, error: str) -> None:
-        """The connection broke. A reused one may have been closed unseen: its probe then gets one fresh one.
-
-        Later than at once it is the service that died under the request, which is an error and stays one.
-        """
+        """The connection broke. A reused one may have been closed unseen: its probe then gets one fresh one. Later than
+        at once it is the service that died under the request, which is an error and stays one."""
         probe = connection.probe
         sent = probe.sent if probe is not None else 0
         stale = connection.used and not connection.received and (not sent or monotonic_ns() - sent < STALE)

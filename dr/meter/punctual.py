@@ -39,9 +39,7 @@ def be_punctual(hosts: Iterable[str]) -> None:
 
 def _take_short_turns() -> None:
     """Ask for turns of the shortest length, which come sooner: not one moment more of the processor than others get.
-
-    Linux 6.12 and newer heed it (sched_setattr(2): sched_runtime of SCHED_OTHER); older ones take it and do nothing.
-    """
+    Linux 6.12 and newer heed it (sched_setattr(2): sched_runtime of SCHED_OTHER); older ones take it and do nothing."""
     call = SCHED_SETATTR.get(os.uname().machine)
     if sys.platform == "linux" and call is not None:
         nice = os.getpriority(os.PRIO_PROCESS, 0)

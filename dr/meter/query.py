@@ -85,10 +85,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """``statement`` with the parameters that ``params`` makes of a task, within ``timeout`` seconds.
-
-    ``logins``: where it goes, in turn; ``limits``: of each of them.
-    """
+    """``statement`` with the parameters that ``params`` makes of a task, within ``timeout`` seconds. ``logins``: where
+    it goes, in turn; ``limits``: of each of them."""
 
     logins: Sequence[Login]
     statement: bytes

@@ -38,10 +38,8 @@ def style_for(stream: TextIO, environ: Mapping[str, str]) -> Style:
 
 
 def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = plain) -> str:
-    """The report for a terminal of ``width`` columns: the verdict first, and again in the last line.
-
-    Only commands may be longer than ``width``, since one that is broken cannot be pasted.
-    """
+    """The report for a terminal of ``width`` columns: the verdict first, and again in the last line. Only commands may
+    be longer than ``width``, since one that is broken cannot be pasted."""
     summary, label = summarise(evidence, verdict), evidence.record.emulated
     status = style(summary.word.upper(), summary.tone)
     about = f"{summary.title}, run {verdict.run}{f' ({label})' if label else ''}"
@@ -97,10 +95,8 @@ def _connect(component: Component, several: bool) -> str:
 
 
 def _table(findings: Sequence[Finding], width: int, style: Style) -> list[str]:
-    """One line a finding; what is not met gives its whole reason, the others as much as fits.
-
-    Where there is no number, the reason takes the room of the numbers.
-    """
+    """One line a finding; what is not met gives its whole reason, the others as much as fits. Where there is no number,
+    the reason takes the room of the numbers."""
     rows = [
         (words.printable(name), words.measured(f), f"limit {words.limit(f)}" if f.limit is not None else "")
         for name, f in named(findings)

@@ -23,10 +23,8 @@ class Refused(NamedTuple):
 
 
 def junit(runs: Sequence[tuple[Evidence, Verdict]], refused: Sequence[Refused] = ()) -> str:
-    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors.
-
-    A second case of the same name, as of a drill that ran twice, is numbered: readers keep one of each name.
-    """
+    """JUnit XML: a suite a run, a case a demand. Missed is a failure; inconclusive and refused are errors. A second
+    case of the same name, as of a drill that ran twice, is numbered: readers keep one of each name."""
     xml = JUnitXml("dr")
     seen: Counter[tuple[str, str]] = Counter()
     for suite in [*(_suite(*run) for run in runs), *map(_refused, refused)]:

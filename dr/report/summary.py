@@ -207,9 +207,7 @@ def _restored(evidence: Evidence, verdict: Verdict) -> Fact:
 
 def _unfinished(evidence: Evidence) -> tuple[str, str] | None:
     """A restoration on call that was begun and took no effect: its name, and what is known of it; None: there is none.
-
-    Where nobody looked, since the run was killed, what it had asked for may stand.
-    """
+    Where nobody looked, since the run was killed, what it had asked for may stand."""
     if evidence.record.plan.request.purpose is not Purpose.RESTORE:
         return None
     listed = (evidence.remains() or {}).get("remains")

@@ -65,10 +65,8 @@ def shown(session: Session, what: str) -> list[dict[str, Any]]:
 
 
 def allowed(target: Sections, logins: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """``limits``: of each of a meter's endpoints, as it is told them; ``because``: why these are guessed.
-
-    The console is asked, since a pool may have any size; where it does not tell, a path is still to be measured.
-    """
+    """``limits``: of each of a meter's endpoints, as it is told them; ``because``: why these are guessed. The console
+    is asked, since a pool may have any size; where it does not tell, a path is still to be measured."""
     pooler = pooler_of(target)
     if pooler is None or not all(login.get("pooled") for login in logins):
         return {"limits": asdict(DIRECT)}

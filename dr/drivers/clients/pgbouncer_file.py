@@ -98,9 +98,7 @@ class _Walk:
 
 def find(text: bytes, entry: str, load: Callable[[str], bytes | None] = lambda _: None) -> Found:
     """Where ``entry`` leads by a file's ``text``. Pure but for ``load``: what an included file holds, None: unreadable.
-
-    Raises RefusedError where there is no such entry, or none that could be led elsewhere and back: with the line.
-    """
+    Raises RefusedError where there is no such entry, or none that could be led elsewhere and back: with the line."""
     walk = _Walk(load, entry.encode())
     walk.read(text)
     if walk.unread:

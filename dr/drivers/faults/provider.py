@@ -124,10 +124,8 @@ class _Note(msgspec.Struct):
 
 
 class FaultsProvider:
-    """Calls: KIND puts a fault in (``at``: right before the command acts), ``remedy-KIND`` takes it out.
-
-    ``status``: the provider's status of an instance, "" where it shows none.
-    """
+    """Calls: KIND puts a fault in (``at``: right before the command acts), ``remedy-KIND`` takes it out. ``status``:
+    the provider's status of an instance, "" where it shows none."""
 
     def __init__(self, context: Context, status: Callable[[Context, str], str] = status_of) -> None:
         self._context = context
@@ -143,10 +141,8 @@ class FaultsProvider:
         """Nothing to compare: the command is the target's own, and the guard lets it pass on loopback alone."""
 
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Put the fault in; repeated, the same state is set again, and the disaster stays when it first was.
-
-        What takes a fault out acts in ``poll``, once the provider shows the state that it waits for.
-        """
+        """Put the fault in; repeated, the same state is set again, and the disaster stays when it first was. What takes
+        a fault out acts in ``poll``, once the provider shows the state that it waits for."""
         if call.operation != "put-in":
             return dict(args)
         at = self._first(call.id)

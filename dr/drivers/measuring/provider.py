@@ -45,10 +45,8 @@ START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
 class MeasuringProvider:
-    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH``, and ``settle`` (of one path: ``settle-PATH``).
-
-    A table of another path than the source is made by ``marker-table-PATH``.
-    """
+    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH``, and ``settle`` (of one path: ``settle-PATH``). A table
+    of another path than the source is made by ``marker-table-PATH``."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._target = context, sections(context.target)

@@ -129,10 +129,8 @@ class Settle:
 
 
 def _awaited(evidence: Evidence, usual: float) -> Mapping[str, float]:
-    """By path that has to come back, for how many seconds it may be out, as that was frozen with the plan.
-
-    ``usual``: seconds of one without such a limit.
-    """
+    """By path that has to come back, for how many seconds it may be out, as that was frozen with the plan. ``usual``:
+    seconds of one without such a limit."""
     demands = evidence.record.plan.demands
     back = {demand.path: usual for demand in demands if demand.objective == "unaided"}
     return back | {one.path: one.limit for one in demands if one.objective == "outage" and one.limit is not None}

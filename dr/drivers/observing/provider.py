@@ -139,10 +139,8 @@ class ObservingProvider:
         return [Observation("service-process", SOURCE, {"started": started}, self._now())]
 
     def _replication(self, args: Mapping[str, Any]) -> Sequence[Observation]:
-        """How many servers stream from the source, for how many of them its commits wait, and how many are replicas.
-
-        No sender tells whose it is, so each replica is asked whether it streams.
-        """
+        """How many servers stream from the source, for how many of them its commits wait, and how many are replicas. No
+        sender tells whose it is, so each replica is asked whether it streams."""
         server, servers = _server(args), Servers(self._target.postgres)
         streaming = sum(_receives(servers, _server(place)) for place in args["places"])
         seen = servers.followed(server.host, server.port)
@@ -195,10 +193,8 @@ class _UnreachableError(ProviderError):
 
 
 def recorded(prometheus: Prometheus, config: PrometheusConfig, start: float, end: float) -> dict[str, Any]:
-    """The SLOs, the scrapes and the alerts of the time from ``start`` to ``end``, as the judge wants them.
-
-    Raises ProviderError where Prometheus does not answer.
-    """
+    """The SLOs, the scrapes and the alerts of the time from ``start`` to ``end``, as the judge wants them. Raises
+    ProviderError where Prometheus does not answer."""
     step = max(config.interval, math.ceil((end - start) / MOST_POINTS))
     over = math.ceil(config.interval * RATE_SCRAPES)
 

@@ -104,18 +104,14 @@ class Prometheus:
 
 
 def expression(objective: str, seconds: int, selector: str = "") -> str:
-    """What Prometheus is asked for ``objective``, over the ``seconds`` before each point. Pure.
-
-    ``selector``: labels that the service's series have (``job="readmission-api"``). Raises KeyError.
-    """
+    """What Prometheus is asked for ``objective``, over the ``seconds`` before each point. Pure. ``selector``: labels
+    that the service's series have (``job="readmission-api"``). Raises KeyError."""
     return EXPRESSIONS[objective].replace("@", f"{{{selector}}}[{seconds}s]")
 
 
 def scraped(interval: float, selector: str = "") -> str:
     """An expression: 1 where the last scrapes succeeded, 0 where one failed, no data where none was made. Pure.
-
-    ``interval``: seconds between two scrapes. A window does not look back beyond itself, as ``up`` alone does.
-    """
+    ``interval``: seconds between two scrapes. A window does not look back beyond itself, as ``up`` alone does."""
     return f"min(min_over_time(up{{{selector}}}[{math.ceil(interval * RECENT)}s]))"
 
 

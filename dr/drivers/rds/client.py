@@ -124,9 +124,7 @@ class RdsClient:
         service: str = "rds",
     ) -> dict[str, Any] | None:
         """The answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError.
-
-        ``once``: never sent a second time, since it would happen twice if only its answer was lost.
-        """
+        ``once``: never sent a second time, since it would happen twice if only its answer was lost."""
 
         def step() -> dict[str, Any] | None:
             what = f"{operation} at {self.where}"

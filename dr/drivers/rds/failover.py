@@ -54,10 +54,8 @@ class Course(NamedTuple):
 
 
 def course(rows: Iterable[Mapping[str, Any]], since: float, known: Sequence[Sequence[Any]] = ()) -> Course:
-    """What the events from ``since`` on tell, without those ``known`` (each its time and its message) before.
-
-    An end counts from the newest start on; a start may be missing.
-    """
+    """What the events from ``since`` on tell, without those ``known`` (each its time and its message) before. An end
+    counts from the newest start on; a start may be missing."""
     told = [one for one in _told(rows) if one[0] >= since and one not in known]
     seen = [(at, message, *_meant(message)) for at, message in told]
     started = max((at for at, _, kind, _ in seen if kind == STARTED), default=None)

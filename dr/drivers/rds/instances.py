@@ -110,10 +110,8 @@ class Instances:
         return {**args, "asked_at": self.now()}
 
     def patiently(self, step: Callable[[], T]) -> T:
-        """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice.
-
-        Raises as ``persistently``.
-        """
+        """Repeat ``step`` after a failure that may pass: it looks before it acts, and so makes nothing twice. Raises as
+        ``persistently``."""
         return persistently(self._context.clock, lambda error: PATIENCE_SECONDS if error.transient else 0.0, step)
 
     def now(self) -> float:
@@ -178,10 +176,8 @@ class Deletion:
         return Progress(now - self._missing[identifier] >= APART_SECONDS, dict(result), f"{identifier}: not listed")
 
     def _ask(self, identifier: str, run: str) -> Resource | None:
-        """Have it deleted unless it is being deleted. Returns it where it is listed.
-
-        What is not listed can show no tag: it is the run's own where its name is made up with the run's.
-        """
+        """Have it deleted unless it is being deleted. Returns it where it is listed. What is not listed can show no
+        tag: it is the run's own where its name is made up with the run's."""
         rows = self._at.rows(identifier)
         if rows:
             self._note(identifier, missing=False)

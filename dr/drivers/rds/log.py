@@ -44,10 +44,8 @@ def _at(pattern: re.Pattern[str], line: str) -> float | None:
 
 
 def replay_seconds(text: str) -> float | None:
-    """Seconds of the last replay in ``text``; None where there was none, or no telling.
-
-    PostgreSQL 15 states the time that passed; earlier versions leave the difference of two lines' stamps.
-    """
+    """Seconds of the last replay in ``text``; None where there was none, or no telling. PostgreSQL 15 states the time
+    that passed; earlier versions leave the difference of two lines' stamps."""
     started: float | None = None
     seconds: float | None = None
     for line in text.splitlines():

@@ -21,11 +21,8 @@ LAST_SECOND = 253_402_300_799
 
 
 class Choice(NamedTuple):
-    """What is to be restored. ``parameters`` name it to RDS.
-
-    ``covers``: seconds since the epoch, a reference to the ledger, or None: fixed when the restore is applied.
-    ``waits``: the time has passed but is not restorable yet.
-    """
+    """What is to be restored. ``parameters`` name it to RDS. ``covers``: seconds since the epoch, a reference to the
+    ledger, or None: fixed when the restore is applied. ``waits``: the time has passed but is not restorable yet."""
 
     point: RecoveryPoint
     parameters: Mapping[str, Any]

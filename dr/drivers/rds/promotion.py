@@ -48,9 +48,7 @@ _LONG_DEADLINE = 14_400.0
 
 class Answer(NamedTuple):
     """What one replica said. ``received``: the log sequence number it has got, as a number; None: it did not say.
-
-    ``barred``: its status, where RDS does not promote it so; "" where it does.
-    """
+    ``barred``: its status, where RDS does not promote it so; "" where it does."""
 
     identifier: str
     received: int | None
@@ -67,10 +65,8 @@ class Choice(NamedTuple):
 
 
 def choose(answers: Sequence[Answer], named: str = "") -> Choice:
-    """The replica that has received most, or the one ``named``, and why. One that cannot be asked loses.
-
-    Where one that RDS does not promote has received most, it takes a name to lose that.
-    """
+    """The replica that has received most, or the one ``named``, and why. One that cannot be asked loses. Where one that
+    RDS does not promote has received most, it takes a name to lose that."""
     heard = sorted((a for a in answers if a.received is not None), key=lambda a: (-(a.received or 0), a.identifier))
     silent = [f"{a.identifier} could not be asked ({a.because.rstrip('.')})" for a in answers if a.received is None]
     chosen = next((a for a in heard if (a.identifier == named if named else not a.barred)), None)

@@ -159,9 +159,7 @@ def _stateless(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What ``given`` (parameters, as ``where`` names them) asks for, by the attribute that shows it and in its form.
-
-    Raises UsageError for a name that is no setting.
-    """
+    Raises UsageError for a name that is no setting."""
     names = {**RESTORE, **ASKED, **MODIFY}
     strange = sorted(set(given) - set(names))
     if strange:
@@ -326,10 +324,8 @@ def _fit_provisioned(chosen: dict[str, Any], fitted: Fitted, asked: Mapping[str,
 
 
 def fit_tags(kept: Mapping[str, str], own: Mapping[str, str]) -> tuple[dict[str, str], Fitted]:
-    """``kept``, a source's tags, as far as they fit beside ``own``, the harness's; and what was fitted.
-
-    The harness's go first, since a restoration is found again by them; room is left for those that come later.
-    """
+    """``kept``, a source's tags, as far as they fit beside ``own``, the harness's; and what was fitted. The harness's
+    go first, since a restoration is found again by them; room is left for those that come later."""
     room = TAG_LIMIT - TAGS_LATER - len(own)
     fitting = dict(sorted(kept.items())[: max(room, 0)])
     left = sorted(set(kept) - set(fitting))

@@ -257,10 +257,8 @@ class Takeover:
             return "", str(error)
 
     def _shown(self, source: str, resource: str, promoted: str) -> str | None:
-        """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known.
-
-        A listing without what was ``promoted`` is not whole.
-        """
+        """The source's status at RDS, also under a new name; "": RDS shows it no more; None: that is not known. A
+        listing without what was ``promoted`` is not whole."""
         try:
             rows = self._client.pages("DescribeDBInstances", "DBInstances", {})
         except DrError:
@@ -288,10 +286,8 @@ class Takeover:
     # -- afterwards
 
     def _poll_backup(self, call: Call, result: Mapping[str, Any]) -> Progress:  # noqa: ARG002
-        """What the replica had, or had begun, when its promotion was asked for holds nothing of the new primary.
-
-        No time tells it from the first one, as the clocks differ.
-        """
+        """What the replica had, or had begun, when its promotion was asked for holds nothing of the new primary. No
+        time tells it from the first one, as the clocks differ."""
         found = self._at.await_shown(str(result["identifier"]))
         self._at.state(found)
         ready = [row["DBSnapshotIdentifier"] for row in self._automated(found) if row.get("Status") == "available"]

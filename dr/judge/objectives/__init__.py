@@ -13,10 +13,8 @@ from dr.domain.errors import UsageError
 
 
 def registry(extra: Iterable[Objective] = ()) -> Mapping[str, Objective]:
-    """Name to objective: those of this folder, and ``extra``, which providers bring.
-
-    Raises UsageError where two have a name in common, or two limits. Objectives may share one.
-    """
+    """Name to objective: those of this folder, and ``extra``, which providers bring. Raises UsageError where two have a
+    name in common, or two limits. Objectives may share one."""
     found = (*_own(), *extra)
     names = Counter(one.name for one in found)
     limits = Counter(limit.name for limit in {limit for one in found for limit in one.limits})

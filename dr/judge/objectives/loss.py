@@ -215,10 +215,8 @@ def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
 
 
 def exact_point(evidence: Evidence, demand: Demand) -> Finding:
-    """A point-in-time restore holds every marker that is certainly before its second, and none that is after it.
-
-    The copy's own log may prove the contrary; it alone proves the second where no markers were written.
-    """
+    """A point-in-time restore holds every marker that is certainly before its second, and none that is after it. The
+    copy's own log may prove the contrary; it alone proves the second where no markers were written."""
     seen, replay = evidence.observed("recovery-point", demand.path), _replayed(evidence, demand.path)
     if seen is not None and seen.get("kind") == "snapshot":
         raise UnknownError("A snapshot was restored, and no point in time asked for.")

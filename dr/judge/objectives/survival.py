@@ -101,10 +101,8 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
 
 
 def _luck(evidence: Evidence) -> str:
-    """Why an absence of losses proves nothing of the next time: commits did not wait, or may not have; else "".
-
-    A replica is known by its own word that it streams; what streams besides is taken for the standby.
-    """
+    """Why an absence of losses proves nothing of the next time: commits did not wait, or may not have; else "". A
+    replica is known by its own word that it streams; what streams besides is taken for the standby."""
     seen = evidence.observed("replication", "source")
     if seen is not None and seen.get("commit") == "off":
         return "Commits did not wait for the disk (synchronous_commit is off), so that nothing is gone is luck."
@@ -189,10 +187,8 @@ def _lag(evidence: Evidence, disaster: float) -> str:
 
 
 def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
-    """Once the new primary took writes, no other server may: none of the path's, and not one tried at the old one.
-
-    On call nobody writes markers: there the old source's own answer decides.
-    """
+    """Once the new primary took writes, no other server may: none of the path's, and not one tried at the old one. On
+    call nobody writes markers: there the old source's own answer decides."""
     if evidence.record.plan.request.purpose is Purpose.RESTORE:
         return _by_its_answer(evidence, demand)
     old = getattr(evidence.latest("old-primary"), "value", {})
@@ -224,9 +220,7 @@ def judge_split_brain(evidence: Evidence, demand: Demand) -> Finding:
 
 def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
     """By what the source that was replaced said of itself after that, and where it said nothing, by its provider.
-
-    Silence alone proves nothing: a host that hung goes on, and takes the writes of whoever still reaches it.
-    """
+    Silence alone proves nothing: a host that hung goes on, and takes the writes of whoever still reaches it."""
     seen = getattr(evidence.latest("replaced"), "value", {})
     said, old, shown = seen.get("answer"), seen.get("server", "the old primary"), seen.get("status")
     fence = seen.get("fence", FENCE)
