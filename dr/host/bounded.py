@@ -77,22 +77,24 @@ def within(clock: Clock, seconds: float, what: str, step: Callable[[], T]) -> T:
 def persistently(clock: Clock, patience: Callable[[ProviderError], float], step: Callable[[], T]) -> T:
     """What ``step`` returns, repeated after growing pauses for as long, in seconds, as ``patience`` has with its error.
 
+    That is counted from the first failure: how slowly it came, as on a busy machine, says nothing of the next answer.
     Raises the last error of ``step``; HaltedError as ``within``. A refusal of what was asked for again is a
     ProviderError that may pass: what was asked for before may have been accepted, and only its answer was lost.
     """
-    began, wait, failed = clock.now().mono_ns, FIRST_PAUSE, False
+    failed: int | None = None
+    wait = FIRST_PAUSE
     while True:
         try:
             return step()
         except ProviderError as error:
-            if _since(clock, began) + wait > patience(error):
+            failed = clock.now().mono_ns if failed is None else failed
+            if _since(clock, failed) + wait > patience(error):
                 raise
-            failed = True
         except HaltedError as halted:
-            halted.begun = halted.begun or failed
+            halted.begun = halted.begun or failed is not None
             raise
         except RefusedError as error:
-            if not failed:
+            if failed is None:
                 raise
             raise ProviderError(str(error.args[0]), error.hint, transient=True) from None
         pause(clock, wait)

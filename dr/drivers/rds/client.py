@@ -22,12 +22,14 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     SSLError,
     SSOError,
 )
@@ -62,6 +64,8 @@ a whole step where that was not enough."""
 METRIC_SECONDS, METRIC_PERIOD = 600.0, 60
 """CloudWatch has a value each minute, and some of them late."""
 
+_WAITED_FOR = (NO_ANSWER, ConnectTimeoutError.__name__, ReadTimeoutError.__name__)
+"""The codes of what did not come in its time: nobody waits for it twice within one call."""
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
 _UNREACHABLE = (HTTPClientError, NoConnectionError)
 _UNREADABLE = (ResponseParserError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
@@ -251,10 +255,10 @@ class RdsClient:
 
 
 def _patience(error: ProviderError) -> float:
-    """Seconds from the first asking on for which what ended with ``error`` is asked for again."""
+    """Seconds from the first failure on for which what ended with ``error`` is asked for again."""
     if isinstance(error, OddAnswerError):
         return ODD_SECONDS
-    return BUSY_SECONDS if error.transient and error.code != NO_ANSWER else 0.0
+    return BUSY_SECONDS if error.transient and error.code not in _WAITED_FOR else 0.0
 
 
 def _strange(shape: Any, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:

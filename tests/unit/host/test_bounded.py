@@ -117,6 +117,20 @@ def test_what_fails_is_repeated_after_growing_pauses_for_as_long_as_its_error_is
     assert between == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
+def test_patience_begins_with_the_first_failure_however_slowly_that_came() -> None:
+    clock, tried = VirtualClock(), []
+
+    def step() -> str:
+        tried.append(clock.at)
+        clock.sleep(10.0)
+        if len(tried) == 1:
+            raise ProviderError("busy")
+        return "done"
+
+    assert persistently(clock, lambda _: 2.0, step) == "done"
+    assert len(tried) == 2
+
+
 def test_what_is_not_worth_repeating_is_not() -> None:
     clock = VirtualClock()
     with pytest.raises(ProviderError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ConnectTimeoutError, HTTPClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
@@ -117,6 +118,23 @@ def test_all_pages_are_read_and_times_are_seconds(credentials: Credentials) -> N
     rows = client.pages("DescribeDBInstances", "DBInstances", {})
     assert [row["DBInstanceIdentifier"] for row in rows] == ["a", "b"]
     assert rows[0]["InstanceCreateTime"] == 1767225600.0
+
+
+@pytest.mark.parametrize("silence", [ConnectTimeoutError, ReadTimeoutError])
+def test_what_did_not_come_in_its_time_is_not_waited_for_twice(
+    credentials: Credentials, silence: type[HTTPClientError]
+) -> None:
+    client, asked = RdsClient(target(credentials=credentials)), []
+
+    def silent(**_: Any) -> None:
+        asked.append(True)
+        raise silence(endpoint_url="https://rds")
+
+    underlying(client).meta.events.register_last("before-send.*.*", silent)
+    with pytest.raises(ProviderError) as caught:
+        client.call("DescribeDBInstances", {})
+    assert caught.value.transient
+    assert len(asked) == 1
 
 
 def test_a_code_that_means_absence_is_an_answer(credentials: Credentials) -> None:
