@@ -175,6 +175,7 @@ def test_what_holds_what_exists_is_not_made() -> None:
 def test_a_call_says_what_it_does() -> None:
     reading = replace(changing("x", Effect.READS), makes=(thing("y"),))
     assert refused(reading) == ("it is said to read only, and names instance x, instance y.",)
+    assert refused(call("it", effect=Effect.READS, touches=(), makes=(), undo=None)) == ()
     assert "does not say what it would break" in refused(call("it", effect=Effect.FAULT, makes=(), undo=None))[0]
     assert "does not say what it would make" in refused(call("it", makes=(), undo=None))[0]
     both = call("it", effect=Effect.CHANGES, makes=(thing("x"),), undo=None)

@@ -99,7 +99,9 @@ def unaided(*observed: Observation, script: Script | None = None) -> Finding:
 
 
 def test_a_service_whose_process_is_the_one_from_before_came_back_unaided() -> None:
-    assert unaided(process(-5), process(10)).status is Status.MET
+    found = unaided(process(-5), process(10))
+    assert found.status is Status.MET
+    assert found.because == "The service came back by itself: its process is the one from before."
 
 
 @pytest.mark.parametrize("other", [{"started": 900.0}, {"pid": 8}])
@@ -117,6 +119,12 @@ def test_two_readings_of_one_start_may_differ_by_a_second(started: float, status
 def test_a_look_at_the_disaster_is_one_after_it() -> None:
     assert unaided(process(0.0), process(10)).status is Status.INCONCLUSIVE
     assert unaided(process(-5), process(0.0), script=Script(after=15)).status is Status.MET
+
+
+@pytest.mark.parametrize(("at", "status"), [(1.0, Status.INCONCLUSIVE), (1.125, Status.MET)])
+def test_a_look_at_the_very_moment_the_path_was_back_at_the_latest_is_one_after_that(at: float, status: Status) -> None:
+    found = replace(path(refused(1.0)), observations=(process(-5), process(at)))
+    assert judge_unaided(found, UNAIDED).status is status
 
 
 def test_a_service_that_was_hardly_back_when_the_measuring_ended_is_not_known_to_be() -> None:

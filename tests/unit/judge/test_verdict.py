@@ -272,9 +272,10 @@ def test_phases_that_cannot_be_derived_are_a_finding(monkeypatch: pytest.MonkeyP
         raise KeyError("at")
 
     monkeypatch.setattr(phases, "phases", crash)
-    found = finding(drill(), "phases")
-    assert found.status is Status.INCONCLUSIVE
-    assert "KeyError" in found.because
+    found = judge(drill(), all_met())
+    because = "The phases could not be derived: KeyError."
+    assert found.phases == ()
+    assert found.findings[-1] == Finding("phases", "", Status.INCONCLUSIVE, because)
 
 
 def test_verdict_says_how_to_reach_what_was_restored() -> None:
@@ -325,6 +326,8 @@ def test_the_time_to_a_verified_copy_is_no_better_than_what_the_copy_holds(statu
     found = finding(drill(), "time-to-copy", all_met({"data": says(status)}))
     assert found.status is status
     assert found.because == f"The copy is not verified (data {status}). Told so."
+    two = finding(drill(), "time-to-copy", all_met({"data": says(status), "loss": says(status)}))
+    assert two.because == f"The copy is not verified (loss, data {status}). Told so."
 
 
 @pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
