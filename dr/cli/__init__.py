@@ -21,8 +21,8 @@ from dr.domain.errors import DrError, RefusedError
 from dr.host.signals import Interrupted, handling, interrupt
 
 COMMANDS = {
-    "restore": ("dr.cli.restore", "Restore the database and prove it."),
-    "failover": ("dr.cli.failover", "Fail the database over, or promote a replica."),
+    "restore": ("dr.cli.on_call", "Restore the database and prove it."),
+    "failover": ("dr.cli.on_call", "Fail the database over, or promote a replica."),
     "drill": ("dr.cli.drill", "List, show and run recovery drills."),
     "verify": ("dr.cli.evidence", "Repeat a run's verdict from its evidence, offline."),
     "report": ("dr.cli.evidence", "Print or write a run's report."),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.cli.restore import _settings as set_options
+from dr.cli.on_call import _settings as set_options
 from dr.domain.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""``dr restore``."""
+"""What an engineer on call types: ``dr restore`` and ``dr failover``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dr.app import failover as failing_over
 from dr.app import restore as order
 from dr.app.ending import Outcome
 from dr.app.session import Prepared, Session, prepare
@@ -16,6 +17,7 @@ from dr.config.model import Settings
 from dr.domain import refs
 from dr.domain.errors import EvidenceError, UsageError
 from dr.host.decode import json_of
+from dr.judge.objectives import outage
 from dr.report.words import moment
 
 ASKED = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret", "provider")
@@ -129,3 +131,28 @@ def _what(prepared: Prepared) -> str:
     else:
         point = "the latest restorable time" if to["time"] == "latest" else moment(float(to["time"]))
     return f"restoring from {point}"
+
+
+@click.command()
+@click.option("--promote", metavar="REPLICA", help="Promote this read replica; best: the one that has received most.")
+@click.option(
+    "--since", metavar="T", help="When the disaster happened: time counts from then. Else from this command's start."
+)
+@common.run_options
+@click.pass_context
+def failover(ctx: click.Context, /, target: str, promote: str | None, since: str | None, **options: Any) -> None:
+    """Let the standby take over, or with --promote a read replica, and say whether the service is well after that.
+
+    It is done to the source itself. A promotion cannot be undone. The old source and its replicas are left alone.
+    """
+    if promote is not None and not promote.strip():
+        raise UsageError("--promote names no replica.", "Name one, or say --promote best.")
+    at, settings = common.since(since), common.begin()
+    progress = common.Progress(settings, outage.PROMOTION if promote else outage.FAILOVER)
+    wanted = failing_over.request(target, find_target(settings, target), promote or "", at)
+    prepared = prepare(settings, wanted, failing_over.asked(wanted), progress)
+    past = () if prepared.closes is None else (prepared.closes.over,)
+    told = (*past, *failing_over.cautions(wanted, prepared.facts), *order.fitted(prepared.session.plan))
+    what = f"promoting {promote}" if promote else f"failing {failing_over.source(prepared.facts)} over"
+    begun = what if prepared.began is not None else f"an unfinished failover goes on, {what}"
+    common.go_through(ctx, prepared, told, begun, failing_over.run, options)
