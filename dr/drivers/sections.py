@@ -9,7 +9,7 @@ from dr.domain.model import Grant
 from dr.drivers.clients.config import ClientsConfig, PoolerConfig, SecretConfig
 from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.config import RdsConfig
 from dr.drivers.service.config import ServiceConfig
 

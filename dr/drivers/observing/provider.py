@@ -22,7 +22,7 @@ from dr.drivers.measuring.paths import markers
 from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
 from dr.drivers.postgres.source import source_among
 from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.promotion import replicas_of
 from dr.drivers.sections import command_of, sections

@@ -23,7 +23,7 @@ from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus import client as prometheus
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import check_taken

@@ -17,7 +17,7 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Grant, Plan, Purpose, Request, RunIdentity
 from dr.drivers.clients.config import PoolerConfig, SecretConfig
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.service.config import ServiceConfig
 from dr.engine.guard import Consent, guard
 from tests.targets import retargeted, target_of

@@ -16,7 +16,7 @@ from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Effect, Facts, Grant, Own, Plan, Purpose, Resource, RunIdentity
 from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.look import resource
 from dr.drivers.rds.naming import instance as of
 from dr.engine.guard import Consent, guard

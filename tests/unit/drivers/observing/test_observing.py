@@ -21,7 +21,7 @@ from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
 from dr.drivers.postgres.servers import Followed, Servers
 from dr.drivers.prometheus.client import Prometheus
-from dr.drivers.prometheus.config import PrometheusConfig
+from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
