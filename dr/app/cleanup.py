@@ -84,10 +84,8 @@ def _clean(session: Session) -> Outcome:
 
 def clean_elsewhere(settings: Settings, target: str, run: str, tell: Tell) -> list[str]:
     """End ``run``, of which this machine has no directory, by its tag: a drill's copies are deleted, and what dr
-    restore made is marked as over and stays. Returns a sentence for each; none where nothing bears that tag.
-
-    Raises DrError where the provider cannot be asked, or something could not be deleted.
-    """
+    restore made is marked as over and stays. Returns a sentence for each; none where nothing bears that tag. Raises
+    DrError where the provider cannot be asked, or something could not be deleted."""
     context = context_of(settings, target, run)
     with locked(target):
         told, failed = ask_each(drivers(context, ()), lambda one: _end_elsewhere(one, context, run, tell))
@@ -199,11 +197,9 @@ def _standing(one: Resource, under_way: frozenset[str]) -> str:
 
 
 def adopt(settings: Settings, run: str, confirmed: str) -> Iterator[str]:
-    """Take the run's tags off all that it restored, or has only asked for when it was killed: the provider has the
-    word on that. Tells what was done, a sentence each; one that fails keeps none of the others, and is raised last.
-
-    Raises RefusedError for a drill's copy, for a run that restored nothing, and where none of it is named as consent.
-    """
+    """Take the run's tags off all that it restored, or has only asked for when it was killed: the provider has the word
+    on that. Tells what was done, a sentence each; one that fails keeps none of the others, and is raised last. Raises
+    RefusedError for a drill's copy, for a run that restored nothing, and where none of it is named as consent."""
     session = attach(settings, find_run(home(), run), lambda *_: None)  # nothing is performed here
     names, failed = _restored(session), list[DrError]()
     if confirmed not in names:

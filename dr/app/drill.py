@@ -204,10 +204,8 @@ def request(experiment: Experiment, target: str, keep: bool) -> Request:
 
 def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Experiment, ...]:
     """Every drill of ``names``, checked as far as that goes without a look at ``target``: before the first runs, since
-    a drill takes its time, and the last one's mistake is to be known before that.
-
-    Raises UsageError or RefusedError that says all that is wrong.
-    """
+    a drill takes its time, and the last one's mistake is to be known before that. Raises UsageError or RefusedError
+    that says all that is wrong."""
     found, wrong = [], []
     try:
         where = find_target(settings, target)

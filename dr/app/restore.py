@@ -60,10 +60,8 @@ def request(
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
     """The unfinished restore ``name``: one of this DR_HOME, or one that another machine began, which is found by the
-    tags of what it restored.
-
-    Raises UsageError where there is no such run, RefusedError where it cannot go on, or is no restore.
-    """
+    tags of what it restored. Raises UsageError where there is no such run, RefusedError where it cannot go on, or is no
+    restore."""
     try:
         directory = find_run(home(), name)
     except UsageError:

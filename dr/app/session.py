@@ -179,11 +179,9 @@ def busy(directory: RunDirectory) -> bool:
 
 
 def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, named: bool = False) -> Prepared:
-    """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its
-    run directory and from another machine by its tag. ``named``: somebody wants that very run, however old it is.
-
-    Raises what the drivers' look and propose raise, and RefusedError for a run that is too old or cannot go on.
-    """
+    """Look and plan; change nothing. An unfinished restore with an equal request is found and goes on, here by its run
+    directory and from another machine by its tag. ``named``: somebody wants that very run, however old it is. Raises
+    what the drivers' look and propose raise, and RefusedError for a run that is too old or cannot go on."""
     request = replace(request, digest=digest(request.target, request.verbs))
     unfinished = _unfinished(request) if request.purpose is Purpose.RESTORE else None
     here = None if unfinished is None else _standing(settings, unfinished, tell)
@@ -234,11 +232,9 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
 
 
 def resume(settings: Settings, directory: RunDirectory, tell: Tell) -> Prepared:
-    """An unfinished restore as it stands; its plan is the one that was accepted then.
-
-    Raises RefusedError for a run that has come to its end, here or elsewhere, or whose restoration has failed for good,
-    and for a drill, which is cleaned up and not resumed.
-    """
+    """An unfinished restore as it stands; its plan is the one that was accepted then. Raises RefusedError for a run
+    that has come to its end, here or elsewhere, or whose restoration has failed for good, and for a drill, which is
+    cleaned up and not resumed."""
     prepared = _standing(settings, directory, tell)
     over = prepared.ended_elsewhere
     if over:

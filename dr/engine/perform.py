@@ -44,11 +44,9 @@ def pause(waited: float) -> float:
 
 
 def perform(engine: Engine, calls: Iterable[Call]) -> None:
-    """Execute planned calls: intent, apply, poll, effect. A call that already has its effect is left alone.
-
-    Raises the driver's DrError after noting it in the ledger, HaltedError where the run was told to stop, and
-    RefusedError where the plan was not accepted or the run is over.
-    """
+    """Execute planned calls: intent, apply, poll, effect. A call that already has its effect is left alone. Raises the
+    driver's DrError after noting it in the ledger, HaltedError where the run was told to stop, and RefusedError where
+    the plan was not accepted or the run is over."""
     applied: list[str] = []
     for call in calls:
         state = engine.ledger.state()

@@ -41,11 +41,8 @@ LONGEST = 300
 
 def propose(target: Sections, verb: Verb) -> Call:
     """The call that puts the fault of ``verb``'s kind in, with its undo; of a remedy the one that takes it out before
-    the run unwinds, once the provider shows it, as a person would.
-
-    Raises UsageError for an argument of another kind, and for a remedy of a kind that passes by itself; RefusedError
-    where the target has no command for faults.
-    """
+    the run unwinds, once the provider shows it, as a person would. Raises UsageError for an argument of another kind,
+    and for a remedy of a kind that passes by itself; RefusedError where the target has no command for faults."""
     name, remedy = str(verb.args["kind"]), verb.name == "remedy"
     kind = KINDS[name]
     takes = (kind.on,) if remedy else (kind.on, *kind.takes)
@@ -175,11 +172,9 @@ class FaultsProvider:
 
 
 def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Run the target's command; returns the object that it printed, {} where it printed nothing.
-
-    Raises ProviderError where it cannot be run, fails, takes longer than ``seconds`` or prints something else, and
-    HaltedError where the run is told to stop; then the command was ended, and the fault may be in.
-    """
+    """Run the target's command; returns the object that it printed, {} where it printed nothing. Raises ProviderError
+    where it cannot be run, fails, takes longer than ``seconds`` or prints something else, and HaltedError where the run
+    is told to stop; then the command was ended, and the fault may be in."""
     until = time.monotonic() + seconds
     try:
         with subprocess.Popen(
