@@ -17,6 +17,11 @@ from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted
 
 
+def is_form_of(evidence: Evidence) -> bool:
+    """Whether a run's copy was read in the former way."""
+    return any(seen.what == "fingerprint" for seen in evidence.observations)
+
+
 @dataclass(frozen=True, slots=True)
 class TableSum:
     """A table's rows under one filter, and their checksum. ``total``: all rows, those beyond the filter included."""

@@ -231,15 +231,19 @@ def _artifact(directory: str, name: str | None) -> dict[str, Any]:
 
 
 def markers(connection: Connection, table: str) -> dict[str, Any]:
-    """Which markers ``dr.TABLE`` holds, as ranges of their numbers; {table: False} where there is no such table."""
+    """Which markers ``dr.TABLE`` holds, as ranges of their numbers, and which of them ``twice``; {table: False} where
+    there is no such table."""
+    name = sql.Identifier(OWN_SCHEMA, table)
     query = sql.SQL(
         "select min(n), max(n) from (select n, n - row_number() over (order by n) as island"
         " from (select distinct n from {}) as numbers) as numbered group by island order by 1"
-    ).format(sql.Identifier(OWN_SCHEMA, table))
+    ).format(name)
+    doubled = sql.SQL("select n from {} group by n, attempt having count(*) > 1 order by 1 limit 1000").format(name)
     with translated("reading the markers"):
         if not _has(connection, f"{OWN_SCHEMA}.{table}"):
             return {"table": False, "present": []}
-        return {"table": True, "present": [list(row) for row in connection.execute(query).fetchall()]}
+        twice = [n for (n,) in connection.execute(doubled).fetchall()]
+        return {"table": True, "present": [list(row) for row in connection.execute(query).fetchall()], "twice": twice}
 
 
 def _has(connection: Connection, table: str) -> bool:

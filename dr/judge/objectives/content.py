@@ -94,7 +94,7 @@ def tables(evidence: Evidence, path: str) -> tuple[Table | former.Table, ...]:
 
     It alone decides whether two agree: the finding ``data`` and every report rest on it.
     """
-    if evidence.observed("fingerprint", path) is not None:
+    if former.is_form_of(evidence):
         return former.tables(evidence, path)
     return _tables(_looks(evidence, path, "The data"))
 
@@ -146,7 +146,7 @@ def _gone(name: str, there: int | None, before: TableLook | None, after: TableLo
 
 
 def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
-    if evidence.observed("fingerprint", demand.path) is not None:
+    if former.is_form_of(evidence):
         return former.data(evidence, demand)
     looks = _looks(evidence, demand.path, "The data")
     compared = _tables(looks)
@@ -160,7 +160,7 @@ def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
 
 
 def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
-    if evidence.observed("fingerprint", demand.path) is not None:
+    if former.is_form_of(evidence):
         return former.schema(evidence, demand)
     looks = _looks(evidence, demand.path, "The schema")
     before, copy, after = looks.before, looks.copy, looks.after

@@ -9,18 +9,25 @@ The copy's own log may tell how far it was replayed; that stands on the source's
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dr.config.objective import About, Limit, Objective
+from dr.domain.looks import POINT, Snapshot
 from dr.domain.model import Demand, Effect, Finding, Request, Status
 from dr.evidence.model import Evidence, Marker
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
+from dr.judge import former
 from dr.judge.findings import UnknownError, finding, limit_of, within
 
 WRITTEN_TO = "source"
 """The path whose markers a restoration is judged by."""
+BEFORE_POINT = 2.0
+"""Seconds before the recovery point in which a marker must have been acknowledged, lest the loss of the newest go
+unseen."""
+ASLEEP = 0.5
+"""Seconds by which a writer that is late in them has slept."""
 SHOWN = 5
 """Ranges of markers that a sentence lists."""
 
@@ -28,11 +35,12 @@ SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class Point:
     """The recovery point on the harness's clock. ``unsure``: seconds by which it may lie earlier or later. ``clock``:
-    what is to be said about the database's clock."""
+    what is to be said about the database's clock. ``begin``: what was acknowledged by then is in it for certain."""
 
     covers: float
     unsure: float
     clock: str
+    begin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ class Judged:
     unexpected: tuple[int, ...]
     unsettled: tuple[Marker, ...]
     complete: bool
+    twice: tuple[int, ...]
+    gap: str
 
 
 def point_of(evidence: Evidence, path: str) -> Point:
@@ -66,8 +76,11 @@ def point_of(evidence: Evidence, path: str) -> Point:
         offset, uncertainty, clock = markers.offset, markers.uncertainty, ""
     elif read is not None:
         offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
-    unsure = float(seen.get("resolution") or 0.0) + uncertainty + abs(evidence.clocks().put)
-    return Point(float(seen["covers"]) - offset, unsure, clock)
+    resolution, covers = float(seen.get("resolution") or 0.0), float(seen["covers"]) - offset
+    uncertainty += abs(evidence.clocks().put)
+    # a point in time holds all that was committed by its second, whatever it holds of the next
+    exact = seen.get("kind") == "time" and not clock and uncertainty < resolution and not former.is_form_of(evidence)
+    return Point(covers, resolution + uncertainty, clock, covers - uncertainty - (0.0 if exact else resolution))
 
 
 def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
@@ -99,12 +112,28 @@ def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
     return Status.INCONCLUSIVE, f"{newest}, and whether there were later ones it does not tell."
 
 
+def _older(evidence: Evidence, path: str, point: Point) -> str:
+    """That the copy lacks transactions which a look at the source from before the recovery point shows, or ""."""
+    copy, baseline = evidence.observed("look", path) or {}, evidence.observed("baseline", "source") or {}
+    cut, look = copy.get("cuts", {}).get(POINT), baseline.get("look")
+    if cut is None or look is None or look["at"] > evidence.observed("recovery-point", path)["covers"]:
+        return ""
+    short = Snapshot.parse(look["snapshot"]).xmax - Snapshot.parse(cut).xmax
+    before = point.covers - float(look["at"])
+    told = f"The copy lacks the last {short} transactions of a look at the source"
+    return (
+        f"{told} that was taken {before:.0f} s before the point it is of: it holds an older state." if short > 0 else ""
+    )
+
+
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
     """Disaster minus what the recovery point covers, widened by what the clocks leave open. Missed where the copy's own
     log proves that it does not stand there."""
     point, replay, limit = point_of(evidence, demand.path), _replayed(evidence, demand.path), limit_of(demand)
     if replay is not None and replay[0] is Status.MISSED:
         return finding(demand, Status.MISSED, replay[1])
+    if older := _older(evidence, demand.path, point):
+        return finding(demand, Status.MISSED, older)
     seconds = evidence.disaster() - point.covers
     # its time was given, or its fault recorded, and not taken from the command's start
     told = evidence.disaster_by() is Effect.FAULT or evidence.record.plan.request.since is not None
@@ -140,7 +169,7 @@ def judged_markers(evidence: Evidence, path: str) -> Judged:
         raise UnknownError("Which markers the copy holds was not observed.")
     written = [m for m in markers.markers if not m.attempt]  # the rows of the path ``source`` have but a number
     wall, disaster = markers.wall, evidence.disaster()
-    begin, end = point.covers - point.unsure, point.covers + point.unsure
+    begin, end = point.begin, point.covers + point.unsure
     attempted = [m for m in written if m.sent]
     acknowledged = [m for m in attempted if m.outcome == ACKNOWLEDGED]
     if not any(wall(m.done) < disaster for m in acknowledged):
@@ -161,7 +190,19 @@ def judged_markers(evidence: Evidence, path: str) -> Judged:
         unexpected=tuple(sorted(there - known)),
         unsettled=tuple(m for m in attempted if not m.done and wall(m.sent) <= end and m.n not in there),
         complete=max(wall(m.due) for m in written) > end and not beyond and len(numbers) == newest + 1,
+        twice=tuple(seen.get("twice") or ()),
+        gap=""
+        if former.is_form_of(evidence) or not before
+        else _gap(written, [wall(m.done) for m in before], begin, wall),
     )
+
+
+def _gap(written: Iterable[Marker], done: Collection[float], begin: float, wall: Callable[[int], float]) -> str:
+    """Why nobody can know whether the newest writes before the recovery point are lost, a sentence, or ""."""
+    if begin - max(done) > BEFORE_POINT:
+        return f"No marker was acknowledged in the last {begin - max(done):.1f} s before the recovery point."
+    late = max((m.late for m in written if begin - BEFORE_POINT <= wall(m.due) <= begin), default=0) / 1e9
+    return f"The marker writer was {late:.1f} s late just before the recovery point." if late > ASLEEP else ""
 
 
 def holes(numbers: Iterable[int]) -> str:
@@ -184,14 +225,17 @@ def loss(evidence: Evidence, demand: Demand) -> Finding:
     """Acknowledged markers before the recovery point that the copy does not hold."""
     limit, judged = limit_of(demand), judged_markers(evidence, demand.path)
     count, doubt = len(judged.lost), _doubt(judged)
-    if doubt and count <= limit and not judged.unexpected:
+    odd = bool(judged.unexpected or judged.twice)
+    if doubt and count <= limit and not odd:
         return finding(demand, Status.INCONCLUSIVE, doubt, float(count) if judged.before else None)
     said = f"Of {len(judged.before)} markers acknowledged before the recovery point {count} are missing"
     if judged.lost:
         said += f" ({_of(judged.lost)}): {_seconds_lost(evidence, judged):.1f} s lost"
     if judged.unexpected:
         said += f"; the copy holds markers that were never attempted ({holes(judged.unexpected)})"
-    status = Status.MISSED if count > limit or judged.unexpected else Status.MET
+    if judged.twice:
+        said += f"; markers {holes(judged.twice)} stand there more than once"
+    status = Status.MISSED if count > limit or odd else Status.MET
     return finding(demand, status, f"{said}.", float(count))
 
 
@@ -203,7 +247,7 @@ def _doubt(judged: Judged) -> str:
         return "The record of writes ends before the recovery point does, or before what the copy holds."
     if judged.unsettled:
         return f"The outcome of markers {_of(judged.unsettled)} was never written down."
-    return ""
+    return judged.gap
 
 
 def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
@@ -223,11 +267,14 @@ def exact_point(evidence: Evidence, demand: Demand) -> Finding:
     if replay is not None and (replay[0] is Status.MISSED or not evidence.markers):
         return finding(demand, *replay)
     judged = judged_markers(evidence, demand.path)
-    if judged.lost or judged.surplus:
+    if judged.lost or judged.surplus or judged.twice:
         less = f"less: markers {_of(judged.lost)} are missing" if judged.lost else ""
         more = f"more: markers {_of(judged.surplus)} were written after it" if judged.surplus else ""
-        because = f"The copy holds {' and '.join(filter(None, (less, more)))}."
-        return finding(demand, Status.MISSED, because, float(len(judged.lost) + len(judged.surplus)))
+        twice = f"some twice: markers {holes(judged.twice)}" if judged.twice else ""
+        because = f"The copy holds {' and '.join(filter(None, (less, more, twice)))}."
+        return finding(
+            demand, Status.MISSED, because, float(len(judged.lost) + len(judged.surplus) + len(judged.twice))
+        )
     if doubt := _doubt(judged):
         raise UnknownError(doubt)
     if not judged.after:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Finding, Status
+from dr.domain.model import Demand, Finding, Observation, Status
 from dr.evidence.model import Marker
 from dr.judge.findings import judged
 from dr.judge.objectives import registry
@@ -20,7 +20,7 @@ POINT = WALL - 30
 """What the recovery point covers."""
 DISASTER = WALL - 20
 WRITTEN = tuple(marker(n, WALL - 60 + n) for n in range(50))
-"""One marker a second from 60 to 11 seconds before WALL; 0 to 28 are certainly before the point, 32 and up after it."""
+"""One marker a second from 60 to 11 seconds before WALL; 0 to 29 are certainly before the point, 32 and up after it."""
 
 
 def judge(
@@ -40,7 +40,7 @@ def test_everything_before_the_point_and_nothing_after_it_is_met() -> None:
 
 
 def test_markers_near_the_point_count_as_neither() -> None:
-    for last in (28, 29, 30, 31):
+    for last in (29, 30, 31):
         assert judge("exact-point", [(0, last)]).status is Status.MET
 
 
@@ -91,7 +91,7 @@ def test_without_a_look_at_the_copys_markers_nothing_is_concluded() -> None:
 
 
 def test_a_copy_without_the_markers_table_has_lost_them_all() -> None:
-    assert judge("loss", []).measured == 29.0
+    assert judge("loss", []).measured == 30.0
 
 
 def test_indeterminate_writes_count_neither_as_lost_nor_as_unexpected() -> None:
@@ -151,7 +151,7 @@ def test_an_unsure_clock_makes_markers_count_as_neither() -> None:
         "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0},
         "markers": {"table": True, "present": [[0, 20]]},
     }
-    for uncertainty, counted in ((0.001, 29), (15.0, 14)):
+    for uncertainty, counted in ((0.001, 30), (15.0, 14)):
         found = evidence(None, WRITTEN, seen, disaster=DISASTER, uncertainty=uncertainty)
         assert f"Of {counted} markers" in judged(KNOWN["loss"].judge, found, demand("loss")).because
 
@@ -307,14 +307,14 @@ def test_what_was_counted_is_told_unless_nothing_was_there_to_count() -> None:
     assert judge("loss", [(0, 29)], WRITTEN[:25]).measured == 0.0, "in doubt, but counted"
     assert judge("loss", [], covers=WALL - 90_000).measured is None
     assert judge("exact-point", [(0, 29)]).measured == 0.0
-    assert judge("exact-point", [(0, 27), (30, 34)]).measured == 4.0
+    assert judge("exact-point", [(0, 28), (30, 34)]).measured == 4.0
 
 
 def test_a_copy_that_holds_more_and_less_is_told_of_both_and_else_of_one() -> None:
-    less, more = "less: markers 28 are missing", "more: markers 32 to 34 were written after it"
-    assert judge("exact-point", [(0, 27)]).because == f"The copy holds {less}."
+    less, more = "less: markers 29 are missing", "more: markers 32 to 34 were written after it"
+    assert judge("exact-point", [(0, 28)]).because == f"The copy holds {less}."
     assert judge("exact-point", [(0, 34)]).because == f"The copy holds {more}."
-    assert judge("exact-point", [(0, 27), (29, 34)]).because == f"The copy holds {less} and {more}."
+    assert judge("exact-point", [(0, 28), (30, 34)]).because == f"The copy holds {less} and {more}."
 
 
 @pytest.mark.parametrize("outcome", ["failed", "indeterminate"])
@@ -364,7 +364,7 @@ def test_what_happened_at_the_very_edge_of_the_point_is_counted_once() -> None:
 def test_seconds_lost_may_be_less_than_one() -> None:
     written = [marker(n, DISASTER - 5 + n / 10) for n in range(100)]
     found = judge("loss", [(0, 44)], written, covers=DISASTER, resolution=0.25)
-    assert (found.status, "(45 to 47): 0.6 s lost" in found.because) == (Status.MISSED, True), found.because
+    assert (found.status, "(45 to 49): 0.6 s lost" in found.because) == (Status.MISSED, True), found.because
 
 
 def test_a_point_without_a_resolution_is_exact() -> None:
@@ -379,3 +379,49 @@ def test_why_the_log_was_not_read_is_told() -> None:
     told = judge("exposure", None, replay_note="The credentials may not do this.").because
     assert told.endswith("how far the copy was replayed is not known (The credentials may not do this).")
     assert judge("exposure", None).because.endswith("is not known (its log was not read).")
+
+
+def test_a_canary_row_just_before_the_point_is_missed_whatever_its_distance() -> None:
+    """RDS restores to whole seconds, and a marker that was acknowledged by then is in it; of a snapshot's second, and
+    by a clock that is not known to the second, no such thing is known."""
+    assert judge("loss", [(0, 28)]).status is Status.MISSED
+    assert judge("loss", [(0, 28)], kind="snapshot").status is Status.MET
+
+
+def test_a_canary_row_that_stands_twice_is_missed() -> None:
+    seen = {
+        "recovery-point": {"kind": "time", "identifier": "x", "covers": POINT, "resolution": 1.0},
+        "markers": {"table": True, "present": [[0, 29]], "twice": [7, 8]},
+    }
+    found = evidence(None, WRITTEN, seen, disaster=DISASTER)
+    for objective in ("loss", "exact-point"):
+        told = judged(KNOWN[objective].judge, found, demand(objective))
+        assert told.status is Status.MISSED
+        assert "markers 7 to 8" in told.because
+
+
+def test_a_gap_or_a_writer_asleep_just_before_the_point_is_inconclusive() -> None:
+    gap = [m for m in WRITTEN if m.n < 27] + [replace(m, outcome="failed") for m in WRITTEN if m.n >= 27]
+    found = judge("loss", [(0, 26)], gap)
+    assert found.status is Status.INCONCLUSIVE
+    assert "No marker was acknowledged in the last 4.0 s before the recovery point" in found.because
+    asleep = [replace(m, late=700_000_000) if m.n == 29 else m for m in WRITTEN]
+    found = judge("loss", [(0, 29)], asleep)
+    assert found.status is Status.INCONCLUSIVE
+    assert "The marker writer was 0.7 s late just before the recovery point." in found.because
+    assert judge("loss", [(0, 20)], asleep).status is Status.MISSED
+
+
+@pytest.mark.parametrize(
+    ("held", "status"), [("40:40:", Status.MISSED), ("50:50:", Status.MET), ("60:60:", Status.MET)]
+)
+def test_a_copy_of_an_older_state_than_a_look_before_its_point_is_missed(held: str, status: Status) -> None:
+    point = {"kind": "snapshot", "identifier": "x", "covers": POINT, "resolution": 1.0}
+    looks = {"look": {"cuts": {"point": held}}, "recovery-point": point}
+    found = evidence(None, None, looks, disaster=DISASTER)
+    before = Observation("baseline", "source", {"look": {"at": POINT - 60, "snapshot": "50:50:"}})
+    told = judged(
+        KNOWN["exposure"].judge, replace(found, observations=(*found.observations, before)), replace(demand("exposure"), limit=600.0)
+    )
+    assert told.status is status, told.because
+    assert ("lacks the last 10 transactions" in told.because) is (status is Status.MISSED)
