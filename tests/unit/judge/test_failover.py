@@ -55,6 +55,12 @@ def test_a_promotions_start_ends_detection_where_it_comes_first() -> None:
     assert phases(run(failover(promotion_started_at=DISASTER + 0.5)))[0].seconds == pytest.approx(0.5)
 
 
+def test_a_failover_that_the_provider_told_of_at_the_disaster_was_detected_at_once() -> None:
+    for at, seconds in ((0.0, 0.0), (-0.125, 2.0)):
+        told = failover(events=[{"at": DISASTER + at, "message": "Multi-AZ instance failover started."}])
+        assert phases(run(told))[0].seconds == seconds
+
+
 def test_phases_end_where_their_moments_are_not_known() -> None:
     never = Script([Out(0.0, 99.0)])
     assert [p.name for p in phases(run(failover(), script=never))] == ["detection", "promotion"]
