@@ -1,15 +1,18 @@
-"""What the time of a restore went into: from when to when each phase lasted, by the ledger alone."""
+"""What the time went into: from when to when each phase of a restore lasted, and of a failover."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dr.domain.model import Phase
-from dr.evidence.model import Evidence
-from dr.judge.phases import of_restore
+from dr.domain.model import Call, Demand, Effect, Observation, Phase
+from dr.evidence.model import Evidence, Sample
+from dr.judge.phases import of_failover, of_restore
+from tests.unit.eighths import path, probe, refused
+from tests.unit.outages import DISASTER, evidence, markers
 from tests.unit.recovery import WALL, entry
 from tests.unit.recovery import evidence as recovery
 
@@ -84,3 +87,62 @@ def test_a_call_that_was_tried_again_is_timed_from_its_first_intent() -> None:
 
 def test_the_clock_of_a_call_never_goes_back() -> None:
     assert phases(*call("restore", 2.0, 1.0))[1:] == [("restore", 2.0, 0.0)]
+
+
+# -- a failover
+
+
+def failed_over(
+    *told: Sample, promoted: float | None = 2.0, calls: tuple[Call, ...] = (), demands: tuple[Demand, ...] = ()
+) -> Evidence:
+    """Promoted two seconds after the disaster, if at all. An answer may take 50 ms."""
+    asked = demands or (Demand("outage", "source", 120.0, "s"), Demand("latency", "source", 0.05, "s"))
+    found = path(*told)
+    plan = replace(found.record.plan, calls=(*found.record.plan.calls, *calls), demands=asked)
+    seen = () if promoted is None else (Observation("failover", "source", {"promoted_at": DISASTER + promoted}),)
+    return replace(found, record=replace(found.record, plan=plan), observations=seen)
+
+
+def timed(found: Evidence) -> list[tuple[str, float]]:
+    return [(one.name, one.seconds) for one in of_failover(found)]
+
+
+OUT = [refused(n / 8) for n in range(1, 8)]
+BACK = [("detection", 2.0), ("promotion", 0.0), ("reconnection", 0.0), ("back-in-slo", 0.0)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("promote", "p", "failover", "rds", "promote", effect=Effect.TAKES_OVER),
+        Call("lose", "l", "disaster", "faults", "lose", effect=Effect.FAULT, promises=("failed-over",)),
+    ],
+    ids=lambda call: str(call.id),
+)
+def test_what_was_to_fail_over_and_was_not_seen_to_is_no_restart_in_place(call: Call) -> None:
+    assert [name for name, _ in timed(failed_over(*OUT, promoted=None))] == ["restart", "back-in-slo"]
+    assert timed(failed_over(*OUT, promoted=None, calls=(call,))) == []
+
+
+def test_a_path_that_was_never_out_is_back_with_the_promotion() -> None:
+    assert timed(failed_over()) == BACK
+
+
+def test_only_the_paths_whose_outage_is_demanded_have_to_be_back() -> None:
+    asked = (Demand("outage", "source", 120.0, "s"), Demand("latency", "elsewhere", 0.05, "s"))
+    assert timed(failed_over(*OUT, demands=asked)) == BACK[:3]
+    assert timed(failed_over(*OUT, demands=asked[1:])) == BACK[:2]
+
+
+def test_a_path_is_in_its_slo_from_the_first_of_three_good_windows_that_ends_after_it_was_back() -> None:
+    slow = probe(4.5, took=1 / 8)
+    assert timed(failed_over(*OUT, slow)) == [*BACK[:3], ("back-in-slo", 3.0)]
+    assert timed(failed_over(*OUT, slow, promoted=1.875))[3] == ("back-in-slo", 0.0)
+    assert timed(failed_over(*OUT, slow, probe(7.5, took=1 / 8))) == BACK[:3], "it was not measured for long enough"
+
+
+def test_writes_have_no_latency_to_be_held_to() -> None:
+    found = failed_over(*OUT)
+    written = evidence(written={"source": markers(found.samples["source"], "source")})
+    written = replace(written, record=found.record, observations=found.observations)
+    assert timed(written) == BACK[:3]

@@ -421,7 +421,9 @@ def test_a_copy_of_an_older_state_than_a_look_before_its_point_is_missed(held: s
     found = evidence(None, None, looks, disaster=DISASTER)
     before = Observation("baseline", "source", {"look": {"at": POINT - 60, "snapshot": "50:50:"}})
     told = judged(
-        KNOWN["exposure"].judge, replace(found, observations=(*found.observations, before)), replace(demand("exposure"), limit=600.0)
+        KNOWN["exposure"].judge,
+        replace(found, observations=(*found.observations, before)),
+        replace(demand("exposure"), limit=600.0),
     )
     assert told.status is status, told.because
     assert ("lacks the last 10 transactions" in told.because) is (status is Status.MISSED)
