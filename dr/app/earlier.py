@@ -69,11 +69,9 @@ def ended_elsewhere(run: str, restored: Collection[Ref], facts: Facts) -> str:
 
 
 def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
-    """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision.
-
-    ``what``: of which the run is, "restore" or "failover". ``here``: whether the run's directory is on this machine.
-    Raises RefusedError.
-    """
+    """Waiting for what has failed for good is no way to go on, and deleting it is a person's decision. ``what``: of
+    which the run is, "restore" or "failover". ``here``: whether the run's directory is on this machine. Raises
+    RefusedError."""
     for resource in made(run, facts):
         if resource.remedy:
             ends = f" 'dr cleanup {run}' ends the run." if here else ""
@@ -85,11 +83,9 @@ def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
 
 
 def check_age(plan: Plan, facts: Facts, now: float, usual: float, ends: Callable[[Resource], str] | None) -> None:
-    """Whoever asks for the latest wants what is the latest now, and not what it was when an old run began.
-
-    ``usual``: the limit in seconds where none was frozen with the plan. ``ends``: the command by which a person marks
-    the run of what it made as over, where the run's directory is not on this machine. Raises RefusedError.
-    """
+    """Whoever asks for the latest wants what is the latest now, and not what it was when an old run began. ``usual``:
+    the limit in seconds where none was frozen with the plan. ``ends``: the command by which a person marks the run of
+    what it made as over, where the run's directory is not on this machine. Raises RefusedError."""
     run = plan.run.id
     frozen = (demand.limit for demand in plan.demands if demand.objective == "time-to-copy")
     limit = next(frozen, None) or usual

@@ -43,10 +43,8 @@ def request(
     provider: str = "",
 ) -> Request:
     """What ``dr restore`` asks for: of its verbs those that somebody does for whoever restores the target.
-
     ``settings``: what the restoration is to have instead of the source's, by the provider's own names. ``provider``:
-    who is to restore it, where several could. Raises what ``wiring.restoring`` raises.
-    """
+    who is to restore it, where several could. Raises what ``wiring.restoring`` raises."""
     said = {"as_name": as_name, "reset_master": reset_master, "set": dict(settings or {})}
     restore = {"to": dict(to), **{key: value for key, value in said.items() if value}}
     served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]

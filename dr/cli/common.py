@@ -83,13 +83,9 @@ def since(text: str | None) -> float | None:
     return at
 
 
-def settings() -> Settings:
-    return wiring.settings()
-
-
 def begin() -> Settings:
     """What dr.yaml says, once DR_HOME can be written and what is damaged in it is named."""
-    found = settings()
+    found = wiring.settings()
     make_ready()
     tell_unreadable()
     return found
@@ -119,11 +115,9 @@ class Progress:
 
 
 def consent(prepared: Prepared, yes: bool, confirm: str, cautions: Iterable[str] = ()) -> Consent:
-    """The consent given by flags, or typed on a terminal. Without either the guard will refuse.
-
-    ``cautions``: what is to be known before it, a sentence each, told after the plan. Where consent was given to what
-    is refused all the same, the refusal stands alone.
-    """
+    """The consent given by flags, or typed on a terminal. Without either the guard will refuse. ``cautions``: what is
+    to be known before it, a sentence each, told after the plan. Where consent was given to what is refused all the
+    same, the refusal stands alone."""
     given, asks = Consent(confirm, yes), not (yes or confirm)
     typed = asks and sys.stdin.isatty() and sys.stderr.isatty()
     if typed:

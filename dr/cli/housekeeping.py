@@ -6,6 +6,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from dr import wiring
 from dr.app.cleanup import adopt as hand_over
 from dr.app.cleanup import clean, clean_elsewhere, clean_orphans, unsealed
 from dr.app.ending import worst
@@ -42,7 +43,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
 
     With --all on every target, or on the one that is named.
     """
-    settings = common.settings()
+    settings = wiring.settings()
     common.make_ready()
     progress = common.Progress(settings)
     named = ctx.get_parameter_source("target") is not ParameterSource.DEFAULT
@@ -156,7 +157,7 @@ def baseline(target: str) -> None:
 def backups(ctx: click.Context, target: str, output: str) -> None:
     """List snapshots and restore windows of the source, newest last."""
     common.make_ready()
-    points, failed = recovery_points(common.settings(), target)
+    points, failed = recovery_points(wiring.settings(), target)
     common.caution(map(str, failed))
     if output == "json":
         click.echo(msgspec.json.encode(points).decode())

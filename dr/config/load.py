@@ -49,11 +49,9 @@ def file() -> Path | None:
 
 
 def load(path: Path | None, limits: Mapping[str, Any]) -> Settings:
-    """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError.
-
-    ``limits``: those that may stand under ``objectives``, name to the type of its number. A target that needs a
-    provider which is not here is unusable, and hinders none of the others.
-    """
+    """Read dr.yaml from ``path``, DR_CONFIG or the working directory. No file: defaults. Raises UsageError. ``limits``:
+    those that may stand under ``objectives``, name to the type of its number. A target that needs a provider which is
+    not here is unusable, and hinders none of the others."""
     path = path or file()
     if path is None:
         return Settings()

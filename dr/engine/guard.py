@@ -55,11 +55,9 @@ class Consent:
 def guard(
     plan: Plan, terms: Terms, facts: Facts, consent: Consent, begun: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
-    """Why the plan is refused; empty: it is not.
-
-    ``begun``: the calls that its ledger shows as intended. They were let pass when the plan was accepted, and have
-    changed since what the facts show: a replica that was promoted is none any more.
-    """
+    """Why the plan is refused; empty: it is not. ``begun``: the calls that its ledger shows as intended. They were let
+    pass when the plan was accepted, and have changed since what the facts show: a replica that was promoted is none any
+    more."""
     return (
         *_identity(terms.pins, facts.identity),
         *_disposable(terms),

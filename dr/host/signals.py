@@ -23,11 +23,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def handling(handle: Callable[[signal.Signals], None], pass_on: bool = False) -> Iterator[None]:
-    """Inside, ``handle`` is called with each of those signals that is not ignored: under nohup SIGHUP is.
-
-    ``pass_on``: whoever had listened before hears it, too. Python gives signals to its main thread alone: in another
-    nothing changes.
-    """
+    """Inside, ``handle`` is called with each of those signals that is not ignored: under nohup SIGHUP is. ``pass_on``:
+    whoever had listened before hears it, too. Python gives signals to its main thread alone: in another nothing
+    changes."""
     before: dict[signal.Signals, Any] = {}
 
     def handler(number: int, frame: FrameType | None) -> None:

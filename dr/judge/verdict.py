@@ -16,14 +16,14 @@ from dr.evidence.restored import components
 from dr.judge import course, phases
 from dr.judge.findings import finding, judged
 
-_WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
+WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
 
 
 def combine(statuses: Iterable[Status]) -> Status:
     """The worst of ``statuses``; of none: inconclusive, since nothing was proven."""
     seen = set(statuses)
-    return next((status for status in _WORST_FIRST if status in seen), Status.INCONCLUSIVE)
+    return next((status for status in WORST_FIRST if status in seen), Status.INCONCLUSIVE)
 
 
 def exit_code(verdict: Verdict) -> int:

@@ -125,11 +125,9 @@ _OF_A_FINDING = ("objective", "path", "status", "measured", "unit", "limit", "in
 
 
 def document(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
-    """verdict.json, as docs/design.md has it. A bound without end is null, since JSON has no infinity.
-
-    ``remains``: what the provider listed of the run at its end; null where it was not, or could not be, asked.
-    ``verified``: false for a copy that nobody has read, whatever the verdict on the rest; null where none was made.
-    """
+    """verdict.json, as docs/design.md has it. A bound without end is null, since JSON has no infinity. ``remains``:
+    what the provider listed of the run at its end; null where it was not, or could not be, asked. ``verified``: false
+    for a copy that nobody has read, whatever the verdict on the rest; null where none was made."""
     seen = {"emulated": evidence.record.emulated, "verified": verified(evidence.entries)}
     seen |= {"remains": (evidence.remains() or {}).get("remains")}
     return {**dict.fromkeys(_FIRST), **outline(verdict), **seen}

@@ -15,13 +15,13 @@ from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, 
 from dr.evidence.ledger import fold
 from dr.evidence.model import Evidence
 from dr.evidence.restored import removed, verified
+from dr.judge.verdict import WORST_FIRST
 from dr.report import words
 
 _NO_TIME_OR_COUNT = 1e15
 _CLOCKS = {"available": "available", "first correct query": "correct"}
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
-WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 
 
 class Fact(NamedTuple):

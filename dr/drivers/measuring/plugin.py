@@ -50,11 +50,7 @@ PLUGIN = Plugin(
     later("dr.drivers.measuring.provider", "MeasuringProvider"),
     (
         VerbSpec("measure", "Measure a path until the run unwinds.", Measurement, paths=_measured, needs=_needs),
-        VerbSpec(
-            "settle",
-            "Wait until all paths are good together, or it was waited long enough for them.",
-            Settling,
-        ),
+        VerbSpec("settle", "Wait until all paths are good together, or it was waited long enough for them.", Settling),
     ),
     reads=("rds", "postgres"),
 )

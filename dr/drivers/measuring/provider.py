@@ -287,10 +287,7 @@ class MeasuringProvider:
     def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Raises RefusedError where the service refuses the probes' token: that is no outage of its database."""
         self._alive(name)
-        line, service = (
-            last_line(samples_file(self._context.run, str(result["path"]))),
-            self._target.service,
-        )
+        line, service = last_line(samples_file(self._context.run, str(result["path"]))), self._target.service
         if line is None:
             return Progress(done=False, result=dict(result), note="no probe is over yet")
         if service is not None:

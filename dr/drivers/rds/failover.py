@@ -84,10 +84,8 @@ def _meant(message: str) -> tuple[str, str]:
 
 def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     """The call that forces a failover of the target's instance, or that awaits RDS's own after a fault of this run.
-
     ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
-    instance is not available, and where a failover is under way.
-    """
+    instance is not available, and where a failover is under way."""
     usual = "forced" if verb.name == "failover" else "automatic"
     forced = verb.args.get("kind", usual) == "forced"
     found = require_instance(target.rds.instance, facts)

@@ -261,10 +261,8 @@ def fit_storage(
     wanted: Mapping[str, Any], asked: Mapping[str, Any], point: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Fitted]:
     """``wanted`` (settings by attribute) as RDS takes them for ``point``, a snapshot's or backup's description; and
-    what was fitted of them, but for what RDS takes for the source's size no more than for the copy's.
-
-    ``asked``: those that a person asked for, which are never changed. Raises UsageError where they cannot be had.
-    """
+    what was fitted of them, but for what RDS takes for the source's size no more than for the copy's. ``asked``: those
+    that a person asked for, which are never changed. Raises UsageError where they cannot be had."""
     kind, size = str(wanted.get("StorageType") or "gp3"), _size(wanted, asked, point)
     engine = str(point.get("Engine") or wanted.get("Engine") or "")
     least = next((gib for family, gib in _GP3_FROM.items() if engine.startswith(family)), _GP3_FROM_ELSE)

@@ -405,7 +405,7 @@ def test_without_consent_nothing_is_changed(night: Night) -> None:
 
 
 def test_the_command_prints_its_plan_and_what_is_to_be_known(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dr.cli.common.settings", lambda: SETTINGS)
+    monkeypatch.setattr("dr.wiring.settings", lambda: SETTINGS)
     shown = CliRunner().invoke(cli, ["failover", "--promote", "best", "--target", "prod", "--plan"])
     assert shown.exit_code == 0, shown.output
     assert f"rds.PromoteReadReplica touches instance {ONE}, instance {TWO} until promoted" in shown.output

@@ -77,7 +77,7 @@ def told(*words: str) -> str:
 @pytest.fixture
 def printed(night: Night, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Everything that is said of a run from its beginning to its clean-up, by command."""
-    monkeypatch.setattr("dr.cli.common.settings", lambda: SETTINGS)
+    monkeypatch.setattr("dr.wiring.settings", lambda: SETTINGS)
     monkeypatch.setattr("dr.app.session.children.alive", lambda _owner: True)  # asked ten times a virtual second
     monkeypatch.setattr("dr.cli.common.Progress", lambda *_: lambda _call, note: said.append(note))
     said: list[str] = []

@@ -170,7 +170,7 @@ def test_page_draws_latency_of_every_path_and_marks_failed_probes() -> None:
 
 def test_page_lists_marker_gaps_and_tells_which_count_as_lost() -> None:
     read = page(drill())
-    assert len(read.of("rect", "lost")) == 1
+    assert len(read.of("rect", "lost")) == 2
     assert len(read.of("rect", "uncounted")) == 1
     assert "800 acknowledged, 231 of them not in the restoration" in read.text
 
@@ -182,8 +182,8 @@ def test_a_gap_across_the_recovery_point_is_shown_as_two() -> None:
 
 
 def test_no_marker_is_called_lost_that_the_judge_does_not_count_as_lost() -> None:
-    """Acknowledged within the resolution of the recovery point, or of a point that was not observed."""
-    near = Observation("markers", "restored", {"table": True, "present": [[0, 559]]})
+    """Acknowledged from the recovery point on, or of a point that was not observed."""
+    near = Observation("markers", "restored", {"table": True, "present": [[0, 579]]})
     whole = replace(drill(), observations=(*drill().observations, near))
     unobserved = replace(drill(), observations=(replace(near, value={"table": True, "present": [[0, 99]]}),))
     for found, status, uncounted in ((whole, Status.MET, 1), (unobserved, Status.INCONCLUSIVE, 0)):
