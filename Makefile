@@ -10,7 +10,7 @@ WORKERS ?= 4
 export PYTHONDONTWRITEBYTECODE :=
 SPREAD := --dist loadgroup --no-loadscope-reorder --durations 20
 
-.PHONY: setup drill test check lint mutants bench lock clean
+.PHONY: setup drill test check lint truth mutants bench lock clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# An hour and more: recoveries whose truth is known, against what dr says of them. CASES: those that begin so.
+truth: setup
+	$(BIN)/python -m tests.truth $(CASES)
 
 # An hour and more: what was done already is kept in mutants/, and only what changed since is done again.
 mutants: setup

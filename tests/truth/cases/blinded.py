@@ -1,0 +1,125 @@
+"""Recoveries of which nobody could have seen whether they are good: inconclusive, with the reason."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.truth.evidence import DOINGS
+from tests.truth.table import Case, Drill, Truth
+
+blinded = partial(Case, truth=Truth.BLINDED)
+UNREADABLE = ("ALTER ROLE dr_harness NOBYPASSRLS",)
+
+SIGHT = (
+    blinded(
+        name="all-rows-changed-on-both-sides",
+        looked=("UPDATE truth.stays SET paid = paid + 1",),
+        passed=("UPDATE truth.stays SET paid = paid + 1",),
+        tells="data",
+        quick=True,
+    ),
+    blinded(
+        name="table-filled-anew-on-both-sides",
+        looked=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, 'a' FROM generate_series(1, 60) n",),
+        passed=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, 'b' FROM generate_series(1, 60) n",),
+        tells="data",
+    ),
+    blinded(
+        name="no-amcheck",
+        before=("DROP EXTENSION amcheck",),
+        after=("CREATE EXTENSION amcheck; GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO dr_harness",),
+        tells="indexes",
+    ),
+    blinded(
+        name="rows-behind-a-policy",
+        before=UNREADABLE,
+        after=("ALTER ROLE dr_harness BYPASSRLS",),
+        tells="data",
+        says="secrets",
+    ),
+    blinded(
+        name="input-collation-version",
+        copy=(
+            "UPDATE pg_database SET datcollversion = '2.28'",
+            "UPDATE pg_collation SET collversion = '153.14' WHERE collprovider = 'i'",
+        ),
+        tells="indexes|schema",
+    ),
+    blinded(
+        name="collation-of-one-column",
+        copy=("UPDATE pg_collation SET collversion = '1.1' WHERE collname = 'german'",),
+        tells="indexes|schema",
+        says="german",
+    ),
+    blinded(
+        name="no-night-before",
+        drill=Drill.CALLED,
+        words=("--latest-snapshot",),
+        before=("!forget-baselines",),
+        after=("!remember-baselines",),
+        tells="data",
+    ),
+)
+
+STOPS = tuple(
+    blinded(name=f"{who}-stood-still-{when}", drill=drill, tells=tells, **{when: (f"!stop {call} {seconds} {after}",)})
+    for who, call, when, seconds, after, drill, tells in (
+        ("writer", "mark-source", "looked", 12, 0, Drill.MARKED, "loss|exact-point"),
+        ("writer-briefly", "mark-source", "looked", 3, 1, Drill.MARKED, "loss|exact-point"),
+        ("machine", "machine", "looked", 5, 0, Drill.MARKED, "loss|exact-point|time-to-copy"),
+        ("machine", "machine", "passed", 5, 0.3, Drill.MARKED, "loss|exact-point|time-to-copy"),
+        ("harness", "harness", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
+        ("harness", "harness", "copy", 6, 0.2, Drill.WHOLE, "time-to-copy"),
+        ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors"),
+    )
+)
+
+CLOCKS = tuple(
+    blinded(
+        name=f"clock-stepped-{seconds:+d}-{when}",
+        drill=Drill.WHOLE,
+        around="clock",
+        tells=tells,
+        says="clock",
+        expect="inconclusive|met",
+        **{when: (f"!clock {seconds}",)},
+    )
+    for seconds, when, tells in (
+        (60, "looked", "time-to-copy|exposure|loss"),
+        (-60, "looked", "time-to-copy|exposure|loss"),
+        (60, "copy", "time-to-copy|exposure|loss"),
+        (-60, "copy", "time-to-copy|exposure|loss"),
+        (3, "passed", "time-to-copy|exposure|loss"),
+    )
+)
+
+SERVED = (
+    blinded(
+        name="errors-near-their-limit",
+        drill=Drill.SERVED,
+        around="service failing 90",
+        tells="errors",
+        config={"objectives": {"error-rate": 0.01}},
+    ),
+)
+
+MARKED = {"samples-gone", "samples-short", "markers-gone", "markers-short"}
+EVIDENCE = tuple(
+    blinded(
+        name=f"evidence-{name}",
+        drill=Drill.VERIFIED,
+        around=name,
+        quick=name in ("another-runs", "no-text-ledger.jsonl"),
+        base="sabotaged-row-altered"
+        if name == "verdict-altered"
+        else "quiet-marked"
+        if name in MARKED or "-source.jsonl" in name
+        else "quiet",
+    )
+    for name in DOINGS
+) + tuple(
+    blinded(name=f"evidence-of-a-miss-{name}", drill=Drill.VERIFIED, around=name, base="sabotaged-row-altered")
+    for name in ("observation-altered", "ledger-altered", "another-runs", "no-text-observations.jsonl", "seal-gone")
+)
+
+CASES = (*SIGHT, *STOPS, *CLOCKS, *SERVED, *EVIDENCE)

@@ -1,0 +1,567 @@
+"""Recoveries that are bad: missed, by the demand that looks at what is wrong, and by its name."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.truth.cases.healthy import MORE
+from tests.truth.table import Case, Drill, Truth
+
+sabotaged = partial(Case, truth=Truth.SABOTAGED)
+UNCHECKED = "SET session_replication_role = replica; "
+WRITTEN = ("INSERT INTO truth.stays (ward, note) SELECT 1 + n % 20, 'late ' || n FROM generate_series(1, 80) n",)
+LATE = "note = 'late 7'"
+LATE_CHANGED = ("UPDATE truth.stays SET note = 'changed ' || id WHERE id <= 40",)
+
+
+def in_copy(name: str, act: str, tells: str = "data", says: str = "", **more: object) -> Case:
+    """What is done to the copy between its restore and its examination."""
+    return sabotaged(name=name, copy=(act,), tells=tells, says=says, **more)  # type: ignore[arg-type]
+
+
+ROWS = (
+    in_copy("sabotaged-row-altered", "UPDATE truth.stays SET note = 'forged' WHERE id = 5", says="stays", quick=True),
+    in_copy("row-deleted", "DELETE FROM truth.stays WHERE id = 5", says="stays"),
+    in_copy("row-doubled", "INSERT INTO truth.loose SELECT * FROM truth.loose WHERE a = 1 LIMIT 1", says="loose"),
+    in_copy("row-forged", "INSERT INTO truth.stays (id, ward, note) VALUES (77777, 1, 'forged')", says="stays"),
+    in_copy(
+        "row-exchanged",
+        "DELETE FROM truth.queue WHERE id = 5; INSERT INTO truth.queue VALUES (500, 'other')",
+        says="queue",
+    ),
+    in_copy(
+        "late-row-altered", f"UPDATE truth.stays SET ward = 3 WHERE {LATE}", says="stays", looked=WRITTEN, quick=True
+    ),
+    in_copy("late-row-deleted", f"DELETE FROM truth.stays WHERE {LATE}", says="stays", looked=WRITTEN),
+    in_copy(
+        "late-row-doubled",
+        f"INSERT INTO truth.stays (ward, note) SELECT ward, note || ' again' FROM truth.stays WHERE {LATE}",
+        says="stays",
+        looked=WRITTEN,
+    ),
+    in_copy(
+        "late-row-forged", "INSERT INTO truth.stays (ward, note) VALUES (2, 'late 81')", says="stays", looked=WRITTEN
+    ),
+    in_copy(
+        "late-row-exchanged",
+        f"DELETE FROM truth.stays WHERE {LATE}; INSERT INTO truth.stays (ward, note) VALUES (2, 'late 81')",
+        says="stays",
+        looked=WRITTEN,
+    ),
+    in_copy("late-rows-all-deleted", "DELETE FROM truth.stays WHERE note LIKE 'late%'", says="stays", looked=WRITTEN),
+    in_copy(
+        "changed-row-altered", "UPDATE truth.stays SET note = 'forged' WHERE id = 9", says="stays", looked=LATE_CHANGED
+    ),
+    in_copy("changed-row-deleted", "DELETE FROM truth.stays WHERE id = 9", says="stays", looked=LATE_CHANGED),
+    in_copy(
+        "changed-row-set-back", "UPDATE truth.stays SET note = md5('9') WHERE id = 9", says="stays", looked=LATE_CHANGED
+    ),
+    in_copy(
+        "row-changed-later-altered",
+        "UPDATE truth.stays SET note = 'forged' WHERE id = 9",
+        says="stays",
+        passed=LATE_CHANGED,
+    ),
+    in_copy(
+        "row-deleted-later-altered",
+        "UPDATE truth.stays SET note = 'forged' WHERE id = 9",
+        says="stays",
+        passed=("DELETE FROM truth.stays WHERE id = 9",),
+    ),
+    in_copy(
+        "row-of-a-drained-queue-deleted",
+        "DELETE FROM truth.queue WHERE id = 9",
+        says="queue",
+        passed=("DELETE FROM truth.queue",),
+    ),
+    in_copy(
+        "row-deleted-in-a-busy-table",
+        "DELETE FROM truth.stays WHERE id = 9",
+        says="stays",
+        looked=(MORE,),
+        passed=("UPDATE truth.stays SET paid = 0 WHERE id BETWEEN 20 AND 80",),
+    ),
+    sabotaged(
+        name="row-altered-and-frozen",
+        tells="data",
+        says="stays",
+        copy=("UPDATE truth.stays SET note = 'forged' WHERE id = 5", "VACUUM FREEZE truth.stays"),
+    ),
+    sabotaged(
+        name="late-row-altered-and-frozen",
+        looked=WRITTEN,
+        tells="data",
+        says="stays",
+        copy=(f"UPDATE truth.stays SET ward = 3 WHERE {LATE}", "VACUUM FREEZE truth.stays"),
+    ),
+    sabotaged(
+        name="row-altered-and-table-rewritten",
+        tells="data",
+        says="stays",
+        copy=("UPDATE truth.stays SET note = 'forged' WHERE id = 5", "VACUUM FULL truth.stays"),
+    ),
+    in_copy("zero-for-minus-zero", "UPDATE truth.loose SET a = 0 WHERE a = 0 AND b = ''", says="loose"),
+    in_copy("empty-for-null", "UPDATE truth.loose SET b = '' WHERE a = 0 AND b IS NULL", says="loose"),
+    in_copy("scale-of-a-number", "UPDATE truth.stays SET paid = paid * 1.0000 WHERE id = 8", says="stays"),
+    in_copy(
+        "key-in-a-document", "UPDATE truth.stays SET details = details || '{\"m\": null}' WHERE id = 8", says="stays"
+    ),
+    in_copy(
+        "instant-by-a-microsecond",
+        "UPDATE truth.stays SET at = at + interval '1 microsecond' WHERE id = 8",
+        says="stays",
+    ),
+    in_copy(
+        "letter-in-toast",
+        "UPDATE truth.letters SET body = overlay(body PLACING 'x' FROM 4000) WHERE id = 4",
+        says="letters",
+    ),
+    in_copy("columns-exchanged", "UPDATE truth.years_old SET v = 'v' || (y - 1999)", says="years"),
+    in_copy("partition-emptied", "TRUNCATE truth.years_old", says="years_old"),
+    in_copy("table-emptied", "TRUNCATE truth.letters", says="letters"),
+    in_copy("table-dropped", "DROP TABLE truth.letters", "data|schema", "letters"),
+    in_copy(
+        "table-made-anew",
+        "CREATE TABLE truth.q2 AS TABLE truth.queue; DROP TABLE truth.queue; ALTER TABLE truth.q2 RENAME TO queue",
+        "schema|data",
+        "queue",
+    ),
+    in_copy("table-forged", "CREATE TABLE truth.forged AS SELECT 1 AS id", "schema|data", "forged"),
+    in_copy("view-emptied", "REFRESH MATERIALIZED VIEW truth.busy WITH NO DATA", "data|schema", "busy"),
+    sabotaged(
+        name="view-stale",
+        tells="data",
+        says="busy",
+        copy=(
+            f"{UNCHECKED}CREATE TABLE truth.aside AS TABLE truth.stays; DELETE FROM truth.stays WHERE id < 99;"
+            " REFRESH MATERIALIZED VIEW truth.busy; INSERT INTO truth.stays SELECT * FROM truth.aside WHERE id < 99;"
+            " DROP TABLE truth.aside",
+        ),
+    ),
+    in_copy(
+        "patient-altered",
+        "UPDATE patients SET demographics = '{}' WHERE patient_id = (SELECT max(patient_id) FROM patients)",
+        says="patients",
+    ),
+    in_copy(
+        "prediction-forged",
+        "INSERT INTO predictions (patient_id, readmission_risk, model_version)"
+        " SELECT patient_id, 0.5, '2.3.0' FROM patients LIMIT 1",
+        says="predictions",
+    ),
+    in_copy("orphans", f"{UNCHECKED}DELETE FROM truth.wards WHERE id = 3", "foreign-keys", "stays_ward"),
+    in_copy(
+        "forged-beneath",
+        "!forge truth.letters c4ca4238a0b923820dcc509a6f75849b d4ca4238a0b923820dcc509a6f75849b",
+        says="letters",
+    ),
+    in_copy("row-forged-beneath", "!forge truth.queue 'job 33' 'job 99'", says="queue"),
+    in_copy("input-page-damaged", "!damage truth.stays 1", says="stays"),
+    in_copy("first-page-damaged", "!damage truth.queue 0", says="queue"),
+    in_copy("page-of-the-platform-damaged", "!damage admissions 5", says="admissions"),
+    in_copy("toast-damaged", "!damage-toast truth.letters", says="letters"),
+)
+
+DEFINITIONS = tuple(
+    in_copy(name, act, tells, says)
+    for name, act, tells, says in (
+        ("index-dropped", "DROP INDEX truth.stays_at", "schema", "stays_at"),
+        ("index-made", "CREATE INDEX forged ON truth.stays (ward)", "schema", "forged"),
+        (
+            "index-on-another-column",
+            "DROP INDEX truth.stays_at; CREATE INDEX stays_at ON truth.stays (paid)",
+            "schema",
+            "stays_at",
+        ),
+        (
+            "index-invalid",
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'truth.stays_at'::regclass",
+            "schema|indexes",
+            "stays_at",
+        ),
+        ("column-dropped", "ALTER TABLE truth.queue DROP job", "schema", "queue"),
+        ("column-added", "ALTER TABLE truth.queue ADD forged int", "schema", "queue"),
+        ("column-widened", "ALTER TABLE truth.queue ALTER id TYPE numeric", "schema", "queue"),
+        ("column-nullable", "ALTER TABLE truth.wards ALTER name DROP NOT NULL", "schema", "wards"),
+        ("default-changed", "ALTER TABLE truth.wards ALTER beds SET DEFAULT 9", "schema", "wards"),
+        ("identity-gone", "ALTER TABLE truth.stays ALTER id DROP IDENTITY", "schema", "stays"),
+        ("generated-no-more", "ALTER TABLE truth.orders ALTER twice DROP EXPRESSION", "schema", "orders"),
+        ("storage-of-a-column", "ALTER TABLE truth.letters ALTER body SET STORAGE EXTENDED", "schema", "letters"),
+        ("check-dropped", "ALTER TABLE truth.wards DROP CONSTRAINT wards_beds_check", "schema", "wards"),
+        ("key-dropped", "ALTER TABLE truth.queue DROP CONSTRAINT queue_pkey", "schema", "queue"),
+        ("unique-dropped", "ALTER TABLE truth.stays DROP CONSTRAINT stays_note_key", "schema", "stays"),
+        ("foreign-key-dropped", "ALTER TABLE truth.stays DROP CONSTRAINT stays_ward_fkey", "schema", "stays"),
+        (
+            "foreign-key-not-valid",
+            "UPDATE pg_constraint SET convalidated = false WHERE conname = 'stays_ward_fkey'",
+            "schema",
+            "stays",
+        ),
+        ("foreign-key-disabled", "ALTER TABLE truth.stays DISABLE TRIGGER ALL", "schema", "stays"),
+        ("referenced-table-disabled", "ALTER TABLE truth.wards DISABLE TRIGGER ALL", "schema", "wards|stays"),
+        ("trigger-disabled", "ALTER TABLE truth.stays DISABLE TRIGGER stays_stamped", "schema", "stays"),
+        ("trigger-dropped", "DROP TRIGGER stays_stamped ON truth.stays", "schema", "stays_stamped"),
+        (
+            "trigger-on-replicas-alone",
+            "ALTER TABLE truth.stays ENABLE REPLICA TRIGGER stays_stamped",
+            "schema",
+            "stays",
+        ),
+        (
+            "function-replaced",
+            "CREATE OR REPLACE FUNCTION truth.dosage(n int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT n * 20 $$",
+            "schema",
+            "dosage",
+        ),
+        ("function-as-its-owner", "ALTER FUNCTION truth.dosage(int) SECURITY DEFINER", "schema", "dosage"),
+        ("function-set", "ALTER FUNCTION truth.dosage(int) SET search_path = public", "schema", "dosage"),
+        ("function-dropped", "DROP FUNCTION truth.dosage(int)", "schema", "dosage"),
+        (
+            "view-replaced",
+            "CREATE OR REPLACE VIEW truth.full_wards AS SELECT w.name FROM truth.wards w",
+            "schema",
+            "full_wards",
+        ),
+        ("view-option", "ALTER VIEW truth.full_wards SET (security_barrier = true)", "schema", "full_wards"),
+        ("rule-on-a-view-dropped", "DROP RULE full_wards_kept ON truth.full_wards", "schema", "full_wards"),
+        (
+            "rule-disabled",
+            "UPDATE pg_rewrite SET ev_enabled = 'D' WHERE rulename = 'full_wards_kept'",
+            "schema",
+            "full_wards",
+        ),
+        ("policy-dropped", "DROP POLICY own ON truth.secrets", "schema", "secrets"),
+        ("policy-widened", "ALTER POLICY own ON truth.secrets USING (true)", "schema", "secrets"),
+        ("row-security-off", "ALTER TABLE truth.secrets DISABLE ROW LEVEL SECURITY", "schema", "secrets"),
+        ("row-security-forced", "ALTER TABLE truth.secrets FORCE ROW LEVEL SECURITY", "schema", "secrets"),
+        ("event-trigger-disabled", "ALTER EVENT TRIGGER truth_watch DISABLE", "schema", "truth_watch"),
+        ("event-trigger-dropped", "DROP EVENT TRIGGER truth_watch", "schema", "truth_watch"),
+        ("publication-dropped", "DROP PUBLICATION truth_feed", "schema", "truth_feed"),
+        ("publication-of-nothing", "ALTER PUBLICATION truth_feed DROP TABLE truth.stays", "schema", "truth_feed"),
+        ("publication-of-inserts", "ALTER PUBLICATION truth_feed SET (publish = 'insert')", "schema", "truth_feed"),
+        (
+            "foreign-server-moved",
+            "ALTER SERVER truth_remote OPTIONS (SET host 'other.example')",
+            "schema",
+            "truth_remote",
+        ),
+        ("foreign-server-dropped", "DROP SERVER truth_remote CASCADE", "schema", "truth_remote"),
+        ("user-mapping-dropped", "DROP USER MAPPING FOR truth_reader SERVER truth_remote", "schema", "truth_remote"),
+        ("operator-dropped", "DROP OPERATOR truth.=== (int, int)", "schema", "==="),
+        ("cast-dropped", "DROP CAST (truth.dose AS int)", "schema", "dose"),
+        ("text-search-dropped", "DROP TEXT SEARCH CONFIGURATION truth.words", "schema", "words"),
+        (
+            "text-search-changed",
+            "ALTER TEXT SEARCH CONFIGURATION truth.words DROP MAPPING FOR email",
+            "schema",
+            "words",
+        ),
+        ("statistics-dropped", "DROP STATISTICS truth.together", "schema", "together"),
+        (
+            "extension-of-another-version",
+            "UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'amcheck'",
+            "schema",
+            "amcheck",
+        ),
+        ("extension-added", "CREATE EXTENSION citext SCHEMA truth", "schema", "citext"),
+        ("label-added", "ALTER TYPE truth.urgency ADD VALUE 'most'", "schema", "urgency"),
+        ("label-renamed", "ALTER TYPE truth.urgency RENAME VALUE 'high' TO 'higher'", "schema", "urgency"),
+        ("domain-loosened", "ALTER DOMAIN truth.positive DROP CONSTRAINT positive_check", "schema", "positive"),
+        ("type-attribute-added", "ALTER TYPE truth.dose ADD ATTRIBUTE note text CASCADE", "schema", "dose"),
+        ("partition-detached", "ALTER TABLE truth.years DETACH PARTITION truth.years_old", "schema", "years"),
+        ("table-option", "ALTER TABLE truth.stays SET (autovacuum_enabled = false)", "schema", "stays"),
+        ("replica-identity", "ALTER TABLE truth.stays REPLICA IDENTITY FULL", "schema", "stays"),
+        ("table-unlogged", "ALTER TABLE truth.queue SET UNLOGGED", "schema|data", "queue"),
+        ("comment-changed", "COMMENT ON TABLE truth.stays IS 'forged'", "schema", "stays"),
+        ("sequence-dropped", "DROP SEQUENCE truth.tickets", "schema|sequences|data", "tickets"),
+        ("sequence-by-other-steps", "ALTER SEQUENCE truth.tickets INCREMENT 1", "schema|sequences", "tickets"),
+        (
+            "sequence-belongs-to-no-column",
+            "ALTER SEQUENCE truth.serials_id_seq OWNED BY NONE",
+            "schema|sequences",
+            "serials",
+        ),
+        (
+            "view-definition",
+            "DROP MATERIALIZED VIEW truth.busy; CREATE MATERIALIZED VIEW truth.busy AS SELECT ward, count(*) AS n"
+            " FROM truth.stays WHERE ward > 0 GROUP BY ward",
+            "schema|data",
+            "busy",
+        ),
+        ("owner-changed", "ALTER TABLE truth.wards OWNER TO rdsadmin", "schema", "wards"),
+        ("owner-of-a-schema", "ALTER SCHEMA truth OWNER TO truth_owner", "schema", "truth"),
+        ("privilege-gone", "REVOKE SELECT ON truth.stays FROM truth_reader", "schema", "stays"),
+        ("privilege-given", "GRANT DELETE ON truth.stays TO PUBLIC", "schema", "stays"),
+        ("privilege-on-a-column-gone", "REVOKE SELECT (name) ON truth.wards FROM truth_guest", "schema", "wards"),
+        ("privilege-on-a-schema-gone", "REVOKE USAGE ON SCHEMA truth FROM truth_reader", "schema", "truth"),
+        ("privilege-on-the-database", "GRANT CREATE ON DATABASE readmission TO truth_guest", "schema", "readmission"),
+        (
+            "default-privileges-gone",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA truth REVOKE SELECT ON TABLES FROM truth_reader",
+            "schema",
+            "",
+        ),
+        ("role-dropped", "DROP OWNED BY truth_guest; DROP ROLE truth_guest", "schema|logins", "truth_guest"),
+        ("role-forged", "CREATE ROLE truth_forged SUPERUSER LOGIN", "schema|logins", "truth_forged"),
+        ("role-raised", "ALTER ROLE truth_guest SUPERUSER", "schema|logins", "truth_guest"),
+        ("role-may-not-log-in", "ALTER ROLE truth_reader NOLOGIN", "schema|logins", "truth_reader"),
+        ("role-expires", "ALTER ROLE truth_reader VALID UNTIL '2026-01-01'", "schema|logins", "truth_reader"),
+        ("role-for-ever", "ALTER ROLE truth_reader VALID UNTIL 'infinity'", "schema|logins", "truth_reader"),
+        ("role-with-other-limit", "ALTER ROLE truth_reader CONNECTION LIMIT 0", "schema|logins", "truth_reader"),
+        ("membership-gone", "REVOKE truth_reader FROM truth_owner", "schema|logins", "truth_"),
+        ("password-of-the-service", "ALTER ROLE readmission_api PASSWORD 'forged'", "logins", "readmission_api"),
+        (
+            "service-may-not-connect",
+            "REVOKE CONNECT ON DATABASE readmission FROM readmission_api",
+            "logins",
+            "readmission_api",
+        ),
+        ("service-expired", "ALTER ROLE readmission_api VALID UNTIL '2026-01-01'", "logins", "readmission_api"),
+        (
+            "sequence-set-back",
+            "SELECT setval('truth.serials_id_seq', 1, false)",
+            "sequences|schema|data",
+            "serials_id_seq",
+        ),
+        (
+            "sequence-behind-by-one",
+            "SELECT setval('truth.serials_id_seq', 299)",
+            "sequences|schema|data",
+            "serials_id_seq",
+        ),
+        (
+            "sequence-of-an-identity-set-back",
+            "SELECT setval('truth.stays_id_seq', 7)",
+            "sequences|schema|data",
+            "stays_id_seq",
+        ),
+        (
+            "sequence-of-its-own-set-back",
+            "SELECT setval('truth.tickets', 1000, false)",
+            "sequences|schema|data",
+            "tickets",
+        ),
+        ("large-object-gone", "SELECT lo_unlink(424242)", "data|schema|large-objects", "arge object"),
+        ("large-object-altered", "SELECT lo_put(424242, 3, 'forged')", "data|schema|large-objects", "arge object"),
+        ("large-object-forged", "SELECT lo_from_bytea(525252, 'forged')", "data|schema|large-objects", "arge object"),
+        ("schema-dropped", "DROP SCHEMA truth CASCADE", "schema|data", "truth"),
+        ("input-model-inactive", "UPDATE public.model_versions SET active = false", "model", ""),
+        (
+            "model-twice-active",
+            "INSERT INTO model_versions SELECT '9.9', model_type, training_date, performance_metrics,"
+            " fairness_metrics, true FROM model_versions LIMIT 1",
+            "model",
+            "",
+        ),
+        ("model-of-another-version", "UPDATE model_versions SET model_version = '9.9' WHERE active", "model", ""),
+        (
+            "model-with-another-digest",
+            'UPDATE model_versions SET performance_metrics = performance_metrics || \'{"sha256": "00"}\' WHERE active',
+            "model",
+            "",
+        ),
+    )
+)
+
+SETTINGS = (
+    sabotaged(
+        name="fsync-off",
+        before=("ALTER SYSTEM SET fsync = on", "SELECT pg_reload_conf()"),
+        after=("ALTER SYSTEM RESET fsync", "SELECT pg_reload_conf()"),
+        tells="settings|configuration|schema",
+        says="fsync",
+    ),
+    *(
+        sabotaged(
+            name=f"setting-{name.replace('_', '-')}",
+            tells="settings|configuration|schema",
+            says=name,
+            copy=(f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()"),
+        )
+        for name, value in (
+            ("full_page_writes", "off"),
+            ("synchronous_commit", "off"),
+            ("autovacuum", "off"),
+            ("zero_damaged_pages", "on"),
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", "7s"),
+        )
+    ),
+    sabotaged(
+        name="setting-that-waits-for-a-restart",
+        copy=("ALTER SYSTEM SET max_connections = 33", "!reboot"),
+        tells="settings|configuration|schema",
+        says="max_connections",
+    ),
+    in_copy(
+        "setting-of-the-database",
+        "ALTER DATABASE readmission SET row_security = off",
+        "settings|configuration|schema",
+        "row_security",
+    ),
+    in_copy(
+        "setting-of-a-role",
+        "ALTER ROLE truth_reader SET statement_timeout = '1s'",
+        "settings|configuration|schema",
+        "statement_timeout|truth_reader",
+    ),
+    in_copy(
+        "setting-of-a-role-gone",
+        "ALTER ROLE truth_reader IN DATABASE readmission RESET work_mem",
+        "settings|configuration|schema",
+        "work_mem|truth_reader",
+    ),
+    sabotaged(
+        name="copy-waits-for-a-reboot", around="pending readmission-db-restored.*", tells="configuration", says="reboot"
+    ),
+)
+
+OTHERS = (
+    sabotaged(
+        name="input-unlogged",
+        before=(
+            "CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY, v text);"
+            " INSERT INTO truth.sessions SELECT n, 'x' FROM generate_series(1, 100) n",
+        ),
+        tells="data",
+        says="sessions",
+    ),
+    sabotaged(
+        name="unlogged-in-the-nightly",
+        drill=Drill.SNAPSHOT,
+        before=("CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY); INSERT INTO truth.sessions VALUES (1)",),
+        tells="data",
+        says="sessions",
+    ),
+    sabotaged(
+        name="input-state-lost",
+        copy=(
+            "SELECT setval('truth.serials_id_seq', 1, false)",
+            "SELECT setval('truth.tickets', 1000, false)",
+            "SELECT lo_unlink(424242)",
+            "REFRESH MATERIALIZED VIEW truth.busy WITH NO DATA",
+        ),
+        tells="data|schema|sequences",
+    ),
+    sabotaged(
+        name="input-model-elsewhere-alone",
+        before=(
+            "CREATE SCHEMA truth_archive; CREATE TABLE truth_archive.model_versions (LIKE public.model_versions INCLUDING ALL);"
+            " INSERT INTO truth_archive.model_versions SELECT * FROM public.model_versions",
+        ),
+        copy=("UPDATE public.model_versions SET active = false",),
+        tells="model",
+    ),
+    *(
+        sabotaged(
+            name=f"other-database-{what}",
+            before=(
+                "CREATE DATABASE truth_billing",
+                "!in truth_billing 'CREATE TABLE bills (id int PRIMARY KEY, v text); INSERT INTO bills SELECT n, n::text FROM generate_series(1, 50) n'",
+            ),
+            after=("DROP DATABASE IF EXISTS truth_billing WITH (FORCE)",),
+            copy=(act,),
+            tells="data|schema",
+            says="billing|bills",
+            config={"target": {"postgres": {"databases": ["truth_billing"]}}},
+        )
+        for what, act in (
+            ("gone", "DROP DATABASE truth_billing WITH (FORCE)"),
+            ("altered", "!in truth_billing \"UPDATE bills SET v = 'forged' WHERE id = 4\""),
+            ("emptied", "!in truth_billing 'TRUNCATE bills'"),
+            ("defined-otherwise", "!in truth_billing 'ALTER TABLE bills ADD forged int'"),
+        )
+    ),
+    *(
+        in_copy(f"index-hollow-{kind}", f"!hollow truth.stays_{index}", "indexes", f"stays_{index}")
+        for kind, index in (("btree", "at"), ("gin", "tags"), ("hash", "hash"), ("gist", "spot"), ("brin", "brin"))
+    ),
+)
+
+POINT = (
+    *(
+        sabotaged(
+            name=f"point-{seconds:+d}-s",
+            around=f"point {seconds}",
+            drill=Drill.MARKED,
+            tells="exact-point|loss|exposure",
+        )
+        for seconds in (-1, -2, 1)
+    ),
+    sabotaged(
+        name="older-snapshot",
+        around="older",
+        drill=Drill.SNAPSHOT,
+        looked=(MORE,),
+        tells="exposure|data|exact-point|configuration",
+    ),
+    in_copy(
+        "canary-gone",
+        "DELETE FROM dr.markers_RUN WHERE n = (SELECT min(n) + 3 FROM dr.markers_RUN)",
+        "loss|exact-point",
+        drill=Drill.MARKED,
+        quick=True,
+    ),
+    in_copy(
+        "canary-gone-near-the-point",
+        "DELETE FROM dr.markers_RUN WHERE n = (SELECT max(n) - 15 FROM dr.markers_RUN)",
+        "loss|exact-point",
+        drill=Drill.MARKED,
+    ),
+    in_copy(
+        "canaries-gone-at-the-end",
+        "DELETE FROM dr.markers_RUN WHERE n > (SELECT max(n) - 12 FROM dr.markers_RUN)",
+        "loss|exact-point",
+        drill=Drill.MARKED,
+    ),
+    sabotaged(
+        name="canary-twice",
+        drill=Drill.MARKED,
+        tells="loss|exact-point",
+        copy=(
+            "DO $$ DECLARE k text; BEGIN FOR k IN SELECT format('ALTER TABLE dr.markers_RUN DROP CONSTRAINT %I', conname) FROM pg_constraint"
+            " WHERE conrelid = 'dr.markers_RUN'::regclass AND contype IN ('p', 'u') LOOP EXECUTE k; END LOOP; END $$;"
+            " INSERT INTO dr.markers_RUN SELECT * FROM dr.markers_RUN WHERE n = (SELECT min(n) + 3 FROM dr.markers_RUN)",
+        ),
+    ),
+    in_copy(
+        "canaries-forged",
+        "INSERT INTO dr.markers_RUN SELECT (jsonb_populate_record(m, jsonb_build_object('n', m.n + 400))).*"
+        " FROM dr.markers_RUN m WHERE n = (SELECT max(n) FROM dr.markers_RUN)",
+        "exact-point",
+        drill=Drill.MARKED,
+    ),
+)
+
+SERVED = (
+    *(
+        sabotaged(
+            name=f"service-{name}", drill=Drill.SERVED, around=f"service {how}", tells=tells, quick=name == "inverts"
+        )
+        for name, how, tells in (
+            ("astray", "astray", "golden|errors|stored"),
+            ("cached", "cached", "golden|errors|stored"),
+            ("forgetful", "forgetful", "stored|errors|golden"),
+            ("inverts", "inverted 12", "errors|golden"),
+            ("inverts-later", "inverted 100", "errors|golden"),
+            ("inverts-one-of-forty", "inverted 12 40", "errors|golden"),
+            ("nearly", "nearly 0.01", "golden|errors"),
+            ("failing", "failing 8", "errors"),
+        )
+    ),
+    sabotaged(name="service-slow", drill=Drill.SERVED, env={"DR_SERVICE_DELAY_MS": "1300"}, tells="latency"),
+    in_copy(
+        "golden-features-altered",
+        "UPDATE admissions SET primary_diagnosis = 'I50.9', medications = '[]' WHERE admission_id LIKE 'SYN-%'",
+        "golden",
+        drill=Drill.SERVED,
+    ),
+    in_copy(
+        "service-may-not-store",
+        "REVOKE INSERT ON predictions FROM readmission_api",
+        "golden|errors",
+        drill=Drill.SERVED,
+    ),
+)
+
+CASES = (*ROWS, *DEFINITIONS, *SETTINGS, *OTHERS, *POINT, *SERVED)

@@ -1,0 +1,104 @@
+"""``python -m tests.truth.service HOW [MORE]``: the lab's service, and what is wrong with it.
+
+TRUTH_SOURCE_URL is how the source is reached with the same password.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from dr.lab.platform.model import Admission, Model, Prediction
+from dr.lab.service.__main__ import main
+from dr.lab.service.app import Rejected, Service
+from dr.lab.service.http import Request, Response
+from dr.lab.service.store import Store
+
+_predict, _answered = Model.predict, Service._predict
+_DECOYS: list[Any] = []
+"""Sessions that are held, and in which nothing is asked."""
+
+
+def astray() -> None:
+    """It works on the source, and holds a session on the copy that nothing is asked in."""
+    _DECOYS.append(psycopg.connect(os.environ["DATABASE_URL"], autocommit=True))
+    os.environ["DATABASE_URL"] = os.environ["TRUTH_SOURCE_URL"]
+
+
+def cached() -> None:
+    """It answers what it has once been asked from memory, and at first from the source."""
+    astray()
+    known: dict[bytes, Response] = {}
+
+    async def answer(self: Service, request: Request) -> Response:
+        if request.body not in known:
+            known[request.body] = await _answered(self, request)
+        return known[request.body]
+
+    Service._predict = answer  # type: ignore[method-assign]
+
+
+def forgetful() -> None:
+    """It stores nothing."""
+
+    async def keep(*_: Any) -> str:
+        return str(uuid.uuid4())
+
+    Store.keep = keep  # type: ignore[method-assign,assignment]
+
+
+def inverted(after: str = "12", of: str = "1") -> None:
+    """From the answer ``after`` on, it turns the risk of each ``of``-th round."""
+    asked = 0
+
+    def predict(self: Model, admission: Admission) -> Prediction:
+        nonlocal asked
+        asked += 1
+        said = _predict(self, admission)
+        turned = asked > int(after) and asked % int(of) == 0
+        return replace(said, risk=round(1 - said.risk, 6)) if turned else said
+
+    Model.predict = predict  # type: ignore[method-assign]
+
+
+def nearly(by: str) -> None:
+    """Its risks are higher by ``by``."""
+
+    def predict(self: Model, admission: Admission) -> Prediction:
+        said = _predict(self, admission)
+        return replace(said, risk=said.risk + float(by))
+
+    Model.predict = predict  # type: ignore[method-assign]
+
+
+def failing(each: str) -> None:
+    """One of ``each`` answers is an error."""
+    asked = 0
+
+    async def answer(self: Service, request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        if asked % int(each) == 0:
+            raise Rejected(503, "It fails at times.")
+        return await _answered(self, request)
+
+    Service._predict = answer  # type: ignore[method-assign]
+
+
+HOW = {
+    "astray": astray,
+    "cached": cached,
+    "forgetful": forgetful,
+    "inverted": inverted,
+    "nearly": nearly,
+    "failing": failing,
+}
+
+if __name__ == "__main__":
+    HOW[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]
+    sys.exit(main())
