@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dr.domain.errors import EvidenceError
+from dr.domain.state import State
+from dr.domain.state import Version as Version
 
 BEFORE = "before"
 """The part of a table that is visible in the snapshot of the look before the recovery point."""
@@ -118,21 +120,13 @@ class TableRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """The definition of an object as a digest, and the newest transaction that wrote any of its catalog rows;
-    0 where nothing tells."""
-
-    digest: str
-    xid: int
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """A database at one moment.
 
     ``at``: its server's clock: of the look before, all that it shows was committed by then; of a later one, all that
     was committed by then was looked at. ``snapshot``: its own. ``cuts``: name to snapshot, in their order.
-    ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why.
+    ``objects``: by kind and name. ``state``: what is neither; None: it was not looked at. ``left_out``: tables that
+    dr.yaml excludes, and why.
     """
 
     at: float
@@ -141,6 +135,7 @@ class Look:
     cuts: Mapping[str, str]
     objects: Mapping[str, Version]
     tables: Mapping[str, TableLook]
+    state: State | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 

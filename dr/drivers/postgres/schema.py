@@ -27,8 +27,12 @@ _FIRST_NORMAL = 3
 _USERS = 16384
 """The first oid of an object that initdb did not make."""
 _OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
-_ROLES = "'^(pg_|rds)'"
+_THEIRS = "'^(pg_|rds)'"
 """Roles that are the server's, or RDS's own."""
+_ROLES = "<roles>"
+"""Stands for pg_roles with the column ``written``: who wrote it, 0 where the harness may not read that."""
+_WRITTEN = "(select a.xmin as written, r.* from pg_roles r join pg_authid a on a.oid = r.oid)"
+_NOT_KNOWN = "(select '0'::xid as written, r.* from pg_roles r)"
 _UNWRITTEN = "array['0']"
 """Where the rows' writers cannot be read, or the name rests on a row whose writer cannot."""
 _SECRETIVE = "'^[^=]*(pass|secret|token|key|cred)'"
@@ -49,8 +53,9 @@ class _Kind(NamedTuple):
     source: str
     since: int = 0
 
-    def query(self) -> bytes:
-        return f"select {self.name}, {self.writers}, ({self.row})::text from {self.source}".encode()
+    def query(self, roles: str) -> bytes:
+        asked = f"select {self.name}, {self.writers}, ({self.row})::text from {self.source}"
+        return asked.replace(_ROLES, roles).encode()
 
 
 def _own(catalog: str, oid: str) -> str:
@@ -131,7 +136,6 @@ _TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {_OURS} 
     and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
     and not exists (select from pg_type e where e.typarray = t.oid)"""
 _TYPE_NAME = "format('type %I.%I', n.nspname, t.typname)"
-_ROLE_NAME = "format('role %I', r.rolname)"
 
 
 def _named(
@@ -325,44 +329,45 @@ _KINDS: tuple[_Kind, ...] = (
         _row("r", "rngtypid", oids=("rngcanonical", "rngsubdiff")),
         f"{_TYPE} join pg_range r on r.rngtypid = t.oid",
     ),
-    # a role's name stands in pg_authid, whose rows nobody but a superuser reads
     _Kind(
         "roles",
-        _ROLE_NAME,
-        _UNWRITTEN,
-        _row("r", "rolpassword", "rolconfig"),
-        f"pg_roles r where r.rolname !~ {_ROLES}",
+        "format('role %I', r.rolname)",
+        "array[r.written]::text[]",
+        _row("r", "written", "rolpassword", "rolconfig"),
+        f"{_ROLES} r where r.rolname !~ {_THEIRS}",
     ),
     _Kind(
         "memberships",
-        _ROLE_NAME,
-        _UNWRITTEN,
-        _row("m", "member"),
-        f"pg_roles r join pg_auth_members m on m.member = r.oid where r.rolname !~ {_ROLES}",
+        "format('membership of role %I in %I', r.rolname, g.rolname)",
+        "array[m.xmin, r.written, g.written]::text[]",
+        _row("m", "member", "roleid"),
+        f"pg_auth_members m join {_ROLES} r on r.oid = m.member join {_ROLES} g on g.oid = m.roleid"
+        f" where r.rolname !~ {_THEIRS}",
     ),
     _Kind(
         "settings by role and database",
         "concat_ws(' ', 'settings of', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname),"
         " case when s.setrole = 0 and s.setdatabase = 0 then 'all' end)",
-        "case when s.setrole = 0 then array_remove(array[s.xmin, d.xmin]::text[], null) else array['0'] end",
+        "array_remove(array[s.xmin, d.xmin, r.written]::text[], null)",
         "to_jsonb(array(select o from unnest(s.setconfig) as o order by 1))",
         f"""pg_db_role_setting s
-          left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
-         where (s.setdatabase = 0 or d.datname = current_database()) and coalesce(r.rolname, '') !~ {_ROLES}""",
+          left join {_ROLES} r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
+         where (s.setdatabase = 0 or d.datname = current_database()) and coalesce(r.rolname, '') !~ {_THEIRS}""",
     ),
     _Kind(
         "databases",
         "format('database %I', d.datname)",
         _by("d"),
         _row("d", "datfrozenxid", "datminmxid", "datlastsysoid", "dathasloginevt", "datcollversion", acl="datacl"),
-        "pg_database d where d.datname = current_database()",
+        "pg_database d where not d.datistemplate and d.datname <> 'rdsadmin'",
     ),
     _Kind(
         "default privileges",
         f"'default privileges ' || {_identity('pg_default_acl', 'x.oid')}",
-        _UNWRITTEN,
+        "array_remove(array[x.xmin, r.written, n.xmin]::text[], null)",
         _row("x", acl="defaclacl"),
-        "pg_default_acl x",
+        f"pg_default_acl x join {_ROLES} r on r.oid = x.defaclrole"
+        " left join pg_namespace n on n.oid = x.defaclnamespace",
     ),
     _Kind(
         "user mappings",
@@ -490,30 +495,37 @@ def objects(connection: Connection) -> dict[str, Version]:
     rows: Mapping[str, list[str]] = defaultdict(list)
     writers: Mapping[str, set[int]] = defaultdict(set)
     with translated("reading the server's transactions"):
-        newest = int(one(connection, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
+        current = newest(connection)
+        known = one(connection, "select has_table_privilege('pg_authid', 'select')")
     for kind in _KINDS:
         if major >= kind.since:
-            for name, xids, row in _read(connection, kind):
+            for name, xids, row in _read(connection, kind, _WRITTEN if known else _NOT_KNOWN):
                 rows[name].append(row)
                 writers[name].update(xids)
-    return {name: Version(_digest(of), _newest(writers[name], newest)) for name, of in rows.items()}
+    return {name: Version(digest(of), _last(writers[name], current)) for name, of in rows.items()}
 
 
-def _read(connection: Connection, kind: _Kind) -> Iterator[tuple[str, set[int], str]]:
+def _read(connection: Connection, kind: _Kind, roles: str) -> Iterator[tuple[str, set[int], str]]:
     with translated(f"reading the catalog of {kind.of}"):
-        for name, xids, row in connection.execute(kind.query()):
+        for name, xids, row in connection.execute(kind.query(roles)):
             if name is None:  # it was dropped while it was read: names come from what the catalog holds by then
                 continue
             yield name, {int(xid) for xid in xids}, _PLACES.sub("", f"{kind.of}: {row}")
 
 
-def _digest(rows: list[str]) -> str:
+def digest(rows: list[str]) -> str:
+    """Of what is told of one object, in no order."""
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:_DIGITS]
 
 
-def _newest(xids: set[int], current: int) -> int:
+def _last(xids: set[int], current: int) -> int:
     """The newest of 32-bit ``xids`` as 64 bits; 0 where any of them is not known."""
     return 0 if 0 in xids else max((whole(xid, current) for xid in xids), default=0)
+
+
+def newest(connection: Connection) -> int:
+    """The transaction up to which all have ended that the snapshot shows, as 64 bits. Raises psycopg.Error."""
+    return int(one(connection, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
 
 
 def whole(xid: int, current: int) -> int:

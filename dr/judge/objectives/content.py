@@ -28,7 +28,7 @@ how they stood at it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Looks:
+class Looks:
     """``before`` and ``after``: None where there is none. ``missing``: why, a sentence for each."""
 
     before: Look | None
@@ -49,7 +49,7 @@ def _read(evidence: Evidence, what: str, path: str, kind: Any) -> Any:
         raise UnknownError(f"What was observed as {what} of the {path} cannot be read: {error}.") from None
 
 
-def _looks(evidence: Evidence, path: str, what: str) -> _Looks:
+def looked(evidence: Evidence, path: str, what: str) -> Looks:
     """Raises UnknownError where ``what`` cannot be compared."""
     copy = _read(evidence, "look", path, Look)
     if not isinstance(copy, Look):
@@ -68,7 +68,7 @@ def _looks(evidence: Evidence, path: str, what: str) -> _Looks:
         if isinstance(mine, dict) and isinstance(theirs, dict)
         else {}
     )
-    return _Looks(
+    return Looks(
         before.look if isinstance(before, Baseline) else None,
         copy,
         after if isinstance(after, Look) else None,
@@ -96,15 +96,15 @@ def tables(evidence: Evidence, path: str) -> tuple[Table | former.Table, ...]:
     """
     if former.is_form_of(evidence):
         return former.tables(evidence, path)
-    return _tables(_looks(evidence, path, "The data"))
+    return _tables(looked(evidence, path, "The data"))
 
 
-def _tables(looks: _Looks) -> tuple[Table, ...]:
+def _tables(looks: Looks) -> tuple[Table, ...]:
     sides = [look.tables for look in (looks.before, looks.copy, looks.after) if look is not None]
     return tuple(_table(name, looks) for name in sorted({name for side in sides for name in side}))
 
 
-def _table(name: str, looks: _Looks) -> Table:
+def _table(name: str, looks: Looks) -> Table:
     before, after = (look.tables.get(name) if look is not None else None for look in (looks.before, looks.after))
     copy, source = looks.copy.tables.get(name), after or before
     there = None if source is None else (_stood(after) if after is not None else source.rows)
@@ -148,7 +148,7 @@ def _gone(name: str, there: int | None, before: TableLook | None, after: TableLo
 def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
     if former.is_form_of(evidence):
         return former.data(evidence, demand)
-    looks = _looks(evidence, demand.path, "The data")
+    looks = looked(evidence, demand.path, "The data")
     compared = _tables(looks)
     if all(table.there is None for table in compared):
         raise UnknownError("The source holds no table that could be compared.")
@@ -162,7 +162,7 @@ def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
 def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     if former.is_form_of(evidence):
         return former.schema(evidence, demand)
-    looks = _looks(evidence, demand.path, "The schema")
+    looks = looked(evidence, demand.path, "The schema")
     before, copy, after = looks.before, looks.copy, looks.after
     other = after or before
     if other is not None and other.major != copy.major:
@@ -183,7 +183,7 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
 
 def _finding(
     demand: Demand,
-    looks: _Looks,
+    looks: Looks,
     found: list[Compared],
     offenders: tuple[Mapping[str, str], Mapping[str, str]],
     noun: str,

@@ -12,7 +12,9 @@ from typing import Any
 from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
+from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
+from dr.judge.objectives.state import sides
 
 UNASKED = "nobody asked for it"
 """Of a setting that differs and should not, where no more is known."""
@@ -114,9 +116,20 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
         for d in differences
         if not d["expected"]
     }
-    expected = [d["name"] for d in differences if d["expected"]]
+    expected, beside = [d["name"] for d in differences if d["expected"]], ""
+    if evidence.observed("look", demand.path) is not None:  # a former run looked at no setting
+        try:
+            of = sides(evidence, demand.path, "The settings")
+        except UnknownError as error:
+            return by_name(demand, wrong, {"settings": str(error).rstrip(".")}, "", "setting")
+        acting = settings.compared(of.copy.settings, *(state.settings for state in of.source))
+        wrong |= acting.wrong
+        expected += acting.sized
+        beside = (
+            f" {counted(acting.same, 'setting')} act as on the source; those of its place and way there were left out."
+        )
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
-    return by_name(demand, wrong, {}, met, "setting")
+    return by_name(demand, wrong, {}, f"{met}{beside}", "setting")
 
 
 OBJECTIVES = (

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from dr.domain.looks import Look
 from dr.domain.model import Baseline, Demand, Fingerprint, Observation, Repeat, Status, TableSum
+from dr.domain.state import Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import registry
@@ -39,6 +41,16 @@ def copied(fingerprint: Fingerprint, golden: Mapping[str, str] | None = None) ->
     found = evidence(observed=seen)
     recorded = Observation("baseline", "source", msgspec.to_builtins(BASELINE), WALL)
     return replace(found, observations=(*found.observations, recorded))
+
+
+def stateful(sequence: Sequence) -> Evidence:
+    """A copy whose sequence stands as ``sequence``, beside a look at the source where it stood at 5."""
+    source, copy = (
+        Look(1.0, 15, "10:10:", {}, {}, {}, State({"public.s": one})) for one in (Sequence(5, True), sequence)
+    )
+    found = evidence(observed={"look": msgspec.to_builtins(copy)})
+    looks = (Observation(w, "source", v, WALL) for w, v in (("baseline", None), ("look", msgspec.to_builtins(source))))
+    return replace(found, observations=(*found.observations, *looks))
 
 
 def examined(what: str, value: Any) -> Evidence:
@@ -71,6 +83,10 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
     "exact-point": (written([[0, 29]]), written([[0, 34]])),
     "schema": (copied(PRINT), copied(replace(PRINT, schema={}))),
     "data": (copied(PRINT), copied(replace(PRINT, tables={"public.a": TableSum(3, "78", "hash-15/1")}))),
+    "state": (
+        stateful(Sequence(5, True)),
+        stateful(Sequence(1, True, column="public.a.n", utmost=5)),
+    ),
     "foreign-keys": (
         examined("foreign-keys", [{"name": "k", "table": "t", "orphans": 0}]),
         examined("foreign-keys", [{"name": "k", "table": "t", "orphans": 1}]),

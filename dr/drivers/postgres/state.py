@@ -1,0 +1,163 @@
+"""What a server holds beside rows and definitions: where its sequences stand, large objects, unlogged tables' rows,
+settings as they act, and what a restore never brings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg import Error
+
+from dr.domain.looks import Version
+from dr.domain.state import Sequence, State
+from dr.drivers.postgres.connection import Connection, one, reason, translated
+from dr.drivers.postgres.schema import digest, newest, whole
+from dr.host.hearing import Steps, working
+
+NAMED_OBJECTS = 50_000
+"""Large objects that are told apart by name; of more, none is."""
+_LOGGED = 32
+"""PostgreSQL writes a sequence's value ahead, so that it need not at every number."""
+
+_OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
+_SEQUENCES = f"""
+    select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle, s.seqcache, c.xmin::text::int8
+      from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
+     where c.relpersistence = 'p' and {_OURS} order by 1
+"""  # noqa: S608 - put together from this module's own constants
+_COLUMNS = rf"""
+    select distinct format('%I.%I', sn.nspname, s.relname), format('%I.%I', n.nspname, c.relname),
+           quote_ident(a.attname)
+      from pg_depend d
+      join pg_class s on s.oid = case when d.classid = 'pg_class'::regclass then d.objid else d.refobjid end
+           and s.relkind = 'S'
+      join pg_namespace sn on sn.oid = s.relnamespace
+      left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
+      join pg_class c on c.oid = coalesce(f.adrelid, d.refobjid) and c.relkind in ('r', 'p') and c.relpersistence = 'p'
+      join pg_namespace n on n.oid = c.relnamespace and {_OURS}
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = coalesce(f.adnum, d.refobjsubid)
+      join pg_type t on t.oid = a.atttypid and t.typname in ('int2', 'int4', 'int8', 'numeric')
+     where d.refclassid = 'pg_class'::regclass
+       and (d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i') and d.refobjsubid > 0
+            or d.classid = 'pg_attrdef'::regclass
+               and pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\(''[^'']*''::regclass\)$')
+"""  # noqa: S608
+"""The columns that own a sequence, and those that take their numbers from it by default."""
+_UNLOGGED = f"""
+    select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'r' and c.relpersistence = 'u' and {_OURS} order by 1
+"""  # noqa: S608
+_LARGE_OBJECTS = """
+    select m.oid::text, m.xmin::text::int8, concat_ws('/', m.lomowner, array(
+             select concat_ws('/', x.grantor, x.grantee, x.privilege_type, x.is_grantable)
+               from aclexplode(m.lomacl) as x order by 1))
+      from pg_largeobject_metadata m
+"""
+_CONTENTS = """
+    select l.loid::text, array_agg(distinct l.xmin::text::int8),
+           concat_ws('/', count(*), sum(length(l.data)),
+                     sum(('x' || substr(md5(int4send(l.pageno) || l.data), 1, 16))::bit(64)::int8))
+      from pg_largeobject l group by l.loid
+"""
+_SETTINGS = """
+    select name, case when reset_val <> '' and name ~ '[.]|conninfo|command|passphrase'
+                      then 'digest ' || left(md5(reset_val), 16) else coalesce(reset_val, '') end
+      from pg_settings
+"""
+"""As a new session has them; of those that somebody may keep a secret in, no more than a digest."""
+_NAMES = {
+    "prepared": "select gid from pg_prepared_xacts where database = current_database() order by 1",
+    "slots": "select slot_name from pg_replication_slots where not temporary and slot_name !~ '^rds' order by 1",
+    "subscriptions": "select subname from pg_subscription"
+    " where subdbid = (select oid from pg_database where datname = current_database()) order by 1",
+    "databases": "select datname from pg_database where not datistemplate and datname <> 'rdsadmin'"
+    " and datname <> current_database() order by 1",
+}
+"""What is only named, by the field of State."""
+
+
+def looking(connection: Connection, of: str = "the source") -> Steps[State]:
+    """Everything, one thing after another: each number in a column is read before the sequence that gave it out.
+    ``of``: what a person is told to be looked at.
+
+    Raises ProviderError or RefusedError where a catalog cannot be read; what else cannot be says why in ``unread``.
+    """
+    unread: dict[str, str] = {}
+    yield working(f"looking at the settings of {of}")
+    with translated("reading the settings and names"):
+        settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
+        names: dict[str, Any] = {
+            what: tuple(row[0] for row in connection.execute(query.encode())) for what, query in _NAMES.items()
+        }
+    yield working(f"looking at the large objects of {of}")
+    objects, contents = _large_objects(connection, unread)
+    sequences = yield from _sequences(connection, of, unread)
+    unlogged = yield from _unlogged(connection, of, unread)
+    return State(sequences, objects, contents, unlogged, settings, unread=unread, **names)
+
+
+def _sequences(connection: Connection, of: str, unread: dict[str, str]) -> Steps[dict[str, Sequence]]:
+    columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    with translated("reading the catalog of sequences"):
+        for name, table, column in connection.execute(_COLUMNS):
+            columns[name].append((table, column))
+        rows, current = connection.execute(_SEQUENCES).fetchall(), newest(connection)
+    found = {}
+    for name, step, cycles, cache, xid in rows:
+        yield working(f"looking at the sequence {name} of {of}")
+        try:
+            column, utmost = _utmost(connection, columns[name], step)
+            row = connection.execute(f"select last_value, is_called from {name}".encode()).fetchone()  # noqa: S608
+        except Error as error:
+            if connection.closed:
+                raise
+            unread[f"the sequence {name}"] = reason(error)
+            continue
+        last, called = row or (0, False)
+        found[name] = Sequence(last, called, step, cycles, _LOGGED + cache, column, utmost, whole(xid, current))
+    return found
+
+
+def _utmost(connection: Connection, columns: Iterable[tuple[str, str]], step: int) -> tuple[str, int | None]:
+    """The column that holds the greatest number of all ``columns``, of a descending sequence the smallest, and it.
+    Raises psycopg.Error."""
+    best: tuple[str, int | None] = ("", None)
+    for table, column in columns:
+        utmost = "max" if step > 0 else "min"
+        number = one(connection, f"select trunc({utmost}({column}))::int8 from {table}".encode())  # noqa: S608 - quoted
+        if not best[0] or (number is not None and (best[1] is None or (number - best[1]) * step > 0)):
+            best = (f"{table}.{column}", number)
+    return best
+
+
+def _unlogged(connection: Connection, of: str, unread: dict[str, str]) -> Steps[dict[str, int]]:
+    with translated("reading the catalog of unlogged tables"):
+        names = [name for (name,) in connection.execute(_UNLOGGED)]
+    found = {}
+    for name in names:
+        yield working(f"counting the rows of {name} of {of}")
+        try:
+            found[name] = int(one(connection, f"select count(*) from only {name}".encode()))  # noqa: S608 - quoted
+        except Error as error:
+            if connection.closed:
+                raise
+            unread[name] = reason(error)
+    return found
+
+
+def _large_objects(connection: Connection, unread: dict[str, str]) -> tuple[dict[str, Version], bool]:
+    """By oid, and whether what is in them could be read."""
+    with translated("reading the catalog of large objects"):
+        number = int(one(connection, "select count(*) from pg_largeobject_metadata"))
+        if number > NAMED_OBJECTS:
+            unread["the large objects"] = f"there are {number}, more than {NAMED_OBJECTS}"
+            return {}, False
+        rows, current = connection.execute(_LARGE_OBJECTS).fetchall(), newest(connection)
+        readable = bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))
+        held = {oid: (xids, told) for oid, xids, told in connection.execute(_CONTENTS)} if readable else {}
+    found = {}
+    for oid, xid, told in rows:
+        xids, content = held.get(oid, ([], ""))
+        found[oid] = Version(digest([told, content]), max(whole(x, current) for x in (xid, *xids)))
+    return found, readable

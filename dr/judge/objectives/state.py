@@ -1,0 +1,150 @@
+"""Whether the copy holds what is neither row nor definition: sequences, large objects, rows of unlogged tables. Pure.
+
+A sequence may be ahead, since a server that crashed or was promoted skips some numbers. It may not be behind those in
+its column, nor behind where it stood before. What is so on the source, too, is said of the source.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dr.config.objective import About, Objective
+from dr.domain import comparing
+from dr.domain.looks import POINT, Snapshot
+from dr.domain.model import Demand, Finding, Status
+from dr.domain.state import State
+from dr.evidence.model import Evidence
+from dr.judge.findings import UnknownError, counted, finding, some
+from dr.judge.objectives.content import UNPROVEN, looked
+
+
+class Sides(NamedTuple):
+    """``before`` and ``after``: of the source; None where it was not looked at. ``earlier``: the snapshot of the look
+    before, ``point``: the copy's own."""
+
+    before: State | None
+    copy: State
+    after: State | None
+    earlier: Snapshot | None
+    point: Snapshot | None
+
+    @property
+    def source(self) -> tuple[State, ...]:
+        return tuple(state for state in (self.before, self.after) if state is not None)
+
+
+def sides(evidence: Evidence, path: str, what: str) -> Sides:
+    """Raises UnknownError where ``what`` was not looked at on the copy, or at no time on the source."""
+    looks = looked(evidence, path, what)
+    before, copy, after = (look.state if look is not None else None for look in (looks.before, looks.copy, looks.after))
+    if copy is None:
+        raise UnknownError(f"{what} cannot be compared: on the copy, nothing but rows and definitions was looked at.")
+    if before is None and after is None:
+        raise UnknownError(f"{what} cannot be compared: at the source, nothing but rows and definitions was looked at.")
+    earlier = Snapshot.parse(looks.before.snapshot) if looks.before is not None else None
+    point = Snapshot.parse(looks.copy.cuts[POINT]) if POINT in looks.copy.cuts else None
+    return Sides(before, copy, after, earlier, point)
+
+
+def _sequence(name: str, of: Sides) -> tuple[str, str]:
+    """What is wrong with it on the copy, and what is so on the source, too; "" where nothing is."""
+    here = of.copy.sequences[name]
+    before, after = (state.sequences.get(name) if state is not None else None for state in (of.before, of.after))
+    if not here.cycles and here.behind(here.utmost):
+        told = f"gives out {here.next} next, and {here.column} holds {here.utmost}"
+        theirs = any(one is not None and one.behind(one.utmost) for one in (before, after))
+        return ("", told) if theirs else (told, "")
+    altered = of.earlier is not None and here.xid and not of.earlier.shows(here.xid)
+    if before is None or altered or before.step != here.step:
+        return "", ""
+    steps, idle = here.steps_from(before), after is not None and after.next == before.next
+    if idle and not 0 <= steps <= here.ahead:
+        return f"gives out {here.next} next, on the source it is {before.next} before and afterwards", ""
+    set_back = after is not None and after.steps_from(before) < 0
+    if steps < 0 and not here.cycles and not set_back:
+        return f"gives out {here.next} next, behind {before.next} on the source before", ""
+    return "", ""
+
+
+def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
+    """What is wrong, by name, and how many are proven and not known."""
+    wrong, counts = {}, Counter[str]()
+    for oid in sorted({oid for state in (of.copy, *of.source) for oid in state.large_objects}, key=int):
+        there, here, kept = (
+            s.large_objects.get(oid) if s is not None else None for s in (of.before, of.copy, of.after)
+        )
+        found = comparing.definition((there, here, kept), of.earlier, of.point)
+        counts.update(proven=found.proven, unknown=found.unknown)
+        if found.wrong:
+            wrong[f"large object {oid}"] = ", ".join(found.wrong).replace("defined", "written")
+    return wrong, counts
+
+
+def _unlogged(of: Sides) -> tuple[dict[str, str], list[str]]:
+    """Tables that a physical copy empties: what is wrong, by name, and what else is to be known of them."""
+    wrong, notes = {}, []
+    for name, here in of.copy.unlogged.items():
+        held = [state.unlogged[name] for state in of.source if name in state.unlogged]
+        if here or not any(held):
+            continue
+        told = f"empty, since it is unlogged: {counted(max(held), 'row')} on the source"
+        if name in of.copy.expendable:
+            notes.append(f"{name} is expendable and {told}")
+        elif all(held):
+            wrong[name] = f"{told}; what nobody misses may be called expendable in dr.yaml"
+        else:
+            notes.append(f"{name} is {told}, either before the recovery point or after it")
+    return wrong, notes
+
+
+def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
+    of = sides(evidence, demand.path, "Sequences, large objects and unlogged tables")
+    wrong, theirs = {}, []
+    for name in sorted(of.copy.sequences):
+        wrong_here, on_both = _sequence(name, of)
+        if wrong_here:
+            wrong[name] = wrong_here
+        if on_both:
+            theirs.append(f"{name} {on_both}")
+    lost, counts = _large_objects(of)
+    emptied, notes = _unlogged(of)
+    wrong |= lost | emptied
+    unproven = dict(of.copy.unread)
+    if len({state.contents for state in (of.copy, *of.source)}) > 1:
+        unproven["the large objects"] = "what is in them could not be read everywhere"
+    share = counts["unknown"] / max(1, counts.total())
+    beside = " ".join(f"{note[0].upper()}{note[1:]}." for note in (*notes, *_told(of, theirs, counts["unknown"])))
+    if wrong or unproven:
+        status = Status.MISSED if wrong else Status.INCONCLUSIVE
+        told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
+        return finding(demand, status, f"{told}. {beside}".rstrip(), share)
+    if share > (demand.limit or 0.0):
+        return finding(demand, Status.INCONCLUSIVE, f"Too much is unknown. {beside}", share)
+    met = f"{counted(len(of.copy.sequences), 'sequence')}, {counted(counts['proven'], 'large object')}"
+    met += f" and {counted(len(of.copy.unlogged), 'unlogged table')} are as they should be."
+    return finding(demand, Status.MET, f"{met} {beside}".rstrip(), share)
+
+
+def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
+    """What belongs beside any finding: of the source, left out, and never brought by a restore."""
+    if theirs:
+        yield f"as on the source, {some(theirs)}"
+    if unknown:
+        yield f"nobody can know {counted(unknown, 'large object')}, changed on both sides of the recovery point"
+    if of.copy.large_objects and not of.copy.contents:
+        yield "what is in the large objects was not read: it takes the right to select from pg_largeobject"
+    if of.copy.prepared:
+        yield f"transactions are prepared on the copy, and hold locks until they are ended: {some(of.copy.prepared)}"
+    source = of.source[-1]
+    gone = [name for name in source.slots if name not in of.copy.slots]
+    if gone:
+        yield f"a restore brings no replication slot, so that their readers have a gap: {some(gone)}"
+    if source.subscriptions:
+        yield f"a restore does not bring back where subscriptions were: {some(source.subscriptions)}"
+    if of.copy.databases:
+        yield f"the server's other databases were not looked at: {some(of.copy.databases)}"
+
+
+OBJECTIVES = (Objective("state", About.CONTENT, _judge_state, "share", (UNPROVEN,), on_call="examine"),)

@@ -1,0 +1,47 @@
+"""Settings as they act on the copy and on its source: which may differ, and why. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+OF_ITS_PLACE = re.compile(
+    r"port|listen_addresses|unix_socket_.*|bonjour.*|cluster_name|data_directory(_mode)?|config_file|hba_file|ident_file"
+    r"|external_pid_file|event_source|log_(directory|filename|file_mode)|syslog_.*|stats_temp_directory|ssl_.*(file|dir)"
+    r"|krb_server_keyfile|dynamic_library_path|temp_tablespaces|primary_.*|restore_command|archive_.*|recovery_.*"
+    r"|promote_trigger_file|hot_standby.*|in_hot_standby|synchronous_standby_names|server_version.*|rds\..*"
+    r"|application_name|transaction_.*"
+)
+"""Where it is, how it got there, and whom it copies to: never compared. Its version and its being Multi-AZ are the
+provider's, which compares them."""
+OF_ITS_SIZE = re.compile(
+    r"shared_buffers|effective_cache_size|max_connections|(maintenance|autovacuum)_work_mem|autovacuum_max_workers"
+    r"|max_(worker_processes|parallel_.*|wal_size)|min_wal_size|huge_page.*|shared_memory_size.*|wal_buffers"
+)
+"""What RDS sets by the class of the instance, unless somebody does: these may differ, and are named."""
+
+
+class Compared(NamedTuple):
+    """``wrong``: by name, what is the matter. ``sized``: names of those that may differ, and do. ``same``: how many
+    are as on the source."""
+
+    wrong: Mapping[str, str]
+    sized: tuple[str, ...]
+    same: int
+
+
+def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
+    """``source``: what was looked at there, before and afterwards: as it was at either time is right."""
+    wrong, sized, same = {}, [], 0
+    for name, here in sorted(copy.items()):
+        there = [settings[name] for settings in source if name in settings]
+        if not there or OF_ITS_PLACE.fullmatch(name):
+            continue
+        if here in there:
+            same += 1
+        elif OF_ITS_SIZE.fullmatch(name):
+            sized.append(name)
+        else:
+            wrong[name] = f"{here or 'nothing'} instead of {there[-1] or 'nothing'}"
+    return Compared(wrong, tuple(sized), same)

@@ -1,0 +1,240 @@
+"""What is neither row nor definition, judged: what is behind or gone is missed, what is so on the source is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.domain.looks import Version
+from dr.domain.model import Demand, Finding, Status
+from dr.domain.state import Sequence, State
+from dr.judge import findings
+from dr.judge.settings import compared as settings_compared
+from tests.unit.judge.objectives.test_content import AFTER, BASELINE, COPY, compared
+from tests.unit.judge.objectives.test_equality import KNOWN, holding, judged, seen
+
+IDS = Sequence(500, True, column="public.a.id", utmost=500, xid=5)
+STATE = State(
+    {"public.ids": IDS},
+    {"424242": Version("aa", 7), "9": Version("bb", 7)},
+    contents=True,
+    settings={"fsync": "on", "port": "5432", "work_mem": "4096", "max_connections": "100"},
+)
+
+
+def judge(copy: State | None = STATE, before: State | None = STATE, after: State | None = STATE) -> Finding:
+    return compared(
+        "state",
+        replace(COPY, state=copy),
+        replace(BASELINE, look=replace(BASELINE.look, state=before)),
+        replace(AFTER, state=after),
+    )
+
+
+def standing(state: State = STATE, **how: Any) -> State:
+    return replace(state, sequences={"public.ids": replace(IDS, **how)})
+
+
+def test_an_equal_copy_is_met_and_says_what_it_is_about() -> None:
+    found = judge()
+    assert found.status is Status.MET
+    assert found.because == "1 sequence, 2 large objects and 0 unlogged tables are as they should be."
+
+
+@pytest.mark.parametrize(
+    ("copy", "before", "after"), [(None, STATE, STATE), (STATE, None, None)], ids=["the copy", "the source"]
+)
+def test_what_was_not_looked_at_is_inconclusive(copy: State | None, before: State | None, after: State | None) -> None:
+    found = judge(copy, before, after)
+    assert found.status is Status.INCONCLUSIVE
+    assert "cannot be compared" in found.because
+
+
+def test_one_look_at_the_source_is_enough() -> None:
+    assert judge(before=None).status is judge(after=None).status is Status.MET
+
+
+def test_a_sequence_behind_its_columns_greatest_number_is_missed() -> None:
+    for found in (judge(standing(last=1, called=False)), judge(standing(last=499), before=None)):
+        assert found.status is Status.MISSED
+        assert "public.ids: gives out" in found.because
+        assert "public.a.id holds 500" in found.because
+
+
+def test_a_sequence_that_is_behind_on_the_source_too_is_said_of_the_source() -> None:
+    found = judge(standing(last=10), standing(last=10), standing(last=10))
+    assert found.status is Status.MET
+    assert "As on the source, public.ids gives out 11 next, and public.a.id holds 500." in found.because
+
+
+@pytest.mark.parametrize(
+    ("last", "called", "status"),
+    [(500, True, Status.MET), (501, False, Status.MET), (532, True, Status.MET), (500, False, Status.MISSED)],
+)
+def test_a_sequence_stands_where_it_was_or_a_few_numbers_ahead(last: int, called: bool, status: Status) -> None:
+    assert judge(standing(last=last, called=called, utmost=None)).status is status
+
+
+def test_a_sequence_that_nobody_used_may_be_no_further_ahead_than_a_crash_leaves_it() -> None:
+    assert judge(standing(last=533)).status is Status.MISSED
+    assert judge(standing(last=533), after=standing(last=600)).status is Status.MET
+    assert judge(standing(last=533), after=None).status is Status.MET
+
+
+def test_a_sequence_behind_the_look_before_is_missed() -> None:
+    found = judge(standing(last=400, utmost=400), after=standing(last=900))
+    assert found.status is Status.MISSED
+    assert "gives out 401 next, behind 501 on the source before" in found.because
+    assert judge(standing(last=400, utmost=400), after=None).status is Status.MISSED
+
+
+def test_a_sequence_that_was_altered_or_set_back_on_the_source_is_none_of_the_copys_doing() -> None:
+    assert judge(standing(last=40, utmost=40, xid=15), after=standing(last=90, xid=15)).status is Status.MET
+    assert judge(standing(last=40, utmost=40), after=standing(last=90, utmost=90)).status is Status.MET
+    assert judge(standing(last=40, utmost=40, step=2), after=standing(last=900)).status is Status.MET
+
+
+def test_a_sequence_that_descends_is_held_to_the_smallest_number() -> None:
+    down = {"step": -1, "utmost": -500}
+    source = standing(last=-500, **down)
+    assert judge(standing(last=-500, **down), source, source).status is Status.MET
+    assert judge(standing(last=-510, **down), source, source).status is Status.MET
+    assert judge(standing(last=-400, **down), source, source).status is Status.MISSED
+
+
+def test_a_sequence_that_cycles_may_come_round_where_the_source_used_it() -> None:
+    source = standing(last=1063, cycles=True, step=7, utmost=4000)
+    assert judge(source, source, source).status is Status.MET
+    assert judge(standing(last=1000, called=False, cycles=True, step=7), source, source).status is Status.MISSED
+    used = standing(last=1500, cycles=True, step=7)
+    assert judge(standing(last=1000, called=False, cycles=True, step=7), source, used).status is Status.MET
+
+
+def objects(state: State = STATE, **changed: Version | None) -> State:
+    named = {**state.large_objects, **{oid.removeprefix("o"): one for oid, one in changed.items()}}
+    return replace(state, large_objects={oid: one for oid, one in named.items() if one is not None})
+
+
+@pytest.mark.parametrize(
+    ("copy", "said"),
+    [
+        (objects(o424242=None), "large object 424242: missing"),
+        (objects(o424242=Version("cc", 99)), "large object 424242: written differently"),
+        (objects(o77=Version("cc", 99)), "large object 77: written on the copy itself"),
+    ],
+)
+def test_a_large_object_that_is_gone_or_altered_or_forged_is_named(copy: State, said: str) -> None:
+    found = judge(copy)
+    assert found.status is Status.MISSED
+    assert said in found.because
+
+
+def test_a_large_object_that_the_source_wrote_or_unlinked_afterwards_is_no_miss() -> None:
+    assert judge(after=objects(o424242=Version("cc", 30), o77=Version("dd", 31), o9=None)).status is Status.MET
+
+
+def test_large_objects_that_changed_on_both_sides_are_counted_and_beyond_the_limit_inconclusive() -> None:
+    found = judge(objects(o424242=Version("cc", 15)), after=objects(o424242=Version("dd", 30)))
+    assert found.status is Status.INCONCLUSIVE
+    assert "Nobody can know 1 large object" in found.because
+    assert found.measured == 0.5
+
+
+def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_ones_are_said() -> None:
+    assert judge(replace(STATE, contents=False)).status is Status.INCONCLUSIVE
+    nowhere = replace(STATE, contents=False)
+    found = judge(nowhere, nowhere, nowhere)
+    assert found.status is Status.MET
+    assert "What is in the large objects was not read" in found.because
+
+
+def unlogged(rows: int, **more: Any) -> State:
+    return replace(STATE, unlogged={"public.cache": rows}, **more)
+
+
+def test_an_unlogged_table_that_held_rows_is_missed_where_it_is_empty_unless_it_is_expendable() -> None:
+    found = judge(unlogged(0), unlogged(100), unlogged(90))
+    assert found.status is Status.MISSED
+    assert "public.cache: empty, since it is unlogged: 100 rows on the source" in found.because
+    expendable = judge(unlogged(0, expendable=("public.cache",)), unlogged(100), unlogged(90))
+    assert expendable.status is Status.MET
+    assert "Public.cache is expendable and empty" in expendable.because
+    assert judge(unlogged(3), unlogged(100), unlogged(90)).status is Status.MET
+    assert judge(unlogged(0), unlogged(0), unlogged(0)).status is Status.MET
+
+
+def test_an_unlogged_table_that_held_rows_at_one_time_alone_is_named() -> None:
+    found = judge(unlogged(0), unlogged(0), unlogged(90))
+    assert found.status is Status.MET
+    assert "either before the recovery point or after it" in found.because
+
+
+def test_what_could_not_be_read_on_the_copy_is_inconclusive_and_beside_a_miss_missed() -> None:
+    unread = {"the sequence public.b": "permission denied"}
+    assert judge(replace(STATE, unread=unread)).status is Status.INCONCLUSIVE
+    assert judge(replace(standing(last=1), unread=unread)).status is Status.MISSED
+    assert judge(after=replace(STATE, unread=unread)).status is Status.MET
+
+
+def test_what_a_restore_never_brings_and_what_was_not_looked_at_is_named() -> None:
+    source = replace(STATE, slots=("cdc",), subscriptions=("feed",))
+    found = judge(replace(STATE, prepared=("erp-1",), databases=("billing",)), source, source)
+    assert found.status is Status.MET
+    for name in ("cdc", "feed", "erp-1", "billing"):
+        assert name in found.because
+
+
+# -- settings
+
+
+def configured(copy: dict[str, str], *differences: dict[str, Any], looked: bool = True) -> Finding:
+    state = replace(STATE, settings={**STATE.settings, **copy})
+    looks = (
+        seen("baseline", None, "source"),
+        seen("look", {"because": "it is gone"} if not looked else _plain(replace(AFTER, state=STATE)), "source"),
+        seen("look", _plain(replace(COPY, state=state))),
+        seen("configuration", list(differences)),
+    )
+    return judged("configuration", *looks)
+
+
+def _plain(look: Any) -> Any:
+    return msgspec.to_builtins(look)
+
+
+def test_settings_that_act_otherwise_are_missed_by_name() -> None:
+    found = configured({"fsync": "off", "port": "6543"})
+    assert (found.status, found.because) == (Status.MISSED, "fsync: off instead of on.")
+
+
+def test_settings_of_the_instances_size_are_named_and_those_of_its_place_left_out() -> None:
+    found = configured({"max_connections": "50", "port": "6543"})
+    assert found.status is Status.MET
+    assert "It differs only as expected: max_connections. 2 settings act as on the source" in found.because
+
+
+def test_settings_that_could_not_be_compared_are_inconclusive_and_beside_a_miss_missed() -> None:
+    assert configured({}, looked=False).status is Status.INCONCLUSIVE
+    wrong = {"name": "MultiAZ", "source": True, "restored": False, "expected": False, "because": ""}
+    assert configured({}, wrong, looked=False).status is Status.MISSED
+
+
+def test_a_former_run_that_looked_at_no_setting_is_judged_by_its_differences_alone() -> None:
+    assert judged("configuration", seen("configuration", [])).because == "It is the source's."
+
+
+def test_a_setting_is_right_as_it_was_at_either_look() -> None:
+    found = settings_compared({"work_mem": "2"}, {"work_mem": "2"}, {"work_mem": "3"})
+    assert (dict(found.wrong), found.same) == ({}, 1)
+    assert settings_compared({"work_mem": "4"}, {"work_mem": "2"}, {"work_mem": "3"}).wrong == {
+        "work_mem": "4 instead of 3"
+    }
+    assert settings_compared({"of_one_side": "4"}, {}).same == 0
+
+
+def test_no_evidence_at_all_is_inconclusive() -> None:
+    found = findings.judged(KNOWN["state"].judge, holding(), Demand("state", "restored", 0.05, "share"))
+    assert found.status is Status.INCONCLUSIVE
