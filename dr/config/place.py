@@ -52,11 +52,9 @@ def let_through(path: Path) -> None:
 
 
 def make_ready(path: Path) -> tuple[str, ...]:
-    """Make DR_HOME where it is not there, see that it can be written, and close what is open to others in it.
-
-    Returns a sentence for each thing that others can read and this user cannot close. Raises RefusedError where nothing
-    can be written: so it is said before anything is begun.
-    """
+    """Make DR_HOME where it is not there, see that it can be written, and close what is open to others in it. Returns a
+    sentence for each thing that others can read and this user cannot close. Raises RefusedError where nothing can be
+    written: so it is said before anything is begun."""
     probe = path / f".probe.{os.getpid()}"
     try:
         let_through(path)

@@ -44,10 +44,8 @@ def given_up() -> bool:
 
 def within(clock: Clock, seconds: float, what: str, step: Callable[[], T]) -> T:
     """What ``step`` returns or raises, where that is known within ``seconds``. ``what``: whose answer it is, in words.
-
     Raises ProviderError, which may pass, where it is not; and HaltedError where this process is told to stop. What was
-    given up goes on in a thread that dies with the process: what it asked for may still be done.
-    """
+    given up goes on in a thread that dies with the process: what it asked for may still be done."""
     outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
     def ask() -> None:

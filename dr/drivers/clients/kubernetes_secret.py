@@ -149,9 +149,8 @@ class Secret:
         self, what: str, method: str, name: str, *body: object, found: Callable[[Any], Any] = lambda _: None
     ) -> Any:
         """What is ``found`` in the object called ``name``, which a ``method`` of the client's library reads or patches.
-
-        Its errors become the harness's own. An odd answer to a reading is asked for again; a patch is never repeated.
-        """
+        Its errors become the harness's own. An odd answer to a reading is asked for again; a patch is never
+        repeated."""
         clock, called = SystemClock(), f"{what.capitalize()} {self.ref}"
 
         def patience(error: ProviderError) -> float:

@@ -29,10 +29,8 @@ Session = psycopg.Connection[dict[str, Any]]
 @contextmanager
 def console(config: PoolerConfig, ca: str) -> Iterator[Session]:
     """A session of the administrator's; the console knows simple queries only. ``ca``: where the pooler names none.
-
     What it shows is decoded as Latin-1: its bytes may be anything. Raises RefusedError for a login that is not
-    accepted, else ProviderError.
-    """
+    accepted, else ProviderError."""
     called = f"PgBouncer's console at {config.address}"
     try:
         with (

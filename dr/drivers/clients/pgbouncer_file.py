@@ -148,9 +148,8 @@ def _pairs(text: bytes, value: Span) -> dict[bytes, Span] | None:
 
 def led(text: bytes, found: Found, to: Place) -> bytes:
     """``text`` of the file that ``found`` is in, with its entry leading to ``to`` and everything else as it was. Pure.
-
-    Led back to the place that it was found at, it is the same byte for byte. Raises RefusedError for what is no host.
-    """
+    Led back to the place that it was found at, it is the same byte for byte. Raises RefusedError for what is no
+    host."""
     if not to.written and not _LED_TO.fullmatch(to.host):
         raise RefusedError(f"{to.host!r} is no host that PgBouncer could be led to.")
     host, port = (part.encode() for part in to.written or (to.host, str(to.port)))
