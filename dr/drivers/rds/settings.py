@@ -148,13 +148,9 @@ def comparable(description: Mapping[str, Any]) -> dict[str, Any]:
     }
     found |= {name: domain.get(key) for name, key in _DOMAIN.items()}
     for name in ("DomainMemberships", "DBSecurityGroups", "AdditionalStorageVolumes"):
-        found[name] = [_stateless(one) for one in found.get(name, ())]
+        attached = found.get(name, ())  # what of it there is, without how it is doing
+        found[name] = [{key: value for key, value in one.items() if not key.endswith("Status")} for one in attached]
     return {name: value for name, value in found.items() if value not in (None, "", [], {}, ())}
-
-
-def _stateless(one: Mapping[str, Any]) -> dict[str, Any]:
-    """What is attached to an instance, without how it is doing."""
-    return {key: value for key, value in one.items() if not key.endswith("Status")}
 
 
 def asked_attributes(given: Mapping[str, Any], where: str) -> dict[str, Any]:
