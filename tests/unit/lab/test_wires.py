@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import RefusedError
-from dr.lab.rds.wires import Wires
+from dr.lab.rds.wires import Wires, streams
 
 
 class Network:
@@ -34,7 +35,7 @@ class Network:
 
 
 @pytest.fixture
-def wires(tmp_path: Path) -> Wires:
+def wires(tmp_path: Path) -> Iterator[Wires]:
     def make_directory(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -42,7 +43,10 @@ def wires(tmp_path: Path) -> Wires:
     site: Any = SimpleNamespace(directory=tmp_path, make_directory=make_directory)
     made = Wires(site)
     made.network = Network()  # type: ignore[assignment]
-    return made
+    yield made
+    for key in ("db", "other"):  # their sockets' directories stand in /tmp where ``tmp_path`` is long
+        made.forget(key)
+        assert not streams(site, key).exists()
 
 
 SERVER: Any = SimpleNamespace(socket="/run/.s.PGSQL.5432", port=5432)
