@@ -37,6 +37,16 @@ class Looks:
     rows: Mapping[str, tuple[TableRows, TableRows]]
     missing: tuple[str, ...]
 
+    @property
+    def earlier(self) -> Snapshot | None:
+        """The snapshot of the look before. Raises EvidenceError where it is damaged."""
+        return Snapshot.parse(self.before.snapshot) if self.before is not None else None
+
+    @property
+    def point(self) -> Snapshot | None:
+        """The copy's own, right after its recovery. Raises EvidenceError where it is damaged."""
+        return Snapshot.parse(self.copy.cuts[POINT]) if POINT in self.copy.cuts else None
+
 
 def _read(evidence: Evidence, what: str, path: str, kind: Any) -> Any:
     """An observation as ``kind``; why it was not made, where that is what it says; None where there is none."""
@@ -167,12 +177,10 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     other = after or before
     if other is not None and other.major != copy.major:
         raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
-    earlier = Snapshot.parse(before.snapshot) if before is not None else None
-    point = Snapshot.parse(copy.cuts[POINT]) if POINT in copy.cuts else None
     found, wrong, unproven = [], dict[str, str](), dict[str, str]()
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
-        one = comparing.definition((there, here, kept), earlier, point)
+        one = comparing.definition((there, here, kept), looks.earlier, looks.point)
         found.append(one)
         if one.wrong:
             wrong[name] = ", ".join(one.wrong)

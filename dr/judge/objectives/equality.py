@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.config.objective import About, Objective
+from dr.domain import comparing
 from dr.domain.model import Demand, Finding, Status
+from dr.domain.state import Version
 from dr.evidence.model import Evidence
 from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
+from dr.judge.objectives.content import looked
 from dr.judge.objectives.state import sides
 
 UNASKED = "nobody asked for it"
@@ -32,20 +35,34 @@ def _observed(evidence: Evidence, demand: Demand, what: str) -> Any:
 
 
 def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
-    keys = _observed(evidence, demand, "The foreign keys were not examined")
-    named = [(f"{key['table']} ({key['name']})", key["orphans"], key) for key in keys]
-    wrong = {name: f"{counted(orphans, 'row')} without the row referred to" for name, orphans, _ in named if orphans}
-    unproven = {
-        name: f"not examined, {key.get('because', 'without a reason')}"
-        for name, orphans, key in named
-        if orphans is None
-    }
+    keys, wrong, unproven, theirs = _observed(evidence, demand, "The foreign keys were not examined"), {}, {}, []
+    there = {(k["table"], k["name"]): k["orphans"] for k in evidence.observed(demand.objective, "source") or ()}
+    for key in keys:
+        name, orphans, source = (
+            f"{key['table']} ({key['name']})",
+            key["orphans"],
+            there.get((key["table"], key["name"])),
+        )
+        told = f"{counted(orphans or 0, 'row')} without the row referred to"
+        if orphans is None:
+            unproven[name] = f"not examined, {key.get('because', 'without a reason')}"
+        elif source and orphans > source:
+            unproven[name] = f"{told}, and {source} on the source by now: how many there were is not known"
+        elif source and orphans:
+            theirs.append(f"{name}: {told}")
+        elif orphans:
+            wrong[name] = told
     met = f"{counted(len(keys), 'foreign key')} hold." if keys else "The database has no foreign key."
+    met = (
+        f"{counted(len(keys) - len(theirs), 'foreign key')} hold. As on the source, {some(theirs)}." if theirs else met
+    )
     return by_name(demand, wrong, unproven, met, "foreign key")
 
 
 def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:
     seen = _observed(evidence, demand, "The indexes were not examined")
+    if "probed" in seen:
+        return _judge_probed(seen, evidence.observed(demand.objective, "source") or {}, demand)
     if not seen["available"]:
         raise UnknownError(f"The indexes were not examined: {seen.get('because', 'amcheck is not available')}.")
     unchecked = [
@@ -60,6 +77,35 @@ def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:
     return by_name(demand, wrong, {}, f"amcheck found {counted(seen['checked'], 'index')} whole{beside}.", "index")
 
 
+def _judge_probed(seen: Mapping[str, Any], source: Mapping[str, Any], demand: Demand) -> Finding:
+    """``source``: what of it that is wrong here was found to be there, too."""
+    wrong, there = _broken(seen), _broken(source)
+    theirs = [f"{name}: {what}" for name, what in wrong.items() if name in there]
+    wrong = {name: what for name, what in wrong.items() if name not in there}
+    unproven = (
+        {} if seen["available"] else {"B-trees": f"not checked, {seen.get('because', 'amcheck is not available')}"}
+    )
+    told = [f"rows that were drawn at random were found through {counted(seen['probed'], 'index')} alone"]
+    if seen["available"]:
+        told.insert(0, f"amcheck found {counted(seen['checked'] - len(seen['failed']), 'B-tree')} whole")
+    left = [f"{name} ({why})" for name, why in sorted(seen["unprobed"].items())]
+    told += [f"not gone through: {some(left)}"] if left else []
+    told += [f"invalid, and so not checked: {some(seen['invalid'])}"] if seen["invalid"] else []
+    told += [f"as on the source, {some(theirs)}"] if theirs else []
+    met = "; ".join(told)
+    return by_name(demand, wrong, unproven, f"{met[0].upper() if met[0] == 'r' else met[0]}{met[1:]}.", "index")
+
+
+def _broken(seen: Mapping[str, Any]) -> dict[str, str]:
+    """Name to what is the matter."""
+    found = {
+        f"collation {name}": f"version {actual}, and its indexes were built with {recorded}: REINDEX them"
+        for name, recorded, actual in seen.get("collations", ())
+    }
+    found |= {lost["index"]: f"finds {lost['found']} of {lost['rows']} rows" for lost in seen.get("lost", ())}
+    return found | {failure["index"]: failure["error"] for failure in seen.get("failed", ())}
+
+
 def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
     seen = _observed(evidence, demand, "The active model was not examined")
     if seen["active"] is None:
@@ -68,9 +114,13 @@ def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
         because = f"{seen['active']} model versions are active instead of exactly one."
         return finding(demand, Status.MISSED, because)
     version, source = seen["version"], seen.get("source") or {}
-    if source.get("active") == 1 and (source["version"], source["digest"]) != (version, seen["digest"]):
-        because = f"Model version {version} is active, on the source it was {source['version']}."
-        return finding(demand, Status.MISSED, because)
+    other = ""
+    if "after" in seen:
+        other = _other_model(evidence, demand, seen)
+    elif source.get("active") == 1 and (source["version"], source["digest"]) != (version, seen["digest"]):
+        other = f"on the source it was {source['version']}"
+    if other:
+        return finding(demand, Status.MISSED, f"Model version {version} is active, {other}.")
     if not seen["digest"]:
         raise UnknownError(f"Model version {version} names no digest of its artifact.")
     if seen["artifact_digest"] is None:
@@ -80,6 +130,30 @@ def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
         return finding(demand, Status.MISSED, because)
     because = f"Exactly one model version is active, {version}, and its artifact is the one it names."
     return finding(demand, Status.MET, because)
+
+
+def _other_model(evidence: Evidence, demand: Demand, seen: Mapping[str, Any]) -> str:
+    """What was active on the source instead; "" where it was the copy's. Raises UnknownError where nobody can know."""
+    before, after = seen.get("source") or {}, seen["after"] or {}
+    if before.get("active") != 1 and after.get("active") != 1:
+        return ""
+    looks = looked(evidence, demand.path, "The active model")
+    versions = tuple(
+        Version(f"{one['version']} {one['digest']}", int(one.get("xid") or 0)) if one.get("active") == 1 else None
+        for one in (before, seen, after)
+    )
+    found = comparing.definition((versions[0], versions[1], versions[2]), looks.earlier, looks.point)
+    said = [
+        f"{one['version']} {when}"
+        for one, when in ((before, "before"), (after, "afterwards"))
+        if one.get("active") == 1
+    ]
+    if found.unknown:
+        told = f"the source's was {' and '.join(said)}, so that nobody can know which it was at the recovery point"
+        raise UnknownError(f"Model version {seen['version']} is active; {told}.")
+    if any("copy itself" in what for what in found.wrong):
+        return "made so on the copy itself, after its recovery"
+    return f"on the source it was {' and '.join(said)}" if found.wrong else ""
 
 
 def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:

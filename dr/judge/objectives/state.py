@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
-from dr.domain.looks import POINT, Snapshot
+from dr.domain.looks import Snapshot
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import State
 from dr.evidence.model import Evidence
@@ -43,9 +43,7 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
         raise UnknownError(f"{what} cannot be compared: on the copy, nothing but rows and definitions was looked at.")
     if before is None and after is None:
         raise UnknownError(f"{what} cannot be compared: at the source, nothing but rows and definitions was looked at.")
-    earlier = Snapshot.parse(looks.before.snapshot) if looks.before is not None else None
-    point = Snapshot.parse(looks.copy.cuts[POINT]) if POINT in looks.copy.cuts else None
-    return Sides(before, copy, after, earlier, point)
+    return Sides(before, copy, after, looks.earlier, looks.point)
 
 
 def _sequence(name: str, of: Sides) -> tuple[str, str]:

@@ -95,6 +95,100 @@ def test_indexes_that_amcheck_cannot_check_are_told_and_prove_nothing() -> None:
     assert "2 of kind gin" in none.because
 
 
+PROBED = {"available": True, "checked": 2, "failed": [], "invalid": [], "probed": 5, "lost": [], "unprobed": {}}
+LOST = {"index": "public.words", "kind": "gin", "rows": 8, "found": 3}
+OLD_COLLATION = ["public.german", "1.0", "2.0"]
+
+
+def test_indexes_that_were_checked_and_gone_through_are_met_and_say_what_was_left_out() -> None:
+    met = judged("indexes", seen("indexes", PROBED))
+    assert met.status is Status.MET
+    assert met.because == (
+        "amcheck found 2 B-trees whole; rows that were drawn at random were found through 5 indexes alone."
+    )
+    left = judged(
+        "indexes", seen("indexes", {**PROBED, "unprobed": {"public.a": "took long"}, "invalid": ["public.b"]})
+    )
+    assert left.status is Status.MET
+    assert "not gone through: public.a (took long); invalid, and so not checked: public.b." in left.because
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"lost": [LOST]}, "public.words: finds 3 of 8 rows"),
+        ({"failed": [{"index": "public.i", "error": "torn"}]}, "public.i: torn"),
+        (
+            {"collations": [OLD_COLLATION]},
+            "collation public.german: version 2.0, and its indexes were built with 1.0: REINDEX them",
+        ),
+    ],
+)
+def test_an_index_that_is_wrong_is_missed_by_name_unless_the_sources_is_too(what: dict[str, Any], said: str) -> None:
+    broken = {**PROBED, **what}
+    missed = judged("indexes", seen("indexes", broken))
+    assert (missed.status, missed.because) == (Status.MISSED, f"{said}.")
+    theirs = judged("indexes", seen("indexes", broken), seen("indexes", broken, "source"))
+    assert theirs.status is Status.MET
+    assert f"as on the source, {said}" in theirs.because
+    assert judged("indexes", seen("indexes", broken), seen("indexes", PROBED, "source")).status is Status.MISSED
+
+
+def test_without_amcheck_indexes_are_inconclusive_unless_one_does_not_find_its_rows() -> None:
+    blind = {**PROBED, "available": False, "because": "no amcheck"}
+    found = judged("indexes", seen("indexes", blind))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "B-trees: not checked, no amcheck.")
+    assert judged("indexes", seen("indexes", {**blind, "lost": [LOST]})).status is Status.MISSED
+
+
+def test_orphans_that_the_source_has_too_are_said_of_the_source() -> None:
+    key = {"name": "k", "table": "public.a", "orphans": 4}
+    here = seen("foreign-keys", [key])
+    met = judged("foreign-keys", here, seen("foreign-keys", [key], "source"))
+    assert met.status is Status.MET
+    assert met.because == "0 foreign keys hold. As on the source, public.a (k): 4 rows without the row referred to."
+    fewer = judged("foreign-keys", here, seen("foreign-keys", [{**key, "orphans": 1}], "source"))
+    assert fewer.status is Status.INCONCLUSIVE
+    none = judged("foreign-keys", here, seen("foreign-keys", [{**key, "orphans": 0}], "source"))
+    assert none.status is Status.MISSED
+
+
+def active(version: str, xid: int = 5) -> dict[str, Any]:
+    return {"active": 1, "version": version, "digest": version, "artifact_digest": version, "xid": xid}
+
+
+@pytest.mark.parametrize(
+    ("copy", "before", "after", "status", "said"),
+    [
+        (active("1"), active("1"), active("1"), Status.MET, "1, and its artifact"),
+        (active("1"), active("1"), active("2", 30), Status.MET, "1, and its artifact"),
+        (active("2", 15), active("1"), active("2", 15), Status.MET, "2, and its artifact"),
+        (active("1"), active("1"), active("2", 15), Status.MISSED, "on the source it was 1 before and 2 afterwards"),
+        (active("9", 99), active("1"), active("1"), Status.MISSED, "on the source it was 1"),
+        (active("9", 99), active("1"), None, Status.MISSED, "made so on the copy itself"),
+        (active("2", 15), active("1"), None, Status.INCONCLUSIVE, "nobody can know"),
+        (active("1"), None, None, Status.MET, "1, and its artifact"),
+        ({**active("1"), "active": 0}, active("1"), active("1"), Status.MISSED, "0 model versions are active"),
+    ],
+)
+def test_the_active_model_is_that_of_the_recovery_point(
+    copy: dict[str, Any], before: Any, after: Any, status: Status, said: str
+) -> None:
+    """The look before saw what was committed below transaction 10, the copy what was below 20."""
+    looks = (
+        seen(
+            "baseline", {"id": "b", "target": "t", "source": "s", "resource_id": "r", "look": look("10:10:")}, "source"
+        ),
+        seen("look", {**look("40:40:"), "cuts": {"before": "10:10:", "point": "20:20:"}}),
+    )
+    found = judged("model", *looks, seen("model", {**copy, "source": before, "after": after}))
+    assert (found.status, said in found.because) == (status, True), found.because
+
+
+def look(snapshot: str) -> dict[str, Any]:
+    return {"at": 1.0, "major": 15, "snapshot": snapshot, "cuts": {}, "objects": {}, "tables": {}}
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
