@@ -125,8 +125,8 @@ class Look:
 
     ``at``: its server's clock: of the look before, all that it shows was committed by then; of a later one, all that
     was committed by then was looked at. ``snapshot``: its own. ``cuts``: name to snapshot, in their order.
-    ``objects``: by kind and name. ``state``: what is neither; None: it was not looked at. ``left_out``: tables that
-    dr.yaml excludes, and why.
+    ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why. ``state``: what is neither row
+    nor definition; None: it was not looked at.
     """
 
     at: float
@@ -135,8 +135,8 @@ class Look:
     cuts: Mapping[str, str]
     objects: Mapping[str, Version]
     tables: Mapping[str, TableLook]
-    state: State | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    state: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
