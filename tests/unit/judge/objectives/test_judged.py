@@ -46,7 +46,7 @@ def copied(fingerprint: Fingerprint, golden: Mapping[str, str] | None = None) ->
 def stateful(sequence: Sequence) -> Evidence:
     """A copy whose sequence stands as ``sequence``, beside a look at the source where it stood at 5."""
     source, copy = (
-        Look(1.0, 15, "10:10:", {}, {}, {}, State({"public.s": one})) for one in (Sequence(5, True), sequence)
+        Look(1.0, 15, "10:10:", {}, {}, {}, state=State({"public.s": one})) for one in (Sequence(5, True), sequence)
     )
     found = evidence(observed={"look": msgspec.to_builtins(copy)})
     looks = (Observation(w, "source", v, WALL) for w, v in (("baseline", None), ("look", msgspec.to_builtins(source))))
