@@ -195,4 +195,11 @@ def measured_enough(measured: Samples, asked: float, window: float, slo: Slo) ->
     """
     numbers = [sample.n for sample in measured.samples]
     covered = (max(numbers) - min(numbers) + 1) / measured.rate if numbers else 0.0
-    return covered >= asked and (covered >= 2 * asked or countable(windows(measured, window, slo)))
+    return covered >= asked and (covered >= 2 * asked or _telling(windows(measured, window, slo)))
+
+
+def _telling(found: Sequence[Window]) -> bool:
+    """Whether few are void, and leave three others in a row, without which nobody can tell that the path was good."""
+    void = [bool(window.void) for window in found]
+    in_a_row = any(not any(void[i : i + IN_A_ROW]) for i in range(len(void) - IN_A_ROW + 1))
+    return countable(found) and (in_a_row or not any(void))

@@ -222,6 +222,17 @@ def test_a_path_is_measured_for_as_long_as_was_asked_or_twice_as_long_by_a_late_
     assert measured_enough(measured, 12.0, 1.0, SLO) is enough
 
 
+@pytest.mark.parametrize(
+    ("seconds", "stalled", "enough"), [(4, 3, True), (4, 2, False), (5.9, 2, False), (6, 2, True), (8, 5, True)]
+)
+def test_a_path_is_measured_on_until_a_late_prober_leaves_three_windows_in_a_row(
+    seconds: float, stalled: int, enough: bool
+) -> None:
+    late = {"late": 1.0}
+    measured = samples(round(seconds * RATE), change=lambda n: late if n // RATE == stalled else {})
+    assert measured_enough(measured, 4.0, 1.0, SLO) is enough
+
+
 def test_what_is_missing_between_was_measured_and_nothing_was_not() -> None:
     measured = samples(round(12 * RATE))
     gap = replace(measured, samples=tuple(s for s in measured.samples if s.n % 300))
