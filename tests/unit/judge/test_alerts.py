@@ -36,6 +36,7 @@ def test_what_is_still_pending_at_the_end_is_left_open() -> None:
 def test_an_alert_fires_at_an_evaluation_and_not_between_two() -> None:
     found = stretches(grid(0, 40, 15.0), START, START + 600, 15.0, 20.0)
     assert found == (Alerting(START, START + 30, None),)
+    assert stretches(grid(0, 1, 15.0), START, START + 60, 15.0, 0.0) == (Alerting(START, START, START + 30),)
 
 
 def test_an_alert_without_a_time_fires_at_once() -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
+from dr.evidence.model import Sample
+from dr.evidence.samples import TIMEOUT
 from dr.judge.findings import judged
 from dr.judge.objectives import corroboration
-from tests.unit.outages import DEMANDS, DISASTER, Out, Script, of
+from tests.unit.eighths import path, probe, refused, settled
+from tests.unit.outages import DEMANDS, DISASTER, Out, Script, ns, of
 
 ASKED = Demand("corroborated", "source")
 OUT = Script([Out(5.0, 15.0)], after=60)
@@ -201,3 +204,143 @@ def test_the_time_of_an_alert_is_told_late_in_the_day() -> None:
         seen(**grid, rules={**RULES, "HighErrorRate": {"held": 0.0, "problem": ""}}, alerts={"HighErrorRate": [at]})
     )
     assert found.because.endswith("HighErrorRate would have fired at 23:00:00 UTC.")
+
+
+# -- edges, in eighths of a second: the points lie 4 and 8 s after the disaster, and each is of the second before it
+
+SLO = (ASKED, Demand("latency", "source", 0.125, "s"), Demand("errors", "source", 0.25, "share"))
+
+
+def compared(*told: Sample, end: float = 8.0, last: int | None = None, **changed: Any) -> Finding:
+    """``latency`` and ``errors`` by seconds after the disaster."""
+    value = {"start": DISASTER, "end": DISASTER + 8, "range": 1.0, "step": 4.0, "up": [[-60.0, 60.0]], "rules": RULES}
+    value |= {"alerts": {name: [] for name in RULES}, "latency": {4.0: 0.015625, 8.0: 0.015625}, "errors": {}} | changed
+    value["errors"] = value["errors"] or dict.fromkeys(value["latency"], 0.0)
+    for name in ("latency", "errors"):
+        value[name] = [[DISASTER + at, v] for at, v in value[name].items()]
+    value["up"] = [[DISASTER + a, DISASTER + b] for a, b in value["up"]]
+    found = path(*told, end=end)
+    found = found if last is None else settled(found, last)
+    plan = replace(found.record.plan, demands=SLO)
+    observed = (Observation("prometheus", "source", value, DISASTER + 60),)
+    return judge_corroborated(replace(found, record=replace(found.record, plan=plan), observations=observed), ASKED)
+
+
+NONE = "Of HighErrorRate and SlowAPIResponse none would have fired."
+AGREED = (
+    f"Prometheus agrees: p95 0.016 s by the prober and 0.016 s by Prometheus, "
+    f"errors 0.00% by the prober and 0.00% by Prometheus. {NONE}"
+)
+FEW = "Prometheus has data of the p95 at {} points from the disaster on."
+
+
+def test_all_that_was_compared_is_told_and_nothing_else() -> None:
+    assert compared().because == AGREED
+    assert compared(rules={}, alerts={}).because == AGREED.replace(
+        NONE, "Whether alerts would have fired was not asked."
+    )
+    gaps = compared(up=[(-60.0, 5.0), (6.0, 60.0)])
+    assert gaps.because == AGREED.replace(NONE, f"It could not scrape the service 1 times. {NONE}")
+    gone = compared(rules={key: {"held": None, "problem": "found no label X."} for key in RULES}, alerts={})
+    assert gone.because == (
+        "Whether alerts would have fired is not known (HighErrorRate: found no label X; "
+        f"SlowAPIResponse: found no label X): {AGREED.removeprefix('Prometheus agrees: ').removesuffix(f' {NONE}')}"
+    )
+
+
+def test_each_alert_that_would_have_fired_is_told() -> None:
+    grid = {"rules": {name: {"held": 4.0, "problem": ""} for name in RULES}}
+    true = {name: [DISASTER, DISASTER + 4] for name in RULES}
+    told = "HighErrorRate would have fired at 07:00:34 UTC; SlowAPIResponse would have fired at 07:00:34 UTC."
+    assert compared(**grid, alerts=true).because == AGREED.replace(NONE, told)
+
+
+def test_an_answer_is_of_the_point_whose_range_it_came_in() -> None:
+    """From its very beginning on, and before its end."""
+    for due, bad in ((2.75, 0), (2.875, 1), (3.75, 1), (3.875, 0)):
+        late = probe(due, took=0.125, error="refused")
+        share = f"errors {bad / (9 if due < 3 else 8):.2%} by the prober"
+        assert share in compared(late).because, (due, compared(late).because)
+
+
+@pytest.mark.parametrize(("up", "seen_at"), [((4.0, 8.0), 2), ((4.125, 8.0), 1), ((4.0, 7.875), 1)])
+def test_a_point_counts_from_the_first_scrape_to_the_last(up: tuple[float, float], seen_at: int) -> None:
+    found = compared(up=[up])
+    assert found.because == (AGREED if seen_at == 2 else FEW.format("1 of 2"))
+
+
+def test_a_point_counts_from_the_disaster_until_the_last_answer() -> None:
+    points = dict.fromkeys((0.0, 4.0, 8.0 + 1 / 64), 0.015625)
+    assert compared(latency=points, up=[(0.0, 0.0), (5.0, 60.0)]).status is Status.MET
+    assert compared(latency=points, up=[(-0.5, -0.25), (5.0, 60.0)]).because == FEW.format("1 of 2")
+    number, slow = (
+        next(s.n for s in path().samples["source"].samples if s.due == ns(8.0)),
+        {**points, 8.0 + 1 / 64: 9.0},
+    )
+    for last, status in ((number, Status.INCONCLUSIVE), (number - 1, Status.MET)):
+        found = compared(latency=slow, up=[(0.0, 0.0), (5.0, 60.0)], end=12.0, last=last)
+        assert found.status is status, "what was probed later is not asked of it"
+
+
+def test_three_quarters_of_the_points_are_enough() -> None:
+    for count, enough in ((3, True), (2, False)):
+        found = compared(latency={2.0 * (n + 1): 0.015625 for n in range(count)}, step=2.0)
+        assert found.because == (AGREED if enough else FEW.format("2 of 4"))
+
+
+def test_a_point_without_an_answer_has_no_latency_and_one_without_a_probe_nothing() -> None:
+    refusing = [refused(3.0 + n / 8, took=1 / 64) for n in range(-1, 8)]
+    told = compared(*refusing, errors={4.0: 1.0, 8.0: 0.0})
+    assert "p95 0.016 s by the prober" in told.because
+    assert "errors 100.00% by the prober and 100.00% by Prometheus" in told.because
+    assert told.status is Status.MET
+    unmeasured = compared(errors={-70.0: 0.0, 4.0: 0.0, 8.0: 0.0}, latency={4.0: 0.015625, 8.0: 0.015625, 20.0: 9.0})
+    assert unmeasured.because == AGREED
+    narrow = compared(range=1 / 128)
+    assert narrow.because == FEW.format("0 of 2")
+
+
+def test_a_figure_at_its_limit_keeps_it_by_both() -> None:
+    some = [refused(3.125), refused(3.375)]
+    assert compared(*some, errors={4.0: 0.25, 8.0: 0.0}).status is Status.MET
+    assert compared(*some, errors={4.0: 0.3125, 8.0: 0.0}).status is Status.INCONCLUSIVE
+    slow = [probe(3.0 + n / 8, took=0.125) for n in range(7)]
+    assert compared(*slow, latency={4.0: 0.125, 8.0: 0.0}).status is Status.MET
+    assert compared(*slow, latency={4.0: 0.1875, 8.0: 0.0}).status is Status.INCONCLUSIVE
+
+
+def test_what_was_given_up_is_answered_late_only_where_prometheus_saw_it_late() -> None:
+    gone = [probe(3.0 + n / 8 - 2.0, took=2.0, error=TIMEOUT) for n in range(3)]
+    two = [refused(3.125), refused(3.375), refused(3.5)]
+    note = " The service answered later what the prober had given up."
+    late = {"latency": {4.0: 0.25, 8.0: 0.0}, "errors": {4.0: 0.25, 8.0: 0.0}}
+    answered = [probe(3.0 + n / 8, took=0.25) for n in range(5)]
+    found = compared(*gone, *answered, **late)
+    assert (found.status, note in found.because) == (Status.MET, True), found.because
+    prompt = compared(*gone, latency={4.0: 0.125, 8.0: 0.0}, errors={4.0: 0.25, 8.0: 0.0})
+    assert prompt.because.startswith("Prometheus and the prober contradict each other (errors): ")
+    assert note not in prompt.because
+    refusing = compared(*two, *[probe(3.625 + n / 8, took=0.25) for n in range(2)], **late)
+    assert "contradict each other (errors)" in refusing.because
+
+
+def test_why_nothing_can_be_compared_is_told() -> None:
+    assert judge(None).because == "Prometheus gave no data: it was not asked."
+    assert judge({"error": "Connection refused"}).because == "Prometheus gave no data: Connection refused."
+    bare = "Path source was not measured, or has no SLO to compare."
+    whole = replace(of(HEALTHY), observations=(Observation("prometheus", "source", seen()),))
+    unmeasured = replace(whole, samples={"source": replace(whole.samples["source"], samples=())})
+    for found in (replace(whole, samples={}), unmeasured):
+        assert judge_corroborated(found, ASKED).because == bare
+    early = {key: value for key, value in seen().items() if key not in ("rules", "alerts")}
+    assert judge(early).because.startswith(
+        "Whether alerts would have fired is not known (nothing is recorded of its rules): p95"
+    )
+
+
+def test_where_the_wall_clock_was_set_prometheus_cannot_be_compared() -> None:
+    found = replace(of(HEALTHY), observations=(Observation("prometheus", "source", seen()),))
+    walls = (replace(e.stamp, wall=e.stamp.at + (60.0 if e.seq else 0.0)) for e in found.entries)
+    entries = tuple(replace(e, stamp=stamp) for e, stamp in zip(found.entries, walls, strict=True))
+    told = judge_corroborated(replace(found, entries=entries), ASKED).because
+    assert "The wall clock was set forward by 60.0 s during the run" in told

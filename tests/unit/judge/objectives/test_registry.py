@@ -169,7 +169,9 @@ def test_on_call_what_was_left_out_for_its_name_is_not_demanded(monkeypatch: pyt
 
 @pytest.mark.parametrize("taken", [{"name": "data"}, {"limits": (Limit("loss", 1.0),)}])
 def test_two_of_one_name_are_refused(taken: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=r"More than one objective, or limit of one, is called (data|loss)\."):
+    with pytest.raises(
+        UsageError, match=r"More than one objective, or limit of one, is called (data|loss)\. Rename one\.$"
+    ):
         objectives.registry([keys(**taken)])
 
 
