@@ -65,11 +65,9 @@ class Restorer(Provider, Protocol):
         expiry lies before ``now``; but none of a run that is ``under_way``."""
 
     def remains(self, run: str) -> tuple[Resource, ...]:
-        """What the provider lists now that bears the tag of ``run``; of "": what of the source bears any run's.
-
-        That nothing is listed is what was seen, and no proof. Raises DrError where the provider could not be asked:
-        then nothing is known, and nothing may be said to be gone.
-        """
+        """What the provider lists now that bears the tag of ``run``; of "": what of the source bears any run's. That
+        nothing is listed is what was seen, and no proof. Raises DrError where the provider could not be asked: then
+        nothing is known, and nothing may be said to be gone."""
 
     def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
         """The commands by which a person deletes ``found``, which dr does not, each with what it does."""

@@ -189,10 +189,8 @@ def may_have_recovered(found: Sequence[Window], slo: Slo) -> bool:
 
 def measured_enough(measured: Samples, asked: float, window: float, slo: Slo) -> bool:
     """Whether ``measured`` covers the ``asked`` seconds; a prober that was late itself measures up to twice as long.
-
     That hangs on the prober alone and never on what the target answered, so that no target is measured until it looks
-    good; and nothing is dropped for it: what is judged begins where it did.
-    """
+    good; and nothing is dropped for it: what is judged begins where it did."""
     numbers = [sample.n for sample in measured.samples]
     covered = (max(numbers) - min(numbers) + 1) / measured.rate if numbers else 0.0
     return covered >= asked and (covered >= 2 * asked or _telling(windows(measured, window, slo)))

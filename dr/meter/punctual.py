@@ -22,10 +22,8 @@ PRIORITY = -10
 
 def be_punctual(hosts: Iterable[str]) -> None:
     """Ask for exact wake-ups, and, where none of the measured ``hosts`` is this machine, for a core and a priority.
-
     Beside what it measures a meter takes its turn like everybody, if a short one: whatever it went before would be
-    slower by that, and the slowness be called the target's.
-    """
+    slower by that, and the slowness be called the target's."""
     with contextlib.suppress(OSError):
         Path("/proc/self/timerslack_ns").write_text("1")
     if any(is_here(host) for host in hosts):

@@ -43,11 +43,9 @@ nobody's way leads to it."""
 def propose(
     name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
-    """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError.
-
-    On call what RDS sets only afterwards is the verb ``configure``, with the same arguments: RDS takes it once it is
-    done with the instance, from which a first backup keeps it for hours, while the copy is examined and served from.
-    """
+    """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError. On call
+    what RDS sets only afterwards is the verb ``configure``, with the same arguments: RDS takes it once it is done with
+    the instance, from which a first backup keeps it for hours, while the copy is examined and served from."""
     _refuse_second(name, target.rds.instance, facts, run)
     wanted = _Restoration(name, target, verb, facts, run)
     if verb.name == "configure":

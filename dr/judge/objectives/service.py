@@ -26,11 +26,9 @@ METRICS = {
 
 
 def _settled(evidence: Evidence, path: str) -> tuple[Sample, ...]:
-    """The samples to judge on ``path``: of the settled period from the first good windows on, without void ones.
-
-    The ledger says which numbers were on disk when the path had settled: all of them must still be there, so that
-    evidence that was cut proves nothing.
-    """
+    """The samples to judge on ``path``: of the settled period from the first good windows on, without void ones. The
+    ledger says which numbers were on disk when the path had settled: all of them must still be there, so that evidence
+    that was cut proves nothing."""
     measured, ended, slo = evidence.samples.get(path), evidence.settled(path), slo_of(evidence, path)
     if measured is None or ended is None:
         raise UnknownError(f"Path {path} was not measured to the end.")
