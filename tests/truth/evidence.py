@@ -71,7 +71,6 @@ LEDGER, SEEN, SAMPLES, MARKERS = "ledger.jsonl", "observations.jsonl", "samples-
 
 DOINGS: Mapping[str, Callable[[Path], None]] = {
     "another-runs": elsewhere,
-    "no-run.json": partial(removed, name="run.json"),
     "observation-altered": partial(swapped, name=SEEN, old='"orphans":0', new='"orphans":1'),
     "observation-resealed": partial(resealed, name=SEEN, old='"ok":true', new='"ok":false'),
     "observation-gone": partial(shortened, name=SEEN),

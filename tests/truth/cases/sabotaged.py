@@ -151,9 +151,9 @@ ROWS = (
     ),
     in_copy("orphans", f"{UNCHECKED}DELETE FROM truth.wards WHERE id = 3", "foreign-keys", "stays_ward"),
     in_copy(
-        "forged-beneath",
-        "!forge truth.letters c4ca4238a0b923820dcc509a6f75849b d4ca4238a0b923820dcc509a6f75849b",
-        says="letters",
+        "note-forged-beneath",
+        "!forge truth.stays e4da3b7fbbce2345d7772b0674a318d5 f4da3b7fbbce2345d7772b0674a318d5",
+        says="stays",
     ),
     in_copy("row-forged-beneath", "!forge truth.queue 'job 33' 'job 99'", says="queue"),
     in_copy("input-page-damaged", "!damage truth.stays 1", says="stays"),
@@ -526,7 +526,7 @@ POINT = (
     ),
     in_copy(
         "canaries-forged",
-        "INSERT INTO dr.markers_RUN SELECT (jsonb_populate_record(m, jsonb_build_object('n', m.n + 400))).*"
+        "INSERT INTO dr.markers_RUN SELECT (jsonb_populate_record(m, jsonb_build_object('n', m.n + 40))).*"
         " FROM dr.markers_RUN m WHERE n = (SELECT max(n) FROM dr.markers_RUN)",
         "exact-point",
         drill=Drill.MARKED,
