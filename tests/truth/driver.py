@@ -31,7 +31,7 @@ SPACING = 1.2
 """Seconds between a baseline and the backup beside it."""
 LIMIT = 240
 """Seconds that one command may take."""
-EXAMINED = ("schema", "data", "foreign-keys", "indexes", "model", "logins", "configuration")
+EXAMINED = ("schema", "data", "state", "foreign-keys", "indexes", "model", "logins", "configuration")
 POINT = ("exposure", "loss", "exact-point")
 SERVED = ("golden", "latency", "errors")
 DEMANDS: Mapping[Drill, tuple[str, ...]] = {
@@ -188,7 +188,7 @@ class Player:
                 around.callback(inject, self.lab, fault, seconds=0)
             case "aws":
                 self._tagged(int(rest), around)
-        if case.drill is Drill.SNAPSHOT or (case.drill is Drill.CALLED and "--no-verify" not in case.words):
+        if case.drill in (Drill.SNAPSHOT, Drill.CALLED) and word != "nightless" and "--no-verify" not in case.words:
             self._night(case)
         return env | self._configured(case, laid)
 

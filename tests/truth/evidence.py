@@ -76,7 +76,7 @@ DOINGS: Mapping[str, Callable[[Path], None]] = {
     "observation-gone": partial(shortened, name=SEEN),
     "observation-twice": partial(doubled, name=SEEN),
     "observations-gone": partial(removed, name=SEEN),
-    "ledger-altered": partial(swapped, name=LEDGER, old='"kind":"effect"', new='"kind":"effekt"'),
+    "ledger-altered": partial(swapped, name=LEDGER, old='"kind": "effect"', new='"kind": "effekt"'),
     "ledger-short": partial(shortened, name=LEDGER),
     "ledger-gone": partial(removed, name=LEDGER),
     "ledger-empty": partial(emptied, name=LEDGER),

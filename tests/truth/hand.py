@@ -169,27 +169,29 @@ def _stop(server: Server, whom: str, seconds: str, after: str = "0") -> None:
     assert pids, f"there is no {whom}"
     each = " ".join(map(str, pids))
     script = f"sleep {after}; kill -STOP {each}; sleep {seconds}; kill -CONT {each}"
-    subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL)
+    nowhere = subprocess.DEVNULL  # else this step would last until the end of it
+    subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
 
 def _pids(server: Server, whom: str) -> list[int]:
     """``harness``: dr and its Chaos Toolkit; ``machine``: all that works for the run; else what a call has started."""
-    if whom not in ("harness", "machine"):
-        main = psutil.Process(int(effect(server.home, server.run, whom)["pid"]))
-        return [main.pid, *(child.pid for child in main.children(recursive=True))]
-    mine = [one for one in psutil.Process().parents() if _names(one, "DR_HOME", str(server.home))]
-    if whom == "harness":
-        return [one.pid for one in mine]
-    inside = [one for one in psutil.process_iter() if _names(one, "DR_RUN", server.run)]
-    spared = {os.getpid()}
-    return sorted({one.pid for one in (*mine, *inside)} - spared)
+    mine = [one for one in psutil.Process().parents() if "truth.yaml" in _words(one)]
+    match whom:
+        case "harness":
+            return [one.pid for one in mine]
+        case "machine":
+            roots = [one for one in psutil.process_iter() if _words(one) == _words(mine[-1])]  # each is a fork of it
+            theirs = {child.pid for root in roots for child in root.children(recursive=True)}
+            return sorted(({root.pid for root in roots} | theirs) - {os.getpid()})
+    main = psutil.Process(int(effect(server.home, server.run, whom)["pid"]))
+    return [main.pid, *(child.pid for child in main.children(recursive=True))]
 
 
-def _names(one: psutil.Process, variable: str, value: str) -> bool:
+def _words(one: psutil.Process) -> str:
     try:
-        return one.environ().get(variable) == value
+        return " ".join(one.cmdline())
     except psutil.Error:
-        return False
+        return ""
 
 
 def _forget_baselines(server: Server) -> None:

@@ -53,6 +53,7 @@ SIGHT = (
     ),
     blinded(
         name="no-night-before",
+        around="nightless",
         drill=Drill.CALLED,
         words=("--latest-snapshot",),
         before=("!forget-baselines",),
