@@ -135,6 +135,9 @@ _FUNCTION_BY = _by("p", "n", types="any (p.proargtypes)")
 _TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {_OURS} and {_own("pg_type", "t.oid")}
     and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
     and not exists (select from pg_type e where e.typarray = t.oid)"""
+_COLLATIONS = f"""pg_collation c join pg_namespace n on n.oid = c.collnamespace
+    where c.collversion is not null and (c.oid >= {_USERS} or c.oid in (select a.attcollation from pg_attribute a))"""
+_OWN_DATABASE = "pg_database d where d.datname = current_database() and d.datcollversion is not null"
 _TYPE_NAME = "format('type %I.%I', n.nspname, t.typname)"
 
 
@@ -271,7 +274,7 @@ _KINDS: tuple[_Kind, ...] = (
         "indexes' relations",
         _RELATION_NAME,
         _by("c", "n"),
-        "jsonb_build_array(c.relam, c.reltablespace, c.reloptions, c.relowner)",
+        "jsonb_build_array(c.relam, c.reltablespace, c.reloptions)",
         _INDEX,
     ),
     _Kind("functions", _FUNCTION_NAME, _FUNCTION_BY, _row("p", "protransform", "prosupport", acl="proacl"), _FUNCTION),
@@ -472,17 +475,31 @@ _KINDS: tuple[_Kind, ...] = (
     _Kind(
         "collations' versions",
         "format('version of collation %I.%I', n.nspname, c.collname)",
+        _by("c", "n"),
+        "to_jsonb(c.collversion)",
+        _COLLATIONS,
+    ),
+    _Kind(
+        "collations' libraries",
+        "format('library of collation %I.%I', n.nspname, c.collname)",
         _UNWRITTEN,
-        "jsonb_build_array(c.collversion, pg_collation_actual_version(c.oid))",
-        f"pg_collation c join pg_namespace n on n.oid = c.collnamespace where c.collversion is not null"
-        f" and (c.oid >= {_USERS} or c.oid in (select a.attcollation from pg_attribute a))",
+        "to_jsonb(pg_collation_actual_version(c.oid))",
+        _COLLATIONS,
     ),
     _Kind(
         "the database's collation",
         "format('version of the collation of database %I', d.datname)",
+        _by("d"),
+        "to_jsonb(d.datcollversion)",
+        _OWN_DATABASE,
+        15,
+    ),
+    _Kind(
+        "the database's library",
+        "format('library of the collation of database %I', d.datname)",
         _UNWRITTEN,
-        "jsonb_build_array(d.datcollversion, pg_database_collation_actual_version(d.oid))",
-        "pg_database d where d.datname = current_database() and d.datcollversion is not null",
+        "to_jsonb(pg_database_collation_actual_version(d.oid))",
+        _OWN_DATABASE,
         15,
     ),
 )
