@@ -14,6 +14,7 @@ from dr.judge.findings import judged
 from dr.judge.objectives import registry, service, time_to_copy
 from dr.judge.phases import of_restore as phases
 from dr.judge.windows import Slo, windows
+from tests.unit.recoveries import COPY
 from tests.unit.recovery import DEMANDS, RATE, WALL, demand, entry, evidence, samples
 
 KNOWN = registry()
@@ -90,8 +91,30 @@ def test_it_is_said_from_what_the_time_counts(effect: Effect, words: str) -> Non
     assert time_to_copy(found, demand("time-to-copy")).because.startswith(words)
 
 
+NOT_EXAMINED = "The copy answers within the SLO, but was not examined: it is not a verified copy."
+
+
 def test_a_copy_that_was_not_examined_is_inconclusive() -> None:
-    assert time_to_copy(evidence(samples(600), examined=None), demand("time-to-copy")).status is Status.INCONCLUSIVE
+    found = time_to_copy(evidence(samples(600), examined=None), demand("time-to-copy"))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, NOT_EXAMINED)
+
+
+@pytest.mark.parametrize("examined", [True, False])
+def test_each_component_that_was_restored_has_to_be_examined(examined: bool) -> None:
+    found = evidence(samples(600))
+    named = {"restore": (COPY,), "examine": (COPY,) if examined else ()}
+    entries = tuple(replace(e, components=named.get(e.call, ())) for e in found.entries)
+    told = time_to_copy(replace(found, entries=entries), demand("time-to-copy"))
+    assert told.status is (Status.MET if examined else Status.INCONCLUSIVE)
+    assert (told.because == NOT_EXAMINED) is not examined
+
+
+def test_a_service_that_answered_nothing_is_missed_by_latency_alone() -> None:
+    found = evidence(samples(600, change=lambda _: BAD))
+    asked = tuple(d for d in found.record.plan.demands if d.objective != "errors")
+    found = replace(found, record=replace(found.record, plan=replace(found.record.plan, demands=asked)))
+    told = time_to_copy(found, demand("time-to-copy"))
+    assert (told.status, told.because) == (Status.MISSED, "Never within the SLO: 12 of 12 windows broke it.")
 
 
 def test_time_to_copy_beyond_its_limit_is_missed() -> None:
@@ -117,6 +140,8 @@ def test_a_service_whose_windows_fail_by_too_little_to_prove_it_is_inconclusive(
     measured = samples(900, change=lambda n: BAD if 100 <= n % 150 < 100 + each else {})
     found = time_to_copy(evidence(measured), demand("time-to-copy"))
     assert found.status is status, found.because
+    unproven = "Never within the SLO for 3 windows in a row: 6 of 18 windows broke it, by too little to prove it."
+    assert (found.because == unproven) is (status is Status.INCONCLUSIVE)
 
 
 def test_a_stalled_prober_is_inconclusive_and_never_missed() -> None:
@@ -133,7 +158,14 @@ def test_waiting_for_a_connection_is_the_targets_doing_and_voids_nothing() -> No
 
 def test_an_unmeasured_path_is_inconclusive() -> None:
     for objective in ("time-to-copy", "latency", "errors"):
-        assert judged(KNOWN[objective].judge, evidence(), demand(objective)).status is Status.INCONCLUSIVE
+        end = "." if objective == "time-to-copy" else " to the end."
+        for found in (evidence(), replace(evidence(samples(600)), samples={})):
+            told = judged(KNOWN[objective].judge, found, demand(objective))
+            assert (told.status, told.because) == (Status.INCONCLUSIVE, f"Path restored was not measured{end}")
+    empty = time_to_copy(evidence(samples(0)), demand("time-to-copy"))
+    assert empty.because == "Path restored was not measured."
+    unsettled = p95_latency(evidence(samples(600), settled=False), demand("latency"))
+    assert unsettled.because == "Path restored was not measured to the end."
 
 
 def test_measuring_that_ended_while_the_service_got_better_is_inconclusive() -> None:
@@ -144,7 +176,9 @@ def test_measuring_that_ended_while_the_service_got_better_is_inconclusive() -> 
 def test_without_a_demanded_slo_there_is_nothing_to_meet() -> None:
     asked = Demand("time-to-copy", "source", 60.0, "s")
     found = evidence(samples(600))
-    assert time_to_copy(replace(found, samples={"source": samples(600)}), asked).status is Status.INCONCLUSIVE
+    told = time_to_copy(replace(found, samples={"source": samples(600)}), asked)
+    assert told.status is Status.INCONCLUSIVE
+    assert told.because == "Neither latency nor errors are demanded of source, so there is no SLO to meet."
 
 
 def test_the_time_is_said_to_count_from_the_commands_start_without_since() -> None:
@@ -263,7 +297,10 @@ def test_several_looks_share_the_doubt_that_one_may_have(looks: int, status: Sta
     found = error_rate(replace(whole, entries=entries), demand("errors"))
     assert found.status is status, found.because
     assert found.interval == bounds.share(1, 600, looks)
-    assert ("95% confidence, at look 2" in found.because) is (looks == 2)
+    assert ("(95% confidence, at look 2)." in found.because) is (looks == 2)
+    assert ("(95% confidence)." in found.because) is (looks < 2)
+    more = f" {bounds.needed(1, 0.01, looks) - 600} more requests are needed."
+    assert found.because.endswith(more) is (status is Status.INCONCLUSIVE)
 
 
 def test_a_few_errors_below_the_limit_are_inconclusive() -> None:
@@ -383,6 +420,7 @@ def test_a_histograms_p95_lies_between_the_closest_bounds_that_prove_it(
 def test_few_observations_prove_no_p95(objective: str) -> None:
     found = judged(KNOWN[objective].judge, evidence(observed=counted(objective, 58, low=58)), demand(objective))
     assert found.status is Status.INCONCLUSIVE
+    assert found.because == "58 observations prove no p95; 59 are needed."
 
 
 def test_bounds_agree_with_published_figures() -> None:

@@ -70,7 +70,10 @@ def test_an_asynchronous_loss_is_counted_in_writes_and_seconds_beside_the_lag() 
     seen = replace(whole, entries=(*whole.entries, promoted), observations=(*whole.observations, choice))
     told = judge("loss-seconds", seen).because
     assert "lag of replica-1 seen before the disaster was 0.48 s" in told, "the lag of the one that took over"
-    assert "No lag was seen" in judge("loss-seconds", run_of(of)).because
+    assert judge("loss-seconds", run_of(of)).because.endswith(" s lost. No lag was seen before the disaster.")
+    merely_chosen = replace(whole, observations=(*whole.observations, choice))
+    told = judge("loss-seconds", merely_chosen).because
+    assert "lag of replica-2 seen before the disaster was 2.00 s" in told, "which was never promoted"
 
 
 @pytest.mark.parametrize(("limit", "status"), [(0.4, Status.MISSED), (0.51, Status.INCONCLUSIVE), (1.0, Status.MET)])
@@ -187,7 +190,12 @@ def test_what_is_seen_of_no_asynchronous_standby_takes_nothing_away(
 ) -> None:
     found = judge("acknowledged", followed(make(), standbys, synchronous, FAILED_OVER, streaming=streaming))
     assert found.status is Status.MET
-    assert ("that it was synchronous was not observed" in found.because) is (synchronous == 0)
+    unseen = " No standby showed in pg_stat_replication: that it was synchronous was not observed."
+    gone = re.fullmatch(
+        r"Of \d+ acknowledged writes 0 are gone(; 1 whose outcome was not known are there)?\.(.*)", found.because
+    )
+    assert gone is not None, found.because
+    assert gone[2] == ("" if synchronous else unseen)
 
 
 def test_where_nobody_looked_who_streams_that_nothing_is_gone_proves_nothing() -> None:
@@ -213,7 +221,9 @@ def test_commits_that_do_not_wait_prove_nothing_by_what_is_there(
     commit: str, synchronous: int, calls: tuple[Call, ...], status: Status
 ) -> None:
     found = judge("acknowledged", followed(make(), 2 + synchronous, synchronous, *calls, commit=commit))
-    assert (found.status, "is luck" in found.because) == (status, status is Status.INCONCLUSIVE)
+    what = "standby" if commit == "local" else "disk"
+    luck = f"Commits did not wait for the {what} (synchronous_commit is {commit}), so that nothing is gone is luck. Of "
+    assert (found.status, found.because.startswith(luck)) == (status, status is Status.INCONCLUSIVE)
 
 
 def test_a_server_that_restarts_where_it_is_needs_no_standby() -> None:
@@ -276,7 +286,7 @@ def test_a_write_that_another_server_took_is_split_brain_with_its_numbers() -> N
     of = make(replace(SYNC, astray=(1.5, 1.7)))
     found = judge("split-brain", run_of(of))
     assert (found.status, found.measured) == (Status.MISSED, float(len(of.lost)))
-    assert f"{min(of.lost)[0]} to {max(of.lost)[0]} are not in it" in found.because
+    assert found.because.endswith(f"{min(of.lost)[0]} to {max(of.lost)[0]} are not in it.")
 
 
 def test_what_was_lost_before_the_new_primary_took_writes_is_no_split_brain() -> None:
@@ -290,7 +300,9 @@ def test_an_old_primary_that_takes_a_write_is_split_brain() -> None:
         found = judge("split-brain", run_of(script, seen(script, old_primary=taken)))
         assert found.status is Status.MISSED
         assert "old primary accepted a write (1000001)" in found.because
-    assert judge("split-brain", run_of(of, seen(of, markers=None, old_primary=taken))).status is Status.MISSED
+    unread = judge("split-brain", run_of(of, seen(of, markers=None, old_primary={**taken, "rows": [7, 8]})))
+    assert unread.status is Status.MISSED
+    assert unread.because == "The old primary accepted a write (7, 8) when it came back."
 
 
 @pytest.mark.parametrize("outcome", ["refused", "read-only"])
@@ -302,13 +314,23 @@ def test_an_old_primary_that_takes_no_write_is_met(outcome: str) -> None:
 def test_an_old_primary_that_does_not_come_back_proves_nothing() -> None:
     of = make()
     found = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "unreachable"})))
-    assert (found.status, "did not come back" in found.because) == (Status.INCONCLUSIVE, True)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because == "The old primary did not come back: whether it would take a write is not known."
 
 
-@pytest.mark.parametrize("missing", ["old_primary", "failover"])
-def test_split_brain_is_inconclusive_without_a_look_at_the_old_primary_or_the_promotion(missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "because"),
+    [
+        ("old_primary", "What a write comes to at the old primary is not known."),
+        ("failover", "When the new primary was promoted was not observed."),
+    ],
+)
+def test_split_brain_is_inconclusive_without_a_look_at_the_old_primary_or_the_promotion(
+    missing: str, because: str
+) -> None:
     of = make()
-    assert judge("split-brain", run_of(of, seen(of, **{missing: None}))).status is Status.INCONCLUSIVE
+    found = judge("split-brain", run_of(of, seen(of, **{missing: None})))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, because)
 
 
 def test_an_attempt_at_the_old_primary_of_unknown_outcome_proves_nothing() -> None:
@@ -369,7 +391,9 @@ def test_a_record_that_does_not_tell_which_servers_are_replicas_knows_of_none() 
         else o
         for o in whole.observations
     )
-    assert judge("acknowledged", replace(whole, observations=told)).status is Status.INCONCLUSIVE
+    found = judge("acknowledged", replace(whole, observations=told))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because.startswith("1 servers streamed asynchronously before the disaster, and only 0 are known")
 
 
 def test_where_nobody_looked_and_nobody_says_why_the_sentence_ends() -> None:
@@ -423,10 +447,13 @@ def test_the_new_primary_took_no_write_before_it_was_promoted() -> None:
     of = make(ASYNC)
     kept = next(m for m in of.markers.markers if of.markers.wall(m.sent) > DISASTER + 1)
     gone = replace(of, rows=frozenset(k for k in of.rows if k[0] <= kept.n))
-    for promoted, words in ((0.0, "are not in it"), (kept.sent, "not known to have acknowledged any write")):
+    for promoted, words in (
+        (0.0, " are not in it."),
+        (kept.sent, "The new primary is not known to have acknowledged any write."),
+    ):
         at = of.markers.wall(promoted) if promoted else DISASTER + 0.1
         found = judge("split-brain", run_of(gone, seen(gone, failover={"events": [], "promoted_at": at})))
-        assert words in found.because, promoted
+        assert found.because.endswith(words), promoted
 
 
 def on_call(**replaced: object) -> Finding:
@@ -455,6 +482,8 @@ SILENT = {"answer": "unreachable"}
         ),
         ({"answer": "", "status": "deleted"}, Status.INCONCLUSIVE, "is not known. Keep"),
         ({"answer": "", "because": "No login."}, Status.INCONCLUSIVE, "is not known (No login). Keep clients"),
+        ({"answer": "", "because": "No label X."}, Status.INCONCLUSIVE, "is not known (No label X). Keep clients"),
+        ({"answer": "", "fence": "Pull its plug."}, Status.INCONCLUSIVE, "is not known. Pull its plug."),
         (SILENT | {"status": None}, Status.INCONCLUSIVE, "shows of it could not be read. Keep clients"),
         (SILENT | {"status": "available", "ended": False}, Status.INCONCLUSIVE, "shows it as available: it"),
         (SILENT | {"status": "rebooting", "ended": False}, Status.INCONCLUSIVE, "shows it as rebooting: it"),
@@ -522,3 +551,78 @@ def test_how_many_writes_another_server_took_is_told_of_one_that_took_none() -> 
     assert (found.because, found.measured) == (words, 0.0)
     accepted = judge("split-brain", run_of(of, seen(of, old_primary={"outcome": "accepted"})))
     assert accepted.because == "The old primary accepted a write when it came back."
+
+
+WHY = {
+    "no markers": "No writes were recorded on path writes.",
+    "an empty record": "No writes were recorded on path writes.",
+    "never settled": "How far writes had been recorded was not noted after the disaster.",
+    "cut": "The record of writes is not whole.",
+    "unsettled": "The outcome of writes 90 was never written down.",
+}
+
+
+@pytest.mark.parametrize(("case", "because"), WHY.items())
+def test_why_writes_prove_nothing_is_told(case: str, because: str) -> None:
+    found = dict(blinded())[case]
+    assert judge("split-brain", found).because == because
+    assert judge("acknowledged", found).because.startswith(because)
+
+
+def test_without_a_write_acknowledged_before_the_disaster_nothing_is_proven() -> None:
+    of = make()
+    early = {m.n for m in of.markers.markers if of.markers.wall(m.sent) <= DISASTER}
+    never = changed(of, lambda m: replace(m, outcome="failed") if m.n in early else m)
+    found = run_of(replace(never, rows=frozenset(k for k in of.rows if k[0] not in early)))
+    assert judge("split-brain", found).because == "No write was acknowledged before the disaster."
+
+
+def test_what_is_in_doubt_is_told_before_what_was_lost() -> None:
+    found = judge("loss-seconds", run_of(make(), settled=False))
+    assert re.fullmatch(
+        r"How far writes had been recorded was not noted after the disaster\. Of \d+ acknowledged writes 0 are gone"
+        r".*: 0\.00 s lost\. No lag was seen before the disaster\.",
+        found.because,
+    ), found.because
+
+
+def test_seconds_lost_begin_with_the_newest_write_acknowledged_before_the_first_lost_one_was_sent() -> None:
+    of = make()
+    lost, wall = of.markers.markers[100], of.markers.wall
+    at_once = changed(of, lambda m: replace(m, done=lost.sent) if m.n == 99 else m)
+    found = judge("loss-seconds", run_of(replace(at_once, rows=of.rows - {(100, 0)})))
+    assert found.interval == (DISASTER - wall(lost.sent), DISASTER - wall(of.markers.markers[98].done))
+
+
+def test_lost_writes_and_lost_repetitions_are_told_apart() -> None:
+    of = make(replace(SYNC, before=3.001))
+    again = next(m for m in of.markers.markers if m.attempt == 1)
+    found = judge("acknowledged", run_of(replace(of, rows=of.rows - {(100, 0), (again.n, 1)})))
+    assert f"2 are gone (100 and the repetition of {again.n})" in found.because
+
+
+def test_what_another_path_holds_that_was_not_read_hinders_no_judgement() -> None:
+    of = make()
+    found = run_of(of)
+    other = replace(of.markers, path="other")
+    assert judge("split-brain", replace(found, markers={"other": other, **found.markers})).status is Status.MET
+
+
+def test_a_write_sent_at_the_very_moment_of_the_first_acknowledgement_may_have_been_sent_before_it() -> None:
+    of = make()
+    kept, lost, *_ = (m for m in of.markers.markers if of.markers.wall(m.sent) >= DISASTER + 1 and not m.attempt)
+    for late, status in ((0, Status.MET), (-1000, Status.MISSED)):
+
+        def at_once(m: Marker, late: int = late) -> Marker:
+            return replace(m, done=lost.sent + late) if m.n == kept.n or m.attempt else m
+
+        found = judge("split-brain", run_of(replace(changed(of, at_once), rows=of.rows - {(lost.n, 0)})))
+        assert found.status is status, found.because
+
+
+def test_where_the_wall_clock_was_set_nobody_knows_who_took_a_write_first() -> None:
+    found = run_of(make())
+    walls = (replace(e.stamp, wall=e.stamp.at + (60.0 if e.seq else 0.0)) for e in found.entries)
+    entries = tuple(replace(e, stamp=stamp) for e, stamp in zip(found.entries, walls, strict=True))
+    told = judge("split-brain", replace(found, entries=entries)).because
+    assert "The wall clock was set forward by 60.0 s during the run" in told
