@@ -17,8 +17,10 @@ from dr.domain.model import Purpose, Resource
 from dr.domain.refs import Ref
 from dr.evidence.directory import RunDirectory, find_run, runs, unfinished
 from dr.evidence.restored import standing
+from dr.evidence.seals import seal
 from dr.host import locks
 from dr.host.clock import SystemClock
+from dr.host.signals import say
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.wiring import ask_each, drivers, objectives
@@ -129,7 +131,8 @@ def abandon(target: str) -> Ended:
         for call in ledger.state().open:
             ledger.append("undone", call, {"because": "the target was taken down, and this with it"})
         _, verdict = pronounce(directory, clock)
-        directory.seal(clock.now())
+        if lost := seal(home(), directory, clock):
+            say(lost)
         return Outcome(directory, verdict)
 
     yield from _each(unsealed(target), end)

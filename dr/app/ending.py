@@ -14,6 +14,8 @@ from dr.domain.refs import Ref
 from dr.engine.perform import carry_out
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
+from dr.evidence.seals import seal as fix
+from dr.host.signals import say
 from dr.judge.verdict import exit_code as verdict_code
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
@@ -99,7 +101,8 @@ def seal(session: Session, verdict: Verdict) -> None:
             session.restorer.seal_tag(ref.name, session.directory.id, verdict.status)
         except DrError as error:
             session.engine.ledger.append("event", data={"text": f"{ref.name} could not be tagged: {error}"})
-    session.directory.seal(session.context.clock.now())
+    if lost := fix(session.context.home, session.directory, session.context.clock):
+        say(lost)
 
 
 # -- what is left at the provider

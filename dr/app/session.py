@@ -26,8 +26,9 @@ from dr.domain.refs import Ref, is_run
 from dr.engine.guard import Consent
 from dr.engine.perform import Engine, perform, renew, unwind
 from dr.engine.plan import Asked, demands, label, plan
-from dr.evidence.directory import RunDirectory, runs, unfinished
+from dr.evidence.directory import RunDirectory, unfinished
 from dr.evidence.model import RunRecord
+from dr.evidence.seals import previous, seal
 from dr.host import children, locks
 from dr.host.clock import SystemClock
 from dr.judge.objectives import time_to_copy
@@ -289,7 +290,8 @@ def _close(ended: Prepared, beside: Session) -> None:
         closed.engine.ledger.append("event", data={"text": ended.over})
         if not closed.unwind(keep=True):
             pronounce(closed.directory, closed.context.clock)
-            closed.directory.seal(closed.context.clock.now())
+            if lost := seal(closed.context.home, closed.directory, closed.context.clock):
+                beside.engine.ledger.append("event", data={"text": lost})
     except DrError as error:
         beside.engine.ledger.append("event", data={"text": f"{closed.directory.id} could not be closed: {error}"})
 
@@ -364,12 +366,11 @@ def _asks_for(request: Request, tags: Mapping[str, str]) -> bool:
 
 
 def _record(session: Session, began: Stamp) -> RunRecord:
-    sealed = [directory for directory in runs(home()) if directory.sealed()]
     return RunRecord(
         plan=session.plan,
         started=began,
         emulated=session.context.target.emulated,
         versions={"dr": __version__, **{name: version(name) for name in PARTS}},
         window=session.context.settings.meter.window,
-        previous_seal=sealed[-1].seal_digest() if sealed else "",
+        previous_seal=previous(session.context.home, session.context.clock),
     )

@@ -13,6 +13,7 @@ from dr.domain.errors import EvidenceError
 from dr.domain.model import Verdict
 from dr.evidence.directory import RunDirectory, find_run, runs
 from dr.evidence.model import Evidence
+from dr.evidence.seals import gone, seals
 from dr.host.clock import SystemClock
 from dr.judge.verdict import exit_code, judge
 from dr.wiring import objectives
@@ -26,8 +27,7 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
     """Judge RUN again from its evidence alone, and say whether that is the verdict it was given."""
     directory, evidence, verdict = _judged(run)
     click.echo(common.rendered(output, evidence, verdict))
-    for problem in evidence.problems:
-        click.echo(f"dr: {problem}.", err=True)
+    common.caution(f"{problem}." for problem in (*evidence.problems, evidence.unsealed) if problem)
     recorded = directory.verdict_document() or {}
     given = recorded.get("verdict")
     if given is None:
@@ -56,7 +56,8 @@ def report(run: str, form: str) -> None:
 @common.output_option
 def history(output: str) -> None:
     """List the runs, newest last."""
-    rows = []
+    rows, known = [], seals(home(), SystemClock())
+    common.caution(gone(home(), known))
     for directory in runs(home()):
         try:
             plan = directory.record().plan
@@ -66,6 +67,8 @@ def history(output: str) -> None:
             continue
         document = directory.verdict_document() or {}
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
+        if any(directory.broken_seals()) or known.of_another(directory):
+            came_out = "altered"
         if document.get("verified") is False and came_out == "met":
             came_out = "not verified"
         what = plan.request.drill or plan.what
@@ -79,9 +82,11 @@ def history(output: str) -> None:
 
 def _judged(run: str) -> tuple[RunDirectory, Evidence, Verdict]:
     """A run's directory, evidence and verdict, judged anew. A run without a seal proves nothing: that is a problem."""
-    directory = find_run(home(), run)
-    evidence = directory.load(SystemClock())
+    directory, clock = find_run(home(), run), SystemClock()
+    evidence = directory.load(clock)
+    if replaced := seals(home(), clock).of_another(directory):
+        evidence = replace(evidence, problems=(replaced, *evidence.problems))
     if not directory.sealed():
         why = "it is still under way" if busy(directory) else "it never came to its end"
-        evidence = replace(evidence, problems=(*evidence.problems, f"the run is not sealed: {why}"))
+        evidence = replace(evidence, unsealed=f"the run is not sealed: {why}")
     return directory, evidence, judge(evidence, objectives())

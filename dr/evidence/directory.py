@@ -6,24 +6,26 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from dr.domain.errors import EvidenceError, RefusedError, UsageError
+from dr.domain.errors import DrError, EvidenceError, RefusedError, UsageError
 from dr.domain.model import Observation, Stamp
 from dr.evidence import former
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import ends_whole, load_markers, load_samples
 from dr.host import locks
-from dr.host.decode import content, find_json, json_of, line_of, opened, read_json
+from dr.host.decode import content, find_json, json_of, line_of, opened, read_json, wrong
 from dr.host.files import listed, writable, write_atomically
 from dr.ports import Clock
 
+RUNS = "runs"
+"""Where a DR_HOME holds its runs, each under its name."""
 SEALED = ("run.json", "observations.jsonl", "journal.json", "baseline.json", "verdict.json")
 MEASURED = ("samples-*.jsonl", "markers-*.jsonl")
 OBSERVATION = msgspec.json.Decoder(Observation)
@@ -35,7 +37,7 @@ def runs(home: Path) -> tuple[RunDirectory, ...]:
     Raises RefusedError where they cannot be listed: then nobody knows whether there are any.
     """
     hint = "Make it a directory that you may read and enter, or set DR_HOME to another place."
-    found = listed(home / "runs", RefusedError, hint)
+    found = listed(home / RUNS, RefusedError, hint)
     return tuple(RunDirectory(path) for path in found if _may_be_there(path / "run.json"))
 
 
@@ -139,7 +141,11 @@ class RunDirectory:
         stands = read_json(path, dict[str, Any])
         earlier = former.present(stands)
         now = stands if earlier is None else earlier
-        return json_of(msgspec.json.encode(now), RunRecord, str(path)), earlier is not None
+        record = json_of(msgspec.json.encode(now), RunRecord, str(path))
+        if self.path.parent.name == RUNS and (run := record.plan.run.id) != self.id:
+            hint = "Put each run back under its own name."
+            raise EvidenceError(f"{path} is that of the run {run!r}, and not of {self.id}.", hint)
+        return record, earlier is not None
 
     def readable(self) -> bool:
         """Whether run.json can be read; 'dr history' names the runs where it cannot."""
@@ -155,6 +161,12 @@ class RunDirectory:
 
     def ledger(self, clock: Clock) -> Ledger:
         return Ledger(self.path / "ledger.jsonl", clock)
+
+    def note_asleep(self, clock: Clock, seconds: float) -> None:
+        """The ledger tells that nothing was done in the last ``seconds``, since this process had been stopped."""
+        data = {"text": f"dr itself had been stopped for {seconds:.1f} s", "asleep": round(seconds, 3)}
+        with suppress(DrError):  # a ledger that takes no more ends the run at its next step, and says why
+            self.ledger(clock).append("event", data=data)
 
     def entries(self, clock: Clock, length: int | None = None) -> tuple[Entry, ...]:
         """The ledger's entries (of its first ``length`` bytes), in their present form. Raises EvidenceError."""
@@ -248,26 +260,35 @@ class RunDirectory:
     def seal(self, at: Stamp) -> None:
         """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
         ledger = _content(self.path / "ledger.jsonl")
-        files = {name: _digest_of(path) for name, path in self._sealable()}
-        seal = _Seal(files, _Sealed(len(ledger), _digest(ledger)), at.at)
+        seal = _Seal(self.digests(), _Sealed(len(ledger), _digest(ledger)), at.at)
         write_atomically(self.path / "seal.json", msgspec.json.format(msgspec.json.encode(seal)))
 
+    def digests(self) -> dict[str, str]:
+        """Of every file that is sealed beside the ledger, by name."""
+        return {name: _digest_of(path) for name, path in self._sealable()}
+
     def seal_digest(self) -> str:
-        path = self.path / "seal.json"
-        return _digest_of(path) if path.exists() else ""
+        """The digest of its seal, "" without one."""
+        return _digest_of(self.path / "seal.json") if self.sealed() else ""
 
     def load(self, clock: Clock) -> Evidence:
         """All evidence, with what is wrong with it in ``problems``. Raises EvidenceError without a run.json."""
-        ledger = self.ledger(clock)
-        problems = list(self._broken_seals())
-        if not ledger.intact():
-            problems.append("ledger.jsonl was altered: its chain of hashes is broken")
         record, earlier = self._recorded()
+        problems = list(self.broken_seals())
+        try:
+            check(self.path / "ledger.jsonl")
+        except EvidenceError as error:
+            problems.append(f"ledger.jsonl: its chain of hashes is broken: {str(error).removesuffix('.')}")
         try:  # what clean-up appended later is no evidence
             entries = self._entries(clock, record, earlier, self._sealed_length())
-        except EvidenceError:
+        except EvidenceError as error:
             entries = ()
-        observations = self.observations()
+            problems.append(str(error).removesuffix("."))
+        problems += self._unlike(entries)
+        observations = self.observations(problems)
+        measured = self._measured(MEASURED[0]), self._measured(MEASURED[1])
+        samples = [load_samples(path, problems) for path in measured[0]]
+        markers = [load_markers(path, problems) for path in measured[1]]
         accepted = next((entry.data.get("run.json") for entry in entries if entry.kind == "accepted"), None)
         if accepted != self.record_digest():
             problems.append("run.json is not what was accepted in the ledger")
@@ -275,8 +296,8 @@ class RunDirectory:
             record=record,
             entries=entries,
             observations=former.observed(entries, observations) if earlier else observations,
-            samples={s.path: s for s in map(load_samples, self._measured(MEASURED[0])) if s is not None},
-            markers={m.path: m for m in map(load_markers, self._measured(MEASURED[1])) if m is not None},
+            samples={of.path: of for of in samples if of is not None},
+            markers={of.path: of for of in markers if of is not None},
             problems=tuple(problems),
             journal=self._journal(),
         )
@@ -297,7 +318,8 @@ class RunDirectory:
     def _measured(self, pattern: str) -> list[Path]:
         return [path for path in listed(self.path) if path.match(pattern)]
 
-    def _broken_seals(self) -> Iterator[str]:
+    def broken_seals(self) -> Iterator[str]:
+        """What is not as it was sealed, a phrase each; nothing of a run that was not."""
         if not self.sealed():
             return
         try:
@@ -315,6 +337,17 @@ class RunDirectory:
         if _digest(_content(self.path / "ledger.jsonl")[: seal.ledger.length]) != seal.ledger.digest:
             yield "ledger.jsonl was altered after the seal"
 
+    def _unlike(self, entries: Iterable[Entry]) -> Iterator[str]:
+        """What is not as the ledger has it, which tells of each file before the run is sealed, a phrase each."""
+        told = (entry.data for entry in entries if entry.kind == "event" and not entry.call)
+        noted = next((data["files"] for data in told if "files" in data), None)
+        if noted is None:
+            return
+        if not self.sealed():
+            yield "seal.json is missing since the ledger was closed"
+        if noted != self.digests():
+            yield "what was sealed is not what the ledger tells of"
+
     def _journal(self) -> Mapping[str, Any] | None:
         """What Chaos Toolkit wrote at its end. One that cannot be read has no status, and so proves nothing."""
         try:
@@ -322,10 +355,16 @@ class RunDirectory:
         except EvidenceError:
             return {}
 
-    def observations(self) -> tuple[Observation, ...]:
-        """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed."""
-        path = self.path / "observations.jsonl"
-        found = (line_of(line, OBSERVATION) for line in _content(path).splitlines())
+    def observations(self, faults: list[str] | None = None) -> tuple[Observation, ...]:
+        """All whole lines. One torn by a kill is left out: what it would have shown then counts as not observed.
+
+        ``faults`` gets what is wrong with any other line that is none, by file and line.
+        """
+        lines = _content(self.path / "observations.jsonl").split(b"\n")
+        if faults is not None:
+            told = ((number, why) for number, line in enumerate(lines, 1) if (why := wrong(line, OBSERVATION)))
+            faults.extend(f"observations.jsonl, line {number}, is not what it should be: {why}" for number, why in told)
+        found = (line_of(line, OBSERVATION) for line in lines)
         return tuple(observation for observation in found if observation is not None)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from dr.domain.errors import EvidenceError
 from dr.domain.model import Call, Component, Effect, Observation, Plan
 from dr.domain.refs import Endpoint, Ref
 from dr.evidence.model import Entry
@@ -68,7 +69,7 @@ def present(record: Mapping[str, Any]) -> dict[str, Any] | None:
         if all("promises" in call for call in record["plan"]["calls"]):
             return None
         return _promising(_stating_effects(record) or record)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return None  # of another shape, which whoever decodes it says
 
 
@@ -172,7 +173,10 @@ def told(plan: Plan, entries: Iterable[Entry]) -> tuple[Entry, ...]:
     calls = {call.id: call for call in plan.calls}
     found: list[Entry] = []
     for entry in entries:
-        one = _told(calls[entry.call], entry) if entry.kind == "effect" and entry.call in calls else entry
+        try:
+            one = _told(calls[entry.call], entry) if entry.kind == "effect" and entry.call in calls else entry
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            raise EvidenceError(f"Line {entry.seq + 1} of the ledger holds no result of {entry.call}.") from None
         if "examined" in one.milestones and not one.components:
             one = replace(one, components=tuple(of for earlier in found for of in earlier.components))
         found.append(one)
@@ -229,15 +233,16 @@ def observed(entries: Iterable[Entry], observations: Iterable[Observation]) -> t
 
 def _abandoning(seen: Observation) -> Observation:
     """Whether an event gave the failover up, its name or its words told."""
-    if seen.what != "failover" or not isinstance(seen.value, Mapping):
+    events = seen.value.get("events") or () if isinstance(seen.value, Mapping) else ()
+    if seen.what != "failover" or not isinstance(events, list) or not all(isinstance(one, Mapping) for one in events):
         return seen
-    events = [
+    told = [
         {**event, "abandons": True}
         if event.get("event") == _ABANDONED or _SAYS_ABANDONED in str(event.get("message", "")).lower()
         else event
-        for event in seen.value.get("events") or ()
+        for event in events
     ]
-    return replace(seen, value={**seen.value, "events": events})
+    return replace(seen, value={**seen.value, "events": told})
 
 
 def _from(entries: Iterable[Entry]) -> Iterator[Observation]:

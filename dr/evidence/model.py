@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from dr.domain.model import Component, Effect, Observation, Plan, Stamp
 from dr.evidence.clocks import Clocks, clocks
@@ -30,14 +32,17 @@ class Entry:
     components: tuple[Component, ...] = ()
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
     """What a meter took up, times in monotonic nanoseconds. ``sent`` or ``done`` is 0 where it was never reached."""
 
-    n: int
-    due: int
-    sent: int
-    done: int
+    n: Count
+    due: Count
+    sent: Count
+    done: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ class Sample(Timed):
     holds the waiting for a connection, which is the target's doing.
     """
 
-    status: int
+    status: Count
     error: str
-    late: int = 0
+    late: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,9 @@ class Marker(Timed):
     """
 
     outcome: str
-    attempt: int = 0
+    attempt: Count = 0
     error: str = ""
-    late: int = 0
+    late: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ class RunRecord:
     started: Stamp
     emulated: str
     versions: Mapping[str, str]
-    window: float
+    window: Annotated[float, msgspec.Meta(gt=0.0)]
     """Seconds of one window of samples."""
     previous_seal: str = ""
 
@@ -129,7 +134,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered.
+    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered, ``unsealed`` why it may still
+    be, where nobody has sealed it yet.
 
     ``journal``: Chaos Toolkit's own, as it wrote it; None where it wrote none.
     """
@@ -142,6 +148,7 @@ class Evidence:
     """By path."""
     problems: tuple[str, ...] = ()
     journal: Mapping[str, Any] | None = None
+    unsealed: str = ""
 
     def milestone(self, name: str) -> float | None:
         """When ``name`` came last, wall time; None: it is not known to have."""
@@ -172,6 +179,11 @@ class Evidence:
         """What the provider showed of the run when it was asked last: {text: that, in words, remains: [{identifier,
         status}], or None: it could not be asked}. None of a run that did not come to ask."""
         return next((entry.data for entry in reversed(self.entries) if "remains" in entry.data), None)
+
+    def asleep(self, begin: float, end: float) -> float:
+        """Seconds between two moments, wall time, in which dr itself was stopped, and so did nothing."""
+        stretches = [(e.stamp.at - float(e.data["asleep"]), e.stamp.at) for e in self.entries if "asleep" in e.data]
+        return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in stretches)
 
     def clocks(self) -> Clocks:
         """What all stamps tell of the clocks they were taken by."""

@@ -16,13 +16,13 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from dr.domain.model import Stamp
 from dr.evidence.model import Marker, Markers, Sample, Samples, Timed
-from dr.host.decode import OBJECT, line_of, opened
+from dr.host.decode import OBJECT, line_of, opened, wrong
 
 ACKNOWLEDGED, FAILED, INDETERMINATE = "acknowledged", "failed", "indeterminate"
 OWN_REFUSAL = "pooler-full-own"
@@ -31,6 +31,10 @@ TIMEOUT = "timeout"
 """The error of what had no answer in time, of a sample and of a marker."""
 TAIL = 65_536
 """Bytes read from the end of a file to learn how far it is."""
+AGE = 7 * 86_400 * 10**9
+"""Nanoseconds within which all of a file was measured: a run takes hours."""
+AHEAD = 100_000
+"""How far a number may lie beyond twice the lines before it: a meter leaves none out."""
 LONGEST = 65_536
 """Bytes of a line: a meter's are some hundred. One that is longer is read in pieces, none of which is a line."""
 
@@ -39,8 +43,8 @@ class Header(msgspec.Struct, omit_defaults=True):
     """A segment's first line; with the database clock's ``offset`` and ``uncertainty``, in seconds, for markers."""
 
     path: str
-    rate: float
-    timeout: float
+    rate: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
+    timeout: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
     stamp: Stamp
     offset: float = 0.0
     uncertainty: float = 0.0
@@ -94,18 +98,25 @@ def footer(why: str, last: int, **own: object) -> bytes:
     return json.dumps({"end": why, "last": last, **own}).encode() + b"\n"
 
 
-def load_samples(path: Path) -> Samples | None:
-    """A path's probes, by number, or None where there is no file or no whole header in it."""
-    file = Growing(path, SAMPLE)
-    file.more()
-    return samples_of(file)
+def load_samples(path: Path, faults: list[str] | None = None) -> Samples | None:
+    """A path's probes, by number, or None where there is no file or no whole header in it.
+
+    ``faults`` gets what is wrong with its lines.
+    """
+    return samples_of(_whole(path, SAMPLE, faults))
 
 
-def load_markers(path: Path) -> Markers | None:
-    """Every write of a path, by number and attempt, or None where there is no file or no whole header in it."""
-    file = Growing(path, MARKER)
+def load_markers(path: Path, faults: list[str] | None = None) -> Markers | None:
+    """Every write of a path, by number and attempt; else as ``load_samples``."""
+    return markers_of(_whole(path, MARKER, faults))
+
+
+def _whole(path: Path, shape: msgspec.json.Decoder[Line], faults: list[str] | None) -> Growing[Line]:
+    file = Growing(path, shape)
     file.more()
-    return markers_of(file)
+    if faults is not None:
+        faults.extend(file.faults)
+    return file
 
 
 def samples_of(file: Growing[Sample], last: float = math.inf) -> Samples | None:
@@ -126,13 +137,16 @@ def markers_of(file: Growing[Marker], last: float = math.inf) -> Markers | None:
 class Growing(Generic[Line]):
     """A meter's file that may still be written: every reading goes on where the one before it ended.
 
-    ``header``: the first one, on whose stamp's clock all times are; None before it was read.
+    ``header``: the first one, on whose stamp's clock all times are; None before it was read. ``faults``: what is wrong
+    with lines that are none of a meter's, by file and line; a torn one is none of them.
     """
 
     def __init__(self, path: Path, shape: msgspec.json.Decoder[Line]) -> None:
         self.path, self._shape = path, shape
         self._at = self._shift = 0
         self._newest: dict[tuple[int, int], Line] = {}
+        self._lines = self._began = 0
+        self.faults: list[str] = []
         self.header: Header | None = None
 
     def lines(self, last: float = math.inf) -> tuple[Line, ...]:
@@ -154,13 +168,29 @@ class Growing(Generic[Line]):
 
     def _take(self, line: bytes, added: list[Line]) -> None:
         """Whatever is neither a header nor of the shape counts as not measured, which never helps a verdict."""
+        self._lines += line.endswith(b"\n")
         if not line.endswith(b"\n"):
             return
         found = line_of(line, self._shape) if self.header is not None else None
-        if found is not None:
+        if found is not None and (far := self._far(found, len(added))):
+            self._blame(far)
+        elif found is not None:
             added.append(_moved(found, self._shift) if self._shift else found)
         elif (head := line_of(line, HEADER)) is not None:
             self._begin(head)
+        elif "end" not in (line_of(line, OBJECT) or {}) and (why := wrong(line, self._shape)):
+            self._blame(why)
+
+    def _blame(self, why: str) -> None:
+        self.faults.append(f"{self.path.name}, line {self._lines}, is not what a meter writes: {why}")
+
+    def _far(self, line: Line, added: int) -> str:
+        """Why a line lies too far from the others to be a meter's; "" where it does not."""
+        if line.n > 2 * (len(self._newest) + added) + AHEAD:
+            return f"it is number {line.n}, and almost none came before it"
+        self._began = self._began or line.due + self._shift
+        times = (at + self._shift - self._began for at in (line.due, line.sent, line.done) if at)
+        return "it is of another time than the first" if any(abs(apart) > AGE for apart in times) else ""
 
     def _begin(self, header: Header) -> None:
         self.header = self.header or header

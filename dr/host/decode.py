@@ -33,6 +33,8 @@ WRITTEN = 1 << 20
 NODES = 50_000
 """Values that such a file comes down to, each alias counted with all that it stands for."""
 
+LONGEST = 1024
+"""Bits of a whole number, from which on it is beyond every floating-point one."""
 LOCATED = 1 << 18
 """Characters in which the line of something misshapen is looked for."""
 
@@ -104,6 +106,8 @@ def json_of(found: bytes, kind: type[T], name: str, error: type[DrError] = Evide
         raise error(f"{name} is nested deeper than {DEPTH} levels.", hint) from None
     if deep(found):
         raise error(f"{name} is nested deeper than {DEPTH} levels.", hint)
+    if (endless := _endless(value, ())) is not None:
+        raise error(f"{name}{_line_of(text, endless)} is not what it should be: {_shown(endless)} is not finite.", hint)
     return value
 
 
@@ -115,6 +119,24 @@ def line_of(line: bytes, shape: msgspec.json.Decoder[T]) -> T | None:
     except (ValueError, RecursionError):  # msgspec's own errors, and UnicodeDecodeError, are ValueErrors
         return None
     return None if deep(line) else found
+
+
+def wrong(line: bytes, shape: msgspec.json.Decoder[Any]) -> str:
+    """Why a line of a file of lines is not of ``shape``; "" where it is, and where a kill or a power cut tore it."""
+    try:
+        found = shape.decode(line.strip(b"\0\r\n "))
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 ({error.reason})"
+    except msgspec.ValidationError as error:
+        return str(error)
+    except msgspec.DecodeError as error:
+        return "" if "truncated" in str(error) else f"it is no JSON ({error})"
+    except RecursionError:
+        return f"it is nested deeper than {DEPTH} levels"
+    if deep(line):
+        return f"it is nested deeper than {DEPTH} levels"
+    endless = _endless(found if isinstance(found, dict) else msgspec.to_builtins(found), ())
+    return "" if endless is None else f"{_shown(endless)} is not finite"
 
 
 def deep(found: bytes) -> bool:
@@ -173,9 +195,11 @@ def _text(found: bytes, name: str, error: type[DrError], hint: str) -> str:
 
 
 def _endless(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Where a number stands that is not finite; None: nowhere."""
+    """Where a number stands that is not finite, or that no floating-point one comes near; None: nowhere."""
     if isinstance(value, float):
         return None if math.isfinite(value) else place
+    if isinstance(value, int):
+        return None if value.bit_length() < LONGEST else place
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
     return next((found for key, part in parts if (found := _endless(part, (*place, key))) is not None), None)
 

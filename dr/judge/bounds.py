@@ -13,6 +13,8 @@ CONFIDENCE = 0.95
 QUANTILE = 0.95
 ENOUGH = 59
 """The fewest samples whose maximum bounds their p95: 0.95 ** 59 is below 0.05."""
+MOST = 10_000_000
+"""The most: an hour of 2,000 a second."""
 
 
 def at_most(k: int, n: int, p: float) -> float:
@@ -40,8 +42,9 @@ def first(least: int, most: int, holds: Callable[[int], bool]) -> int:
 
 
 def p95_ranks(n: int) -> tuple[int, int] | None:
-    """The ranks, from 1, between which the p95 lies: at or above the first, at or below the second. None of too few."""
-    if n < ENOUGH:
+    """The ranks, from 1, between which the p95 lies: at or above the first, at or below the second. None of too few,
+    and of more than anybody counts in a run, since that takes for ever."""
+    if not ENOUGH <= n <= MOST:
         return None
     upper = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) >= CONFIDENCE)
     lower = first(1, n, lambda rank: at_most(rank - 1, n, QUANTILE) > 1 - CONFIDENCE) - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from dr.domain.errors import DeadlineError, FailedError
@@ -32,7 +33,7 @@ def findings(evidence: Evidence) -> list[Finding]:
         *_clocks(evidence),
         *broken_off,
         *_told(evidence, "failover", "the provider said of the failover", _abandoned),
-        *_steady(evidence, not broken_off),
+        *_told(evidence, "steady-state", "the hypothesis saw", partial(_steady, complete=not broken_off)),
         *_told(evidence, "pools", "the pooler's pools held", _pools),
     ]
     return seen or [*_journalled(evidence)]
@@ -155,6 +156,10 @@ def _steady(evidence: Evidence, complete: bool) -> Iterator[Finding]:
         when = "before the drill began" if place == 0 else "after the drill"
         if place and not complete:
             when = "when the drill broke off, before it was unwound"
+        if value.get("void"):
+            because = f"Whether the source was within its objectives {when} is not known: {value['void']}."
+            yield _not_known("steady-state", because)
+            continue
         proven = place > 0 and complete and value.get("broken", True)  # earlier runs did not tell
         doubt = "; so few prove nothing" if place and complete and not proven else ""
         state = f"p95 {value['p95']:.3f} s, {value['errors']} of {value['probes']} probes failed{doubt}"

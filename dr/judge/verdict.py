@@ -48,7 +48,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
     except Exception as error:
         because = f"The phases could not be derived: {type(error).__name__}."
         findings.append(Finding("phases", "", Status.INCONCLUSIVE, because))
-    findings = [_distrusted(_clocked(one, evidence, objectives), evidence.problems) for one in findings]
+    findings = [_distrusted(_clocked(one, evidence, objectives), evidence) for one in findings]
     return Verdict(
         run=plan.run.id,
         target=plan.request.target,
@@ -95,9 +95,11 @@ def _clocked(one: Finding, evidence: Evidence, objectives: Mapping[str, Objectiv
     return replace(one, because=f"{one.because} {told}")
 
 
-def _distrusted(one: Finding, problems: tuple[str, ...]) -> Finding:
-    """Evidence that is torn, altered or incomplete proves nothing; what it shows as missed stays missed."""
-    if not problems or one.status is not Status.MET:
+def _distrusted(one: Finding, evidence: Evidence) -> Finding:
+    """Evidence that was altered proves nothing, also not that a demand was missed. That of a run which is not sealed
+    yet may be whole: what it shows as missed stays missed."""
+    problem = evidence.problems[0] if evidence.problems else evidence.unsealed if one.status is Status.MET else ""
+    if not problem or one.status is Status.INCONCLUSIVE:
         return one
-    because = f"The evidence cannot be trusted: {problems[0].rstrip('.')}. Otherwise: {one.because}"
+    because = f"The evidence cannot be trusted: {problem.rstrip('.')}. Otherwise: {one.because}"
     return replace(one, status=Status.INCONCLUSIVE, because=because)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dr.evidence.model import Evidence, Sample, Samples
 from dr.evidence.samples import OWN_REFUSAL
 from dr.judge import bounds
+from dr.judge.findings import UnknownError
 
 LATE = 0.005
 """Seconds of own lateness (p95) that a window may always have."""
@@ -24,8 +25,12 @@ STALL = 0.1
 """Seconds by which one late probe shows that nobody looked at the target for a while."""
 MISSED = 0.001
 """Share of a window's probes that may be absent."""
+FEW = 0.1
+"""Share of a look's probes that may be absent: at its ends some are not over yet."""
 VOID_SHARE = 0.25
 """Share of void windows beyond which nothing is concluded."""
+MOST = 200_000
+"""Windows of one path: two days of them."""
 IN_A_ROW = 3
 """Windows within the SLO, one after another, that end an outage."""
 
@@ -103,6 +108,7 @@ class Look:
 
     ``broken``: by their bounds, one of the two is surely beyond its limit; never so where the prober was stalled. Two
     seconds hold a hundred probes, so that two failures among them are above a limit of 1%, and prove nothing.
+    ``void``: why they say nothing of the source, neither good nor bad, or "": the prober itself was late.
     """
 
     p95: float
@@ -110,13 +116,20 @@ class Look:
     probes: int
     in_slo: bool
     broken: bool
+    void: str = ""
 
 
-def look(samples: Sequence[Sample], timeout: float, slo: Slo) -> Look:
-    """At least one probe, against what is asked of the source."""
+def look(samples: Sequence[Sample], timeout: float, slo: Slo, expected: int = 0) -> Look:
+    """At least one probe, against what is asked of the source. ``expected``: how many there should be."""
     slow, errors = p95([latency(s, timeout) for s in samples]), sum(not good(s) for s in samples)
     broken = surely_outside(samples, timeout, slo) and not any(s.late > STALL * 1e9 for s in samples)
-    return Look(slow, errors, len(samples), slo.kept(slow, errors, len(samples)), broken)
+    kept = slo.kept(slow, errors, len(samples))
+    void = ""
+    if expected - len(samples) > FEW * expected:
+        void = f"{expected - len(samples)} of {expected} probes are missing"
+    elif not (kept or broken):  # lateness adds to a latency: what is good in spite of it is good
+        void = _void(samples, 0, _asleep(sorted(samples, key=lambda s: s.due)), _allowed(slo))
+    return Look(slow, errors, len(samples), kept and not void, broken and not void, void)
 
 
 def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
@@ -125,12 +138,11 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
         return ()
     width = round(seconds * 1e9)
     ordered = sorted(measured.samples, key=lambda s: s.due)
-    late = [s.late > STALL * 1e9 for s in ordered]
-    # when the prober itself fell asleep: each late probe that follows a punctual one
-    asleep = [s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was]
+    asleep, allowed = _asleep(ordered), _allowed(slo)
     began, expected = ordered[0].due, math.floor(measured.rate * seconds)
-    allowed = max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
     count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
+    if count > MOST:
+        raise UnknownError(f"The samples of {measured.path} lie too far apart to be those of one run.")
     members: list[list[Sample]] = [[] for _ in range(count + 1)]
     for sample in ordered:
         members[(sample.due - began) // width].append(sample)
@@ -145,6 +157,17 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
         )
         for index, of in enumerate(members[:count])
     )
+
+
+def _asleep(ordered: Sequence[Sample]) -> list[int]:
+    """When the prober itself fell asleep: each late probe that follows a punctual one."""
+    late = [s.late > STALL * 1e9 for s in ordered]
+    return [s.due for s, is_late, was in zip(ordered, late, [False, *late], strict=False) if is_late and not was]
+
+
+def _allowed(slo: Slo) -> float:
+    """Nanoseconds of own lateness, p95, that a window may have."""
+    return max(LATE, SHARE * (slo.latency or 0.0)) * 1e9
 
 
 def _void(of: Sequence[Sample], expected: int, asleep: Sequence[int], allowed: float) -> str:

@@ -59,7 +59,7 @@ def text(evidence: Evidence, verdict: Verdict, width: int = 100, style: Style = 
         *(("Connect", _connect(component, several)) for component in summary.standing),
         ("Copy", summary.kept),
         *(("" if n > 1 else "Cut over", f"{n}. {step}") for n, step in enumerate(summary.cut_over, 1)),
-        *(("Evidence", words.printable(problem)) for problem in evidence.problems),
+        *(("Evidence", words.printable(problem)) for problem in (*evidence.problems, evidence.unsealed) if problem),
     ]
     lines.append("")
     for name, sentences in told:

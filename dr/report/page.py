@@ -82,7 +82,7 @@ def _rendered(name: str, evidence: Evidence, verdict: Verdict, **more: Any) -> s
         verdict=verdict,
         summary=told.summarise(evidence, verdict),
         record=evidence.record,
-        problems=evidence.problems,
+        problems=[problem for problem in (*evidence.problems, evidence.unsealed) if problem],
         **more,
     )
 

@@ -151,12 +151,12 @@ def _harness(evidence: Evidence, verdict: Verdict) -> str:
     known = {name: share for name, share in shares.items() if share is not None}
     each = ", ".join(f"{name} {share:.1%}" for name, share in known.items())
     took = f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
-    looks = [o.value for o in evidence.observations if o.what == "pools"]
+    looks = [o.value for o in evidence.observations if o.what == "pools" and isinstance(o.value, Mapping)]
     if not looks or find(verdict, "pools"):
         return took
     pools = "The pooler's pools hold no more than before."
     if len(looks) == 1:
-        pools = f"The pooler's pools were not looked at: {looks[0]['because']}"
+        pools = f"The pooler's pools were not looked at: {looks[0].get('because') or 'no reason was recorded.'}"
     return f"{took} {pools}".strip()
 
 

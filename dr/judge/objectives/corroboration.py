@@ -30,6 +30,8 @@ from dr.judge.windows import good, limits_on, p95
 HOLD = 300.0
 """Seconds that the expression of an alert holds before it fires, where its rule's own are not recorded: platform.md."""
 NAMES = {"latency": "p95", "errors": "errors"}
+EVALUATIONS = 11_000
+"""The most that Prometheus answers a range query with."""
 TINY = 1e-3
 """Of a step: what wall-clock seconds may be off as binary fractions."""
 
@@ -151,6 +153,8 @@ def stretches(true_at: Iterable[float], start: float, end: float, step: float, h
     """
     true = {round((at - start) / step) for at in true_at}
     evaluations = range(math.floor((end - start) / step + TINY) + 1)
+    if len(evaluations) > EVALUATIONS:
+        raise UnknownError(f"Prometheus was asked for {len(evaluations)} evaluations of a rule: that is none of a run.")
     found = []
     for holds, group in groupby(evaluations, true.__contains__):
         if holds:

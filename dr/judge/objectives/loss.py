@@ -16,6 +16,7 @@ from typing import Any
 from dr.config.objective import About, Limit, Objective
 from dr.domain.looks import POINT, Snapshot
 from dr.domain.model import Demand, Effect, Finding, Request, Status
+from dr.evidence.clocks import JUMP
 from dr.evidence.model import Evidence, Marker
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge import former
@@ -77,10 +78,19 @@ def point_of(evidence: Evidence, path: str) -> Point:
     elif read is not None:
         offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
     resolution, covers = float(seen.get("resolution") or 0.0), float(seen["covers"]) - offset
-    uncertainty += abs(evidence.clocks().put)
+    uncertainty += _parted(evidence)
     # a point in time holds all that was committed by its second, whatever it holds of the next
     exact = seen.get("kind") == "time" and not clock and uncertainty < resolution and not former.is_form_of(evidence)
     return Point(covers, resolution + uncertainty, clock, covers - uncertainty - (0.0 if exact else resolution))
+
+
+def _parted(evidence: Evidence) -> float:
+    """Seconds by which the database's clock and the harness's came apart during the run: by several readings, or, where
+    it was never read, as far as the wall clock here was set."""
+    read = [float(o.value["offset"]) for o in evidence.observations if o.what == "clock"]
+    read += [of.offset for path, of in evidence.markers.items() if path == WRITTEN_TO]
+    apart = max(read) - min(read) if read else abs(evidence.clocks().put)
+    return apart if apart > JUMP else 0.0
 
 
 def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
@@ -152,7 +162,9 @@ def held(present: Any, newest: int) -> tuple[set[tuple[int, int]], bool]:
     ranges, first and last, of first attempts or by attempt."""
     by_attempt = present if isinstance(present, Mapping) else {"0": present}
     ranges = [(int(attempt), int(low), int(high)) for attempt, of in by_attempt.items() for low, high in of]
-    rows = {(n, attempt) for attempt, low, high in ranges for n in range(low, min(high, newest) + 1)}
+    rows = {
+        (n, attempt) for attempt, low, high in ranges for n in range(min(max(low, -1), high), min(high, newest) + 1)
+    }
     return rows, any(high > newest for _, _, high in ranges)
 
 

@@ -15,7 +15,7 @@ from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
 from dr.evidence.directory import RunDirectory
 from dr.evidence.samples import header, marker_line, sample_line
-from tests.unit.evidence.test_directory import CLOCK, RECORD
+from tests.unit.evidence.test_directory import CLOCK, RECORD, record_of
 
 GOOD, BAD = "20261123-091500-aaaa", "20261123-101500-bbbb"
 BRACKETS = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
@@ -23,7 +23,7 @@ BRACKETS = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
 
 def written(home: Path, name: str) -> RunDirectory:
     run = RunDirectory(home / "runs" / name)
-    digest = run.create(RECORD)
+    digest = run.create(record_of(name))
     ledger = run.ledger(CLOCK)
     ledger.append("accepted", data={"run.json": digest})
     ledger.append("event", data={"text": "one"})

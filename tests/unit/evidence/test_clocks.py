@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.domain.model import Finding, Stamp, Status
+from dr.domain.model import Finding, Observation, Stamp, Status
 from dr.evidence.clocks import clocks
 from dr.evidence.ledger import Ledger
 from dr.evidence.model import Evidence
@@ -90,10 +90,17 @@ def test_a_quarter_of_a_second_is_two_readings_and_no_set_clock() -> None:
     assert clocks([stamp(1.0), replace(stamp(2.0), at=2.3)]).lost == pytest.approx(0.3)
 
 
-def test_another_clocks_point_may_lie_elsewhere_by_as_much_as_the_clock_was_set() -> None:
+def test_a_clock_that_was_read_is_known_whatever_the_wall_clock_here_was_set_to() -> None:
+    assert point_of(followed(drill(), -60.0), "restored") == point_of(drill(), "restored")
+
+
+def test_a_database_whose_clock_was_set_and_one_that_was_never_read_may_be_elsewhere_by_that() -> None:
     usual = point_of(drill(), "restored")
-    assert point_of(followed(drill(), -60.0), "restored").unsure == pytest.approx(usual.unsure + 60.0)
-    assert point_of(followed(drill(), -60.0), "restored").covers == usual.covers
+    again = Observation("clock", "source", {"offset": -59.9996, "uncertainty": 0.001})
+    parted = point_of(replace(drill(), observations=(*drill().observations, again)), "restored")
+    assert (parted.covers, parted.unsure) == (usual.covers, pytest.approx(usual.unsure + 60.0))
+    unread = replace(followed(drill(), 45.0), markers={})
+    assert point_of(unread, "restored").unsure == pytest.approx(1.0 + 45.0)
 
 
 def test_a_persons_time_of_the_disaster_is_by_another_clock() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from tests.virtual import VirtualClock, call
 CLOCK = VirtualClock()
 PLAN = Plan(
     Request("lab", (Verb("restore", {"to": {"snapshot": "latest"}}),), Purpose.RESTORE),
-    RunIdentity("run", "lab", Purpose.RESTORE, "digest"),
+    RunIdentity("20261123-101500-abcd", "lab", Purpose.RESTORE, "digest"),
     (call("restore"),),
     (),
 )
 RECORD = RunRecord(PLAN, CLOCK.now(), "RDS emulated", {"dr": "0"}, 1.0)
+
+
+def record_of(run: str) -> RunRecord:
+    """The record of a run of that name."""
+    return replace(RECORD, plan=replace(PLAN, run=replace(PLAN.run, id=run)))
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_clean_up_may_append_to_the_ledger_beyond_the_seal(run: RunDirectory) ->
 @pytest.mark.parametrize("name", ["observations.jsonl", "verdict.json", "run.json"])
 def test_what_was_altered_after_the_seal_is_named(run: RunDirectory, name: str) -> None:
     path = sealed(run).path / name
-    path.write_bytes(path.read_bytes().replace(b"1", b"2").replace(b"met", b"mot"))
+    path.write_bytes(path.read_bytes().replace(b'": 1', b'": 2').replace(b'":1', b'":2').replace(b"met", b"mot"))
     assert any(name in problem and "altered" in problem for problem in run.load(CLOCK).problems)
 
 

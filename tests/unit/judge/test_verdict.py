@@ -98,9 +98,17 @@ def test_altered_evidence_makes_every_met_finding_inconclusive_with_the_reason()
     assert {f.because for f in result.findings} == {told}
 
 
-def test_altered_evidence_does_not_excuse_what_was_missed() -> None:
+def test_altered_evidence_proves_no_miss_either() -> None:
     evidence = replace(drill(), problems=("The seal is missing.",))
+    missed = finding(evidence, "data", all_met({"data": says(Status.MISSED)}))
+    assert missed.status is Status.INCONCLUSIVE
+    assert missed.because == "The evidence cannot be trusted: The seal is missing. Otherwise: Told so."
+
+
+def test_a_run_that_is_not_sealed_yet_meets_nothing_and_may_miss() -> None:
+    evidence = replace(drill(), unsealed="the run is not sealed: it is still under way")
     assert finding(evidence, "data", all_met({"data": says(Status.MISSED)})).status is Status.MISSED
+    assert finding(evidence, "data").status is Status.INCONCLUSIVE
 
 
 def test_a_failed_call_keeps_the_verdict_from_met() -> None:

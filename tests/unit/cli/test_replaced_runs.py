@@ -1,0 +1,169 @@
+"""A run that is not what was sealed under its name is not believed, and one that was taken away is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dr.evidence.directory import RunDirectory
+from dr.evidence.seals import previous, seal, seals
+from tests.unit.cli.test_damaged_runs import dr, home, written  # noqa: F401  (a fixture)
+from tests.unit.evidence.test_directory import CLOCK
+
+FIRST, SECOND, THIRD = "20261124-091500-aaaa", "20261124-101500-bbbb", "20261124-111500-cccc"
+
+
+@pytest.fixture
+def runs(home: Path) -> Path:  # noqa: F811
+    """Three runs that were sealed one after another; the first is replaced or taken away by a test."""
+    for name in (FIRST, SECOND, THIRD):
+        assert seal(home, written(home, name), CLOCK) == ""
+    return home / "runs"
+
+
+def verdicts() -> dict[str, str]:
+    code, out, _ = dr("history", "--output", "json")
+    assert code == 0
+    return {row["run"]: row["verdict"] for row in json.loads(out)}
+
+
+def test_runs_as_they_were_sealed_are_believed_and_nothing_is_said(runs: Path) -> None:
+    assert {verdicts()[run] for run in (FIRST, SECOND, THIRD)} == {"met"}
+    assert "sealed" not in dr("history")[2]
+    assert previous(runs.parent, CLOCK) == RunDirectory(runs / THIRD).seal_digest()
+
+
+def test_a_run_that_was_replaced_whole_proves_nothing(runs: Path) -> None:
+    """Its own seal is sound: it was made anew."""
+    shutil.rmtree(runs / FIRST)
+    forged = written(runs.parent, FIRST)
+    forged.write_verdict({"verdict": "met", "forged": True})
+    forged.seal(CLOCK.now())
+    assert not any(forged.broken_seals())
+    code, _, err = dr("verify", FIRST)
+    assert code == 4
+    assert f"dr: seal.json is not that of the run {FIRST} that was sealed here: it was replaced." in err
+    assert verdicts()[FIRST] == "altered"
+    assert f"Run {FIRST}: seal.json is not that" in dr("history")[2]
+    assert dr("verify", SECOND)[2].count("replaced") == 0
+
+
+def test_a_run_that_was_taken_away_is_named(runs: Path) -> None:
+    shutil.rmtree(runs / FIRST)
+    assert f"dr: Run {FIRST} was sealed here and was taken away." in dr("history")[2]
+
+
+def test_the_seal_that_a_later_run_names_shows_it_where_the_chain_itself_was_taken_away(runs: Path) -> None:
+    before = RunDirectory(runs / FIRST).seal_digest()
+    path = runs / THIRD / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "previous_seal": before}))
+    assert "began was replaced" not in dr("history")[2]
+    (runs.parent / "seals.jsonl").unlink()
+    assert "began was replaced" not in dr("history")[2]
+    shutil.rmtree(runs / FIRST)
+    told = f"dr: The run that was sealed before {THIRD} began was replaced or taken away."
+    assert told in dr("history")[2]
+
+
+def test_a_chain_that_was_altered_says_so_and_hinders_no_seal(runs: Path) -> None:
+    path = runs.parent / "seals.jsonl"
+    path.write_bytes(path.read_bytes().replace(SECOND.encode(), FIRST.encode()))
+    told = dr("history")[2]
+    assert f"{path} was altered after entry 1, in line 2. Which runs were sealed since is not known." in told
+    run = written(runs.parent, "20261124-121500-dddd")
+    assert "was altered after entry 1" in seal(runs.parent, run, CLOCK)
+    assert run.sealed()
+    assert [*seals(runs.parent, CLOCK).noted] == [FIRST]
+
+
+def test_a_seal_that_was_made_to_fit_again_is_not_what_the_ledger_tells_of(runs: Path) -> None:
+    """Also where the run is all there is: without the chain beside it."""
+    (runs.parent / "seals.jsonl").unlink()
+    run = RunDirectory(runs / FIRST)
+    path = run.path / "observations.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"active":1', b'"active":2'))
+    seal_json = run.path / "seal.json"
+    whole = json.loads(seal_json.read_text())
+    whole["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    seal_json.write_text(json.dumps(whole))
+    assert not any(run.broken_seals())
+    code, _, err = dr("verify", FIRST)
+    assert code == 4
+    assert "dr: what was sealed is not what the ledger tells of." in err
+
+
+def test_a_seal_that_was_taken_off_is_missed_by_the_ledger(runs: Path) -> None:
+    (runs.parent / "seals.jsonl").unlink()
+    (runs / FIRST / "seal.json").unlink()
+    code, _, err = dr("verify", FIRST)
+    assert code == 4
+    assert "dr: seal.json is missing since the ledger was closed." in err
+
+
+@pytest.mark.parametrize("file", ["verdict.json", "ledger.jsonl", "samples-source.jsonl", "seal.json"])
+def test_history_believes_no_verdict_whose_seal_is_broken(file: str, runs: Path) -> None:
+    path = runs / SECOND / file
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1) + b"{}\n")
+    assert verdicts()[SECOND] == "altered"
+    assert verdicts()[FIRST] == "met"
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "adopt", "cleanup"])
+def test_a_directory_that_is_another_runs_is_refused(command: str, runs: Path) -> None:
+    shutil.copytree(runs / FIRST, runs / "20261124-131500-eeee")
+    code, _, err = dr(command, "20261124-131500-eeee")
+    assert code == 4
+    assert f"run.json is that of the run '{FIRST}', and not of 20261124-131500-eeee" in err
+    assert verdicts()["20261124-131500-eeee"] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "words"),
+    [
+        (
+            "observations.jsonl",
+            b'{"what": "model", "path": "restored", "value": {"active": "\xff"}}',
+            "it is not UTF-8",
+        ),
+        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": 1e999}', "out of range"),
+        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": 1' + b"0" * 400 + b"}", "not finite"),
+        ("observations.jsonl", b'{"what": 1, "path": "restored", "value": 1}', "Expected `str`, got `int`"),
+        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": NaN}', "it is no JSON"),
+        ("samples-source.jsonl", b'{"n": 1, "due": "soon", "sent": 1, "done": 1, "status": 200, "error": ""}', "`int`"),
+        ("samples-source.jsonl", b'{"n": 1, "due": 1' + b"0" * 400 + b', "sent": 1, "done": 1}', "`int`"),
+        (
+            "samples-source.jsonl",
+            b'{"n": 99999999, "due": 1, "sent": 1, "done": 1, "status": 200, "error": ""}',
+            "number",
+        ),
+        ("markers-source.jsonl", b'{"n": 1, "due": 1, "sent": 1, "done": -1, "outcome": "failed"}', "`int` >= 0"),
+        ("markers-source.jsonl", b"[1]", "Expected `object`"),
+    ],
+)
+def test_what_no_run_writes_is_named_by_file_and_line_although_it_was_sealed(
+    file: str, line: bytes, words: str, runs: Path
+) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    path = run.path / file
+    number = len(path.read_bytes().splitlines()) + 1
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    seal(runs.parent, run, CLOCK)
+    code, _, err = dr("verify", run.id)
+    assert code == 4
+    assert f"dr: {file}, line {number}, is not what" in err
+    assert words in err, err
+
+
+@pytest.mark.parametrize("torn", [b'{"n": 1, "du\n', b'{"n": 1, "du\n\0\0\0\n', b"\n", b"\0\0\0\0"])
+@pytest.mark.parametrize("file", ["observations.jsonl", "samples-source.jsonl", "markers-source.jsonl"])
+def test_what_a_kill_or_a_power_cut_tore_is_no_fault(file: str, torn: bytes, runs: Path) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    path = run.path / file
+    path.write_bytes(path.read_bytes() + torn)
+    seal(runs.parent, run, CLOCK)
+    assert f"dr: {file}" not in dr("verify", run.id)[2]
