@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -28,6 +28,8 @@ from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
+from dr.host.awake import watching
+from dr.host.clock import SystemClock
 from dr.wiring import settings as configured
 
 Configuration = Mapping[str, Any]
@@ -107,6 +109,7 @@ def _session(name: str, run: str) -> Session:
     os.umask(OTHERS)  # a bare ``chaos run`` has its user's
     session = _attached(run) if run else _begun(drill.read(name))
     _LASTING.enter_context(halting(session.directory, CHAOS_TOOLKIT, pass_on=True))
+    _LASTING.enter_context(watching(partial(session.directory.note_asleep, SystemClock())))
     return session
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -21,6 +22,7 @@ from dr.domain.refs import is_run
 from dr.domain.tags import gathered
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
+from dr.host.awake import watching
 from dr.report.words import moment
 from dr.wiring import ask_each, done_for, drivers, on_call, restoring
 
@@ -161,7 +163,8 @@ def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda
     provider refused the first step: then nothing was made.
     """
     error: DrError | None = None
-    with halting(session.directory) as signals:
+    note_asleep = partial(session.directory.note_asleep, session.context.clock)
+    with halting(session.directory) as signals, watching(note_asleep):
         try:
             for position, verb in enumerate(session.plan.request.verbs):
                 if error is None or verb.name == CONFIGURE:

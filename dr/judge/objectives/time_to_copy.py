@@ -41,7 +41,9 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     bad = [window.start for window in found[:first] if not window.within(slo)]
     last_bad = bad[-1] if bad else min(start, evidence.milestone("started") or start)
     bad_until = min(good_at, max(last_bad, examined))
-    low, high = bad_until - disaster, good_at - disaster
+    # the copy was ready no later for it, and would have been found sooner
+    stopped = evidence.asleep(disaster, good_at)
+    low, high = max(0.0, bad_until - disaster - stopped), good_at - disaster
     read = {
         "available": evidence.milestone("available"),
         "first correct query": evidence.milestone("correct"),
@@ -49,6 +51,8 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     }
     clocks = ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None)
     because = f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {clocks}."
+    if stopped and low <= limit:
+        raise UnknownError(f"dr itself was stopped for {stopped:.1f} s of the time that it took. {because}")
     return finding(demand, within(low, high, limit), because, high, (low, high))
 
 

@@ -1,0 +1,149 @@
+"""dr asleep is not a target out of its objectives: its own lateness is judged before all else, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dr.app import steady
+from dr.domain.model import Finding, Observation, Status
+from dr.evidence.model import Entry, Evidence
+from dr.judge import course
+from dr.judge.findings import judged
+from dr.judge.objectives.outage import judge_outage
+from dr.judge.objectives.time_to_copy import time_to_copy
+from dr.judge.windows import Look, Slo, look
+from tests.unit.drivers.rds.support import VirtualClock
+from tests.unit.outages import DISASTER, Out, Script, of
+from tests.unit.outages import demand as demand_of
+from tests.unit.recoveries import drill
+from tests.unit.recovery import TIMEOUT, WALL, demand, entry, evidence, samples
+
+SLO = Slo(1.0, 0.01)
+BAD = {"status": 0, "error": "timeout"}
+
+
+def probes(count: int, change: Mapping[str, Any], first: int, last: int) -> Any:
+    return samples(count, change=lambda n: change if first <= n < last else {}).samples
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seconds": 3.1, "late": 3.0}, "the prober was stalled for 3000 ms"),
+        ({**BAD, "seconds": 2.0, "late": 1.0}, "the prober was stalled for 1000 ms"),
+        ({"seconds": 1.05, "late": 0.09}, "the prober was 90 ms late"),
+    ],
+)
+def test_a_look_of_a_prober_that_slept_says_nothing_of_the_source(change: Mapping[str, Any], words: str) -> None:
+    seen = look(probes(100, change, 20, 80), TIMEOUT, SLO, 100)
+    assert (seen.in_slo, seen.broken, seen.void) == (False, False, words)
+
+
+def test_a_look_that_was_cut_short_says_nothing_however_good_it_is() -> None:
+    assert look(probes(95, {}, 0, 0), TIMEOUT, SLO, 100) == Look(0.01, 0, 95, True, False)
+    assert look(probes(40, {}, 0, 0), TIMEOUT, SLO, 100).void == "60 of 100 probes are missing"
+    assert not look(probes(40, {}, 0, 0), TIMEOUT, SLO, 100).in_slo
+    assert not look(probes(40, BAD, 0, 40), TIMEOUT, SLO, 100).broken
+
+
+def test_a_source_that_a_punctual_prober_finds_out_is_out() -> None:
+    seen = look(probes(100, {**BAD, "seconds": 2.0}, 0, 50), TIMEOUT, SLO, 100)
+    assert (seen.in_slo, seen.broken, seen.void) == (False, True, "")
+
+
+def steady_state(*values: Mapping[str, Any]) -> list[Finding]:
+    looks = tuple(Observation("steady", "source", value) for value in values)
+    return [one for one in course.findings(replace(drill(), observations=looks)) if one.objective == "steady-state"]
+
+
+@pytest.mark.parametrize(("place", "when"), [(0, "before the drill began"), (1, "after the drill")])
+def test_a_void_look_is_told_as_that_and_is_no_harm(place: int, when: str) -> None:
+    fine = {"p95": 0.1, "errors": 0, "probes": 100, "in_slo": True, "broken": False, "looks": 1, "void": ""}
+    void = {**fine, "p95": 3.1, "in_slo": False, "void": "the prober was stalled for 3000 ms"}
+    (told,) = steady_state(*([void, fine] if place == 0 else [fine, void]))
+    assert told.status is Status.INCONCLUSIVE
+    known = f"Whether the source was within its objectives {when} is not known"
+    assert told.because == f"{known}: the prober was stalled for 3000 ms."
+
+
+@pytest.mark.parametrize(("stalled", "in_slo", "looks"), [(1, True, 2), (3, True, 4), (9, False, 4)])
+def test_a_look_during_which_dr_slept_is_taken_once_more_whatever_the_time(
+    stalled: int, in_slo: bool, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many looks, during each of which dr is stopped for half a minute."""
+    clock, seen = VirtualClock(), list[Observation]()
+    taken: list[Look] = []
+
+    def observed(_: object) -> Look:
+        void = len(taken) < stalled
+        clock.sleep(30.0 if void else steady.SECONDS)
+        taken.append(Look(30.0, 0, 100, not void, False, "the prober was stalled" if void else ""))
+        return taken[-1]
+
+    monkeypatch.setattr(steady, "_observed", observed)
+    directory = SimpleNamespace(observe=lambda found, _: seen.extend(found), halted=lambda: "")
+    session: Any = SimpleNamespace(context=SimpleNamespace(clock=clock), directory=directory)
+    assert steady.in_slo(session) is in_slo
+    assert [(one.value["in_slo"], one.value["looks"]) for one in seen] == [(in_slo, looks)]
+
+
+def stopped(found: Evidence, at: float, seconds: float, like: Entry) -> Evidence:
+    """dr itself had been stopped for ``seconds`` when it went on ``at``."""
+    shift = at - like.stamp.at
+    stamp = replace(like.stamp, at=at, mono_ns=like.stamp.mono_ns + round(shift * 1e9))
+    note = replace(like, stamp=stamp, kind="event", call="", data={"asleep": seconds}, milestones={})
+    return replace(found, entries=(*found.entries, note))
+
+
+@pytest.mark.parametrize(
+    ("limit", "asleep", "status"),
+    [
+        (60.0, 0.0, Status.MET),
+        (60.0, 10.0, Status.INCONCLUSIVE),
+        (15.0, 10.0, Status.INCONCLUSIVE),
+        (15.0, 0.0, Status.MISSED),
+        (15.0, 2.0, Status.MISSED),
+        (5.0, 10.0, Status.MISSED),
+    ],
+)
+def test_how_long_a_copy_took_is_not_known_where_dr_slept_unless_it_was_late_without_that(
+    limit: float, asleep: float, status: Status
+) -> None:
+    """It is found good from 19.5 to 20 s after the disaster."""
+    asked, found = replace(demand("time-to-copy"), limit=limit), evidence(samples(600))
+    if asleep:
+        found = stopped(found, WALL - 5, asleep, entry(9, "event", "", WALL - 5))
+    one = judged(time_to_copy, found, asked)
+    assert one.status is status
+    told = f"dr itself was stopped for {asleep:.1f} s of the time that it took. From the disaster"
+    assert one.because.startswith(told) is (status is Status.INCONCLUSIVE)
+    if status is not Status.INCONCLUSIVE:
+        assert one.interval == (19.5 - asleep, 20.0)
+
+
+def test_what_dr_slept_before_the_disaster_or_after_the_copy_is_none_of_the_time() -> None:
+    whole = judged(time_to_copy, evidence(samples(600)), demand("time-to-copy"))
+    for at, asleep in ((WALL - 20, 30.0), (WALL + 15, 14.0)):
+        found = stopped(evidence(samples(600)), at, asleep, entry(9, "event", "", at))
+        assert judged(time_to_copy, found, demand("time-to-copy")) == whole
+    half = stopped(evidence(samples(600)), WALL - 15, 30.0, entry(9, "event", "", WALL - 15))
+    assert half.asleep(WALL - 20, WALL) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "status"), [(30.0, Status.INCONCLUSIVE), (15.0, Status.INCONCLUSIVE), (9.0, Status.MISSED)]
+)
+def test_an_outage_that_dr_slept_through_may_have_been_shorter(limit: float, status: Status) -> None:
+    found = of(Script([Out(0.5, 20.5)], after=24.5))
+    found = stopped(found, DISASTER + 12.0, 10.0, found.entries[-1])
+    one = judged(judge_outage, found, demand_of("outage", limit))
+    assert one.status is status
+    assert ("dr itself was stopped for 10.0 s of the outage" in one.because) is (status is Status.INCONCLUSIVE)
+    if status is Status.MISSED:
+        assert one.interval is not None
+        assert one.interval[0] == pytest.approx(10.0, abs=0.1)
