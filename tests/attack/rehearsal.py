@@ -66,7 +66,7 @@ JOB_SECONDS = 2.0
 """Virtual seconds that each of the lab's jobs takes: a restore, a deletion, a promotion."""
 TAKES = {"vanish": 2.0, "examine": 1.0, "take-baseline": 1.0, "settle": 4.0, "start": 1.0, "ask": 1.0}
 """Virtual seconds that a played operation takes; a settle's own seconds come on top."""
-COARSE = 0.5
+COARSE = 1.0
 """Virtual seconds that any sleep takes at the least, as on a busy machine: fewer polls, and each takes real time."""
 METER = Meter(rate=30.0, markers=5.0)
 PLAYED = frozenset({"time-to-copy", "exposure", "configuration", "latency", "errors"})
