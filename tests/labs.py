@@ -26,6 +26,7 @@ from dr.config.model import Login, Target
 from dr.config.plugins import target_type
 from dr.config.secrets import secret
 from dr.lab import control
+from tests import forked
 from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
@@ -55,15 +56,7 @@ class Lab:
 
     def dr(self, *args: str, code: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``dr`` and, with ``code``, insist on its exit code."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "dr", *args],
-            capture_output=True,
-            text=True,
-            env={**self.env, **env},
-            cwd=ROOT,
-            timeout=600,
-            check=False,
-        )
+        ended = forked.dr(args, {**self.env, **env}, ROOT, timeout=600)
         assert "Traceback" not in ended.stderr, ended.stderr
         if code is not None:
             assert ended.returncode == code, f"exit {ended.returncode}\n{_short(ended.stdout)}\n{ended.stderr}"
