@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests wait for servers more than they work: a few processes share the cores. Which of them share one, and what begins
+# Tests wait for servers more than they work: several processes share the cores. Which of them share one, and what begins
 # first, says tests/spreading.py.
-WORKERS ?= 4
+WORKERS ?= 8
 # Some machines forbid it: then each of the tests' hundreds of processes would compile the whole of dr anew.
 export PYTHONDONTWRITEBYTECODE :=
 SPREAD := --dist loadgroup --no-loadscope-reorder --durations 20

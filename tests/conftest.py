@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +18,7 @@ from dr.domain.errors import RefusedError
 from dr.lab.servers.binaries import find
 from tests import spreading
 from tests.labs import Lab, lab_up
-from tests.support import many
+from tests.support import many, roomy
 
 LIFECYCLE = "tests/integration/test_lab_lifecycle.py::test_"
 NEEDS_SYSTEM = {
@@ -61,14 +63,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", type=int, metavar="SEED", help="run files and their tests in an order drawn by SEED")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Give every test the same width of lines: pytest-xdist tells its workers of a terminal that they do not have. A
-    property that says nothing else gets its share of the usual examples."""
+    property that says nothing else gets its share of the usual examples. Tests write where servers are made, too."""
     os.environ.pop("COLUMNS", None)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = roomy()
+    if hasattr(config, "workerinput"):
+        _lead_a_session(config)
     os.environ["DR_HOME"] = "/proc/none"  # a place that is empty, and in which nothing can be made
     slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of a test's
     hypothesis.settings.register_profile("share", max_examples=many(100), deadline=None, suppress_health_check=slow)
     hypothesis.settings.load_profile("share")
+
+
+def _lead_a_session(config: pytest.Config) -> None:
+    """Where the kernel shares the processors among sessions (autogroup), all workers would have to do with the share
+    of one, and a busy machine has others. A terminal's interrupt does not reach a session of its own: it is handed on,
+    so that a worker still takes its labs down."""
+    os.setsid()
+    (Path(config.workerinput["groups"]).parent / f"{os.getpid()}.pid").touch()  # type: ignore[attr-defined]
+
+
+def _hand_on_the_interrupt(config: pytest.Config) -> None:
+    for told in _told(config).parent.glob("*.pid"):
+        with suppress(ProcessLookupError):
+            os.kill(int(told.stem), signal.SIGINT)
 
 
 def _told(config: pytest.Config) -> Path:
@@ -106,8 +125,11 @@ def _skip(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"needs a system PostgreSQL: {what}"))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a run in which something else was skipped."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED and not hasattr(session.config, "workerinput"):
+        _hand_on_the_interrupt(session.config)
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = [report.nodeid for report in terminal.stats.get("skipped", ())] if terminal else []
     silent = [nodeid for nodeid in skipped if not nodeid.startswith(MAY_BE_SKIPPED)]
