@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -22,6 +23,7 @@ import msgspec
 import psycopg
 import yaml
 
+from dr.app.drill import STARTED
 from dr.drivers.service.provider import GOLDEN_ASKS
 from tests.integration.test_restore import SOURCE, intends
 from tests.labs import ROOT, Lab, configured, eventually, inject
@@ -148,6 +150,23 @@ class beside:  # noqa: N801  (reads as a word)
 
     def __exit__(self, *_: object) -> None:
         self._thread.join(60)
+
+
+def doze(run: Path) -> None:
+    """Stop Chaos Toolkit, which does the drill's verbs, for some seconds."""
+    entries = map(json.loads, (run / "ledger.jsonl").read_text().splitlines())
+    pid = next(int(e["data"]["pid"]) for e in entries if e["data"].get("text") == STARTED)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)  # a real process is stopped in real time
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_how_long_a_copy_took_is_not_known_where_the_harness_was_stopped_meanwhile(lab: Lab) -> None:
+    with beside(lab, "restore", doze):
+        verdict = lab.verdict("drill", "run", SNAPSHOT, "--yes", code=4)
+    (untold,) = [one for one in verdict["findings"] if one["status"] != "met"]
+    assert (untold["objective"], untold["status"]) == ("time-to-copy", "inconclusive")
+    assert re.search(r"^dr itself was stopped for \d+\.\d s of the time that it took", untold["because"])
 
 
 def test_a_marker_writer_that_hangs_before_the_disaster_is_inconclusive(lab: Lab) -> None:

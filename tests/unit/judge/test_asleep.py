@@ -147,3 +147,11 @@ def test_an_outage_that_dr_slept_through_may_have_been_shorter(limit: float, sta
     if status is Status.MISSED:
         assert one.interval is not None
         assert one.interval[0] == pytest.approx(10.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("limit", "status"), [(26.0, Status.MET), (22.0, Status.INCONCLUSIVE), (19.0, Status.MISSED)])
+def test_a_copy_may_have_been_good_while_its_prober_slept(limit: float, status: Status) -> None:
+    """It was served from 19.5 s after the disaster on; the prober was punctual from 26 s on alone."""
+    slept = samples(600, change=lambda n: {"late": 0.2, "seconds": 0.21} if n < 300 else {})
+    one = judged(time_to_copy, evidence(slept), replace(demand("time-to-copy"), limit=limit))
+    assert (one.status, one.interval) == (status, (19.5, 26.0))
