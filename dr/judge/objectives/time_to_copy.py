@@ -37,7 +37,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     if examined is None or verified(evidence.entries) is False:
         raise UnknownError("The copy answers within the SLO, but was not examined: it is not a verified copy.")
     good_at, start = max(found[first].start, examined), found[first].start
-    # up to when the service is known not to have been good: the last window before that, and no void one; else its start
+    # up to when the service is known not to have been good: the last such window before that, else its start
     bad = [window.start for window in found[:first] if window.outside(slo)]
     last_bad = bad[-1] if bad else min(start, evidence.milestone("started") or start)
     bad_until = min(good_at, max(last_bad, examined))
