@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
-from dr.evidence.model import Marker
-from dr.judge.findings import judged
+from dr.evidence.model import Evidence, Marker
+from dr.judge.findings import UnknownError, judged
 from dr.judge.objectives import registry
-from dr.judge.objectives.loss import holes
+from dr.judge.objectives.loss import Point, holes, judged_markers, point_of
 from tests.unit.recovery import WALL, demand, evidence, marker
 
 KNOWN = registry()
@@ -427,3 +427,153 @@ def test_a_copy_of_an_older_state_than_a_look_before_its_point_is_missed(held: s
     )
     assert told.status is status, told.because
     assert ("lacks the last 10 transactions" in told.because) is (status is Status.MISSED)
+
+
+def recovered(written: Sequence[Marker] | None = None, uncertainty: float = 0.0, **observed: Any) -> Evidence:
+    """``observed``: by what, with _ for -, on the copy; what is of the source has ``source_`` before it."""
+    found = evidence(None, written, None, disaster=DISASTER, uncertainty=uncertainty)
+    told = {"recovery_point": {"kind": "time", "covers": POINT, "resolution": 1.0}} | observed
+    seen = tuple(
+        Observation(
+            what.removeprefix("source_").replace("_", "-"), "source" if "source_" in what else "restored", value
+        )
+        for what, value in told.items()
+    )
+    return replace(found, observations=seen)
+
+
+UNREAD = " The offset of the database's clock was not measured."
+
+
+def test_a_points_place_is_known_by_the_clock_of_the_markers_or_by_one_that_was_read() -> None:
+    clock = {"offset": 10.0, "uncertainty": 0.25}
+    assert point_of(recovered(), "restored") == Point(POINT, 1.0, UNREAD, POINT - 1.0)
+    assert point_of(recovered(source_clock=clock), "restored") == Point(POINT - 10, 1.25, "", POINT - 10.25)
+    unsure = point_of(recovered(source_clock={**clock, "uncertainty": 1.0}), "restored")
+    assert unsure == Point(POINT - 10, 2.0, "", POINT - 12.0), "no clock that is unsure by a second tells its second"
+    by_markers = recovered(WRITTEN, 0.5, source_clock=clock)
+    assert point_of(by_markers, "restored") == Point(POINT, 1.5, "", POINT - 0.5)
+    for seen in ({"recovery_point": {"kind": "time", "covers": None}}, {"recovery_point": None}):
+        with pytest.raises(UnknownError, match=r"^What the recovery point covers was not observed\.$"):
+            point_of(recovered(**seen), "restored")
+
+
+def test_exposure_tells_no_more_than_is_known() -> None:
+    found = judged(KNOWN["exposure"].judge, recovered(WRITTEN, recovery_point=SNAPSHOT), demand("exposure"))
+    point = "The recovery point covers all but the last 10.0 s before the disaster, give or take 1.0 s."
+    assert found.because == point
+    unread = judged(KNOWN["exposure"].judge, recovered(recovery_point=SNAPSHOT), demand("exposure"))
+    assert unread.because == f"{point}{UNREAD}"
+    assert judge("exposure", None, replay_note="It has no label X.").because.endswith("not known (It has no label X).")
+
+
+SNAPSHOT = {"kind": "snapshot", "covers": POINT, "resolution": 1.0}
+LOOK, CUT = {"at": POINT - 60, "snapshot": "50:50:"}, {"cuts": {"point": "49:49:"}}
+
+
+@pytest.mark.parametrize(
+    ("look", "cut", "missed"),
+    [
+        (LOOK, CUT, True),
+        ({**LOOK, "at": POINT}, CUT, True),
+        ({**LOOK, "at": POINT + 1}, CUT, False),
+        (LOOK, {"cuts": {"point": "50:50:"}}, False),
+        (None, CUT, False),
+        (LOOK, {"cuts": {}}, False),
+        (LOOK, {}, False),
+    ],
+)
+def test_a_copy_that_lacks_one_transaction_of_a_look_not_after_its_point_is_of_an_older_state(
+    look: dict[str, Any] | None, cut: dict[str, Any], missed: bool
+) -> None:
+    found = recovered(recovery_point=SNAPSHOT, look=cut, source_baseline={"look": look})
+    told = judged(KNOWN["exposure"].judge, found, demand("exposure"))
+    assert told.status is (Status.MISSED if missed else Status.MET), told.because
+    if look is LOOK and missed:
+        assert told.because == (
+            "The copy lacks the last 1 transactions of a look at the source that was taken 60 s before the point it is "
+            "of: it holds an older state."
+        )
+
+
+def test_a_marker_acknowledged_at_the_very_point_is_before_it_and_a_later_one_is_not_counted() -> None:
+    written = [marker(0, WALL - 40), marker(1, POINT - 0.5, 0.5), marker(2, POINT - 0.25, 0.5), marker(3, WALL - 25)]
+    found = judged_markers(recovered(written, markers={"table": True, "present": [[0, 0], [3, 3]]}), "restored")
+    numbers = [[m.n for m in of] for of in (found.acknowledged, found.before, found.lost, found.uncounted, found.after)]
+    assert numbers == [[0, 1, 2, 3], [0, 1], [1], [2], [3]]
+
+
+def test_markers_that_were_all_acknowledged_after_the_disaster_tell_nothing() -> None:
+    later = [marker(n, DISASTER + n) for n in range(5)]
+    assert judge("loss", [(0, 4)], later).because == "No marker was acknowledged before the disaster."
+
+
+def gap(*written: Marker, **observed: Any) -> str:
+    found = recovered([*written, marker(9, WALL)], markers={"table": True, "present": [[0, 9]]}, **observed)
+    return judged_markers(found, "restored").gap
+
+
+def test_a_gap_before_the_point_is_one_of_more_than_two_seconds() -> None:
+    assert gap(marker(0, POINT - 3, 1.0)) == ""
+    told = "No marker was acknowledged in the last 2.1 s before the recovery point."
+    assert gap(marker(0, POINT - 3, 0.875)) == told
+    assert gap(marker(0, POINT - 3, 0.875), fingerprint={}) == "", "a former run is judged by the former rule"
+    assert gap(marker(0, WALL - 25)) == "", "without any before it there is no gap in them"
+
+
+@pytest.mark.parametrize(
+    ("due", "late", "told"), [(2.0, 0.625, True), (2.125, 0.625, False), (0.0, 0.625, True), (1.0, 0.5, False)]
+)
+def test_a_writer_was_asleep_that_was_more_than_half_a_second_late_in_the_last_two(
+    due: float, late: float, told: bool
+) -> None:
+    slept = replace(marker(1, POINT - due, 1 / 8), late=round(late * 1e9))
+    found = gap(marker(0, POINT - 2.5, 1.0), slept)
+    assert found == ("The marker writer was 0.6 s late just before the recovery point." if told else "")
+
+
+def test_whole_sentences_tell_what_became_of_markers() -> None:
+    assert holes(range(0, 10, 2)) == "0, 2, 4, 6, 8"
+    met = judge("exact-point", [(0, 29)])
+    before, after = len([m for m in WRITTEN if m.n <= 29]), len([m for m in WRITTEN if m.n >= 32])
+    there = f"All {before} markers acknowledged before the point are there"
+    assert met.because == f"{there}, and none of {after} written after it."
+    snapshot = "A snapshot was restored, and no point in time asked for."
+    assert judge("exact-point", [(0, 29)], kind="snapshot").because == snapshot
+    never_after = "No marker was acknowledged for certain after the recovery point."
+    assert judge(
+        "exact-point", [(0, 29)], [replace(m, outcome="failed") if m.n > 29 else m for m in WRITTEN]
+    ).because == (never_after)
+    never_before = "No marker was acknowledged for certain before the recovery point."
+    short = "The record of writes ends before the recovery point does, or before what the copy holds."
+    unsettled = [replace(m, done=0, outcome="indeterminate") if m.n == 20 else m for m in WRITTEN]
+    for objective in ("loss", "exact-point"):
+        assert judge(objective, [], covers=WALL - 90_000).because == never_before
+        assert judge(objective, [(0, 50)] if objective == "loss" else [(0, 29)], WRITTEN[:30]).because == short
+        absent = judge(objective, [(0, 19), (21, 29)], unsettled).because
+        assert absent == "The outcome of markers 20 was never written down."
+
+
+def test_rows_that_stand_twice_are_told_beside_those_that_are_missing() -> None:
+    held = {"table": True, "present": [[0, 27], [29, 29]], "twice": [7, 8]}
+    found = recovered(WRITTEN, markers=held)
+    lost = judged(KNOWN["loss"].judge, found, demand("loss"))
+    assert lost.because == (
+        "Of 30 markers acknowledged before the recovery point 1 are missing (28): 13.0 s lost; "
+        "markers 7 to 8 stand there more than once."
+    )
+    point = judged(KNOWN["exact-point"].judge, found, demand("exact-point"))
+    assert (point.because, point.measured) == (
+        "The copy holds less: markers 28 are missing and some twice: markers 7 to 8.",
+        3.0,
+    )
+
+
+def test_seconds_lost_begin_with_what_was_acknowledged_before_the_first_lost_marker_was_sent() -> None:
+    written = [marker(n, DISASTER - 20 + 4 * n, 4.0 if n == 1 else 0.25) for n in range(8)]
+    held = {"table": True, "present": [[0, 1]]}
+    found = recovered(
+        written, recovery_point={"kind": "time", "covers": DISASTER - 10, "resolution": 1.0}, markers=held
+    )
+    told = judged(KNOWN["loss"].judge, found, demand("loss")).because
+    assert "(2): 19.8 s lost" in told, "the first was acknowledged at -19.75 s, the second as the third was sent"
