@@ -1,8 +1,9 @@
 """The definitions of a database's objects as digests, and the newest transaction that wrote any of them.
 
 A physical copy has the same catalog rows, oids and all: they are digested as they are, but for what changes without
-being defined anew (statistics, file nodes, what a vacuum sets, the oids that REINDEX CONCURRENTLY exchanges). A digest
-so depends on no row but those whose writers are noted: where another object is renamed, its own definition tells.
+being defined anew: statistics, file nodes, what a vacuum sets, the oids that REINDEX CONCURRENTLY exchanges, and the
+versions of collations, which are a matter of indexes. A digest so depends on no row but those whose writers are noted:
+where another object is renamed, its own definition tells.
 Names are "KIND QUALIFIED-NAME". Left out: the system's own, the harness's own and what extensions made (their version
 stands for it), but for privileges on these; passwords, and options that look like one; comments on these; indexes that
 REINDEX CONCURRENTLY is about to exchange.
@@ -135,9 +136,6 @@ _FUNCTION_BY = _by("p", "n", types="any (p.proargtypes)")
 _TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {_OURS} and {_own("pg_type", "t.oid")}
     and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
     and not exists (select from pg_type e where e.typarray = t.oid)"""
-_COLLATIONS = f"""pg_collation c join pg_namespace n on n.oid = c.collnamespace
-    where c.collversion is not null and (c.oid >= {_USERS} or c.oid in (select a.attcollation from pg_attribute a))"""
-_OWN_DATABASE = "pg_database d where d.datname = current_database() and d.datcollversion is not null"
 _TYPE_NAME = "format('type %I.%I', n.nspname, t.typname)"
 
 
@@ -202,6 +200,16 @@ _KINDS: tuple[_Kind, ...] = (
         _by("c", "n", "s"),
         _row("s", "seqrelid"),
         f"{_HELD} join pg_sequence s on s.seqrelid = c.oid",
+    ),
+    _Kind(
+        "owned sequences",
+        "format('sequence %I.%I of %I.%I.%I', n.nspname, c.relname, tn.nspname, t.relname, a.attname)",
+        _by("c", "n", "t", "tn", "a", "d"),
+        "to_jsonb(d.deptype)",
+        f"{_HELD} and c.relkind = 'S' join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid"
+        " and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')"
+        " join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace"
+        " join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid",
     ),
     _Kind(
         "inheritance",
@@ -472,36 +480,6 @@ _KINDS: tuple[_Kind, ...] = (
     ),
     _privileged("function", "pg_proc", "pronamespace", "proacl"),
     _privileged("relation", "pg_class", "relnamespace", "relacl"),
-    _Kind(
-        "collations' versions",
-        "format('version of collation %I.%I', n.nspname, c.collname)",
-        _by("c", "n"),
-        "to_jsonb(c.collversion)",
-        _COLLATIONS,
-    ),
-    _Kind(
-        "collations' libraries",
-        "format('library of collation %I.%I', n.nspname, c.collname)",
-        _UNWRITTEN,
-        "to_jsonb(pg_collation_actual_version(c.oid))",
-        _COLLATIONS,
-    ),
-    _Kind(
-        "the database's collation",
-        "format('version of the collation of database %I', d.datname)",
-        _by("d"),
-        "to_jsonb(d.datcollversion)",
-        _OWN_DATABASE,
-        15,
-    ),
-    _Kind(
-        "the database's library",
-        "format('library of the collation of database %I', d.datname)",
-        _UNWRITTEN,
-        "to_jsonb(pg_database_collation_actual_version(d.oid))",
-        _OWN_DATABASE,
-        15,
-    ),
 )
 
 

@@ -79,31 +79,37 @@ def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:
 
 def _judge_probed(seen: Mapping[str, Any], source: Mapping[str, Any], demand: Demand) -> Finding:
     """``source``: what of it that is wrong here was found to be there, too."""
-    wrong, there = _broken(seen), _broken(source)
-    theirs = [f"{name}: {what}" for name, what in wrong.items() if name in there]
-    wrong = {name: what for name, what in wrong.items() if name not in there}
-    unproven = (
-        {} if seen["available"] else {"B-trees": f"not checked, {seen.get('because', 'amcheck is not available')}"}
+    there = _broken(source) | _outdated(source)
+    both = _broken(seen) | _outdated(seen)
+    theirs = [f"{name}: {what}" for name, what in both.items() if name in there]
+    wrong, unproven = (
+        {name: what for name, what in found.items() if name not in there} for found in (_broken(seen), _outdated(seen))
     )
     told = [f"rows that were drawn at random were found through {counted(seen['probed'], 'index')} alone"]
     if seen["available"]:
         told.insert(0, f"amcheck found {counted(seen['checked'] - len(seen['failed']), 'B-tree')} whole")
+    else:
+        unproven["B-trees"] = f"not checked, {seen.get('because', 'amcheck is not available')}"
     left = [f"{name} ({why})" for name, why in sorted(seen["unprobed"].items())]
     told += [f"not gone through: {some(left)}"] if left else []
     told += [f"invalid, and so not checked: {some(seen['invalid'])}"] if seen["invalid"] else []
     told += [f"as on the source, {some(theirs)}"] if theirs else []
     met = "; ".join(told)
-    return by_name(demand, wrong, unproven, f"{met[0].upper() if met[0] == 'r' else met[0]}{met[1:]}.", "index")
+    return by_name(demand, wrong, unproven, f"{met}.", "index")
 
 
 def _broken(seen: Mapping[str, Any]) -> dict[str, str]:
     """Name to what is the matter."""
-    found = {
-        f"collation {name}": f"version {actual}, and its indexes were built with {recorded}: REINDEX them"
+    lost = {lost["index"]: f"finds {lost['found']} of {lost['rows']} rows" for lost in seen.get("lost", ())}
+    return lost | {failure["index"]: failure["error"] for failure in seen.get("failed", ())}
+
+
+def _outdated(seen: Mapping[str, Any]) -> dict[str, str]:
+    """Collations of another version than indexes were built with: these may be in another order than is looked for."""
+    return {
+        f"collation {name}": f"indexes were built with version {recorded}, and this server has {actual}: REINDEX them"
         for name, recorded, actual in seen.get("collations", ())
     }
-    found |= {lost["index"]: f"finds {lost['found']} of {lost['rows']} rows" for lost in seen.get("lost", ())}
-    return found | {failure["index"]: failure["error"] for failure in seen.get("failed", ())}
 
 
 def _judge_model(evidence: Evidence, demand: Demand) -> Finding:

@@ -74,7 +74,8 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
             s.large_objects.get(oid) if s is not None else None for s in (of.before, of.copy, of.after)
         )
         found = comparing.definition((there, here, kept), of.earlier, of.point)
-        counts.update(proven=found.proven, unknown=found.unknown)
+        gone = here is None and of.after is not None  # on the source, too: before the recovery point or after it
+        counts.update({"proven": found.proven, "gone" if gone else "unknown": found.unknown})
         if found.wrong:
             wrong[f"large object {oid}"] = ", ".join(found.wrong).replace("defined", "written")
     return wrong, counts
@@ -112,7 +113,11 @@ def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     unproven = dict(of.copy.unread)
     if len({state.contents for state in (of.copy, *of.source)}) > 1:
         unproven["the large objects"] = "what is in them could not be read everywhere"
-    share = counts["unknown"] / max(1, counts.total())
+    share = counts["unknown"] / max(1, counts["proven"] + counts["unknown"])
+    if counts["gone"]:
+        notes.append(
+            f"{counted(counts['gone'], 'large object')} of before, gone on the source, too, may have gone at any time"
+        )
     beside = " ".join(f"{note[0].upper()}{note[1:]}." for note in (*notes, *_told(of, theirs, counts["unknown"])))
     if wrong or unproven:
         status = Status.MISSED if wrong else Status.INCONCLUSIVE

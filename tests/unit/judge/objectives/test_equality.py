@@ -118,10 +118,6 @@ def test_indexes_that_were_checked_and_gone_through_are_met_and_say_what_was_lef
     [
         ({"lost": [LOST]}, "public.words: finds 3 of 8 rows"),
         ({"failed": [{"index": "public.i", "error": "torn"}]}, "public.i: torn"),
-        (
-            {"collations": [OLD_COLLATION]},
-            "collation public.german: version 2.0, and its indexes were built with 1.0: REINDEX them",
-        ),
     ],
 )
 def test_an_index_that_is_wrong_is_missed_by_name_unless_the_sources_is_too(what: dict[str, Any], said: str) -> None:
@@ -132,6 +128,17 @@ def test_an_index_that_is_wrong_is_missed_by_name_unless_the_sources_is_too(what
     assert theirs.status is Status.MET
     assert f"as on the source, {said}" in theirs.because
     assert judged("indexes", seen("indexes", broken), seen("indexes", PROBED, "source")).status is Status.MISSED
+
+
+def test_indexes_of_a_collation_of_another_version_are_inconclusive_unless_the_sources_are_too() -> None:
+    outdated = {**PROBED, "collations": [OLD_COLLATION]}
+    found = judged("indexes", seen("indexes", outdated))
+    assert found.status is Status.INCONCLUSIVE
+    said = "collation public.german: indexes were built with version 1.0, and this server has 2.0: REINDEX them"
+    assert found.because == f"{said}."
+    theirs = judged("indexes", seen("indexes", outdated), seen("indexes", outdated, "source"))
+    assert theirs.status is Status.MET
+    assert f"as on the source, {said}" in theirs.because
 
 
 def test_without_amcheck_indexes_are_inconclusive_unless_one_does_not_find_its_rows() -> None:

@@ -136,6 +136,13 @@ def test_a_large_object_that_the_source_wrote_or_unlinked_afterwards_is_no_miss(
     assert judge(after=objects(o424242=Version("cc", 30), o77=Version("dd", 31), o9=None)).status is Status.MET
 
 
+def test_a_large_object_that_is_gone_on_the_source_too_is_counted_and_no_miss() -> None:
+    found = judge(objects(o424242=None), after=objects(o424242=None))
+    assert found.status is Status.MET
+    assert "1 large object of before, gone on the source, too, may have gone at any time." in found.because
+    assert judge(objects(o424242=None), after=None).status is Status.INCONCLUSIVE
+
+
 def test_large_objects_that_changed_on_both_sides_are_counted_and_beyond_the_limit_inconclusive() -> None:
     found = judge(objects(o424242=Version("cc", 15)), after=objects(o424242=Version("dd", 30)))
     assert found.status is Status.INCONCLUSIVE
