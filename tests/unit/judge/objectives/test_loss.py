@@ -451,8 +451,10 @@ def test_a_points_place_is_known_by_the_clock_of_the_markers_or_by_one_that_was_
     assert point_of(recovered(source_clock=clock), "restored") == Point(POINT - 10, 1.25, "", POINT - 10.25)
     unsure = point_of(recovered(source_clock={**clock, "uncertainty": 1.0}), "restored")
     assert unsure == Point(POINT - 10, 2.0, "", POINT - 12.0), "no clock that is unsure by a second tells its second"
-    by_markers = recovered(WRITTEN, 0.5, source_clock=clock)
+    by_markers = recovered(WRITTEN, 0.5, source_clock={**clock, "offset": 0.125})
     assert point_of(by_markers, "restored") == Point(POINT, 1.5, "", POINT - 0.5)
+    apart = point_of(recovered(WRITTEN, 0.5, source_clock=clock), "restored")
+    assert apart == Point(POINT, 11.5, "", POINT - 11.5), "the two clocks came apart meanwhile"
     for seen in ({"recovery_point": {"kind": "time", "covers": None}}, {"recovery_point": None}):
         with pytest.raises(UnknownError, match=r"^What the recovery point covers was not observed\.$"):
             point_of(recovered(**seen), "restored")
