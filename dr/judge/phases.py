@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +16,12 @@ from dr.judge.windows import Slo, recovered, slo_of, windows
 
 
 def phases(evidence: Evidence) -> tuple[Phase, ...]:
-    """None where the run's clocks do not tell how long anything took."""
-    try:
-        return (*of_restore(evidence), *of_failover(evidence))
-    except UnknownError:
-        return ()
+    """Those whose length the run's clocks tell."""
+    found: list[Phase] = []
+    for derive in (of_restore, of_failover):
+        with suppress(UnknownError):
+            found += derive(evidence)
+    return tuple(found)
 
 
 # -- a restore
@@ -81,6 +83,7 @@ def of_failover(evidence: Evidence) -> tuple[Phase, ...]:
     if seen.get("promoted_at") is None:
         moments = [*_in_place(evidence, disaster)]
     else:
+        evidence.clocks().check(others=True)  # a provider tells by its own
         promoted = float(seen["promoted_at"])
         begun = [float(event["at"]) for event in events(evidence) if float(event["at"]) >= disaster]
         if seen.get("promotion_started_at") is not None:

@@ -118,6 +118,17 @@ def test_a_persons_time_of_the_disaster_is_by_another_clock() -> None:
     assert "set forward by 60.0 s during the run, and other clocks" in one.because
 
 
+def test_a_providers_events_are_by_another_clock() -> None:
+    """They say when it failed over; a restore's phases are by the ledger alone."""
+    told = Observation("failover", "source", {"events": [], "promoted_at": DISASTER + 9, "server": "b"})
+    whole = replace(drill(), observations=(*drill().observations, told))
+    names = [phase.name for phase in judge(whole, registry()).phases]
+    assert "promotion" in names
+    assert [phase.name for phase in judge(followed(whole, 60.0), registry()).phases] == names[
+        : names.index("detection")
+    ]
+
+
 def booted(evidence: Evidence) -> Evidence:
     """The machine was booted after the first entries: its monotonic clock began anew."""
     entries = (
