@@ -46,6 +46,9 @@ class Snapshot(NamedTuple):
         except ValueError:
             raise EvidenceError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
 
+    def __str__(self) -> str:
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
+
     def shows(self, xid: int) -> bool:
         """Whether what transaction ``xid`` wrote, and committed, is visible in it."""
         return xid < self.xmax and xid not in self.running

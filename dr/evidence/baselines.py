@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError
-from dr.domain.model import Baseline
+from dr.domain.looks import BEFORE, UNREADABLE, Baseline, Look, Part, Sum, TableLook, Version, packed_sums
 from dr.host.decode import read_json
 from dr.host.files import listed, write_atomically
 
@@ -23,14 +23,21 @@ KEEP = 90
 """Baselines kept of one source: a snapshot is retained for 30 days (platform.md); a few may be taken in a day."""
 
 
+_HINT = "Remove this baseline; others are used."
+
+
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
-    baseline: Baseline
+    baseline: Any
 
 
 def digest(baseline: Baseline) -> str:
-    """What identifies the content of ``baseline``, repeats included."""
-    return hashlib.sha256(msgspec.json.encode(baseline, order="sorted")).hexdigest()
+    """What identifies the content of ``baseline``, later looks included."""
+    return _digest(msgspec.to_builtins(baseline))
+
+
+def _digest(written: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(written, order="sorted")).hexdigest()
 
 
 def write_baseline(path: Path, baseline: Baseline) -> str:
@@ -46,23 +53,72 @@ def write_baseline(path: Path, baseline: Baseline) -> str:
 
 def read_baseline(path: Path) -> Baseline:
     """The baseline at ``path``. Raises EvidenceError where it is unreadable, torn or altered."""
-    document = read_json(path, _Document, hint="Remove this baseline; others are used.")
-    if digest(document.baseline) != document.digest:
+    document = read_json(path, _Document, hint=_HINT)
+    if _digest(document.baseline) != document.digest:
         raise EvidenceError(f"The baseline {path} was altered after it was taken.", "Remove it; others are used.")
-    return document.baseline
+    try:
+        if isinstance(document.baseline, dict) and "fingerprint" in document.baseline:
+            return _of_former(msgspec.convert(document.baseline, _Former))
+        return msgspec.convert(document.baseline, Baseline)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise EvidenceError(f"{path} is not what it should be: {error}.", _HINT) from None
 
 
-def covering(baselines: Iterable[Baseline], point: float, resolution: float) -> Baseline | None:
-    """The newest baseline that was taken by ``point`` and repeated after it, with just the first such repeat.
+def covering(baselines: Iterable[Baseline], point: float) -> Baseline | None:
+    """The newest baseline that was taken by ``point``: the time up to which a restoration holds commits, on the
+    source's clock. The nearer its look is to that, the more of what it shows still stands there."""
+    before = [baseline for baseline in baselines if baseline.look.at <= point]
+    return max(before, key=lambda baseline: baseline.look.at, default=None)
 
-    ``point``: the time up to which the restoration holds commits, on the source's clock; it may hold those of
-    ``resolution`` more seconds. A baseline is proven for all states between its own and a repeat's.
-    """
-    for baseline in sorted(baselines, key=lambda b: b.fingerprint.at, reverse=True):
-        after = [r for r in baseline.repeats if r.at >= point + resolution]
-        if baseline.fingerprint.at <= point and after:
-            return replace(baseline, repeats=(min(after, key=lambda r: r.at),))
-    return None
+
+def looked_after(baseline: Baseline, point: float, resolution: float) -> Look | None:
+    """The first later look of ``baseline`` at a source that had passed ``point``, which may hold the commits of
+    ``resolution`` more seconds: the nearer it is, the less has changed since."""
+    after = [look for look in baseline.later if look.at >= point + resolution]
+    return min(after, key=lambda look: look.at, default=None)
+
+
+# -- baselines of a former form: one sum a table, definitions without their writers
+
+
+class _Table(msgspec.Struct):
+    rows: int
+    checksum: str
+    method: str
+
+
+class _Fingerprint(msgspec.Struct):
+    at: float
+    major: int
+    snapshot: str
+    schema: dict[str, str]
+    tables: dict[str, _Table]
+
+
+class _Former(msgspec.Struct):
+    id: str
+    target: str
+    source: str
+    resource_id: str
+    fingerprint: _Fingerprint
+    golden: dict[str, str] = {}
+    model: dict[str, Any] = {}
+
+
+def _of_former(former: _Former) -> Baseline:
+    """Raises ValueError where a checksum is no number. What was found when it was repeated was no look."""
+    seen = former.fingerprint
+    tables = {
+        name: TableLook(one.method, parts={} if one.method.startswith(UNREADABLE) else {BEFORE: _whole(one)})
+        for name, one in seen.tables.items()
+    }
+    objects = {name: Version(digest, 0) for name, digest in seen.schema.items()}
+    look = Look(seen.at, seen.major, seen.snapshot, {BEFORE: seen.snapshot}, objects, tables)
+    return Baseline(former.id, former.target, former.source, former.resource_id, look, former.golden, former.model)
+
+
+def _whole(table: _Table) -> Part:
+    return Part(table.rows, packed_sums([Sum(table.rows, int(table.checksum) % (1 << 64))])) if table.rows else Part()
 
 
 class BaselineStore:

@@ -1,24 +1,26 @@
-"""What a source holds, taken now and taken again later: the only proof of what a restoration should hold."""
+"""What a source holds, looked at now and again later: the proof of what a restoration should hold."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 
 from dr.config.context import Context
-from dr.domain.errors import DrError, RefusedError
-from dr.domain.model import Baseline, Grant
-from dr.drivers.postgres.connection import Connection, connect
+from dr.domain.errors import DrError, EvidenceError, RefusedError
+from dr.domain.looks import BEFORE, Baseline, Snapshot
+from dr.domain.model import Grant
+from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.examine import model_of
-from dr.drivers.postgres.fingerprint import repeating, summing
+from dr.drivers.postgres.looking import Question, looking
 from dr.drivers.postgres.source import Source, locate
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore
-from dr.host.hearing import at_once
+from dr.host.hearing import Steps, at_once
 
 AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str], Mapping[str, str]]
 """As ``dr.drivers.service.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference) to
@@ -26,19 +28,30 @@ name and digest of each answer."""
 
 
 def take_baseline(
-    connection: Connection,
-    context: Context,
-    source: Source,
-    include: Iterable[str] = (),
-    golden: Mapping[str, str] | None = None,
-) -> Baseline:
-    """Sum the source and read its active model. Raises what ``summing`` raises."""
-    sums = at_once(summing(connection, None, include))
+    context: Context, source: Source, include: tuple[str, ...] = (), golden: Mapping[str, str] | None = None
+) -> Steps[Baseline]:
+    """Look at the source and read its active model. Raises what ``looking`` raises."""
+    database = sections(context.target).postgres
+    look = yield from looking(source.server, database, Question(include=include))
     # the time, so that names sort, and a digest, so that two of one second differ
-    digest = hashlib.sha256(msgspec.json.encode(sums)).hexdigest()[:8]
-    name = f"{datetime.fromtimestamp(sums.at, UTC):%Y%m%dT%H%M%SZ}-{digest}"
-    of, resource = source.identifier, source.resource_id
-    return Baseline(name, context.name, of, resource, sums, golden or {}, model_of(connection, context))
+    digest = hashlib.sha256(msgspec.json.encode(look)).hexdigest()[:8]
+    name = f"{datetime.fromtimestamp(look.at, UTC):%Y%m%dT%H%M%SZ}-{digest}"
+    with connect(source.server, database) as connection:
+        model = model_of(connection, context)
+    return Baseline(name, context.name, source.identifier, source.resource_id, look, golden or {}, model)
+
+
+def looked_again(
+    context: Context, source: Source, baseline: Baseline, include: tuple[str, ...] = ()
+) -> Steps[Baseline]:
+    """``baseline`` with one more later look at its source, under its own cut.
+
+    Raises RefusedError where too many transactions have passed to filter by it.
+    """
+    cuts = {BEFORE: Snapshot.parse(baseline.look.cuts[BEFORE])}
+    asked = Question(cuts, baseline.look.tables, include)
+    later = yield from looking(source.server, sections(context.target).postgres, asked)
+    return replace(baseline, later=(*baseline.later, later))
 
 
 def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
@@ -55,7 +68,8 @@ def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], st
 
 
 def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
-    """Repeat the source's earlier baselines that have no repeat yet, then take a new one; all are stored.
+    """Look at the source again for each of its earlier baselines without a later look, then take a new one; all are
+    stored.
 
     Returns what was done, and what could not be, in sentences. Raises ProviderError or RefusedError where the source
     cannot be read or a baseline not be stored.
@@ -65,21 +79,18 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
         raise RefusedError(f"The source {sections(context.target).rds.instance} has no endpoint to connect to.")
     store = BaselineStore(context.home, context.name)
     earlier, problems = store.load(source.identifier)
-    notes, repeated = list(problems), 0
-    with connect(source.server, sections(context.target).postgres) as connection:
-        for baseline in earlier:
-            if baseline.repeats or baseline.resource_id != source.resource_id:
-                continue
-            try:
-                store.save(at_once(repeating(connection, baseline)))
-                repeated += 1
-            except RefusedError as error:
-                notes.append(f"Baseline {baseline.id} was not repeated: {error}")
-        golden, silence = golden_answers(context, ask)  # it writes predictions: after the repeats, which count rows
-        taken = take_baseline(connection, context, source, golden=golden)
+    notes, again = list(problems), 0
+    for baseline in earlier:
+        if baseline.later or baseline.resource_id != source.resource_id:
+            continue
+        try:
+            store.save(at_once(looked_again(context, source, baseline)))
+            again += 1
+        except (RefusedError, EvidenceError) as error:
+            notes.append(f"The source was not looked at again for baseline {baseline.id}: {error}")
+    golden, silence = golden_answers(context, ask)  # it writes predictions: after the later looks, which count rows
+    taken = at_once(take_baseline(context, source, golden=golden))
     store.save(taken)
-    tables, rows = len(taken.fingerprint.tables), sum(t.rows for t in taken.fingerprint.tables.values())
-    done = (
-        f"Took baseline {taken.id} of {source.identifier}: {tables} tables, {rows} rows; repeated {repeated} earlier."
-    )
+    tables, rows = len(taken.look.tables), sum(table.rows for table in taken.look.tables.values())
+    done = f"Took baseline {taken.id} of {source.identifier}: {tables} tables, {rows} rows; looked again for {again}."
     return " ".join((done, *notes, *([f"No golden answers: {silence}."] if silence else [])))

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
 from dr.config.model import Login, Section
+
+Sample = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+
+
+class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is not compared, since it is too large; by names as SQL has them, with their schema. Verdicts say so."""
+
+    exclude: tuple[str, ...] = ()
+    sample: Mapping[str, Sample] = {}
+    """So large a share of the rows of these is compared, chosen by the rows' identities: all rows are read."""
 
 
 class PostgresConfig(Section, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +36,10 @@ class PostgresConfig(Section, frozen=True, forbid_unknown_fields=True):
     """CA bundle for sslmode=verify-full; empty: the system's."""
     amcheck: bool = True
     """Whether the database has the extension that checks indexes; without it, nothing is demanded of them."""
+
+    connections: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
+    """So many tables are summed side by side, each in a session of its own."""
+    tables: Tables = Tables()
 
     @property
     def first(self) -> Login:

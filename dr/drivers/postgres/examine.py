@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,18 @@ from psycopg import Error, sql
 from dr.config.context import Context
 from dr.config.model import Login
 from dr.domain.errors import DrError, EvidenceError
-from dr.domain.model import Baseline, Component, Fingerprint, Observation, Progress
+from dr.domain.looks import Baseline
+from dr.domain.model import Component, Observation, Progress
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres import own_schema
+from dr.drivers.postgres.compare import Comparison
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
-from dr.drivers.postgres.fingerprint import major_version, repeating, summing
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
-from dr.evidence.baselines import BaselineStore, covering, read_baseline
+from dr.evidence.baselines import BaselineStore, covering, looked_after, read_baseline
 from dr.evidence.samples import markers_file
 from dr.host.hearing import Steps, working
 from dr.meter.mark import marker_table
@@ -280,7 +280,6 @@ class Examination:
         self._copy = Endpoint(str(args["host"]), int(args["port"]))
         self._args, self._run = args, str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
-        self._resolution = float(args["resolution"])
         self._source = Source.from_args(args["source"]) if args["source"] else None
         self._notes: list[str] = []
 
@@ -290,17 +289,16 @@ class Examination:
         Raises ProviderError where the copy cannot be reached.
         """
         self._notes = []
-        baseline = yield from self._find_baseline()
-        rows = {name: table.rows for name, table in baseline.fingerprint.tables.items()} if baseline else {}
+        baseline = self._find_baseline()
+        rows = {name: table.rows for name, table in baseline.look.tables.items()} if baseline else {}
         with connect(self._copy, self._database) as connection:
-            baseline = yield from self._across_majors(connection, baseline)
             first = {"correct": self._now()} if answers(connection, rows) else {}
             covers = Observation("baseline", "source", None if baseline is None else msgspec.to_builtins(baseline))
             yield working("examining the logins", (covers,))
             taken = logins(self._copy, self._database)
             yield working("examining every table", _saw(logins=taken))
-            sums = yield from self._fingerprint(connection, baseline)
-            yield working("examining the foreign keys", _saw(fingerprint=msgspec.to_builtins(sums)))
+            compared = yield from self._comparison(baseline).steps(connection)
+            yield working("examining the foreign keys", compared)
             keys = yield from foreign_keys(connection)
             yield working("examining the indexes", _saw(**{"foreign-keys": keys}))
             checked = yield from indexes(connection)
@@ -334,15 +332,9 @@ class Examination:
             self._notes.append(f"the source's clock could not be read: {error}")
             return ()
 
-    def _fingerprint(self, connection: Connection, baseline: Baseline | None) -> Steps[Fingerprint]:
-        if baseline is None:
-            return summing(connection, of="the copy")
-        snapshot, portable = baseline.fingerprint.snapshot, major_version(connection) != baseline.fingerprint.major
-        return summing(connection, snapshot, self._included(baseline), portable=portable, of="the copy")
-
-    def _included(self, baseline: Baseline) -> tuple[str, ...]:
+    def _included(self, baseline: Baseline | None) -> tuple[str, ...]:
         victims = own_schema.victims(self._run)
-        return (victims,) if victims in baseline.fingerprint.tables else ()
+        return (victims,) if baseline is not None and victims in baseline.look.tables else ()
 
     def _own(self, connection: Connection, baseline: Baseline | None) -> dict[str, Any]:
         """The run's own rows: markers, where it wrote some, and victims, where the recovery point has them."""
@@ -350,14 +342,14 @@ class Examination:
         if markers_file(self._context.run, "source").exists():
             found["markers"] = markers(connection, marker_table(self._run))
         if baseline is not None and (tables := self._included(baseline)):
-            expected = baseline.fingerprint.tables[tables[0]].rows
+            expected = baseline.look.tables[tables[0]].rows
             found["victims"] = {"expected": expected, "present": present(connection, tables[0])}
         return found
 
     # -- what the copy is compared with
 
-    def _find_baseline(self) -> Steps[Baseline | None]:
-        """The one that covers the recovery point: the run's own, a stored one, or one repeated now on the source."""
+    def _find_baseline(self) -> Baseline | None:
+        """The one whose look is the nearest before the recovery point: the run's own, or a stored one."""
         if self._point is None:
             self._notes.append("the recovery point's time is not known")
             return None
@@ -369,37 +361,30 @@ class Examination:
                 known = (*known, read_baseline(path))
             except EvidenceError as error:
                 self._notes.append(str(error))
-        found = covering(known, self._point, self._resolution)
-        return found if found is not None else (yield from self._repeated_now(known, self._point))
+        return covering(known, self._point)
 
-    def _repeated_now(self, known: Iterable[Baseline], point: float) -> Steps[Baseline | None]:
-        """A source that is still up can be asked now; whatever the disaster changed there then stays unproven."""
-        before = [baseline for baseline in known if baseline.fingerprint.at <= point]
-        newest = max(before, key=lambda baseline: baseline.fingerprint.at, default=None)
-        if newest is None or self._source is None or newest.resource_id != self._source.resource_id:
-            return None
-        try:
-            with connect(self._source.server, self._database) as connection:
-                again = yield from repeating(connection, newest, self._included(newest))
-        except DrError as error:
-            self._notes.append(f"the baseline {newest.id} could not be repeated on the source: {error}")
-            return None
-        return covering([again], point, self._resolution)
-
-    def _across_majors(self, connection: Connection, baseline: Baseline | None) -> Steps[Baseline | None]:
-        """``baseline`` with sums that a copy on another major version can be compared with, taken from a source that is
-        still up. Rows under a snapshot only ever get fewer: those that still hash as then are those of the baseline.
-        """
-        if baseline is None or self._source is None or major_version(connection) == baseline.fingerprint.major:
-            return baseline
-        include = self._included(baseline)
-        try:
-            with connect(self._source.server, self._database) as source:
-                portable = yield from summing(source, baseline.fingerprint.snapshot, include, portable=True)
-                again = yield from repeating(source, baseline, include)
-        except DrError:  # the sums then stay as they are, and are judged not comparable
-            return baseline
-        return replace(again, fingerprint=replace(baseline.fingerprint, tables=portable.tables))
+    def _comparison(self, baseline: Baseline | None) -> Comparison:
+        source, because = self._source, ""
+        if source is None:
+            because = "the source is gone"
+        elif baseline is not None and baseline.resource_id != source.resource_id:
+            because = "the source is another one than what the baseline was taken of"
+        elif baseline is None and (self._args["kind"], self._args["point_id"]) != ("time", source.identifier):
+            because = "nothing says that the source is the one which the copy was made of"
+        stored = None
+        if baseline is not None and self._point is not None:
+            stored = looked_after(baseline, self._point, float(self._args["resolution"]))
+        return Comparison(
+            database=self._database,
+            copy=self._copy,
+            source=None if because or source is None else source.server,
+            because=because,
+            before=baseline.look if baseline else None,
+            stored=stored,
+            held=str(self._args["point"]),
+            promoted=self._args["of"] == "promoted",
+            include=self._included(baseline),
+        )
 
 
 def _saw(**observed: Any) -> tuple[Observation, ...]:

@@ -1,31 +1,23 @@
-"""The content of a database as sums: what equal copies share, and any altered row changes.
+"""The SQL that sums a table's rows: what equal copies share, and any altered row changes.
 
-Rows are summed under a recorded pg_snapshot, so that a copy is compared with what its source held at that moment,
-whatever both have written since (facts/measurement.md). A filter cannot bring back what was updated or deleted after
-the snapshot: that is what a baseline's repeat is for. The same holds for what a subtransaction wrote that was open at
-the snapshot (pg_snapshot does not list it) and for a frozen row whose 32-bit xid has come round again: the repeat
-differs, and the table is inconclusive, never wrongly equal.
+Rows are parted by the snapshots that they are visible in (facts/measurement.md), and each part is summed in buckets of
+the rows' identities. A filter cannot bring back what was updated or deleted after its snapshot: a later look under the
+same cut has fewer rows. The same holds for a frozen row whose 32-bit xid has come round again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import hashlib
+import struct
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from psycopg import Error, IsolationLevel
-from psycopg.errors import ProgramLimitExceeded
+import msgspec
 
-from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Baseline, Fingerprint, Repeat, TableSum
-from dr.drivers.postgres.connection import Connection, reason, translated
+from dr.domain.errors import RefusedError
+from dr.domain.looks import NOTHING, Part, Row, Snapshot, Sum, packed_sums
+from dr.drivers.postgres.connection import Connection, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
-from dr.drivers.postgres.schema import schema_digests
-from dr.host.hearing import Steps, working
-
-UNREADABLE = "unreadable: "
-"""Begins the method of a table that could not be summed; the reason follows."""
 
 _EPOCH = 1 << 32
 _REACH = 1 << 31
@@ -38,35 +30,31 @@ _CHAINED = 330
 """Columns in one chain of hashes: PostgreSQL's stack (2 MB by default) bears some 1,600, at 1.5 kB each."""
 _ARGUMENTS = 90
 """PostgreSQL's functions take a hundred."""
+BINARY = "binary/1"
+"""The method by which no value is made text."""
 _BYTES_ALREADY = frozenset({"text", "varchar", "bytea"})
 """Types that md5 takes as they are."""
-_TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
-"""How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
-
-
-class Snapshot(NamedTuple):
-    """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids."""
-
-    xmin: int
-    xmax: int
-    running: tuple[int, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Snapshot:
-        """From "xmin:xmax:xip,xip". Raises ProviderError on anything else."""
-        try:
-            low, high, running = text.split(":")
-            return cls(int(low), int(high), tuple(int(x) for x in running.split(",") if x))
-        except ValueError:
-            raise ProviderError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
+ROWS_IN_A_BUCKET = 16
+"""About as many rows are read one by one where one of them differs."""
+MOST_BUCKETS = 1 << 17
+_LATER = 2
+"""The number of the part of what no cut shows, in SQL."""
+_SIGN = 1 << 31
+_COPIED = 19
+"""Bytes of the header of a binary COPY; its trailer has two."""
+_GROUP = struct.Struct(">hiqiqiqiq")
+"""Four columns of 64 bits: each after its length, and all after their number."""
+_ROW = struct.Struct(">hiqiqiq")
 
 
 class Column(NamedTuple):
-    """``base``: the type's name in pg_catalog, domains resolved; "" for a type from elsewhere."""
+    """``base``: the type's name in pg_catalog, domains resolved; "" for a type from elsewhere. ``number``: its place in
+    the table, which no other column gets once it was dropped."""
 
     name: str
     base: str
     nullable: bool
+    number: int = 0
 
     @property
     def of_row(self) -> str:
@@ -75,11 +63,26 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table that holds rows of its own: an ordinary one, or the leaf of a partitioned one. ``name`` is as SQL has it,
-    quoted where it must be."""
+    """A table that holds rows of its own: an ordinary one, the leaf of a partitioned one, or a materialized view.
+    ``name`` is as SQL has it, quoted where it must be. ``key``: the columns that tell its rows apart; none: the whole
+    row does. ``rows``: about so many."""
 
     name: str
     columns: tuple[Column, ...]
+    key: tuple[Column, ...] = ()
+    rows: int = 0
+
+    @property
+    def buckets(self) -> int:
+        """A power of two, for about ``ROWS_IN_A_BUCKET`` rows in each."""
+        return min(MOST_BUCKETS, 1 << (max(1, -(-self.rows // ROWS_IN_A_BUCKET)) - 1).bit_length())
+
+    @property
+    def shape(self) -> str:
+        """What the hash of a row depends on besides its values: two tables of another shape do not compare. A column's
+        name is none of it, and neither is a type that is changed without its rows being written anew."""
+        hashed = [(c.number, c.base if c.base in _TYPED else "", c.nullable) for c in self.columns]
+        return hashlib.sha256(msgspec.json.encode((hashed, [c.number for c in self.key]))).hexdigest()[:8]
 
 
 def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
@@ -163,8 +166,9 @@ def _chain(columns: Sequence[Column]) -> str:
     return "".join(reversed(steps)) + _null_bitmap(nullable[:_BITMAP]) + ")" * len(steps)
 
 
-PORTABLE = "('x' || substr(md5(t::text), 1, 16))::bit(64)::int8"
-"""64 bits of the row ``t`` that are the same on every major version; three to five times slower than ``row_hash``."""
+def portable_row_hash(columns: Sequence[Column]) -> str:
+    """64 bits that are the same on every major version; three to five times slower than ``row_hash``."""
+    return f"('x' || substr(md5(row({', '.join(c.of_row for c in columns)})::text), 1, 16))::bit(64)::int8"
 
 
 def binary_row_hash(columns: Sequence[Column]) -> str:
@@ -180,14 +184,96 @@ def binary_row_hash(columns: Sequence[Column]) -> str:
     return f"('x' || substr(md5(concat_ws(',', {whole})), 1, 16))::bit(64)::int8"
 
 
-def checksum_query(table: Table, snapshot: Snapshot, current: Snapshot, hashed: str) -> bytes:
-    """Count and sum of the hashes of ``table``'s own rows that are visible in ``snapshot``, and the count of all.
+class Summed(NamedTuple):
+    """How a table is read: ``method`` names it, ``hashed`` and ``identity`` are 64 bits of a row ``t`` in SQL.
+    ``share``: of its rows, chosen by their identity; 1: all."""
 
-    ``hashed``: the hash of a row ``t``.
+    method: str
+    hashed: str
+    identity: str
+    share: float = 1.0
+
+
+def ways(table: Table, major: int, like: str = "", *, portable: bool = False, share: float = 1.0) -> tuple[Summed, ...]:
+    """How to sum ``table``, and how where a value is too long for that. ``portable``: alike on every major version.
+    ``like``: a method that is followed, of a former form where it does not say the table's shape."""
+    usual, by = ("md5/1", portable_row_hash) if portable else (f"hash-{major}/1", row_hash)
+    rest = "" if like and ":" not in like else f":{table.shape}"
+    rest += f" of {share:g}" if share < 1 else ""
+    found = [
+        Summed(method + rest, of(table.columns), of(table.key or table.columns), share)
+        for method, of in ((usual, by), (BINARY, binary_row_hash))
+    ]
+    return tuple(reversed(found) if like.startswith(BINARY) else found)
+
+
+def parts_of(cuts: Iterable[Snapshot], current: Snapshot) -> str:
+    """The number of the first of ``cuts``, at most two, that shows the row ``t``; else that of what is later."""
+    shown = (f"when {visible_in(cut, current)} then {n}" for n, cut in enumerate(cuts))
+    return f"case {' '.join(shown)} else {_LATER} end"
+
+
+def _each_row(table: Table, way: Summed, parts: str) -> str:
+    """Identity, hash and part of each row. The planner does not look through it: it would compute them twice, and take
+    the groups for as many as there are rows, so that no two processes would sum side by side."""
+    identity = f"coalesce({way.identity}, 0) as i, " if table.key else ""
+    sampled = f" where ({way.identity} >> 40) & 65535 < {round(way.share * 65536)}" if way.share < 1 else ""
+    inner = f"select {identity}coalesce({way.hashed}, 0) as h, {parts} as p from only {table.name} as t{sampled}"  # noqa: S608 - names are quoted
+    return f"({inner} offset 0) as rows"
+
+
+def sums_query(table: Table, way: Summed, parts: str, buckets: int) -> bytes:
+    """Count and sum of the hashes of ``table``'s own rows, by part and bucket. ``parts``: as ``parts_of``.
+
+    Two sums of 32 bits each are faster than one of 64, for which PostgreSQL counts beyond 64 bits. The lower half's
+    highest bit is turned, so that it is a signed number: 2^31 less for each row.
     """
-    seen = f"filter (where {visible_in(snapshot, current)})"
-    sums = f"count(*) {seen}, coalesce(sum({hashed}) {seen}, 0)::text, count(*)"
-    return f"select {sums} from only {table.name} as t".encode()  # noqa: S608 - names are quoted
+    key = f"(({_identity(table)} & {buckets - 1}) << 2) | p"
+    halves = f"sum((((h # {_SIGN}) << 32) >> 32)::int4), sum((h >> 32)::int4)"
+    return _copied(f"select {key}, count(*), {halves} from {_each_row(table, way, parts)} group by 1")  # noqa: S608
+
+
+def rows_query(table: Table, way: Summed, parts: str, buckets: int, read: Collection[int]) -> bytes:
+    """Part, identity and hash of each of ``table``'s own rows in the buckets ``read`` that some cut shows."""
+    identity, listed = _identity(table), ",".join(map(str, read))
+    wanted = f"p < {_LATER} and {identity} & {buckets - 1} = any ('{{{listed}}}'::int8[])"
+    return _copied(f"select p::int8, {identity}, h from {_each_row(table, way, parts)} where {wanted}")  # noqa: S608
+
+
+def _identity(table: Table) -> str:
+    return "i" if table.key else "h"
+
+
+def _copied(query: str) -> bytes:
+    return f"copy ({query}) to stdout (format binary)".encode()
+
+
+def read_sums(connection: Connection, query: bytes, buckets: int, names: Sequence[str]) -> dict[str, Part]:
+    """What a ``sums_query`` answers: each part that holds rows, by ``names`` in the cuts' order, and what is later
+    last. Raises psycopg.Error."""
+    found = {n: [NOTHING] * buckets for n in range(_LATER + 1)}
+    for _, _, key, _, rows, _, low, _, high in _GROUP.iter_unpack(_read(connection, query)):
+        found[key & 3][key >> 2] = Sum(rows, ((high << 32) + low + rows * _SIGN) % (1 << 64))
+    numbers = (*range(len(names) - 1), _LATER)
+    totals = {n: sum(one.rows for one in found[n]) for n in numbers}
+    return {
+        name: Part(totals[n], packed_sums(found[n])) if totals[n] else Part()
+        for name, n in zip(names, numbers, strict=True)
+    }
+
+
+def read_rows(connection: Connection, query: bytes, names: Sequence[str]) -> dict[str, list[Row]]:
+    """What a ``rows_query`` answers, by part. Raises psycopg.Error."""
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    for _, _, part, _, identity, _, content in _ROW.iter_unpack(_read(connection, query)):
+        found[names[part]].append(Row(identity % (1 << 64), content % (1 << 64)))
+    return found
+
+
+def _read(connection: Connection, query: bytes) -> memoryview:
+    """A COPY's binary answer, without header and trailer."""
+    with connection.cursor() as cursor, cursor.copy(query) as copying:
+        return memoryview(b"".join(copying))[_COPIED:-2]
 
 
 _TABLES = """
@@ -198,122 +284,51 @@ _TABLES = """
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attnum is not null), '{}'),
            coalesce(array_agg(case when tn.nspname = 'pg_catalog' then t.typname::text else '' end order by a.attnum)
                     filter (where a.attnum is not null), '{}'),
-           coalesce(array_agg(not a.attnotnull order by a.attnum) filter (where a.attnum is not null), '{}')
+           coalesce(array_agg(not a.attnotnull order by a.attnum) filter (where a.attnum is not null), '{}'),
+           coalesce(array_agg(a.attnum::int4 order by a.attnum) filter (where a.attnum is not null), '{}'),
+           coalesce((select (i.indkey::int4[])[0:i.indnkeyatts - 1] from pg_index i
+                       join pg_class k on k.oid = i.indexrelid
+                      where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null
+                        and i.indexprs is null and not exists (
+                            select from unnest((i.indkey::int4[])[0:i.indnkeyatts - 1]) as u(number)
+                              join pg_attribute o on o.attrelid = c.oid and o.attnum = u.number
+                             where not o.attnotnull)
+                      order by i.indisprimary desc, i.indnkeyatts, k.relname limit 1), '{}'),
+           greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::int8
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
       left join bases b on b.oid = a.atttypid
       left join pg_type t on t.oid = b.base
       left join pg_namespace tn on tn.oid = t.typnamespace
-     where c.relkind = 'r' and c.relpersistence = 'p'
+     where (c.relkind = 'r' or (c.relkind = 'm' and c.relispopulated)) and c.relpersistence = 'p'
        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
        and (n.nspname <> %(own)s or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
-     group by 1 order by 1
+     group by c.oid, n.nspname, c.relname, c.reltuples order by 1
 """
 
 
 def find_tables(connection: Connection, include: Iterable[str] = ()) -> tuple[Table, ...]:
-    """Every permanent table that holds rows of its own, in any schema but the system's and the harness's.
+    """Every permanent table that holds rows of its own, in any schema but the system's and the harness's, and every
+    materialized view that was filled.
 
     Of schema ``dr`` only what ``include`` names. A partitioned table is its leaves. Left out, because a physical
-    recovery does not bring them back or they hold no rows: unlogged and temporary tables, foreign tables, views and
-    materialized views; the schema's digests have them.
+    recovery does not bring them back or they hold no rows: unlogged and temporary tables, foreign tables and views; the
+    schema's digests have them.
     """
     with translated("reading the catalog of tables"):
         rows = connection.execute(_TABLES, {"own": OWN_SCHEMA, "include": list(include)}).fetchall()
-    return tuple(
-        Table(name, tuple(Column(*column) for column in zip(names, bases, nullable, strict=True)))
-        for name, names, bases, nullable in rows
-    )
+    return tuple(_table(*row) for row in rows)
 
 
-@contextmanager
-def _one_moment(connection: Connection) -> Iterator[None]:
-    """A REPEATABLE READ, READ ONLY transaction: everything inside sees the same rows."""
-    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
-    try:
-        with connection.transaction():
-            yield
-    finally:
-        if not connection.closed:
-            connection.isolation_level, connection.read_only = None, None
-
-
-def _sum(connection: Connection, ways: Iterable[tuple[str, bytes]]) -> TableSum:
-    """One table's sum by the first of ``ways`` (method, query) for which no value is too long as text; one that cannot
-    be read says why in its method and does not stop the others."""
-    why = ""
-    for method, query in ways:
-        try:
-            with connection.transaction():
-                row = connection.execute(query).fetchone()
-        except Error as error:
-            if connection.closed:
-                raise
-            why = why or reason(error)
-            if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
-                break
-            continue
-        assert row is not None  # noqa: S101 - an aggregate always yields a row
-        return TableSum(int(row[0]), str(row[1]), method, int(row[2]))
-    return TableSum(0, "", UNREADABLE + why)
-
-
-def summing(
-    connection: Connection,
-    snapshot: str | None = None,
-    include: Iterable[str] = (),
-    *,
-    portable: bool = False,
-    of: str = "the source",
-) -> Steps[Fingerprint]:
-    """Sum every table under ``snapshot`` (None: the present one, recorded in the answer), all in one transaction.
-
-    ``at`` is the server's clock: all that the present snapshot shows was committed by then; under a given one, all that
-    was committed by then was looked at. ``portable``: by md5, for a comparison between major versions.
-    ``of``: what a person is told to be summed.
-
-    Raises RefusedError where the snapshot is too old to filter by, ProviderError where the connection is lost.
-    """
-    with translated("reading the tables for their checksums"), _one_moment(connection):
-        row = connection.execute(
-            "select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,"
-            " extract(epoch from clock_timestamp())::float8"
-        ).fetchone()
-        assert row is not None  # noqa: S101
-        current, before, after = row
-        major = major_version(connection)
-        wanted = snapshot or current
-        method = "md5/1" if portable else f"hash-{major}/1"
-        seen, tables = (Snapshot.parse(wanted), Snapshot.parse(current)), {}
-        for table in find_tables(connection, include):
-            yield working(f"summing {table.name} of {of}")
-            usual, binary = PORTABLE if portable else row_hash(table.columns), binary_row_hash(table.columns)
-            ways = ((method, usual), ("binary/1", binary))
-            queries = ((way, checksum_query(table, *seen, hashed)) for way, hashed in ways)
-            tables[table.name] = _sum(connection, queries)
-        at = after if snapshot is None else before
-        return Fingerprint(at, major, wanted, schema_digests(connection), tables)
-
-
-def major_version(connection: Connection) -> int:
-    """Hash functions are promised to be the same within one major version only (facts/measurement.md)."""
-    return connection.info.server_version // 10_000
-
-
-def differences(before: Fingerprint, after: Fingerprint) -> tuple[str, ...]:
-    """Names of the tables whose sums, and of the objects whose definitions, are not the same in both."""
-    tables = {n for n in {*before.tables, *after.tables} if before.tables.get(n) != after.tables.get(n)}
-    objects = {n for n in {*before.schema, *after.schema} if before.schema.get(n) != after.schema.get(n)}
-    return (*sorted(tables), *sorted(objects))
-
-
-def repeating(connection: Connection, baseline: Baseline, include: Iterable[str] = ()) -> Steps[Baseline]:
-    """``baseline`` with one more repeat: its tables summed again under its own filter, its objects read again.
-
-    Raises RefusedError where too many transactions have passed to filter by it.
-    """
-    again = yield from summing(connection, baseline.fingerprint.snapshot, include)
-    totals = {name: table.total for name, table in again.tables.items()}
-    repeat = Repeat(again.at, differences(baseline.fingerprint, again), totals)
-    return replace(baseline, repeats=(*baseline.repeats, repeat))
+def _table(
+    name: str,
+    names: Sequence[str],
+    bases: Sequence[str],
+    nullable: Sequence[bool],
+    numbers: Sequence[int],
+    key: Sequence[int],
+    rows: int,
+) -> Table:
+    columns = tuple(Column(*column) for column in zip(names, bases, nullable, numbers, strict=True))
+    return Table(name, columns, tuple(column for column in columns if column.number in key), rows)

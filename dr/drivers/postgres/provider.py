@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
@@ -14,14 +15,14 @@ from dr.drivers.postgres import own_schema
 from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, take_baseline
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, database_clock, translated
 from dr.drivers.postgres.examine import LOOK_SECONDS, RUN_BASELINE, Examination
-from dr.drivers.postgres.fingerprint import repeating
+from dr.drivers.postgres.looking import Question, looking
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
 from dr.drivers.service.asking import ask_golden, predictions
 from dr.evidence.baselines import read_baseline, write_baseline
-from dr.host.hearing import Steps, at_once
+from dr.host.hearing import Steps
 
 __all__ = ["PostgresProvider", "nightly"]
 
@@ -115,9 +116,16 @@ class PostgresProvider:
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> Call:
         self._check_password(facts, run)
         source, made = source_among(facts.resources, self._target.rds.instance), made_by(verb)
-        args: dict[str, Any] = {name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind")}
+        args: dict[str, Any] = {
+            name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind", "point_id", "point")
+        }
         args |= {name: f"${{{made}.{name}}}" for name in ("host", "port", "identifier")}
-        args |= {"run": run.id, "source": source.to_args() if source else None, "restored": "${restore.identifier}"}
+        args |= {
+            "run": run.id,
+            "source": source.to_args() if source else None,
+            "restored": "${restore.identifier}",
+            "of": verb.args.get("of", "restored"),
+        }
         return Call(
             *("examine", "examine", "verify", "postgres", "examine", args),
             effect=Effect.READS,
@@ -187,18 +195,19 @@ class PostgresProvider:
     def _take(self, args: Mapping[str, Any]) -> Steps[None]:
         golden, silence = golden_answers(self._context, self._ask_golden)
         with self._source(args) as connection:
-            clock, include = clock_offset(connection, self._now), (own_schema.victims(args["run"]),)
-            taken = take_baseline(connection, self._context, Source.from_args(args), include, golden)
+            clock = clock_offset(connection, self._now)
+        included = (own_schema.victims(args["run"]),)
+        taken = yield from take_baseline(self._context, Source.from_args(args), included, golden)
         digest = write_baseline(self._context.run / RUN_BASELINE, taken)
         result = {"baseline": taken.id, "file": RUN_BASELINE, "digest": digest, "golden": len(golden)}
-        result |= {"at": taken.fingerprint.at, "tables": len(taken.fingerprint.tables), "no_golden": silence}
+        result |= {"at": taken.look.at, "tables": len(taken.look.tables), "no_golden": silence}
         yield Progress(True, result, observations=(Observation("clock", "source", clock),))
 
     def _vanish(self, args: Mapping[str, Any]) -> Steps[None]:
-        """Choose a whole second after all victims were committed, let it and the next one pass, repeat, delete.
+        """Look once more, choose a whole second after that, let it and the next one pass, and delete the victims.
 
-        Everything up to that second is in the baseline, and nothing of the disaster within a second of it: RDS
-        restores to whole seconds.
+        Everything up to that second is as near to the look as can be, and nothing of the disaster within a second of
+        it: RDS restores to whole seconds.
         """
         table, path, seen = own_schema.victims(args["run"]), self._context.run / RUN_BASELINE, tuple[Observation, ...]()
         with self._source(args) as connection:
@@ -206,11 +215,13 @@ class PostgresProvider:
                 done = own_schema.vanished(connection, args["run"])
             if done is None:
                 baseline = read_baseline(path)
+                asked = Question(like=baseline.look.tables, include=(table,))
+                nearer = yield from looking(Source.from_args(args).server, self._target.postgres, asked)
+                digest = write_baseline(path, replace(baseline, look=nearer))
                 point = float(int(database_clock(connection)) + LEAD)
                 while database_clock(connection) < point + 1.0:
                     yield Progress(False, note="waiting for a whole second to pass on the server's clock")
                 seen = (Observation("clock", "source", clock_offset(connection, self._now)),)
-                digest = write_baseline(path, at_once(repeating(connection, baseline, (table,))))
                 note = {"recovery_point": point, "at": self._now(), "table": table, "digest": digest}
                 note |= {"database_at": database_clock(connection)}
                 with translated("deleting the drill's victims"):

@@ -14,6 +14,7 @@ from dr.config.context import Context
 from dr.config.secrets import secret
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
+from dr.domain.refs import Endpoint
 from dr.domain.tags import ours
 from dr.drivers.postgres.servers import Servers
 from dr.drivers.rds import failover as rds_failover
@@ -260,7 +261,7 @@ class RdsProvider:
         if at is None or not (state is State.USABLE or (serving and self._servers.answers(at.host, at.port))):
             return Progress(done=False, note=note)
         now, (seconds, far) = self._now(), self._replay(found.ref.name)
-        done = {**result, "host": at.host, "port": at.port, "status": found.status, **seconds}
+        done = {**result, "host": at.host, "port": at.port, "status": found.status, "point": self._held(at), **seconds}
         point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
         point |= {"resolution": done["resolution"], **(far if done["kind"] == "time" else {})}
         made = restored.restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres)
@@ -272,6 +273,14 @@ class RdsProvider:
             milestones={"available": now},
             components=(made,),
         )
+
+    def _held(self, at: Endpoint) -> str:
+        """What the copy holds by its source's log, as long as nobody but a hand can have written to it; "" where it
+        does not say so now: whoever examines it asks again."""
+        try:
+            return self._servers.recovered(at.host, at.port)
+        except (ProviderError, RefusedError):
+            return ""
 
     def _replay(self, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """From the log, where it tells: seconds of replay, for the result; and how far it came, for the observation

@@ -98,6 +98,9 @@ class FakeServers:
             raise found
         return found
 
+    def recovered(self, host: str, port: int) -> str:
+        return "10:10:"
+
     def written(self, host: str, port: int) -> int:
         if isinstance(self.log, DrError):
             raise self.log

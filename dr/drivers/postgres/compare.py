@@ -1,0 +1,89 @@
+"""The looks that a copy is judged by: at the copy, at the source afterwards, and at the rows of what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
+from dr.domain.model import Observation
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.connection import Connection, connect
+from dr.drivers.postgres.looking import Question, differing, major_version, moment
+from dr.drivers.postgres.snapshots import less, recovered, unfinished
+from dr.host.hearing import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``source``: where it can be looked at afterwards; None: why not, in ``because``. ``before``: the look before the
+    recovery point, ``stored``: one afterwards that was stored; None where there is none. ``held``: what the copy held
+    right after its recovery, "" where nobody read that. ``promoted``: clients write to the copy already.
+    """
+
+    database: PostgresConfig
+    copy: Endpoint
+    source: Endpoint | None
+    because: str
+    before: Look | None
+    stored: Look | None
+    held: str
+    promoted: bool
+    include: tuple[str, ...] = ()
+
+    def steps(self, copy: Connection) -> Steps[tuple[Observation, ...]]:
+        """Look at the copy, then at its source under the same cuts, then at the rows of the buckets that differ.
+
+        Raises ProviderError where the copy cannot be reached, RefusedError where the baseline is too old.
+        """
+        upgraded = self.before is not None and self.before.major != major_version(copy)
+        point = Snapshot.parse(self.held) if self.held and not upgraded else recovered(copy)
+        earlier = {BEFORE: Snapshot.parse(self.before.cuts[BEFORE])} if self.before else {}
+        source, because, cuts = self.source, self.because, earlier
+        if upgraded or (self.promoted and not self.held):
+            # What the copy's present snapshot shows, it has in part written itself: it is no cut for the source.
+            source, because = (source, because) if earlier else (None, because or "nothing tells what it held then")
+        elif source is not None:
+            broken_off = yield from unfinished(copy, point, earlier[BEFORE].xmin if earlier else 0)
+            try:
+                with connect(source, self.database) as connection:
+                    point = less(point, connection, broken_off)
+            except (ProviderError, RefusedError) as error:
+                source, because = None, str(error)
+            cuts = {**earlier, POINT: point}
+        asked = Question(
+            {**earlier, POINT: point},
+            {**(self.stored.tables if self.stored else {}), **(self.before.tables if self.before else {})},
+            self.include,
+            portable=upgraded,
+            later=not self.promoted,
+            touched=not self.promoted,
+            of="the copy",
+        )
+        theirs: dict[str, TableRows] = {}
+        with moment(self.copy, self.database) as here:
+            seen = yield from here.look(asked)
+            after = self.stored
+            if source is not None:
+                again = asked._replace(cuts=cuts, like=seen.tables, later=True, touched=False, of="the source")
+                try:
+                    after, theirs = yield from self._afterwards(source, again, seen)
+                except (ProviderError, RefusedError) as error:
+                    because = str(error)
+            mine = yield from here.rows({name: rows.read for name, rows in theirs.items()}, seen, "the copy")
+        value: Any = {"because": because} if after is None else msgspec.to_builtins(after)
+        return (
+            Observation("look", "restored", msgspec.to_builtins(seen)),
+            Observation("look", "source", value),
+            Observation("rows", "restored", msgspec.to_builtins(mine)),
+            Observation("rows", "source", msgspec.to_builtins(theirs)),
+        )
+
+    def _afterwards(self, source: Endpoint, asked: Question, copy: Look) -> Steps[tuple[Look, dict[str, TableRows]]]:
+        with moment(source, self.database) as there:
+            after = yield from there.look(asked)
+            return after, (yield from there.rows(differing(self.before, copy, after), after, "the source"))

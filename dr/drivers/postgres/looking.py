@@ -1,0 +1,284 @@
+"""The taking of a look: what a database holds at one moment, summed table by table and never kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, NoReturn, TypeVar
+
+from psycopg import Error, IsolationLevel, sql
+from psycopg.errors import ProgramLimitExceeded
+
+from dr.domain.comparing import comparable, unsettled
+from dr.domain.looks import BEFORE, LATER, POINT, UNREADABLE, Look, Snapshot, TableLook, TableRows, packed_rows
+from dr.domain.refs import Endpoint
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, one, reason, translated
+from dr.drivers.postgres.fingerprint import (
+    Summed,
+    Table,
+    find_tables,
+    parts_of,
+    read_rows,
+    read_sums,
+    rows_query,
+    sums_query,
+    ways,
+)
+from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.schema import objects
+from dr.drivers.postgres.snapshots import finished
+from dr.host.hearing import GLANCE, Steps, heed, working
+
+T = TypeVar("T")
+
+MOST_ROWS = 1_000_000
+"""Rows of a table that are read one by one; more stay unread."""
+_TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
+"""How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
+_MOMENT = """
+    select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
+           extract(epoch from clock_timestamp())::float8
+"""
+_SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
+"""For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner thinks that they
+are as many as there are rows."""
+_COUNTED_SINCE = 150_000
+"""The version from which on a recovery discards the statistics."""
+_TOUCHED = """
+    select format('%%I.%%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del
+      from pg_stat_all_tables
+     where schemaname <> %s and schemaname !~ '^pg_'
+       and (select stats_reset from pg_stat_bgwriter) >= pg_postmaster_start_time()
+"""
+
+
+class Question(NamedTuple):
+    """What is looked for. ``cuts``: name to snapshot, in their order; none: of this moment alone, as BEFORE.
+    ``like``: tables by name whose buckets and methods are followed. ``include``: tables of schema ``dr``. ``portable``:
+    by what is the same on every major version. ``later``: also what no cut shows. ``touched``: also how many rows were
+    touched since the server's recovery. ``of``: what a person is told is summed."""
+
+    cuts: Mapping[str, Snapshot] = {}
+    like: Mapping[str, TableLook] = {}
+    include: tuple[str, ...] = ()
+    portable: bool = False
+    later: bool = True
+    touched: bool = False
+    of: str = "the source"
+
+
+class _Reading(NamedTuple):
+    """How one table is read: the first of ``ways`` for which no value is too long as text; ``parts`` and their
+    ``names``, what is later last."""
+
+    table: Table
+    ways: tuple[Summed, ...]
+    buckets: int
+    parts: str
+    names: tuple[str, ...]
+
+
+class Moment:
+    """One repeatable-read snapshot of a server, in as many sessions as may read side by side."""
+
+    def __init__(self, sessions: Sequence[Connection], database: PostgresConfig, cut: Snapshot) -> None:
+        self._sessions, self._tables, self._cut = sessions, database.tables, cut
+        self._readings: dict[str, _Reading] = {}
+        with translated("reading which moment it is"):
+            row = sessions[0].execute(_MOMENT).fetchone()
+        assert row is not None  # noqa: S101 - it always yields a row
+        self._current, self._before, self._after = Snapshot.parse(row[0]), row[1], row[2]
+
+    def look(self, asked: Question) -> Steps[Look]:
+        """Sum every table. ``at`` of the answer is after this moment where it has no cut but this, and else before it.
+
+        Raises RefusedError where a cut is too old to filter by, ProviderError where the connection is lost.
+        """
+        first, cuts, tables = self._sessions[0], asked.cuts or {BEFORE: self._cut}, self._tables
+        parts, names = parts_of(cuts.values(), self._current), (*cuts, LATER)
+        major, left_out = major_version(first), dict[str, str]()
+        for table in find_tables(first, asked.include):
+            share = tables.sample.get(table.name, 1.0)
+            if table.name in tables.exclude:
+                left_out[table.name] = "dr.yaml excludes it"
+                continue
+            if share < 1:
+                left_out[table.name] = f"all but a sample of {share:.3g} of its rows, as dr.yaml says"
+            like = asked.like.get(table.name)
+            like = None if like is None or like.unreadable else like
+            found = ways(table, major, like.method if like else "", portable=asked.portable, share=share)
+            buckets = like.buckets if like else table.buckets
+            self._readings[table.name] = _Reading(table, found, buckets, parts, names)
+        jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
+        looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
+        touched = _touched(first) if asked.touched else {}
+        at = self._before if asked.cuts else self._after
+        return Look(
+            at,
+            major,
+            str(self._cut),
+            {name: str(cut) for name, cut in cuts.items()},
+            objects(first),
+            {name: _told(look, touched.get(name), later=asked.later) for name, look in sorted(looks.items())},
+            left_out,
+        )
+
+    def rows(self, wanted: Mapping[str, tuple[int, ...]], look: Look, of: str) -> Steps[dict[str, TableRows]]:
+        """The rows of the ``wanted`` buckets, by table, that some cut of ``look``, the last one, shows. A table that
+        cannot be read any more is left out. Raises ProviderError where the connection is lost."""
+        jobs = {
+            name: partial(_rows, self._readings[name], look.tables[name].method, read) for name, read in wanted.items()
+        }
+        found = yield from self._side_by_side(jobs, lambda name: f"reading what differs in {name} of {of}")
+        return {name: rows for name, rows in sorted(found.items()) if rows is not None}
+
+    def _side_by_side(
+        self, jobs: Mapping[str, Callable[[Connection], T]], note: Callable[[str], str]
+    ) -> Steps[dict[str, T]]:
+        """Each job's answer, as many at once as there are sessions; told before each begins."""
+        free, running, done = list(self._sessions), dict[Future[T], tuple[str, Connection]](), dict[str, T]()
+
+        def ended() -> None:
+            finished, _ = wait(running, GLANCE, FIRST_COMPLETED)
+            heed()
+            for future in finished:
+                name, session = running.pop(future)
+                done[name] = future.result()
+                free.append(session)
+
+        with ThreadPoolExecutor(len(free)) as threads:
+            try:
+                for name, job in jobs.items():
+                    while not free:
+                        ended()
+                    yield working(note(name))
+                    session = free.pop()
+                    running[threads.submit(job, session)] = (name, session)
+                while running:
+                    ended()
+            except BaseException:
+                for _, session in running.values():  # whoever gave up is not kept by what nobody waits for
+                    with suppress(Error):
+                        session.cancel_safe(timeout=CANCEL_SECONDS)
+                raise
+        return done
+
+
+@contextmanager
+def moment(server: Endpoint, database: PostgresConfig) -> Iterator[Moment]:
+    """The present moment of a server; its sessions are closed at the end of the block. Raises as ``connect`` does."""
+    with ExitStack() as opened:
+        first = opened.enter_context(connect(server, database))
+        cut = finished(first)
+        opened.enter_context(_frozen(first))
+        sessions = [first]
+        if database.connections > 1:
+            with translated("sharing one moment among several sessions"):
+                shared = one(first, "select pg_export_snapshot()")
+        for _ in range(database.connections - 1):
+            sessions.append(opened.enter_context(connect(server, database)))
+            opened.enter_context(_frozen(sessions[-1]))
+            with translated("sharing one moment among several sessions"):
+                sessions[-1].execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
+        yield Moment(sessions, database, cut)
+
+
+@contextmanager
+def _frozen(connection: Connection) -> Iterator[None]:
+    """A REPEATABLE READ, READ ONLY transaction: everything inside sees the same rows."""
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    with translated("reading the tables for their checksums"), connection.transaction():
+        connection.execute(_SUMMING)
+        yield
+
+
+def looking(server: Endpoint, database: PostgresConfig, asked: Question) -> Steps[Look]:
+    """A look alone. Raises as ``moment`` and ``Moment.look``."""
+    with moment(server, database) as now:
+        return (yield from now.look(asked))
+
+
+def major_version(connection: Connection) -> int:
+    """Hash functions are promised to be the same within one major version only (facts/measurement.md)."""
+    return connection.info.server_version // 10_000
+
+
+def differing(before: Look | None, copy: Look, after: Look) -> dict[str, tuple[int, ...]]:
+    """The buckets of each table that only their rows can settle, as far as these are few enough to be read."""
+    wanted = {}
+    for name, here in copy.tables.items():
+        there = comparable(here, after.tables.get(name))
+        if there is None or here.unreadable:
+            continue
+        buckets = unsettled(before.tables.get(name) if before else None, here, there)
+        if read := _few(buckets, here, there):
+            wanted[name] = read
+    return wanted
+
+
+def _few(buckets: tuple[int, ...], *looks: TableLook) -> tuple[int, ...]:
+    """The first of ``buckets`` that hold no more than ``MOST_ROWS`` in any look."""
+    sums = [look.sums(part) for look in looks for part in (BEFORE, POINT)] if buckets else []
+    total = 0
+    for n, bucket in enumerate(buckets):
+        total += sum(of[bucket].rows for of in sums)
+        if total > len(looks) * MOST_ROWS:
+            return buckets[:n]
+    return buckets
+
+
+# -- one table
+
+
+def _sum(reading: _Reading, connection: Connection) -> TableLook:
+    """One that cannot be read says why in its method and does not stop the others."""
+    why = ""
+    for way in reading.ways:
+        query = sums_query(reading.table, way, reading.parts, reading.buckets)
+        try:
+            with connection.transaction():
+                found = read_sums(connection, query, reading.buckets, reading.names)
+        except Error as error:
+            if connection.closed:
+                _lost(error)
+            why = why or reason(error)
+            if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
+                break
+            continue
+        return TableLook(way.method, reading.buckets, found)
+    return TableLook(UNREADABLE + why)
+
+
+def _rows(reading: _Reading, method: str, read: tuple[int, ...], connection: Connection) -> TableRows | None:
+    way = next(way for way in reading.ways if way.method == method)
+    query = rows_query(reading.table, way, reading.parts, reading.buckets, read)
+    try:
+        with connection.transaction():
+            found = read_rows(connection, query, reading.names[:-1])
+    except Error as error:
+        if connection.closed:
+            _lost(error)
+        return None
+    return TableRows(read, {part: packed_rows(rows) for part, rows in found.items()})
+
+
+def _lost(error: Error) -> NoReturn:
+    with translated("reading the tables for their checksums"):
+        raise error
+
+
+def _told(look: TableLook, touched: int | None, *, later: bool) -> TableLook:
+    parts = {name: part for name, part in look.parts.items() if later or name != LATER}
+    return replace(look, parts=parts, touched=touched)
+
+
+def _touched(connection: Connection) -> dict[str, int]:
+    """Rows of each table that were touched since the server's recovery, where its statistics begin with that."""
+    if connection.info.server_version < _COUNTED_SINCE:
+        return {}
+    with translated("reading the statistics of tables"):
+        return dict(connection.execute(_TOUCHED, (OWN_SCHEMA,)).fetchall())
