@@ -488,4 +488,4 @@ def test_markers_are_ranges_of_what_the_copy_holds(granted: Drill, server: Local
             _, seen = examine(granted, server, None)
         finally:
             connection.execute("drop table dr.markers_20261123_070000_ab12")
-    assert seen["markers"] == {"table": True, "present": [[1, 3], [7, 7], [9, 10]]}
+    assert seen["markers"] == {"table": True, "present": [[1, 3], [7, 7], [9, 10]], "twice": []}

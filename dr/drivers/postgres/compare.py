@@ -13,7 +13,7 @@ from dr.domain.model import Observation
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect
-from dr.drivers.postgres.looking import Question, differing, major_version, moment
+from dr.drivers.postgres.looking import Question, differing, major_version, moment, seen_beside
 from dr.drivers.postgres.snapshots import less, recovered, unfinished
 from dr.host.hearing import Steps
 
@@ -65,8 +65,9 @@ class Comparison:
             of="the copy",
         )
         theirs: dict[str, TableRows] = {}
+        beside = yield from seen_beside(self.copy, self.database, asked.of)
         with moment(self.copy, self.database) as here:
-            seen = yield from here.look(asked)
+            seen = yield from here.look(asked, beside)
             after = self.stored
             if source is not None:
                 again = asked._replace(cuts=cuts, like=seen.tables, later=True, touched=False, of="the source")
@@ -84,6 +85,7 @@ class Comparison:
         )
 
     def _afterwards(self, source: Endpoint, asked: Question, copy: Look) -> Steps[tuple[Look, dict[str, TableRows]]]:
+        beside = yield from seen_beside(source, self.database, asked.of)
         with moment(source, self.database) as there:
-            after = yield from there.look(asked)
+            after = yield from there.look(asked, beside)
             return after, (yield from there.rows(differing(self.before, copy, after), after, "the source"))

@@ -15,6 +15,8 @@ from psycopg.errors import ProgramLimitExceeded
 from dr.domain.comparing import comparable, unsettled
 from dr.domain.looks import BEFORE, LATER, POINT, UNREADABLE, Look, Snapshot, TableLook, TableRows, packed_rows
 from dr.domain.refs import Endpoint
+from dr.domain.state import State
+from dr.drivers.postgres import state
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, one, reason, translated
 from dr.drivers.postgres.fingerprint import (
@@ -44,8 +46,8 @@ _MOMENT = """
            extract(epoch from clock_timestamp())::float8
 """
 _SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
-"""For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner thinks that they
-are as many as there are rows."""
+"""For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner takes them for
+as many as there are rows."""
 _COUNTED_SINCE = 150_000
 """The version from which on a recovery discards the statistics."""
 _TOUCHED = """
@@ -93,8 +95,9 @@ class Moment:
         assert row is not None  # noqa: S101 - it always yields a row
         self._current, self._before, self._after = Snapshot.parse(row[0]), row[1], row[2]
 
-    def look(self, asked: Question) -> Steps[Look]:
+    def look(self, asked: Question, beside: State) -> Steps[Look]:
         """Sum every table. ``at`` of the answer is after this moment where it has no cut but this, and else before it.
+        ``beside``: what was seen of the server before.
 
         Raises RefusedError where a cut is too old to filter by, ProviderError where the connection is lost.
         """
@@ -125,6 +128,7 @@ class Moment:
             objects(first),
             {name: _told(look, touched.get(name), later=asked.later) for name, look in sorted(looks.items())},
             left_out,
+            beside,
         )
 
     def rows(self, wanted: Mapping[str, tuple[int, ...]], look: Look, of: str) -> Steps[dict[str, TableRows]]:
@@ -198,8 +202,16 @@ def _frozen(connection: Connection) -> Iterator[None]:
 
 def looking(server: Endpoint, database: PostgresConfig, asked: Question) -> Steps[Look]:
     """A look alone. Raises as ``moment`` and ``Moment.look``."""
+    beside = yield from seen_beside(server, database, asked.of)
     with moment(server, database) as now:
-        return (yield from now.look(asked))
+        return (yield from now.look(asked, beside))
+
+
+def seen_beside(server: Endpoint, database: PostgresConfig, of: str) -> Steps[State]:
+    """What a server holds beside rows and definitions. It is seen before a look's moment, as the look before is to hold
+    nothing that is later than that. Raises as ``connect`` and ``state.looking``."""
+    with connect(server, database) as connection:
+        return (yield from state.looking(connection, of))
 
 
 def major_version(connection: Connection) -> int:

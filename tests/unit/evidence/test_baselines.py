@@ -2,55 +2,93 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dr.domain.errors import EvidenceError, ProviderError
-from dr.domain.model import Baseline, Fingerprint, Repeat, TableSum
+from dr.domain.looks import BEFORE, Baseline, Look, Part, Sum, TableLook, Version, packed_sums
 from dr.evidence import baselines
-from dr.evidence.baselines import BaselineStore, covering, digest, read_baseline, write_baseline
+from dr.evidence.baselines import BaselineStore, covering, digest, looked_after, read_baseline, write_baseline
 
 
-def baseline(at: float, *repeats: float, name: str = "") -> Baseline:
-    fingerprint = Fingerprint(float(at), 15, "10:12:11", {"table a": "1"}, {"public.a": TableSum(1, "-7", "hash-15/1")})
-    done = tuple(Repeat(float(repeat), ("public.a",)) for repeat in repeats)
-    return Baseline(name or f"b{at:.0f}", "lab", "readmission-db", "db-1", fingerprint, {"p": "x"}, {"active": 1}, done)
+def look(at: float) -> Look:
+    tables = {"public.a": TableLook("hash-15/1:x", 1, {BEFORE: Part(1, packed_sums([Sum(1, 7)]))})}
+    return Look(float(at), 15, "10:12:11", {BEFORE: "10:12:11"}, {"table a": Version("1", 9)}, tables)
+
+
+def baseline(at: float, *later: float) -> Baseline:
+    looks = tuple(look(one) for one in later)
+    return Baseline(f"b{at:.0f}", "lab", "readmission-db", "db-1", look(at), {"p": "x"}, {"active": 1}, looks)
 
 
 @pytest.mark.parametrize(
-    ("point", "resolution", "found"),
-    [
-        (99.0, 0.0, None),
-        (100.0, 0.0, "b100"),
-        (149.9, 0.0, "b100"),
-        (150.0, 0.0, "b150"),
-        (199.5, 1.0, "b150"),
-        (200.0, 0.0, "b150"),
-        (200.5, 0.0, "b150"),
-        (200.6, 0.0, None),
-        (199.5, 0.4, "b150"),
-    ],
+    ("point", "found"), [(99.0, None), (100.0, "b100"), (149.9, "b100"), (150.0, "b150"), (900.0, "b150")]
 )
-def test_the_newest_baseline_before_the_point_with_a_repeat_after_it_covers(
-    point: float, resolution: float, found: str | None
-) -> None:
-    known = [baseline(100, 160, 205), baseline(150, 200.5), baseline(201)]
-    known[0] = replace(known[0], repeats=(Repeat(160.0, ()),))
-    chosen = covering(known, point, resolution)
+def test_the_newest_baseline_before_the_point_covers_it(point: float, found: str | None) -> None:
+    chosen = covering([baseline(150), baseline(100, 160, 205), baseline(901)], point)
     assert (chosen.id if chosen else None) == found
 
 
-def test_only_the_first_repeat_after_the_point_counts() -> None:
-    chosen = covering([baseline(100, 300, 200, 120)], 150, 1)
-    assert chosen is not None
-    assert [repeat.at for repeat in chosen.repeats] == [200]
+def test_the_first_look_after_all_that_the_copy_may_hold_is_taken_for_the_look_afterwards() -> None:
+    known = baseline(100, 300, 151, 150.5, 120)
+    found = [looked_after(known, point, 1.0) for point in (150.0, 150.5, 299.5)]
+    assert [one.at if one else None for one in found] == [151, 300, None]
 
 
-def test_a_repeat_within_the_points_resolution_proves_nothing() -> None:
-    assert covering([baseline(100, 150.5)], 150, 1) is None
+FORMER = {
+    "digest": "",
+    "baseline": {
+        "id": "f",
+        "target": "lab",
+        "source": "readmission-db",
+        "resource_id": "db-1",
+        "fingerprint": {
+            "at": 100.0,
+            "major": 15,
+            "snapshot": "10:12:11",
+            "schema": {"table a": "1"},
+            "tables": {
+                "public.a": {"rows": 2, "checksum": "-7", "method": "hash-15/1", "total": 3},
+                "public.b": {"rows": 0, "checksum": "", "method": "unreadable: permission denied", "total": 0},
+                "public.c": {"rows": 0, "checksum": "0", "method": "hash-15/1", "total": 0},
+            },
+        },
+        "golden": {"p": "x"},
+        "model": {"active": 1},
+        "repeats": [{"at": 120.0, "changed": ["public.a"], "totals": {}}],
+    },
+}
+
+
+def former(path: Path, **tables: object) -> Path:
+    written = copy.deepcopy(FORMER)
+    written["baseline"]["fingerprint"]["tables"] |= tables  # type: ignore[index]
+    canonical = msgspec.json.encode(written["baseline"], order="sorted")
+    path.write_bytes(msgspec.json.encode({**written, "digest": hashlib.sha256(canonical).hexdigest()}))
+    return path
+
+
+def test_a_baseline_of_the_former_form_is_a_look_of_one_bucket_a_table(tmp_path: Path) -> None:
+    found = read_baseline(former(tmp_path / "f.json"))
+    assert (found.id, found.golden, found.model, found.later) == ("f", {"p": "x"}, {"active": 1}, ())
+    assert found.look.cuts == {BEFORE: "10:12:11"}
+    assert found.look.objects == {"table a": Version("1", 0)}
+    tables = found.look.tables
+    assert tables["public.a"].sums(BEFORE) == [Sum(2, 2**64 - 7)]
+    assert tables["public.b"].unreadable == "permission denied"
+    assert (tables["public.c"].rows, tables["public.c"].sums(BEFORE)) == (0, [Sum(0, 0)])
+
+
+def test_a_former_baseline_whose_checksum_is_no_number_is_named(tmp_path: Path) -> None:
+    wrong = {"rows": 2, "checksum": "x", "method": "hash-15/1"}
+    with pytest.raises(EvidenceError, match=r"f\.json is not what it should be"):
+        read_baseline(former(tmp_path / "f.json", wrong=wrong))
 
 
 def test_a_baseline_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -70,7 +108,7 @@ def test_a_damaged_baseline_is_named_and_the_others_are_used(tmp_path: Path, dam
     store.save(baseline(110))
     content = path.read_bytes()
     path.write_bytes(
-        {"torn": content[:-9], "altered": content.replace(b'"-7"', b'"-8"'), "empty": b"", "foreign": b"[]"}[damage]
+        {"torn": content[:-9], "altered": content.replace(b'"b100"', b'"b101"'), "empty": b"", "foreign": b"[]"}[damage]
     )
     with pytest.raises(EvidenceError, match=path.name):
         read_baseline(path)
