@@ -339,13 +339,12 @@ class RunDirectory:
 
     def _unlike(self, entries: Iterable[Entry]) -> Iterator[str]:
         """What is not as the ledger has it, which tells of each file before the run is sealed, a phrase each."""
-        told = (entry.data for entry in entries if entry.kind == "event" and not entry.call)
-        noted = next((data["files"] for data in told if "files" in data), None)
-        if noted is None:
+        told = [entry.data for entry in entries if entry.kind == "event" and "files" in entry.data]
+        if not told:
             return
         if not self.sealed():
             yield "seal.json is missing since the ledger was closed"
-        if noted != self.digests():
+        if told[-1]["files"] != self.digests():
             yield "what was sealed is not what the ledger tells of"
 
     def _journal(self) -> Mapping[str, Any] | None:

@@ -16,6 +16,9 @@ from dr.evidence.directory import RunDirectory, runs
 from dr.evidence.ledger import Ledger, check
 from dr.ports import Clock
 
+SHOWN = 5
+"""Runs that a sentence lists: the newest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seals:
@@ -74,7 +77,9 @@ def gone(home: Path, known: Seals) -> tuple[str, ...]:
     """What was replaced or taken away of the runs of this DR_HOME, a sentence each."""
     there = {run.id: run for run in runs(home)}
     found = [f"{known.broken} Which runs were sealed since is not known."] if known.broken else []
-    found += [f"Run {run} was sealed here and was taken away." for run in known.noted if run not in there]
+    away = [run for run in known.noted if run not in there]
+    more = f" and {len(away) - SHOWN} more" if len(away) > SHOWN else ""
+    found += [f"Sealed here, and taken away since: {', '.join(away[-SHOWN:])}{more}."] if away else []
     found += [f"Run {run.id}: {why}." for run in there.values() if (why := known.of_another(run))]
     digests = {*known.noted.values(), *(run.seal_digest() for run in there.values())}
     for run in there.values():

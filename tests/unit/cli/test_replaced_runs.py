@@ -54,7 +54,25 @@ def test_a_run_that_was_replaced_whole_proves_nothing(runs: Path) -> None:
 
 def test_a_run_that_was_taken_away_is_named(runs: Path) -> None:
     shutil.rmtree(runs / FIRST)
-    assert f"dr: Run {FIRST} was sealed here and was taken away." in dr("history")[2]
+    assert f"dr: Sealed here, and taken away since: {FIRST}." in dr("history")[2]
+
+
+def test_of_many_runs_that_were_taken_away_the_newest_are_named(runs: Path) -> None:
+    for number in range(6):
+        run = written(runs.parent, f"20261125-09150{number}-aaaa")
+        seal(runs.parent, run, CLOCK)
+        shutil.rmtree(run.path)
+    named = ", ".join(f"20261125-09150{number}-aaaa" for number in range(1, 6))
+    assert f"taken away since: {named} and 1 more." in dr("history")[2]
+
+
+def test_a_run_whose_sealing_was_cut_off_is_sealed_by_the_next_command(runs: Path) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    seal(runs.parent, run, CLOCK)
+    (run.path / "seal.json").unlink()
+    run.write_verdict({"verdict": "inconclusive"})
+    seal(runs.parent, run, CLOCK)
+    assert "sealed" not in dr("verify", run.id)[2]
 
 
 def test_the_seal_that_a_later_run_names_shows_it_where_the_chain_itself_was_taken_away(runs: Path) -> None:
