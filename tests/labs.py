@@ -31,10 +31,11 @@ from tests.support import eventually, open_directory
 
 ROOT = Path(__file__).parent.parent
 QUICK: dict[str, dict[str, float]] = {
-    "meter": {"settle": 4.0, "settle-longest": 16.0},
+    "meter": {"settle": 4.0, "settle-longest": 16.0, "rate": 25.0},
     "objectives": {"error-rate": 0.05},
 }
-"""What tests run under: a path that is measured for a third of the usual time, and as many errors as that can tell."""
+"""What tests run under: a path that is measured half as often for a third of the usual time, and as many errors as that
+can tell."""
 USUAL = {"DR_CONFIG": ""}
 """The environment of a command under no dr.yaml: of each kind one drill is held to what everybody gets."""
 
