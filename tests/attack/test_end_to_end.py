@@ -36,11 +36,14 @@ class Range:
     lab: Lab
     proxy: Proxy
     config: str
+    said: str = ""
+    """What the last drill told."""
 
     def drill(self) -> tuple[int, str]:
         """Run the small drill. Its exit code and its verdict, "" where there is none."""
         known = len(self.lab.runs())
         ended = self.lab.dr("drill", "run", SMALL, "--yes", DR_CONFIG=self.config)
+        self.said = ended.stdout + ended.stderr
         runs = self.lab.runs()
         if len(runs) == known or not (runs[-1] / "verdict.json").exists():
             return ended.returncode, ""
@@ -65,14 +68,15 @@ BAD = [
 
 
 def test_a_drill_gets_over_bad_answers_of_each_kind(range_: Range) -> None:
-    assert range_.drill() == (0, "met")  # from here on it is known what the source has, be it listed or not
+    undisturbed = range_.drill()
+    assert undisturbed == (0, "met"), range_.said  # from here on it is known what the source has, be it listed or not
     for name, operation, times in BAD:
         range_.proxy.strike(NAMED[name], operation, times)
     code, verdict = range_.drill()
     FIGURES.tried["bad answers end to end"] += len(BAD)
     FIGURES.verdicts[verdict] += 1
     assert Counter(range_.proxy.struck) == {operation: times for _, operation, times in BAD}
-    assert (code, verdict) == (0, "met")
+    assert (code, verdict) == (0, "met"), range_.said
     leaves_nothing(range_.lab)
 
 
