@@ -65,10 +65,10 @@ SIGHT = (
 STOPS = tuple(
     blinded(name=f"{who}-stood-still-{when}", drill=drill, tells=tells, **{when: (f"!stop {call} {seconds} {after}",)})
     for who, call, when, seconds, after, drill, tells in (
-        ("writer", "mark-source", "looked", 12, 0, Drill.MARKED, "loss|exact-point"),
-        ("writer-briefly", "mark-source", "looked", 3, 1, Drill.MARKED, "loss|exact-point"),
-        ("machine", "machine", "looked", 5, 0, Drill.MARKED, "loss|exact-point|time-to-copy"),
-        ("machine", "machine", "passed", 5, 0.3, Drill.MARKED, "loss|exact-point|time-to-copy"),
+        ("writer", "mark-source", "looked", 9, 0.5, Drill.MARKED, "loss|exact-point"),
+        ("writer-briefly", "mark-source", "looked", 3, 2, Drill.MARKED, "loss|exact-point"),
+        ("machine", "machine", "looked", 5, 1.5, Drill.MARKED, "loss|exact-point|time-to-copy"),
+        ("machine", "machine", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
         ("harness", "harness", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
         ("harness", "harness", "copy", 6, 0.2, Drill.WHOLE, "time-to-copy"),
         ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors"),
