@@ -29,6 +29,8 @@ SESSIONS = 4
 """How many share a load."""
 SPACING = 1.2
 """Seconds between a baseline and the backup beside it."""
+FRESH = 240.0
+"""Seconds for which a backup serves: whatever was written since is replayed by every restore."""
 LIMIT = 240
 """Seconds that one command may take."""
 EXAMINED = ("schema", "data", "state", "foreign-keys", "indexes", "model", "logins", "configuration")
@@ -51,6 +53,7 @@ class Player:
         self._files = ExitStack()
         self._place = self._files.enter_context(open_directory("truth-"))
         self._bases: dict[str, Path] = {}
+        self._backed_up = 0.0
 
     def close(self) -> None:
         self._files.close()
@@ -71,6 +74,8 @@ class Player:
 
     def _played(self, case: Case) -> Told:
         source = hand.source(self.lab.home)
+        if time.monotonic() - self._backed_up > FRESH:
+            self._back_up()
         (self.lab.home / hand.CLOCK).unlink(missing_ok=True)
         _run_file(source, "sweep.sql")
         _run_file(source, "setup.sql")
@@ -219,11 +224,15 @@ class Player:
         config = self._configured(case, case.config.get("target", {}))
         self._baseline(config)
         time.sleep(SPACING)
-        with inside(self.lab):
-            control.automated_backup(hand.SOURCE)
+        self._back_up()
         time.sleep(SPACING)
         hand.source(self.lab.home).do(case.looked)
         self._baseline(config)
+
+    def _back_up(self) -> None:
+        with inside(self.lab):
+            control.automated_backup(hand.SOURCE)
+        self._backed_up = time.monotonic()
 
     def _baseline(self, env: Mapping[str, str]) -> None:
         ended = self._dr("baseline", env=env)
