@@ -347,4 +347,22 @@ INPUTS = (
     ),
 )
 
-CASES = (*QUIET, *ROWS, *DEFINITIONS, *ROLES, *BROKEN_BEFORE, *LOADED, *INPUTS)
+LEFT_OUT = (
+    healthy(
+        name="table-left-out",
+        copy=("UPDATE truth.letters SET body = 'forged' WHERE id = 3",),
+        config={"target": {"postgres": {"tables": {"exclude": ["truth.letters"]}}}},
+        tells="data",
+        says="letters",
+    ),
+    healthy(
+        name="table-sampled",
+        looked=(MORE,),
+        config={"target": {"postgres": {"tables": {"sample": {"truth.stays": 0.5}}}}},
+        tells="data",
+        says="stays",
+    ),
+    healthy(name="one-connection", config={"target": {"postgres": {"connections": 1}}}),
+)
+
+CASES = (*QUIET, *ROWS, *DEFINITIONS, *ROLES, *BROKEN_BEFORE, *LOADED, *INPUTS, *LEFT_OUT)

@@ -417,6 +417,12 @@ SETTINGS = (
 )
 
 OTHERS = (
+    in_copy(
+        "sampled-table-emptied",
+        f"{UNCHECKED}DELETE FROM truth.stays",
+        says="stays",
+        config={"target": {"postgres": {"tables": {"sample": {"truth.stays": 0.5}}}}},
+    ),
     sabotaged(
         name="input-unlogged",
         before=(
