@@ -348,6 +348,18 @@ def test_what_the_copy_holds_says_nothing_of_other_times_and_no_other_objective_
     assert [f.objective for f in slow.findings if f.status is status] == ["latency"]
 
 
+def test_what_became_of_the_clock_is_told_of_times_that_were_measured_alone() -> None:
+    def unmeasured(_: Evidence, demand: Demand) -> Finding:
+        return Finding(demand.objective, demand.path, Status.INCONCLUSIVE, "Told so.")
+
+    of = drill()
+    walls = (replace(e.stamp, wall=e.stamp.at + (60.0 if e.seq > 3 else 0.0)) for e in of.entries)
+    stepped = replace(of, entries=tuple(replace(e, stamp=at) for e, at in zip(of.entries, walls, strict=True)))
+    assert finding(stepped, "time-to-copy").because.startswith("Told so. The wall clock was set forward by 60.0 s")
+    assert finding(stepped, "time-to-copy", all_met({"time-to-copy": unmeasured})).because == "Told so."
+    assert finding(stepped, "latency").because == "Told so."
+
+
 def test_what_another_path_holds_says_nothing_of_this_one() -> None:
     of = drill()
     elsewhere = tuple(replace(d, path="beside") if d.objective == "data" else d for d in of.record.plan.demands)

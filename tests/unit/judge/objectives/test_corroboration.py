@@ -316,7 +316,7 @@ def test_what_was_given_up_is_answered_late_only_where_prometheus_saw_it_late() 
     late = {"latency": {4.0: 0.25, 8.0: 0.0}, "errors": {4.0: 0.25, 8.0: 0.0}}
     answered = [probe(3.0 + n / 8, took=0.25) for n in range(5)]
     found = compared(*gone, *answered, **late)
-    assert (found.status, note in found.because) == (Status.MET, True), found.because
+    assert (found.status, f"by Prometheus.{note} Of High" in found.because) == (Status.MET, True), found.because
     prompt = compared(*gone, latency={4.0: 0.125, 8.0: 0.0}, errors={4.0: 0.25, 8.0: 0.0})
     assert prompt.because.startswith("Prometheus and the prober contradict each other (errors): ")
     assert note not in prompt.because

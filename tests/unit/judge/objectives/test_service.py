@@ -303,6 +303,13 @@ def test_several_looks_share_the_doubt_that_one_may_have(looks: int, status: Sta
     assert found.because.endswith(more) is (status is Status.INCONCLUSIVE)
 
 
+def test_more_of_a_path_whose_windows_are_void_decides_nothing() -> None:
+    few = samples(600, change=lambda n: BAD if n in (301, 302) else {})
+    assert service.undecided(few, 1.0, Slo(1.0, 0.01), 1) is True
+    late = samples(600, change=lambda _: {"late": 1.0})
+    assert service.undecided(late, 1.0, Slo(1.0, 0.01), 1) is False
+
+
 def test_a_few_errors_below_the_limit_are_inconclusive() -> None:
     measured = samples(600, change=lambda n: BAD if n in (301, 302) else {})
     assert error_rate(evidence(measured), demand("errors")).status is Status.INCONCLUSIVE
