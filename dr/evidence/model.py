@@ -32,6 +32,8 @@ class Entry:
     components: tuple[Component, ...] = ()
 
 
+ASLEEP = 0.01
+"""Share of a time that dr itself may have been stopped. In a drill of a minute that is less than it notices."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -184,6 +186,10 @@ class Evidence:
         """Seconds between two moments, wall time, in which dr itself was stopped, and so did nothing."""
         stretches = [(e.stamp.at - float(e.data["asleep"]), e.stamp.at) for e in self.entries if "asleep" in e.data]
         return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in stretches)
+
+    def drowsy(self, begin: float, end: float) -> bool:
+        """Whether that was too much of the time to say how long something took."""
+        return self.asleep(begin, end) > ASLEEP * (end - begin)
 
     def clocks(self) -> Clocks:
         """What all stamps tell of the clocks they were taken by."""

@@ -31,6 +31,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     broken_off = [*_completed(evidence)]
     seen = [
         *_clocks(evidence),
+        *_told(evidence, "awake", "dr slept", _awake),
         *broken_off,
         *_told(evidence, "failover", "the provider said of the failover", _abandoned),
         *_told(evidence, "steady-state", "the hypothesis saw", partial(_steady, complete=not broken_off)),
@@ -115,6 +116,15 @@ def _clocks(evidence: Evidence) -> Iterator[Finding]:
         evidence.clocks().check()
     except UnknownError as unknown:
         yield _not_known("clock", str(unknown))
+
+
+def _awake(evidence: Evidence) -> Iterator[Finding]:
+    """One finding, ``awake``, where dr itself was stopped for more than a moment between its first step and its last:
+    what it would have done and seen meanwhile, nobody knows."""
+    steps = [entry.stamp.at for entry in evidence.entries if entry.kind in ("intent", "effect")]
+    if steps and evidence.drowsy(steps[0], steps[-1]):
+        because = f"dr itself was stopped for {evidence.asleep(steps[0], steps[-1]):.1f} s of the run."
+        yield _not_known("awake", f"{because} What it would have done and seen meanwhile is not known.")
 
 
 def _halted(evidence: Evidence) -> str:

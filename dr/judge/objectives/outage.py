@@ -33,10 +33,11 @@ def judge_outage(evidence: Evidence, demand: Demand) -> Finding:
     else:
         seconds, (low, high) = found.whole.seconds, found.whole.interval
         because = _told(found, found.whole, evidence.disaster())
-    if found.whole is not None and (stopped := evidence.asleep(found.whole.began.low, found.whole.ended.best)):
-        low = max(0.0, low - stopped)
-        if low <= limit:
-            raise UnknownError(f"dr itself was stopped for {stopped:.1f} s of the outage. {because}")
+    if found.whole is not None:
+        span = found.whole.began.low, found.whole.ended.best
+        low = max(0.0, low - evidence.asleep(*span))
+        if evidence.drowsy(*span) and low <= limit:
+            raise UnknownError(f"dr itself was stopped for {evidence.asleep(*span):.1f} s of the outage. {because}")
     if math.isinf(high) and low > limit:
         return finding(demand, Status.MISSED, f"It never came back. {because}")
     if math.isinf(high):

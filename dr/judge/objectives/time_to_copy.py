@@ -51,7 +51,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     }
     clocks = ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None)
     because = f"{_from(evidence)} to a verified copy within the SLO {high:.1f} s. {clocks}."
-    if stopped and low <= limit:
+    if evidence.drowsy(disaster, good_at) and low <= limit:
         raise UnknownError(f"dr itself was stopped for {stopped:.1f} s of the time that it took. {because}")
     return finding(demand, within(low, high, limit), because, high, (low, high))
 

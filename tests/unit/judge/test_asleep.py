@@ -108,6 +108,7 @@ def stopped(found: Evidence, at: float, seconds: float, like: Entry) -> Evidence
         (15.0, 10.0, Status.INCONCLUSIVE),
         (15.0, 0.0, Status.MISSED),
         (15.0, 2.0, Status.MISSED),
+        (60.0, 0.19, Status.MET),
         (5.0, 10.0, Status.MISSED),
     ],
 )
@@ -123,7 +124,28 @@ def test_how_long_a_copy_took_is_not_known_where_dr_slept_unless_it_was_late_wit
     told = f"dr itself was stopped for {asleep:.1f} s of the time that it took. From the disaster"
     assert one.because.startswith(told) is (status is Status.INCONCLUSIVE)
     if status is not Status.INCONCLUSIVE:
-        assert one.interval == (19.5 - asleep, 20.0)
+        assert one.interval == pytest.approx((19.5 - asleep, 20.0))
+
+
+@pytest.mark.parametrize(("asleep", "told"), [(0.1, False), (0.3, True), (5.0, True)])
+@pytest.mark.parametrize("place", [5, 7])
+def test_a_run_in_which_dr_slept_for_more_than_a_moment_says_so(place: int, asleep: float, told: bool) -> None:
+    """The drill's steps take 14 s."""
+    whole = drill()
+    entries = whole.entries
+    found = stopped(whole, entries[place + 1].stamp.at, asleep, entries[place])
+    awake = [f for f in course.findings(found) if f.objective == "awake"]
+    assert bool(awake) is told
+    if told:
+        assert awake[0].status is Status.INCONCLUSIVE
+        assert f"dr itself was stopped for {asleep:.1f} s of the run" in awake[0].because
+
+
+def test_what_dr_slept_before_its_first_step_or_after_its_last_is_no_part_of_the_run() -> None:
+    whole = drill()
+    for entry_ in (whole.entries[0], whole.entries[-1]):
+        found = stopped(whole, entry_.stamp.at, 1.0, entry_)
+        assert not [f for f in course.findings(found) if f.objective == "awake"]
 
 
 def test_what_dr_slept_before_the_disaster_or_after_the_copy_is_none_of_the_time() -> None:
