@@ -38,8 +38,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# An hour and more: recoveries whose truth is known, against what dr says of them. CASES: those that begin so.
+# An hour and more: forged runs, and recoveries whose truth is known, against what dr says of them. CASES: of the latter
+# those that begin so.
 truth: setup
+	$(if $(CASES),,DR_TEST_FORGED=2000 $(BIN)/python -m pytest --numprocesses 2 tests/property/test_forged_runs.py)
 	$(BIN)/python -m tests.truth $(CASES)
 
 # An hour and more: what was done already is kept in mutants/, and only what changed since is done again.

@@ -23,10 +23,11 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import GENESIS, _digest
 from dr.evidence.samples import header, marker_line, sample_line
 from dr.evidence.seals import seal
+from tests.support import many
 from tests.unit.cli.test_damaged_runs import dr
 from tests.unit.recoveries import drill
 
-FORGED, PARTS = int(os.environ.get("DR_TEST_FORGED", "200")), 4
+FORGED, PARTS = int(os.environ.get("DR_TEST_FORGED") or many(200)), 4
 FORMS = ("text", "html", "markdown", "junit")
 PATIENCE = 60
 """Seconds that one may take to be judged on a busy machine: no number in it makes that for ever."""
