@@ -296,6 +296,9 @@ def test_a_point_without_an_answer_has_no_latency_and_one_without_a_probe_nothin
     assert told.status is Status.MET
     unmeasured = compared(errors={-70.0: 0.0, 4.0: 0.0, 8.0: 0.0}, latency={4.0: 0.015625, 8.0: 0.015625, 20.0: 9.0})
     assert unmeasured.because == AGREED
+    at = dict.fromkeys((4.03125, 7.90625), 0.015625)
+    between = compared(range=1 / 16, latency=at, errors={4.03125: 0.0, 4.125: 0.0, 7.90625: 0.0})
+    assert between.because == AGREED
     narrow = compared(range=1 / 128)
     assert narrow.because == FEW.format("0 of 2")
 
@@ -315,7 +318,7 @@ def test_what_was_given_up_is_answered_late_only_where_prometheus_saw_it_late() 
     note = " The service answered later what the prober had given up."
     late = {"latency": {4.0: 0.25, 8.0: 0.0}, "errors": {4.0: 0.25, 8.0: 0.0}}
     answered = [probe(3.0 + n / 8, took=0.25) for n in range(5)]
-    found = compared(*gone, *answered, **late)
+    found = compared(*gone, *answered, refused(3.625), **late)
     assert (found.status, f"by Prometheus.{note} Of High" in found.because) == (Status.MET, True), found.because
     prompt = compared(*gone, latency={4.0: 0.125, 8.0: 0.0}, errors={4.0: 0.25, 8.0: 0.0})
     assert prompt.because.startswith("Prometheus and the prober contradict each other (errors): ")
