@@ -13,6 +13,9 @@ AT_ONCE = 1_000_000
 """Nanoseconds in which the clocks are read. Whoever is stopped in between reads them once more: else that would look
 like a clock that was set."""
 
+TRIES = 100
+"""How often at the most: there may be machines on which it always takes longer."""
+
 
 class _Moment(NamedTuple):
     """One moment on each clock. ``awake`` stands still while the machine sleeps, ``passed`` does not."""
@@ -22,12 +25,11 @@ class _Moment(NamedTuple):
     passed: int
 
 
-def _read() -> _Moment:
-    while True:
-        awake = time.monotonic_ns()
-        found = _Moment(time.time(), awake, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        if time.monotonic_ns() - awake <= AT_ONCE:
-            return found
+def _read(tries: int = TRIES) -> _Moment:
+    awake = time.monotonic_ns()
+    found = _Moment(time.time(), awake, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    at_once = time.monotonic_ns() - awake <= AT_ONCE
+    return found if at_once or not tries else _read(tries - 1)
 
 
 @cache

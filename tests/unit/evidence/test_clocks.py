@@ -217,3 +217,12 @@ def test_every_entry_has_both_clocks_and_the_boot(tmp_path: Path) -> None:
 
 def test_a_stamp_of_an_earlier_version_has_no_wall_clock_of_its_own() -> None:
     assert clocks([Stamp(5.0, 5_000_000_000, "b"), Stamp(6.0, 6_000_000_000, "b")]) == (0.0, 0.0, 1)
+
+
+def test_a_machine_that_is_always_slow_has_a_time_too(times: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> int:
+        times["awake"] += 0.002
+        return round(times["awake"] * 1e9)
+
+    monkeypatch.setattr(time, "monotonic_ns", slow)
+    assert SystemClock().now().at == times["wall"]
