@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
+from dr.domain.databases import joined, part_of, prefixed
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
 from dr.domain.model import Observation
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.connection import Connection, connect
+from dr.drivers.postgres.connection import Connection, connect, one, translated
 from dr.drivers.postgres.looking import Question, differing, major_version, moment, seen_beside
 from dr.drivers.postgres.snapshots import less, recovered, unfinished
 from dr.host.hearing import Steps
@@ -89,3 +90,33 @@ class Comparison:
         with moment(source, self.database) as there:
             after = yield from there.look(asked, beside)
             return after, (yield from there.rows(differing(self.before, copy, after), after, "the source"))
+
+
+def everywhere(main: Comparison, copy: Connection) -> Steps[tuple[Observation, ...]]:
+    """What ``main`` finds, and the same of the server's other databases that are looked at. What one held that the copy
+    lacks is missing there. Raises as ``Comparison.steps``."""
+    found = yield from main.steps(copy)
+    for name in main.database.databases:
+        with translated("reading the copy's databases"):
+            if one(copy, "select oid from pg_database where datname = %s", (name,)) is None:
+                continue
+        theirs = replace(
+            main,
+            database=msgspec.structs.replace(main.database, name=name),
+            before=part_of(main.before, name) if main.before else None,
+            stored=part_of(main.stored, name) if main.stored else None,
+            include=(),
+        )
+        with connect(main.copy, theirs.database) as connection:
+            more = yield from theirs.steps(connection)
+        found = tuple(_joined(first, name, other) for first, other in zip(found, more, strict=True))
+    return found
+
+
+def _joined(main: Observation, name: str, other: Observation) -> Observation:
+    if main.what == "rows":
+        return replace(main, value={**main.value, **prefixed(other.value, name)})
+    if "because" in main.value or "because" in other.value:
+        return main
+    looks = (msgspec.convert(of.value, Look) for of in (main, other))
+    return replace(main, value=msgspec.to_builtins(joined(next(looks), name, next(looks))))

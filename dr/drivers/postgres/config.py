@@ -40,6 +40,10 @@ class PostgresConfig(Section, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
     """So many tables are summed side by side, each in a session of its own."""
     tables: Tables = Tables()
+    databases: tuple[str, ...] = ()
+    """Others of its server that are looked at, too: rows, definitions and state."""
+    expendable: tuple[str, ...] = ()
+    """Unlogged tables, by names as SQL has them, whose rows nobody misses after a recovery."""
 
     @property
     def first(self) -> Login:

@@ -9,16 +9,18 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, NoReturn, TypeVar
 
+import msgspec
 from psycopg import Error, IsolationLevel, sql
 from psycopg.errors import ProgramLimitExceeded
 
 from dr.domain.comparing import comparable, unsettled
+from dr.domain.databases import joined, parted
 from dr.domain.looks import BEFORE, LATER, POINT, UNREADABLE, Look, Snapshot, TableLook, TableRows, packed_rows
 from dr.domain.refs import Endpoint
 from dr.domain.state import State
 from dr.drivers.postgres import state
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, one, reason, translated
+from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, database_clock, one, reason, translated
 from dr.drivers.postgres.fingerprint import (
     Summed,
     Table,
@@ -201,7 +203,20 @@ def _frozen(connection: Connection) -> Iterator[None]:
 
 
 def looking(server: Endpoint, database: PostgresConfig, asked: Question) -> Steps[Look]:
-    """A look alone. Raises as ``moment`` and ``Moment.look``."""
+    """A look alone, at every database that is looked at. Raises as ``moment`` and ``Moment.look``."""
+    look = yield from _one(server, database, asked)
+    cuts = asked.cuts or {BEFORE: Snapshot.parse(look.cuts[BEFORE])}
+    for name in database.databases:
+        like = parted(asked.like, name)
+        theirs = asked._replace(cuts=cuts, like=like, include=(), of=f"database {name} of {asked.of}")
+        look = joined(look, name, (yield from _one(server, msgspec.structs.replace(database, name=name), theirs)))
+    if database.databases and not asked.cuts:  # what the first cut shows may have gone until the last was looked at
+        with connect(server, database) as connection:
+            look = replace(look, at=database_clock(connection))
+    return look
+
+
+def _one(server: Endpoint, database: PostgresConfig, asked: Question) -> Steps[Look]:
     beside = yield from seen_beside(server, database, asked.of)
     with moment(server, database) as now:
         return (yield from now.look(asked, beside))
@@ -211,7 +226,7 @@ def seen_beside(server: Endpoint, database: PostgresConfig, of: str) -> Steps[St
     """What a server holds beside rows and definitions. It is seen before a look's moment, as the look before is to hold
     nothing that is later than that. Raises as ``connect`` and ``state.looking``."""
     with connect(server, database) as connection:
-        return (yield from state.looking(connection, of))
+        return (yield from state.looking(connection, database.expendable, of))
 
 
 def major_version(connection: Connection) -> int:

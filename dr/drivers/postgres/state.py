@@ -68,7 +68,8 @@ _SETTINGS = """
 """As a new session has them; of those that somebody may keep a secret in, no more than a digest."""
 _NAMES = {
     "prepared": "select gid from pg_prepared_xacts where database = current_database() order by 1",
-    "slots": "select slot_name from pg_replication_slots where not temporary and slot_name !~ '^rds' order by 1",
+    "slots": "select slot_name from pg_replication_slots"
+    " where not temporary and (slot_type = 'logical' or not active) and slot_name !~ '^rds' order by 1",
     "subscriptions": "select subname from pg_subscription"
     " where subdbid = (select oid from pg_database where datname = current_database()) order by 1",
     "databases": "select datname from pg_database where not datistemplate and datname <> 'rdsadmin'"
@@ -77,9 +78,9 @@ _NAMES = {
 """What is only named, by the field of State."""
 
 
-def looking(connection: Connection, of: str = "the source") -> Steps[State]:
+def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = "the source") -> Steps[State]:
     """Everything, one thing after another: each number in a column is read before the sequence that gave it out.
-    ``of``: what a person is told to be looked at.
+    ``expendable``: as State has it. ``of``: what a person is told to be looked at.
 
     Raises ProviderError or RefusedError where a catalog cannot be read; what else cannot be says why in ``unread``.
     """
@@ -94,7 +95,7 @@ def looking(connection: Connection, of: str = "the source") -> Steps[State]:
     objects, contents = _large_objects(connection, unread)
     sequences = yield from _sequences(connection, of, unread)
     unlogged = yield from _unlogged(connection, of, unread)
-    return State(sequences, objects, contents, unlogged, settings, unread=unread, **names)
+    return State(sequences, objects, contents, unlogged, settings, expendable=expendable, unread=unread, **names)
 
 
 def _sequences(connection: Connection, of: str, unread: dict[str, str]) -> Steps[dict[str, Sequence]]:

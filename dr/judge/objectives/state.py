@@ -69,7 +69,7 @@ def _sequence(name: str, of: Sides) -> tuple[str, str]:
 def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
     """What is wrong, by name, and how many are proven and not known."""
     wrong, counts = {}, Counter[str]()
-    for oid in sorted({oid for state in (of.copy, *of.source) for oid in state.large_objects}, key=int):
+    for oid in sorted({oid for state in (of.copy, *of.source) for oid in state.large_objects}):
         there, here, kept = (
             s.large_objects.get(oid) if s is not None else None for s in (of.before, of.copy, of.after)
         )
