@@ -142,7 +142,7 @@ def examine(source: Drill, copy: LocalServer, point: float | None) -> tuple[Prog
     progress, observed = source.perform(call, restored(copy, point, source))
     json.dumps(msgspec.to_builtins(observed))
     assert len({(o.what, o.path) for o in observed}) == len(observed)
-    at = {"look": "restored", "rows": "restored"}
+    at = dict.fromkeys(("look", "rows", "foreign-keys", "indexes"), "restored")
     return progress, {o.what if o.path == at.get(o.what, o.path) else f"{o.what} after": o.value for o in observed}
 
 
@@ -252,7 +252,8 @@ def test_a_drill_takes_repeats_deletes_and_finds_everything_in_the_copy(granted:
         assert seen["indexes"]["available"] is False
         digest = hashlib.sha256(MODEL).hexdigest()
         expected = {"active": 1, "version": "2.3.0", "digest": digest, "artifact_digest": digest}
-        assert seen["model"] == {**expected, "source": expected}
+        expected["xid"] = seen["model"]["xid"]
+        assert seen["model"] == {**expected, "source": expected, "after": expected}
     (planted, _) = granted.calls("baseline")
     assert planted.undo is not None
     granted.perform(planted.undo)

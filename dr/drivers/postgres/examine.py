@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import Error, sql
@@ -25,10 +24,12 @@ from dr.domain.looks import Baseline
 from dr.domain.model import Component, Observation, Progress
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres import own_schema
-from dr.drivers.postgres.compare import Comparison
+from dr.drivers.postgres.compare import Comparison, everywhere
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
+from dr.drivers.postgres.indexes import indexes
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.schema import newest, whole
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
@@ -36,6 +37,9 @@ from dr.evidence.baselines import BaselineStore, covering, looked_after, read_ba
 from dr.evidence.samples import markers_file
 from dr.host.hearing import Steps, working
 from dr.meter.mark import marker_table
+
+T = TypeVar("T")
+_Seen = tuple[Observation, ...]
 
 RUN_BASELINE = "baseline.json"
 LOOK_SECONDS = 3
@@ -84,30 +88,18 @@ _SEARCH_PATH = """
 _NAMES = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 _MODEL_VERSIONS = f"""
-    select n.nspname, n.nspname = any (%(path)s) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
+    select n.nspname, c.relkind in ('r', 'p', 'm'),
+           n.nspname = any (%(path)s) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       left join pg_roles r on r.rolname = %(login)s
      where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v', 'm', 'f') and {_OTHERS}
        and (n.nspname = any (%(path)s) or 3 = (
             select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
                and a.attname in ('model_version', 'active', 'performance_metrics')))
-     order by 2 desc, array_position(%(path)s, n.nspname::text), 1
+     order by 3 desc, array_position(%(path)s, n.nspname::text), 1
 """  # noqa: S608
 """Every schema with a model_versions, and whether ``login`` finds it there by its search ``path``. What it finds first
 comes first."""
-
-_INDEXES = f"""
-    select i.indexrelid::oid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready
-      from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-      join pg_am m on m.oid = c.relam
-     where c.relkind = 'i' and c.relpersistence = 'p' and {_OTHERS}
-     order by 2
-"""  # noqa: S608
-
-_NO_AMCHECK = (
-    "the extension amcheck is not installed in this database: create it on the source, or say amcheck: false under the"
-    " target's postgres"
-)
 
 
 def logins(server: Endpoint, database: PostgresConfig) -> list[dict[str, Any]]:
@@ -129,8 +121,11 @@ def log_in(server: Endpoint, database: PostgresConfig, role: Login) -> None:
         connection.execute("select 1").fetchone()
 
 
-def foreign_keys(connection: Connection) -> Steps[list[dict[str, Any]]]:
+def foreign_keys(
+    connection: Connection, only: Collection[tuple[str, str]] | None = None
+) -> Steps[list[dict[str, Any]]]:
     """Rows of each validated foreign key that refer to nothing, by anti-join; ``orphans`` None: why in ``because``.
+    ``only``: these alone, by name and table.
 
     A key declared NOT VALID is left out: its source may hold orphans, too.
     """
@@ -138,6 +133,8 @@ def foreign_keys(connection: Connection) -> Steps[list[dict[str, Any]]]:
         keys = connection.execute(_FOREIGN_KEYS).fetchall()
     found = []
     for name, table, query in keys:
+        if only is not None and (name, table) not in only:
+            continue
         yield working(f"looking for orphans of {name} in {table}")
         try:
             found.append({"name": name, "table": table, "orphans": one(connection, query.encode())})
@@ -146,65 +143,35 @@ def foreign_keys(connection: Connection) -> Steps[list[dict[str, Any]]]:
     return found
 
 
-def indexes(connection: Connection) -> Steps[dict[str, Any]]:
-    """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed.
-
-    ``invalid``: those that no query uses, by name; ``others``: how many there are of each kind amcheck does not know.
-    """
-    with translated("looking for amcheck"):
-        row = connection.execute(
-            "select n.nspname, has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute')"
-            "  from pg_extension e join pg_namespace n on n.oid = e.extnamespace"
-            "  join pg_proc p on p.pronamespace = n.oid and p.proname = 'bt_index_check' and p.pronargs = 2"
-            " where e.extname = 'amcheck'"
-        ).fetchone()
-    if row is None:
-        return {"available": False, "because": _NO_AMCHECK}
-    if not row[1]:
-        return {"available": False, "because": "the harness's role may not execute amcheck's bt_index_check"}
-    check = sql.SQL("select {}(%s::oid, true)").format(sql.Identifier(row[0], "bt_index_check"))
-    with translated("reading the catalog of indexes"):
-        found = connection.execute(_INDEXES).fetchall()
-    trees = [(oid, name) for oid, name, kind, usable in found if usable and kind == "btree"]
-    failed = []
-    for oid, name in trees:
-        yield working(f"checking the index {name}")
-        try:
-            connection.execute(check, (oid,))
-        except Error as error:
-            failed.append({"index": name, "error": reason(error)})
-    others = Counter(kind for _, _, kind, usable in found if usable and kind != "btree")
-    invalid = [name for _, name, _, usable in found if not usable]
-    return {"available": True, "checked": len(trees), "failed": failed, "invalid": invalid, "others": dict(others)}
-
-
 def active_model(connection: Connection, artifacts: str, login: str) -> dict[str, Any]:
     """The active row of model_versions, and the digest of the artifact it names in ``artifacts``.
 
     It is looked for where ``login``, the service's role, finds it; where that finds none, in the only schema that has
-    one. {active, version, digest, artifact_digest}, or {active: None, because}.
+    one. {active, version, digest, xid, artifact_digest}, or {active: None, because}. ``xid``: what wrote
+    it; 0 where that is not known.
     """
     with translated("looking for model_versions"):
         path = searched(one(connection, _SEARCH_PATH, {"login": login}) or "", login)
         places = connection.execute(_MODEL_VERSIONS, {"login": login, "path": path}).fetchall()
     if not places:
         return {"active": None, "because": "there is no table model_versions"}
-    if len(places) > 1 and not places[0][1]:
-        named = ", ".join(schema for schema, _ in places)
+    if len(places) > 1 and not places[0][2]:
+        named = ", ".join(schema for schema, _, _ in places)
         who = f"{login}'s search_path names" if login else "no service's login says"
         return {"active": None, "because": f"there are several model_versions, and {who} none of: {named}"}
     query = sql.SQL(
-        "select model_version::text, performance_metrics::jsonb ->> 'sha256', performance_metrics::jsonb ->> 'artifact'"
-        " from {} where active order by 1"
-    ).format(sql.Identifier(places[0][0], "model_versions"))
+        "select model_version::text, performance_metrics::jsonb ->> 'sha256',"
+        " performance_metrics::jsonb ->> 'artifact', {} from {} where active order by 1"
+    ).format(sql.SQL("xmin::text::int8" if places[0][1] else "0"), sql.Identifier(places[0][0], "model_versions"))
     try:
-        rows = connection.execute(query).fetchall()
+        rows, current = connection.execute(query).fetchall(), newest(connection)
     except Error as error:
         return {"active": None, "because": f"model_versions cannot be read: {reason(error)}"}
     if len(rows) != 1:
         return {"active": len(rows), "version": None, "digest": None, "artifact_digest": None}
-    version, digest, artifact = rows[0]
-    return {"active": 1, "version": version, "digest": digest, **_artifact(artifacts, artifact)}
+    version, digest, artifact, xid = rows[0]
+    found = {"active": 1, "version": version, "digest": digest, "xid": whole(xid, current)}
+    return {**found, **_artifact(artifacts, artifact)}
 
 
 def model_of(connection: Connection, context: Context) -> dict[str, Any]:
@@ -290,20 +257,24 @@ class Examination:
         """
         self._notes = []
         baseline = self._find_baseline()
-        rows = {name: table.rows for name, table in baseline.look.tables.items()} if baseline else {}
+        held = baseline.look.tables.items() if baseline else ()
+        rows = {name: table.rows for name, table in held if ": " not in name}  # of this database, and of no other
         with connect(self._copy, self._database) as connection:
             first = {"correct": self._now()} if answers(connection, rows) else {}
             covers = Observation("baseline", "source", None if baseline is None else msgspec.to_builtins(baseline))
             yield working("examining the logins", (covers,))
             taken = logins(self._copy, self._database)
             yield working("examining every table", _saw(logins=taken))
-            compared = yield from self._comparison(baseline).steps(connection)
+            comparison = self._comparison(baseline)
+            compared = yield from everywhere(comparison, connection)
             yield working("examining the foreign keys", compared)
-            keys = yield from foreign_keys(connection)
-            yield working("examining the indexes", _saw(**{"foreign-keys": keys}))
-            checked = yield from indexes(connection)
-            yield working("examining what is left", _saw(indexes=checked))
-            model = {**model_of(connection, self._context), "source": dict(baseline.model) if baseline else None}
+            keys, theirs = yield from self._keys(connection, comparison.source)
+            yield working("examining the indexes", _saw(**{"foreign-keys": keys}) + theirs)
+            checked, theirs = yield from self._indexes(connection, comparison.source)
+            yield working("examining what is left", _saw(indexes=checked) + theirs)
+            model: dict[str, Any] = model_of(connection, self._context)
+            model["source"] = dict(baseline.model) if baseline else None
+            model["after"] = yield from self._at(comparison.source, self._model_there)
             seen = _saw(model=model, **self._own(connection, baseline))
         seen += self._clock()
         user = next((str(login["user"]) for login in taken if login["ok"]), "")
@@ -320,6 +291,36 @@ class Examination:
 
     def _now(self) -> float:
         return self._context.clock.now().at
+
+    def _at(self, source: Endpoint | None, ask: Callable[[Connection], Steps[T]]) -> Steps[T | None]:
+        """What ``ask`` finds on the source; None where there is none to be asked."""
+        if source is None:
+            return None
+        try:
+            with connect(source, self._database) as there:
+                return (yield from ask(there))
+        except DrError as error:
+            self._notes.append(f"the source could not be asked: {error}")
+            return None
+
+    def _keys(self, copy: Connection, source: Endpoint | None) -> Steps[tuple[list[dict[str, Any]], _Seen]]:
+        """Those of the copy, and on the source those that have orphans."""
+        keys = yield from foreign_keys(copy)
+        broken = {(key["name"], key["table"]) for key in keys if key["orphans"]}
+        there = (yield from self._at(source, lambda c: foreign_keys(c, broken))) if broken else None
+        return keys, _saw_there("foreign-keys", there)
+
+    def _indexes(self, copy: Connection, source: Endpoint | None) -> Steps[tuple[dict[str, Any], _Seen]]:
+        """Those of the copy, and on the source those that something is wrong with."""
+        seen = yield from indexes(copy)
+        broken = {one["index"] for one in (*seen.get("failed", ()), *seen["lost"])}
+        wrong = broken or seen["collations"]
+        there = (yield from self._at(source, lambda c: indexes(c, broken))) if wrong else None
+        return seen, _saw_there("indexes", there)
+
+    def _model_there(self, source: Connection) -> Steps[dict[str, Any]]:
+        yield working("looking at the source's active model")
+        return model_of(source, self._context)
 
     def _clock(self) -> tuple[Observation, ...]:
         """The source's clock, where it is still up: what the exposure's uncertainty rests on."""
@@ -387,5 +388,9 @@ class Examination:
         )
 
 
-def _saw(**observed: Any) -> tuple[Observation, ...]:
+def _saw_there(what: str, value: Any) -> _Seen:
+    return () if value is None else (Observation(what, "source", value),)
+
+
+def _saw(**observed: Any) -> _Seen:
     return tuple(Observation(what, PATH, value) for what, value in observed.items())

@@ -134,10 +134,12 @@ def indexes(connection: Connection, only: Collection[str] | None = None) -> Step
     ``collations``: those whose version is not the one that indexes were built with.
     """
     with translated("reading the catalog of indexes"):
-        rows = [_Index(*row) for row in connection.execute(_INDEXES.encode())]
-        collations = [list(row) for row in connection.execute(_COLLATIONS)]
+        rows = [_Index(*row) for row in connection.execute(_INDEXES).fetchall()]
+        collations = [list(row) for row in connection.execute(_COLLATIONS).fetchall()]
         if connection.info.server_version >= _VERSIONED:
-            collations += [[f"of database {row[0]}", *row[1:]] for row in connection.execute(_OF_THE_DATABASE)]
+            collations += [
+                [f"of database {row[0]}", *row[1:]] for row in connection.execute(_OF_THE_DATABASE).fetchall()
+            ]
     found = [index for index in rows if only is None or index.name in only]
     seen = yield from _checked(connection, [index for index in found if index.usable and index.kind == "btree"])
     lost, unprobed, probed = [], {}, 0

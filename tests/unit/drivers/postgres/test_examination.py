@@ -17,7 +17,7 @@ from dr.domain.errors import HaltedError
 from dr.domain.looks import BEFORE, Baseline, Look, Part
 from dr.domain.model import Call, Effect, Purpose, Request, Verb
 from dr.domain.state import State
-from dr.drivers.postgres import compare, examine, fingerprint, looking, snapshots
+from dr.drivers.postgres import compare, examine, fingerprint, indexes, looking, snapshots
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
@@ -68,8 +68,11 @@ class Large:
             return _rows(*((name, [], [], [], [], [], 0) for name in TABLES))
         if query is examine._FOREIGN_KEYS:
             return _rows(*((key, "public.t", "select 0") for key in KEYS))
-        if query is examine._INDEXES:
-            return _rows(*((n, name, "btree", True) for n, name in enumerate(INDEXES)))
+        if query is indexes._INDEXES:
+            rest = ("public.t", 1, True, None, [], [])
+            return _rows(*((n, name, "btree", True, name, *rest) for n, name in enumerate(INDEXES)))
+        if query is indexes._COLLATIONS or query is indexes._OF_THE_DATABASE:
+            return _rows()
         if query is examine._MODEL_VERSIONS:
             return _rows()
         if query is looking._TOUCHED or query is snapshots._RECOVERED:
@@ -178,6 +181,7 @@ def test_every_table_key_and_index_is_named_before_it_is_read_and_nothing_is_wai
         *(f"looking for orphans of {name} in public.t" for name in KEYS),
         "examining the indexes",
         *(f"checking the index {name}" for name in INDEXES),
+        *(f"looking for rows through the index {name}" for name in INDEXES),
     ]
     seen = stage.observed()
     assert list(seen["look"]["tables"]) == list(TABLES)
