@@ -96,12 +96,15 @@ def pronounce(directory: RunDirectory, clock: Clock) -> tuple[Evidence, Verdict]
 
 def seal(session: Session, verdict: Verdict) -> None:
     """Fix the evidence, and mark the restoration so that another machine sees that its run has ended."""
-    for ref in session.restorations():
-        try:
-            session.restorer.seal_tag(ref.name, session.directory.id, verdict.status)
-        except DrError as error:
-            session.engine.ledger.append("event", data={"text": f"{ref.name} could not be tagged: {error}"})
-    if lost := fix(session.context.home, session.directory, session.context.clock):
+
+    def mark() -> None:
+        for ref in session.restorations():
+            try:
+                session.restorer.seal_tag(ref.name, session.directory.id, verdict.status)
+            except DrError as error:
+                session.engine.ledger.append("event", data={"text": f"{ref.name} could not be tagged: {error}"})
+
+    if lost := fix(session.context.home, session.directory, session.context.clock, mark):
         say(lost)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -337,14 +337,15 @@ class RunDirectory:
         if _digest(_content(self.path / "ledger.jsonl")[: seal.ledger.length]) != seal.ledger.digest:
             yield "ledger.jsonl was altered after the seal"
 
-    def _unlike(self, entries: Iterable[Entry]) -> Iterator[str]:
-        """What is not as the ledger has it, which tells of each file before the run is sealed, a phrase each."""
-        told = [entry.data for entry in entries if entry.kind == "event" and "files" in entry.data]
-        if not told:
+    def _unlike(self, entries: Sequence[Entry]) -> Iterator[str]:
+        """What is not as the ledger has it, whose last word tells of each file before the run is sealed, a phrase each.
+        What follows it is of a run that was gone on with, since it was killed before it was sealed."""
+        told = next((e.data["files"] for e in entries[-1:] if "files" in e.data), None)
+        if told is None:
             return
         if not self.sealed():
             yield "seal.json is missing since the ledger was closed"
-        if told[-1]["files"] != self.digests():
+        if told != self.digests():
             yield "what was sealed is not what the ledger tells of"
 
     def _journal(self) -> Mapping[str, Any] | None:

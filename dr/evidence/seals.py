@@ -6,7 +6,7 @@ the digest of the seal before it, which each run.json holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +39,16 @@ def _path(home: Path) -> Path:
     return home / "seals.jsonl"
 
 
-def seal(home: Path, run: RunDirectory, clock: Clock) -> str:
-    """Seal ``run`` and note that: in its own ledger, and beside the runs. Returns why it could not be, or ""."""
+def seal(home: Path, run: RunDirectory, clock: Clock, mark: Callable[[], None] = lambda: None) -> str:
+    """Seal ``run`` and note that: in its own ledger, and beside the runs. Returns why it could not be, or "".
+
+    ``mark``: tells others that the run is over. It comes after the ledger's last word and before the seal, so that a
+    run which is killed in between is gone on with here, or is over everywhere.
+    """
     note = {"text": "Nothing is added to the evidence any more", "files": run.digests()}
     with suppress(DrError):  # a ledger that was altered takes no more, which is a problem of the evidence by itself
         run.ledger(clock).append("event", data=note)
+    mark()
     run.seal(clock.now())
     try:
         Ledger(_path(home), clock).append("sealed", run.id, {"seal": run.seal_digest()})

@@ -147,8 +147,11 @@ def test_a_restore_killed_after_any_entry_of_its_ledger_is_finished_by_the_same_
 
 
 def resumption(theatre: Theatre, begun: RunDirectory, what: str) -> Iterator[str]:
-    """The same command again: one restoration, by the run that asked for it, and nothing else is left."""
-    reached = any(entry.kind == "intent" for entry in begun.ledger(theatre.clock).entries())
+    """The same command again: one restoration, by the run that asked for it, and nothing else is left. A run that was
+    sealed is over, and its restoration is its user's."""
+    if begun.sealed():
+        theatre.remove(theatre.restorations()[0])
+    reached = not begun.sealed() and any(entry.kind == "intent" for entry in begun.ledger(theatre.clock).entries())
     outcome = theatre.restore()
     FIGURES.verdicts[outcome.verdict.status.value] += 1
     if outcome.verdict.status is not Status.MET:
