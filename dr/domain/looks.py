@@ -146,7 +146,7 @@ class Look:
 class Baseline:
     """What a source held before, kept outside it, and the looks that were taken at it ``later``.
 
-    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave.
+    ``golden``: a synthetic request's name to the form of the answer the source's own service gave.
     """
 
     id: str

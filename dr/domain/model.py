@@ -372,7 +372,7 @@ class Repeat:
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """What a source held, kept outside it. It can judge a recovery point between ``fingerprint.at`` and a repeat.
-    ``golden``: a synthetic request's name to the digest of the answer the source's own service gave."""
+    ``golden``: a synthetic request's name to the form of the answer the source's own service gave."""
 
     id: str
     target: str

@@ -29,7 +29,8 @@ def database_checks(target: Sections, resources: Iterable[Resource]) -> Iterator
     yield f"restoring {target.rds.instance}", partial(_check_restorable, target.rds.instance, present)
     source = source_among(present, target.rds.instance)
     if source is not None:
-        for role in (target.postgres.harness, *target.postgres.roles):
+        planted = target.service.planted if target.service is not None else None
+        for role in (target.postgres.harness, *target.postgres.roles, *([planted.login] if planted else [])):
             yield f"login of {role.user}", partial(log_in, source.server, target.postgres, role)
 
 

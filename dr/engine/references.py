@@ -42,21 +42,27 @@ def _looked_up(match: re.Match[str], effects: Mapping[str, Mapping[str, Any]]) -
 
 
 def named(calls: Iterable[Call]) -> tuple[Call, ...]:
-    """The calls with references in place of every "${CALL.identifier}" that they touch: all that the earlier call
-    makes, or where it makes nothing, touches, since its result may name any of them. What refers to no earlier call
-    stays, and is nothing that there is."""
+    """The calls with references in place of every "${CALL.identifier}" that they touch, or make something within: all
+    that the earlier call makes, or where it makes nothing, touches, since its result may name any of them. What refers
+    to no earlier call stays, and is nothing that there is."""
     known: dict[str, tuple[Ref, ...]] = {}
     found = []
     for call in calls:
-        touched = [ref for one in call.touches for ref in _meant(one, known)]
-        call = replace(call, touches=tuple(dict.fromkeys(touched)))
+        call = _referring(replace(call, undo=call.undo and _referring(call.undo, known)), known)
         known[call.id] = call.makes or call.touches
         found.append(call)
     return tuple(found)
 
 
+def _referring(call: Call, known: Mapping[str, tuple[Ref, ...]]) -> Call:
+    touches, makes = ([ref for one in refs for ref in _meant(one, known)] for refs in (call.touches, call.makes))
+    return replace(call, touches=tuple(dict.fromkeys(touches)), makes=tuple(dict.fromkeys(makes)))
+
+
 def _meant(ref: Ref, known: Mapping[str, tuple[Ref, ...]]) -> tuple[Ref, ...]:
     refers = REFERENCE.fullmatch(ref.name)
+    if ref.within is not None:
+        return tuple(replace(ref, within=holder) for holder in _meant(ref.within, known))
     if refers is None or refers[2] != IDENTIFIER:
         return (ref,)
     return known.get(refers[1]) or (ref,)

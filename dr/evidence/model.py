@@ -53,12 +53,14 @@ class Sample(Timed):
 
     ``status`` is the HTTP status, 0 where there was none; ``error`` names why ("timeout", "refused", ...), "" if none.
     ``late``: nanoseconds from due until the prober took the probe up: its own lateness. ``sent`` minus ``due`` also
-    holds the waiting for a connection, which is the target's doing.
+    holds the waiting for a connection, which is the target's doing. ``golden``: whether a good answer was the golden
+    one of its request; None: it was held against none.
     """
 
     status: Count
     error: str
     late: Count = 0
+    golden: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

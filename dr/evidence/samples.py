@@ -70,9 +70,14 @@ def header(
     return msgspec.json.encode(Header(path, rate, timeout, stamp, offset, uncertainty)) + b"\n"
 
 
-def sample_line(n: int, due: int, sent: int, done: int, status: int, error: str, late: int) -> bytes:
+_GOLDEN = {True: b', "golden": true', False: b', "golden": false', None: b""}
+
+
+def sample_line(
+    n: int, due: int, sent: int, done: int, status: int, error: str, late: int, golden: bool | None = None
+) -> bytes:
     """One probe. ``error`` is a word of the prober's own, so that it needs no escaping."""
-    return b'{"n": %d, "due": %d, "sent": %d, "done": %d, "status": %d, "error": "%b", "late": %d}\n' % (
+    return b'{"n": %d, "due": %d, "sent": %d, "done": %d, "status": %d, "error": "%b", "late": %d%b}\n' % (
         n,
         due,
         sent,
@@ -80,6 +85,7 @@ def sample_line(n: int, due: int, sent: int, done: int, status: int, error: str,
         status,
         error.encode(),
         late,
+        _GOLDEN[golden],
     )
 
 

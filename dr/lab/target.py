@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,11 @@ from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.config import Credentials, RdsConfig
-from dr.drivers.service.config import ServiceConfig
+from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
 from dr.lab.beside import pgbouncer, prometheus
 from dr.lab.beside.pgbouncer import PgBouncer
 from dr.lab.beside.prometheus import Prometheus
-from dr.lab.platform.population import PROBE_REQUESTS
+from dr.lab.platform.population import PROBE_REQUESTS, probes
 from dr.lab.platform.roles import ANALYST, API, HARNESS, secret_file
 from dr.lab.rds.account import DRILL_SECURITY_GROUP, DRILL_SUBNET_GROUP
 from dr.lab.rds.signature import Account
@@ -88,6 +89,8 @@ def render(
             requests=tuple({**request} for request in PROBE_REQUESTS),
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
+            planted=Planting(login(MASTER), (*_planted(),)),
+            stored=Stored("public.predictions", "admission_id"),
             token=f"file:{token_file(directory)}",
         ),
         "clients": ClientsConfig(_pooler(pooler, READS if replicated else ()) if pooler else None),
@@ -95,6 +98,13 @@ def render(
         "faults": FaultsConfig((sys.executable, "-m", "dr.lab.fault")),
     }
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
+
+
+def _planted() -> Iterator[Rows]:
+    """The probe patients, each with the admission that a golden request names."""
+    for admission in probes()[1]:
+        yield Rows("public.patients", {"patient_id": admission.patient})
+        yield Rows("public.admissions", {"patient_id": admission.patient, "admission_id": admission.id})
 
 
 def _pooler(pooler: PgBouncer, reads: tuple[str, ...]) -> PoolerConfig:

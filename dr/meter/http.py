@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import UsageError
@@ -110,9 +111,10 @@ def _dechunked(rest: bytes) -> bytes | None:
         rest = after[size + 2 :]
 
 
-def fault(found: Response, fields: Sequence[str]) -> str:
-    """Why a response is not a good answer, as the samples name it; "" for status 200 and JSON that has ``fields``."""
+def answer(found: Response, fields: Sequence[str]) -> dict[str, Any] | str:
+    """What a good answer says: one of status 200, and JSON that has ``fields``. Of any other why it is none, as the
+    samples name it."""
     if found.status != 200:
         return "status"
-    answer = line_of(found.body, OBJECT)
-    return "" if answer is not None and all(field in answer for field in fields) else "body"
+    said = line_of(found.body, OBJECT)
+    return said if said is not None and all(field in said for field in fields) else "body"

@@ -12,13 +12,15 @@ import errno
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic_ns
+from typing import Any
 
 from dr.domain.errors import ProviderError
 from dr.evidence.samples import TIMEOUT, sample_line
-from dr.meter.http import Endpoint, MalformedError, fault, response
+from dr.meter.golden import Golden
+from dr.meter.http import Endpoint, MalformedError, answer, response
 from dr.meter.loop import AWAKE, SECOND, Lines
 
 IDLE = 16
@@ -56,13 +58,17 @@ class Connection:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a prober is told. ``timeout`` in seconds; ``pool``: connections at once, below ``select``'s limit."""
+    """What a prober is told. ``timeout`` in seconds; ``pool``: connections at once, below ``select``'s limit.
+
+    ``golden``: of each request its golden answer; None where none is known.
+    """
 
     to: Endpoint
     requests: Sequence[bytes]
     fields: Sequence[str]
     timeout: float
     pool: int = 128
+    golden: Sequence[Golden | None] = (None,)
 
 
 class Prober:
@@ -176,7 +182,11 @@ class Prober:
             self._fail(connection, "protocol")
             return
         if found is not None:
-            self._finish(connection.probe, now, found.status, fault(found, self._settings.fields))
+            probe, said = connection.probe, answer(found, self._settings.fields)
+            if isinstance(said, str):
+                self._finish(probe, now, found.status, said)
+            else:
+                self._finish(probe, now, found.status, "", self._is_golden(probe.n, said))
             self._release(connection, found.reusable)
         elif not data:
             self._fail(connection, "closed")
@@ -212,9 +222,13 @@ class Prober:
         connection.probe = None
         connection.socket.close()
 
-    def _finish(self, probe: Probe, now: int, status: int, error: str) -> None:
+    def _is_golden(self, n: int, said: Mapping[str, Any]) -> bool | None:
+        golden = self._settings.golden[n % len(self._settings.golden)]
+        return golden.is_in(said) if golden is not None else None
+
+    def _finish(self, probe: Probe, now: int, status: int, error: str, golden: bool | None = None) -> None:
         probe.over = True
-        self.lines.append((probe.n, probe.due, probe.sent, now, status, error, probe.late))
+        self.lines.append((probe.n, probe.due, probe.sent, now, status, error, probe.late, golden))
 
     def finish(self) -> None:
         """Await what is under way, and write it down."""

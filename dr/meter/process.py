@@ -19,6 +19,7 @@ from dr.domain.errors import DrError
 from dr.evidence.samples import samples_file
 from dr.host.children import PidFile, alive
 from dr.meter.bearer import authorization
+from dr.meter.golden import Golden
 from dr.meter.http import endpoint, request
 from dr.meter.loop import Journal, record
 from dr.meter.probe import Prober, Settings
@@ -56,7 +57,8 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     shown = authorization(config.get("token", ""))
     requests = [request(to, body, shown) for body in config["bodies"]]
     out = Journal(samples_file(Path(config["run"]), config["path"]))
-    prober = Prober(Settings(to, requests, config["fields"], config["timeout"]), out.write)
+    golden = [Golden(**one) if one else None for one in config.get("golden") or [None]]
+    prober = Prober(Settings(to, requests, config["fields"], config["timeout"], golden=golden), out.write)
     return record(prober, out, config, ended, [to.host])
 
 

@@ -38,7 +38,7 @@ from dr.drivers.postgres.servers import Standing
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.provider import RdsProvider
-from dr.drivers.service.config import ServiceConfig
+from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
 from dr.drivers.service.provider import ServingProvider
 from dr.engine.guard import Consent
 from dr.evidence.directory import runs
@@ -381,7 +381,12 @@ class Play:
                 of = Component("database", instance(str(result.get("restored", result["identifier"]))))
                 return Progress(True, {}, milestones={"correct": now, "examined": now}, components=(of,))
             case "start":
-                return Progress(True, {"url": "http://127.0.0.1:9"}, milestones={"started": now, "served": now})
+                served = {"url": "http://127.0.0.1:9", "host": "127.0.0.1", "port": 9}
+                return Progress(True, served, milestones={"started": now, "served": now})
+            case "plant":
+                return Progress(True, {"rows": 1, "because": ""})
+            case "ask":
+                return Progress(True, {"answers": {}})
             case "settle":
                 seconds = float(call.args["seconds"])
                 return Progress(True, {"settled": {path: self._settle(path, seconds) for path in call.args["paths"]}})
@@ -431,7 +436,11 @@ def target() -> Target:
             *("readmission", Login("dr_harness", secret), (Login("readmission_api", secret),)),
             master=Login("readmission_admin", secret),
         ),
-        service=ServiceConfig("http://127.0.0.1:9", ("true",), "readmission_api", ({"patient_id": "S1"},)),
+        service=ServiceConfig(
+            *("http://127.0.0.1:9", ("true",), "readmission_api", ({"patient_id": "S1"},)),
+            planted=Planting(Login("admin", secret), (Rows("patients", {"patient_id": "S1"}),)),
+            stored=Stored("predictions", "patient_id"),
+        ),
         replicas=REPLICAS,
         pooler=PoolerConfig("127.0.0.1", 9, "readmission", Login("admin", secret), "/nowhere"),
         faults=("true",),

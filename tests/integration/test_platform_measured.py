@@ -40,6 +40,7 @@ DEMANDS = (
     Demand("errors", "restored", 0.01, "share"),
     Demand("model-latency", "restored", 2.0, "s"),
     Demand("database-latency", "restored", 0.5, "s"),
+    Demand("answers", "restored"),
 )
 
 
@@ -98,7 +99,7 @@ def serve_and_measure(run: Path, target: Target, port: int, seconds: float) -> t
     try:
         served = drive(serving, planned["serve"], host="localhost", port=port).result
         golden = drive(serving, planned["golden"], url=served["url"])
-        drive(measuring, planned["measure-restored"], url=served["url"])
+        drive(measuring, planned["measure-restored"], url=served["url"], golden=golden.result["answers"])
         settled = drive(measuring, planned["settle-restored"], seconds + 20, paths={"restored": served["url"]})
     finally:
         for name in ("measure-restored", "serve"):

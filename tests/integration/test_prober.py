@@ -18,6 +18,7 @@ from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.service.asking import ask_golden
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.host import children
@@ -92,6 +93,40 @@ def test_the_prober_shows_the_token_and_leaves_it_nowhere(tmp_path: Path, server
     kept = told + str(calls(provider)) + "".join(path.read_text() for path in left)
     assert "t0ken" not in kept
     assert {s.error for s in seen(tmp_path)} == {""}
+
+
+def answers(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_each_answer_of_a_copy_is_held_against_the_golden_one_of_its_request(tmp_path: Path, server: Server) -> None:
+    made = context(tmp_path, server.url)
+    provider = MeasuringProvider(made)
+    server.says = answers(b'{"risk": 0.25, "prediction_id": 1}')
+    golden = ask_golden(server.url, made.target.service.requests[:1], made.target.service.volatile)
+    (call,) = provider.propose(Verb("measure", {"path": "restored"}), FACTS, RUN)
+    drive(provider, call, url=server.url, golden=golden, planted=0)
+    file = samples_file(tmp_path, "restored")
+    try:
+        wait_for(lambda: len(held(file)) > 20)
+        server.says = answers(b'{"risk": 0.75, "prediction_id": 2}')
+        wait_for(lambda: held(file)[-1:] == [False])
+        server.says = answers(b'{"error": "gone"}').replace(b"200 OK", b"404 No")
+        wait_for(lambda: (last_line(file) or {}).get("error") == "status")
+    finally:
+        children.stop(tmp_path / "meter-measure-restored.pid")
+    found = load_samples(file)
+    assert found is not None
+    assert {s.golden for s in found.samples if s.n % 2 or s.status == 404} == {None}
+    asked = held(file)
+    assert asked == sorted(asked, reverse=True)
+    assert set(asked) == {True, False}
+
+
+def held(file: Path) -> list[bool]:
+    """Whether the answers that were held against a golden one were that."""
+    found = load_samples(file)
+    return [s.golden for s in found.samples if s.golden is not None] if found else []
 
 
 def test_without_a_token_none_is_shown(provider: MeasuringProvider, server: Server) -> None:

@@ -23,7 +23,7 @@ from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.postgres.servers import Look
 from dr.drivers.service.asking import ask_golden, get, name_of
 from dr.drivers.service.guardian import keep
-from dr.drivers.service.provider import ServingProvider
+from dr.drivers.service.provider import NOT_SAID, ServingProvider
 from dr.host import children
 from tests.integration.meters import context, drive, record, somebody, wait_for, watched
 from tests.targets import retargeted
@@ -156,8 +156,9 @@ def test_golden_answers_differ_where_the_prediction_does_and_not_by_volatile_fie
 
 
 def golden(provider: ServingProvider, url: str) -> Observation:
-    (observation,) = drive(provider, call(provider, "golden"), url=url).observations
-    return observation
+    seen, planted = drive(provider, call(provider, "golden"), url=url).observations
+    assert planted.value == {"answers": {}, "because": NOT_SAID}
+    return seen
 
 
 def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_the_services_own_counts_are_observed_while_it_settles(tmp_path: Path, p
     measuring = MeasuringProvider(context(tmp_path, url, meter=Meter(rate=100.0, timeout=0.5, settle=0.5)))
     (measure,) = measuring.propose(Verb("measure", {"path": "restored"}), FACTS, RUN)
     (settle,) = measuring.propose(Verb("settle", {"paths": ["restored"]}), FACTS, RUN)
-    drive(measuring, measure, url=url)
+    drive(measuring, measure, url=url, golden={})
     time.sleep(0.3)
     settled = drive(measuring, settle, paths={"restored": url})
     children.stop(tmp_path / "meter-measure-restored.pid")

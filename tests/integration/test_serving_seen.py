@@ -47,7 +47,7 @@ def test_a_service_is_seen_whenever_it_connects(
     served = serve(provider, server)
     (seen,) = served.observations
     assert (seen.what, seen.path, seen.value) == ("service-sessions", "restored", {"user": APP, "seen": 1})
-    assert set(served.result) == {"url", "pid", "started", "started_at", "ready_at"}
+    assert set(served.result) == {"url", "pid", "started", "started_at", "ready_at", "host", "port"}
 
 
 def test_a_service_that_is_never_there_is_not_believed_and_the_sessions_of_others_are_not_its(

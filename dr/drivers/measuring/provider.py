@@ -32,10 +32,13 @@ from dr.drivers.measuring.paths import (
     markers,
 )
 from dr.drivers.measuring.settle import Settle
+from dr.drivers.measuring.stored import PROBER, counted, counting, planted
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import pooler_of, sections
 from dr.drivers.service.asking import predictions, service
 from dr.drivers.service.config import ServiceConfig
+from dr.drivers.service.variants import variants
+from dr.evidence.answers import answered
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
 from dr.meter.bearer import check_taken
@@ -45,8 +48,8 @@ START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
 
 class MeasuringProvider:
-    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH``, and ``settle`` (of one path: ``settle-PATH``). A table
-    of another path than the source is made by ``marker-table-PATH``."""
+    """Calls: ``marker-table``, ``mark-PATH``, ``measure-PATH``, ``settle`` (of one path: ``settle-PATH``), and
+    ``count-stored``. A table of another path than the source is made by ``marker-table-PATH``."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._target = context, sections(context.target)
@@ -62,7 +65,7 @@ class MeasuringProvider:
         """Raises RefusedError without a service, a pooler or replicas where they are asked for, or the grant markers
         for the source; UsageError for bad arguments."""
         if verb.name == "settle":
-            return (self._settle.propose(verb),)
+            return (self._settle.propose(verb), *counting(self._context, verb, facts, run))
         path, markers, url = _arguments(verb)
         if path in WRITTEN:
             self._check_grant()
@@ -73,7 +76,7 @@ class MeasuringProvider:
         else:
             url = self._url(path, url)
             calls = [*self._marking(verb, path, facts, run)] if markers else []
-            calls.append(self._probing(verb, path, url))
+            calls.append(self._probing(verb, path, url, run))
         return tuple(calls)
 
     def _url(self, path: str, url: str) -> str:
@@ -205,13 +208,17 @@ class MeasuringProvider:
             "ca": database.ca,
         }
 
-    def _probing(self, verb: Verb, path: str, url: str) -> Call:
-        """Each answer is a row of the database that is behind ``url``."""
+    def _probing(self, verb: Verb, path: str, url: str, run: RunIdentity) -> Call:
+        """Each answer is a row of the database that is behind ``url``. A copy is asked for what was planted there, and
+        its answers are held against the golden ones that it gave before."""
+        args: dict[str, Any] = {"path": path, "url": url}
+        if url == SERVED:
+            args |= {"run": run.id, "golden": "${golden.answers}", "planted": planted(self._service())}
         of_source = url == self._service().url
         asked = children.process("serve") if url == SERVED else service(url)
         written = (predictions(instance(self._target.rds.instance)),) if of_source else ()
         return self._metering(
-            *(verb, f"measure-{path}", "probe", {"path": path, "url": url}, "the first probe answered or given up"),
+            *(verb, f"measure-{path}", "probe", args, "the first probe answered or given up"),
             phase="warm-up" if path == RESTORED else "measure",
             touches=() if of_source else (asked,),
             makes=written,
@@ -225,8 +232,11 @@ class MeasuringProvider:
                 return self._start(call.operation, call.id, args)
             case "settle":
                 return self._settle.begin(args)
+            case "count":
+                self._stop(PROBER)
+                return {**args, "asked_at": self._context.clock.now().at}
             case _:
-                children.stop(self._pidfile(str(args["of"])), grace=self._context.settings.meter.timeout + 3.0)
+                self._stop(str(args["of"]))
                 return dict(args)
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -239,8 +249,13 @@ class MeasuringProvider:
                 for path in result["paths"]:
                     self._alive(f"{'mark' if path in WRITTEN else 'measure'}-{path}")
                 return self._settle.poll(call, result)
+            case "count":
+                return counted(self._context, result)
             case _:
                 return Progress(done=True, result={})
+
+    def _stop(self, name: str) -> None:
+        children.stop(self._pidfile(name), grace=self._context.settings.meter.timeout + 3.0)
 
     def _pidfile(self, name: str) -> Path:
         return self._context.run / f"meter-{name}.pid"
@@ -271,10 +286,19 @@ class MeasuringProvider:
             else:
                 service = self._service()
                 document["url"] = f"{str(args['url']).rstrip('/')}/predict"
-                document |= {"bodies": list(service.requests), "fields": list(service.expected)}
-                document["token"] = service.token
+                document |= {"fields": list(service.expected), "token": service.token}
+                document |= self._asked(service, args)
             held = children.begin(partial(run, job, document), pidfile, self._log(name))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
+
+    @staticmethod
+    def _asked(service: ServiceConfig, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The bodies that are sent in turn, and what is known of the golden answer to each: a form, no content."""
+        asked = variants(service, str(args.get("run", "")), bool(args.get("planted")))
+        forms, how = args.get("golden") or {}, {"volatile": service.volatile, "tolerance": service.tolerance}
+        known = [(forms.get(one.golden, ""), one.names) for one in asked]
+        golden = [{"form": form, "names": names, **how} if answered(form) else None for form, names in known]
+        return {"bodies": [one.request for one in asked], "golden": golden}
 
     def _alive(self, name: str) -> None:
         """Raises ProviderError that says why the process ended."""

@@ -22,9 +22,9 @@ from dr.drivers.service.asking import ask_golden
 from dr.evidence.baselines import BaselineStore
 from dr.host.hearing import Steps, at_once
 
-AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str], Mapping[str, str]]
-"""As ``dr.drivers.service.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference) to
-name and digest of each answer."""
+AskGolden = Callable[[str, Sequence[Mapping[str, object]], Sequence[str], str, float], Mapping[str, str]]
+"""As ``dr.drivers.service.asking.ask_golden``: (service's URL, requests, volatile fields, its token's reference,
+tolerance) to name and form of each answer."""
 
 
 def take_baseline(
@@ -62,7 +62,7 @@ def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], st
     if Grant.MARKERS not in sections(context.target).grants:
         return {}, "asking makes the service write, and the target does not grant markers"
     try:
-        return dict(ask(service.url, service.requests, service.volatile, service.token)), ""
+        return dict(ask(service.url, service.requests, service.volatile, service.token, service.tolerance)), ""
     except DrError as error:
         return {}, str(error).rstrip(".")
 

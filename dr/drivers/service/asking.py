@@ -1,4 +1,4 @@
-"""Asking a prediction service over HTTP: its answers as digests, its readiness, its histograms.
+"""Asking a prediction service over HTTP: its answers as forms, its readiness, its histograms.
 
 Proxies of the environment are not used: what answers must be the service itself.
 """
@@ -11,11 +11,13 @@ import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
 from dr.domain.refs import Ref
+from dr.evidence.answers import Names, canonical, form_of
 from dr.host.bounded import within
 from dr.host.clock import SystemClock
 from dr.host.decode import OBJECT, line_of
@@ -100,11 +102,6 @@ def get(
     return status, content
 
 
-def canonical(document: object) -> bytes:
-    """The one form of a JSON document that digests are made of."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 def name_of(request: object) -> str:
     """What a synthetic request is called: an abbreviated digest, so that no content stands in the evidence."""
     return hashlib.sha256(canonical(request)).hexdigest()[:12]
@@ -120,8 +117,15 @@ def predict(url: str, request: object, token: str = "") -> tuple[int, bytes]:
     return status, body
 
 
-def answer_digest(url: str, request: object, volatile: Sequence[str], token: str = "") -> str:
-    """The digest of the answer to ``request``, without ``volatile`` fields. Raises ProviderError without an answer, and
+def answer_form(
+    url: str,
+    request: object,
+    volatile: Sequence[str],
+    token: str = "",
+    tolerance: float = 0.0,
+    names: Names = MappingProxyType({}),
+) -> str:
+    """The form of the answer to ``request`` (``dr.evidence.answers``). Raises ProviderError without an answer, and
     RefusedError as ``predict``."""
     status, body = predict(url, request, token)
     if status != 200:
@@ -129,14 +133,14 @@ def answer_digest(url: str, request: object, volatile: Sequence[str], token: str
     answer = line_of(body, OBJECT)
     if answer is None:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with something else than JSON.")
-    return hashlib.sha256(canonical({k: v for k, v in answer.items() if k not in volatile})).hexdigest()
+    return form_of(answer, volatile, tolerance, names)
 
 
 def ask_golden(
-    url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str], token: str = ""
+    url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str], token: str = "", tolerance: float = 0.0
 ) -> dict[str, str]:
-    """Each request's name to the digest of its answer. Raises as ``answer_digest`` where one is not answered."""
-    return {name_of(request): answer_digest(url, request, volatile, token) for request in requests}
+    """Each request's name to the form of its answer. Raises as ``answer_form`` where one is not answered."""
+    return {name_of(request): answer_form(url, request, volatile, token, tolerance) for request in requests}
 
 
 def metrics(url: str) -> list[Sample]:

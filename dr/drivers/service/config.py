@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from dr.config.model import Section, check_reference, without_login
+from typing import Annotated
+
+import msgspec
+
+from dr.config.model import Amount, Login, Section, check_reference, without_login
+from dr.evidence.answers import renamed
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows of ``table`` (with its schema; without one: public): those whose columns ``keys`` have these values."""
+
+    table: str
+    keys: dict[str, str | int]
+
+
+class Planting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How synthetic patients of a run come into its copy: ``rows`` are copied there, in this order, by ``login``. Each
+    value of their keys is replaced by one of the run's own, there and in the request that is asked for it."""
+
+    login: Login
+    rows: Annotated[tuple[Rows, ...], msgspec.Meta(min_length=1)]
+
+
+class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the service stores a row for each prediction: in ``table``, where ``column`` holds one of the values that
+    are keys of what was planted."""
+
+    table: str
+    column: str
 
 
 class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
@@ -23,13 +51,29 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Fields that a good answer has; empty: any JSON object is one."""
     volatile: tuple[str, ...] = ("prediction_id", "created_at")
     """Fields of an answer that differ every time and are left out when answers are compared."""
+    tolerance: Amount = 0.0
+    """By how much a number of an answer may differ from the golden one's; 0: not at all."""
+    planted: Planting | None = None
+    """How a synthetic patient and admission of the run's own are planted in a copy; None: nobody knows, and then
+    nothing proves that the service works on that copy alone."""
+    stored: Stored | bool | None = None
+    """Where the service stores its predictions. False: it stores none. None: nobody knows, and then nothing can be
+    planted, since it could not be taken away again."""
     token: str = ""
     """Where the token is found that is sent with each request to /predict (``Authorization: Bearer``), and that the
     command gets as API_TOKEN; empty: none is sent, and none given."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a URL with a login, and for a token that is no reference."""
+        """Raises ValueError for a URL with a login, for a token that is no reference, for rows to plant that no request
+        names, and where it is not said, or not where, predictions of them are stored."""
         without_login("service.url", self.url)
+        if self.stored is True or (self.planted and self.stored is None):
+            raise ValueError(
+                "service.stored has to say where predictions are stored (table, column), or false: nowhere"
+            )
+        keys = {value for rows in self.planted.rows for value in rows.keys.values()} if self.planted else set()
+        if self.planted and all(renamed(request, dict.fromkeys(keys)) == request for request in self.requests):
+            raise ValueError("service.planted has no key that stands in one of service.requests")
         if self.token:
             check_reference("token of the service", self.token)
 

@@ -18,41 +18,47 @@ from dr.config.context import Context
 from dr.config.model import Login
 from dr.config.secrets import secret
 from dr.domain.errors import ProviderError, RefusedError, UsageError
-from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.refs import Endpoint, result_of
+from dr.domain.model import Call, Effect, Facts, Observation, Progress, Purpose, Request, RunIdentity, Verb
+from dr.domain.refs import Endpoint, Ref, result_of
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
 from dr.drivers.sections import sections
 from dr.drivers.service import guardian
-from dr.drivers.service.asking import answer_digest, get, name_of, predict
-from dr.drivers.service.config import ServiceConfig
+from dr.drivers.service.asking import answer_form, get, name_of, predict
+from dr.drivers.service.config import ServiceConfig, Stored
+from dr.drivers.service.rows import plant, uproot
+from dr.drivers.service.variants import variants
+from dr.evidence.answers import UNANSWERED, Names
 from dr.host import children
 
 LOOPBACK = "127.0.0.1"
-START_DEADLINE, GOLDEN_DEADLINE = 120.0, 300.0
+PLANT_DEADLINE, START_DEADLINE, GOLDEN_DEADLINE = 120.0, 120.0, 300.0
 READY_PATIENCE = 2.0
 READY_ASKS, GOLDEN_ASKS = 8, 3
 """Times that /readyz, then /predict is asked while the service's session is looked for: some two seconds, and one."""
-UNANSWERED = "no answer"
-"""Stands for an answer's digest where there was none: it equals no baseline's."""
+NOT_SAID = "the target does not say how (service.planted)"
 
 Watch = Callable[[Endpoint, PostgresConfig, str], AbstractContextManager[Look]]
 """As ``watching``."""
 
 
 class ServingProvider:
-    """Calls: ``serve`` starts the service, ``golden`` asks it for the answers that the baseline's has given."""
+    """Calls: ``plant`` puts rows of the run's own into the copy, ``serve`` starts the service, ``golden`` asks it for
+    the answers that the baseline's has given, and for those to what was planted."""
 
     def __init__(self, context: Context, watch: Watch = watching) -> None:
         self._context, self._target, self._watch = context, sections(context.target), watch
         self._pidfile, self._log = context.run / "serve.pid", context.run / "serve.log"
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
-        return Facts(self._context.clock.now().at)
+        """``extra``: {"stored": whether the service stores predictions, as far as dr.yaml tells}."""
+        service = self._context.target.section(ServiceConfig)
+        return Facts(self._context.clock.now().at, extra={"stored": service is None or service.stored is not False})
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
-        """Start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown role."""
+        """Plant, start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown
+        role."""
         service, served, made = self._service(), children.process("serve"), made_by(verb)
         self._login()
         stop = Call(
@@ -82,13 +88,42 @@ class ServingProvider:
             phase="verify",
             driver="service",
             operation="ask",
-            args={"url": "${serve.url}"},
+            args={
+                "url": "${serve.url}",
+                "run": run.id,
+                "planted": "${plant.rows}" if service.planted else 0,
+                "because": "${plant.because}" if service.planted else NOT_SAID,
+            },
             effect=Effect.CHANGES,  # each answer is a row of the copy
             touches=(served,),
             until="every golden request asked",
             deadline=GOLDEN_DEADLINE,
         )
-        return (serve, golden) if service.requests else (serve,)
+        if not service.requests:
+            return (serve,)
+        return (*self._planting(verb, made, run), serve, golden)
+
+    def _planting(self, verb: Verb, made: str, run: RunIdentity) -> Iterator[Call]:
+        """Rows in the copy, which are taken out of one that a restore on call leaves; a drill's goes with them."""
+        if self._service().planted is None:
+            return
+        rows = Ref("service", "rows", f"of run {run.id}", result_of(made))
+        args = {**{name: f"${{{made}.{name}}}" for name in ("host", "port")}, "run": run.id}
+        undo = Call(
+            *("undo-plant", verb.name, "unwind", "service", "uproot", args),
+            effect=Effect.CHANGES,
+            touches=(rows,),
+            deadline=PLANT_DEADLINE,
+        )
+        yield Call(
+            *("plant", verb.name, "verify", "service", "plant", args),
+            effect=Effect.MAKES,
+            touches=(result_of(made),),
+            makes=(rows,),
+            undo=undo if run.purpose is Purpose.RESTORE else None,
+            until="a synthetic patient of the run's own in the copy",
+            deadline=PLANT_DEADLINE,
+        )
 
     def confirm_identity(self) -> None:
         """Nothing to compare: what is started here is given a copy of this run, over verified TLS, and seen there."""
@@ -96,6 +131,8 @@ class ServingProvider:
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.operation == "start":
             return self._start(Endpoint(str(args["host"]), int(args["port"])))
+        if call.operation in ("plant", "uproot"):
+            return self._change_rows(call.operation, args)
         if call.operation == "stop":
             children.stop(self._pidfile)
         return dict(args)
@@ -104,8 +141,8 @@ class ServingProvider:
         if call.operation == "start":
             return self._ready(result)
         if call.operation == "ask":
-            return self._golden(str(result["url"]))
-        return Progress(done=True, result={})
+            return self._golden(result)
+        return Progress(done=True, result=dict(result) if call.operation == "plant" else {})
 
     def _service(self) -> ServiceConfig:
         service = self._context.target.of(ServiceConfig)
@@ -125,6 +162,20 @@ class ServingProvider:
             )
         return found
 
+    def _change_rows(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What cannot be planted is a finding, and keeps the copy from nothing else."""
+        copy, database, service = Endpoint(str(args["host"]), int(args["port"])), self._target.postgres, self._service()
+        planting, run = service.planted, str(args["run"])
+        if planting is None:
+            raise UsageError("The target no longer says how rows are planted (service.planted).", "Say it as before.")
+        if operation == "uproot":
+            stored = service.stored if isinstance(service.stored, Stored) else None
+            return {"rows": uproot(copy, database, planting, stored, run)}
+        try:
+            return {"rows": plant(copy, database, planting, run), "because": ""}
+        except (ProviderError, RefusedError) as error:
+            return {"rows": 0, "because": str(error)}
+
     def _start(self, copy: Endpoint) -> Mapping[str, Any]:
         """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
         children.stop(self._pidfile)
@@ -136,7 +187,7 @@ class ServingProvider:
         held = children.begin(kept, self._pidfile, self._log)
         url, started = f"http://{LOOPBACK}:{own_port}", held.who.partition(":")[2]
         served = {"url": url, "pid": held.pid, "started": started, "started_at": started_at}
-        return {"served": served, "copy": copy, "before": before}
+        return {"served": {**served, "host": copy.host, "port": copy.port}, "copy": copy, "before": before}
 
     def _watching(self, copy: Endpoint) -> AbstractContextManager[Look]:
         return self._watch(copy, self._target.postgres, self._login().user)
@@ -194,20 +245,31 @@ class ServingProvider:
         service = self._service()
         yield from (partial(predict, url, request, service.token) for request in service.requests[:GOLDEN_ASKS])
 
-    def _golden(self, url: str) -> Progress:
-        """Ask all requests. One that gets no answer is part of the observation: a finding, not a failure of the run.
+    def _golden(self, args: Mapping[str, Any]) -> Progress:
+        """Ask all requests, and what was planted. One that gets no answer is part of the observation: a finding, not a
+        failure of the run.
 
         Raises RefusedError where the service refuses the token: then nothing is found out about the copy.
         """
+        service, url = self._service(), str(args["url"])
+        answers = {name_of(request): self._answer(url, request, {}) for request in service.requests}
+        planted = variants(service, str(args["run"]), planted=True) if args.get("planted") else ()
+        found = {one.golden: self._answer(url, one.request, one.names) for one in planted}
+        seen = (
+            Observation("golden", "restored", answers, self._now()),
+            Observation(
+                "planted", "restored", {"answers": found, "because": args.get("because", NOT_SAID)}, self._now()
+            ),
+        )
+        return Progress(done=True, result={"asked": len(answers), "answers": answers}, observations=seen)
+
+    def _answer(self, url: str, request: Mapping[str, object], names: Names) -> str:
+        """The form of its answer, or why there was none."""
         service = self._service()
-        answers = {}
-        for request in service.requests:
-            try:
-                answers[name_of(request)] = answer_digest(url, request, service.volatile, service.token)
-            except ProviderError as error:
-                answers[name_of(request)] = f"{UNANSWERED}: {error}"
-        observation = Observation("golden", "restored", answers, self._now())
-        return Progress(done=True, result={"asked": len(answers)}, observations=(observation,))
+        try:
+            return answer_form(url, request, service.volatile, service.token, service.tolerance, names)
+        except ProviderError as error:
+            return f"{UNANSWERED}: {error}"
 
     def _now(self) -> float:
         return self._context.clock.now().at

@@ -13,6 +13,7 @@ from dr.config.objective import About, Objective
 from dr.domain import comparing
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import Version
+from dr.evidence.answers import same
 from dr.evidence.model import Evidence
 from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
@@ -167,13 +168,15 @@ def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
     expected = baseline_of(evidence, "The golden predictions").get("golden") or {}
     if not expected:
         raise UnknownError("The baseline holds no golden predictions of the source.")
+    held = {name: same(expected[name], answers.get(name, "")) for name in sorted(expected)}
     wrong = {
         name: "another prediction" if name in answers else "not answered"
-        for name in sorted(expected)
-        if answers.get(name) != expected[name]
+        for name, agrees in held.items()
+        if agrees is False
     }
+    unproven = {name: "asked with another tolerance" for name, agrees in held.items() if agrees is None}
     met = f"All {counted(len(expected), 'golden prediction')} are the source's."
-    return by_name(demand, wrong, {}, met, "prediction")
+    return by_name(demand, wrong, unproven, met, "prediction")
 
 
 def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:

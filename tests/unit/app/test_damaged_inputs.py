@@ -12,8 +12,7 @@ from dr.domain.errors import ProviderError, UsageError
 from dr.drivers.faults.provider import run_command
 from dr.host.children import held
 from dr.lab import fault, presence
-from dr.meter.http import Response
-from dr.meter.http import fault as wrong
+from dr.meter.http import Response, answer
 
 BRACKETS = "[" * 100_000 + "]" * 100_000
 DEEP = '{"a":' + BRACKETS + "}"
@@ -33,7 +32,7 @@ def test_a_fault_that_prints_something_else_is_a_providers_error(printed: bytes)
 
 @pytest.mark.parametrize("body", [DEEP.encode(), b'{"a": "\xff"}', b"[]", b'{"a": NaN}', b""])
 def test_an_answer_of_the_service_that_is_no_object_is_a_bad_body(body: bytes) -> None:
-    assert wrong(Response(200, body, True), ["a"]) == "body"
+    assert answer(Response(200, body, True), ["a"]) == "body"
 
 
 @pytest.mark.parametrize("left", [b"", b"\xff", DEEP.encode(), b"[]", b'{"who": 7, "owner": ""}', b'{"who": "x"}'])

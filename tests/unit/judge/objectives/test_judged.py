@@ -72,6 +72,17 @@ def probed(**answer: Any) -> Evidence:
     return evidence(samples(600, change=lambda _: answer))
 
 
+def loaded(golden: bool, stored: int) -> Evidence:
+    """Under load every answer is ``golden``, or none; and so many predictions are in the copy."""
+    seen = {"copy": stored, "source": 0, "because": "", "silent": False, "last": 599}
+    held = tuple(replace(one, golden=golden) for one in samples(600).samples)
+    return evidence(replace(samples(600), samples=held), observed={"stored": seen})
+
+
+def planted(answer: str) -> Evidence:
+    return evidence(observed={"golden": {"p1": "aa"}, "planted": {"answers": {"p1": answer}, "because": ""}})
+
+
 BLIND = evidence()
 """A run that did everything, of which nothing was observed."""
 KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
@@ -97,6 +108,9 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
     ),
     "model": (examined("model", MODEL), examined("model", {**MODEL, "artifact_digest": "e"})),
     "golden": (copied(PRINT, {"p1": "aa"}), copied(PRINT, {"p1": "bb"})),
+    "planted": (planted("aa"), planted("bb")),
+    "answers": (loaded(True, 600), loaded(False, 600)),
+    "stored": (loaded(True, 600), loaded(True, 599)),
     "logins": (
         examined("logins", [{"user": "u", "ok": True, "because": ""}]),
         examined("logins", [{"user": "u", "ok": False, "because": "stale"}]),

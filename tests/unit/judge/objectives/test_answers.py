@@ -1,0 +1,178 @@
+"""Whether the service works on the copy alone, and answers right under load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
+from dr.judge.findings import judged
+from dr.judge.objectives import answers
+from tests.unit.recovery import evidence, sample, samples
+
+GOLDEN = {"p1": "aa", "p2": "bb"}
+GONE = "no answer: the service answered request p1 with status 404."
+
+
+def find(objective: str, seen: Evidence) -> Finding:
+    judge = next(one.judge for one in answers.OBJECTIVES if one.name == objective)
+    return judged(judge, seen, Demand(objective, "restored"))
+
+
+def planted(said: dict[str, str], golden: dict[str, str] | None = None, because: str = "") -> Finding:
+    seen = {"golden": GOLDEN if golden is None else golden, "planted": {"answers": said, "because": because}}
+    return find("planted", evidence(observed=seen))
+
+
+def test_what_is_planted_is_met_where_it_gets_the_golden_answers() -> None:
+    found = planted(GOLDEN)
+    assert (found.status, found.because) == (
+        Status.MET,
+        "All 2 requests for what only the copy holds are answered as what that is equal to.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "golden", "told"),
+    [
+        ({**GOLDEN, "p2": "cc"}, GOLDEN, "1 of 2 requests for what only the copy holds are not answered"),
+        ({**GOLDEN, "p1": GONE}, GOLDEN, "equal to (no answer: the service answered request p1 with status 404)."),
+        ({"p1": GONE}, {"p1": GONE}, "1 of 1 requests"),
+        (GOLDEN, {"p1": "aa"}, "1 of 2 requests"),
+        (GOLDEN, {}, "2 of 2 requests"),
+    ],
+)
+def test_what_is_planted_and_not_found_or_answered_otherwise_is_missed(
+    said: dict[str, str], golden: dict[str, str], told: str
+) -> None:
+    found = planted(said, golden)
+    assert found.status is Status.MISSED
+    assert told in found.because
+
+
+def test_where_nothing_was_planted_nothing_is_known() -> None:
+    found = planted({}, because="the target does not say how (service.planted)")
+    assert (found.status, found.because) == (
+        Status.INCONCLUSIVE,
+        "Nothing was planted in the copy: the target does not say how (service.planted).",
+    )
+    assert find("planted", evidence(observed={"golden": GOLDEN})).status is Status.INCONCLUSIVE
+
+
+def load(count: int, golden: Callable[[int], bool | None], **observed: Any) -> Evidence:
+    made = samples(count)
+    held = tuple(replace(one, golden=golden(one.n)) for one in made.samples)
+    return evidence(replace(made, samples=held), observed=observed)
+
+
+def test_answers_are_met_where_all_are_golden_and_failed_requests_are_another_matter() -> None:
+    found = find("answers", load(600, lambda _: True))
+    assert (found.status, found.measured) == (Status.MET, 0.0)
+    failed = tuple(sample(n, status=500, error="status") for n in range(600, 610))
+    seen = load(600, lambda _: True)
+    more = replace(seen.samples["restored"], samples=(*seen.samples["restored"].samples, *failed))
+    assert find("answers", replace(seen, samples={"restored": more})).status is Status.MET
+
+
+@pytest.mark.parametrize("n", [0, 12, 599])
+def test_one_wrong_answer_is_missed_wherever_it_comes(n: int) -> None:
+    found = find("answers", load(600, lambda number: number != n))
+    assert (found.status, found.measured) == (Status.MISSED, 1.0)
+    assert found.because == (
+        f"1 of 600 answers under load are not the golden ones of their requests, the first to request {n + 1}."
+    )
+
+
+def test_a_wrong_answer_after_the_path_had_settled_is_missed_too() -> None:
+    seen = load(600, lambda _: True)
+    late = replace(sample(600), golden=False)
+    more = replace(seen.samples["restored"], samples=(*seen.samples["restored"].samples, late))
+    assert find("answers", replace(seen, samples={"restored": more})).status is Status.MISSED
+
+
+def test_answers_that_were_held_against_nothing_prove_nothing() -> None:
+    found = find("answers", load(600, lambda n: None if n % 5 == 0 else True))
+    assert (found.status, found.because) == (
+        Status.INCONCLUSIVE,
+        "Of the requests of 120 of 600 answers under load no golden answer was known.",
+    )
+
+
+def test_answers_up_to_the_count_that_are_gone_prove_nothing_of_what_was_stored() -> None:
+    found = stored(copy=600, last=609)
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "10 of 610 samples are missing.")
+
+
+@pytest.mark.parametrize("objective", ["answers", "stored"])
+def test_samples_cut_off_before_or_within_what_settled_prove_nothing(objective: str) -> None:
+    seen = load(600, lambda _: True, **counted(copy=600))
+    whole = seen.samples["restored"]
+    for kept in (whole.samples[100:], whole.samples[:400], ()):
+        cut = replace(seen, samples={"restored": replace(whole, samples=kept)})
+        assert find(objective, cut).status is Status.INCONCLUSIVE
+
+
+def test_without_a_good_answer_nothing_is_known_of_answers() -> None:
+    bad = samples(600, change=lambda _: {"status": 404, "error": "status"})
+    for objective in ("answers", "stored"):
+        found = find(objective, evidence(bad, observed=counted(copy=0)))
+        assert (found.status, found.because) == (Status.INCONCLUSIVE, "No request under load had a good answer.")
+        assert find(objective, evidence(bad, observed=counted(copy=0), settled=False)).status is Status.INCONCLUSIVE
+
+
+def counted(**told: Any) -> dict[str, Any]:
+    return {"stored": {"copy": None, "source": 0, "because": "", "silent": False, "last": 599, **told}}
+
+
+def stored(asked: dict[str, str] | None = None, **told: Any) -> Finding:
+    seen = {**counted(**told), "planted": {"answers": asked or {}, "because": ""}}
+    return find("stored", load(600, lambda _: True, **seen))
+
+
+def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_the_source_none() -> None:
+    found = stored(copy=600)
+    assert (found.status, found.because) == (
+        Status.MET,
+        "The copy holds 600 predictions of this run for 600 good answers, the source none.",
+    )
+    assert stored(copy=601).status is Status.MET
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "missing"),
+    [
+        ({"copy": 0}, None, 600.0),
+        ({"copy": 599}, None, 1.0),
+        ({"copy": 601}, {"p1": "aa", "p2": "bb", "p3": GONE}, 1.0),
+        ({"copy": 600, "source": 3}, None, 3.0),
+        ({"copy": None, "source": 3, "because": "the copy does not answer."}, None, 3.0),
+    ],
+)
+def test_predictions_that_the_copy_lacks_or_the_source_holds_are_missed(
+    told: dict[str, Any], asked: dict[str, str] | None, missing: float
+) -> None:
+    found = stored(asked, **told)
+    assert (found.status, found.measured) == (Status.MISSED, missing), found.because
+
+
+def test_answers_after_the_count_need_no_row_in_it() -> None:
+    assert stored(copy=300, last=299).status is Status.MET
+    assert stored(copy=299, last=299).status is Status.MISSED
+
+
+def test_a_source_that_does_not_answer_holds_nothing_and_one_that_refuses_to_tell_may() -> None:
+    silent = stored(copy=600, source=None, silent=True, because="It cannot be reached.")
+    assert (silent.status, silent.because.endswith("the source does not answer.")) == (Status.MET, True)
+    refusing = stored(copy=600, source=None, because="The database refused it.")
+    assert refusing.status is Status.INCONCLUSIVE
+    assert refusing.because.endswith("what the source holds is not known: The database refused it.")
+
+
+def test_what_was_not_counted_is_not_known() -> None:
+    assert "nothing was planted" in stored(because="nothing was planted there").because
+    assert stored(because="nothing was planted there").status is Status.INCONCLUSIVE
+    assert find("stored", load(600, lambda _: True)).status is Status.INCONCLUSIVE
