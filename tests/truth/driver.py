@@ -37,7 +37,7 @@ LIMIT = 240
 """Seconds that one command may take."""
 EXAMINED = ("schema", "data", "state", "foreign-keys", "indexes", "model", "logins", "configuration")
 POINT = ("exposure", "loss", "exact-point")
-SERVED = ("golden", "latency", "errors")
+SERVED = ("golden", "latency", "errors", "planted", "answers", "stored")
 DEMANDS: Mapping[Drill, tuple[str, ...]] = {
     Drill.EXAMINED: EXAMINED,
     Drill.MARKED: (*EXAMINED, *POINT),
@@ -192,7 +192,8 @@ class Player:
         env, laid = dict[str, str](), dict[str, Any](case.config.get("target", {}))
         match word:
             case "service":
-                laid["service"] = {"command": [sys.executable, "-m", "tests.truth.service", *rest.split()]}
+                command = [sys.executable, "-m", "tests.truth.service", *rest.split()]
+                laid["service"] = {**laid.get("service", {}), "command": command}
                 env |= {"TRUTH_SOURCE_URL": self._source_url()}
             case "point":
                 laid["rds"] = {"endpoint": around.enter_context(proxy.between(self.lab, proxy.moved(rest)))}

@@ -102,6 +102,12 @@ SERVED = (
         tells="errors",
         config={"objectives": {"error-rate": 0.01}},
     ),
+    blinded(
+        name="nothing-planted",
+        drill=Drill.SERVED,
+        tells="planted",
+        config={"target": {"service": {"planted": None}}},
+    ),
 )
 
 MARKED = {"samples-gone", "samples-short", "markers-gone", "markers-short"}

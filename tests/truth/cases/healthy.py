@@ -48,6 +48,12 @@ QUIET = (
     healthy(name="quiet", quick=True),
     healthy(name="quiet-marked", drill=Drill.MARKED),
     healthy(name="quiet-served", drill=Drill.SERVED, quick=True),
+    healthy(
+        name="served-within-tolerance",
+        drill=Drill.SERVED,
+        around="service nearly 0.0004",
+        config={"target": {"service": {"tolerance": 0.0005}}},
+    ),
     healthy(name="quiet-nightly", drill=Drill.SNAPSHOT),
     healthy(name="called-at-night", drill=Drill.CALLED, words=("--latest",)),
 )

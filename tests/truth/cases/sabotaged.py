@@ -545,13 +545,13 @@ SERVED = (
             name=f"service-{name}", drill=Drill.SERVED, around=f"service {how}", tells=tells, quick=name == "inverts"
         )
         for name, how, tells in (
-            ("astray", "astray", "golden|errors|stored"),
-            ("cached", "cached", "golden|errors|stored"),
-            ("forgetful", "forgetful", "stored|errors|golden"),
-            ("inverts", "inverted 12", "errors|golden"),
-            ("inverts-later", "inverted 100", "errors|golden"),
-            ("inverts-one-of-forty", "inverted 12 40", "errors|golden"),
-            ("nearly", "nearly 0.01", "golden|errors"),
+            ("astray", "astray", "planted"),
+            ("cached", "cached", "planted"),
+            ("forgetful", "forgetful", "stored"),
+            ("inverts", "inverted 12", "answers"),
+            ("inverts-later", "inverted 100", "answers"),
+            ("inverts-one-of-forty", "inverted 12 40", "answers"),
+            ("nearly", "nearly 0.01", "golden"),
             ("failing", "failing 8", "errors"),
         )
     ),
