@@ -275,6 +275,7 @@ class Player:
         base = self._base(case)
         with open_directory("truth-home-") as home:
             shutil.copytree(base, home / "runs" / base.name)
+            shutil.copy(self.lab.home / "seals.jsonl", home)
             evidence.DOINGS[case.around](home / "runs" / base.name)
             name = next((home / "runs").iterdir()).name
             ended = self._dr(

@@ -21,18 +21,19 @@ _OVER = re.compile(r"LOG:\s+archive recovery complete")
 def reached(text: str) -> dict[str, float | None] | None:
     """How far the last recovery to a time in ``text`` came; None where there was none, or it did not end.
 
-    ``replayed_to``: the newest transaction that was replayed; ``stopped_before``: the first one that was not; seconds
-    since the epoch on the source's clock, None where it is not told. The recoveries of later restarts, which the same
+    ``target``: the time that it was to recover to; ``replayed_to``: the newest transaction that was replayed;
+    ``stopped_before``: the first one that was not; seconds since the epoch on the source's clock, None where it is not
+    told. The recoveries of later restarts, which the same
     log may hold, are others.
     """
     found: dict[str, float | None] | None = None
-    under_way, last, stop = False, None, None
+    target, last, stop = None, None, None
     for line in text.splitlines():
         if _TO_TIME.search(line):
-            under_way, last, stop = True, None, None
-        elif under_way and _OVER.search(line):
-            under_way, found = False, {"replayed_to": last, "stopped_before": stop}
-        elif under_way:
+            target, last, stop = _at(_TO_TIME, line), None, None
+        elif target is not None and _OVER.search(line):
+            found, target = {"target": target, "replayed_to": last, "stopped_before": stop}, None
+        elif target is not None:
             last, stop = _at(_LAST, line) or last, _at(_STOP, line) or stop
     return found
 

@@ -264,6 +264,8 @@ class RdsProvider:
         done = {**result, "host": at.host, "port": at.port, "status": found.status, "point": self._held(at), **seconds}
         point = {"kind": done["kind"], "identifier": done["point_id"], "covers": done["recovery_point"]}
         point |= {"resolution": done["resolution"], **(far if done["kind"] == "time" else {})}
+        if call.args["recovery_point"] is None:
+            point.pop("target", None)  # RDS chose it: there is no second that was asked for
         made = restored.restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres)
         return Progress(
             done=True,

@@ -29,6 +29,8 @@ BEFORE_POINT = 2.0
 unseen."""
 ASLEEP = 0.5
 """Seconds by which a writer that is late in them has slept."""
+SECOND = 1.0
+"""As exactly as a time to restore can be asked for."""
 SHOWN = 5
 """Ranges of markers that a sentence lists."""
 
@@ -100,16 +102,18 @@ def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
     seen = evidence.observed("recovery-point", path)
     if seen is None or seen.get("kind") != "time" or seen.get("covers") is None:
         return None
-    last, stop = seen.get("replayed_to"), seen.get("stopped_before")
-    if last is None and stop is None:
-        why = str(seen.get("replay_note") or "its log was not read").rstrip(".")
-        told = f"This rests on the second that was asked for; how far the copy was replayed is not known ({why})."
-        return Status.INCONCLUSIVE, told
+    last, stop, target = (seen.get(name) for name in ("replayed_to", "stopped_before", "target"))
     asked, width = float(seen["covers"]), float(seen.get("resolution") or 0.0)
 
     def apart(at: float) -> str:
         return f"{abs(at - asked):.1f} s {'after' if at > asked else 'before'} the second that was asked for"
 
+    if target is not None and abs(target - asked) >= max(width, SECOND):
+        return Status.MISSED, f"By its own log the copy was recovered to a time {apart(target)}."
+    if last is None and stop is None:
+        why = str(seen.get("replay_note") or "its log was not read").rstrip(".")
+        told = f"This rests on the second that was asked for; how far the copy was replayed is not known ({why})."
+        return Status.INCONCLUSIVE, told
     if last is not None and last > asked + width:
         return Status.MISSED, f"By its own log the copy holds what was written {apart(last)}."
     if stop is not None and stop <= asked - width:

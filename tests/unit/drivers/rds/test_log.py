@@ -50,8 +50,12 @@ def at(second: int, micros: int) -> float:
     return datetime(2026, 11, 23, 6, 44 + second // 60, second % 60, micros, UTC).timestamp()
 
 
-def test_a_recovery_to_a_time_tells_its_last_transaction_and_the_first_it_left_out() -> None:
-    assert reached(TO_A_TIME) == {"replayed_to": at(59, 123456), "stopped_before": at(60, 250000)}
+def test_a_recovery_to_a_time_tells_that_time_its_last_transaction_and_the_first_it_left_out() -> None:
+    assert reached(TO_A_TIME) == {
+        "target": at(60, 0),
+        "replayed_to": at(59, 123456),
+        "stopped_before": at(60, 250000),
+    }
 
 
 def test_times_are_read_in_their_own_zone() -> None:
@@ -75,7 +79,7 @@ def test_a_recovery_that_began_again_counts_from_its_last_beginning() -> None:
     begun = TO_A_TIME[: TO_A_TIME.index("redo done")]
     assert reached(begun) is None, "it did not end"
     again = reached(begun + "\n" + TO_A_TIME.replace("06:45:00.25+00", "06:45:00.5+00"))
-    assert again == {"replayed_to": at(59, 123456), "stopped_before": at(60, 500000)}
+    assert again == {"target": at(60, 0), "replayed_to": at(59, 123456), "stopped_before": at(60, 500000)}
 
 
 @pytest.mark.parametrize("level", ["ERROR", "STATEMENT", "WARNING"])
@@ -85,4 +89,8 @@ def test_only_the_servers_own_messages_count(level: str) -> None:
 
 def test_a_recovery_to_the_archives_end_names_its_last_transaction_only() -> None:
     lines = [line for line in TO_A_TIME.splitlines() if "stopping" not in line]
-    assert reached("\n".join(lines)) == {"replayed_to": at(59, 123456), "stopped_before": None}
+    assert reached("\n".join(lines)) == {
+        "target": at(60, 0),
+        "replayed_to": at(59, 123456),
+        "stopped_before": None,
+    }

@@ -175,6 +175,7 @@ def test_an_unknown_recovery_point_is_inconclusive(objective: str) -> None:
 
 
 SHORT = {"replayed_to": POINT - 9, "stopped_before": POINT - 5}
+WITHIN = {"replayed_to": POINT - 0.1, "stopped_before": POINT + 0.1}
 PAST = {"replayed_to": POINT + 4, "stopped_before": POINT + 5}
 
 
@@ -185,6 +186,8 @@ PAST = {"replayed_to": POINT + 4, "stopped_before": POINT + 5}
         ({"stopped_before": POINT - 1}, "left out what was written 1.0 s before the second"),
         (PAST, "holds what was written 4.0 s after the second"),
         ({"replayed_to": POINT + 1.1}, "holds what was written 1.1 s after the second"),
+        ({**WITHIN, "target": POINT + 1}, "recovered to a time 1.0 s after the second"),
+        ({**WITHIN, "target": POINT - 1}, "recovered to a time 1.0 s before the second"),
     ],
 )
 @pytest.mark.parametrize("objective", ["exposure", "exact-point"])
@@ -206,6 +209,8 @@ def test_a_copy_whose_log_proves_that_it_is_not_at_its_second_is_missed(
         {"replayed_to": POINT - 0.5},
         {"replayed_to": POINT - 1.0},
         {"replayed_to": POINT + 1.0},
+        {**WITHIN, "target": POINT},
+        {**WITHIN, "target": POINT + 0.999},
     ],
 )
 def test_a_copy_whose_log_proves_its_second_is_met_without_markers(log: dict[str, float]) -> None:
