@@ -1,4 +1,5 @@
-"""The checksum's figures: its time beside count(*) and the md5 forms, and seeded corruptions that it must all find.
+"""The look's figures: a table's time beside count(*), one sum of all its rows and the md5 forms, and seeded corruptions
+that it must all find.
 
 A million rows of six columns on a real server, warm; the queries alternate, and medians are compared
 (facts/measurement.md).
@@ -15,15 +16,27 @@ import psycopg
 from psycopg import sql
 
 from bench.figures import figure
+from dr.domain.looks import BEFORE, LATER, Snapshot
 from dr.drivers.postgres.connection import connect
-from dr.drivers.postgres.fingerprint import Snapshot, Table, checksum_query, find_tables, row_hash
+from dr.drivers.postgres.fingerprint import (
+    Table,
+    find_tables,
+    parts_of,
+    read_sums,
+    row_hash,
+    sums_query,
+    visible_in,
+    ways,
+)
+from dr.drivers.postgres.looking import SUMMING
 from tests.servers import LocalServer, local_server
 
 ROWS = 1_000_000
 ROUNDS = 7
 CORRUPTIONS = 200
-MOST_COUNTS = 8.0
-LEAST_FASTER = 3.0
+MOST_COUNTS = 12.0
+MOST_FORMER = 1.6
+LEAST_FASTER = 2.0
 
 TABLE = """
     create table stays (id bigint primary key, patient varchar(50) not null, diagnosis text, days int, risk float8,
@@ -32,7 +45,8 @@ TABLE = """
                              random(), timestamptz '2025-01-01' + n * interval '1 second'
                         from generate_series(1, {rows}) n;
 """
-OWN, COUNT, MD5_SUM, MD5_TEXT = "own checksum", "count(*)", "md5 sum of 12 digits", "md5(string_agg)"
+OWN, FORMER = "look of one table", "one sum of all rows"
+COUNT, MD5_SUM, MD5_TEXT = "count(*)", "md5 sum of 12 digits", "md5(string_agg)"
 PEERS = {
     COUNT: "select count(*) from public.stays",
     MD5_SUM: "select sum(('x' || substr(md5(t::text), 1, 12))::bit(48)::bigint) from public.stays t",
@@ -66,14 +80,33 @@ def measure(server: LocalServer) -> dict[str, float]:
         writer.execute("insert into stays select n, 'late' from generate_series(-100, -1) n")
     with connect(server.address, server.database()) as connection:
         (table,) = find_tables(connection)
-        own = checksum_query(table, *snapshots(connection, recorded[0]), row_hash(table.columns))
-        row = connection.execute(own).fetchone()
-        assert row is not None
-        assert row[0] == ROWS, row
+        cut, current = snapshots(connection, recorded[0])
+        own, buckets = sums(table, cut, current), table.buckets
+        former = former_query(table, cut, current)
         queries: dict[str, Callable[[], object]] = {
-            name: lambda query=query: connection.execute(query).fetchone() for name, query in PEERS.items()
+            name: lambda query=query: connection.execute(query).fetchone()
+            for name, query in {**PEERS, FORMER: former}.items()
         }
-        return medians({**queries, OWN: lambda: connection.execute(own).fetchone()})
+
+        def look() -> int:
+            with connection.transaction():
+                connection.execute(SUMMING)
+                return read_sums(connection, own, buckets, (BEFORE, LATER))[BEFORE].rows
+
+        assert look() == ROWS
+        return medians({**queries, OWN: look})
+
+
+def sums(table: Table, cut: Snapshot, current: Snapshot) -> bytes:
+    way, _ = ways(table, 15)
+    return sums_query(table, way, parts_of([cut], current), table.buckets)
+
+
+def former_query(table: Table, cut: Snapshot, current: Snapshot) -> bytes:
+    """What a table was summed by before there were buckets."""
+    seen = f"filter (where {visible_in(cut, current)})"
+    summed = f"count(*) {seen}, coalesce(sum({row_hash(table.columns)}) {seen}, 0)::text, count(*)"
+    return f"select {summed} from only {table.name} as t".encode()
 
 
 # -- corruptions
@@ -115,12 +148,12 @@ def corruption(kind: str, chance: random.Random, rows: int) -> str:
 def found(connection: psycopg.Connection, table: Table, statement: str) -> bool:
     """Whether ``statement``, rolled back afterwards, changes the sum of all rows."""
     everything = Snapshot(1, 1, ())
-    query = checksum_query(table, everything, everything, row_hash(table.columns))
-    before = connection.execute(query).fetchone()
+    query, buckets = sums(table, everything, everything), table.buckets
+    before = read_sums(connection, query, buckets, (BEFORE, LATER))
     with connection.transaction(force_rollback=True):
         changed = connection.execute(sql.SQL(statement)).rowcount
         assert changed, statement
-        after = connection.execute(query).fetchone()
+        after = read_sums(connection, query, buckets, (BEFORE, LATER))
     return after != before
 
 
@@ -150,9 +183,10 @@ def main() -> bool:
         tally = corrupt(server, rows=20_000)
     for name, taken in times.items():
         print(f"{name}: {taken * 1000:.0f} ms, {taken / times[COUNT]:.1f} x count(*)")
-    held = [figure("own checksum / count(*)", times[OWN] / times[COUNT], MOST_COUNTS, "")]
+    held = [figure(f"{OWN} / count(*)", times[OWN] / times[COUNT], MOST_COUNTS, "")]
+    held += [figure(f"{OWN} / {FORMER}", times[OWN] / times[FORMER], MOST_FORMER, "")]
     held += [
-        figure(f"{peer} / own checksum", times[peer] / times[OWN], LEAST_FASTER, "", at_least=True)
+        figure(f"{peer} / {OWN}", times[peer] / times[OWN], LEAST_FASTER, "", at_least=True)
         for peer in (MD5_SUM, MD5_TEXT)
     ]
     held += [

@@ -11,19 +11,11 @@ import pytest
 from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.model import Fingerprint
+from dr.domain.looks import BEFORE, LATER, Look, Part, Snapshot
 from dr.drivers.postgres import connection as postgres_connection
-from dr.drivers.postgres.connection import connect
-from dr.drivers.postgres.fingerprint import (
-    Snapshot,
-    checksum_query,
-    differences,
-    find_tables,
-    row_hash,
-    summing,
-    visible_in,
-)
-from dr.drivers.postgres.schema import schema_digests
+from dr.drivers.postgres.fingerprint import find_tables, parts_of, read_sums, sums_query, visible_in, ways
+from dr.drivers.postgres.looking import Question, looking
+from dr.drivers.postgres.schema import objects
 from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
@@ -69,9 +61,25 @@ def server() -> Iterator[LocalServer]:
         yield running
 
 
-def fingerprint(server: LocalServer, snapshot: str | None = None, include: tuple[str, ...] = ()) -> Fingerprint:
-    with connect(server.address, server.database()) as connection:
-        return at_once(summing(connection, snapshot, include))
+def fingerprint(
+    server: LocalServer, like: Look | None = None, include: tuple[str, ...] = (), *, portable: bool = False
+) -> Look:
+    """A look of its own, or one at what ``like`` showed."""
+    asked = Question(include=include, portable=portable)
+    if like is not None:
+        asked = asked._replace(cuts={BEFORE: Snapshot.parse(like.cuts[BEFORE])}, like=like.tables)
+    return at_once(looking(server.address, server.database(), asked))
+
+
+def differences(before: Look, after: Look) -> tuple[str, ...]:
+    """Names of the tables that do not hold what the first look's cut shows, and of the objects defined otherwise."""
+    shown = [
+        {name: (table.method, table.sums(BEFORE)) for name, table in look.tables.items()} for look in (before, after)
+    ]
+    defined = [{name: version.digest for name, version in look.objects.items()} for look in (before, after)]
+    return tuple(
+        name for one, other in (shown, defined) for name in sorted({*one, *other}) if one.get(name) != other.get(name)
+    )
 
 
 def test_every_row_of_any_table_is_summed_once_by_a_role_that_may_only_read(server: LocalServer) -> None:
@@ -174,15 +182,14 @@ def altered(server: LocalServer, statement: str) -> bool:
     return after != before
 
 
-def sums(connection: psycopg.Connection) -> dict[str, tuple[object, ...] | None]:
-    """Every table's count and sum, unfiltered."""
+def sums(connection: psycopg.Connection) -> dict[str, Part]:
+    """Every table's count and sum, unfiltered, in one bucket."""
     everything = Snapshot(1, 1, ())
-    return {
-        table.name: connection.execute(
-            checksum_query(table, everything, everything, row_hash(table.columns))
-        ).fetchone()
-        for table in find_tables(connection)
-    }
+    parts, found = parts_of([everything], everything), {}
+    for table in find_tables(connection):
+        way, _ = ways(table, connection.info.server_version // 10_000)
+        found[table.name] = read_sums(connection, sums_query(table, way, parts, 1), 1, (BEFORE, LATER))[BEFORE]
+    return found
 
 
 # -- the snapshot's filter
@@ -257,14 +264,15 @@ def test_locks_on_rows_change_nothing(server: LocalServer, accounts: psycopg.Con
     before = fingerprint(server)
     accounts.execute("begin")
     accounts.execute("select from accounts for update")
-    during = fingerprint(server, before.snapshot)
+    during = fingerprint(server, before)
     accounts.execute("commit")
     assert differences(before, during) == ()
 
 
-def test_a_subtransaction_open_at_the_snapshot_makes_a_repeat_differ(
+def test_what_a_subtransaction_wrote_that_was_open_at_the_look_is_later(
     server: LocalServer, accounts: psycopg.Connection
 ) -> None:
+    """pg_current_snapshot does not list it."""
     with server.superuser() as writer:
         writer.execute("begin")
         writer.execute("insert into accounts values (200, 0)")
@@ -273,7 +281,9 @@ def test_a_subtransaction_open_at_the_snapshot_makes_a_repeat_differ(
         accounts.execute("insert into accounts values (202, 0)")
         before = fingerprint(server)
         writer.execute("commit")
-    assert differences(before, fingerprint(server, before.snapshot)) == ("public.accounts",)
+    after = fingerprint(server, before)
+    assert differences(before, after) == ()
+    assert after.tables["public.accounts"].parts[LATER].rows == 2
 
 
 @pytest.mark.parametrize(
@@ -342,12 +352,12 @@ def test_a_physical_copy_taken_under_load_equals_its_source_under_the_snapshot(
         writer.execute("insert into accounts select n, 0 from generate_series(1000, 1200) n")
         with physical_copy(server) as copy:
             writer.execute("insert into accounts select n, 0 from generate_series(2000, 2200) n")
-            assert differences(before, fingerprint(copy, before.snapshot)) == ()
-            assert differences(before, fingerprint(server, before.snapshot)) == ()
+            assert differences(before, fingerprint(copy, before)) == ()
+            assert differences(before, fingerprint(server, before)) == ()
             with copy.superuser() as saboteur:
                 saboteur.execute("update accounts set balance = balance + 1 where id = 7")
                 saboteur.execute("drop table public.empty")
-            assert differences(before, fingerprint(copy, before.snapshot)) == (
+            assert differences(before, fingerprint(copy, before)) == (
                 "public.accounts",
                 "public.empty",
                 "column public.empty.a",
@@ -382,7 +392,7 @@ def test_a_server_that_dies_meanwhile_is_a_passing_failure_and_no_fingerprint() 
             connection.execute("begin; lock table slow in access exclusive mode")
             killer = threading.Timer(0.5, server.stop, ["immediate"])
             killer.start()
-            with pytest.raises(ProviderError, match="reading the tables") as caught:
+            with pytest.raises(ProviderError, match="The database failed") as caught:
                 fingerprint(server)
             killer.join()
             connection.close()
@@ -449,22 +459,20 @@ def test_a_value_of_more_than_a_gigabyte_of_text_is_summed_without_it(server: Lo
             for _ in range(27):
                 connection.execute("update long set b = b || b where a = 1")
             summed = fingerprint(server).tables["public.long"]
-            assert (summed.rows, summed.method) == (2, "binary/1")
-            with connect(server.address, server.database()) as other:
-                assert at_once(summing(other, portable=True)).tables["public.long"] == summed
+            assert (summed.rows, summed.method.split(":")[0]) == (2, "binary/1")
+            assert fingerprint(server, portable=True).tables["public.long"] == summed
             for change in ("a = 2", "b = set_bit(b, 76, 0)", "c = ''", "d = null", "e = '{2,1}'"):
                 connection.execute(f"update long set {change} where a is not null")
                 changed = fingerprint(server).tables["public.long"]
-                assert (changed.method, changed.checksum != summed.checksum) == ("binary/1", True), change
+                assert (changed.method, changed.parts != summed.parts) == (summed.method, True), change
                 summed = changed
         finally:
             connection.execute("drop table long")
 
 
 def test_md5_sums_are_the_fallback_between_major_versions(server: LocalServer) -> None:
-    with connect(server.address, server.database()) as connection:
-        portable = at_once(summing(connection, portable=True))
-    assert {table.method for table in portable.tables.values()} == {"md5/1"}
+    portable = fingerprint(server, portable=True)
+    assert {table.method.split(":")[0] for table in portable.tables.values()} == {"md5/1"}
 
 
 # -- the schema
@@ -515,18 +523,22 @@ def schema_server() -> Iterator[LocalServer]:
         yield running
 
 
+def definitions(connection: psycopg.Connection) -> dict[str, str]:
+    return {name: version.digest for name, version in objects(connection).items()}
+
+
 @pytest.mark.parametrize("change", SCHEMA_CHANGES)
 def test_a_changed_object_is_named(schema_server: LocalServer, change: str) -> None:
     statement, name = SCHEMA_CHANGES[change]
     with schema_server.superuser() as connection:
         connection.execute("set search_path = pg_catalog")
-        before = schema_digests(connection)
+        before = definitions(connection)
         with connection.transaction(force_rollback=True):
             connection.execute("set local search_path = public")
             connection.execute(statement)
             connection.execute("set local search_path = pg_catalog")
-            after = schema_digests(connection)
-        assert schema_digests(connection) == before
+            after = definitions(connection)
+        assert definitions(connection) == before
     changed = {n for n in {*before, *after} if before.get(n) != after.get(n)}
     assert name in changed
 
@@ -534,5 +546,5 @@ def test_a_changed_object_is_named(schema_server: LocalServer, change: str) -> N
 def test_a_schema_is_the_same_on_a_physical_copy(schema_server: LocalServer) -> None:
     with physical_copy(schema_server) as copy:
         before = fingerprint(schema_server)
-        assert len(before.schema) > 15
-        assert differences(before, fingerprint(copy, before.snapshot)) == ()
+        assert len(before.objects) > 15
+        assert differences(before, fingerprint(copy, before)) == ()

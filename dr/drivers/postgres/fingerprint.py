@@ -8,8 +8,7 @@ same cut has fewer rows. The same holds for a frozen row whose 32-bit xid has co
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -35,16 +34,13 @@ BINARY = "binary/1"
 _BYTES_ALREADY = frozenset({"text", "varchar", "bytea"})
 """Types that md5 takes as they are."""
 ROWS_IN_A_BUCKET = 16
-"""About as many rows are read one by one where one of them differs."""
+"""About as many rows of a small table are read one by one where one of them differs."""
+CACHED_BUCKETS = 1 << 11
+"""So many sums stay in a processor's cache. With more, a million rows take twice as long to sum."""
+ROWS_OF_MANY = 512
 MOST_BUCKETS = 1 << 17
 _LATER = 2
 """The number of the part of what no cut shows, in SQL."""
-_SIGN = 1 << 31
-_COPIED = 19
-"""Bytes of the header of a binary COPY; its trailer has two."""
-_GROUP = struct.Struct(">hiqiqiqiq")
-"""Four columns of 64 bits: each after its length, and all after their number."""
-_ROW = struct.Struct(">hiqiqiq")
 
 
 class Column(NamedTuple):
@@ -74,8 +70,11 @@ class Table(NamedTuple):
 
     @property
     def buckets(self) -> int:
-        """A power of two, for about ``ROWS_IN_A_BUCKET`` rows in each."""
-        return min(MOST_BUCKETS, 1 << (max(1, -(-self.rows // ROWS_IN_A_BUCKET)) - 1).bit_length())
+        """A power of two: for about ``ROWS_IN_A_BUCKET`` rows in each up to ``CACHED_BUCKETS``, of a larger table for
+        about ``ROWS_OF_MANY``."""
+        fine = min(CACHED_BUCKETS, -(-self.rows // ROWS_IN_A_BUCKET))
+        wanted = max(1, fine, -(-self.rows // ROWS_OF_MANY))
+        return min(MOST_BUCKETS, 1 << (wanted - 1).bit_length())
 
     @property
     def shape(self) -> str:
@@ -213,47 +212,39 @@ def parts_of(cuts: Iterable[Snapshot], current: Snapshot) -> str:
     return f"case {' '.join(shown)} else {_LATER} end"
 
 
-def _each_row(table: Table, way: Summed, parts: str) -> str:
-    """Identity, hash and part of each row. The planner does not look through it: it would compute them twice, and take
-    the groups for as many as there are rows, so that no two processes would sum side by side."""
-    identity = f"coalesce({way.identity}, 0) as i, " if table.key else ""
-    sampled = f" where ({way.identity} >> 40) & 65535 < {round(way.share * 65536)}" if way.share < 1 else ""
-    inner = f"select {identity}coalesce({way.hashed}, 0) as h, {parts} as p from only {table.name} as t{sampled}"  # noqa: S608 - names are quoted
-    return f"({inner} offset 0) as rows"
-
-
 def sums_query(table: Table, way: Summed, parts: str, buckets: int) -> bytes:
     """Count and sum of the hashes of ``table``'s own rows, by part and bucket. ``parts``: as ``parts_of``.
 
-    Two sums of 32 bits each are faster than one of 64, for which PostgreSQL counts beyond 64 bits. The lower half's
-    highest bit is turned, so that it is a signed number: 2^31 less for each row.
+    The hash stands there once, as often as PostgreSQL computes it, and in no subquery, through which that would not sum
+    in several processes.
     """
-    key = f"(({_identity(table)} & {buckets - 1}) << 2) | p"
-    halves = f"sum((((h # {_SIGN}) << 32) >> 32)::int4), sum((h >> 32)::int4)"
-    return _copied(f"select {key}, count(*), {halves} from {_each_row(table, way, parts)} group by 1")  # noqa: S608
+    key = f"(coalesce({way.identity}, 0) & {buckets - 1}) << 2 | {parts}"
+    return _copied(f"select {key}, count(*), sum(coalesce({way.hashed}, 0)) {_rows_of(table, way)} group by 1")
 
 
 def rows_query(table: Table, way: Summed, parts: str, buckets: int, read: Collection[int]) -> bytes:
-    """Part, identity and hash of each of ``table``'s own rows in the buckets ``read`` that some cut shows."""
-    identity, listed = _identity(table), ",".join(map(str, read))
-    wanted = f"p < {_LATER} and {identity} & {buckets - 1} = any ('{{{listed}}}'::int8[])"
-    return _copied(f"select p::int8, {identity}, h from {_each_row(table, way, parts)} where {wanted}")  # noqa: S608
+    """Part, identity and hash of each of ``table``'s own rows in the buckets ``read``."""
+    columns = f"{parts} as p, coalesce({way.identity}, 0) as i, coalesce({way.hashed}, 0) as h"
+    listed = ",".join(map(str, read))
+    wanted = f"i & {buckets - 1} = any ('{{{listed}}}'::int8[])"
+    return _copied(f"select p, i, h from (select {columns} {_rows_of(table, way)}) as t where {wanted}")  # noqa: S608
 
 
-def _identity(table: Table) -> str:
-    return "i" if table.key else "h"
+def _rows_of(table: Table, way: Summed) -> str:
+    sampled = f" where ({way.identity} >> 40) & 65535 < {round(way.share * 65536)}" if way.share < 1 else ""
+    return f"from only {table.name} as t{sampled}"
 
 
 def _copied(query: str) -> bytes:
-    return f"copy ({query}) to stdout (format binary)".encode()
+    return f"copy ({query}) to stdout".encode()
 
 
 def read_sums(connection: Connection, query: bytes, buckets: int, names: Sequence[str]) -> dict[str, Part]:
     """What a ``sums_query`` answers: each part that holds rows, by ``names`` in the cuts' order, and what is later
     last. Raises psycopg.Error."""
     found = {n: [NOTHING] * buckets for n in range(_LATER + 1)}
-    for _, _, key, _, rows, _, low, _, high in _GROUP.iter_unpack(_read(connection, query)):
-        found[key & 3][key >> 2] = Sum(rows, ((high << 32) + low + rows * _SIGN) % (1 << 64))
+    for key, rows, hashes in _read(connection, query):
+        found[key & 3][key >> 2] = Sum(rows, hashes % (1 << 64))
     numbers = (*range(len(names) - 1), _LATER)
     totals = {n: sum(one.rows for one in found[n]) for n in numbers}
     return {
@@ -263,17 +254,19 @@ def read_sums(connection: Connection, query: bytes, buckets: int, names: Sequenc
 
 
 def read_rows(connection: Connection, query: bytes, names: Sequence[str]) -> dict[str, list[Row]]:
-    """What a ``rows_query`` answers, by part. Raises psycopg.Error."""
+    """What a ``rows_query`` answers, by part; what is later is left out. Raises psycopg.Error."""
     found: dict[str, list[Row]] = {name: [] for name in names}
-    for _, _, part, _, identity, _, content in _ROW.iter_unpack(_read(connection, query)):
-        found[names[part]].append(Row(identity % (1 << 64), content % (1 << 64)))
+    for part, identity, content in _read(connection, query):
+        if part < len(names):
+            found[names[part]].append(Row(identity % (1 << 64), content % (1 << 64)))
     return found
 
 
-def _read(connection: Connection, query: bytes) -> memoryview:
-    """A COPY's binary answer, without header and trailer."""
+def _read(connection: Connection, query: bytes) -> Iterator[tuple[int, int, int]]:
+    """The lines of a COPY of three numbers."""
     with connection.cursor() as cursor, cursor.copy(query) as copying:
-        return memoryview(b"".join(copying))[_COPIED:-2]
+        numbers = map(int, b"".join(copying).split())
+        yield from zip(numbers, numbers, numbers, strict=True)
 
 
 _TABLES = """

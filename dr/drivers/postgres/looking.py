@@ -47,7 +47,7 @@ _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
 """
-_SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
+SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
 """For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner takes them for
 as many as there are rows."""
 _COUNTED_SINCE = 150_000
@@ -198,7 +198,7 @@ def _frozen(connection: Connection) -> Iterator[None]:
     """A REPEATABLE READ, READ ONLY transaction: everything inside sees the same rows."""
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with translated("reading the tables for their checksums"), connection.transaction():
-        connection.execute(_SUMMING)
+        connection.execute(SUMMING)
         yield
 
 

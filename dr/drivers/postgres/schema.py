@@ -527,7 +527,3 @@ def whole(xid: int, current: int) -> int:
     """A 32-bit transaction as 64 bits: the newest that is not after ``current``, a 64-bit one. A permanent one is as it
     is."""
     return xid if xid < _FIRST_NORMAL else current - (current - xid) % _EPOCH
-
-
-def schema_digests(connection: Connection) -> dict[str, str]:
-    return {name: version.digest for name, version in objects(connection).items()}

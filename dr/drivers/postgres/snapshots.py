@@ -33,11 +33,10 @@ _RECOVERED = """
     select case when position(':' in next_xid) > 0
                 then (split_part(next_xid, ':', 1)::int8 << 32) + split_part(next_xid, ':', 2)::int8 end
       from pg_control_checkpoint()
-     where checkpoint_time >= pg_postmaster_start_time()
-       and timeline_id = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4
+     where timeline_id = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4
 """
-"""The next transaction at the newest checkpoint after the recovery: the one that ends it, at first. What a replica
-wrote down while it followed its source is of the source's timeline."""
+"""The next transaction at the newest checkpoint: at first the one that ends the recovery, before any session is taken.
+What a replica wrote down while it followed its source is of the source's timeline."""
 
 
 def finished(connection: Connection) -> Snapshot:

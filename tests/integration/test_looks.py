@@ -1,0 +1,254 @@
+"""A copy of a database that goes on living: what came by the log is no difference, and what a hand did is one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.domain import comparing
+from dr.domain.comparing import Compared
+from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
+from dr.domain.state import State
+from dr.drivers.postgres.compare import Comparison
+from dr.drivers.postgres.config import PostgresConfig, Tables
+from dr.drivers.postgres.connection import connect
+from dr.drivers.postgres.looking import Question, looking, moment
+from dr.drivers.postgres.snapshots import finished, recovered
+from dr.host.hearing import at_once
+from tests.servers import LocalServer, local_server, physical_copy
+
+CLINIC = """
+    create table patients (id int primary key, name text not null, visits int not null default 0);
+    insert into patients select n, 'P' || n from generate_series(1, 2000) n;
+    create table events (patient int, at timestamptz default clock_timestamp());
+    insert into events select n from generate_series(1, 300) n;
+    create materialized view frequent as select patient, count(*) from events group by patient;
+    create table queue (id bigserial primary key, what text);
+    insert into queue (what) select 'job' from generate_series(1, 50);
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with local_server(autovacuum="off") as running:
+        with running.superuser() as connection:
+            connection.execute(CLINIC)
+        yield running
+
+
+def compare(
+    server: LocalServer, copy: LocalServer, before: Look | None, *, held: str = "", promoted: bool = False
+) -> dict[str, Any]:
+    """The four observations, by what and path."""
+    database = server.database()
+    asked = Comparison(
+        database=database, copy=copy.address, source=server.address, because="", before=before, stored=None,
+        held=held, promoted=promoted,
+    )  # fmt: skip
+    with connect(copy.address, database) as connection:
+        return {f"{o.what} {o.path}": o.value for o in at_once(asked.steps(connection))}
+
+
+def judged(before: Look | None, seen: Mapping[str, Any]) -> dict[str, Compared]:
+    copy, after = (msgspec.convert(seen[f"look {path}"], Look) for path in ("restored", "source"))
+    mine, theirs = (msgspec.convert(seen[f"rows {path}"], dict[str, TableRows]) for path in ("restored", "source"))
+    return {
+        name: comparing.table(
+            before.tables.get(name) if before else None,
+            here,
+            after.tables.get(name),
+            (mine[name], theirs[name]) if name in mine else None,
+        )
+        for name, here in copy.tables.items()
+    }
+
+
+def wrong(found: Mapping[str, Compared]) -> dict[str, dict[str, int]]:
+    return {name: dict(one.wrong) for name, one in found.items() if one.wrong}
+
+
+def look(server: LocalServer) -> Look:
+    return at_once(looking(server.address, server.database(), Question()))
+
+
+@contextmanager
+def written_to(server: LocalServer) -> Iterator[None]:
+    """Rows come, change and go all the while, in part by subtransactions."""
+    over, failed = threading.Event(), list[BaseException]()
+
+    def write(first: int) -> None:
+        try:
+            with server.superuser() as connection:
+                n = first
+                while not over.is_set():
+                    n += 1
+                    with connection.transaction():
+                        connection.execute("insert into queue (what) values ('more')")
+                        with connection.transaction():
+                            connection.execute("insert into events values (%s)", (n,))
+                        connection.execute("update patients set visits = visits + 1 where id = %s", (n % 2000 + 1,))
+                        connection.execute("delete from queue where id in (select min(id) from queue)")
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(first,)) for first in (0, 1000)]
+    for writer in writers:
+        writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert not failed
+
+
+def test_a_copy_of_a_database_that_is_written_to_all_the_while_is_proven(server: LocalServer) -> None:
+    with written_to(server):
+        before = look(server)
+        time.sleep(0.3)
+        with physical_copy(server) as copy:
+            time.sleep(0.3)
+            seen = compare(server, copy, before)
+    found = judged(before, seen)
+    assert wrong(found) == {}
+    assert found["public.patients"].proven + found["public.patients"].unknown == 2000
+    assert found["public.patients"].proven > 0
+    assert found["public.events"].unknown == 0
+    assert found["public.frequent"].proven == 300
+
+
+def test_a_transaction_that_was_open_over_the_recovery_point_is_no_loss(server: LocalServer) -> None:
+    """It is broken off on the copy, and committed on the source later: with its subtransaction, under no name there."""
+    with server.superuser() as writer:
+        before = look(server)
+        writer.execute("begin")
+        writer.execute("update patients set name = 'late' where id = 5")
+        writer.execute("savepoint here")
+        writer.execute("insert into events select 9000 from generate_series(1, 20)")
+        with server.superuser() as other:
+            other.execute("insert into events values (8000)")  # so that the open ones lie below the copy's newest
+        with physical_copy(server) as copy:
+            writer.execute("commit")
+            seen = compare(server, copy, before)
+    assert wrong(judged(before, seen)) == {}
+    assert len(Snapshot.parse(seen["look source"]["cuts"][POINT]).running) == 2
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with a look before", "without one"])
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("update patients set visits = -1 where id in (7, 8)", "public.patients"),
+        ("delete from patients where id = 7", "public.patients"),
+        ("insert into patients values (7000, 'forged')", "public.patients"),
+        ("insert into events select * from events where patient = 12", "public.events"),
+        ("delete from queue", "public.queue"),
+        ("refresh materialized view frequent", "public.frequent"),
+    ],
+)
+def test_what_a_hand_does_on_the_copy_is_wrong_by_whom_and_what(
+    server: LocalServer, statement: str, table: str, *, known: bool
+) -> None:
+    before = look(server) if known else None
+    with physical_copy(server) as copy:
+        with copy.superuser() as hand:
+            held = str(recovered(hand))
+            hand.execute(statement)
+            time.sleep(1.5)  # until the statistics tell, too
+        found = judged(before, compare(server, copy, before, held=held))
+    assert wrong(found).keys() == {table}
+    assert comparing.BY_HAND in found[table].wrong
+
+
+def test_what_a_hand_did_before_anybody_asked_is_told_by_the_recoverys_checkpoint(server: LocalServer) -> None:
+    with physical_copy(server) as copy:
+        with copy.superuser() as hand:
+            hand.execute("update patients set visits = -1 where id = 7")
+            now = hand.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::int8").fetchone()
+            assert now is not None
+            assert recovered(hand).xmax < now[0]
+        found = judged(None, compare(server, copy, None))
+    assert wrong(found).keys() == {"public.patients"}
+
+
+def test_clients_that_write_to_what_was_promoted_already_are_no_hand(server: LocalServer) -> None:
+    before = look(server)
+    with physical_copy(server) as copy:
+        with copy.superuser() as client:
+            held = str(recovered(client))
+            client.execute("insert into events select 1 from generate_series(1, 10)")
+        for known in (held, ""):
+            assert wrong(judged(before, compare(server, copy, before, held=known, promoted=True))) == {}
+
+
+def test_tables_are_summed_side_by_side_in_one_moment(server: LocalServer) -> None:
+    database = server.database()
+    wide = PostgresConfig(database.name, database.harness, ca=database.ca, connections=4)
+    with written_to(server), moment(server.address, wide) as now:
+        time.sleep(0.2)
+        side_by_side = at_once(now.look(Question(), State()))
+        again = at_once(now.look(Question(), State()))
+    assert side_by_side == again
+    assert len(side_by_side.tables) == 4
+
+
+def test_what_dr_yaml_leaves_out_is_named_and_a_sample_is_the_same_each_time(server: LocalServer) -> None:
+    database = server.database()
+    some = Tables(exclude=("public.events",), sample={"public.patients": 0.25})
+    sampled = PostgresConfig(database.name, database.harness, ca=database.ca, tables=some)
+    first = at_once(looking(server.address, sampled, Question()))
+    cuts = {BEFORE: Snapshot.parse(first.cuts[BEFORE])}
+    again = at_once(looking(server.address, sampled, Question(cuts, first.tables)))
+    assert first.left_out.keys() == {"public.events", "public.patients"}
+    assert "public.events" not in first.tables
+    assert 350 < first.tables["public.patients"].rows < 650
+    assert first.tables["public.patients"] == again.tables["public.patients"]
+
+
+def test_a_table_whose_columns_changed_is_not_compared_with_what_it_was(server: LocalServer) -> None:
+    with server.superuser() as connection:
+        connection.execute("create table shapes (id int primary key, a int, b int)")
+        connection.execute("insert into shapes select n, n, n from generate_series(1, 50) n")
+        before = look(server)
+        connection.execute("alter table shapes drop b, add c int default 1")
+        try:
+            with physical_copy(server) as copy:
+                connection.execute("alter table shapes rename a to other")
+                found = judged(before, compare(server, copy, before))["public.shapes"]
+        finally:
+            connection.execute("drop table shapes")
+    assert (found.proven, found.unknown, found.wrong) == (50, 0, {})
+
+
+def test_a_moment_shows_nothing_as_finished_that_is_under_way(server: LocalServer) -> None:
+    with server.superuser() as writer, connect(server.address, server.database()) as connection:
+        writer.execute("begin; insert into events values (1); savepoint a; insert into events values (2)")
+        inner = writer.execute("select max(xmin::text::int8) from events").fetchone()
+        assert inner is not None
+        with server.superuser() as other:
+            other.execute("insert into events values (3)")
+        assert not finished(connection).shows(inner[0])
+        writer.execute("commit")
+        assert finished(connection).shows(inner[0])
+        writer.execute("delete from events where patient in (1, 2, 3)")
+
+
+def test_a_halt_ends_what_is_summed_in_other_sessions(server: LocalServer) -> None:
+    with server.superuser() as holder:
+        holder.execute("begin; create table aside (a int); commit; begin; lock table aside in access exclusive mode")
+        steps = looking(server.address, server.database(), Question())
+        while next(steps).note != "summing public.patients of the source":
+            pass  # the one before it waits for its lock now
+        began = time.monotonic()
+        steps.close()
+        assert time.monotonic() - began < 5
+        held = holder.execute("select count(*) from pg_stat_activity where application_name = 'dr'").fetchone()
+        assert held == (0,)
+        holder.execute("commit; drop table aside")
