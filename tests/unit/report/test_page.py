@@ -13,19 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr.domain.model import (
-    Baseline,
     Demand,
     Finding,
-    Fingerprint,
     Observation,
     Phase,
-    Repeat,
     Stamp,
     Status,
-    TableSum,
 )
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
+from dr.judge.former import Baseline, Fingerprint, Repeat, TableSum
 from dr.judge.objectives import registry
 from dr.judge.objectives.loss import loss
 from dr.report import words
@@ -233,7 +230,7 @@ def test_page_says_of_a_table_what_the_finding_says(
     copy: TableSum | None, repeat: Repeat, said: str, status: Status
 ) -> None:
     source = Fingerprint(1.0, 15, "10:10:", {}, {"t": SUM})
-    baseline = Baseline("b", "lab", "db", "r", source, repeats=(repeat,))
+    baseline = Baseline(source, (repeat,))
     here = replace(source, tables={} if copy is None else {"t": copy})
     observed = (
         Observation("baseline", "source", msgspec.to_builtins(baseline)),

@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from dr.domain.looks import Look
-from dr.domain.model import Baseline, Demand, Fingerprint, Observation, Repeat, Status, TableSum
+from dr.domain.model import Demand, Observation, Status
 from dr.domain.state import Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
+from dr.judge.former import Baseline, Fingerprint, Repeat, TableSum
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from tests.unit.judge.objectives.test_judged_failovers import KEPT_AND_BROKEN as OF_A_FAILOVER
@@ -25,7 +26,7 @@ from tests.unit.recovery import DEMANDS, WALL, evidence, marker, samples
 
 KNOWN = registry()
 PRINT = Fingerprint(1.0, 15, "10:10:", {"table public.a": "1"}, {"public.a": TableSum(3, "77", "hash-15/1")})
-BASELINE = Baseline("b", "t", "db", "db-1", PRINT, {"p1": "aa"}, {}, (Repeat(2.0, ()),))
+BASELINE = {**msgspec.to_builtins(Baseline(PRINT, (Repeat(2.0, ()),))), "golden": {"p1": "aa"}}
 MODEL = {"active": 1, "version": "2.3.0", "digest": "d", "artifact_digest": "d", "source": None}
 POINT = {"kind": "time", "identifier": "x", "covers": WALL - 30, "resolution": 1.0}
 WRITTEN = tuple(marker(n, WALL - 60 + n) for n in range(50))
@@ -39,7 +40,7 @@ def copied(fingerprint: Fingerprint, golden: Mapping[str, str] | None = None) ->
     """A copy that holds ``fingerprint``, and answers ``golden``, beside a baseline that covers it."""
     seen = {"fingerprint": msgspec.to_builtins(fingerprint), "golden": golden or {}}
     found = evidence(observed=seen)
-    recorded = Observation("baseline", "source", msgspec.to_builtins(BASELINE), WALL)
+    recorded = Observation("baseline", "source", BASELINE, WALL)
     return replace(found, observations=(*found.observations, recorded))
 
 
