@@ -67,11 +67,11 @@ STOPS = tuple(
     for who, call, when, seconds, after, drill, tells in (
         ("writer", "mark-source", "looked", 9, 0.5, Drill.MARKED, "loss|exact-point"),
         ("writer-briefly", "mark-source", "looked", 3, 2, Drill.MARKED, "loss|exact-point"),
-        ("machine", "machine", "looked", 5, 1.5, Drill.MARKED, "loss|exact-point|time-to-copy"),
+        ("machine", "machine", "looked", 5, 1.5, Drill.MARKED, "loss|exact-point|time-to-copy|awake"),
         ("machine", "machine", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
         ("harness", "harness", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
         ("harness", "harness", "copy", 6, 0.2, Drill.WHOLE, "time-to-copy"),
-        ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors"),
+        ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors|awake"),
     )
 )
 
