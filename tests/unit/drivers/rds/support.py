@@ -88,6 +88,7 @@ class FakeServers:
         self.standings |= {name.replace("_", "-"): standing for name, standing in standings.items()}
         self.log: int | DrError = gone
         self.answering = True
+        self.held: str | DrError = "10:10:"
 
     def answers(self, host: str, port: int) -> bool:
         return self.answering
@@ -99,7 +100,9 @@ class FakeServers:
         return found
 
     def recovered(self, host: str, port: int) -> str:
-        return "10:10:"
+        if isinstance(self.held, DrError):
+            raise self.held
+        return self.held
 
     def written(self, host: str, port: int) -> int:
         if isinstance(self.log, DrError):

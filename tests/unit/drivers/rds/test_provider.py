@@ -206,6 +206,18 @@ def test_an_applied_restore_becomes_a_result_once_available(stage: Stage) -> Non
     assert done.observations[0].value["covers"] == NOW - 9000
 
 
+def test_what_a_copy_holds_by_the_log_is_in_the_result_and_keeps_nobody_waiting_where_it_does_not_say(
+    stage: Stage,
+) -> None:
+    result = stage.apply()
+    stage.become(DBInstanceStatus="available")
+    assert stage.provider.poll(stage.restore, result).result["point"] == "10:10:"
+    for error in (ProviderError("It does not answer.", transient=True), RefusedError("It takes no login.")):
+        stage.servers.held = error
+        done = stage.provider.poll(stage.restore, result)
+        assert (done.done, done.result["point"]) == (True, "")
+
+
 def test_available_without_an_endpoint_is_not_done(stage: Stage) -> None:
     result = stage.apply()
     stage.become(DBInstanceStatus="available", Endpoint=None)
