@@ -34,9 +34,9 @@ from tests.servers import LocalServer, local_server
 ROWS = 1_000_000
 ROUNDS = 7
 CORRUPTIONS = 200
-MOST_COUNTS = 12.0
+MOST_COUNTS = 10.0
 MOST_FORMER = 1.6
-LEAST_FASTER = 2.0
+LEAST_FASTER = 3.0
 
 TABLE = """
     create table stays (id bigint primary key, patient varchar(50) not null, diagnosis text, days int, risk float8,
