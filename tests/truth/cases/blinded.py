@@ -13,15 +13,16 @@ UNREADABLE = ("ALTER ROLE dr_harness NOBYPASSRLS",)
 SIGHT = (
     blinded(
         name="all-rows-changed-on-both-sides",
-        looked=("UPDATE truth.stays SET paid = paid + 1",),
-        passed=("UPDATE truth.stays SET paid = paid + 1",),
+        load=("UPDATE truth.stays SET paid = paid + 1", "UPDATE truth.serials SET v = v || '.'"),
+        rate=8,
         tells="data",
         quick=True,
     ),
     blinded(
         name="table-filled-anew-on-both-sides",
-        looked=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, 'a' FROM generate_series(1, 60) n",),
-        passed=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, 'b' FROM generate_series(1, 60) n",),
+        before=("INSERT INTO truth.queue SELECT n, 'more' FROM generate_series(1000, 2500) n",),
+        load=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, random() FROM generate_series(1, 1500) n",),
+        rate=3,
         tells="data",
     ),
     blinded(

@@ -162,6 +162,27 @@ ROWS = (
     in_copy("toast-damaged", "!damage-toast truth.letters", says="letters"),
 )
 
+NEWEST = (
+    *(
+        in_copy(
+            f"newest-row-{what}",
+            act,
+            says="stays",
+            load=("INSERT INTO truth.stays (ward, note) VALUES (3, gen_random_uuid())",),
+            rate=30,
+        )
+        for what, act in (
+            ("altered", "UPDATE truth.stays SET ward = 4 WHERE id = (SELECT max(id) FROM truth.stays)"),
+            ("deleted", "DELETE FROM truth.stays WHERE id = (SELECT max(id) FROM truth.stays)"),
+            (
+                "doubled",
+                "INSERT INTO truth.stays (ward, note) SELECT ward, note || '.' FROM truth.stays ORDER BY id DESC LIMIT 1",
+            ),
+            ("forged", "INSERT INTO truth.stays (ward, note) VALUES (3, gen_random_uuid())"),
+        )
+    ),
+)
+
 DEFINITIONS = tuple(
     in_copy(name, act, tells, says)
     for name, act, tells, says in (
@@ -570,4 +591,4 @@ SERVED = (
     ),
 )
 
-CASES = (*ROWS, *DEFINITIONS, *SETTINGS, *OTHERS, *POINT, *SERVED)
+CASES = (*ROWS, *NEWEST, *DEFINITIONS, *SETTINGS, *OTHERS, *POINT, *SERVED)
