@@ -31,6 +31,7 @@ LONGEST = (
     "tests/integration/test_lab",
     "tests/integration",
     "tests/sabotage",
+    "tests/truth",
     "tests/attack",
     "tests/contract",
     "tests",
