@@ -157,13 +157,21 @@ def bucket(row: Row, buckets: int) -> int:
 # -- definitions
 
 
-def definition(
-    versions: tuple[Version | None, Version | None, Version | None], earlier: Snapshot | None, point: Snapshot | None
-) -> Compared:
+class Cuts(NamedTuple):
+    """What was committed at three moments; None where nothing tells. ``earlier``: at the look before. ``kept``: at the
+    recovery point for certain. ``point``: on the copy before anybody but its provider can have written there."""
+
+    earlier: Snapshot | None
+    kept: Snapshot | None
+    point: Snapshot | None
+
+
+def definition(versions: tuple[Version | None, Version | None, Version | None], cuts: Cuts) -> Compared:
     """One object, or anything else that has ``versions``: before, in the copy, and afterwards; None where it was not
-    there. ``earlier``: the snapshot of the look before, ``point``: the copy's own; None where there is none."""
+    there."""
     before, copy, after = versions
-    stood = after is not None and _stood(before, after, earlier, point)
+    earlier, point = cuts.earlier, cuts.point
+    stood = after is not None and _stood(before, after, cuts)
     if copy is None:
         if stood:
             return _wrong(MISSING)
@@ -180,11 +188,11 @@ def definition(
     return Compared(unknown=1)
 
 
-def _stood(before: Version | None, after: Version, earlier: Snapshot | None, point: Snapshot | None) -> bool:
+def _stood(before: Version | None, after: Version, cuts: Cuts) -> bool:
     """Whether ``after`` stood at the recovery point. What has no writer noted did where it is as before."""
     if not after.xid:
         return before is not None and before.digest == after.digest
-    return any(cut is not None and cut.shows(after.xid) for cut in (point, earlier))
+    return any(cut is not None and cut.shows(after.xid) for cut in (cuts.kept, cuts.earlier))
 
 
 def _wrong(what: str) -> Compared:

@@ -19,7 +19,8 @@ from dr.drivers.postgres.compare import Comparison
 from dr.drivers.postgres.config import PostgresConfig, Tables
 from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.looking import Question, looking, moment
-from dr.drivers.postgres.snapshots import finished, recovered
+from dr.drivers.postgres.servers import Servers
+from dr.drivers.postgres.snapshots import Recovered, finished, recovered
 from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
@@ -43,7 +44,12 @@ def server() -> Iterator[LocalServer]:
 
 
 def compare(
-    server: LocalServer, copy: LocalServer, before: Look | None, *, held: str = "", promoted: bool = False
+    server: LocalServer,
+    copy: LocalServer,
+    before: Look | None,
+    *,
+    held: Recovered | None = None,
+    promoted: bool = False,
 ) -> dict[str, Any]:
     """The four observations, by what and path."""
     database = server.database()
@@ -159,7 +165,7 @@ def test_what_a_hand_does_on_the_copy_is_wrong_by_whom_and_what(
     before = look(server) if known else None
     with physical_copy(server) as copy:
         with copy.superuser() as hand:
-            held = str(recovered(hand))
+            held = recovered(hand)
             hand.execute(statement)
             time.sleep(1.5)  # until the statistics tell, too
         found = judged(before, compare(server, copy, before, held=held))
@@ -173,18 +179,43 @@ def test_what_a_hand_did_before_anybody_asked_is_told_by_the_recoverys_checkpoin
             hand.execute("update patients set visits = -1 where id = 7")
             now = hand.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::int8").fetchone()
             assert now is not None
-            assert recovered(hand).xmax < now[0]
+            assert recovered(hand).held.xmax < now[0]
         found = judged(None, compare(server, copy, None))
     assert wrong(found).keys() == {"public.patients"}
+
+
+def test_what_the_provider_wrote_on_the_copy_is_taken_for_nobodys(server: LocalServer) -> None:
+    """It starts the server anew and writes as itself before anybody can log in: the source's own transactions of the
+    same numbers, which came after the point, are not missing, and what it wrote is by no hand."""
+    before = look(server)
+    with physical_copy(server) as copy:
+        with copy.superuser() as provider:
+            for n in range(5):
+                provider.execute(f"create role provider_{n}".encode())
+        with server.superuser() as client:
+            for n in range(8):
+                client.execute("insert into events select %s", (9000 + n,))
+        copy.stop()
+        copy.start()
+        with copy.superuser() as provider:
+            provider.execute("select pg_current_xact_id()")
+        held = Servers(copy.database()).recovered(copy.address.host, copy.address.port)
+        found = judged(before, compare(server, copy, before, held=held))
+        with copy.superuser() as hand:
+            hand.execute("delete from events where patient = 12")
+        by_hand = judged(before, compare(server, copy, before, held=held))
+    assert held.sure < held.held.xmax
+    assert wrong(found) == {}
+    assert "public.events" in wrong(by_hand)
 
 
 def test_clients_that_write_to_what_was_promoted_already_are_no_hand(server: LocalServer) -> None:
     before = look(server)
     with physical_copy(server) as copy:
         with copy.superuser() as client:
-            held = str(recovered(client))
+            held = recovered(client)
             client.execute("insert into events select 1 from generate_series(1, 10)")
-        for known in (held, ""):
+        for known in (held, None):
             assert wrong(judged(before, compare(server, copy, before, held=known, promoted=True))) == {}
 
 

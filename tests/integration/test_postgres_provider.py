@@ -134,7 +134,7 @@ def restored(copy: LocalServer, point: float | None, source: Drill) -> dict[str,
     """The examine call's arguments as the engine fills them from the restore's effect."""
     (call,) = source.calls("examine")
     results = {"host": "localhost", "port": copy.port, "identifier": "copy", "kind": "time", "point_id": "clinic-db"}
-    return {**call.args, **results, "recovery_point": point, "resolution": 1.0, "point": ""}
+    return {**call.args, **results, "recovery_point": point, "resolution": 1.0, "point": None}
 
 
 def examine(source: Drill, copy: LocalServer, point: float | None) -> tuple[Progress, dict[str, Any]]:

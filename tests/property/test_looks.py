@@ -202,6 +202,10 @@ def test_where_nothing_changes_every_row_is_proven(drill: Drill, data: st.DataOb
     assert (found.proven, found.unknown, found.wrong) == (len(copy), 0, {})
 
 
+def _told(drill: Drill, *, looked_before: bool) -> comparing.Cuts:
+    return comparing.Cuts(drill.cuts[BEFORE] if looked_before else None, drill.cuts[POINT], drill.cuts[POINT])
+
+
 def _version(row: Stored | None) -> Version | None:
     return None if row is None else Version(str(row.content), row.xid)
 
@@ -211,7 +215,7 @@ def test_a_definition_of_the_point_is_never_wrong(drill: Drill, key: int, looked
     states = (drill.history.states[n].get(key) for n in (drill.before, drill.point, drill.after))
     before, copy, after = map(_version, states)
     there = (before if looked[0] else None, copy, after if looked[1] else None)
-    found = comparing.definition(there, drill.cuts[BEFORE] if looked[0] else None, drill.cuts[POINT])
+    found = comparing.definition(there, _told(drill, looked_before=looked[0]))
     assert found.wrong == {}
 
 
@@ -221,7 +225,7 @@ def test_a_definition_that_stands_since_the_point_must_stand_in_the_copy(drill: 
     if point is None or point != after:
         return
     copy = {"lost": None, "altered": Version("bad", point.xid), "by hand": Version("bad", 10_000)}[act]
-    found = comparing.definition((_version(before), copy, _version(after)), drill.cuts[BEFORE], drill.cuts[POINT])
+    found = comparing.definition((_version(before), copy, _version(after)), _told(drill, looked_before=True))
     assert found.wrong
 
 

@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 
-from dr.domain.comparing import definition
+from dr.domain.comparing import Cuts, definition
 from dr.domain.looks import POINT, Baseline, Look, Snapshot, Version
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import State
@@ -57,11 +57,12 @@ class Night:
 
     def wrong(self, here: Mapping[str, Version]) -> set[str]:
         """All that a finding misses, of which it names the first few."""
-        cuts = (Snapshot.parse(self.before.snapshot), Snapshot.parse(self.here.cuts[POINT]))
+        point = Snapshot.parse(self.here.cuts[POINT])
+        cuts = Cuts(Snapshot.parse(self.before.snapshot), point, point)
         looks = (self.before.objects, here, self.after.objects)
         names = {name for look in looks for name in look}
         versions = {name: (looks[0].get(name), looks[1].get(name), looks[2].get(name)) for name in names}
-        return {name for name in names if definition(versions[name], *cuts).wrong}
+        return {name for name in names if definition(versions[name], cuts).wrong}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect, one, translated
 from dr.drivers.postgres.looking import Question, differing, major_version, moment, seen_beside
-from dr.drivers.postgres.snapshots import less, recovered, unfinished
+from dr.drivers.postgres.snapshots import Recovered, less, recovered, unfinished
 from dr.host.hearing import Steps
 
 
@@ -23,7 +23,7 @@ from dr.host.hearing import Steps
 class Comparison:
     """``source``: where it can be looked at afterwards; None: why not, in ``because``. ``before``: the look before the
     recovery point, ``stored``: one afterwards that was stored; None where there is none. ``held``: what the copy held
-    right after its recovery, "" where nobody read that. ``promoted``: clients write to the copy already.
+    right after its recovery, None where nobody read that. ``promoted``: clients write to the copy already.
     """
 
     database: PostgresConfig
@@ -32,7 +32,7 @@ class Comparison:
     because: str
     before: Look | None
     stored: Look | None
-    held: str
+    held: Recovered | None
     promoted: bool
     include: tuple[str, ...] = ()
 
@@ -42,7 +42,8 @@ class Comparison:
         Raises ProviderError where the copy cannot be reached, RefusedError where the baseline is too old.
         """
         upgraded = self.before is not None and self.before.major != major_version(copy)
-        point = Snapshot.parse(self.held) if self.held and not upgraded else recovered(copy)
+        found = self.held if self.held and not upgraded else recovered(copy)
+        point = found.held
         earlier = {BEFORE: Snapshot.parse(self.before.cuts[BEFORE])} if self.before else {}
         source, because, cuts = self.source, self.because, earlier
         if upgraded or (self.promoted and not self.held):
@@ -55,7 +56,7 @@ class Comparison:
                     point = less(point, connection, broken_off)
             except (ProviderError, RefusedError) as error:
                 source, because = None, str(error)
-            cuts = {**earlier, POINT: point}
+            cuts = {**earlier, POINT: Recovered(point, found.sure).kept()}
         asked = Question(
             {**earlier, POINT: point},
             {**(self.stored.tables if self.stored else {}), **(self.before.tables if self.before else {})},

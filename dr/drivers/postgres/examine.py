@@ -30,6 +30,7 @@ from dr.drivers.postgres.connection import Connection, clock_offset, connect, on
 from dr.drivers.postgres.indexes import indexes
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import newest, whole
+from dr.drivers.postgres.snapshots import Recovered
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import sections
@@ -370,9 +371,9 @@ class Examination:
             because = "the source is gone"
         elif baseline is not None and baseline.resource_id != source.resource_id:
             because = "the source is another one than what the baseline was taken of"
-        elif baseline is None and (self._args["kind"], self._args["point_id"]) != ("time", source.identifier):
+        elif baseline is None and (self._args["kind"], self._args.get("point_id")) != ("time", source.identifier):
             because = "nothing says that the source is the one which the copy was made of"
-        stored = None
+        stored, held = None, self._args.get("point")  # a run that an earlier version began has none
         if baseline is not None and self._point is not None:
             stored = looked_after(baseline, self._point, float(self._args["resolution"]))
         return Comparison(
@@ -382,8 +383,8 @@ class Examination:
             because=because,
             before=baseline.look if baseline else None,
             stored=stored,
-            held=str(self._args["point"]),
-            promoted=self._args["of"] == "promoted",
+            held=Recovered.parse(held) if held else None,
+            promoted=self._args.get("of") == "promoted",
             include=self._included(baseline),
         )
 

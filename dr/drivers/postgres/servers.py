@@ -18,7 +18,7 @@ from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import APPLICATION, Connection, connect, reason, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
-from dr.drivers.postgres.snapshots import recovered
+from dr.drivers.postgres.snapshots import Recovered, recovered
 from dr.ports import Clock
 
 LOOK_SECONDS = 10.0
@@ -112,11 +112,10 @@ class Servers:
         """Up to where a primary has written its log. Raises as ``standing``."""
         return int(self._row(host, port, "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")[0])
 
-    def recovered(self, host: str, port: int) -> str:
-        """What a copy holds by its source's log, as a pg_snapshot; see ``snapshots.recovered``. Raises as
-        ``standing``."""
+    def recovered(self, host: str, port: int) -> Recovered:
+        """What a copy holds by its source's log; see ``snapshots.recovered``. Raises as ``standing``."""
         with connect(Endpoint(host, port), self._database, seconds=ASK_SECONDS) as connection:
-            return str(recovered(connection))
+            return recovered(connection)
 
     def followed(self, host: str, port: int) -> Followed:
         """Who streams from a server. Raises as ``standing``, and RefusedError where the role may not see that."""

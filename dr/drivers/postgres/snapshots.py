@@ -6,6 +6,9 @@ transactions that were under way at the recovery point: their rows are not there
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from psycopg import Error
 
 from dr.domain.looks import Snapshot
@@ -31,12 +34,43 @@ _NOT_ABORTED = """
 """
 _RECOVERED = """
     select case when position(':' in next_xid) > 0
-                then (split_part(next_xid, ':', 1)::int8 << 32) + split_part(next_xid, ':', 2)::int8 end
-      from pg_control_checkpoint()
+                then (split_part(next_xid, ':', 1)::int8 << 32) + split_part(next_xid, ':', 2)::int8 end,
+           redo_lsn = checkpoint_lsn and (prev_timeline_id <> timeline_id
+               or coalesce(b.stats_reset >= pg_postmaster_start_time(), false))
+      from pg_control_checkpoint(), pg_stat_bgwriter as b
      where timeline_id = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4
 """
-"""The next transaction at the newest checkpoint: at first the one that ends the recovery, before any session is taken.
-What a replica wrote down while it followed its source is of the source's timeline."""
+"""The next transaction at the newest checkpoint, and whether that is the one which ends the recovery, before any
+session is taken: nothing was at work meanwhile, and it begins a timeline or the statistics were discarded since the
+server's start, which a recovery does and a restart does not. What a replica wrote down while it followed its source is
+of the source's timeline."""
+_OWN = "select coalesce(sum(xact_commit + xact_rollback), 0)::int8 from pg_stat_database"
+"""Transactions since the recovery, which discards what was counted before it; those that only read are among them."""
+_UNCOUNTED = 100
+"""Transactions that the statistics may not tell of yet."""
+
+
+class Recovered(NamedTuple):
+    """``held``: all that anybody but the provider can have written later is beyond it. ``sure``: of transactions from
+    this one on the provider itself may have written them on the copy, after its recovery: RDS does so, and starts the
+    server anew. A transaction of the same number on the source is another one then."""
+
+    held: Snapshot
+    sure: int
+
+    @classmethod
+    def parse(cls, told: Mapping[str, Any]) -> Recovered:
+        """From what ``told`` gave. Raises EvidenceError, KeyError."""
+        return cls(Snapshot.parse(told["held"]), int(told["sure"]))
+
+    def told(self) -> dict[str, Any]:
+        """It for a ledger."""
+        return {"held": str(self.held), "sure": self.sure}
+
+    def kept(self) -> Snapshot:
+        """What came by the source's log for certain."""
+        xmax = min(self.held.xmax, self.sure)
+        return Snapshot(min(self.held.xmin, xmax), xmax, tuple(xid for xid in self.held.running if xid < xmax))
 
 
 def finished(connection: Connection) -> Snapshot:
@@ -51,19 +85,21 @@ def finished(connection: Connection) -> Snapshot:
     return Snapshot(now.xmin, now.xmax, tuple(sorted({*now.running, *found})))
 
 
-def recovered(connection: Connection) -> Snapshot:
+def recovered(connection: Connection) -> Recovered:
     """What a copy holds by its source's log: its snapshot of now, less whatever it was told to write since it ended its
     recovery. Raises ProviderError."""
     with translated("reading what was recovered"):
         now = Snapshot.parse(str(one(connection, "select pg_current_snapshot()::text")))
         try:
-            end = one(connection, _RECOVERED)
+            end, exact = connection.execute(_RECOVERED).fetchone() or (None, False)
         except Error:  # it may not be asked: then nothing is told of what was written before this
             if connection.closed:
                 raise
-            end = None
+            end, exact = None, False
+        own = 0 if exact else int(one(connection, _OWN)) + _UNCOUNTED
     xmax = now.xmax if end is None else min(now.xmax, int(end))
-    return Snapshot(min(now.xmin, xmax), xmax, tuple(xid for xid in now.running if xid < xmax))
+    held = Snapshot(min(now.xmin, xmax), xmax, tuple(xid for xid in now.running if xid < xmax))
+    return Recovered(held, xmax if exact else max(0, xmax - own))
 
 
 def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[tuple[int, ...]]:

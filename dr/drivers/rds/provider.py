@@ -276,13 +276,13 @@ class RdsProvider:
             components=(made,),
         )
 
-    def _held(self, at: Endpoint) -> str:
-        """What the copy holds by its source's log, as long as nobody but a hand can have written to it; "" where it
+    def _held(self, at: Endpoint) -> Mapping[str, Any] | None:
+        """What the copy holds by its source's log, as long as nobody but a hand can have written to it; None where it
         does not say so now: whoever examines it asks again."""
         try:
-            return self._servers.recovered(at.host, at.port)
+            return self._servers.recovered(at.host, at.port).told()
         except (ProviderError, RefusedError):
-            return ""
+            return None
 
     def _replay(self, identifier: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """From the log, where it tells: seconds of replay, for the result; and how far it came, for the observation

@@ -38,14 +38,14 @@ class Looks:
     missing: tuple[str, ...]
 
     @property
-    def earlier(self) -> Snapshot | None:
-        """The snapshot of the look before. Raises EvidenceError where it is damaged."""
-        return Snapshot.parse(self.before.snapshot) if self.before is not None else None
-
-    @property
-    def point(self) -> Snapshot | None:
-        """The copy's own, right after its recovery. Raises EvidenceError where it is damaged."""
-        return Snapshot.parse(self.copy.cuts[POINT]) if POINT in self.copy.cuts else None
+    def cuts(self) -> comparing.Cuts:
+        """By which their versions are told. Raises EvidenceError where one is damaged."""
+        earlier = Snapshot.parse(self.before.snapshot) if self.before is not None else None
+        kept, point = (
+            Snapshot.parse(look.cuts[POINT]) if look is not None and POINT in look.cuts else None
+            for look in (self.after, self.copy)
+        )
+        return comparing.Cuts(earlier, kept or point, point)
 
 
 def _read(evidence: Evidence, what: str, path: str, kind: Any) -> Any:
@@ -180,7 +180,7 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     found, wrong, unproven = [], dict[str, str](), dict[str, str]()
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
-        one = comparing.definition((there, here, kept), looks.earlier, looks.point)
+        one = comparing.definition((there, here, kept), looks.cuts)
         found.append(one)
         if one.wrong:
             wrong[name] = ", ".join(one.wrong)

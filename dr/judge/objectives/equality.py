@@ -149,7 +149,7 @@ def _other_model(evidence: Evidence, demand: Demand, seen: Mapping[str, Any]) ->
         Version(f"{one['version']} {one['digest']}", int(one.get("xid") or 0)) if one.get("active") == 1 else None
         for one in (before, seen, after)
     )
-    found = comparing.definition((versions[0], versions[1], versions[2]), looks.earlier, looks.point)
+    found = comparing.definition((versions[0], versions[1], versions[2]), looks.cuts)
     said = [
         f"{one['version']} {when}"
         for one, when in ((before, "before"), (after, "afterwards"))

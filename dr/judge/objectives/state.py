@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
-from dr.domain.looks import Snapshot
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import State
 from dr.evidence.model import Evidence
@@ -21,14 +20,12 @@ from dr.judge.objectives.content import UNPROVEN, looked
 
 
 class Sides(NamedTuple):
-    """``before`` and ``after``: of the source; None where it was not looked at. ``earlier``: the snapshot of the look
-    before, ``point``: the copy's own."""
+    """``before`` and ``after``: of the source; None where it was not looked at. ``cuts`` tell whose a version is."""
 
     before: State | None
     copy: State
     after: State | None
-    earlier: Snapshot | None
-    point: Snapshot | None
+    cuts: comparing.Cuts
 
     @property
     def source(self) -> tuple[State, ...]:
@@ -43,7 +40,7 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
         raise UnknownError(f"{what} cannot be compared: on the copy, nothing but rows and definitions was looked at.")
     if before is None and after is None:
         raise UnknownError(f"{what} cannot be compared: at the source, nothing but rows and definitions was looked at.")
-    return Sides(before, copy, after, looks.earlier, looks.point)
+    return Sides(before, copy, after, looks.cuts)
 
 
 def _sequence(name: str, of: Sides) -> tuple[str, str]:
@@ -54,7 +51,7 @@ def _sequence(name: str, of: Sides) -> tuple[str, str]:
         told = f"gives out {here.next} next, and {here.column} holds {here.utmost}"
         theirs = any(one is not None and one.behind(one.utmost) for one in (before, after))
         return ("", told) if theirs else (told, "")
-    altered = of.earlier is not None and here.xid and not of.earlier.shows(here.xid)
+    altered = of.cuts.earlier is not None and here.xid and not of.cuts.earlier.shows(here.xid)
     if before is None or altered or before.step != here.step:
         return "", ""
     steps, idle = here.steps_from(before), after is not None and after.next == before.next
@@ -73,7 +70,7 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
         there, here, kept = (
             s.large_objects.get(oid) if s is not None else None for s in (of.before, of.copy, of.after)
         )
-        found = comparing.definition((there, here, kept), of.earlier, of.point)
+        found = comparing.definition((there, here, kept), of.cuts)
         gone = here is None and of.after is not None  # on the source, too: before the recovery point or after it
         counts.update({"proven": found.proven, "gone" if gone else "unknown": found.unknown})
         if found.wrong:

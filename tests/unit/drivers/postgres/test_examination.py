@@ -117,7 +117,7 @@ class Stage:
         self.engine = Engine(self.directory, ledger, drivers, self.clock, self._tell, lambda: "")
         place = {"host": "copy", "port": 5432, "identifier": "copy", "run": "r"}
         self.args: dict[str, Any] = {**place, "recovery_point": None, "resolution": 1.0, "source": None}
-        self.args |= {"kind": "time", "point_id": SOURCE, "point": "10:10:", "of": "restored"}
+        self.args |= {"kind": "time", "point_id": SOURCE, "point": {"held": "10:10:", "sure": 10}, "of": "restored"}
 
     @contextmanager
     def _connect(self, *_: object, **__: object) -> Iterator[Large]:

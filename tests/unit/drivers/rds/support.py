@@ -10,9 +10,11 @@ from typing import Any
 from dr.config.context import Context
 from dr.config.model import Login, Settings, Target
 from dr.domain.errors import DrError, UnreachableError
+from dr.domain.looks import Snapshot
 from dr.domain.model import Facts, Purpose, RecoveryPoint, RunIdentity
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.servers import Standing
+from dr.drivers.postgres.snapshots import Recovered
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.look import own, resource
 from dr.drivers.rds.settings import tags
@@ -88,7 +90,7 @@ class FakeServers:
         self.standings |= {name.replace("_", "-"): standing for name, standing in standings.items()}
         self.log: int | DrError = gone
         self.answering = True
-        self.held: str | DrError = "10:10:"
+        self.held: Recovered | DrError = Recovered(Snapshot(10, 10, ()), 10)
 
     def answers(self, host: str, port: int) -> bool:
         return self.answering
@@ -99,7 +101,7 @@ class FakeServers:
             raise found
         return found
 
-    def recovered(self, host: str, port: int) -> str:
+    def recovered(self, host: str, port: int) -> Recovered:
         if isinstance(self.held, DrError):
             raise self.held
         return self.held
