@@ -77,6 +77,8 @@ class Large:
             return _rows()
         if query is looking._TOUCHED or query is snapshots._RECOVERED:
             return _rows()
+        if query is snapshots._OWN:
+            return _rows((0,))
         if query is snapshots._UNDER_WAY or query is snapshots._NOT_DONE:
             return _rows((None,))
         return _rows(("10:10:", NOW, NOW)) if "pg_current_snapshot" in query else _rows(("public", True))
