@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from dr.domain.refs import Endpoint, Ref
 
@@ -59,18 +61,25 @@ class Own(StrEnum):
     LEADS = "which leads the target's clients"
 
 
+LATEST = 1e11
+"""The last moment, wall time, some three thousand years from now."""
+Moment = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST)]
+"""Wall seconds that are a time: evidence that was altered may hold numbers with which nothing can be reckoned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """One moment: ``at`` for people, and monotonic, for differences within one boot.
 
     ``at`` is the wall clock as it was when the process began and what passed since, so that nobody sets it; ``wall`` is
-    what the wall clock itself said, None where ``at`` was taken from that.
+    what the wall clock itself said, None where ``at`` was taken from that. ``mono_ns`` is below 0 where a run that
+    another machine began did so before this one was booted.
     """
 
-    at: float
-    mono_ns: int
+    at: Moment
+    mono_ns: Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
     boot: str
-    wall: float | None = None
+    wall: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Request:
     verbs: tuple[Verb, ...]
     purpose: Purpose
     drill: str | None = None
-    since: float | None = None
+    since: Moment | None = None
     keep: bool = False
     digest: str = ""
 
@@ -179,7 +188,7 @@ class RunIdentity:
     target: str
     purpose: Purpose
     digest: str
-    since: float | None = None
+    since: Moment | None = None
     request: str = ""
 
 
@@ -223,7 +232,7 @@ class Observation:
     what: str
     path: str
     value: Any
-    at: float = 0.0
+    at: Moment = 0.0
 
 
 @dataclass(frozen=True, slots=True)

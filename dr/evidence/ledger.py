@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError, RefusedError
-from dr.domain.model import Component
+from dr.domain.model import LATEST, Component
 from dr.evidence.model import Entry
 from dr.host import locks
 from dr.host.decode import OBJECT, content, line_of
@@ -181,7 +180,9 @@ class Ledger:
             prev = entries[-1].hash if entries else GENESIS
             stamp, plain = self._clock.now(), writable(dict(data or {}))
             came = {
-                name: at for name, at in (milestones or {}).items() if isinstance(at, int | float) and math.isfinite(at)
+                name: at
+                for name, at in (milestones or {}).items()
+                if isinstance(at, int | float) and 0.0 <= at <= LATEST
             }
             told = {"milestones": came, "components": writable(msgspec.to_builtins(tuple(components)))}
             body = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dr.domain.model import Component, Effect, Observation, Plan, Stamp
+from dr.domain.model import Component, Effect, Moment, Observation, Plan, Stamp
 from dr.evidence.clocks import Clocks, clocks
 
 
@@ -28,7 +28,7 @@ class Entry:
     data: Mapping[str, Any]
     prev: str
     hash: str
-    milestones: Mapping[str, float] = field(default_factory=dict)
+    milestones: Mapping[str, Moment] = field(default_factory=dict)
     components: tuple[Component, ...] = ()
 
 
@@ -119,7 +119,7 @@ class RunRecord:
     started: Stamp
     emulated: str
     versions: Mapping[str, str]
-    window: Annotated[float, msgspec.Meta(gt=0.0)]
+    window: Annotated[float, msgspec.Meta(ge=1e-9, le=1e8)]
     """Seconds of one window of samples."""
     previous_seal: str = ""
 

@@ -43,11 +43,11 @@ class Header(msgspec.Struct, omit_defaults=True):
     """A segment's first line; with the database clock's ``offset`` and ``uncertainty``, in seconds, for markers."""
 
     path: str
-    rate: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
+    rate: Annotated[float, msgspec.Meta(ge=1e-9, le=1e6)]
     timeout: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
     stamp: Stamp
-    offset: float = 0.0
-    uncertainty: float = 0.0
+    offset: Annotated[float, msgspec.Meta(ge=-1e11, le=1e11)] = 0.0
+    uncertainty: Annotated[float, msgspec.Meta(ge=-1e11, le=1e11)] = 0.0
 
 
 SAMPLE, MARKER = msgspec.json.Decoder(Sample), msgspec.json.Decoder(Marker)
@@ -184,7 +184,9 @@ class Growing(Generic[Line]):
             added.append(_moved(found, self._shift) if self._shift else found)
         elif (head := line_of(line, HEADER)) is not None:
             self._begin(head)
-        elif "end" not in (line_of(line, OBJECT) or {}) and (why := wrong(line, self._shape)):
+        elif "end" not in (told := line_of(line, OBJECT) or {}) and (
+            why := wrong(line, HEADER if "stamp" in told else self._shape)
+        ):
             self._blame(why)
 
     def _blame(self, why: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dr.domain.model import Stamp
 from dr.evidence.directory import RunDirectory
+from dr.evidence.samples import header
 from dr.evidence.seals import previous, seal, seals
 from tests.unit.cli.test_damaged_runs import dr, home, written  # noqa: F401  (a fixture)
 from tests.unit.evidence.test_directory import CLOCK
@@ -161,6 +163,21 @@ def test_a_directory_that_is_another_runs_is_refused(command: str, runs: Path) -
         ),
         ("markers-source.jsonl", b'{"n": 1, "due": 1, "sent": 1, "done": -1, "outcome": "failed"}', "`int` >= 0"),
         ("markers-source.jsonl", b"[1]", "Expected `object`"),
+        *(
+            (f"{meter}-source.jsonl", header("source", 1.0, 1.0, stamp).rstrip(), words)
+            for meter in ("samples", "markers")
+            for stamp, words in (
+                (Stamp(1e308, 1, "boot"), "`float` <= 100000000000.0"),
+                (Stamp(1.0, 1, "boot", -1.0), "`float` >= 0.0"),
+                (Stamp(1.0, 2**63, "boot"), "`int`"),
+            )
+        ),
+        (
+            "samples-source.jsonl",
+            header("source", 1.0, 1.0, Stamp(1.0, 7, "boot")).rstrip().replace(b":7", b":7" + b"0" * 400),
+            "`int`",
+        ),
+        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": 1, "at": 1e308}', "`float` <="),
     ],
 )
 def test_what_no_run_writes_is_named_by_file_and_line_although_it_was_sealed(
@@ -175,6 +192,38 @@ def test_what_no_run_writes_is_named_by_file_and_line_although_it_was_sealed(
     assert code == 4
     assert f"dr: {file}, line {number}, is not what" in err
     assert words in err, err
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "history"])
+@pytest.mark.parametrize(("at", "mono_ns"), [("1e308", "1"), ("1.0", "1" + "0" * 400)])
+def test_times_that_nobody_can_reckon_with_are_no_header_of_a_meters(
+    at: str, mono_ns: str, command: str, runs: Path
+) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    bad = header("source", 1.0, 1.0, Stamp(1.0, 1, "boot")).replace(b'"at":1.0', b'"at":' + at.encode())
+    path = run.path / "samples-source.jsonl"
+    path.write_bytes(bad.replace(b'"mono_ns":1', b'"mono_ns":' + mono_ns.encode()) + path.read_bytes())
+    seal(runs.parent, run, CLOCK)
+    code, out, err = dr(command) if command == "history" else dr(command, run.id)
+    assert code == (4 if command == "verify" else 0), err
+    assert ("samples-source.jsonl, line 1, is not what a meter writes" in out + err) is (command != "history")
+
+
+@pytest.mark.parametrize("stamp", [{"at": 1e308}, {"mono_ns": 10**400}, {"wall": -1.0}])
+def test_a_line_of_the_ledger_with_such_a_time_ends_it_although_its_hash_is_right(
+    stamp: dict[str, float], runs: Path
+) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    path = run.path / "ledger.jsonl"
+    *whole, last = path.read_text().splitlines()
+    body = {name: value for name, value in json.loads(last).items() if name != "hash"}
+    body["stamp"] |= stamp
+    digest = hashlib.sha256((body["prev"] + json.dumps(body, sort_keys=True)).encode()).hexdigest()
+    path.write_text("\n".join([*whole, json.dumps({**body, "hash": digest})]) + "\n")
+    run.seal(CLOCK.now())
+    code, _, err = dr("verify", run.id)
+    assert code == 4
+    assert "ledger.jsonl was altered after entry 2, in line 3" in err
 
 
 @pytest.mark.parametrize("torn", [b'{"n": 1, "du\n', b'{"n": 1, "du\n\0\0\0\n', b"\n", b"\0\0\0\0"])
