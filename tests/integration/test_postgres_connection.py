@@ -52,6 +52,34 @@ def test_a_session_is_the_harness_own_and_verified(server: LocalServer) -> None:
     assert connection.closed
 
 
+def test_no_time_out_of_the_role_ends_a_session_that_waits(server: LocalServer) -> None:
+    ends = ("idle_in_transaction_session_timeout", "idle_session_timeout")
+    with server.superuser() as owner:
+        for name in ends:
+            owner.execute(f"alter role dr_harness set {name} = '200ms'".encode())
+    try:
+        with connect(server.address, server.database()) as connection:
+            time.sleep(0.5)
+            with connection.transaction():
+                connection.execute("select 1")
+                time.sleep(0.5)
+                assert connection.execute("select 1").fetchone() == (1,)
+    finally:
+        with server.superuser() as owner:
+            owner.execute("alter role dr_harness reset all")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_texts_are_text_whatever_the_databases_encoding(server: LocalServer, encoding: str) -> None:
+    made = f"create database {encoding} encoding '{encoding}' template template0 lc_collate 'C' lc_ctype 'C'"
+    with server.superuser() as owner:
+        owner.execute(made.encode())
+    with connect(server.address, msgspec.structs.replace(server.database(), name=encoding.lower())) as connection:
+        row = connection.execute("select pg_current_snapshot()::text, 'é'").fetchone()
+    assert row is not None
+    assert (type(row[0]), row[1]) == (str, "é")
+
+
 def test_a_stale_password_is_refused_by_name(server: LocalServer) -> None:
     error = failure(server.address, server.database(WRONG))
     assert isinstance(error, RefusedError)

@@ -73,6 +73,9 @@ _SESSION = {
     "extra_float_digits": "1",
     "jit": "off",  # compiling costs more than it saves here, and makes times jump
     "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "0",  # sessions that share one snapshot wait for the slowest table
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",  # a look is one transaction of hours
 }
 
 _RIGHTS = "Give the harness's role pg_read_all_data and ownership of schema dr."
@@ -243,6 +246,7 @@ def connect(
         "sslrootcert": database.ca or "system",
         "connect_timeout": min(CONNECT_SECONDS, max(LEAST_SECONDS, round(seconds))),
         "application_name": APPLICATION,
+        "client_encoding": "UTF8",  # else the database's, by which no name or snapshot may be text
         "hostaddr": "",  # set, so that PGHOSTADDR and PGOPTIONS of this machine's user are not looked at
         "options": "",
         **_KEEPALIVE,
@@ -257,7 +261,8 @@ def connect(
         with translated("the session's settings"):
             settings = {**_SESSION, "statement_timeout": f"{round(seconds * 1000)}"}
             connection.execute(
-                "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as s(name, value)",
+                "select set_config(s.name, value, false) from unnest(%s::text[], %s::text[]) as s(name, value)"
+                " join pg_settings as known on known.name = s.name",  # an older server has no such setting
                 (list(settings), list(settings.values())),
             )
         yield connection
