@@ -69,7 +69,8 @@ def finish(session: Session, *, ends: bool = False) -> Outcome:
     """Unwind, look, judge, seal. ``ends``: the run is over with this, also where it is a restore that is not done.
 
     Such a one stays unsealed else, so that the same command goes on with it; a run that could not be unwound, or of
-    which something stands that should not, stays unsealed, so that the next command tries again.
+    which something stands that should not, stays unsealed, so that the next command tries again. Rows that
+    could not be taken out of a copy that stays are told, and keep nothing open: the next restore must not wait.
     """
     request, ledger = session.plan.request, session.engine.ledger
     halted = session.directory.halted()  # between two verbs, say, or after the last: that is an interruption, too
@@ -80,10 +81,11 @@ def finish(session: Session, *, ends: bool = False) -> Outcome:
     seen = look(session, keep=request.keep, over=over, sweep=not undone)
     look_after(session)
     evidence, verdict = pronounce(session.directory, session.context.clock)
-    leftovers = undone or seen.left
-    if over and not leftovers:
+    if over and not seen.left and not (undone and session.bound()):
         seal(session, verdict)
-    return Outcome(session.directory, verdict, leftovers, saw=seen.sentence, stands=seen.stands, evidence=evidence)
+    return Outcome(
+        session.directory, verdict, undone or seen.left, saw=seen.sentence, stands=seen.stands, evidence=evidence
+    )
 
 
 def pronounce(directory: RunDirectory, clock: Clock) -> tuple[Evidence, Verdict]:

@@ -93,6 +93,14 @@ class Session:
         with self.directory.exclusive():
             return unwind(self.engine, self.plan.calls, keep)
 
+    def bound(self) -> bool:
+        """Whether something that is open keeps the run from its end: all that has an undo, but for what a restore on
+        call put into its own copy. That has no undo any more once the copy is gone, and keeps nobody from restoring."""
+        on_call, still = self.plan.request.purpose is Purpose.RESTORE, self.engine.ledger.state().open
+        copies = {ref for call in self.plan.calls if call.restoration and on_call for ref in call.makes}
+        left = [call for call in self.plan.calls if call.undo is not None and call.id in still]
+        return not all(call.makes and copies.issuperset(ref.within for ref in call.makes) for call in left)
+
     def restorations(self) -> tuple[Ref, ...]:
         """What the run made, or may have made when it was killed, and has not undone."""
         return tuple(earlier.asked_for(self.plan, self.engine.ledger.state()))
@@ -288,7 +296,7 @@ def _close(ended: Prepared, beside: Session) -> None:
     closed = ended.session
     try:
         closed.engine.ledger.append("event", data={"text": ended.over})
-        if not closed.unwind(keep=True):
+        if not (closed.unwind(keep=True) and closed.bound()):
             pronounce(closed.directory, closed.context.clock)
             if lost := seal(closed.context.home, closed.directory, closed.context.clock):
                 beside.engine.ledger.append("event", data={"text": lost})

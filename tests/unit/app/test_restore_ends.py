@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from dr.app.session import Session, accept, prepare
 from dr.cli import common
 from dr.config.load import home
 from dr.domain.errors import DrError, EvidenceError, ProviderError, RefusedError
-from dr.domain.model import Purpose, Request, Status, Verb
+from dr.domain.model import Call, Effect, Facts, Purpose, Request, RunIdentity, Status, Verb
+from dr.domain.refs import Ref, result_of
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger
 from dr.report import formats
 from tests.unit.drivers.rds.support import SOURCE
 from tests.unit.machines import SETTINGS, Machines, tell
-from tests.virtual import Scripted
+from tests.virtual import Scripted, call, thing
 
 NIGHT = {"to": {"snapshot": "night"}}
 VERBS = (
@@ -231,3 +233,50 @@ def test_a_refusal_before_anything_was_made_is_still_raised(
     monkeypatch.setattr(Session, "do", lambda *_: (_ for _ in ()).throw(RefusedError("No such group.")))
     with pytest.raises(RefusedError, match="No such group"):
         run(restoring)
+
+
+class Planting(Scripted):
+    """What ``serve`` makes stands ``within`` something, and cannot be taken out of it."""
+
+    def __init__(self, within: Ref | None) -> None:
+        super().__init__(fails={"undo-serve": RefusedError("There is no predictionz.")})
+        self.within = within
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.name != "serve":
+            return super().propose(verb, facts, run)
+        made = thing("rows", self.within)
+        undo = Call(*("undo-serve", "serve", "unwind", "scripted", "remove", {"what": "rows"}), effect=Effect.CHANGES)
+        return (call("serve", makes=(made,), undo=replace(undo, touches=(made,))),)
+
+
+def planted(machines: Machines, monkeypatch: pytest.MonkeyPatch, within: Ref | None) -> Session:
+    planting = Planting(within)
+    for module in ("tests.unit.machines", __name__):
+        monkeypatch.setattr(f"{module}.Scripted", lambda **_: planting)
+    return begun(machines, monkeypatch)
+
+
+@pytest.mark.parametrize(("within", "sealed"), [(result_of("restore"), True), (None, False)])
+def test_what_cannot_be_taken_out_of_a_copy_that_stays_is_told_and_keeps_nobody_from_the_next_restore(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, within: Ref | None, sealed: bool
+) -> None:
+    session = planted(machines, monkeypatch, within)
+    outcome = run(session)
+    assert outcome.leftovers == ("serve could not be undone: There is no predictionz.",)
+    assert ending.exit_code(outcome) == 5
+    assert session.directory.sealed() is sealed
+    assert ("dr:sealed" in machines.tags(session.restorations()[0].name)) is sealed
+
+
+def test_what_cannot_be_taken_out_of_a_copy_does_not_end_a_restore_that_is_gone_on_with(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = planted(machines, monkeypatch, result_of("restore"))
+    session.do(0)
+    session.do(2)
+    outcome = ending.finish(session)
+    assert outcome.leftovers
+    assert not session.directory.sealed()
+    assert ending.finish(session, ends=True).leftovers
+    assert session.directory.sealed()
