@@ -41,6 +41,8 @@ LOCATED = 1 << 18
 OBJECT = msgspec.json.Decoder(dict[str, Any])
 """A line that is any object."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_CUT = re.compile(rb"(?:[:,\[ ]-|[0-9](?:\.|[eE][-+]?))\Z")
+"""The end of what was torn within a number."""
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -123,14 +125,17 @@ def line_of(line: bytes, shape: msgspec.json.Decoder[T]) -> T | None:
 
 def wrong(line: bytes, shape: msgspec.json.Decoder[Any]) -> str:
     """Why a line of a file of lines is not of ``shape``; "" where it is, and where a kill or a power cut tore it."""
+    whole = line.strip(b"\0\r\n ")
     try:
-        found = shape.decode(line.strip(b"\0\r\n "))
+        found = shape.decode(whole)
     except UnicodeDecodeError as error:
         return f"it is not UTF-8 ({error.reason})"
     except msgspec.ValidationError as error:
         return str(error)
     except msgspec.DecodeError as error:
-        return "" if "truncated" in str(error) else f"it is no JSON ({error})"
+        at_end = f"(byte {len(whole)})" in str(error)
+        torn = "truncated" in str(error) or (at_end and _CUT.search(whole))
+        return "" if torn else f"it is no JSON ({error})"
     except RecursionError:
         return f"it is nested deeper than {DEPTH} levels"
     if deep(line):

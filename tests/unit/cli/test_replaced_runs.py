@@ -226,7 +226,9 @@ def test_a_line_of_the_ledger_with_such_a_time_ends_it_although_its_hash_is_righ
     assert "ledger.jsonl was altered after entry 2, in line 3" in err
 
 
-@pytest.mark.parametrize("torn", [b'{"n": 1, "du\n', b'{"n": 1, "du\n\0\0\0\n', b"\n", b"\0\0\0\0"])
+@pytest.mark.parametrize(
+    "torn", [b'{"n": 1, "du\n', b'{"n": 1, "du\n\0\0\0\n', b'{"n": 1, "at": 1.\n', b"\n", b"\0\0\0\0"]
+)
 @pytest.mark.parametrize("file", ["observations.jsonl", "samples-source.jsonl", "markers-source.jsonl"])
 def test_what_a_kill_or_a_power_cut_tore_is_no_fault(file: str, torn: bytes, runs: Path) -> None:
     run = written(runs.parent, "20261124-141500-ffff")

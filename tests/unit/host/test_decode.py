@@ -15,7 +15,7 @@ from dr.config import former
 from dr.config.model import Settings
 from dr.config.plugins import settings_type
 from dr.domain.errors import EvidenceError, UsageError
-from dr.host.decode import DEPTH, OBJECT, deep, find_json, line_of, read_json, read_yaml
+from dr.host.decode import DEPTH, OBJECT, deep, find_json, line_of, read_json, read_yaml, wrong
 
 
 class Shape(msgspec.Struct):
@@ -84,11 +84,36 @@ def test_a_pipe_a_directory_and_what_is_too_large_are_no_documents(tmp_path: Pat
             read_json(tmp_path / name, Shape)
 
 
+class Numbered(msgspec.Struct):
+    n: int
+
+
 def test_a_torn_line_is_no_object() -> None:
     assert line_of(b'{"n": 1}\n', OBJECT) == {"n": 1}
     for line in (b'{"n": 1', b"[1]", b"7", b'{"n": NaN}', b'{"n": 1e999}', b'{"n": "\xff"}', b"[" * 100_000, b""):
         assert line_of(line, OBJECT) is None
     assert line_of(b'{"n": ' + brackets(DEPTH) + b"}", OBJECT) is None
+
+
+def test_a_line_is_torn_wherever_it_was_cut_and_nothing_else_is() -> None:
+    """Also within a number, of what is read and of what is skipped."""
+    whole = '{"a": 1.5e-7, "b": [-1.25E+10, true, null, -3], "é": "\\u00e9\\n", "c": {"d": -0.5}, "n": 7}'.encode()
+    for shape in (OBJECT, msgspec.json.Decoder(Numbered)):
+        assert wrong(whole, shape) == ""
+        for cut in range(len(whole)):
+            for rest in (b"", b"\n", b"\0\0\n"):
+                assert wrong(whole[:cut] + rest, shape) == "", whole[:cut]
+    for line in (
+        b'{"a": 1.}',
+        b'{"a": 1e, "b": 2',
+        b'{"a": NaN',
+        b'{"a": --',
+        b'{"a": 1}}',
+        b'{"a": 1}x',
+        b'{"a" 1.',
+        b"e",
+    ):
+        assert "no JSON" in wrong(line, OBJECT), line
 
 
 def bomb(levels: int, of: Callable[[int], str]) -> str:
