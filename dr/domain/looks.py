@@ -25,6 +25,8 @@ LATER = "later"
 after its recovery."""
 UNREADABLE = "unreadable: "
 """Begins the method of a table that could not be summed; the reason follows."""
+DAMAGED = "damaged: "
+"""Begins such a reason where the server found the data themselves to be damaged."""
 
 _SUM = struct.Struct("<IQ")
 _ROW = struct.Struct("<QQ")
@@ -100,6 +102,11 @@ class TableLook:
     def unreadable(self) -> str:
         """Why it could not be read, or ""."""
         return self.method.removeprefix(UNREADABLE) if self.method.startswith(UNREADABLE) else ""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it could not be read because its data are damaged, and for no other reason."""
+        return self.unreadable.startswith(DAMAGED)
 
     def sums(self, part: str) -> list[Sum]:
         """Of each bucket. Raises EvidenceError where they are damaged."""

@@ -363,7 +363,16 @@ class Examination:
                 known = (*known, read_baseline(path))
             except EvidenceError as error:
                 self._notes.append(str(error))
+        if self._of_source:  # one of another server that had the name tells nothing of this one
+            assert self._source is not None  # noqa: S101 - for the type checker
+            known = tuple(one for one in known if one.resource_id == self._source.resource_id)
         return covering(known, self._point)
+
+    @property
+    def _of_source(self) -> bool:
+        """Whether the copy was made of the server that is the source now, and of no former one of its name."""
+        made_of = self._args["kind"], self._args.get("point_id")
+        return self._source is not None and made_of == ("time", self._source.identifier)
 
     def _comparison(self, baseline: Baseline | None) -> Comparison:
         source, because = self._source, ""
@@ -371,7 +380,7 @@ class Examination:
             because = "the source is gone"
         elif baseline is not None and baseline.resource_id != source.resource_id:
             because = "the source is another one than what the baseline was taken of"
-        elif baseline is None and (self._args["kind"], self._args.get("point_id")) != ("time", source.identifier):
+        elif baseline is None and not self._of_source:
             because = "nothing says that the source is the one which the copy was made of"
         stored, held = None, self._args.get("point")  # a run that an earlier version began has none
         if baseline is not None and self._point is not None:

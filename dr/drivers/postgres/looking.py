@@ -15,7 +15,18 @@ from psycopg.errors import ProgramLimitExceeded
 
 from dr.domain.comparing import comparable, unsettled
 from dr.domain.databases import joined, parted
-from dr.domain.looks import BEFORE, LATER, POINT, UNREADABLE, Look, Snapshot, TableLook, TableRows, packed_rows
+from dr.domain.looks import (
+    BEFORE,
+    DAMAGED,
+    LATER,
+    POINT,
+    UNREADABLE,
+    Look,
+    Snapshot,
+    TableLook,
+    TableRows,
+    packed_rows,
+)
 from dr.domain.refs import Endpoint
 from dr.domain.state import State
 from dr.drivers.postgres import state
@@ -43,6 +54,8 @@ MOST_ROWS = 1_000_000
 """Rows of a table that are read one by one; more stay unread."""
 _TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
 """How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
+_DAMAGED = ("XX", "58")
+"""The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
 _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
@@ -272,12 +285,18 @@ def _sum(reading: _Reading, connection: Connection) -> TableLook:
         except Error as error:
             if connection.closed:
                 _lost(error)
-            why = why or reason(error)
+            why = why or unreadable(error)
             if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
                 break
             continue
         return TableLook(way.method, reading.buckets, found)
     return TableLook(UNREADABLE + why)
+
+
+def unreadable(error: Error) -> str:
+    """Why a table could not be summed, and whether that is because it is damaged."""
+    damaged = (error.sqlstate or "").startswith(_DAMAGED)
+    return DAMAGED + reason(error) if damaged else reason(error)
 
 
 def _rows(reading: _Reading, method: str, read: tuple[int, ...], connection: Connection) -> TableRows | None:

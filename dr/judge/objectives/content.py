@@ -16,7 +16,7 @@ from dr.config.objective import About, Limit, Objective
 from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.errors import EvidenceError
-from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, TableRows
+from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, TableRows, Version
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge import former
@@ -116,13 +116,20 @@ def _tables(looks: Looks) -> tuple[Table, ...]:
 
 def _table(name: str, looks: Looks) -> Table:
     before, after = (look.tables.get(name) if look is not None else None for look in (looks.before, looks.after))
+    found = _compared(name, looks, before, after)
+    if found.status is not Status.MISSED or not any(renamed := _renamed(name, looks)):
+        return found
+    return _compared(name, looks, None if renamed[0] else before, None if renamed[1] else after)
+
+
+def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLook | None) -> Table:
     copy, source = looks.copy.tables.get(name), after or before
     there = None if source is None else (_stood(after) if after is not None else source.rows)
     readable = [one for one in (before, after) if one is not None and not one.unreadable]
     if copy is None:
         return _gone(name, there, before, after, looked=looks.after is not None)
     if copy.unreadable:
-        status = Status.MISSED if readable else Status.INCONCLUSIVE
+        status = Status.MISSED if readable and copy.damaged else Status.INCONCLUSIVE
         return Table(name, there, None, status, f"cannot be read on the copy: {copy.unreadable}")
     if source is not None and not any(comparing.comparable(copy, one) for one in readable):
         why = f"summed as {source.method} on the source and as {copy.method} on the copy"
@@ -130,11 +137,30 @@ def _table(name: str, looks: Looks) -> Table:
             why = f"cannot be read on the source: {source.unreadable}"
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, why)
     try:
-        found = comparing.table(before, copy, after, looks.rows.get(name))
+        found = comparing.table(before, copy, after, looks.rows.get(name) if after is not None else None)
     except (EvidenceError, IndexError) as error:
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, f"its sums cannot be read: {error}")
     because = ", ".join(f"{counted(count, 'row')} {what}" for what, count in found.wrong.items())
     return Table(name, there, copy.rows, Status.MISSED if because else Status.MET, because, found)
+
+
+def _renamed(name: str, looks: Looks) -> tuple[bool, bool]:
+    """Whether another table than in the copy may have been called ``name`` at the look before, and afterwards: what
+    defines it was written between that look and the recovery point, or after this. A digest holds no name."""
+    copy, after, cuts = _defined(name, looks.copy), _defined(name, looks.after), looks.cuts
+    return _newer(copy, cuts.earlier), _newer(after, cuts.kept)
+
+
+def _newer(one: Version | None, cut: Snapshot | None) -> bool:
+    return one is not None and cut is not None and one.xid > 0 and not cut.shows(one.xid)
+
+
+def _defined(name: str, look: Look | None) -> Version | None:
+    """The version of the table ``name``; None where it is not known."""
+    database, _, own = name.rpartition(": ") if not name.startswith('"') else ("", "", name)
+    kinds = ("table", "materialized view")
+    names = (f"{database}: {kind} {own}" if database else f"{kind} {own}" for kind in kinds)
+    return next((look.objects[one] for one in names if look is not None and one in look.objects), None)
 
 
 def _stood(table: TableLook) -> int:

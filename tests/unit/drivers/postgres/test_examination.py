@@ -225,6 +225,19 @@ def test_what_was_halted_lets_go_of_its_transaction_before_anything_is_undone(st
     assert not source.open
 
 
+@pytest.mark.parametrize(("point_id", "used"), [(SOURCE, False), ("another", True)])
+def test_a_baseline_of_a_former_server_of_the_sources_name_is_not_used(stage: Stage, point_id: str, used: bool) -> None:
+    """But for a copy of which nothing says that it was made of the present one."""
+    stage.source_is_up()
+    stage.args |= {"source": {**stage.args["source"], "resource_id": "db-2"}, "point_id": point_id}
+    stage.examine()
+    seen = stage.observed()
+    assert (seen["baseline"] is not None) is used
+    assert [note for note in stage.notes if "of the source" in note] == (
+        [] if used else [f"summing {name} of the source" for name in TABLES]
+    )
+
+
 @pytest.mark.parametrize("amcheck", [True, False])
 def test_indexes_are_left_out_only_where_the_target_says_so(tmp_path: Path, amcheck: bool) -> None:
     """Nobody answers here: what cannot be seen now is demanded, and inconclusive where it cannot be examined then."""

@@ -11,6 +11,7 @@ import pytest
 
 from dr.domain.looks import (
     BEFORE,
+    DAMAGED,
     LATER,
     POINT,
     UNREADABLE,
@@ -146,10 +147,10 @@ def test_a_missing_table_is_missed_where_it_stands_on_the_source_and_else_counte
 
 
 def test_what_was_readable_on_the_source_and_is_not_on_the_copy_is_missed() -> None:
-    torn = TableLook(f"{UNREADABLE}invalid page in block 3")
+    torn = TableLook(f"{UNREADABLE}{DAMAGED}invalid page in block 3")
     found = compared(copy=with_tables(COPY, a=torn))
     assert found.status is Status.MISSED
-    assert "public.a: cannot be read on the copy: invalid page in block 3" in found.because
+    assert "public.a: cannot be read on the copy: damaged: invalid page in block 3" in found.because
     both = compared(
         copy=with_tables(COPY, a=torn),
         before=replace(BASELINE, look=with_tables(FIRST, a=torn)),
@@ -157,7 +158,31 @@ def test_what_was_readable_on_the_source_and_is_not_on_the_copy_is_missed() -> N
     )
     assert both.status is Status.INCONCLUSIVE
     there = compared(before=None, after=with_tables(AFTER, a=torn))
-    assert "cannot be read on the source: invalid page" in there.because
+    assert "cannot be read on the source: damaged: invalid page" in there.because
+    locked = compared(copy=with_tables(COPY, a=TableLook(f"{UNREADABLE}canceling statement due to lock timeout")))
+    assert locked.status is Status.INCONCLUSIVE
+
+
+def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
+    """Renamed, moved to another schema, or in another one's place: it stood in the copy by the name it had then."""
+
+    def named(look: Look, name: str, xid: int, **tables: TableLook | None) -> Look:
+        return replace(with_tables(look, **tables), objects={**look.objects, f"table public.{name}": Version("1", xid)})
+
+    moved = named(AFTER, "c", 25, b=None, c=B)
+    assert compared(after=moved, limit=0.5).status is Status.MET
+    long_there = named(AFTER, "c", 15, b=None, c=B)
+    assert "public.c: missing, with 3 rows" in compared(after=long_there, limit=0.5).because
+    swapped = named(named(AFTER, "a", 25, a=B), "b", 25, b=A)
+    assert compared(before=None, after=swapped, limit=0.5).status is Status.INCONCLUSIVE
+    same_names = named(named(AFTER, "a", 15, a=B), "b", 15, b=A)
+    assert compared(before=None, after=same_names, limit=0.5).status is Status.MISSED
+    copy, after = (named(named(look, "a", 15, a=B), "b", 15, b=A) for look in (COPY, AFTER))
+    assert compared(copy=copy, after=after).status is Status.MET
+    assert compared(copy=copy, after="it is gone", limit=0.5).status is Status.INCONCLUSIVE
+    of_another = {"db 2: table public.c": Version("1", 25)}
+    there = replace(AFTER, objects={**AFTER.objects, **of_another}, tables={**AFTER.tables, "db 2: public.c": B})
+    assert compared(after=there).status is Status.MET
 
 
 def test_sums_of_other_methods_do_not_compare() -> None:
