@@ -22,6 +22,12 @@ PROBER = f"measure-{RESTORED}"
 """The prober whose answers are counted: it ends first, so that none is under way."""
 LATER = 10.0
 """Seconds after the last answer within which a service may store its prediction."""
+_SINCE = {
+    "first": "${plant.next}",
+    "before": {"good": "${golden.good}", "planting": "${golden.planting}"},
+    "planting": "${plant.at}",
+}
+"""From when on predictions count: a restore on call that is gone on with has taken away what it planted before."""
 
 
 def planted(service: ServiceConfig) -> object:
@@ -40,6 +46,7 @@ def counting(context: Context, verb: Verb, facts: Facts, run: RunIdentity) -> It
         "source": source.to_args() if source else None,
         "run": run.id,
         "planted": planted(target.service),
+        **(_SINCE if target.service.planted else {}),
     }
     yield Call(
         *("count-stored", verb.name, "verify", "measuring", "count", args),
@@ -53,32 +60,41 @@ def counting(context: Context, verb: Verb, facts: Facts, run: RunIdentity) -> It
 def counted(context: Context, args: Mapping[str, Any]) -> Progress:
     """The observation ``stored``, once the prober of the copy has ended: {copy, source}: how many each holds, null: it
     is not known; ``because``: why; ``silent``: the source does not answer, so that nothing can have been stored
-    there; ``last``: the number of the last request by then. It is waited for predictions that come after their answer.
+    there; ``first``, ``last``: the numbers of the requests under load whose answers count; ``before``: how many good
+    answers to what was planted came before those. It is waited for predictions that come after their answer.
     """
-    measured = load_samples(samples_file(context.run, RESTORED))
-    requests = measured.samples if measured is not None else ()
-    found = {**_holding(context, args), "last": max((one.n for one in requests), default=-1)}
-    late = context.clock.now().at > float(args["asked_at"]) + LATER
-    if found["copy"] is not None and found["copy"] < sum(map(good, requests)) and not late:
-        return Progress(False, note=f"{found['copy']} predictions stored, fewer than answers")
+    found: dict[str, Any] = {"copy": None, "source": None, "because": "", "silent": args["source"] is None}
+    if not args["planted"]:
+        return _seen({**found, "because": "nothing was planted there"})
+    measured, first = load_samples(samples_file(context.run, RESTORED)), int(args["first"])
+    requests = [one for one in (measured.samples if measured is not None else ()) if one.n >= first]
+    before = int(args["before"]["good"]) if args["before"]["planting"] == args["planting"] else 0
+    wanted, late = before + sum(map(good, requests)), context.clock.now().at > float(args["asked_at"]) + LATER
+    found |= {"first": first, "last": max((one.n for one in requests), default=-1), "before": before}
+    found |= _held(context, args, "copy")
+    if found["copy"] is not None and found["copy"] < wanted and not late:
+        return Progress(False, note=f"{found['copy']} predictions stored for {wanted} good answers")
+    if args["source"] is not None:
+        of_source = _held(context, args, "source")
+        found |= {**of_source, "because": found["because"] or of_source["because"]}
+    return _seen(found)
+
+
+def _seen(found: Mapping[str, Any]) -> Progress:
     return Progress(True, {}, observations=(Observation("stored", RESTORED, found),))
 
 
-def _holding(context: Context, args: Mapping[str, Any]) -> dict[str, Any]:
+def _held(context: Context, args: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """How many ``name`` holds, or why that is not known."""
     from dr.drivers.service.rows import count_stored  # psycopg is slow to import
 
     target, service = sections(context.target), context.target.of(ServiceConfig)
-    found: dict[str, Any] = {"copy": None, "source": None, "because": "", "silent": args["source"] is None}
-    if not args["planted"] or service.planted is None or not isinstance(service.stored, Stored):
-        return {**found, "because": "nothing was planted there"}
-    of = (target.postgres, service.stored, service.planted, str(args["run"]))
-    for name in ("copy", "source"):
-        where = args[name]
-        if where is None:
-            continue
-        try:
-            found[name] = count_stored(Endpoint(str(where["host"]), int(where["port"])), *of)
-        except (ProviderError, RefusedError) as error:
-            found["because"] = found["because"] or str(error)
-            found["silent"] |= name == "source" and isinstance(error, UnreachableError)
-    return found
+    if service.planted is None or not isinstance(service.stored, Stored):
+        return {"because": "the target no longer says where"}
+    where = Endpoint(str(args[name]["host"]), int(args[name]["port"]))
+    try:
+        held = count_stored(where, target.postgres, service.stored, service.planted, str(args["run"]))
+        return {name: held, "because": ""}
+    except (ProviderError, RefusedError) as error:
+        silent = {"silent": True} if name == "source" and isinstance(error, UnreachableError) else {}
+        return {"because": str(error), **silent}

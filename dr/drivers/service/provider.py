@@ -20,6 +20,7 @@ from dr.config.secrets import secret
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Endpoint, Ref, result_of
+from dr.drivers.measuring.paths import RESTORED
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
@@ -29,7 +30,8 @@ from dr.drivers.service.asking import answer_form, get, name_of, predict
 from dr.drivers.service.config import ServiceConfig, Stored
 from dr.drivers.service.rows import plant, uproot
 from dr.drivers.service.variants import variants
-from dr.evidence.answers import UNANSWERED, Names
+from dr.evidence.answers import UNANSWERED, Names, answered
+from dr.evidence.samples import next_number, samples_file
 from dr.host import children
 
 LOOPBACK = "127.0.0.1"
@@ -93,6 +95,7 @@ class ServingProvider:
                 "run": run.id,
                 "planted": "${plant.rows}" if service.planted else 0,
                 "because": "${plant.because}" if service.planted else NOT_SAID,
+                "planting": "${plant.at}" if service.planted else None,
             },
             effect=Effect.CHANGES,  # each answer is a row of the copy
             touches=(served,),
@@ -163,7 +166,8 @@ class ServingProvider:
         return found
 
     def _change_rows(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What cannot be planted is a finding, and keeps the copy from nothing else."""
+        """What cannot be planted is a finding, and keeps the copy from nothing else. ``at`` tells one planting from
+        another; ``next``: the number from which on requests under load can be for it."""
         copy, database, service = Endpoint(str(args["host"]), int(args["port"])), self._target.postgres, self._service()
         planting, run = service.planted, str(args["run"])
         if planting is None:
@@ -171,10 +175,11 @@ class ServingProvider:
         if operation == "uproot":
             stored = service.stored if isinstance(service.stored, Stored) else None
             return {"rows": uproot(copy, database, planting, stored, run)}
+        told = {"at": self._now(), "next": next_number(samples_file(self._context.run, RESTORED))}
         try:
-            return {"rows": plant(copy, database, planting, run), "because": ""}
+            return {**told, "rows": plant(copy, database, planting, run), "because": ""}
         except (ProviderError, RefusedError) as error:
-            return {"rows": 0, "because": str(error)}
+            return {**told, "rows": 0, "because": str(error)}
 
     def _start(self, copy: Endpoint) -> Mapping[str, Any]:
         """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""
@@ -261,7 +266,8 @@ class ServingProvider:
                 "planted", "restored", {"answers": found, "because": args.get("because", NOT_SAID)}, self._now()
             ),
         )
-        return Progress(done=True, result={"asked": len(answers), "answers": answers}, observations=seen)
+        told = {"good": sum(map(answered, found.values())), "planting": args.get("planting")}
+        return Progress(done=True, result={"asked": len(answers), "answers": answers, **told}, observations=seen)
 
     def _answer(self, url: str, request: Mapping[str, object], names: Names) -> str:
         """The form of its answer, or why there was none."""

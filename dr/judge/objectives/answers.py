@@ -5,7 +5,7 @@ What is planted is in the copy alone, so that nothing else can answer for it; an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dr.config.objective import About, Objective
 from dr.domain.model import Demand, Finding, Status
@@ -71,7 +71,7 @@ def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
         return finding(demand, Status.MISSED, because, float(seen["source"]))
     if seen["copy"] is None:
         raise UnknownError(f"What the service stored in the copy is not known: {why}.")
-    answers = _answered(evidence, demand.path, int(seen["last"]))
+    answers = _answered(evidence, demand.path, seen)
     told = f"The copy holds {seen['copy']} predictions of this run for {answers} good answers"
     if seen["copy"] < answers:
         return finding(demand, Status.MISSED, f"{told}.", float(answers - seen["copy"]))
@@ -80,10 +80,10 @@ def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, Status.MET, f"{told}, the source {'does not answer' if seen['silent'] else 'none'}.", 0.0)
 
 
-def _answered(evidence: Evidence, path: str, last: int) -> int:
-    """How many requests for what was planted had a good answer, up to that number; those before the load included."""
-    before = (evidence.observed("planted", path) or {}).get("answers", {}).values()
-    return sum(s.n <= last for s in _good(evidence, path, last)) + sum(map(answered, before))
+def _answered(evidence: Evidence, path: str, seen: Mapping[str, int]) -> int:
+    """How many requests for what was planted last had a good answer by the count; those before the load included."""
+    first, last = seen["first"], seen["last"]
+    return sum(first <= s.n <= last for s in _good(evidence, path, last)) + seen["before"]
 
 
 OBJECTIVES = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dr.config.model import Login
-from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, RunIdentity, Stamp, Verb
 from dr.domain.refs import Ref
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.rds.naming import instance
@@ -17,7 +17,8 @@ from dr.drivers.service.config import Planting, Rows, Stored
 from dr.drivers.service.provider import NOT_SAID, ServingProvider
 from dr.drivers.service.variants import variants
 from dr.engine.guard import Consent, Terms, guard
-from dr.engine.references import named
+from dr.engine.references import fill, named
+from dr.evidence.samples import header, sample_line, samples_file
 from dr.host.children import process
 from tests.integration.meters import context
 from tests.virtual import call
@@ -117,3 +118,31 @@ def test_only_a_service_that_is_said_to_store_nothing_is_not_asked_for_what_it_s
     made = context(tmp_path, stored=stored)
     facts = ServingProvider(made).look(Request("lab", (), Purpose.DRILL))
     assert facts.extra == {"stored": demanded}
+
+
+def test_what_is_planted_anew_after_some_load_is_told_from_what_was_planted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = context(tmp_path, planted=PLANTING, stored=STORED)
+    provider = ServingProvider(made)
+    calls = {one.id: one for one in provider.propose(SERVE, Facts(0.0), ON_CALL)}
+    counting = measured(tmp_path, SETTLE, planted=PLANTING, stored=STORED)["count-stored"]
+    monkeypatch.setattr("dr.drivers.service.provider.plant", lambda *_: 1)
+    monkeypatch.setattr(ServingProvider, "_answer", lambda *_: "f" * 64)
+    where = {"host": "copy", "port": 1, "run": RUN.id}
+
+    def planted() -> dict[str, Any]:
+        return dict(provider.poll(calls["plant"], provider.apply(calls["plant"], where)).result)
+
+    first = planted()
+    args = fill(calls["golden"].args, {"plant": first, "serve": {"url": "http://s"}})
+    golden = provider.poll(calls["golden"], provider.apply(calls["golden"], args)).result
+    samples_file(tmp_path, "restored").write_bytes(
+        header("restored", 10.0, 1.0, Stamp(1.0, 1, "boot")) + sample_line(41, 1, 1, 2, 200, "", 0)
+    )
+    again = planted()
+    effects = {"golden": golden, "serve": where}
+    told = [fill(counting.args, {**effects, "plant": one}) for one in (first, again)]
+    assert [one["first"] for one in told] == [0, 42]
+    assert [one["before"]["good"] for one in told] == [1, 1]
+    assert [one["before"]["planting"] == one["planting"] for one in told] == [True, False]

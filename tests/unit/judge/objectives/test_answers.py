@@ -125,12 +125,22 @@ def test_without_a_good_answer_nothing_is_known_of_answers() -> None:
 
 
 def counted(**told: Any) -> dict[str, Any]:
-    return {"stored": {"copy": None, "source": 0, "because": "", "silent": False, "last": 599, **told}}
+    return {
+        "stored": {
+            "copy": None,
+            "source": 0,
+            "because": "",
+            "silent": False,
+            "first": 0,
+            "last": 599,
+            "before": 0,
+            **told,
+        }
+    }
 
 
-def stored(asked: dict[str, str] | None = None, **told: Any) -> Finding:
-    seen = {**counted(**told), "planted": {"answers": asked or {}, "because": ""}}
-    return find("stored", load(600, lambda _: True, **seen))
+def stored(**told: Any) -> Finding:
+    return find("stored", load(600, lambda _: True, **counted(**told)))
 
 
 def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_the_source_none() -> None:
@@ -143,25 +153,29 @@ def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_
 
 
 @pytest.mark.parametrize(
-    ("told", "asked", "missing"),
+    ("told", "missing"),
     [
-        ({"copy": 0}, None, 600.0),
-        ({"copy": 599}, None, 1.0),
-        ({"copy": 601}, {"p1": "aa", "p2": "bb", "p3": GONE}, 1.0),
-        ({"copy": 600, "source": 3}, None, 3.0),
-        ({"copy": None, "source": 3, "because": "the copy does not answer."}, None, 3.0),
+        ({"copy": 0}, 600.0),
+        ({"copy": 599}, 1.0),
+        ({"copy": 601, "before": 2}, 1.0),
+        ({"copy": 499, "first": 100}, 1.0),
+        ({"copy": 600, "source": 3}, 3.0),
+        ({"copy": None, "source": 3, "because": "the copy does not answer."}, 3.0),
     ],
 )
-def test_predictions_that_the_copy_lacks_or_the_source_holds_are_missed(
-    told: dict[str, Any], asked: dict[str, str] | None, missing: float
-) -> None:
-    found = stored(asked, **told)
+def test_predictions_that_the_copy_lacks_or_the_source_holds_are_missed(told: dict[str, Any], missing: float) -> None:
+    found = stored(**told)
     assert (found.status, found.measured) == (Status.MISSED, missing), found.because
 
 
 def test_answers_after_the_count_need_no_row_in_it() -> None:
     assert stored(copy=300, last=299).status is Status.MET
     assert stored(copy=299, last=299).status is Status.MISSED
+
+
+def test_predictions_that_were_taken_away_with_what_was_planted_before_are_not_looked_for() -> None:
+    assert stored(copy=500, first=100).status is Status.MET
+    assert stored(copy=499, first=100).status is Status.MISSED
 
 
 def test_a_source_that_does_not_answer_holds_nothing_and_one_that_refuses_to_tell_may() -> None:

@@ -75,7 +75,7 @@ def probed(**answer: Any) -> Evidence:
 
 def loaded(golden: bool, stored: int) -> Evidence:
     """Under load every answer is ``golden``, or none; and so many predictions are in the copy."""
-    seen = {"copy": stored, "source": 0, "because": "", "silent": False, "last": 599}
+    seen = {"copy": stored, "source": 0, "because": "", "silent": False, "first": 0, "last": 599, "before": 0}
     held = tuple(replace(one, golden=golden) for one in samples(600).samples)
     return evidence(replace(samples(600), samples=held), observed={"stored": seen})
 
