@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from dr.domain.errors import ProviderError
 from dr.domain.state import State
-from dr.drivers.postgres.connection import connect
+from dr.drivers.postgres.connection import _SESSION, connect
+from dr.drivers.postgres.indexes import indexes
+from dr.drivers.postgres.schema import objects
 from dr.drivers.postgres.state import looking
 from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
@@ -97,6 +100,43 @@ def test_a_sequence_that_cannot_be_read_says_why_and_stops_no_other(server: Loca
         owner.execute("alter table numbered disable row level security")
     assert "row-level security" in found.unread["the sequence public.numbered_id_seq"]
     assert "public.tickets" in found.sequences
+
+
+def test_a_table_that_is_locked_keeps_no_other_from_being_looked_at(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_SESSION, "lock_timeout", "200ms")
+    with server.superuser() as owner:
+        owner.execute("begin; alter table numbered add column w int; prepare transaction 'ddl'")
+        try:
+            found = looked(server)
+            with connect(server.address, server.database()) as connection:
+                checked = at_once(indexes(connection))
+                named = objects(connection)
+        finally:
+            owner.execute("rollback prepared 'ddl'")
+    assert list(found.unread) == ["the sequence public.numbered_id_seq"]
+    assert "lock timeout" in found.unread["the sequence public.numbered_id_seq"]
+    assert found.sequences["public.shared"].column == "public.right_one.n"
+    assert "public.numbered_pkey" in checked["unprobed"]
+    assert "table public.numbered" in named
+
+
+@pytest.mark.parametrize("what", ["the sequence public.tickets", "the rows of public.cache", "the index"])
+def test_a_server_that_shuts_down_during_a_look_is_named_as_the_database_that_failed(
+    server: LocalServer, what: str
+) -> None:
+    with connect(server.address, server.database()) as connection, server.superuser() as owner:
+        steps = indexes(connection) if what == "the index" else looking(connection)
+
+        def ended() -> None:
+            for step in steps:
+                if what in str(step):
+                    owner.execute("select pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+
+        with pytest.raises(ProviderError, match="The database failed") as caught:
+            ended()
+    assert caught.value.transient
 
 
 def test_a_physical_copy_stands_where_its_source_does_but_for_what_is_unlogged(server: LocalServer) -> None:

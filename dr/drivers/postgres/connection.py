@@ -32,6 +32,7 @@ from dr.domain.errors import (
     RefusedError,
     UnreachableError,
 )
+from dr.domain.looks import DAMAGED
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.host.bounded import SLICE, given_up, within
@@ -95,6 +96,10 @@ _ANSWER = "fatal:"
 _NO_CA = "root certificate file"
 """The client library's own words: it does not exist, which no server said."""
 _POLICY = "row-level security policy"
+_DAMAGED = ("XX", "58")
+"""The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
+_ENDED = "57P"
+"""The SQLSTATEs by which a server ends a session: it shuts down, crashed, or drops the database."""
 _PASSING = (
     *_BROKEN,
     "refused",
@@ -154,6 +159,19 @@ def translated(what: str) -> Iterator[None]:
         raise ProviderError(
             f"The database failed {what}: {reason(error)}.", code=error.sqlstate or "", transient=lost
         ) from None
+
+
+def unread(error: psycopg.Error, connection: psycopg.Connection[Any], what: str) -> str:
+    """Why one thing was not read, so that the next ones are. Raises as ``translated`` where the session has ended."""
+    if connection.closed or (error.sqlstate or "").startswith(_ENDED):
+        with translated(what):
+            raise error
+    return unreadable(error)
+
+
+def unreadable(error: psycopg.Error) -> str:
+    """Why something was not read, and whether that is because it is damaged."""
+    return DAMAGED + reason(error) if (error.sqlstate or "").startswith(_DAMAGED) else reason(error)
 
 
 @contextmanager

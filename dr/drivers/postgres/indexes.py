@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from psycopg import Error, sql
 from psycopg.errors import QueryCanceled
 
-from dr.drivers.postgres.connection import Connection, one, reason, translated
+from dr.drivers.postgres.connection import Connection, one, translated, unread
 from dr.host.hearing import Steps, working
 
 ROWS = 8
@@ -25,8 +25,6 @@ _REFLEXIVE = "array['=', '~=', '@>', '&&', '<@', '%', '~~', '@@', '<=']"
 _INDEXES = f"""
     select i.indexrelid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready,
            c.relname, format('%I.%I', tn.nspname, t.relname), t.relpages, t.relispopulated,
-           pg_get_expr(i.indpred, i.indrelid),
-           array(select pg_get_indexdef(i.indexrelid, k, true) from generate_series(1, i.indnkeyatts) as k order by k),
            array(select array_to_string(array(
                      select case when o.oprname = '@@' then 'words ' when o.oprname = '<=' then 'both ' else '' end
                             || format('operator(%I.%s)', o_n.nspname, o.oprname)
@@ -45,8 +43,14 @@ _INDEXES = f"""
      where c.relkind = 'i' and c.relpersistence = 'p' and {_OURS}
      order by 2
 """  # noqa: S608 - put together from this module's own constants
-"""Of each index what its table's rows are found by: keys, and for each the operators that hold between a value and
-itself, those that promise most first."""
+"""Of each index, for each of its keys, the operators that hold between a value and itself, those that promise most
+first."""
+_KEYS = """
+    select pg_get_expr(indpred, indrelid),
+           array(select pg_get_indexdef(indexrelid, k, true) from generate_series(1, indnkeyatts) as k order by k)
+      from pg_index where indexrelid = %s
+"""
+"""What its table's rows are found by. It waits for the table's lock, and so is asked of each index alone."""
 _COLLATIONS = """
     select format('%I.%I', n.nspname, c.collname), c.collversion, pg_collation_actual_version(c.oid)
       from pg_collation c join pg_namespace n on n.oid = c.collnamespace
@@ -77,6 +81,11 @@ _FORCED = f"""
 """
 
 
+class _FoundBy(NamedTuple):
+    predicate: str | None
+    keys: list[str]
+
+
 class _Index(NamedTuple):
     oid: int
     name: str
@@ -86,8 +95,6 @@ class _Index(NamedTuple):
     table: str
     pages: int
     populated: bool
-    predicate: str | None
-    keys: list[str]
     operators: list[str]
 
     def ways(self) -> Iterator[tuple[str, ...]]:
@@ -96,13 +103,13 @@ class _Index(NamedTuple):
         longest = max(map(len, choices), default=0) if all(choices) else 0
         return (tuple(found[min(n, len(found) - 1)] for found in choices) for n in range(longest))
 
-    def query(self, operators: tuple[str, ...], share: float) -> bytes:
+    def query(self, found_by: _FoundBy, operators: tuple[str, ...], share: float) -> bytes:
         """How many rows are drawn, and how many of these are found by their own keys; each is told by its place, which
         no scan may go by."""
-        asked = list(zip(self.keys, operators, range(len(self.keys)), strict=True))
+        asked = list(zip(found_by.keys, operators, range(len(operators)), strict=True))
         drawn = [_fits(key, operator, key) for key, operator, _ in asked]
         sought = [_fits(key, operator, f"s.k{n}") for key, operator, n in asked]
-        also = [f"({self.predicate})"] if self.predicate else []
+        also = [f"({found_by.predicate})"] if found_by.predicate else []
         keys = ", ".join(f"{key} as k{n}" for key, _, n in asked)
         return (
             f"with s as materialized (select ctid as place, {keys} from only {self.table} tablesample system ({share})"  # noqa: S608
@@ -176,35 +183,36 @@ def _checked(connection: Connection, trees: list[_Index]) -> Steps[dict[str, Any
         try:
             connection.execute(check, (tree.oid,))
         except Error as error:
-            failed.append({"index": tree.name, "error": reason(error)})
+            failed.append({"index": tree.name, "error": unread(error, connection, f"checking the index {tree.name}")})
     return {"available": True, "checked": len(trees), "failed": failed}
 
 
 def _probed(connection: Connection, index: _Index) -> tuple[int, int, str]:
     """Rows that were drawn, and those of them that were found through ``index`` alone; or why that was not tried."""
     try:
+        row = connection.execute(_KEYS, (index.oid,)).fetchone()
+        if row is None:
+            return 0, 0, "it was dropped meanwhile"
         for way in index.ways():
             for scans, costs in product(_SCANS, _COSTS):
                 with connection.transaction():
                     connection.execute(
                         "; ".join(part for part in (_FORCED, costs and _FREE, costs, scans) if part).encode()
                     )
-                    drawn = _asked(connection, index, way)
+                    drawn = _asked(connection, index, _FoundBy(*row), way)
                 if drawn is not None:
                     return (*drawn, "")
     except QueryCanceled:
         return 0, 0, f"it took longer than {SECONDS} s"
     except Error as error:
-        if connection.closed:
-            raise
-        return 0, 0, reason(error)
+        return 0, 0, unread(error, connection, f"looking for rows through the index {index.name}")
     return 0, 0, "no plan goes through it alone"
 
 
-def _asked(connection: Connection, index: _Index, way: tuple[str, ...]) -> tuple[int, int] | None:
+def _asked(connection: Connection, index: _Index, found_by: _FoundBy, way: tuple[str, ...]) -> tuple[int, int] | None:
     """None where the planner takes another way. Raises psycopg.Error."""
     for share in sorted({min(100.0, 100.0 * PAGES / max(index.pages, 1)), 100.0}):
-        query = index.query(way, share)
+        query = index.query(found_by, way, share)
         plan = one(connection, b"explain (format json, costs off) " + query)
         if set(_used(plan)) != {index.relation}:
             return None

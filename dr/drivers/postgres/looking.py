@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from psycopg import Error, IsolationLevel, sql
@@ -17,7 +17,6 @@ from dr.domain.comparing import comparable, unsettled
 from dr.domain.databases import joined, parted
 from dr.domain.looks import (
     BEFORE,
-    DAMAGED,
     LATER,
     POINT,
     UNREADABLE,
@@ -31,7 +30,7 @@ from dr.domain.refs import Endpoint
 from dr.domain.state import State
 from dr.drivers.postgres import state
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, database_clock, one, reason, translated
+from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, database_clock, one, translated, unread
 from dr.drivers.postgres.fingerprint import (
     Summed,
     Table,
@@ -54,8 +53,7 @@ MOST_ROWS = 1_000_000
 """Rows of a table that are read one by one; more stay unread."""
 _TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
 """How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
-_DAMAGED = ("XX", "58")
-"""The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
+_TABLES = "reading the tables for their checksums"
 _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
@@ -210,7 +208,7 @@ def moment(server: Endpoint, database: PostgresConfig) -> Iterator[Moment]:
 def _frozen(connection: Connection) -> Iterator[None]:
     """A REPEATABLE READ, READ ONLY transaction: everything inside sees the same rows."""
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
-    with translated("reading the tables for their checksums"), connection.transaction():
+    with translated(_TABLES), connection.transaction():
         connection.execute(SUMMING)
         yield
 
@@ -283,20 +281,13 @@ def _sum(reading: _Reading, connection: Connection) -> TableLook:
             with connection.transaction():
                 found = read_sums(connection, query, reading.buckets, reading.names)
         except Error as error:
-            if connection.closed:
-                _lost(error)
-            why = why or unreadable(error)
+            said = unread(error, connection, _TABLES)
+            why = why or said
             if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
                 break
             continue
         return TableLook(way.method, reading.buckets, found)
     return TableLook(UNREADABLE + why)
-
-
-def unreadable(error: Error) -> str:
-    """Why a table could not be summed, and whether that is because it is damaged."""
-    damaged = (error.sqlstate or "").startswith(_DAMAGED)
-    return DAMAGED + reason(error) if damaged else reason(error)
 
 
 def _rows(reading: _Reading, method: str, read: tuple[int, ...], connection: Connection) -> TableRows | None:
@@ -306,15 +297,9 @@ def _rows(reading: _Reading, method: str, read: tuple[int, ...], connection: Con
         with connection.transaction():
             found = read_rows(connection, query, reading.names[:-1])
     except Error as error:
-        if connection.closed:
-            _lost(error)
+        unread(error, connection, _TABLES)
         return None
     return TableRows(read, {part: packed_rows(rows) for part, rows in found.items()})
-
-
-def _lost(error: Error) -> NoReturn:
-    with translated("reading the tables for their checksums"):
-        raise error
 
 
 def _told(look: TableLook, touched: int | None, *, later: bool) -> TableLook:

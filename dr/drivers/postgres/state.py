@@ -11,7 +11,7 @@ from psycopg import Error
 
 from dr.domain.looks import Version
 from dr.domain.state import Sequence, State
-from dr.drivers.postgres.connection import Connection, one, reason, translated
+from dr.drivers.postgres.connection import Connection, one, translated, unread
 from dr.drivers.postgres.schema import digest, newest, whole
 from dr.host.hearing import Steps, working
 
@@ -41,9 +41,11 @@ _COLUMNS = rf"""
      where d.refclassid = 'pg_class'::regclass
        and (d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i') and d.refobjsubid > 0
             or d.classid = 'pg_attrdef'::regclass
-               and pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\(''[^'']*''::regclass\)$')
+               and case when strpos(f.adbin::text, '{{VAR ') = 0
+                        then pg_get_expr(f.adbin, 0) ~ '^nextval\(''[^'']*''::regclass\)$' end)
 """  # noqa: S608
-"""The columns that own a sequence, and those that take their numbers from it by default."""
+"""The columns that own a sequence, and those that take their numbers from it by default. A default without variables is
+printed without its table, which would wait for the table's lock."""
 _UNLOGGED = f"""
     select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind = 'r' and c.relpersistence = 'u' and {_OURS} order by 1
@@ -84,7 +86,7 @@ def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = 
 
     Raises ProviderError or RefusedError where a catalog cannot be read; what else cannot be says why in ``unread``.
     """
-    unread: dict[str, str] = {}
+    left: dict[str, str] = {}
     yield working(f"looking at the settings of {of}")
     with translated("reading the settings and names"):
         settings: dict[str, str] = dict(connection.execute(_SETTINGS).fetchall())
@@ -92,13 +94,13 @@ def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = 
             what: tuple(row[0] for row in connection.execute(query.encode())) for what, query in _NAMES.items()
         }
     yield working(f"looking at the large objects of {of}")
-    objects, contents = _large_objects(connection, unread)
-    sequences = yield from _sequences(connection, of, unread)
-    unlogged = yield from _unlogged(connection, of, unread)
-    return State(sequences, objects, contents, unlogged, settings, expendable=expendable, unread=unread, **names)
+    objects, contents = _large_objects(connection, left)
+    sequences = yield from _sequences(connection, of, left)
+    unlogged = yield from _unlogged(connection, of, left)
+    return State(sequences, objects, contents, unlogged, settings, expendable=expendable, unread=left, **names)
 
 
-def _sequences(connection: Connection, of: str, unread: dict[str, str]) -> Steps[dict[str, Sequence]]:
+def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[dict[str, Sequence]]:
     columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
     with translated("reading the catalog of sequences"):
         for name, table, column in connection.execute(_COLUMNS):
@@ -111,9 +113,7 @@ def _sequences(connection: Connection, of: str, unread: dict[str, str]) -> Steps
             column, utmost = _utmost(connection, columns[name], step)
             row = connection.execute(f"select last_value, is_called from {name}".encode()).fetchone()  # noqa: S608
         except Error as error:
-            if connection.closed:
-                raise
-            unread[f"the sequence {name}"] = reason(error)
+            left[f"the sequence {name}"] = unread(error, connection, f"looking at the sequence {name}")
             continue
         last, called = row or (0, False)
         found[name] = Sequence(last, called, step, cycles, _LOGGED + cache, column, utmost, whole(xid, current))
@@ -132,7 +132,7 @@ def _utmost(connection: Connection, columns: Iterable[tuple[str, str]], step: in
     return best
 
 
-def _unlogged(connection: Connection, of: str, unread: dict[str, str]) -> Steps[dict[str, int]]:
+def _unlogged(connection: Connection, of: str, left: dict[str, str]) -> Steps[dict[str, int]]:
     with translated("reading the catalog of unlogged tables"):
         names = [name for (name,) in connection.execute(_UNLOGGED)]
     found = {}
@@ -141,18 +141,16 @@ def _unlogged(connection: Connection, of: str, unread: dict[str, str]) -> Steps[
         try:
             found[name] = int(one(connection, f"select count(*) from only {name}".encode()))  # noqa: S608 - quoted
         except Error as error:
-            if connection.closed:
-                raise
-            unread[name] = reason(error)
+            left[name] = unread(error, connection, f"counting the rows of {name}")
     return found
 
 
-def _large_objects(connection: Connection, unread: dict[str, str]) -> tuple[dict[str, Version], bool]:
+def _large_objects(connection: Connection, left: dict[str, str]) -> tuple[dict[str, Version], bool]:
     """By oid, and whether what is in them could be read."""
     with translated("reading the catalog of large objects"):
         number = int(one(connection, "select count(*) from pg_largeobject_metadata"))
         if number > NAMED_OBJECTS:
-            unread["the large objects"] = f"there are {number}, more than {NAMED_OBJECTS}"
+            left["the large objects"] = f"there are {number}, more than {NAMED_OBJECTS}"
             return {}, False
         rows, current = connection.execute(_LARGE_OBJECTS).fetchall(), newest(connection)
         readable = bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))

@@ -69,7 +69,7 @@ class Large:
         if query is examine._FOREIGN_KEYS:
             return _rows(*((key, "public.t", "select 0") for key in KEYS))
         if query is indexes._INDEXES:
-            rest = ("public.t", 1, True, None, [], [])
+            rest = ("public.t", 1, True, [])
             return _rows(*((n, name, "btree", True, name, *rest) for n, name in enumerate(INDEXES)))
         if query is indexes._COLLATIONS or query is indexes._OF_THE_DATABASE:
             return _rows()

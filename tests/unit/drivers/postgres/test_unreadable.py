@@ -6,7 +6,7 @@ import pytest
 from psycopg import Error, errors
 
 from dr.domain.looks import UNREADABLE, TableLook
-from dr.drivers.postgres.looking import unreadable
+from dr.drivers.postgres.connection import unreadable
 
 
 @pytest.mark.parametrize(
