@@ -32,7 +32,7 @@ TIMEOUT = "timeout"
 TAIL = 65_536
 """Bytes read from the end of a file to learn how far it is."""
 AGE = 7 * 86_400 * 10**9
-"""Nanoseconds within which all of a file was measured: a run takes hours."""
+"""Nanoseconds within which all of a segment was measured: a run takes hours, and may be gone on with at any time."""
 AHEAD = 100_000
 """How far a number may lie beyond twice the lines before it: a meter leaves none out."""
 LONGEST = 65_536
@@ -196,15 +196,15 @@ class Growing(Generic[Line]):
         """Why a line lies too far from the others to be a meter's; "" where it does not."""
         if line.n > 2 * (len(self._newest) + added) + AHEAD:
             return f"it is number {line.n}, and almost none came before it"
-        self._began = self._began or line.due + self._shift
-        times = (at + self._shift - self._began for at in (line.due, line.sent, line.done) if at)
-        return "it is of another time than the first" if any(abs(apart) > AGE for apart in times) else ""
+        self._began = self._began or line.due
+        far = any(abs(at - self._began) > AGE for at in (line.due, line.sent, line.done) if at)
+        return "it is of another time than the first of its meter" if far else ""
 
     def _begin(self, header: Header) -> None:
         self.header = self.header or header
         first, own = self.header.stamp, header.stamp
         aside = first.mono_ns + round((own.at - first.at) * 1e9) - own.mono_ns
-        self._shift = 0 if own.boot == first.boot else aside
+        self._shift, self._began = 0 if own.boot == first.boot else aside, 0
 
 
 def _moved(line: Line, shift: int) -> Line:

@@ -31,6 +31,9 @@ VOID_SHARE = 0.25
 """Share of void windows beyond which nothing is concluded."""
 MOST = 200_000
 """Windows of one path: two days of them."""
+UNSEEN = 10_000
+"""Windows of one stretch without a probe: some hours of them. A run that is gone on with after days has no more, since
+so many void ones already leave nothing to conclude of what was measured beside them."""
 IN_A_ROW = 3
 """Windows within the SLO, one after another, that end an outage."""
 
@@ -141,11 +144,15 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
     asleep, allowed = _asleep(ordered), _allowed(slo)
     began, expected = ordered[0].due, math.floor(measured.rate * seconds)
     count = (ordered[-1].due + round(1e9 / measured.rate) - began) // width
-    if count > MOST:
-        raise UnknownError(f"The samples of {measured.path} lie too far apart to be those of one run.")
-    members: list[list[Sample]] = [[] for _ in range(count + 1)]
+    members: dict[int, list[Sample]] = {}
     for sample in ordered:
-        members[(sample.due - began) // width].append(sample)
+        index = (sample.due - began) // width
+        if index not in members:
+            unseen = next(reversed(members), -1) + 1
+            members |= {one: [] for one in range(max(unseen, index - UNSEEN), index + 1)}
+        if len(members) > MOST:
+            raise UnknownError(f"The samples of {measured.path} lie too far apart to be those of one run.")
+        members[index].append(sample)
     return tuple(
         Window(
             measured.wall(began + index * width),
@@ -155,7 +162,8 @@ def windows(measured: Samples, seconds: float, slo: Slo) -> tuple[Window, ...]:
             p95([latency(s, measured.timeout) for s in of]) if of else 0.0,
             _void(of, expected, asleep, allowed),
         )
-        for index, of in enumerate(members[:count])
+        for index, of in members.items()
+        if index < count
     )
 
 

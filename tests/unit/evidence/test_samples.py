@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dr.domain.model import Stamp
 from dr.evidence.samples import (
     SAMPLE,
@@ -151,3 +153,23 @@ def test_what_grows_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
         more.write(header("source", 50.0, 2.0, Stamp(1001.0, 7_000, "boot-2")) + sample_line(2, 7_050, 0, 0, 0, "", 0))
     (moved,) = growing.more()
     assert (moved.n, moved.due, moved.done) == (2, 5_000 + 1_000_000_000 + 50, 0)
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_a_run_that_is_gone_on_with_after_weeks_has_sound_evidence(boot: str, tmp_path: Path) -> None:
+    file, week, faults = tmp_path / "samples-source.jsonl", 7 * 86_400 * 10**9, list[str]()
+    later = Stamp(1000.0 + 3 * 7 * 86_400, (3 * week if boot == "boot-1" else 0) + 5_000, boot)
+    begun = later.mono_ns
+    file.write_bytes(
+        header("source", 50.0, 2.0, STAMP)
+        + sample_line(0, 10, 11, 20, 200, "", 0)
+        + header("source", 50.0, 2.0, later)
+        + sample_line(1, begun + 10, begun + 11, begun + 20, 200, "", 0)
+        + sample_line(2, begun + 30, begun + 31, begun + week + 40, 200, "", 0)
+    )
+    found = load_samples(file, faults)
+    assert found is not None
+    assert [s.n for s in found.samples] == [0, 1]
+    assert found.wall(found.samples[1].due) == pytest.approx(later.at)
+    (fault,) = faults
+    assert fault.startswith("samples-source.jsonl, line 5, is not what a meter writes: it is of another time")

@@ -11,7 +11,10 @@ import pytest
 from dr.evidence.model import Samples
 from dr.evidence.samples import OWN_REFUSAL
 from dr.judge.bounds import share
+from dr.judge.findings import UnknownError
 from dr.judge.windows import (
+    MOST,
+    UNSEEN,
     Look,
     Slo,
     Window,
@@ -250,3 +253,35 @@ def test_a_look_tells_what_it_saw() -> None:
 def test_why_windows_are_void_is_told_by_the_first_that_is() -> None:
     assert why_void([window("g"), window("v"), replace(window("v"), void="other")]) == " (void)"
     assert why_void([window("g")]) == why_void([]) == ""
+
+
+DAY = 86_400.0
+
+
+def gone_on_with(*days: float) -> Samples:
+    """Twenty good seconds, and as many again after so many days each."""
+    starts = (0.0, *days)
+    made = [
+        replace(s, n=s.n + 1000 * k) for k, day in enumerate(starts) for s in samples(1000, WALL + day * DAY).samples
+    ]
+    return replace(samples(1), samples=tuple(made))
+
+
+@pytest.mark.parametrize("days", [2.5, 8.0, 400.0])
+def test_a_run_that_is_gone_on_with_after_days_has_its_windows_at_their_times(days: float) -> None:
+    found = windows(gone_on_with(days), 1.0, SLO)
+    assert len(found) == 20 + UNSEEN + 20
+    assert [w.start for w in found[:20]] == pytest.approx([WALL + n for n in range(20)])
+    assert [w.start for w in found[-20:]] == pytest.approx([WALL + days * DAY + n for n in range(20)])
+    assert {w.void for w in found[20:-20]} == {"no probe was taken up"}
+    assert all(w.within(SLO) for w in (*found[:20], *found[-20:]))
+    assert not countable(found)
+
+
+def test_every_window_of_hours_without_a_probe_counts() -> None:
+    assert len(windows(gone_on_with(0.1), 1.0, SLO)) == 0.1 * DAY + 20
+
+
+def test_samples_that_are_scattered_over_years_are_no_runs() -> None:
+    with pytest.raises(UnknownError, match="lie too far apart to be those of one run"):
+        windows(gone_on_with(*range(1, MOST // UNSEEN + 2)), 1.0, SLO)
