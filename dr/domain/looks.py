@@ -136,7 +136,8 @@ class Look:
     ``at``: its server's clock: of the look before, all that it shows was committed by then; of a later one, all that
     was committed by then was looked at. ``snapshot``: its own. ``cuts``: name to snapshot, in their order.
     ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why. ``state``: what is neither row
-    nor definition; None: it was not looked at.
+    nor definition; None: it was not looked at. ``unlooked``: other databases of the server that could not be looked
+    at, and why.
     """
 
     at: float
@@ -147,6 +148,11 @@ class Look:
     tables: Mapping[str, TableLook]
     left_out: Mapping[str, str] = field(default_factory=dict)
     state: State | None = None
+    unlooked: Mapping[str, str] = field(default_factory=dict)
+
+    def hides(self, name: str) -> bool:
+        """Whether what bears ``name`` is of a database that could not be looked at."""
+        return any(name.startswith(f"{database}: ") for database in self.unlooked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
 from dr.domain.state import State
-from dr.drivers.postgres.compare import Comparison
+from dr.drivers.postgres.compare import Comparison, everywhere
 from dr.drivers.postgres.config import PostgresConfig, Tables
 from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.looking import Question, looking, moment
@@ -256,6 +256,45 @@ def test_a_table_whose_columns_changed_is_not_compared_with_what_it_was(server: 
         finally:
             connection.execute("drop table shapes")
     assert (found.proven, found.unknown, found.wrong) == (50, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("done", "hidden", "stood"),
+    [
+        ("revoke connect on database reports from public", True, False),
+        ("drop database reports", False, True),
+        ("select 1", False, True),
+    ],
+    ids=["closed", "dropped", "whole"],
+)
+def test_a_database_that_the_copy_lacks_or_that_is_closed_there_hides_no_other(
+    server: LocalServer, done: str, hidden: bool, stood: bool
+) -> None:
+    with server.superuser() as connection:
+        connection.execute("create database reports")
+    try:
+        with server.superuser("reports") as connection:
+            connection.execute("create table bills (id int primary key); insert into bills values (1), (2)")
+        database = msgspec.structs.replace(server.database(), databases=("reports",))
+        before = at_once(looking(server.address, database, Question()))
+        with physical_copy(server) as copy:
+            with connect(copy.address, database) as connection:
+                held = recovered(connection)
+            with copy.superuser("postgres") as connection:
+                connection.execute(done)
+            asked = Comparison(database, copy.address, server.address, "", before, None, held, False)
+            with connect(copy.address, database) as connection:
+                seen = [msgspec.convert(o.value, Look) for o in at_once(everywhere(asked, connection))[:2]]
+    finally:
+        with server.superuser() as connection:
+            connection.execute("drop database reports")
+    here, there = seen
+    assert here.hides("reports: public.bills") is hidden
+    assert ("reports: public.bills" in here.tables) is (done == "select 1")
+    assert ("reports: public.bills" in there.tables) is stood
+    assert "public.patients" in here.tables
+    if stood:
+        assert there.tables["reports: public.bills"].parts[BEFORE].rows == 2
 
 
 def test_a_moment_shows_nothing_as_finished_that_is_under_way(server: LocalServer) -> None:

@@ -14,7 +14,7 @@ from dr.domain.model import Observation
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect, one, translated
-from dr.drivers.postgres.looking import Question, differing, major_version, moment, seen_beside
+from dr.drivers.postgres.looking import Question, differing, looking, major_version, moment, seen_beside
 from dr.drivers.postgres.snapshots import Recovered, less, recovered, unfinished
 from dr.host.hearing import Steps
 
@@ -86,6 +86,28 @@ class Comparison:
             Observation("rows", "source", msgspec.to_builtins(theirs)),
         )
 
+    def beside(self, copy: Connection, found: tuple[Observation, ...]) -> Steps[tuple[Observation, ...]]:
+        """The same of another database of the server of ``copy``, of whose first one ``found`` was. Where the copy has
+        no such database, it holds nothing, and the source is looked at. Raises as ``steps``."""
+        with translated("reading the copy's databases"):
+            there = one(copy, "select oid from pg_database where datname = %s", (self.database.name,)) is not None
+        if there:
+            with connect(self.copy, self.database) as connection:
+                return (yield from self.steps(connection))
+        nothing = {**found[0].value, "objects": {}, "tables": {}, "left_out": {}, "state": None}
+        after = found[1].value
+        if self.source is not None and "because" not in after:
+            cuts = {cut: Snapshot.parse(snapshot) for cut, snapshot in after["cuts"].items()}
+            asked = Question(cuts, self.before.tables if self.before else {}, of=f"database {self.database.name}")
+            after = msgspec.to_builtins((yield from looking(self.source, self.database, asked)))
+        elif self.stored is not None:
+            after = msgspec.to_builtins(self.stored)
+        return (
+            replace(found[0], value=nothing),
+            replace(found[1], value=after),
+            *(replace(rows, value={}) for rows in found[2:]),
+        )
+
     def _afterwards(self, source: Endpoint, asked: Question, copy: Look) -> Steps[tuple[Look, dict[str, TableRows]]]:
         beside = yield from seen_beside(source, self.database, asked.of)
         with moment(source, self.database) as there:
@@ -94,30 +116,36 @@ class Comparison:
 
 
 def everywhere(main: Comparison, copy: Connection) -> Steps[tuple[Observation, ...]]:
-    """What ``main`` finds, and the same of the server's other databases that are looked at. What one held that the copy
-    lacks is missing there. Raises as ``Comparison.steps``."""
+    """What ``main`` finds, and the same of the server's other databases that are looked at; one that cannot be says so
+    in the look at the copy. What one held that the copy lacks is missing there. Raises as ``Comparison.steps``."""
     found = yield from main.steps(copy)
     for name in main.database.databases:
-        with translated("reading the copy's databases"):
-            if one(copy, "select oid from pg_database where datname = %s", (name,)) is None:
-                continue
         theirs = replace(
             main,
-            database=msgspec.structs.replace(main.database, name=name),
+            database=msgspec.structs.replace(main.database, name=name, databases=()),
             before=part_of(main.before, name) if main.before else None,
             stored=part_of(main.stored, name) if main.stored else None,
             include=(),
         )
-        with connect(main.copy, theirs.database) as connection:
-            more = yield from theirs.steps(connection)
-        found = tuple(_joined(first, name, other) for first, other in zip(found, more, strict=True))
+        try:
+            more = yield from theirs.beside(copy, found)
+        except (ProviderError, RefusedError) as error:
+            found = (_unlooked(found[0], name, str(error)), *found[1:])
+        else:
+            found = tuple(_joined(first, name, other) for first, other in zip(found, more, strict=True))
     return found
+
+
+def _unlooked(main: Observation, name: str, because: str) -> Observation:
+    return replace(main, value={**main.value, "unlooked": {**main.value["unlooked"], name: because}})
 
 
 def _joined(main: Observation, name: str, other: Observation) -> Observation:
     if main.what == "rows":
         return replace(main, value={**main.value, **prefixed(other.value, name)})
-    if "because" in main.value or "because" in other.value:
+    if "because" in main.value:
         return main
+    if "because" in other.value:
+        return _unlooked(main, name, other.value["because"])
     looks = (msgspec.convert(of.value, Look) for of in (main, other))
     return replace(main, value=msgspec.to_builtins(joined(next(looks), name, next(looks))))

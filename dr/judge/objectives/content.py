@@ -72,6 +72,8 @@ def looked(evidence: Evidence, path: str, what: str) -> Looks:
         missing.append(f"No look at the source afterwards: {after or 'it was not looked at'}.")
     if len(missing) > 1:
         raise UnknownError(f"{what} cannot be compared. {' '.join(missing)}")
+    unseen = after.unlooked.items() if isinstance(after, Look) else ()
+    missing += [f"No look at database {name} of the source afterwards: {why.rstrip('.')}." for name, why in unseen]
     mine, theirs = (_read(evidence, "rows", where, dict[str, TableRows]) for where in (path, "source"))
     rows = (
         {name: (mine[name], theirs[name]) for name in {*mine} & {*theirs}}
@@ -111,7 +113,17 @@ def tables(evidence: Evidence, path: str) -> tuple[Table | former.Table, ...]:
 
 def _tables(looks: Looks) -> tuple[Table, ...]:
     sides = [look.tables for look in (looks.before, looks.copy, looks.after) if look is not None]
-    return tuple(_table(name, looks) for name in sorted({name for side in sides for name in side}))
+    names = {name for side in sides for name in side if not looks.copy.hides(name)}
+    closed = (Table(name, None, None, Status.INCONCLUSIVE, why) for name, why in hidden(looks.copy).items())
+    return (*(_table(name, looks) for name in sorted(names)), *closed)
+
+
+def hidden(copy: Look) -> dict[str, str]:
+    """Each database that could not be looked at on the copy."""
+    return {
+        f"database {name}": f"could not be looked at on the copy: {why.rstrip('.')}"
+        for name, why in sorted(copy.unlooked.items())
+    }
 
 
 def _table(name: str, looks: Looks) -> Table:
@@ -127,7 +139,7 @@ def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLoo
     there = None if source is None else (_stood(after) if after is not None else source.rows)
     readable = [one for one in (before, after) if one is not None and not one.unreadable]
     if copy is None:
-        return _gone(name, there, before, after, looked=looks.after is not None)
+        return _gone(name, there, before, after, looked=looks.after is not None and not looks.after.hides(name))
     if copy.unreadable:
         status = Status.MISSED if readable and copy.damaged else Status.INCONCLUSIVE
         return Table(name, there, None, status, f"cannot be read on the copy: {copy.unreadable}")
@@ -203,14 +215,16 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     other = after or before
     if other is not None and other.major != copy.major:
         raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
-    found, wrong, unproven = [], dict[str, str](), dict[str, str]()
+    found, wrong, unproven = [], dict[str, str](), hidden(copy)
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
+        if copy.hides(name):
+            continue
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
         one = comparing.definition((there, here, kept), looks.cuts)
         found.append(one)
         if one.wrong:
             wrong[name] = ", ".join(one.wrong)
-        elif one.unknown and here is None and after is None:
+        elif one.unknown and here is None and (after is None or after.hides(name)):
             unproven[name] = "missing; whether it was dropped before the recovery point is not known"
     return _finding(demand, looks, found, (wrong, unproven), "object", "object")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from dr.config.objective import About, Objective
@@ -16,7 +17,7 @@ from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, some
-from dr.judge.objectives.content import UNPROVEN, looked
+from dr.judge.objectives.content import UNPROVEN, hidden, looked
 
 
 class Sides(NamedTuple):
@@ -40,6 +41,12 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
         raise UnknownError(f"{what} cannot be compared: on the copy, nothing but rows and definitions was looked at.")
     if before is None and after is None:
         raise UnknownError(f"{what} cannot be compared: at the source, nothing but rows and definitions was looked at.")
+    copy = replace(copy, unread={**copy.unread, **hidden(looks.copy)})
+    before, after = (
+        state
+        and replace(state, large_objects={k: v for k, v in state.large_objects.items() if not looks.copy.hides(k)})
+        for state in (before, after)
+    )
     return Sides(before, copy, after, looks.cuts)
 
 

@@ -185,6 +185,32 @@ def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
     assert compared(after=there).status is Status.MET
 
 
+IN_DB2 = {"db2: public.d": A}
+
+
+def with_db2(look: Look) -> Look:
+    objects = {**look.objects, "db2: table public.d": Version("1", 5)}
+    return replace(look, tables={**look.tables, **IN_DB2}, objects=objects)
+
+
+@pytest.mark.parametrize("objective", ["schema", "data"])
+def test_a_database_that_could_not_be_looked_at_is_inconclusive_and_hides_no_other(objective: str) -> None:
+    before = replace(BASELINE, look=with_db2(FIRST))
+    closed = replace(COPY, unlooked={"db2": "the right to connect is lacking."})
+    told = "database db2: could not be looked at on the copy: the right to connect is lacking."
+    found = compared(objective, closed, before, with_db2(AFTER))
+    assert found.status is Status.INCONCLUSIVE
+    assert told in found.because
+    wrong = replace(with_tables(closed, b=None), objects={})
+    assert compared(objective, wrong, before, with_db2(AFTER)).status is Status.MISSED
+    there = replace(AFTER, unlooked={"db2": "it is gone"})
+    found = compared(objective, with_db2(COPY), before, there)
+    assert found.status is Status.MET
+    assert "No look at database db2 of the source afterwards: it is gone." in found.because
+    assert compared(objective, COPY, before, there).status is Status.INCONCLUSIVE
+    assert compared(objective, COPY, before, with_db2(AFTER)).status is Status.MISSED
+
+
 def test_sums_of_other_methods_do_not_compare() -> None:
     found = compared(copy=with_tables(COPY, a=replace(A, method="md5/1")))
     assert found.status is Status.INCONCLUSIVE
