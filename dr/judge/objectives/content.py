@@ -204,6 +204,9 @@ def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
         {table.name: table.because for table in compared if table.status is status}
         for status in (Status.MISSED, Status.INCONCLUSIVE)
     )
+    own = evidence.observed("victims", demand.path) or {"expected": 0, "present": 0}
+    if own["present"] != own["expected"]:  # the source lost them after the point, so that no look afterwards tells
+        wrong = {**wrong, "the drill's own rows": f"{own['present']} of {own['expected']} that vanished are back"}
     return _finding(demand, looks, [table.found for table in compared], (wrong, unproven), "row", "table")
 
 

@@ -223,6 +223,19 @@ def test_damaged_sums_are_inconclusive(sums: bytes) -> None:
     assert found.status is not Status.MET
 
 
+def test_rows_of_the_drill_that_vanished_and_are_not_back_are_missed() -> None:
+    """No look at the source afterwards shows them: it lost them after the recovery point."""
+    for present, status in ((200, Status.MET), (199, Status.MISSED)):
+        looks = {"look": COPY, "victims": {"expected": 200, "present": present}}
+        evidence = holding(
+            seen("look", msgspec.to_builtins(AFTER), "source"),
+            *(seen(what, msgspec.to_builtins(value)) for what, value in looks.items()),
+        )
+        found = findings.judged(KNOWN["data"].judge, evidence, Demand("data", "restored", 0.05))
+        assert found.status is status
+        assert ("the drill's own rows: 199 of 200 that vanished are back" in found.because) is (present == 199)
+
+
 def test_tables_that_were_left_out_are_named() -> None:
     found = compared(copy=replace(COPY, left_out={"public.log": "excluded by dr.yaml"}))
     assert found.status is Status.MET
