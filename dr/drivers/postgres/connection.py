@@ -98,6 +98,10 @@ _NO_CA = "root certificate file"
 _POLICY = "row-level security policy"
 _DAMAGED = ("XX", "58")
 """The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
+_OF_NO_VALUE = ("08", "25", "28", "3D", "40", "42", "53", "54", "55", "56", "57", "58", "XX")
+"""The classes of errors that speak of connections, transactions, rights, names, resources and files, and of no row."""
+_SYNTAX = "42601"
+"""A statement's, but also that of a text that a row holds, as where it is taken for words to search for."""
 _ENDED = "57P"
 """The SQLSTATEs by which a server ends a session: it shuts down, crashed, or drops the database."""
 _PASSING = (
@@ -113,11 +117,19 @@ _PASSING = (
 )
 
 
+def _holds_values(error: psycopg.Error) -> bool:
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate == _SYNTAX or not error.sqlstate.startswith(_OF_NO_VALUE)
+
+
 def reason(error: psycopg.Error) -> str:
     """The server's, or else the client library's, own first line, and what to do where only the harness can be told.
 
-    Neither ever holds a password.
+    Neither ever holds a password. Of an error whose text may hold a row's values there is no more than its SQLSTATE.
     """
+    if _holds_values(error):
+        return f"SQLSTATE {error.sqlstate or 'unknown'}, whose text may hold a row's values"
     text = (error.diag.message_primary or str(error)).strip()
     line = text.splitlines()[0] if text else type(error).__name__
     said = line.rsplit("failed: ", 1)[-1].rstrip(".")

@@ -37,6 +37,20 @@ def saying(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setattr("dr.drivers.postgres.connection.opened", fail)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidTextRepresentation('invalid input syntax for type integer: "Jane Roe"'),
+        errors.UniqueViolation("Key (name)=(Jane Roe) already exists"),
+        errors.RaiseException("Jane Roe has no ward"),
+        errors.SyntaxError('syntax error in tsquery: "Jane Roe"'),
+        psycopg.DataError("can't parse date 'Jane Roe'"),
+    ],
+)
+def test_an_error_that_may_hold_a_rows_values_is_told_by_its_state_alone(error: psycopg.Error) -> None:
+    assert reason(error) == f"SQLSTATE {error.sqlstate or 'unknown'}, whose text may hold a row's values"
+
+
 def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
     hidden = errors.InsufficientPrivilege('query would be affected by row-level security policy for table "patients"')
     assert reason(hidden).startswith("query would be affected by row-level security policy")
