@@ -40,7 +40,8 @@ class Provider(Protocol):
 
         Idempotent under the run's tag: repeated after a crash, it finds what the first attempt made. What undoes a call
         of a run is also told ``undone``: {intended_at: wall time of that call's newest intent, certain: whether it
-        has its effect, or was refused}; any other may have been accepted all the same.
+        has its effect, or was refused, result: of that effect, empty where it has none}; any other may have been
+        accepted all the same.
         """
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:

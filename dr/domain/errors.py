@@ -36,6 +36,10 @@ class PasswordError(RefusedError):
     """A database that answers does not take a role's password."""
 
 
+class NoDatabaseError(RefusedError):
+    """A server that answers has no database of that name."""
+
+
 class EvidenceError(DrError):
     """Evidence is missing, altered or unreadable, so that nothing can be concluded from it."""
 

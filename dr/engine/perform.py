@@ -167,7 +167,8 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
     provider.confirm_identity()
     engine.ledger.append("undoing", call.id)
     certain = call.id in state.effects or call.id in state.refused
-    told = {"intended_at": state.intended[call.id], "certain": certain}
+    result = state.effects.get(call.id, {})
+    told = {"intended_at": state.intended[call.id], "certain": certain, "result": result}
     args = {**fill(undo.args, state.effects), "undone": told}
     progress = carry_out(provider, undo, args, engine.clock, engine.tell)
     engine.ledger.append("undone", call.id, progress.result)

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from dr.config.model import Login
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.drivers.service.config import Planting, Rows, Stored
-from dr.drivers.service.rows import count_stored, plant, uproot
+from dr.drivers.service.rows import _of, count_stored, plant, uproot
 from dr.drivers.service.variants import planted_names
 from tests.servers import PASSWORD, LocalServer, local_server
 
@@ -65,9 +66,9 @@ def everything(server: LocalServer) -> list[tuple[Any, ...]]:
 def test_what_is_planted_is_equal_but_for_its_names_found_again_counted_and_taken_away(server: LocalServer) -> None:
     made, before = planting(server), everything(server)
     names = planted_names(made, RUN)
-    assert plant(server.address, server.database(), made, RUN) == 4
+    assert plant(server.address, server.database(), made, STORED, RUN) == 4
     planted = everything(server)
-    assert plant(server.address, server.database(), made, RUN) == 4
+    assert plant(server.address, server.database(), made, STORED, RUN) == 4
     assert everything(server) == planted
     assert len(planted) == len(before) + 4
     equal = 'select demographics, "Born", year from patients where patient_id = %s'
@@ -84,10 +85,10 @@ def test_what_is_planted_is_equal_but_for_its_names_found_again_counted_and_take
     for admission_id in (ID, names[ID], names[ID]):
         told(server, "insert into predictions values (%s, 0.5) returning 1", admission_id)
     assert count() == 2
-    assert uproot(server.address, server.database(), made, STORED, RUN) == 6
+    assert uproot(server.address, server.database(), made, STORED, RUN, 0) == 6
     told(server, "delete from predictions returning 1")
     assert everything(server) == before
-    assert uproot(server.address, server.database(), made, STORED, RUN) == 0
+    assert uproot(server.address, server.database(), made, STORED, RUN, 0) == 0
 
 
 @pytest.mark.parametrize(
@@ -106,20 +107,108 @@ def test_what_cannot_be_planted_whole_is_not_planted_at_all(
     first = Rows("patients", {"patient_id": "SYN-1"})
     made = planting(server, user, *((first, *rows) if user == "planter" else rows))
     with pytest.raises(DrError, match=why):
-        plant(server.address, server.database(), made, RUN)
+        plant(server.address, server.database(), made, STORED, RUN)
     assert everything(server) == before
 
 
 def test_whoever_could_not_plant_is_not_asked_to_delete(server: LocalServer) -> None:
     made = planting(server, "app")
     with pytest.raises(RefusedError, match=r"refused app planting.* Let it write the tables that service\.planted"):
-        plant(server.address, server.database(), made, RUN)
-    assert uproot(server.address, server.database(), made, STORED, RUN) == 0
+        plant(server.address, server.database(), made, STORED, RUN)
+    assert uproot(server.address, server.database(), made, STORED, RUN, 0) == 0
 
 
 def test_two_runs_do_not_meet(server: LocalServer) -> None:
     one = planting(server)
     for run in (RUN, "20261130-044444-0000"):
-        assert plant(server.address, server.database(), one, run) == 4
+        assert plant(server.address, server.database(), one, None, run) == 4
     for run in (RUN, "20261130-044444-0000"):
-        assert uproot(server.address, server.database(), one, None, run) == 4
+        assert uproot(server.address, server.database(), one, None, run, 4) == 4
+
+
+@pytest.mark.parametrize("stored", [Stored("predictionz", "admission_id"), Stored("predictions", "admission")])
+def test_what_could_not_be_deleted_again_is_not_planted(server: LocalServer, stored: Stored) -> None:
+    before = everything(server)
+    with pytest.raises(ProviderError, match=r"predictionz|admission"):
+        plant(server.address, server.database(), planting(server), stored, RUN)
+    assert everything(server) == before
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [("before delete", "care.notes keeps planted rows"), ("after delete", "refused: append only")],
+)
+def test_rows_of_a_table_that_keeps_all_are_not_planted(server: LocalServer, event: str, why: str) -> None:
+    does = "return null" if event == "before delete" else "raise exception 'refused: append only'"
+    with server.superuser() as connection:
+        connection.execute(
+            f"create function keep() returns trigger language plpgsql as $$ begin {does}; end $$".encode()
+        )
+        connection.execute(f"create trigger keep {event} on care.notes for each row execute function keep()".encode())
+    before = everything(server)
+    try:
+        with pytest.raises(ProviderError, match=why):
+            plant(server.address, server.database(), planting(server), STORED, RUN)
+        assert everything(server) == before
+    finally:
+        with server.superuser() as connection:
+            connection.execute("drop function keep cascade")
+
+
+def test_a_row_of_somebody_who_has_the_runs_name_is_not_taken_for_planted_and_stays(server: LocalServer) -> None:
+    made = planting(server)
+    name = planted_names(made, RUN)["SYN-1"]
+    told(server, "insert into patients values (%s, '{}', '1990-01-01') returning 1", name)
+    before = everything(server)
+    with pytest.raises(ProviderError, match="patients of the copy holds rows under the names of the run's own that"):
+        plant(server.address, server.database(), made, STORED, RUN)
+    with pytest.raises(ProviderError, match=r"may still be in patients, care.admissions, care.notes, predictions of"):
+        uproot(server.address, server.database(), made, STORED, RUN, 0)
+    assert everything(server) == before
+    told(server, "delete from patients where patient_id = %s returning 1", name)
+
+
+def test_planted_rows_that_the_service_has_altered_are_deleted(server: LocalServer) -> None:
+    made, before = planting(server), everything(server)
+    assert plant(server.address, server.database(), made, STORED, RUN) == 4
+    told(
+        server,
+        "update patients set demographics = '{}' where patient_id = %s returning 1",
+        planted_names(made, RUN)["SYN-1"],
+    )
+    assert uproot(server.address, server.database(), made, STORED, RUN, 4) == 4
+    assert everything(server) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("integer", "int"), ("bigint", "int"), ("text", "text"), ("varchar(50)", "text"), ("uuid", "uuid")],
+)
+def test_predictions_are_counted_through_the_columns_index_whatever_its_type(
+    server: LocalServer, kind: str, value: str
+) -> None:
+    made = planting(server)
+    names = planted_names(made, RUN)
+    key = {"int": names[12], "text": names["SYN-1"], "uuid": names[ID]}[value]
+    with server.superuser() as connection:
+        connection.execute(f"create table counted (id {kind})".encode())
+        connection.execute("create index on counted (id)")
+        connection.execute("insert into counted values (%s), (%s)", (key, key))
+        stored = Stored("counted", "id")
+        try:
+            assert count_stored(server.address, server.database(), stored, made, RUN) == 2
+            where, values = _of(connection, stored, names)
+            connection.execute("set enable_seqscan = off")
+            plan = connection.execute(b"explain select 1" + where.as_bytes(connection), (values,)).fetchall()
+            assert "Index" in str(plan)
+        finally:
+            connection.execute("drop table counted")
+
+
+def test_where_the_table_or_the_database_is_gone_nothing_is_stored(server: LocalServer) -> None:
+    made, database = planting(server), server.database()
+    assert count_stored(server.address, database, Stored("care.gone", "id"), made, RUN) == 0
+    gone = msgspec.structs.replace(database, name="gone")
+    assert count_stored(server.address, gone, STORED, made, RUN) == 0
+    with pytest.raises(ProviderError, match="admission"):
+        count_stored(server.address, database, Stored("predictions", "admission"), made, RUN)

@@ -27,6 +27,7 @@ from dr.domain.errors import (
     DrError,
     HaltedError,
     HiddenStandbyError,
+    NoDatabaseError,
     PasswordError,
     ProviderError,
     RefusedError,
@@ -146,7 +147,8 @@ def _connect_error(error: psycopg.Error, server: Endpoint, login: Login, databas
         )
     hint = next((hint for sign, hint in _REFUSALS if sign in said and _NO_CA not in said), "")
     if hint:
-        return RefusedError(f"Logging in to {where} was refused: {because}.", hint)
+        refused = NoDatabaseError if because.endswith(f'database "{database}" does not exist') else RefusedError
+        return refused(f"Logging in to {where} was refused: {because}.", hint)
     if any(sign in said for sign in _UNVERIFIED) and not any(sign in said for sign in _BROKEN):
         return RefusedError(f"The server at {server} could not be verified by TLS: {because}.", _CA)
     kind = HiddenStandbyError if _STANDBY in said else ProviderError if _ANSWER in said else UnreachableError

@@ -172,14 +172,18 @@ class ServingProvider:
         planting, run = service.planted, str(args["run"])
         if planting is None:
             raise UsageError("The target no longer says how rows are planted (service.planted).", "Say it as before.")
+        stored = service.stored if isinstance(service.stored, Stored) else None
         if operation == "uproot":
-            stored = service.stored if isinstance(service.stored, Stored) else None
-            return {"rows": uproot(copy, database, planting, stored, run)}
+            made = args["undone"]["result"]
+            if made and not made["rows"] and not made["unsure"]:
+                return {"rows": 0}
+            return {"rows": uproot(copy, database, planting, stored, run, made.get("rows", 0))}
         told = {"at": self._now(), "next": next_number(samples_file(self._context.run, RESTORED))}
         try:
-            return {**told, "rows": plant(copy, database, planting, run), "because": ""}
+            return {**told, "rows": plant(copy, database, planting, stored, run), "because": ""}
         except (ProviderError, RefusedError) as error:
-            return {**told, "rows": 0, "because": str(error)}
+            lost = isinstance(error, ProviderError) and error.transient  # before it was known whether they are there
+            return {**told, "rows": 0, "because": str(error), "unsure": lost}
 
     def _start(self, copy: Endpoint) -> Mapping[str, Any]:
         """Start the service, in place of one that an earlier attempt left. ``before``: whose sessions are not its."""

@@ -12,7 +12,7 @@ from dr.drivers.service.asking import name_of
 from dr.drivers.service.config import Planting, ServiceConfig
 from dr.evidence.answers import Names, renamed
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Variant(NamedTuple):
@@ -35,7 +35,7 @@ def _of_run(value: str | int, run: str) -> str | int:
     digest = hashlib.sha256(f"{run} {value}".encode()).hexdigest()
     if isinstance(value, int):
         return (1 << 30) + int(digest[:7], 16)  # fits a column of 32 bits, and lies beyond what is in use
-    is_uuid = _UUID.fullmatch(value) is not None
+    is_uuid = UUID.fullmatch(value) is not None
     return str(uuid.UUID(digest[:32], version=4)) if is_uuid else f"{value}-{digest[:8]}"
 
 

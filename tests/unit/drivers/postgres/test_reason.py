@@ -9,7 +9,15 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from dr.domain.errors import DrError, HiddenStandbyError, PasswordError, ProviderError, RefusedError, UnreachableError
+from dr.domain.errors import (
+    DrError,
+    HiddenStandbyError,
+    NoDatabaseError,
+    PasswordError,
+    ProviderError,
+    RefusedError,
+    UnreachableError,
+)
 from dr.domain.model import Facts, Grant, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.connection import connect, reason
@@ -64,7 +72,7 @@ def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
         (STALE, PasswordError, "The secret env:DR_SECRET is stale, wrong or empty"),
         ("failed: fe_sendauth: no password supplied", PasswordError, "env:DR_SECRET"),
         (NO_CA, RefusedError, "postgres.ca"),
-        (NO_DATABASE, RefusedError, "Correct the target's database or role."),
+        (NO_DATABASE, NoDatabaseError, "Correct the target's database or role."),
         (GONE, UnreachableError, "See whether the server runs"),
         ("failed: timeout expired", UnreachableError, "See whether the server runs"),
         ("failed: SSL SYSCALL error: EOF detected", UnreachableError, "See whether the server runs"),

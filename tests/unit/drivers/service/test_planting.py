@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dr.config.model import Login
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Plan, Purpose, Request, RunIdentity, Stamp, Verb
 from dr.domain.refs import Ref
 from dr.drivers.measuring.provider import MeasuringProvider
@@ -146,3 +147,45 @@ def test_what_is_planted_anew_after_some_load_is_told_from_what_was_planted_befo
     assert [one["first"] for one in told] == [0, 42]
     assert [one["before"]["good"] for one in told] == [1, 1]
     assert [one["before"]["planting"] == one["planting"] for one in told] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("result", "deletes"),
+    [
+        ({}, [0]),
+        ({"rows": 4}, [4]),
+        ({"rows": 0, "unsure": False}, []),
+        ({"rows": 0, "unsure": True}, [0]),
+    ],
+)
+def test_what_is_known_not_to_be_planted_is_not_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], deletes: list[int]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("dr.drivers.service.provider.uproot", lambda *args: asked.append(args[-1]) or 0)
+    undo = serve(tmp_path, ON_CALL, planted=PLANTING, stored=STORED)["plant"].undo
+    assert undo is not None
+    provider = ServingProvider(context(tmp_path, planted=PLANTING, stored=STORED))
+    provider.apply(undo, {"host": "copy", "port": 1, "run": RUN.id, "undone": {"certain": True, "result": result}})
+    assert asked == deletes
+
+
+@pytest.mark.parametrize(
+    ("error", "unsure"),
+    [
+        (RefusedError("It may not write."), False),
+        (ProviderError("There is no such row."), False),
+        (ProviderError("It broke.", transient=True), True),
+    ],
+)
+def test_a_connection_that_breaks_leaves_it_unknown_whether_rows_are_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, unsure: bool
+) -> None:
+    def broken(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("dr.drivers.service.provider.plant", broken)
+    call = serve(tmp_path, planted=PLANTING)["plant"]
+    provider = ServingProvider(context(tmp_path, planted=PLANTING, stored=False))
+    told = provider.apply(call, {"host": "copy", "port": 1, "run": RUN.id})
+    assert (told["rows"], told["because"], told["unsure"]) == (0, str(error), unsure)
