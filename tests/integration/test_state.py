@@ -16,6 +16,7 @@ from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
 MADE = """
+    create extension amcheck; grant execute on function bt_index_check(regclass, boolean) to dr_harness;
     create table numbered (id serial primary key, v text);
     insert into numbered (v) select 'v' from generate_series(1, 50);
     create table "Odd one" (id int generated always as identity, "n" bigint);
@@ -119,6 +120,7 @@ def test_a_table_that_is_locked_keeps_no_other_from_being_looked_at(
     assert "lock timeout" in found.unread["the sequence public.numbered_id_seq"]
     assert found.sequences["public.shared"].column == "public.right_one.n"
     assert "public.numbered_pkey" in checked["unprobed"]
+    assert (list(checked["unchecked"]), checked["failed"]) == (["public.numbered_pkey"], [])
     assert "table public.numbered" in named
 
 

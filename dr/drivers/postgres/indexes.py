@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from psycopg import Error, sql
 from psycopg.errors import QueryCanceled
 
+from dr.domain.looks import DAMAGED
 from dr.drivers.postgres.connection import Connection, one, translated, unread
 from dr.host.hearing import Steps, working
 
@@ -137,7 +138,8 @@ def indexes(connection: Connection, only: Collection[str] | None = None) -> Step
     """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed; and each
     index by rows that are looked for through it. ``only``: these alone, by name.
 
-    ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name.
+    ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name;
+    ``unchecked``: why by amcheck.
     ``collations``: those whose version is not the one that indexes were built with.
     """
     with translated("reading the catalog of indexes"):
@@ -177,14 +179,19 @@ def _checked(connection: Connection, trees: list[_Index]) -> Steps[dict[str, Any
     if not row[1]:
         return {"available": False, "because": "the harness's role may not execute amcheck's bt_index_check"}
     check = sql.SQL("select {}(%s::oid, true)").format(sql.Identifier(row[0], "bt_index_check"))
-    failed = []
+    failed, unchecked = [], {}
     for tree in trees:
         yield working(f"checking the index {tree.name}")
         try:
             connection.execute(check, (tree.oid,))
         except Error as error:
-            failed.append({"index": tree.name, "error": unread(error, connection, f"checking the index {tree.name}")})
-    return {"available": True, "checked": len(trees), "failed": failed}
+            why = unread(error, connection, f"checking the index {tree.name}")
+            if why.startswith(DAMAGED):
+                failed.append({"index": tree.name, "error": why.removeprefix(DAMAGED)})
+            else:
+                unchecked[tree.name] = why
+    checked = len(trees) - len(unchecked)
+    return {"available": True, "checked": checked, "failed": failed, "unchecked": unchecked}
 
 
 def _probed(connection: Connection, index: _Index) -> tuple[int, int, str]:

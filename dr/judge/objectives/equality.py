@@ -11,6 +11,7 @@ from typing import Any
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
+from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import Version
 from dr.evidence.answers import same
@@ -91,7 +92,10 @@ def _judge_probed(seen: Mapping[str, Any], source: Mapping[str, Any], demand: De
         told.insert(0, f"amcheck found {counted(seen['checked'] - len(seen['failed']), 'B-tree')} whole")
     else:
         unproven["B-trees"] = f"not checked, {seen.get('because', 'amcheck is not available')}"
-    left = [f"{name} ({why})" for name, why in sorted(seen["unprobed"].items())]
+    unproven |= {name: f"not checked, {why}" for name, why in seen.get("unchecked", {}).items()}
+    torn = {name: why for name, why in seen["unprobed"].items() if why.startswith(DAMAGED)}
+    unproven |= {name: f"not gone through, {why}" for name, why in torn.items()}
+    left = [f"{name} ({why})" for name, why in sorted(seen["unprobed"].items()) if name not in torn]
     told += [f"not gone through: {some(left)}"] if left else []
     told += [f"invalid, and so not checked: {some(seen['invalid'])}"] if seen["invalid"] else []
     told += [f"as on the source, {some(theirs)}"] if theirs else []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dr.domain.looks import DAMAGED
 from dr.domain.model import (
     Demand,
     Finding,
@@ -128,6 +129,21 @@ def test_an_index_that_is_wrong_is_missed_by_name_unless_the_sources_is_too(what
     assert theirs.status is Status.MET
     assert f"as on the source, {said}" in theirs.because
     assert judged("indexes", seen("indexes", broken), seen("indexes", PROBED, "source")).status is Status.MISSED
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"unchecked": {"public.i": "canceling statement due to lock timeout"}}, "not checked, canceling"),
+        ({"unprobed": {"public.i": f"{DAMAGED}invalid page"}}, "not gone through, damaged: invalid page"),
+    ],
+)
+def test_an_index_that_could_not_be_checked_or_is_damaged_where_no_row_was_drawn_is_inconclusive(
+    what: dict[str, Any], said: str
+) -> None:
+    found = judged("indexes", seen("indexes", {**PROBED, **what}))
+    assert found.status is Status.INCONCLUSIVE
+    assert f"public.i: {said}" in found.because
 
 
 def test_indexes_of_a_collation_of_another_version_are_inconclusive_unless_the_sources_are_too() -> None:
