@@ -53,8 +53,15 @@ def seal(home: Path, run: RunDirectory, clock: Clock, mark: Callable[[], None] =
     try:
         Ledger(_path(home), clock).append("sealed", run.id, {"seal": run.seal_digest()})
     except DrError as error:
+        if isinstance(error, EvidenceError):
+            error.hint = _anew(home)
         return f"That run {run.id} was sealed could not be noted: {error}"
     return ""
+
+
+def _anew(home: Path) -> str:
+    """What to do about a chain to which nothing can be added."""
+    return f"Move {_path(home)} away, and keep it: the next run that is sealed begins a new one."
 
 
 def seals(home: Path, clock: Clock) -> Seals:
@@ -81,7 +88,9 @@ def previous(home: Path, clock: Clock) -> str:
 def gone(home: Path, known: Seals) -> tuple[str, ...]:
     """What was replaced or taken away of the runs of this DR_HOME, a sentence each."""
     there = {run.id: run for run in runs(home)}
-    found = [f"{known.broken} Which runs were sealed since is not known."] if known.broken else []
+    found = [f"{known.broken} Which runs were sealed since is not known. {_anew(home)}"] if known.broken else []
+    if not (known.noted or known.broken) and any(run.sealed() for run in there.values()):
+        found.append(f"{_path(home)} notes no seal, although sealed runs are here: it was emptied, or taken away.")
     away = [run for run in known.noted if run not in there]
     more = f" and {len(away) - SHOWN} more" if len(away) > SHOWN else ""
     found += [f"Sealed here, and taken away since: {', '.join(away[-SHOWN:])}{more}."] if away else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dr.domain.model import Stamp
 from dr.evidence.directory import RunDirectory
 from dr.evidence.samples import header
 from dr.evidence.seals import previous, seal, seals
-from tests.unit.cli.test_damaged_runs import dr, home, written  # noqa: F401  (a fixture)
+from tests.unit.cli.test_damaged_runs import GOOD, dr, home, written  # noqa: F401  (a fixture)
 from tests.unit.evidence.test_directory import CLOCK
 
 FIRST, SECOND, THIRD = "20261124-091500-aaaa", "20261124-101500-bbbb", "20261124-111500-cccc"
@@ -236,3 +237,37 @@ def test_what_a_kill_or_a_power_cut_tore_is_no_fault(file: str, torn: bytes, run
     path.write_bytes(path.read_bytes() + torn)
     seal(runs.parent, run, CLOCK)
     assert f"dr: {file}" not in dr("verify", run.id)[2]
+
+
+@pytest.mark.parametrize("damage", [b"garbage\n", None])
+def test_a_chain_that_takes_no_more_is_moved_away_and_begun_anew(damage: bytes | None, runs: Path) -> None:
+    path = runs.parent / "seals.jsonl"
+    path.unlink()
+    path.mkdir() if damage is None else path.write_bytes(damage)
+    remedy = f"Move {path} away, and keep it: the next run that is sealed begins a new one."
+    told = seal(runs.parent, written(runs.parent, "20261124-121500-dddd"), CLOCK)
+    assert told.startswith("That run 20261124-121500-dddd was sealed could not be noted: ")
+    assert told.endswith(remedy)
+    assert "Start a new run" not in told
+    assert remedy in dr("history")[2]
+    path.rename(path.with_name("seals.jsonl.old"))
+    assert seal(runs.parent, written(runs.parent, "20261124-131500-eeee"), CLOCK) == ""
+    assert "seals.jsonl" not in dr("history")[2]
+
+
+def test_a_full_disk_is_no_reason_to_move_the_chain(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    run = RunDirectory(runs / THIRD)
+    assert seal(runs.parent, run, CLOCK).endswith(": the disk is full. Free space on it.")
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_chain_that_was_taken_away_whole_is_missed_once(emptied: bool, runs: Path) -> None:
+    path = runs.parent / "seals.jsonl"
+    path.write_bytes(b"") if emptied else path.unlink()
+    told = f"dr: {path} notes no seal, although sealed runs are here: it was emptied, or taken away."
+    assert dr("history")[2].count(told) == 1
+    for run in (FIRST, SECOND, THIRD, GOOD):
+        shutil.rmtree(runs / run)
+    written(runs.parent, FIRST)
+    assert "notes no seal" not in dr("history")[2]
