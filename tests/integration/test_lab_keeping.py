@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from dr.domain.errors import RefusedError
-from dr.host.clock import SystemClock
+from dr.host.clock import WallClock
 from dr.lab.rds.account import initial_state
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.faults import Faults
@@ -35,7 +35,7 @@ class Kept:
     """An account with one Multi-AZ instance, looked at as the daemon does."""
 
     def __init__(self, site: Site) -> None:
-        clock = SystemClock()
+        clock = WallClock()
         self.site, self.servers = site, PostgresServers(site)
         self.trouble = Trouble(self.servers)
         self.store = store = Store(site.directory / "rds.json", ACCOUNT, initial_state(self.servers.version))

