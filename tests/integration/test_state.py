@@ -66,6 +66,23 @@ def test_sequences_are_looked_at_with_the_columns_that_take_their_numbers(server
     assert numbered.xid > 700
 
 
+@pytest.mark.parametrize(
+    ("held", "utmost"),
+    [("9007199254740993", 9007199254740993), ("9223372036854775807", (1 << 63) - 1), ("'NaN'", None), ("1e30", None)],
+)
+def test_the_utmost_number_is_exact_and_none_where_no_sequence_gives_it_out(
+    server: LocalServer, held: str, utmost: int | None
+) -> None:
+    with server.superuser() as owner:
+        kind = "numeric" if utmost is None else "bigint"
+        owner.execute(f"create table big (n {kind}); create sequence far owned by big.n".encode())
+        owner.execute(f"insert into big values ({held})".encode())
+        found = looked(server)
+        owner.execute("drop table big")
+    assert "public.far" in found.sequences, found.unread
+    assert (found.sequences["public.far"].column, found.sequences["public.far"].utmost) == ("public.big.n", utmost)
+
+
 def test_large_objects_unlogged_tables_and_what_is_never_brought_are_looked_at(server: LocalServer) -> None:
     found = looked(server)
     assert set(found.large_objects) == {"7", "424242"}

@@ -46,6 +46,11 @@ _COLUMNS = rf"""
 """  # noqa: S608
 """The columns that own a sequence, and those that take their numbers from it by default. A default without variables is
 printed without its table, which would wait for the table's lock."""
+_NUMBER = f"""
+    select case when of between {-(1 << 63)} and {(1 << 63) - 1} then trunc(of)::int8 end
+      from (select {{}}({{}})::numeric as of from {{}}) as utmost
+"""  # noqa: S608
+"""Exactly, which a floating-point number is not; none where a sequence cannot give it out, as infinity."""
 _UNLOGGED = f"""
     select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind = 'r' and c.relpersistence = 'u' and {_OURS} order by 1
@@ -126,7 +131,7 @@ def _utmost(connection: Connection, columns: Iterable[tuple[str, str]], step: in
     best: tuple[str, int | None] = ("", None)
     for table, column in columns:
         utmost = "max" if step > 0 else "min"
-        number = one(connection, f"select trunc({utmost}({column}))::int8 from {table}".encode())  # noqa: S608 - quoted
+        number = one(connection, _NUMBER.format(utmost, column, table).encode())
         if not best[0] or (number is not None and (best[1] is None or (number - best[1]) * step > 0)):
             best = (f"{table}.{column}", number)
     return best
