@@ -55,22 +55,26 @@ def answered(form: str) -> bool:
 
 def same(golden: str, other: str) -> bool | None:
     """Whether two answers are the same, by their forms. None: that cannot be told, since they were made with different
-    tolerances. Where there was no answer, it is the same as nothing."""
+    tolerances, or hold a number that is too large to be compared. Where there was no answer, it is like no other."""
     if not answered(golden) or not answered(other):
         return False
     digest, tolerance, numbers = _parts(golden)
     other_digest, other_tolerance, other_numbers = _parts(other)
     if tolerance != other_tolerance:
         return None
+    if digest != other_digest:
+        return False
+    if numbers is None or other_numbers is None:
+        return None
     near = (abs(a - b) <= float(tolerance) for a, b in zip(numbers, other_numbers, strict=False))
-    return digest == other_digest and len(numbers) == len(other_numbers) and all(near)
+    return len(numbers) == len(other_numbers) and all(near)
 
 
-def _parts(form: str) -> tuple[str, str, tuple[float, ...]]:
-    """The digest, the tolerance ("": none), and the numbers."""
+def _parts(form: str) -> tuple[str, str, tuple[float, ...] | None]:
+    """The digest, the tolerance ("": none), and the numbers; None: one of them is not to be read."""
     digest, _, rest = form.partition(" ")
     tolerance, _, numbers = rest.partition(" ")
-    return digest, tolerance, line_of(numbers.encode(), _NUMBERS) or ()
+    return digest, tolerance, line_of(numbers.encode(), _NUMBERS) if tolerance else ()
 
 
 def _is_number(value: object) -> bool:

@@ -22,12 +22,12 @@ class Golden:
         self._form, self._volatile, self._tolerance, self._names = form, volatile, tolerance, names
         self._known = b""
 
-    def is_in(self, answer: Mapping[str, Any]) -> bool:
-        """Whether ``answer`` is the golden one."""
+    def is_in(self, answer: Mapping[str, Any]) -> bool | None:
+        """Whether ``answer`` is the golden one. None: that cannot be told, as ``same`` has it."""
         kept = _ENCODE({key: value for key, value in answer.items() if key not in self._volatile})
         if kept == self._known:
             return True
-        if not same(self._form, form_of(answer, self._volatile, self._tolerance, self._names)):
-            return False
-        self._known = kept
-        return True
+        alike = same(self._form, form_of(answer, self._volatile, self._tolerance, self._names))
+        if alike:
+            self._known = kept
+        return alike

@@ -15,6 +15,8 @@ from dr.judge.findings import UnknownError, finding
 from dr.judge.objectives.service import numbered
 from dr.judge.windows import good
 
+UNTOLD = "service.tolerance was changed in between, or a number is too large"
+
 
 def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
     """What was planted is answered as what it is equal to."""
@@ -24,12 +26,15 @@ def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
     answers: dict[str, str] = seen["answers"]
     if not answers:
         raise UnknownError(f"Nothing was planted in the copy: {str(seen['because']).rstrip('.')}.")
-    wrong = [answer for name, answer in answers.items() if not same(golden.get(name, ""), answer)]
+    held = {name: same(golden.get(name, ""), answer) for name, answer in answers.items()}
+    wrong = [answers[name] for name, alike in held.items() if alike is False]
     asked = f"{len(answers)} requests for what only the copy holds"
     if wrong:
         why = next((f" ({answer.rstrip('.')})" for answer in wrong if not answered(answer)), "")
         because = f"{len(wrong)} of {asked} are not answered as what that is equal to{why}."
         return finding(demand, Status.MISSED, because, float(len(wrong)))
+    if None in held.values():
+        raise UnknownError(f"Not all of {asked} can be compared with the golden answers: {UNTOLD}.")
     return finding(demand, Status.MET, f"All {asked} are answered as what that is equal to.", 0.0)
 
 
@@ -43,7 +48,7 @@ def judge_answers(evidence: Evidence, demand: Demand) -> Finding:
         return finding(demand, Status.MISSED, because, float(len(wrong)))
     if held < len(under_load):
         which = f"{len(under_load) - held} of {len(under_load)} answers under load"
-        raise UnknownError(f"Of the requests of {which} no golden answer was known.")
+        raise UnknownError(f"Of the requests of {which} no golden answer was known that can be compared.")
     return finding(demand, Status.MET, f"All {held} answers under load are the golden ones of their requests.", 0.0)
 
 
@@ -87,7 +92,7 @@ def _answered(evidence: Evidence, path: str, seen: Mapping[str, int]) -> int:
 
 
 OBJECTIVES = (
-    Objective("planted", About.CONTENT, judge_planted, on_call="serve"),
+    Objective("planted", About.SERVICE, judge_planted, on_call="serve"),
     Objective("answers", About.SERVICE, judge_answers, on_call="serve"),
     Objective("stored", About.SERVICE, judge_stored, on_call="serve", needs="stored"),
 )

@@ -67,3 +67,10 @@ def test_names_are_replaced_wherever_they_are_values() -> None:
         "risk": 9.5,
     }
     assert form_of({"patient": "new"}, (), 0.0, {"new": "old"}) == form_of({"patient": "old"}, (), 0.0, {})
+
+
+def test_numbers_that_are_too_large_cannot_be_compared_and_hide_no_other_difference() -> None:
+    large, larger = (form(tolerance=0.001, risk=10**power) for power in (400, 401))
+    assert same(large, larger) is None
+    assert same(form(tolerance=0.001), large) is None
+    assert same(large, form(tolerance=0.001, risk=10**400, high=False)) is False

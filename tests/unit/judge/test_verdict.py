@@ -329,6 +329,15 @@ def test_a_source_out_of_its_objectives_is_no_harm_that_a_drill_did_which_broke_
     assert told.endswith("before the drill began (p95 0.100 s, 9 of 100 probes failed).")
 
 
+def test_the_time_to_a_verified_copy_does_not_hang_on_whether_a_target_says_how_rows_are_planted() -> None:
+    of = drill()
+    plan = replace(of.record.plan, demands=(*of.record.plan.demands, Demand("planted", "restored")))
+    found = judge(replace(of, record=replace(of.record, plan=plan)), all_met({"planted": says(Status.INCONCLUSIVE)}))
+    assert found.status is Status.INCONCLUSIVE
+    assert next(f.status for f in found.findings if f.objective == "planted") is Status.INCONCLUSIVE
+    assert next(f.status for f in found.findings if f.objective == "time-to-copy") is Status.MET
+
+
 @pytest.mark.parametrize("status", [Status.MISSED, Status.INCONCLUSIVE])
 def test_the_time_to_a_verified_copy_is_no_better_than_what_the_copy_holds(status: Status) -> None:
     found = finding(drill(), "time-to-copy", all_met({"data": says(status)}))

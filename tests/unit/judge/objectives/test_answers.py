@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Status
+from dr.evidence.answers import form_of
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import answers
@@ -63,6 +64,14 @@ def test_where_nothing_was_planted_nothing_is_known() -> None:
     assert find("planted", evidence(observed={"golden": GOLDEN})).status is Status.INCONCLUSIVE
 
 
+def test_what_is_planted_and_cannot_be_compared_is_not_called_wrong() -> None:
+    strict, lenient = (form_of({"risk": 0.5}, (), tolerance, {}) for tolerance in (0.0, 0.1))
+    found = planted({"p1": lenient, "p2": strict}, {"p1": strict, "p2": strict})
+    assert found.status is Status.INCONCLUSIVE
+    assert "service.tolerance was changed in between" in found.because
+    assert planted({"p1": lenient, "p2": GONE}, {"p1": strict, "p2": strict}).status is Status.MISSED
+
+
 def load(count: int, golden: Callable[[int], bool | None], **observed: Any) -> Evidence:
     made = samples(count)
     held = tuple(replace(one, golden=golden(one.n)) for one in made.samples)
@@ -98,7 +107,7 @@ def test_answers_that_were_held_against_nothing_prove_nothing() -> None:
     found = find("answers", load(600, lambda n: None if n % 5 == 0 else True))
     assert (found.status, found.because) == (
         Status.INCONCLUSIVE,
-        "Of the requests of 120 of 600 answers under load no golden answer was known.",
+        "Of the requests of 120 of 600 answers under load no golden answer was known that can be compared.",
     )
 
 
