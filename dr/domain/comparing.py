@@ -2,17 +2,32 @@
 
 What the look afterwards shows in the copy's own snapshot stood at the recovery point as it is, and must stand in the
 copy. What has changed on the source since can be proven by the look before alone. What changed on both sides of the
-point nobody can know; that it came by the log and not by a hand shows by the transaction that wrote it.
+point nobody can know; that it came by the log and not by a hand shows by the transaction that wrote it. A frozen row
+keeps the 32-bit number of its transaction, and after 2^32 more may bear that of one of the copy's own: what the source
+holds, too, is no hand's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from dr.domain.looks import BEFORE, LATER, POINT, Row, Snapshot, Sum, TableLook, TableRows, Version
+from dr.domain.looks import (
+    BEFORE,
+    LATER,
+    NOTHING,
+    POINT,
+    Part,
+    Row,
+    Snapshot,
+    Sum,
+    TableLook,
+    TableRows,
+    Version,
+    packed_sums,
+)
 
 BY_HAND = "written, altered or deleted on the copy itself, after its recovery"
 BY_SUMS = "among which some are altered, missing or too many, by their sums"
@@ -66,6 +81,7 @@ def comparable(copy: TableLook, other: TableLook | None) -> TableLook | None:
 def unsettled(before: TableLook | None, copy: TableLook, after: TableLook | None) -> tuple[int, ...]:
     """The buckets of which sums alone prove nothing, or that they differ: their rows decide."""
     before, after = comparable(copy, before), comparable(copy, after)
+    copy = _come_round(before, copy, after)
     parts = (_buckets(part, before, copy, after) for part in _PARTS)
     return tuple(sorted({n for buckets in parts for n, one in enumerate(buckets) if not one.proven}))
 
@@ -84,6 +100,21 @@ def _buckets(part: str, before: TableLook | None, copy: TableLook, after: TableL
         yield _Bucket(there[n] if there else None, here, kept[n] if kept else agreed)
 
 
+def _come_round(before: TableLook | None, copy: TableLook, after: TableLook | None) -> TableLook:
+    """``copy`` with those buckets of LATER in the part in which the source has them, by their sums."""
+    if LATER not in copy.parts or not copy.parts[LATER].rows:
+        return copy
+    later, moved = copy.sums(LATER), dict[str, list[Sum]]()
+    for part in _PARTS:
+        for n, one in enumerate(_buckets(part, before, copy, after)):
+            both = Sum(one.copy.rows + later[n].rows, (one.copy.hashes + later[n].hashes) % (1 << 64))
+            if later[n].rows and not one.proven and both in (one.before, one.after):
+                moved.setdefault(part, copy.sums(part))[n], later[n] = both, NOTHING
+    sums = {**moved, LATER: later} if moved else {}
+    parts = {part: Part(sum(one.rows for one in of), packed_sums(of)) for part, of in sums.items()}
+    return replace(copy, parts={**copy.parts, **parts})
+
+
 def table(
     before: TableLook | None,
     copy: TableLook,
@@ -93,6 +124,7 @@ def table(
     """``copy`` against the looks at the source. ``rows``: of the unsettled buckets, on the copy and afterwards on the
     source, where they were read. Raises EvidenceError where sums are damaged."""
     before, after = comparable(copy, before), comparable(copy, after)
+    copy = _come_round(before, copy, after)
     written = copy.parts[LATER].rows if LATER in copy.parts else 0
     found, wrong = Compared(), Counter[str]()
     for part in _PARTS:
@@ -103,8 +135,8 @@ def table(
                 wrong[BY_SUMS] += one.copy.rows if one.broken else 0
     if rows is not None:
         found, more = _by_rows(found, before, copy, after, rows)
-        wrong += more
-    wrong[BY_HAND] = max(written, copy.touched or 0)
+        wrong.update(more)
+    wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
     return Compared(found.proven, found.either, found.unknown, {what: count for what, count in wrong.items() if count})
 
 
@@ -124,16 +156,21 @@ def _by_rows(
     rows: tuple[TableRows, TableRows],
 ) -> tuple[Compared, Counter[str]]:
     """``found`` and the buckets whose rows were read. A row that stands on the source since before the point must stand
-    in the copy; any other is wrong where its bucket is, and else nobody can know."""
+    in the copy; any other is wrong where its bucket is, and else nobody can know. BY_HAND: less by what is LATER in the
+    copy and stands on the source."""
     here, there = rows
     wrong, proven, unknown = Counter[str](), 0, 0
     identities = {row.identity for part in _PARTS for row in here.rows(part)}
+    left = [one.rows for one in copy.sums(LATER)]
+    later = Counter(row for row in here.rows(LATER) if left[bucket(row, copy.buckets)])
     for part in _PARTS:
         buckets = dict(enumerate(_buckets(part, before, copy, after)))
         if not buckets:
             continue
         settled = {n for n in {*here.read, *there.read} if buckets[n].proven}
         mine, theirs = (Counter(r for r in of.rows(part) if bucket(r, copy.buckets) not in settled) for of in rows)
+        back = (theirs - mine) & later
+        mine, later, wrong[BY_HAND] = mine + back, later - back, wrong[BY_HAND] - back.total()
         gone, more = theirs - mine, mine - theirs
         proven += (mine & theirs).total()
         altered = {row.identity for row in gone if row.identity in identities}

@@ -187,6 +187,46 @@ def test_what_stands_on_the_source_since_the_point_must_stand_in_the_copy(
         assert found.wrong
 
 
+def _numbered_like_a_hand(copy: list[Stored], chosen: list[Stored]) -> list[Stored]:
+    """``copy`` where rows are frozen whose transactions' numbers have come round to those of its own."""
+    return [replace(row, xid=10_000) if row in chosen else row for row in copy]
+
+
+@given(drills(), st.data(), st.booleans())
+def test_a_frozen_row_with_the_number_of_one_of_the_copys_own_transactions_is_no_hand(
+    drill: Drill, data: st.DataObject, looked_before: bool
+) -> None:
+    if not (kept := _kept(drill)):
+        return
+    chosen = data.draw(st.lists(st.sampled_from(kept), min_size=1, unique=True))
+    point = drill.source(drill.point)
+    found = drill.compared(
+        _numbered_like_a_hand(point, chosen), looked_before=looked_before, looked_after=True, by_rows=True
+    )
+    assert found.wrong == {}
+    assert found.proven + found.unknown == len(point)
+    assert found.proven >= len(kept)
+    act = data.draw(ACTS.filter(lambda act: act is not _doubled_beneath))
+    copy = [more for row in point for more in (act(row) if row == chosen[0] else [row])]
+    tampered = drill.compared(
+        _numbered_like_a_hand(copy, chosen[1:]), looked_before=looked_before, looked_after=True, by_rows=True
+    )
+    assert tampered.wrong
+
+
+@given(drills(), st.data(), st.booleans())
+def test_a_frozen_row_is_no_hand_by_its_buckets_sum_alone(
+    drill: Drill, data: st.DataObject, looked_after: bool
+) -> None:
+    still = replace(drill, before=drill.point, after=drill.point)
+    copy = still.source(still.point)
+    chosen = data.draw(st.lists(st.sampled_from(copy), unique=True)) if copy else []
+    found = still.compared(
+        _numbered_like_a_hand(copy, chosen), looked_before=True, looked_after=looked_after, by_rows=False
+    )
+    assert (found.proven, found.unknown, found.wrong) == (len(copy), 0, {})
+
+
 @given(drills(), st.integers(0, KEYS - 1), LOOKED)
 def test_a_row_that_a_hand_wrote_on_the_copy_is_wrong(drill: Drill, key: int, looked: tuple[bool, bool]) -> None:
     copy = [row for row in drill.source(drill.point) if row.key != key] + [Stored(key, 99, 10_000)]

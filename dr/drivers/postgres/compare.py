@@ -77,7 +77,9 @@ class Comparison:
                     after, theirs = yield from self._afterwards(source, again, seen)
                 except (ProviderError, RefusedError) as error:
                     because = str(error)
-            mine = yield from here.rows({name: rows.read for name, rows in theirs.items()}, seen, "the copy")
+            mine = yield from here.rows(
+                {name: rows.read for name, rows in theirs.items()}, seen, "the copy", later=True
+            )
         value: Any = {"because": because} if after is None else msgspec.to_builtins(after)
         return (
             Observation("look", "restored", msgspec.to_builtins(seen)),

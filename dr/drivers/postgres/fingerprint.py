@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from dr.domain.errors import RefusedError
-from dr.domain.looks import NOTHING, Part, Row, Snapshot, Sum, packed_sums
+from dr.domain.looks import LATER, NOTHING, Part, Row, Snapshot, Sum, packed_sums
 from dr.drivers.postgres.connection import Connection, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 
@@ -254,11 +254,12 @@ def read_sums(connection: Connection, query: bytes, buckets: int, names: Sequenc
 
 
 def read_rows(connection: Connection, query: bytes, names: Sequence[str]) -> dict[str, list[Row]]:
-    """What a ``rows_query`` answers, by part; what is later is left out. Raises psycopg.Error."""
+    """What a ``rows_query`` answers, by part; what is later only where ``names`` have it. Raises psycopg.Error."""
     found: dict[str, list[Row]] = {name: [] for name in names}
+    parts = {_LATER if name == LATER else n: found[name] for n, name in enumerate(names)}
     for part, identity, content in _read(connection, query):
-        if part < len(names):
-            found[names[part]].append(Row(identity % (1 << 64), content % (1 << 64)))
+        if part in parts:
+            parts[part].append(Row(identity % (1 << 64), content % (1 << 64)))
     return found
 
 

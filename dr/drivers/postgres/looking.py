@@ -144,11 +144,15 @@ class Moment:
             beside,
         )
 
-    def rows(self, wanted: Mapping[str, tuple[int, ...]], look: Look, of: str) -> Steps[dict[str, TableRows]]:
-        """The rows of the ``wanted`` buckets, by table, that some cut of ``look``, the last one, shows. A table that
-        cannot be read any more is left out. Raises ProviderError where the connection is lost."""
+    def rows(
+        self, wanted: Mapping[str, tuple[int, ...]], look: Look, of: str, *, later: bool = False
+    ) -> Steps[dict[str, TableRows]]:
+        """The rows of the ``wanted`` buckets, by table, that some cut of ``look``, the last one, shows; ``later``: also
+        the others. A table that cannot be read any more is left out. Raises ProviderError where the connection is lost.
+        """
         jobs = {
-            name: partial(_rows, self._readings[name], look.tables[name].method, read) for name, read in wanted.items()
+            name: partial(_rows, self._readings[name], look.tables[name].method, read, later)
+            for name, read in wanted.items()
         }
         found = yield from self._side_by_side(jobs, lambda name: f"reading what differs in {name} of {of}")
         return {name: rows for name, rows in sorted(found.items()) if rows is not None}
@@ -259,8 +263,10 @@ def differing(before: Look | None, copy: Look, after: Look) -> dict[str, tuple[i
 
 
 def _few(buckets: tuple[int, ...], *looks: TableLook) -> tuple[int, ...]:
-    """The first of ``buckets`` that hold no more than ``MOST_ROWS`` in any look."""
-    sums = [look.sums(part) for look in looks for part in (BEFORE, POINT)] if buckets else []
+    """The first of ``buckets`` that hold no more than ``MOST_ROWS`` in any look. Of what is later, that of the first
+    look alone, the copy, is read."""
+    parts = [*((look, part) for look in looks for part in (BEFORE, POINT)), (looks[0], LATER)]
+    sums = [look.sums(part) for look, part in parts] if buckets else []
     total = 0
     for n, bucket in enumerate(buckets):
         total += sum(of[bucket].rows for of in sums)
@@ -290,12 +296,14 @@ def _sum(reading: _Reading, connection: Connection) -> TableLook:
     return TableLook(UNREADABLE + why)
 
 
-def _rows(reading: _Reading, method: str, read: tuple[int, ...], connection: Connection) -> TableRows | None:
+def _rows(
+    reading: _Reading, method: str, read: tuple[int, ...], later: bool, connection: Connection
+) -> TableRows | None:
     way = next(way for way in reading.ways if way.method == method)
     query = rows_query(reading.table, way, reading.parts, reading.buckets, read)
     try:
         with connection.transaction():
-            found = read_rows(connection, query, reading.names[:-1])
+            found = read_rows(connection, query, reading.names if later else reading.names[:-1])
     except Error as error:
         unread(error, connection, _TABLES)
         return None
