@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dr.domain.model import Component, Effect, Moment, Observation, Plan, Stamp
+from dr.domain.model import LATEST, Component, Effect, Moment, Observation, Plan, Stamp
 from dr.evidence.clocks import Clocks, clocks
 
 
@@ -184,9 +184,15 @@ class Evidence:
         status}], or None: it could not be asked}. None of a run that did not come to ask."""
         return next((entry.data for entry in reversed(self.entries) if "remains" in entry.data), None)
 
+    def steps(self) -> tuple[float, float]:
+        """When the run's first step began and its last one ended, wall time; twice 0 where it came to none."""
+        at = [entry.stamp.at for entry in self.entries if entry.kind in ("intent", "effect")]
+        return (at[0], at[-1]) if at else (0.0, 0.0)
+
     def asleep(self, begin: float, end: float) -> float:
         """Seconds between two moments, wall time, in which dr itself was stopped, and so did nothing."""
-        stretches = [(e.stamp.at - float(e.data["asleep"]), e.stamp.at) for e in self.entries if "asleep" in e.data]
+        told = ((e.stamp.at, e.data.get("asleep")) for e in self.entries)
+        stretches = [(at - of, at) for at, of in told if isinstance(of, int | float) and 0.0 <= of <= LATEST]
         return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in stretches)
 
     def drowsy(self, begin: float, end: float) -> bool:

@@ -121,9 +121,9 @@ def _clocks(evidence: Evidence) -> Iterator[Finding]:
 def _awake(evidence: Evidence) -> Iterator[Finding]:
     """One finding, ``awake``, where dr itself was stopped for more than a moment between its first step and its last:
     what it would have done and seen meanwhile, nobody knows."""
-    steps = [entry.stamp.at for entry in evidence.entries if entry.kind in ("intent", "effect")]
-    if steps and evidence.drowsy(steps[0], steps[-1]):
-        because = f"dr itself was stopped for {evidence.asleep(steps[0], steps[-1]):.1f} s of the run."
+    steps = evidence.steps()
+    if evidence.drowsy(*steps):
+        because = f"dr itself was stopped for {evidence.asleep(*steps):.1f} s of the run."
         yield _not_known("awake", f"{because} What it would have done and seen meanwhile is not known.")
 
 

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, Verdict
 from dr.evidence.ledger import fold
-from dr.evidence.model import Evidence
+from dr.evidence.model import ASLEEP, Evidence
 from dr.evidence.restored import removed, verified
 from dr.judge.verdict import WORST_FIRST
 from dr.report import words
 
 _NO_TIME_OR_COUNT = 1e15
 _CLOCKS = {"available": "available", "first correct query": "correct"}
+STOPPED = 1.0
+"""Seconds of a run in which dr itself was stopped, from which on the report tells of it."""
 GONE = ("acknowledged", "loss-seconds")
 """Objectives that say which writes a failover lost."""
 
@@ -55,7 +57,8 @@ class Summary:
     restored, how long it took, back to when, what was lost; ``closing``: the same, as short as can be, which a small
     screen shows when the rest has scrolled away. ``findings``: worst first, otherwise as demanded. ``standing``: what
     of the restored stands, ``kept``: what became of it, ``cut_over``: steps to it. ``differences``: unexpected ones
-    first. ``harness``: the meters' own share of a processor, and whether the pooler's pools are as they were, or "".
+    first. ``harness``: the meters' own share of a processor, for how long dr itself was stopped, and whether the
+    pooler's pools are as they were, or "".
     """
 
     title: str
@@ -144,13 +147,19 @@ def _judged(verdict: Verdict) -> str:
 
 
 def _harness(evidence: Evidence, verdict: Verdict) -> str:
-    """What measuring took, since a harness that is short of processor measures itself; and whether the pooler's pools
-    were looked at, where nothing is to be found in that."""
+    """What measuring took, since a harness that is short of processor measures itself; for how long dr was stopped, and
+    whether the pooler's pools were looked at, where nothing is to be found in that."""
     markers = {f"markers on {path}": of.processor for path, of in evidence.markers.items()}
     shares = {**{path: of.processor for path, of in evidence.samples.items()}, **markers}
     known = {name: share for name, share in shares.items() if share is not None}
     each = ", ".join(f"{name} {share:.1%}" for name, share in known.items())
     took = f"Measuring took {sum(known.values()):.1%} of one processor ({each})." if known else ""
+    stopped = evidence.asleep(*evidence.steps())
+    if stopped > STOPPED and not find(verdict, "awake"):
+        part = f"at most {ASLEEP:.0%} of it"  # else there is that finding
+        took = (
+            f"{took} dr itself was stopped for {stopped:.1f} s of the run, {part}, and did nothing meanwhile.".strip()
+        )
     looks = [o.value for o in evidence.observations if o.what == "pools" and isinstance(o.value, Mapping)]
     if not looks or find(verdict, "pools"):
         return took

@@ -14,9 +14,12 @@ from dr.domain.model import Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import course
 from dr.judge.findings import judged
+from dr.judge.objectives import registry
 from dr.judge.objectives.outage import judge_outage
 from dr.judge.objectives.time_to_copy import time_to_copy
+from dr.judge.verdict import judge
 from dr.judge.windows import Look, Slo, look
+from dr.report.summary import summarise
 from tests.unit.drivers.rds.support import VirtualClock
 from tests.unit.outages import DISASTER, Out, Script, of
 from tests.unit.outages import demand as demand_of
@@ -139,6 +142,33 @@ def test_a_run_in_which_dr_slept_for_more_than_a_moment_says_so(place: int, asle
     if told:
         assert awake[0].status is Status.INCONCLUSIVE
         assert f"dr itself was stopped for {asleep:.1f} s of the run" in awake[0].because
+
+
+def lasting(found: Evidence, factor: float) -> Evidence:
+    """The same run, so many times as long."""
+    begin = found.entries[0].stamp.at
+    stamps = (replace(e.stamp, at=begin + (e.stamp.at - begin) * factor) for e in found.entries)
+    return replace(found, entries=tuple(replace(e, stamp=s) for e, s in zip(found.entries, stamps, strict=True)))
+
+
+@pytest.mark.parametrize(("asleep", "told"), [((1.5, 2.0), "3.5"), ((1.0,), ""), ((), ""), ((900.0,), "")])
+def test_what_dr_slept_of_a_long_run_is_told_and_changes_no_verdict(asleep: tuple[float, ...], told: str) -> None:
+    """The steps of a thousand drills take some four hours. More than a hundredth of them is a finding, told as that."""
+    whole = found = lasting(drill(), 1000.0)
+    for seconds in asleep:
+        found = stopped(found, found.entries[6].stamp.at, seconds, found.entries[5])
+    verdict = judge(found, registry())
+    assert bool(told) <= (verdict == judge(whole, registry()))
+    said = f"dr itself was stopped for {told} s of the run, at most 1% of it, and did nothing meanwhile."
+    harness = summarise(found, verdict).harness
+    assert ("was stopped" in harness, said in harness) == (bool(told), bool(told))
+
+
+@pytest.mark.parametrize("told", ["soon", None, -3.0, 10**400, [1.0]])
+def test_what_is_no_time_is_none_that_dr_slept(told: object) -> None:
+    found = stopped(drill(), drill().entries[6].stamp.at, 1.0, drill().entries[5])
+    last = replace(found.entries[-1], data={"asleep": told})
+    assert replace(found, entries=(*found.entries[:-1], last)).asleep(*found.steps()) == 0.0
 
 
 def test_what_dr_slept_before_its_first_step_or_after_its_last_is_no_part_of_the_run() -> None:
