@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from dr.domain.errors import EvidenceError
 from dr.domain.looks import (
     BEFORE,
     LATER,
@@ -159,6 +160,8 @@ def _by_rows(
     in the copy; any other is wrong where its bucket is, and else nobody can know. BY_HAND: less by what is LATER in the
     copy and stands on the source."""
     here, there = rows
+    if any(not 0 <= n < copy.buckets for n in (*here.read, *there.read)):
+        raise EvidenceError(f"The rows that were read are damaged: they are of none of {copy.buckets} buckets.")
     wrong, proven, unknown = Counter[str](), 0, 0
     identities = {row.identity for part in _PARTS for row in here.rows(part)}
     left = [one.rows for one in copy.sums(LATER)]

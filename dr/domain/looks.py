@@ -28,6 +28,9 @@ UNREADABLE = "unreadable: "
 DAMAGED = "damaged: "
 """Begins such a reason where the server found the data themselves to be damaged."""
 
+MOST_BUCKETS = 1 << 17
+_MOST_BYTES = 1 << 26
+"""Of a table's sums or rows, unpacked: more than any look ever takes."""
 _SUM = struct.Struct("<IQ")
 _ROW = struct.Struct("<QQ")
 
@@ -110,6 +113,8 @@ class TableLook:
 
     def sums(self, part: str) -> list[Sum]:
         """Of each bucket. Raises EvidenceError where they are damaged."""
+        if not 1 <= self.buckets <= MOST_BUCKETS or self.buckets & (self.buckets - 1):
+            raise EvidenceError(f"A table's sums are damaged: {self.buckets} buckets are not what a look takes.")
         found = self.parts.get(part, Part())
         sums = [Sum(*one) for one in _unpacked(_SUM, found.sums)] if found.sums else [NOTHING] * self.buckets
         if len(sums) != self.buckets or sum(one.rows for one in sums) != found.rows:
@@ -184,6 +189,10 @@ def _unpacked(shape: struct.Struct, packed: bytes) -> Iterable[tuple[int, ...]]:
     if not packed:
         return ()
     try:
-        return shape.iter_unpack(zlib.decompress(packed))
+        unpacking = zlib.decompressobj()
+        unpacked = unpacking.decompress(packed, _MOST_BYTES)
+        if not unpacking.eof or unpacking.unused_data:
+            raise EvidenceError("A table's sums are damaged: they do not end where they should.")
+        return shape.iter_unpack(unpacked)
     except (zlib.error, struct.error) as error:
         raise EvidenceError(f"A table's sums are damaged: {error}.") from None

@@ -230,6 +230,18 @@ def test_tables_are_summed_side_by_side_in_one_moment(server: LocalServer) -> No
     assert len(side_by_side.tables) == 4
 
 
+def test_a_look_goes_on_with_the_sessions_that_its_role_may_have(server: LocalServer) -> None:
+    database = msgspec.structs.replace(server.database(), connections=4)
+    with server.superuser() as connection:
+        connection.execute(f"alter role {database.harness.user} connection limit 2")
+    try:
+        with moment(server.address, database) as now:
+            assert "public.patients" in at_once(now.look(Question(), State())).tables
+    finally:
+        with server.superuser() as connection:
+            connection.execute(f"alter role {database.harness.user} connection limit -1")
+
+
 def test_what_dr_yaml_leaves_out_is_named_and_a_sample_is_the_same_each_time(server: LocalServer) -> None:
     database = server.database()
     some = Tables(exclude=("public.events",), sample={"public.patients": 0.25})

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from dr.domain.errors import RefusedError
-from dr.domain.looks import LATER, NOTHING, Part, Row, Snapshot, Sum, packed_sums
+from dr.domain.looks import LATER, MOST_BUCKETS, NOTHING, Part, Row, Snapshot, Sum, packed_sums
 from dr.drivers.postgres.connection import Connection, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 
@@ -38,7 +38,6 @@ ROWS_IN_A_BUCKET = 16
 CACHED_BUCKETS = 1 << 11
 """So many sums stay in a processor's cache. With more, a million rows take twice as long to sum."""
 ROWS_OF_MANY = 512
-MOST_BUCKETS = 1 << 17
 _LATER = 2
 """The number of the part of what no cut shows, in SQL."""
 

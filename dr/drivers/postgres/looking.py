@@ -15,6 +15,7 @@ from psycopg.errors import ProgramLimitExceeded
 
 from dr.domain.comparing import comparable, unsettled
 from dr.domain.databases import joined, parted
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.looks import (
     BEFORE,
     LATER,
@@ -201,10 +202,14 @@ def moment(server: Endpoint, database: PostgresConfig) -> Iterator[Moment]:
             with translated("sharing one moment among several sessions"):
                 shared = one(first, "select pg_export_snapshot()")
         for _ in range(database.connections - 1):
-            sessions.append(opened.enter_context(connect(server, database)))
-            opened.enter_context(_frozen(sessions[-1]))
+            try:
+                another = opened.enter_context(connect(server, database))
+            except (ProviderError, RefusedError):  # as where the role may have no more: fewer sum the same
+                break
+            opened.enter_context(_frozen(another))
             with translated("sharing one moment among several sessions"):
-                sessions[-1].execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
+                another.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
+            sessions.append(another)
         yield Moment(sessions, database, cut)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -217,7 +218,32 @@ def test_sums_of_other_methods_do_not_compare() -> None:
     assert "summed as hash-15/1 on the source and as md5/1 on the copy" in found.because
 
 
-@pytest.mark.parametrize("sums", [b"x", packed_sums([Sum(1, 1)]) + b"y", packed_sums([])])
+@pytest.mark.parametrize("bucket", [-1, 1, 1 << 40])
+def test_rows_of_a_bucket_that_is_not_there_are_inconclusive(bucket: int) -> None:
+    rows = {"public.a": TableRows((0, bucket), {BEFORE: packed_rows([Row(0, 10)])})}
+    found = compared(copy=with_tables(COPY, a=table(part((3, 78)))), rows=(rows, rows))
+    assert found.status is Status.INCONCLUSIVE
+    assert "public.a: its sums cannot be read: The rows that were read are damaged" in found.because
+
+
+@pytest.mark.parametrize("buckets", [0, -4, 3, 1 << 40])
+def test_a_number_of_buckets_that_no_look_takes_is_inconclusive(buckets: int) -> None:
+    forged = replace(A, buckets=buckets)
+    looks = [with_tables(look, a=forged) for look in (FIRST, COPY, AFTER)]
+    found = compared(copy=looks[1], before=replace(BASELINE, look=looks[0]), after=looks[2])
+    assert found.status is Status.INCONCLUSIVE
+    assert "buckets are not what a look takes" in found.because
+
+
+def test_sums_that_unpack_to_more_than_a_look_takes_are_inconclusive() -> None:
+    found = compared(copy=with_tables(COPY, a=table(Part(3, zlib.compress(bytes(1 << 27))))))
+    assert found.status is Status.INCONCLUSIVE
+    assert "they do not end where they should" in found.because
+
+
+@pytest.mark.parametrize(
+    "sums", [b"x", packed_sums([Sum(1, 1)]) + b"y", packed_sums([]), packed_sums([Sum(3, 77)])[:9]]
+)
 def test_damaged_sums_are_inconclusive(sums: bytes) -> None:
     found = compared(copy=with_tables(COPY, a=table(Part(3, sums))))
     assert found.status is not Status.MET
