@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+LARGE_OBJECTS = "the large objects"
+"""What is called unread where no large object was looked at, or not what is in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

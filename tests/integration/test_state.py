@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from dr.domain.errors import ProviderError
-from dr.domain.state import State
+from dr.domain.state import LARGE_OBJECTS, State
+from dr.drivers.postgres import state
 from dr.drivers.postgres.connection import _SESSION, connect
 from dr.drivers.postgres.indexes import indexes
 from dr.drivers.postgres.schema import objects
@@ -101,6 +102,19 @@ def test_what_is_in_a_large_object_is_digested(server: LocalServer) -> None:
     assert before.large_objects["424242"] == after.large_objects["424242"]
     assert before.large_objects["7"].digest != after.large_objects["7"].digest
     assert before.large_objects["7"].xid < after.large_objects["7"].xid
+
+
+def test_large_objects_that_are_too_large_or_cannot_be_read_say_why_and_stop_nothing(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "MOST_CONTENTS", 0)
+    found = looked(server)
+    assert (set(found.large_objects), found.contents) == ({"7", "424242"}, False)
+    assert "what is in more than 0 is not read" in found.unread[LARGE_OBJECTS]
+    monkeypatch.setattr(state, "_LARGE_OBJECTS", "select 1 / 0")
+    found = looked(server)
+    assert (found.large_objects, found.contents, bool(found.sequences)) == ({}, False, True)
+    assert "22012" in found.unread[LARGE_OBJECTS]
 
 
 def test_settings_are_those_of_a_new_session_and_keep_no_secret(server: LocalServer) -> None:

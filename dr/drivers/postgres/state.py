@@ -10,13 +10,15 @@ from typing import Any
 from psycopg import Error
 
 from dr.domain.looks import Version
-from dr.domain.state import Sequence, State
+from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.drivers.postgres.connection import Connection, one, translated, unread
 from dr.drivers.postgres.schema import digest, newest, whole
 from dr.host.hearing import Steps, working
 
 NAMED_OBJECTS = 50_000
 """Large objects that are told apart by name; of more, none is."""
+MOST_CONTENTS = 50 << 30
+"""Bytes of all large objects that are read: they are in one table, which one statement sums within its time."""
 _LOGGED = 32
 """PostgreSQL writes a sequence's value ahead, so that it need not at every number."""
 
@@ -152,14 +154,26 @@ def _unlogged(connection: Connection, of: str, left: dict[str, str]) -> Steps[di
 
 def _large_objects(connection: Connection, left: dict[str, str]) -> tuple[dict[str, Version], bool]:
     """By oid, and whether what is in them could be read."""
-    with translated("reading the catalog of large objects"):
-        number = int(one(connection, "select count(*) from pg_largeobject_metadata"))
-        if number > NAMED_OBJECTS:
-            left["the large objects"] = f"there are {number}, more than {NAMED_OBJECTS}"
-            return {}, False
-        rows, current = connection.execute(_LARGE_OBJECTS).fetchall(), newest(connection)
-        readable = bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))
-        held = {oid: (xids, told) for oid, xids, told in connection.execute(_CONTENTS)} if readable else {}
+    try:
+        return _objects(connection, left)
+    except Error as error:
+        left[LARGE_OBJECTS] = unread(error, connection, f"looking at {LARGE_OBJECTS}")
+        return {}, False
+
+
+def _objects(connection: Connection, left: dict[str, str]) -> tuple[dict[str, Version], bool]:
+    """As ``_large_objects``. Raises psycopg.Error."""
+    number = int(one(connection, "select count(*) from pg_largeobject_metadata"))
+    if number > NAMED_OBJECTS:
+        left[LARGE_OBJECTS] = f"there are {number}, more than {NAMED_OBJECTS}"
+        return {}, False
+    rows, current = connection.execute(_LARGE_OBJECTS).fetchall(), newest(connection)
+    readable = bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))
+    size = int(one(connection, "select pg_relation_size('pg_largeobject')"))
+    if readable and size > MOST_CONTENTS:
+        left[LARGE_OBJECTS] = f"they take {size >> 20} MB, and what is in more than {MOST_CONTENTS >> 20} is not read"
+        readable = False
+    held = {oid: (xids, told) for oid, xids, told in connection.execute(_CONTENTS)} if readable else {}
     found = {}
     for oid, xid, told in rows:
         xids, content = held.get(oid, ([], ""))

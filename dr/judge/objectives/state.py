@@ -7,14 +7,15 @@ its column, nor behind where it stood before. What is so on the source, too, is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
+from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
-from dr.domain.state import State
+from dr.domain.state import LARGE_OBJECTS, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, some
 from dr.judge.objectives.content import UNPROVEN, hidden, looked
@@ -102,6 +103,28 @@ def _unlogged(of: Sides) -> tuple[dict[str, str], list[str]]:
     return wrong, notes
 
 
+def _unread(of: Sides) -> tuple[dict[str, str], dict[str, str]]:
+    """What could not be read, and apart from it what the copy holds damaged and the source does not. Large objects are
+    compared where all were read alike."""
+    damaged = {
+        name: f"cannot be read on the copy: {why}"
+        for name, why in of.copy.unread.items()
+        if why.startswith(DAMAGED) and any(name not in state.unread for state in of.source)
+    }
+    unproven = {name: why for name, why in of.copy.unread.items() if name not in damaged}
+    theirs = [why for state in of.source for name, why in state.unread.items() if _of_objects((name,))]
+    if len({state.contents for state in (of.copy, *of.source)}) > 1:
+        theirs.append("what is in them could not be read everywhere")
+    if theirs and not _of_objects((*unproven, *damaged)):
+        unproven[LARGE_OBJECTS] = theirs[0]
+    return unproven, damaged
+
+
+def _of_objects(unread: Iterable[str]) -> bool:
+    """Whether large objects are among them, of whatever database."""
+    return any(name.endswith(LARGE_OBJECTS) for name in unread)
+
+
 def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     of = sides(evidence, demand.path, "Sequences, large objects and unlogged tables")
     wrong, theirs = {}, []
@@ -111,12 +134,10 @@ def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
             wrong[name] = wrong_here
         if on_both:
             theirs.append(f"{name} {on_both}")
-    lost, counts = _large_objects(of)
+    unproven, damaged = _unread(of)
+    lost, counts = ({}, Counter[str]()) if _of_objects((*unproven, *damaged)) else _large_objects(of)
     emptied, notes = _unlogged(of)
-    wrong |= lost | emptied
-    unproven = dict(of.copy.unread)
-    if len({state.contents for state in (of.copy, *of.source)}) > 1:
-        unproven["the large objects"] = "what is in them could not be read everywhere"
+    wrong |= lost | emptied | damaged
     share = counts["unknown"] / max(1, counts["proven"] + counts["unknown"])
     if counts["gone"]:
         notes.append(
@@ -140,7 +161,7 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"as on the source, {some(theirs)}"
     if unknown:
         yield f"nobody can know {counted(unknown, 'large object')}, changed on both sides of the recovery point"
-    if of.copy.large_objects and not of.copy.contents:
+    if of.copy.large_objects and not of.copy.contents and LARGE_OBJECTS not in of.copy.unread:
         yield "what is in the large objects was not read: it takes the right to select from pg_largeobject"
     if of.copy.prepared:
         yield f"transactions are prepared on the copy, and hold locks until they are ended: {some(of.copy.prepared)}"

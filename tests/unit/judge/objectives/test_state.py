@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dr.domain.looks import Version
+from dr.domain.looks import DAMAGED, Version
 from dr.domain.model import Demand, Finding, Status
-from dr.domain.state import Sequence, State
+from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.judge import findings
 from dr.judge.settings import compared as settings_compared
 from tests.unit.judge.objectives.test_content import AFTER, BASELINE, COPY, compared
@@ -156,6 +156,29 @@ def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_o
     found = judge(nowhere, nowhere, nowhere)
     assert found.status is Status.MET
     assert "What is in the large objects was not read" in found.because
+
+
+@pytest.mark.parametrize("side", ["copy", "before", "after"])
+def test_large_objects_that_were_not_read_alike_everywhere_are_not_compared(side: str) -> None:
+    """Their digests differ, or their names are missing, for that alone."""
+    named = {"424242": Version("of no content", 7)}
+    unread = {LARGE_OBJECTS: "there are 50001, more than 50000"}
+    for other in (
+        replace(STATE, contents=False, large_objects=named),
+        replace(STATE, contents=False, large_objects={}, unread=unread),
+        replace(STATE, large_objects={}, unread={f"billing: {LARGE_OBJECTS}": "there are 50001"}),
+    ):
+        found = judge(**{side: other})
+        assert found.status is Status.INCONCLUSIVE, found.because
+        assert "large objects: " in found.because
+
+
+def test_what_is_damaged_on_the_copy_alone_is_missed() -> None:
+    torn = replace(STATE, contents=False, large_objects={}, unread={LARGE_OBJECTS: f"{DAMAGED}invalid page in block 3"})
+    found = judge(torn)
+    assert found.status is Status.MISSED
+    assert "the large objects: cannot be read on the copy: damaged: invalid page in block 3" in found.because
+    assert judge(torn, torn, torn).status is Status.INCONCLUSIVE
 
 
 def unlogged(rows: int, **more: Any) -> State:
