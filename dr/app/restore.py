@@ -28,7 +28,10 @@ from dr.wiring import ask_each, done_for, drivers, on_call, restoring
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
-STEPS = frozenset({"restore", "examine", "serve", "measure", "settle", CONFIGURE})
+SETTLE = "settle"
+MEASURING = frozenset({"serve", "measure", SETTLE})
+"""The verbs that put load on a copy, and the one that ends that."""
+STEPS = frozenset({"restore", "examine", *MEASURING, CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 
 
@@ -187,6 +190,14 @@ def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda
     return replace(outcome, error=error)
 
 
+def _settled(session: Session) -> bool:
+    """Whether the copy was measured to the end, so that it is not to be served or probed again."""
+    verbs, entries = session.plan.request.verbs, session.engine.ledger.entries()
+    effects = {entry.call for entry in entries if entry.kind == "effect"}
+    calls = [call for n, verb in enumerate(verbs) if verb.name == SETTLE for call in session.calls(n)]
+    return bool(calls) and all(call.id in effects for call in calls)
+
+
 def _attempt(
     session: Session, position: int, before: Callable[[Verb], None], earlier: DrError | None
 ) -> DrError | None:
@@ -195,6 +206,8 @@ def _attempt(
         if earlier is not None:
             session.engine.ledger.append("resumed")
         verb = session.plan.request.verbs[position]
+        if verb.name in MEASURING and _settled(session):
+            return earlier  # of a run that is gone on with: the copy may be in use by now
         if verb.name == CONFIGURE:
             session.unwind(keep=True)  # nobody serves or probes meanwhile
         before(verb)

@@ -16,7 +16,7 @@ from dr.app.restore import run
 from dr.app.session import Session, accept, prepare
 from dr.cli import common
 from dr.config.load import home
-from dr.domain.errors import DrError, EvidenceError, ProviderError, RefusedError
+from dr.domain.errors import DrError, EvidenceError, HaltedError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Request, RunIdentity, Status, Verb
 from dr.domain.refs import Ref, result_of
 from dr.engine.guard import Consent
@@ -279,4 +279,26 @@ def test_what_cannot_be_taken_out_of_a_copy_does_not_end_a_restore_that_is_gone_
     assert outcome.leftovers
     assert not session.directory.sealed()
     assert ending.finish(session, ends=True).leftovers
+    assert session.directory.sealed()
+
+
+@pytest.mark.parametrize("interrupted", ["settle", "configure"])
+def test_a_copy_that_was_measured_to_the_end_is_not_served_and_probed_again(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    settle = Verb("settle", {"paths": ["restored"]})
+    session = begun(machines, monkeypatch, verbs=(*VERBS[:-1], settle, VERBS[-1]))
+
+    def stop(verb: Verb) -> None:
+        if verb.name == interrupted:
+            raise HaltedError("The run was stopped.")
+
+    assert isinstance(run(session, before=stop).error, HaltedError)
+    assert not {"serve", "measure"} & set(session.engine.ledger.state().open)
+    session.engine.ledger.append("resumed")
+    outcome = run(session)
+    assert outcome.error is None
+    intended = [entry.call for entry in session.engine.ledger.entries() if entry.kind == "intent"]
+    times = 1 if interrupted == "configure" else 2
+    assert [intended.count(name) for name in ("serve", "measure", "settle", "configure")] == [times, times, 1, 1]
     assert session.directory.sealed()
