@@ -36,6 +36,15 @@ def renamed(document: Any, names: Names) -> Any:
     return names.get(document, document) if isinstance(document, str) or _is_number(document) else document
 
 
+def standing(document: Any, name: object) -> int:
+    """In how many places ``renamed`` would replace ``name``."""
+    if isinstance(document, Mapping):
+        document = [*document.values()]
+    if isinstance(document, list | tuple):
+        return sum(standing(value, name) for value in document)
+    return int(renamed(document, {name: None}) is not document)
+
+
 def form_of(answer: Mapping[str, Any], volatile: Collection[str], tolerance: float, names: Names) -> str:
     """The form of ``answer`` without its ``volatile`` fields, once what it names is ``renamed``.
 

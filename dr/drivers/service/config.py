@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from dr.config.model import Amount, Login, Section, check_reference, without_login
-from dr.evidence.answers import renamed
+from dr.evidence.answers import renamed, standing
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,15 +65,24 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError for a URL with a login, for a token that is no reference, for rows to plant that no request
-        names, and where it is not said, or not where, predictions of them are stored."""
+        names, or names more often than a row does, and where it is not said, or not where, predictions of them are
+        stored."""
         without_login("service.url", self.url)
         if self.stored is True or (self.planted and self.stored is None):
             raise ValueError(
                 "service.stored has to say where predictions are stored (table, column), or false: nowhere"
             )
-        keys = {value for rows in self.planted.rows for value in rows.keys.values()} if self.planted else set()
+        named = [[*rows.keys.values()] for rows in self.planted.rows] if self.planted else []
+        keys = {value for values in named for value in values}
         if self.planted and all(renamed(request, dict.fromkeys(keys)) == request for request in self.requests):
             raise ValueError("service.planted has no key that stands in one of service.requests")
+        for value in keys:
+            most = max(values.count(value) for values in named)
+            if any(standing(request, value) > most for request in self.requests):
+                raise ValueError(
+                    f"the key {value!r} of service.planted stands in a request more often than in a row, and each place"
+                    " would be replaced: choose synthetic rows whose keys are no other value of their requests"
+                )
         if self.token:
             check_reference("token of the service", self.token)
 

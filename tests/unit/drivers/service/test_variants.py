@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -68,3 +69,23 @@ def test_stored_may_say_that_nothing_is_stored() -> None:
     assert msgspec.convert(written, ServiceConfig).stored is False
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**written, "planted": {"login": {"user": "a", "secret": "env:A"}, "rows": []}}, ServiceConfig)
+
+
+@pytest.mark.parametrize(
+    ("keys", "request_", "taken"),
+    [
+        ({"id": 7}, {"patient": 7, "age": 70}, True),
+        ({"id": 7}, {"patient": 7, "age": 7}, False),
+        ({"id": 7}, {"patient": 7, "codes": [1, 7]}, False),
+        ({"id": 7}, {"patient": 7, "history": {"age": 7.0}}, False),
+        ({"id": 7, "visit": 7}, {"patient": 7, "visit": 7}, True),
+        ({"id": 1}, {"patient": 1, "smokes": True}, True),
+        ({"id": "a"}, {"patient": "a", "also": "a"}, False),
+    ],
+)
+def test_a_key_that_is_another_value_of_its_request_too_is_refused(
+    keys: dict[str, Any], request_: dict[str, Any], taken: bool
+) -> None:
+    planting = Planting(LOGIN, (Rows("p", keys),))
+    with nullcontext() if taken else pytest.raises(ValueError, match="stands in a request more often than in a row"):
+        ServiceConfig("http://s", ("serve",), "app", (request_,), planted=planting, stored=False)
