@@ -51,24 +51,30 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
     return Sides(before, copy, after, looks.cuts)
 
 
-def _sequence(name: str, of: Sides) -> tuple[str, str]:
-    """What is wrong with it on the copy, and what is so on the source, too; "" where nothing is."""
+def _sequence(name: str, of: Sides) -> tuple[Status, str]:
+    """What is the matter with it on the copy, or is so on the source, too, which is met; "" where nothing is."""
     here = of.copy.sequences[name]
     before, after = (state.sequences.get(name) if state is not None else None for state in (of.before, of.after))
     if not here.cycles and here.behind(here.utmost):
         told = f"gives out {here.next} next, and {here.column} holds {here.utmost}"
-        theirs = any(one is not None and one.behind(one.utmost) for one in (before, after))
-        return ("", told) if theirs else (told, "")
+        if any(one is not None and one.behind(one.utmost) for one in (before, after)):
+            return Status.MET, told
+        passed = before is not None and not before.behind(here.utmost)
+        if after is None or passed or after.behind(here.utmost):
+            return Status.MISSED, told
+        return Status.INCONCLUSIVE, f"{told}; the source may have been set right after the recovery point"
     altered = of.cuts.earlier is not None and here.xid and not of.cuts.earlier.shows(here.xid)
     if before is None or altered or before.step != here.step:
-        return "", ""
+        return Status.MET, ""
     steps, idle = here.steps_from(before), after is not None and after.next == before.next
     if idle and not 0 <= steps <= here.ahead:
-        return f"gives out {here.next} next, on the source it is {before.next} before and afterwards", ""
-    set_back = after is not None and after.steps_from(before) < 0
-    if steps < 0 and not here.cycles and not set_back:
-        return f"gives out {here.next} next, behind {before.next} on the source before", ""
-    return "", ""
+        return Status.MISSED, f"gives out {here.next} next, on the source it is {before.next} before and afterwards"
+    if steps >= 0 or here.cycles or (after is not None and after.steps_from(before) < 0):
+        return Status.MET, ""
+    told = f"gives out {here.next} next, behind {before.next} on the source before"
+    if after is None:
+        return Status.MISSED, told
+    return Status.INCONCLUSIVE, f"{told}, where it may have been set back and used since"
 
 
 def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
@@ -127,14 +133,11 @@ def _of_objects(unread: Iterable[str]) -> bool:
 
 def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     of = sides(evidence, demand.path, "Sequences, large objects and unlogged tables")
-    wrong, theirs = {}, []
-    for name in sorted(of.copy.sequences):
-        wrong_here, on_both = _sequence(name, of)
-        if wrong_here:
-            wrong[name] = wrong_here
-        if on_both:
-            theirs.append(f"{name} {on_both}")
     unproven, damaged = _unread(of)
+    found = {name: _sequence(name, of) for name in sorted(of.copy.sequences)}
+    wrong = {name: told for name, (status, told) in found.items() if status is Status.MISSED}
+    unproven |= {name: told for name, (status, told) in found.items() if status is Status.INCONCLUSIVE}
+    theirs = [f"{name} {told}" for name, (status, told) in found.items() if status is Status.MET and told]
     lost, counts = ({}, Counter[str]()) if _of_objects((*unproven, *damaged)) else _large_objects(of)
     emptied, notes = _unlogged(of)
     wrong |= lost | emptied | damaged
