@@ -142,7 +142,7 @@ class Look:
     was committed by then was looked at. ``snapshot``: its own. ``cuts``: name to snapshot, in their order.
     ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why. ``state``: what is neither row
     nor definition; None: it was not looked at. ``unlooked``: other databases of the server that could not be looked
-    at, and why.
+    at, and why. ``recipe``: by which objects were digested; only those of the same compare. 0: they were not.
     """
 
     at: float
@@ -154,6 +154,7 @@ class Look:
     left_out: Mapping[str, str] = field(default_factory=dict)
     state: State | None = None
     unlooked: Mapping[str, str] = field(default_factory=dict)
+    recipe: int = 1
 
     def hides(self, name: str) -> bool:
         """Whether what bears ``name`` is of a database that could not be looked at."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from dr.domain.errors import EvidenceError, ProviderError
-from dr.domain.looks import BEFORE, UNREADABLE, Baseline, Look, Part, Sum, TableLook, Version, packed_sums
+from dr.domain.looks import BEFORE, UNREADABLE, Baseline, Look, Part, Sum, TableLook, packed_sums
 from dr.host.decode import read_json
 from dr.host.files import listed, write_atomically
 
@@ -78,7 +78,7 @@ def looked_after(baseline: Baseline, point: float, resolution: float) -> Look | 
     return min(after, key=lambda look: look.at, default=None)
 
 
-# -- baselines of a former form: one sum a table, definitions without their writers
+# -- baselines of a former form: one sum a table, definitions by other rules than today's, of no use
 
 
 class _Table(msgspec.Struct):
@@ -91,7 +91,6 @@ class _Fingerprint(msgspec.Struct):
     at: float
     major: int
     snapshot: str
-    schema: dict[str, str]
     tables: dict[str, _Table]
 
 
@@ -112,8 +111,7 @@ def _of_former(former: _Former) -> Baseline:
         name: TableLook(one.method, parts={} if one.method.startswith(UNREADABLE) else {BEFORE: _whole(one)})
         for name, one in seen.tables.items()
     }
-    objects = {name: Version(digest, 0) for name, digest in seen.schema.items()}
-    look = Look(seen.at, seen.major, seen.snapshot, {BEFORE: seen.snapshot}, objects, tables)
+    look = Look(seen.at, seen.major, seen.snapshot, {BEFORE: seen.snapshot}, {}, tables, recipe=0)
     return Baseline(former.id, former.target, former.source, former.resource_id, look, former.golden, former.model)
 
 

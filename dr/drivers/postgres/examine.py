@@ -20,13 +20,14 @@ from psycopg import Error, sql
 from dr.config.context import Context
 from dr.config.model import Login
 from dr.domain.errors import DrError, EvidenceError
-from dr.domain.looks import Baseline
+from dr.domain.looks import BEFORE, Baseline, Look, Snapshot
 from dr.domain.model import Component, Observation, Progress
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres import own_schema
 from dr.drivers.postgres.compare import Comparison, everywhere
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
+from dr.drivers.postgres.fingerprint import in_reach
 from dr.drivers.postgres.indexes import indexes
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import newest, whole
@@ -266,7 +267,7 @@ class Examination:
             yield working("examining the logins", (covers,))
             taken = logins(self._copy, self._database)
             yield working("examining every table", _saw(logins=taken))
-            comparison = self._comparison(baseline)
+            comparison = self._comparison(baseline, self._in_reach(baseline, connection))
             compared = yield from everywhere(comparison, connection)
             yield working("examining the foreign keys", compared)
             keys, theirs = yield from self._keys(connection, comparison.source)
@@ -374,7 +375,21 @@ class Examination:
         made_of = self._args["kind"], self._args.get("point_id")
         return self._source is not None and made_of == ("time", self._source.identifier)
 
-    def _comparison(self, baseline: Baseline | None) -> Comparison:
+    def _in_reach(self, baseline: Baseline | None, copy: Connection) -> Look | None:
+        """The look before, where rows can still be told by it."""
+        if baseline is None:
+            return None
+        with translated("reading the newest transaction"):
+            current = newest(copy)
+        if in_reach(Snapshot.parse(baseline.look.cuts[BEFORE]), current):
+            return baseline.look
+        self._notes.append(
+            f"the baseline {baseline.id} is more than 2^31 transactions old, too many to tell rows by: "
+            "take baselines more often"
+        )
+        return None
+
+    def _comparison(self, baseline: Baseline | None, before: Look | None) -> Comparison:
         source, because = self._source, ""
         if source is None:
             because = "the source is gone"
@@ -390,7 +405,7 @@ class Examination:
             copy=self._copy,
             source=None if because or source is None else source.server,
             because=because,
-            before=baseline.look if baseline else None,
+            before=before,
             stored=stored,
             held=Recovered.parse(held) if held else None,
             promoted=self._args.get("of") == "promoted",

@@ -83,6 +83,11 @@ class Table(NamedTuple):
         return hashlib.sha256(msgspec.json.encode((hashed, [c.number for c in self.key]))).hexdigest()[:8]
 
 
+def in_reach(snapshot: Snapshot, newest: int) -> bool:
+    """Whether rows can be told by ``snapshot`` where ``newest`` is the newest transaction."""
+    return newest - snapshot.xmax < _REACH
+
+
 def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
     """A condition on the 32-bit column ``t.xmin``: of the rows visible in ``current``, those visible in ``snapshot``.
 
@@ -90,7 +95,7 @@ def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
     future), at a third of the cost and in parallel plans: xids have no order in SQL, but their sent bytes have, and
     casts by way of text are slow. Raises RefusedError where too many transactions lie in between.
     """
-    if current.xmax - snapshot.xmax >= _REACH:
+    if not in_reach(snapshot, current.xmax):
         raise RefusedError(
             f"The baseline is {current.xmax - snapshot.xmax} transactions old, too many to compare with.",
             "Take baselines more often.",

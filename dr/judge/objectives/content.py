@@ -214,16 +214,22 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     if former.is_form_of(evidence):
         return former.schema(evidence, demand)
     looks = looked(evidence, demand.path, "The schema")
-    before, copy, after = looks.before, looks.copy, looks.after
+    copy, cuts = looks.copy, looks.cuts
+    before, after = (
+        look if look is not None and look.recipe == copy.recipe else None for look in (looks.before, looks.after)
+    )
     other = after or before
-    if other is not None and other.major != copy.major:
+    if other is None:
+        raise UnknownError("The schema cannot be compared: the looks at the source digest definitions by other rules.")
+    cuts = cuts if before is not None else cuts._replace(earlier=None)
+    if other.major != copy.major:
         raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
     found, wrong, unproven = [], dict[str, str](), hidden(copy)
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
         if copy.hides(name):
             continue
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
-        one = comparing.definition((there, here, kept), looks.cuts)
+        one = comparing.definition((there, here, kept), cuts)
         found.append(one)
         if one.wrong:
             wrong[name] = ", ".join(one.wrong)

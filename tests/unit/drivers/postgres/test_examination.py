@@ -33,6 +33,10 @@ READ_SECONDS = 1_200.0
 """What one table, key or index takes."""
 TABLES, KEYS, INDEXES = ("public.a", "public.b", "public.c"), ("a_fkey", "b_fkey", "c_fkey"), ("a_i", "b_i", "c_i")
 MAJOR = 15
+NOTHING_THERE = (
+    *(indexes._COLLATIONS, indexes._OF_THE_DATABASE, examine._MODEL_VERSIONS),
+    *(looking._TOUCHED, snapshots._RECOVERED),
+)
 
 
 class Large:
@@ -40,6 +44,7 @@ class Large:
 
     isolation_level = read_only = None
     closed = False
+    newest = 10
     info = SimpleNamespace(server_version=MAJOR * 10_000)
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -71,16 +76,14 @@ class Large:
         if query is indexes._INDEXES:
             rest = ("public.t", 1, True, [])
             return _rows(*((n, name, "btree", True, name, *rest) for n, name in enumerate(INDEXES)))
-        if query is indexes._COLLATIONS or query is indexes._OF_THE_DATABASE:
-            return _rows()
-        if query is examine._MODEL_VERSIONS:
-            return _rows()
-        if query is looking._TOUCHED or query is snapshots._RECOVERED:
+        if any(query is one for one in NOTHING_THERE):
             return _rows()
         if query is snapshots._OWN:
             return _rows((0,))
         if query is snapshots._UNDER_WAY or query is snapshots._NOT_DONE:
             return _rows((None,))
+        if "pg_snapshot_xmax" in query:
+            return _rows((self.newest,))
         return _rows(("10:10:", NOW, NOW)) if "pg_current_snapshot" in query else _rows(("public", True))
 
 
@@ -236,6 +239,18 @@ def test_a_baseline_of_a_former_server_of_the_sources_name_is_not_used(stage: St
     assert [note for note in stage.notes if "of the source" in note] == (
         [] if used else [f"summing {name} of the source" for name in TABLES]
     )
+
+
+@pytest.mark.parametrize(("transactions", "used"), [(2**31 - 1, True), (2**31, False)])
+def test_a_baseline_that_rows_cannot_be_told_by_any_more_is_named_and_ends_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, transactions: int, used: bool
+) -> None:
+    stage.source_is_up()
+    monkeypatch.setattr(Large, "newest", 10 + transactions)
+    stage.examine()
+    told = stage.engine.ledger.entries()[-1].data["notes"]
+    assert any("too many to tell rows by" in note for note in told) is not used
+    assert (BEFORE in stage.observed()["look"]["cuts"]) is used
 
 
 @pytest.mark.parametrize("amcheck", [True, False])

@@ -310,6 +310,17 @@ def test_definitions_of_another_major_version_do_not_compare() -> None:
     assert compared("schema", replace(COPY, major=16)).status is Status.INCONCLUSIVE
 
 
+def test_definitions_that_were_digested_by_other_rules_do_not_compare() -> None:
+    former = replace(BASELINE, look=replace(FIRST, objects={}, recipe=0))
+    alone = compared("schema", before=former, after="it is gone")
+    assert alone.status is Status.INCONCLUSIVE
+    assert "digest definitions by other rules" in alone.because
+    assert compared(before=former, after="it is gone", limit=0.5).status is Status.MET
+    assert compared("schema", before=former).because == "2 objects proven."
+    dropped = replace(AFTER, objects={"table public.a": OBJECTS["table public.a"]})
+    assert compared("schema", before=former, after=dropped, limit=0.5).status is Status.MET
+
+
 def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
     copy = with_tables(COPY, b=None)
     evidence = holding(
