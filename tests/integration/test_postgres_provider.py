@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +334,35 @@ def test_nightly_baselines_cover_what_lies_between_two_of_them(
         _, seen = examine(granted, copy, point)
     assert seen["baseline"]["id"] == taken[0].id
     assert "victims" not in seen
+
+
+def test_nightly_looks_again_for_the_newest_baseline_alone_and_for_none_of_the_former_form(
+    granted: Drill, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly_on(granted, monkeypatch, server)
+    store = BaselineStore(granted.context.home, "clinic")
+    ((taken,), _) = store.load("clinic-db")
+    store.save(replace(taken, id=f"{taken.id}z"))
+    assert "looked again for 1" in nightly_on(granted, monkeypatch, server)
+    assert [len(one.later) for one in store.load("clinic-db")[0]] == [0, 1, 0]
+    *_, newest = store.load("clinic-db")[0]
+    store.save(replace(newest, look=replace(newest.look, recipe=0)))
+    assert "looked again for 0" in nightly_on(granted, monkeypatch, server)
+
+
+def test_nightly_takes_its_baseline_though_the_look_again_fails(
+    granted: Drill, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly_on(granted, monkeypatch, server)
+
+    def lost(*_: object) -> None:
+        raise ProviderError("The database failed reading a table.")
+
+    monkeypatch.setattr(baseline_module, "looked_again", lost)
+    said = nightly_on(granted, monkeypatch, server)
+    assert "was not looked at again" in said
+    assert "looked again for 0" in said
+    assert len(BaselineStore(granted.context.home, "clinic").load("clinic-db")[0]) == 2
 
 
 def test_a_source_that_is_still_up_repeats_its_baseline_for_the_examination(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr.config.context import Context
-from dr.domain.errors import DrError, EvidenceError, RefusedError
+from dr.domain.errors import DrError, RefusedError
 from dr.domain.looks import BEFORE, Baseline, Snapshot
 from dr.domain.model import Grant
 from dr.drivers.postgres.connection import connect
@@ -68,8 +68,8 @@ def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], st
 
 
 def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
-    """Look at the source again for each of its earlier baselines without a later look, then take a new one; all are
-    stored.
+    """Look at the source again for the newest of its baselines, where that has no later look, then take a new one; both
+    are stored. One that is older has had its look, or is of a form that no look follows.
 
     Returns what was done, and what could not be, in sentences. Raises ProviderError or RefusedError where the source
     cannot be read or a baseline not be stored.
@@ -80,14 +80,15 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
     store = BaselineStore(context.home, context.name)
     earlier, problems = store.load(source.identifier)
     notes, again = list(problems), 0
-    for baseline in earlier:
-        if baseline.later or baseline.resource_id != source.resource_id:
-            continue
+    newest = next((one for one in reversed(earlier) if one.resource_id == source.resource_id), None)
+    if newest is not None and newest.look.recipe and not newest.later:
         try:
-            store.save(at_once(looked_again(context, source, baseline)))
-            again += 1
-        except (RefusedError, EvidenceError) as error:
-            notes.append(f"The source was not looked at again for baseline {baseline.id}: {error}")
+            followed = at_once(looked_again(context, source, newest))
+        except DrError as error:
+            notes.append(f"The source was not looked at again for baseline {newest.id}: {error}")
+        else:
+            store.save(followed)
+            again = 1
     golden, silence = golden_answers(context, ask)  # it writes predictions: after the later looks, which count rows
     taken = at_once(take_baseline(context, source, golden=golden))
     store.save(taken)
