@@ -15,6 +15,7 @@ from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
 from dr.domain.state import State
+from dr.drivers.postgres import snapshots
 from dr.drivers.postgres.compare import Comparison, everywhere
 from dr.drivers.postgres.config import PostgresConfig, Tables
 from dr.drivers.postgres.connection import connect
@@ -130,8 +131,12 @@ def test_a_copy_of_a_database_that_is_written_to_all_the_while_is_proven(server:
     assert found["public.frequent"].proven == 300
 
 
-def test_a_transaction_that_was_open_over_the_recovery_point_is_no_loss(server: LocalServer) -> None:
+@pytest.mark.parametrize("asked", [snapshots.ASKED, 1], ids=["lately", "long before the point"])
+def test_a_transaction_that_was_open_over_the_recovery_point_is_no_loss(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
     """It is broken off on the copy, and committed on the source later: with its subtransaction, under no name there."""
+    monkeypatch.setattr(snapshots, "ASKED", asked)
     with server.superuser() as writer:
         before = look(server)
         writer.execute("begin")

@@ -16,7 +16,9 @@ from dr.drivers.postgres.connection import Connection, one, translated
 from dr.host.hearing import Steps, working
 
 ASKED = 2_000_000
-"""The newest transactions that are looked at one by one, a second or two."""
+"""The newest transactions that are looked at one by one, a few seconds."""
+ASKED_SINCE = 50_000_000
+"""The same since a moment of which it is known what was under way: two minutes at most, a few seconds as a rule."""
 _AT_ONCE = 200_000
 
 _UNDER_WAY = """
@@ -80,7 +82,7 @@ def finished(connection: Connection) -> Snapshot:
     """
     with translated("reading which transactions are under way"):
         now = Snapshot.parse(str(one(connection, "select pg_current_snapshot()::text")))
-        first = max(now.xmin, now.xmax - ASKED)
+        first = max(now.xmin, now.xmax - ASKED_SINCE)
         found = one(connection, _UNDER_WAY, (first, now.xmax)) or ()
     return Snapshot(now.xmin, now.xmax, tuple(sorted({*now.running, *found})))
 
@@ -104,9 +106,11 @@ def recovered(connection: Connection) -> Recovered:
 
 def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[tuple[int, ...]]:
     """The transactions that ``point``, a copy's own snapshot, would show and that did not end before the recovery
-    point, as far as they began with ``since`` or later: there they are broken off. Raises ProviderError."""
+    point: there they are broken off. ``since``: none is older, 0 where that is not known; then one that began more than
+    ``ASKED`` transactions before the point is not found. Raises ProviderError."""
     found: list[int] = []
-    for first in range(max(since, point.xmax - ASKED, 3), point.xmax, _AT_ONCE):
+    oldest = max(since, point.xmax - (ASKED_SINCE if since else ASKED), 3)
+    for first in range(oldest, point.xmax, _AT_ONCE):
         yield working("looking which transactions were under way at the recovery point")
         with translated("reading which transactions it broke off"):
             found += one(copy, _NOT_DONE, (first, min(first + _AT_ONCE, point.xmax))) or ()
