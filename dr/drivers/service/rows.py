@@ -63,7 +63,9 @@ def uproot(
         with _writing(copy, database, planting, "deleting the planted rows") as connection:
             return _delete(connection, planting, stored, names)
     except (ProviderError, RefusedError) as error:
-        tables = ", ".join([*(rows.table for rows in planting.rows), *([stored.table] if stored else [])])
+        tables = ", ".join(
+            dict.fromkeys([*(rows.table for rows in planting.rows), *([stored.table] if stored else [])])
+        )
         keys, user = ", ".join(_texts(names)), planting.login.user
         raise ProviderError(
             f"Rows of run {run} may still be in {tables} of the copy at {copy}, which {user} was to delete: {error}",
