@@ -19,6 +19,7 @@ from dr.evidence import former
 from dr.evidence.ledger import HELD_SECONDS, Ledger, check, take
 from dr.evidence.model import Entry, Evidence, RunRecord
 from dr.evidence.samples import ends_whole, load_markers, load_samples
+from dr.evidence.shapes import misfit
 from dr.host import locks
 from dr.host.decode import content, find_json, json_of, line_of, opened, read_json, wrong
 from dr.host.files import listed, writable, write_atomically
@@ -361,11 +362,14 @@ class RunDirectory:
         ``faults`` gets what is wrong with any other line that is none, by file and line.
         """
         lines = _content(self.path / "observations.jsonl").split(b"\n")
+        found = [line_of(line, OBSERVATION) for line in lines]
         if faults is not None:
-            told = ((number, why) for number, line in enumerate(lines, 1) if (why := wrong(line, OBSERVATION)))
-            faults.extend(f"observations.jsonl, line {number}, is not what it should be: {why}" for number, why in told)
-        found = (line_of(line, OBSERVATION) for line in lines)
-        return tuple(observation for observation in found if observation is not None)
+            told = (wrong(line, OBSERVATION) or misfit(one) for line, one in zip(lines, found, strict=True))
+            named = ((number, why) for number, why in enumerate(told, 1) if why)
+            faults.extend(
+                f"observations.jsonl, line {number}, is not what it should be: {why}" for number, why in named
+            )
+        return tuple(one for one in found if one is not None and not misfit(one))
 
 
 def _content(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.domain.model import Stamp
+from dr.domain.model import Observation, Stamp
 from dr.evidence.directory import RunDirectory
 from dr.evidence.samples import header
 from dr.evidence.seals import previous, seal, seals
@@ -178,7 +178,23 @@ def test_a_directory_that_is_another_runs_is_refused(command: str, runs: Path) -
             header("source", 1.0, 1.0, Stamp(1.0, 7, "boot")).rstrip().replace(b":7", b":7" + b"0" * 400),
             "`int`",
         ),
-        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": 1, "at": 1e308}', "`float` <="),
+        ("observations.jsonl", b'{"what": "model", "path": "restored", "value": {}, "at": 1e308}', "`float` <="),
+        *(
+            (
+                "observations.jsonl",
+                b'{"what": "%b", "path": "source", "value": %b}' % (what, value),
+                f"'{what.decode()}'",
+            )
+            for what, value in (
+                (b"model", b"1"),
+                (b"steady", b"[]"),
+                (b"pools", b'"before"'),
+                (b"logins", b"{}"),
+                (b"foreign-keys", b"[1]"),
+                (b"configuration", b"true"),
+                (b"clock", b'{"offset": "late"}'),
+            )
+        ),
     ],
 )
 def test_what_no_run_writes_is_named_by_file_and_line_although_it_was_sealed(
@@ -271,3 +287,12 @@ def test_a_chain_that_was_taken_away_whole_is_missed_once(emptied: bool, runs: P
         shutil.rmtree(runs / run)
     written(runs.parent, FIRST)
     assert "notes no seal" not in dr("history")[2]
+
+
+def test_an_observation_of_a_kind_that_is_not_known_or_of_nothing_may_hold_anything(runs: Path) -> None:
+    run = written(runs.parent, "20261124-141500-ffff")
+    seen = [Observation("of-later", "source", 1), Observation("model", "restored", None)]
+    run.observe([*seen, Observation("configuration", "restored", {"because": "x"})], 1.0)
+    seal(runs.parent, run, CLOCK)
+    assert "is not what" not in dr("verify", run.id)[2]
+    assert [o.what for o in run.observations()][-3:] == ["of-later", "model", "configuration"]
