@@ -26,6 +26,7 @@ from dr.app.session import Session, Tell, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings, Target
 from dr.domain.errors import DrError, HaltedError
+from dr.domain.looks import Snapshot
 from dr.domain.model import Call, Component, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import POOLER, MovingProvider
@@ -35,6 +36,7 @@ from dr.drivers.observing.provider import ObservingProvider
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.servers import Standing
+from dr.drivers.postgres.snapshots import Recovered
 from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.naming import instance
 from dr.drivers.rds.provider import RdsProvider
@@ -344,8 +346,8 @@ class _Servers:
     def written(self, host: str, port: int) -> int:
         return 1000
 
-    def recovered(self, host: str, port: int) -> str:
-        return "10:10:"
+    def recovered(self, host: str, port: int) -> Recovered:
+        return Recovered(Snapshot(10, 10, ()), 10)
 
 
 class Play:
