@@ -18,7 +18,7 @@ from dr.evidence.answers import same
 from dr.evidence.model import Evidence
 from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
-from dr.judge.objectives.content import looked
+from dr.judge.objectives.content import looked, tables
 from dr.judge.objectives.state import sides
 
 UNASKED = "nobody asked for it"
@@ -40,25 +40,34 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
     keys, wrong, unproven, theirs = _observed(evidence, demand, "The foreign keys were not examined"), {}, {}, []
     there = {(k["table"], k["name"]): k["orphans"] for k in evidence.observed(demand.objective, "source") or ()}
     for key in keys:
-        name, orphans, source = (
-            f"{key['table']} ({key['name']})",
-            key["orphans"],
-            there.get((key["table"], key["name"])),
-        )
+        name, orphans = f"{key['table']} ({key['name']})", key["orphans"]
+        source = there.get((key["table"], key["name"]))
         told = f"{counted(orphans or 0, 'row')} without the row referred to"
         if orphans is None:
             unproven[name] = f"not examined, {key.get('because', 'without a reason')}"
-        elif source and orphans > source:
-            unproven[name] = f"{told}, and {source} on the source by now: how many there were is not known"
-        elif source and orphans:
+        elif not orphans:
+            continue
+        elif source is None:
+            unproven[name] = f"{told}, and the source could not be asked whether it had them"
+        elif orphans <= source:
             theirs.append(f"{name}: {told}")
-        elif orphans:
+        elif source or _every_row_agrees(evidence, demand.path):
+            unproven[name] = f"{told}, and {source} on the source by now: how many there were is not known"
+        else:
             wrong[name] = told
     met = f"{counted(len(keys), 'foreign key')} hold." if keys else "The database has no foreign key."
     met = (
         f"{counted(len(keys) - len(theirs), 'foreign key')} hold. As on the source, {some(theirs)}." if theirs else met
     )
     return by_name(demand, wrong, unproven, met, "foreign key")
+
+
+def _every_row_agrees(evidence: Evidence, path: str) -> bool:
+    """Whether nothing is the matter with any table, so that orphans there may have been the source's."""
+    try:
+        return all(table.status is Status.MET for table in tables(evidence, path))
+    except UnknownError:
+        return False
 
 
 def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:

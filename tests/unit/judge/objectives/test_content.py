@@ -30,7 +30,7 @@ from dr.domain.looks import (
 from dr.domain.model import Demand, Finding, Status
 from dr.judge import findings
 from dr.judge.objectives.content import Table, tables
-from tests.unit.judge.objectives.test_equality import KNOWN, holding, seen
+from tests.unit.judge.objectives.test_equality import KNOWN, holding, judged, seen
 
 METHOD = "hash-15/1"
 
@@ -333,3 +333,15 @@ def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
         ("public.a", 3, 3, Status.MET, ""),
         ("public.b", 3, None, Status.MISSED, "missing, with 3 rows"),
     ]
+
+
+def test_orphans_that_the_source_may_have_had_are_inconclusive() -> None:
+    key = {"name": "k", "table": "public.a", "orphans": 4}
+    here, gone_by_now = seen("foreign-keys", [key]), seen("foreign-keys", [{**key, "orphans": 0}], "source")
+    unasked = judged("foreign-keys", here)
+    assert unasked.status is Status.INCONCLUSIVE
+    assert "public.a (k): 4 rows without the row referred to, and the source could not be asked" in unasked.because
+    torn = seen("look", msgspec.to_builtins(with_tables(COPY, b=None)))
+    looks = [seen("look", msgspec.to_builtins(one), path) for one, path in ((COPY, "restored"), (AFTER, "source"))]
+    assert judged("foreign-keys", here, gone_by_now, *looks).status is Status.INCONCLUSIVE
+    assert judged("foreign-keys", here, gone_by_now, torn, looks[1]).status is Status.MISSED

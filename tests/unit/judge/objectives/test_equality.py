@@ -60,7 +60,9 @@ def test_orphans_are_missed_even_beside_a_key_that_could_not_be_read() -> None:
         {"name": "k1", "table": "public.a", "orphans": None, "because": "permission denied"},
         {"name": "k2", "table": "public.b", "orphans": 4},
     ]
-    both = judged("foreign-keys", seen("foreign-keys", keys))
+    both = judged(
+        "foreign-keys", seen("foreign-keys", keys), seen("foreign-keys", [{**keys[1], "orphans": 0}], "source")
+    )
     assert both.status is Status.MISSED
     assert "public.b (k2): 4 rows" in both.because
     unread = judged("foreign-keys", seen("foreign-keys", keys[:1]))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dr.domain import looks
 from dr.domain.looks import Look
 from dr.domain.model import Demand, Observation, Status
 from dr.domain.state import Sequence, State
@@ -44,14 +45,23 @@ def copied(fingerprint: Fingerprint, golden: Mapping[str, str] | None = None) ->
     return replace(found, observations=(*found.observations, recorded))
 
 
+KEY = {"name": "k", "table": "t"}
+
+
 def stateful(sequence: Sequence) -> Evidence:
-    """A copy whose sequence stands as ``sequence``, beside a look at the source where it stood at 5."""
+    """A copy whose sequence stands as ``sequence``, beside looks at the source where it stood at 5."""
     source, copy = (
         Look(1.0, 15, "10:10:", {}, {}, {}, state=State({"public.s": one})) for one in (Sequence(5, True), sequence)
     )
     found = evidence(observed={"look": msgspec.to_builtins(copy)})
-    looks = (Observation(w, "source", v, WALL) for w, v in (("baseline", None), ("look", msgspec.to_builtins(source))))
-    return replace(found, observations=(*found.observations, *looks))
+    before = looks.Baseline("b", "t", "db", "db-1", source)
+    return _beside(found, baseline=msgspec.to_builtins(before), look=msgspec.to_builtins(source))
+
+
+def _beside(found: Evidence, **source: Any) -> Evidence:
+    """``found`` and what was observed at the source."""
+    seen = (Observation(what.replace("_", "-"), "source", value, WALL) for what, value in source.items())
+    return replace(found, observations=(*found.observations, *seen))
 
 
 def examined(what: str, value: Any) -> Evidence:
@@ -100,8 +110,8 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
         stateful(Sequence(1, True, column="public.a.n", utmost=5)),
     ),
     "foreign-keys": (
-        examined("foreign-keys", [{"name": "k", "table": "t", "orphans": 0}]),
-        examined("foreign-keys", [{"name": "k", "table": "t", "orphans": 1}]),
+        examined("foreign-keys", [{**KEY, "orphans": 0}]),
+        _beside(examined("foreign-keys", [{**KEY, "orphans": 1}]), foreign_keys=[{**KEY, "orphans": 0}]),
     ),
     "indexes": (
         examined("indexes", {"available": True, "checked": 1, "failed": []}),
