@@ -177,7 +177,7 @@ def _undo(engine: Engine, call: Call, undo: Call, state: State) -> None:
 def carry_out(provider: Provider, undo: Call, args: Mapping[str, Any], clock: Clock, tell: Tell) -> Progress:
     """Apply what removes something, and wait until it is gone, whether the run was halted or not. Raises the driver's
     DrError, ProviderError past the deadline, and RefusedError for what ``undo`` does not name."""
-    _check_names(undo, args)
+    _check_names(undo, {name: value for name, value in args.items() if name != "undone"})  # that is told, not acted on
     began = clock.now().at
     tell(undo, "")
     result = provider.apply(undo, args)
