@@ -386,9 +386,9 @@ class Play:
                 served = {"url": "http://127.0.0.1:9", "host": "127.0.0.1", "port": 9}
                 return Progress(True, served, milestones={"started": now, "served": now})
             case "plant":
-                return Progress(True, {"rows": 1, "because": ""})
+                return Progress(True, {"rows": 1, "because": "", "unsure": False, "next": 0, "at": now})
             case "ask":
-                return Progress(True, {"answers": {}})
+                return Progress(True, {"answers": {}, "good": 0, "planting": now})
             case "settle":
                 seconds = float(call.args["seconds"])
                 return Progress(True, {"settled": {path: self._settle(path, seconds) for path in call.args["paths"]}})
