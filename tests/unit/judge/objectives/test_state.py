@@ -278,3 +278,12 @@ def test_a_setting_is_right_as_it_was_at_either_look() -> None:
 def test_no_evidence_at_all_is_inconclusive() -> None:
     found = findings.judged(KNOWN["state"].judge, holding(), Demand("state", "restored", 0.05, "share"))
     assert found.status is Status.INCONCLUSIVE
+
+
+def test_what_a_database_held_that_is_closed_on_the_copy_is_not_missed() -> None:
+    held = replace(STATE, large_objects={**STATE.large_objects, "db2: 7": Version("cc", 7)})
+    looks = (replace(COPY, state=STATE, unlooked={"db2": "it is closed."}), replace(AFTER, state=held))
+    found = compared("state", looks[0], replace(BASELINE, look=replace(BASELINE.look, state=held)), looks[1])
+    assert found.status is Status.INCONCLUSIVE
+    assert "database db2: could not be looked at on the copy: it is closed." in found.because
+    assert judge(STATE, held, held).status is Status.MISSED
