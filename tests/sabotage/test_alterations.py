@@ -20,6 +20,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.looking import Question, looking
 from dr.drivers.postgres.schema import objects
+from dr.drivers.postgres.snapshots import recovered
 from dr.drivers.postgres.state import looking as looking_at_state
 from dr.host.hearing import at_once
 from dr.judge import findings
@@ -73,7 +74,7 @@ def night() -> Iterator[Night]:
         database = server.database()
         before = at_once(looking(server.address, database, Question()))
         with physical_copy(server) as copied, connect(copied.address, database) as asked:
-            held = str(asked.execute("select pg_current_snapshot()::text").fetchall()[0][0])
+            held = recovered(asked)
             comparison = Comparison(database, copied.address, server.address, "", before, None, held, False)
             found = {(one.what, one.path): one.value for one in at_once(comparison.steps(asked))}
             here, after = (msgspec.convert(found["look", path], Look) for path in ("restored", "source"))
@@ -253,7 +254,7 @@ def both(server: LocalServer) -> PostgresConfig:
             "billing: column public.bills.forged: defined on the copy itself",
         ),
         ("select setval('bills_id_seq', 1)", "state", "billing: public.bills_id_seq: gives out 2 next"),
-        ("", "schema", "database billing: missing"),
+        ("", "schema", "billing: column public.bills.id: missing"),
     ],
 )
 def test_what_is_altered_in_another_database_is_missed(
@@ -262,7 +263,7 @@ def test_what_is_altered_in_another_database_is_missed(
     server, before = two
     with physical_copy(server) as copied:
         with connect(copied.address, copied.database()) as asked:
-            held = str(asked.execute("select pg_current_snapshot()::text").fetchall()[0][0])
+            held = recovered(asked)
         if act:
             with copied.superuser("billing") as owner:
                 owner.execute(act.encode())
