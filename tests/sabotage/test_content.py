@@ -114,13 +114,13 @@ def test_a_copy_that_nobody_touched_is_met(night: Night) -> None:
         ("drop index admissions_patient", {"schema": r"public\.admissions_patient"}),
         (
             "update admissions set days = 9 where admission_id = 1",
-            {"data": r"public\.admissions: 1 row missing, 1 row written, altered or deleted on the copy"},
+            {"data": r"public\.admissions: 1 row written, altered or deleted on the copy itself.*, 1 row missing"},
         ),
         (
             "update patients set demographics = '{}' where patient_id = 'P1'",
-            {"data": r"public\.patients: 1 row missing, 1 row written, altered or deleted on the copy"},
+            {"data": r"public\.patients: 1 row written, altered or deleted on the copy itself.*, 1 row missing"},
         ),
-        ("delete from admissions where admission_id = 50", {"data": r"public\.admissions: 1 row missing"}),
+        ("delete from admissions where admission_id = 50", {"data": r"public\.admissions: .*1 row missing"}),
         (
             "insert into admissions values (51, 'P1', 3)",
             {"data": r"public\.admissions: 1 row written, altered or deleted on the copy itself"},
