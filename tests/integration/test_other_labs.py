@@ -64,10 +64,10 @@ def test_a_dump_of_ones_own_with_what_rdss_master_may_load_is_drilled(lab: Lab, 
         verdict = own.verdict("drill", "run", "rds-snapshot-restore", "--yes", code=0)
         with own.connect(SOURCE) as connection:
             assert connection.execute("SELECT count(*) FROM beds").fetchone() == (45,)
+        assert '"public.beds"' in (own.home / "runs" / verdict["run"] / "observations.jsonl").read_text()
     assert set(statuses(verdict).values()) == {"met"}
     data = next(finding for finding in verdict["findings"] if finding["objective"] == "data")
     assert "rows proven" in data["because"]
-    assert '"public.beds"' in (own.home / "runs" / verdict["run"] / "observations.jsonl").read_text()
 
 
 def _dump(lab: Lab, into: Path) -> None:
