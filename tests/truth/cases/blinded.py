@@ -16,7 +16,6 @@ SIGHT = (
         load=("UPDATE truth.stays SET paid = paid + 1", "UPDATE truth.serials SET v = v || '.'"),
         rate=8,
         tells="data",
-        quick=True,
     ),
     blinded(
         name="table-filled-anew-on-both-sides",
@@ -108,6 +107,7 @@ SERVED = (
         drill=Drill.SERVED,
         tells="planted",
         config={"target": {"service": {"planted": None}}},
+        quick=True,
     ),
 )
 
