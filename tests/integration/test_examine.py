@@ -45,9 +45,7 @@ KEYS = """
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server(allow_system_table_mods="on") as running:
-        with running.superuser() as connection:
-            connection.execute(KEYS)
+    with local_server(KEYS, allow_system_table_mods="on") as running:
         yield running
 
 

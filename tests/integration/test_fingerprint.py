@@ -54,10 +54,7 @@ AWKWARD = """
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server(autovacuum="off") as running:
-        with running.superuser() as connection:
-            connection.execute(AWKWARD)
-            connection.execute("grant select on all tables in schema dr to dr_harness")
+    with local_server(AWKWARD, "grant select on all tables in schema dr to dr_harness", autovacuum="off") as running:
         yield running
 
 

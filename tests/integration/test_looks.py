@@ -38,9 +38,7 @@ CLINIC = """
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server(autovacuum="off") as running:
-        with running.superuser() as connection:
-            connection.execute(CLINIC)
+    with local_server(CLINIC, autovacuum="off") as running:
         yield running
 
 

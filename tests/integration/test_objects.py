@@ -210,9 +210,7 @@ SETTLED: tuple[str, ...] = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with local_server(allow_system_table_mods="on") as running:
-        with running.superuser() as connection:
-            connection.execute(MADE)
+    with local_server(MADE, allow_system_table_mods="on") as running:
         yield running
 
 
