@@ -54,6 +54,11 @@ class Snapshot(NamedTuple):
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
 
+    def below(self, xid: int) -> Snapshot:
+        """It without transaction ``xid`` and all later ones."""
+        xmax = min(self.xmax, xid)
+        return Snapshot(min(self.xmin, xmax), xmax, tuple(one for one in self.running if one < xmax))
+
     def shows(self, xid: int) -> bool:
         """Whether what transaction ``xid`` wrote, and committed, is visible in it."""
         return xid < self.xmax and xid not in self.running

@@ -71,8 +71,7 @@ class Recovered(NamedTuple):
 
     def kept(self) -> Snapshot:
         """What came by the source's log for certain."""
-        xmax = min(self.held.xmax, self.sure)
-        return Snapshot(min(self.held.xmin, xmax), xmax, tuple(xid for xid in self.held.running if xid < xmax))
+        return self.held.below(self.sure)
 
 
 def finished(connection: Connection) -> Snapshot:
@@ -99,9 +98,8 @@ def recovered(connection: Connection) -> Recovered:
                 raise
             end, exact = None, False
         own = 0 if exact else int(one(connection, _OWN)) + _UNCOUNTED
-    xmax = now.xmax if end is None else min(now.xmax, int(end))
-    held = Snapshot(min(now.xmin, xmax), xmax, tuple(xid for xid in now.running if xid < xmax))
-    return Recovered(held, xmax if exact else max(0, xmax - own))
+    held = now if end is None else now.below(int(end))
+    return Recovered(held, max(0, held.xmax - own))
 
 
 def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[tuple[int, ...]]:
