@@ -10,7 +10,7 @@ holds, too, is no hand's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -127,15 +127,16 @@ def table(
     before, after = comparable(copy, before), comparable(copy, after)
     copy = _come_round(before, copy, after)
     written = copy.parts[LATER].rows if LATER in copy.parts else 0
+    buckets = {part: [*_buckets(part, before, copy, after)] for part in _PARTS}
     found, wrong = Compared(), Counter[str]()
     for part in _PARTS:
-        for n, one in enumerate(_buckets(part, before, copy, after)):
+        for n, one in enumerate(buckets[part]):
             read = rows is not None and n in rows[0].read and n in rows[1].read
             if one.proven or not read:
                 found = _added(found, one)
                 wrong[BY_SUMS] += one.copy.rows if one.broken else 0
     if rows is not None:
-        found, more = _by_rows(found, before, copy, after, rows)
+        found, more = _by_rows(found, buckets, copy, rows)
         wrong.update(more)
     wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
     return Compared(found.proven, found.either, found.unknown, {what: count for what, count in wrong.items() if count})
@@ -150,11 +151,7 @@ def _added(found: Compared, one: _Bucket) -> Compared:
 
 
 def _by_rows(
-    found: Compared,
-    before: TableLook | None,
-    copy: TableLook,
-    after: TableLook | None,
-    rows: tuple[TableRows, TableRows],
+    found: Compared, buckets: Mapping[str, Sequence[_Bucket]], copy: TableLook, rows: tuple[TableRows, TableRows]
 ) -> tuple[Compared, Counter[str]]:
     """``found`` and the buckets whose rows were read. A row that stands on the source since before the point must stand
     in the copy; any other is wrong where its bucket is, and else nobody can know. BY_HAND: less by what is LATER in the
@@ -163,15 +160,15 @@ def _by_rows(
     if any(not 0 <= n < copy.buckets for n in (*here.read, *there.read)):
         raise EvidenceError(f"The rows that were read are damaged: they are of none of {copy.buckets} buckets.")
     wrong, proven, unknown = Counter[str](), 0, 0
-    identities = {row.identity for part in _PARTS for row in here.rows(part)}
+    parts = {part: (here.rows(part), there.rows(part)) for part in _PARTS}
+    identities = {row.identity for mine, _ in parts.values() for row in mine}
     left = [one.rows for one in copy.sums(LATER)]
     later = Counter(row for row in here.rows(LATER) if left[bucket(row, copy.buckets)])
     for part in _PARTS:
-        buckets = dict(enumerate(_buckets(part, before, copy, after)))
-        if not buckets:
+        if not buckets[part]:
             continue
-        settled = {n for n in {*here.read, *there.read} if buckets[n].proven}
-        mine, theirs = (Counter(r for r in of.rows(part) if bucket(r, copy.buckets) not in settled) for of in rows)
+        settled = {n for n in {*here.read, *there.read} if buckets[part][n].proven}
+        mine, theirs = (Counter(r for r in of if bucket(r, copy.buckets) not in settled) for of in parts[part])
         back = (theirs - mine) & later
         mine, later, wrong[BY_HAND] = mine + back, later - back, wrong[BY_HAND] - back.total()
         gone, more = theirs - mine, mine - theirs
@@ -182,7 +179,7 @@ def _by_rows(
         for row, count in more.items():
             if row.identity in altered:
                 continue
-            if buckets[bucket(row, copy.buckets)].too_many:
+            if buckets[part][bucket(row, copy.buckets)].too_many:
                 wrong[NEVER_HAD] += count
             else:
                 unknown += count
