@@ -29,7 +29,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
 from dr.drivers.postgres.fingerprint import in_reach
 from dr.drivers.postgres.indexes import indexes
-from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.own_schema import OWN_SCHEMA, USERS_OWN
 from dr.drivers.postgres.schema import newest, whole
 from dr.drivers.postgres.snapshots import Recovered
 from dr.drivers.postgres.source import Source
@@ -48,8 +48,6 @@ LOOK_SECONDS = 3
 """How long a source is waited for that may be what was lost."""
 PATH = "restored"
 
-_OTHERS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
-
 _FOREIGN_KEYS = f"""
     select k.conname, format('%I.%I', n.nspname, c.relname),
            format('select count(*) from %s%I.%I as t where (%s) and not exists (select from %s%I.%I as r where %s)',
@@ -66,7 +64,7 @@ _FOREIGN_KEYS = f"""
       join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.here
       join pg_attribute ra on ra.attrelid = k.confrelid and ra.attnum = u.there
       join pg_operator o on o.oid = u.op join pg_namespace o_n on o_n.oid = o.oprnamespace
-     where k.contype = 'f' and k.conparentid = 0 and k.convalidated and c.relpersistence = 'p' and {_OTHERS}
+     where k.contype = 'f' and k.conparentid = 0 and k.convalidated and c.relpersistence = 'p' and {USERS_OWN}
      group by k.oid, k.conname, k.confmatchtype, n.nspname, c.relname, c.relkind, rn.nspname, rc.relname, rc.relkind
      order by 2, 1
 """  # noqa: S608 - put together from this module's own constants
@@ -94,7 +92,7 @@ _MODEL_VERSIONS = f"""
            n.nspname = any (%(path)s) and (r.oid is null or has_schema_privilege(r.oid, n.oid, 'usage'))
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       left join pg_roles r on r.rolname = %(login)s
-     where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v', 'm', 'f') and {_OTHERS}
+     where c.relname = 'model_versions' and c.relkind in ('r', 'p', 'v', 'm', 'f') and {USERS_OWN}
        and (n.nspname = any (%(path)s) or 3 = (
             select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
                and a.attname in ('model_version', 'active', 'performance_metrics')))

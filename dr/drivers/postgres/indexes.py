@@ -12,6 +12,7 @@ from psycopg.errors import QueryCanceled
 
 from dr.domain.looks import DAMAGED
 from dr.drivers.postgres.connection import Connection, one, translated, unread
+from dr.drivers.postgres.own_schema import USERS_OWN
 from dr.host.hearing import Steps, working
 
 ROWS = 8
@@ -21,7 +22,6 @@ PAGES = 64
 SECONDS = 20
 """The most that one index is asked for."""
 
-_OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
 _REFLEXIVE = "array['=', '~=', '@>', '&&', '<@', '%', '~~', '@@', '<=']"
 _INDEXES = f"""
     select i.indexrelid::int8, format('%I.%I', n.nspname, c.relname), m.amname, i.indisvalid and i.indisready,
@@ -41,7 +41,7 @@ _INDEXES = f"""
       from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
       join pg_am m on m.oid = c.relam
-     where c.relkind = 'i' and c.relpersistence = 'p' and {_OURS}
+     where c.relkind = 'i' and c.relpersistence = 'p' and {USERS_OWN}
      order by 2
 """  # noqa: S608 - put together from this module's own constants
 """Of each index, for each of its keys, the operators that hold between a value and itself, those that promise most

@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 
 OWN_SCHEMA = "dr"
+USERS_OWN = f"n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}')"
+"""A condition on pg_namespace ``n``, in SQL: neither a schema of PostgreSQL's nor the harness's."""
 _NAME_LENGTH = 63
 ROWS = 200
 

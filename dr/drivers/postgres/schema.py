@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from dr.domain.looks import Version
 from dr.drivers.postgres.connection import Connection, one, translated
+from dr.drivers.postgres.own_schema import USERS_OWN
 
 _DIGITS = 16
 _EPOCH = 1 << 32
@@ -27,7 +28,6 @@ _FIRST_NORMAL = 3
 """Lower xids are permanent."""
 _USERS = 16384
 """The first oid of an object that initdb did not make."""
-_OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
 _THEIRS = "'^(pg_|rds)'"
 """Roles that are the server's, or RDS's own."""
 _ROLES = "<roles>"
@@ -106,7 +106,7 @@ def _by(*aliases: str, types: str = "") -> str:
     return f"{own} || ({named} {joined})" if types else own
 
 
-_RELATION = f"pg_class c join pg_namespace n on n.oid = c.relnamespace and {_OURS} and {_own('pg_class', 'c.oid')}"
+_RELATION = f"pg_class c join pg_namespace n on n.oid = c.relnamespace and {USERS_OWN} and {_own('pg_class', 'c.oid')}"
 _HELD = f"{_RELATION} and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')"
 _RELATION_NAME = """format('%s %I.%I', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
     when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type' when 'i' then 'index'
@@ -120,7 +120,7 @@ _CLASS = _row(
 )
 _INDEX = f"""{_RELATION} and c.relpersistence <> 't' join pg_index i on i.indexrelid = c.oid
     and {_own("pg_class", "i.indrelid")} and not (c.relname ~ '_cc(new|old)[0-9]*$' and not i.indisvalid)"""
-_CONSTRAINT = f"""pg_constraint k join pg_namespace n on n.oid = k.connamespace and {_OURS}
+_CONSTRAINT = f"""pg_constraint k join pg_namespace n on n.oid = k.connamespace and {USERS_OWN}
     and {_own("pg_constraint", "k.oid")}
     left join pg_class c on c.oid = k.conrelid left join pg_namespace cn on cn.oid = c.relnamespace
     left join pg_type t on t.oid = k.contypid left join pg_namespace tn on tn.oid = t.typnamespace"""
@@ -128,12 +128,14 @@ _KEPT = "c.relpersistence is distinct from 't'"
 _CONSTRAINT_NAME = """format('constraint %I on %I.%I', k.conname, coalesce(cn.nspname, tn.nspname),
     coalesce(c.relname, t.typname))"""
 _CONSTRAINT_BY = "array_remove(array[k.xmin, c.xmin, cn.xmin, t.xmin, tn.xmin]::text[], null)"
-_FUNCTION = f"""pg_proc p join pg_namespace n on n.oid = p.pronamespace and {_OURS} and {_own("pg_proc", "p.oid")}"""
+_FUNCTION = (
+    f"""pg_proc p join pg_namespace n on n.oid = p.pronamespace and {USERS_OWN} and {_own("pg_proc", "p.oid")}"""
+)
 _FUNCTION_NAME = (
     "format('function %I.%I', n.nspname, p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
 )
 _FUNCTION_BY = _by("p", "n", types="any (p.proargtypes)")
-_TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {_OURS} and {_own("pg_type", "t.oid")}
+_TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {USERS_OWN} and {_own("pg_type", "t.oid")}
     and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
     and not exists (select from pg_type e where e.typarray = t.oid)"""
 _TYPE_NAME = "format('type %I.%I', n.nspname, t.typname)"
@@ -152,7 +154,7 @@ def _named(
 ) -> _Kind:
     """A kind whose objects the server itself names. ``space``: the column of their schema; without one, those that
     initdb made are left out. ``also``: one more condition."""
-    joined = f"join pg_namespace n on n.oid = x.{space} and {_OURS}" if space else ""
+    joined = f"join pg_namespace n on n.oid = x.{space} and {USERS_OWN}" if space else ""
     among = "" if space else f"and x.oid >= {_USERS} "
     return _Kind(
         of,
@@ -166,7 +168,7 @@ def _named(
 def _part(of: str, name: str, whole: str, space: str, part: str, key: str, types: str = "") -> _Kind:
     """Rows ``part``, each an object of its own, of a kind that ``_named`` names: those whose column ``key`` has the oid
     of its row. One can go without the row of the whole being written."""
-    source = f"{part} y join {whole} x on x.oid = y.{key} join pg_namespace n on n.oid = x.{space} and {_OURS}"
+    source = f"{part} y join {whole} x on x.oid = y.{key} join pg_namespace n on n.oid = x.{space} and {USERS_OWN}"
     return _Kind(of, name, _by("x", "n", "y", types=types), _row("y", key), f"{source} where {_own(whole, 'x.oid')}")
 
 
@@ -179,7 +181,7 @@ def _privileged(of: str, catalog: str, space: str, acl: str, also: str = "") -> 
         f"to_jsonb({_privileges(f'x.{acl}')})",
         f"{catalog} x join pg_namespace n on n.oid = x.{space} and n.nspname !~ '^pg_(toast|temp)' {also}"
         f" left join pg_init_privs i on i.classoid = '{catalog}'::regclass and i.objoid = x.oid and i.objsubid = 0"
-        f" where x.{acl} is distinct from i.initprivs and not (({_OURS}) and {_own(catalog, 'x.oid')})"
+        f" where x.{acl} is distinct from i.initprivs and not (({USERS_OWN}) and {_own(catalog, 'x.oid')})"
         " and n.nspname not in ('information_schema', 'dr')",
     )
 
@@ -190,7 +192,7 @@ _KINDS: tuple[_Kind, ...] = (
         "format('schema %I', n.nspname)",
         _by("n"),
         _row("n", acl="nspacl"),
-        f"pg_namespace n where {_OURS} and {_own('pg_namespace', 'n.oid')}",
+        f"pg_namespace n where {USERS_OWN} and {_own('pg_namespace', 'n.oid')}",
     ),
     _Kind("extensions", "format('extension %I', e.extname)", _by("e"), _row("e", "extconfig"), "pg_extension e"),
     _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD),
@@ -459,7 +461,7 @@ _KINDS: tuple[_Kind, ...] = (
         "format('publication %I of schema %I', p.pubname, n.nspname)",
         _by("p", "x", "n"),
         _row("x", "pnpubid", "pnnspid"),
-        f"pg_publication_namespace x join pg_namespace n on n.oid = x.pnnspid and {_OURS}"
+        f"pg_publication_namespace x join pg_namespace n on n.oid = x.pnnspid and {USERS_OWN}"
         " join pg_publication p on p.oid = x.pnpubid",
         15,
     ),

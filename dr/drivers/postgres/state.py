@@ -12,6 +12,7 @@ from psycopg import Error
 from dr.domain.looks import Version
 from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.drivers.postgres.connection import Connection, one, translated, unread
+from dr.drivers.postgres.own_schema import USERS_OWN
 from dr.drivers.postgres.schema import digest, newest, whole
 from dr.host.hearing import Steps, working
 
@@ -22,11 +23,10 @@ MOST_CONTENTS = 50 << 30
 _LOGGED = 32
 """PostgreSQL writes a sequence's value ahead, so that it need not at every number."""
 
-_OURS = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dr')"
 _SEQUENCES = f"""
     select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle, s.seqcache, c.xmin::text::int8
       from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
-     where c.relpersistence = 'p' and {_OURS} order by 1
+     where c.relpersistence = 'p' and {USERS_OWN} order by 1
 """  # noqa: S608 - put together from this module's own constants
 _COLUMNS = rf"""
     select distinct format('%I.%I', sn.nspname, s.relname), format('%I.%I', n.nspname, c.relname),
@@ -37,7 +37,7 @@ _COLUMNS = rf"""
       join pg_namespace sn on sn.oid = s.relnamespace
       left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
       join pg_class c on c.oid = coalesce(f.adrelid, d.refobjid) and c.relkind in ('r', 'p') and c.relpersistence = 'p'
-      join pg_namespace n on n.oid = c.relnamespace and {_OURS}
+      join pg_namespace n on n.oid = c.relnamespace and {USERS_OWN}
       join pg_attribute a on a.attrelid = c.oid and a.attnum = coalesce(f.adnum, d.refobjsubid)
       join pg_type t on t.oid = a.atttypid and t.typname in ('int2', 'int4', 'int8', 'numeric')
      where d.refclassid = 'pg_class'::regclass
@@ -55,7 +55,7 @@ _NUMBER = f"""
 """Exactly, which a floating-point number is not; none where a sequence cannot give it out, as infinity."""
 _UNLOGGED = f"""
     select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind = 'r' and c.relpersistence = 'u' and {_OURS} order by 1
+     where c.relkind = 'r' and c.relpersistence = 'u' and {USERS_OWN} order by 1
 """  # noqa: S608
 _LARGE_OBJECTS = """
     select m.oid::text, m.xmin::text::int8, concat_ws('/', m.lomowner, array(
