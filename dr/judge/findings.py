@@ -66,9 +66,14 @@ def plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith("x") else f"{noun}s"
 
 
+def named(of: Mapping[str, str]) -> str:
+    """The first few of what is named, each with what is the matter."""
+    return some([f"{name}: {what}" for name, what in of.items()])
+
+
 def by_name(demand: Demand, wrong: Mapping[str, str], unproven: Mapping[str, str], met: str, noun: str) -> Finding:
     """Missed if anything is ``wrong``, inconclusive if anything is ``unproven``; both: name to what is the matter."""
-    told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
+    told = named(wrong or unproven)
     if unproven and not wrong:
         raise UnknownError(f"{told}.")
     beside = f"; {counted(len(unproven), noun)} could not be judged" if unproven else ""

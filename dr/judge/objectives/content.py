@@ -20,7 +20,7 @@ from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge import former
-from dr.judge.findings import UnknownError, counted, finding, some
+from dr.judge.findings import UnknownError, counted, finding, named, some
 
 UNPROVEN = Limit("unproven", 0.05)
 """The share of rows, or of objects, that may have changed on both sides of the recovery point, so that nobody can know
@@ -244,9 +244,10 @@ def _finding(
     found: list[Compared],
     offenders: tuple[Mapping[str, str], Mapping[str, str]],
     noun: str,
-    named: str,
+    offender: str,
 ) -> Finding:
-    """``found``: what is known of each ``noun``. ``offenders``: what is wrong and what could not be judged, by name."""
+    """``found``: what is known of each ``noun``. ``offenders``: what is wrong and what could not be judged, by name, of
+    each ``offender``."""
     wrong, unproven = offenders
     proven, either, unknown = (sum(getattr(one, what) for one in found) for what in ("proven", "either", "unknown"))
     share, limit = unknown / max(1, proven + unknown), demand.limit or 0.0
@@ -260,8 +261,8 @@ def _finding(
     more = [f"Not compared: {some([f'{name} ({why})' for name, why in sorted(looks.copy.left_out.items())])}."]
     beside = " ".join((*looks.missing, *(more if looks.copy.left_out else ())))
     if wrong or unproven:
-        told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
-        told += f"; {counted(len(unproven), named)} could not be judged" if wrong and unproven else ""
+        told = named(wrong or unproven)
+        told += f"; {counted(len(unproven), offender)} could not be judged" if wrong and unproven else ""
         status = Status.MISSED if wrong else Status.INCONCLUSIVE
         return finding(demand, status, f"{told}. {counts}. {beside}".rstrip(), share)
     if share > limit or not proven:

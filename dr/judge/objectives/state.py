@@ -17,7 +17,7 @@ from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import LARGE_OBJECTS, State
 from dr.evidence.model import Evidence
-from dr.judge.findings import UnknownError, counted, finding, some
+from dr.judge.findings import UnknownError, counted, finding, named, some
 from dr.judge.objectives.content import UNPROVEN, hidden, looked
 
 
@@ -149,8 +149,7 @@ def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     beside = " ".join(f"{note[0].upper()}{note[1:]}." for note in (*notes, *_told(of, theirs, counts["unknown"])))
     if wrong or unproven:
         status = Status.MISSED if wrong else Status.INCONCLUSIVE
-        told = some([f"{name}: {what}" for name, what in (wrong or unproven).items()])
-        return finding(demand, status, f"{told}. {beside}".rstrip(), share)
+        return finding(demand, status, f"{named(wrong or unproven)}. {beside}".rstrip(), share)
     if share > (demand.limit or 0.0):
         return finding(demand, Status.INCONCLUSIVE, f"Too much is unknown. {beside}", share)
     met = f"{counted(len(of.copy.sequences), 'sequence')}, {counted(counts['proven'], 'large object')}"
