@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -59,11 +61,14 @@ def kill_tree(process: Process, limit: float = 10.0) -> None:
         ended(member, limit)
 
 
-def suspend_tree(process: Process) -> None:
-    """SIGSTOP a process and all its descendants, those too that are forked meanwhile."""
+def suspend_tree(process: Process, limit: float = 10.0) -> None:
+    """SIGSTOP a process and all its descendants, those too that are forked meanwhile.
+
+    Returns when all stand still, or after ``limit`` seconds for each: a process stops only once it gets a processor.
+    """
     stopped: set[int] = set()
     while True:
-        # The root first: once it stands still, only a descendant that was not seen yet can still fork.
+        # Once those that were seen stand still, only a descendant that was not seen yet can still fork.
         fresh = [member for member in _family(process) if member.pid not in stopped]
         if not fresh:
             return
@@ -71,6 +76,8 @@ def suspend_tree(process: Process) -> None:
             stopped.add(member.pid)
             with contextlib.suppress(psutil.Error):
                 member.suspend()
+        for member in fresh:
+            _within(limit, functools.partial(_stands_still, member))
 
 
 def resume_tree(process: Process) -> None:
@@ -89,12 +96,25 @@ def _family(process: Process) -> list[Process]:
 
 def ended(found: Process, limit: float) -> bool:
     """Whether a process is dead within ``limit`` seconds."""
+    return _within(limit, functools.partial(_is_dead, found))
+
+
+def _within(limit: float, holds: Callable[[], bool]) -> bool:
+    """Whether something holds within ``limit`` seconds."""
     deadline = time.monotonic() + limit
-    while not _is_dead(found):
+    while not holds():
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.01)
     return True
+
+
+def _stands_still(found: Process) -> bool:
+    """Stopped, or dead."""
+    try:
+        return found.status() == psutil.STATUS_STOPPED or _is_dead(found)
+    except psutil.Error:
+        return True
 
 
 def _is_dead(found: Process) -> bool:

@@ -1,15 +1,19 @@
-"""What is left of a server that was killed."""
+"""Processes that are made to stand still, and what is left of a server that was killed."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from dr.lab.servers.process import unshare
+from dr.lab.servers.process import Process, resume_tree, suspend_tree, unshare
 
 LIBC = ctypes.CDLL(None)
 KEY, NEW_ALONE = 0x64720000 + os.getpid() % 0x10000, 0o3600
@@ -39,3 +43,26 @@ def test_a_server_that_names_none_left_none(segment: int, tmp_path: Path, text: 
     (tmp_path / "postmaster.pid").write_text(text)
     unshare(tmp_path / "postmaster.pid")
     assert LIBC.shmget(KEY, 0, 0) == segment
+
+
+@contextmanager
+def busy() -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
+        try:
+            yield child.pid
+        finally:
+            child.kill()
+
+
+def test_a_process_that_hardly_gets_a_processor_stands_still_once_it_was_suspended() -> None:
+    """A signal is taken when its process runs, not when it is sent."""
+    core = {min(os.sched_getaffinity(0))}
+    with ExitStack() as stack:
+        starved, other = stack.enter_context(busy()), stack.enter_context(busy())
+        for pid in (starved, other):
+            os.sched_setaffinity(pid, core)
+        os.sched_setscheduler(starved, os.SCHED_IDLE, os.sched_param(0))
+        for _ in range(3):
+            suspend_tree(Process(starved))
+            assert psutil.Process(starved).status() == psutil.STATUS_STOPPED
+            resume_tree(Process(starved))
