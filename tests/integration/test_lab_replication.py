@@ -402,7 +402,8 @@ def test_a_hung_server_accepts_and_stays_silent_until_it_is_resumed(primary: Ser
                 with pytest.raises(TimeoutError):
                     probe.recv(1)
             states = [one.status() for root in primary.roots() for one in (root, *root.children(recursive=True))]
-            assert set(states) == {psutil.STATUS_STOPPED}
+            # One that ended right before is a zombie while its parent stands still.
+            assert set(states) - {psutil.STATUS_ZOMBIE} == {psutil.STATUS_STOPPED}
         finally:
             server_faults.resume(primary)
         assert session.execute("SELECT 1").fetchone() == (1,)
