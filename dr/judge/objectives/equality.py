@@ -14,7 +14,7 @@ from dr.domain import comparing
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import Version
-from dr.evidence.answers import same
+from dr.evidence.answers import answered, same
 from dr.evidence.model import Evidence
 from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
@@ -182,14 +182,28 @@ def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
     if not expected:
         raise UnknownError("The baseline holds no golden predictions of the source.")
     held = {name: same(expected[name], answers.get(name, "")) for name in sorted(expected)}
-    wrong = {
-        name: "another prediction" if name in answers else "not answered"
-        for name, agrees in held.items()
-        if agrees is False
-    }
+    silent = {name: "not answered" for name in held if not answered(answers.get(name, ""))}
+    others = {name: "another prediction" for name, agrees in held.items() if agrees is False and name not in silent}
     unproven = {name: "asked with another tolerance" for name, agrees in held.items() if agrees is None}
+    asked = _model_of_the_look(evidence, demand.path)
+    if asked:
+        unproven |= {name: f"{what}, and the look at the source asked {asked}" for name, what in others.items()}
+        others = {}
     met = f"All {counted(len(expected), 'golden prediction')} are the source's."
-    return by_name(demand, wrong, unproven, met, "prediction")
+    return by_name(demand, silent | others, unproven, met, "prediction")
+
+
+def _model_of_the_look(evidence: Evidence, path: str) -> str:
+    """The model that answered the source's golden requests, where another is active on the copy; else "".
+
+    Whether the copy's is the right one is the objective ``model``'s to say.
+    """
+    seen = evidence.observed("model", path) or {}
+    before = seen.get("source") or {}
+    if seen.get("active") != 1 or before.get("active") != 1:
+        return ""
+    other = (before["version"], before["digest"]) != (seen["version"], seen["digest"])
+    return f"model version {before['version']}" if other else ""
 
 
 def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:

@@ -238,6 +238,31 @@ def test_every_golden_prediction_must_be_the_sources() -> None:
     assert other.status is Status.MISSED
     assert "p2: another prediction" in other.because
     assert "p2: not answered" in golden({"p1": "aa"}).because
+    assert "p2: not answered" in golden({"p1": "aa", "p2": "no answer: it hung up"}).because
+
+
+@pytest.mark.parametrize(
+    ("copy", "before", "answer", "status"),
+    [
+        (active("1"), active("1"), "xx", Status.MISSED),
+        (active("2"), active("1"), "xx", Status.INCONCLUSIVE),
+        ({**active("1"), "digest": "2"}, active("1"), "xx", Status.INCONCLUSIVE),
+        (active("2"), active("1"), "bb", Status.MET),
+        (active("2"), active("1"), "no answer: it hung up", Status.MISSED),
+        ({**active("2"), "active": 0}, active("1"), "xx", Status.MISSED),
+        (active("2"), {**active("1"), "active": 2}, "xx", Status.MISSED),
+        (active("2"), None, "xx", Status.MISSED),
+    ],
+)
+def test_the_golden_predictions_of_another_model_than_the_copys_prove_nothing(
+    copy: dict[str, Any], before: dict[str, Any] | None, answer: str, status: Status
+) -> None:
+    models = seen("model", {**copy, "source": before, "after": copy})
+    found = judged("golden", seen("baseline", BASELINE, "source"), seen("golden", {"p1": "aa", "p2": answer}), models)
+    assert found.status is status
+    assert ("p2: another prediction, and the look at the source asked model version 1" in found.because) is (
+        status is Status.INCONCLUSIVE
+    )
 
 
 def test_a_baseline_without_golden_predictions_is_inconclusive() -> None:
