@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -258,15 +259,18 @@ class RunDirectory:
             return {"verdict": "unreadable"}
         return document if document is None or isinstance(document.get("verdict"), str) else {"verdict": "unreadable"}
 
-    def seal(self, at: Stamp) -> None:
-        """Fix what is there: digests of every file, the ledger's length and head. Later entries are clean-up's."""
+    def seal(self, at: Stamp, files: dict[str, str]) -> None:
+        """Fix what is there: ``files``, the ``digests``, and the ledger's length and head. Later entries are
+        clean-up's."""
         ledger = _content(self.path / "ledger.jsonl")
-        seal = _Seal(self.digests(), _Sealed(len(ledger), _digest(ledger)), at.at)
+        seal = _Seal(files, _Sealed(len(ledger), _digest(ledger)), at.at)
         write_atomically(self.path / "seal.json", msgspec.json.format(msgspec.json.encode(seal)))
 
     def digests(self) -> dict[str, str]:
         """Of every file that is sealed beside the ledger, by name."""
-        return {name: _digest_of(path) for name, path in self._sealable()}
+        named = [self.path / name for name in SEALED]
+        named += [path for pattern in MEASURED for path in self._measured(pattern)]
+        return {path.name: _digest_of(path) for path in named if path.exists()}
 
     def seal_digest(self) -> str:
         """The digest of its seal, "" without one."""
@@ -275,7 +279,8 @@ class RunDirectory:
     def load(self, clock: Clock) -> Evidence:
         """All evidence, with what is wrong with it in ``problems``. Raises EvidenceError without a run.json."""
         record, earlier = self._recorded()
-        problems = list(self.broken_seals())
+        digests = cache(self.digests)  # of files that may be large, once, and where anybody asks
+        problems = list(self._broken(digests))
         try:
             check(self.path / "ledger.jsonl")
         except EvidenceError as error:
@@ -285,7 +290,7 @@ class RunDirectory:
         except EvidenceError as error:
             entries = ()
             problems.append(str(error).removesuffix("."))
-        problems += self._unlike(entries)
+        problems += self._unlike(entries, digests)
         observations = self.observations(problems)
         measured = self._measured(MEASURED[0]), self._measured(MEASURED[1])
         samples = [load_samples(path, problems) for path in measured[0]]
@@ -311,16 +316,14 @@ class RunDirectory:
             return None
         return None if seal is None else seal.ledger.length
 
-    def _sealable(self) -> list[tuple[str, Path]]:
-        named = [self.path / name for name in SEALED]
-        named += [path for pattern in MEASURED for path in self._measured(pattern)]
-        return [(path.name, path) for path in named if path.exists()]
-
     def _measured(self, pattern: str) -> list[Path]:
         return [path for path in listed(self.path) if path.match(pattern)]
 
     def broken_seals(self) -> Iterator[str]:
         """What is not as it was sealed, a phrase each; nothing of a run that was not."""
+        return self._broken(self.digests)
+
+    def _broken(self, digests: Callable[[], Mapping[str, str]]) -> Iterator[str]:
         if not self.sealed():
             return
         try:
@@ -328,17 +331,16 @@ class RunDirectory:
         except EvidenceError as error:
             yield f"seal.json was altered: {str(error).removesuffix('.')}"
             return
-        files = seal.files
-        present = dict(self._sealable())
+        files, present = seal.files, digests()
         for name in sorted({*files, *present}):
             if name not in present:
                 yield f"{name} is missing since the seal"
-            elif name not in files or _digest_of(present[name]) != files[name]:
+            elif files.get(name) != present[name]:
                 yield f"{name} was altered after the seal"
         if _digest(_content(self.path / "ledger.jsonl")[: seal.ledger.length]) != seal.ledger.digest:
             yield "ledger.jsonl was altered after the seal"
 
-    def _unlike(self, entries: Sequence[Entry]) -> Iterator[str]:
+    def _unlike(self, entries: Sequence[Entry], digests: Callable[[], Mapping[str, str]]) -> Iterator[str]:
         """What is not as the ledger has it, whose last word tells of each file before the run is sealed, a phrase each.
         What follows it is of a run that was gone on with, since it was killed before it was sealed."""
         told = next((e.data["files"] for e in entries[-1:] if "files" in e.data), None)
@@ -346,7 +348,7 @@ class RunDirectory:
             return
         if not self.sealed():
             yield "seal.json is missing since the ledger was closed"
-        if told != self.digests():
+        if told != digests():
             yield "what was sealed is not what the ledger tells of"
 
     def _journal(self) -> Mapping[str, Any] | None:

@@ -45,11 +45,12 @@ def seal(home: Path, run: RunDirectory, clock: Clock, mark: Callable[[], None] =
     ``mark``: tells others that the run is over. It comes after the ledger's last word and before the seal, so that a
     run which is killed in between is gone on with here, or is over everywhere.
     """
-    note = {"text": "Nothing is added to the evidence any more", "files": run.digests()}
+    files = run.digests()
+    note = {"text": "Nothing is added to the evidence any more", "files": files}
     with suppress(DrError):  # a ledger that was altered takes no more, which is a problem of the evidence by itself
         run.ledger(clock).append("event", data=note)
     mark()
-    run.seal(clock.now())
+    run.seal(clock.now(), files)
     try:
         Ledger(_path(home), clock).append("sealed", run.id, {"seal": run.seal_digest()})
     except DrError as error:

@@ -132,7 +132,7 @@ def seal_anew(run: RunDirectory) -> None:
         except (LookupError, TypeError, ValueError):
             lines.append(line)
     ledger.write_bytes(b"".join(line + b"\n" for line in lines))
-    run.seal(Told().now())
+    run.seal(Told().now(), run.digests())
 
 
 def content(run: Path) -> dict[str, bytes]:

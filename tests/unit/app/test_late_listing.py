@@ -265,7 +265,7 @@ def _made(home: Path, name: str, clock: VirtualClock, kinds: tuple[str, ...], *,
     for kind in kinds:
         directory.ledger(clock).append(kind, "restore")
     if sealed:
-        directory.seal(clock.now())
+        directory.seal(clock.now(), directory.digests())
     return name
 
 

@@ -46,7 +46,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    written(tmp_path / "home", GOOD).seal(CLOCK.now())
+    good = written(tmp_path / "home", GOOD)
+    good.seal(CLOCK.now(), good.digests())
     return tmp_path / "home"
 
 

@@ -45,7 +45,7 @@ def test_a_run_that_was_replaced_whole_proves_nothing(runs: Path) -> None:
     shutil.rmtree(runs / FIRST)
     forged = written(runs.parent, FIRST)
     forged.write_verdict({"verdict": "met", "forged": True})
-    forged.seal(CLOCK.now())
+    forged.seal(CLOCK.now(), forged.digests())
     assert not any(forged.broken_seals())
     code, _, err = dr("verify", FIRST)
     assert code == 4
@@ -237,7 +237,7 @@ def test_a_line_of_the_ledger_with_such_a_time_ends_it_although_its_hash_is_righ
     body["stamp"] |= stamp
     digest = hashlib.sha256((body["prev"] + json.dumps(body, sort_keys=True)).encode()).hexdigest()
     path.write_text("\n".join([*whole, json.dumps({**body, "hash": digest})]) + "\n")
-    run.seal(CLOCK.now())
+    run.seal(CLOCK.now(), run.digests())
     code, _, err = dr("verify", run.id)
     assert code == 4
     assert "ledger.jsonl was altered after entry 2, in line 3" in err

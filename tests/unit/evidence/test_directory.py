@@ -11,9 +11,11 @@ from dr.app.cleanup import abandon
 from dr.app.ending import Outcome
 from dr.domain.errors import EvidenceError, UsageError
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Verb
+from dr.evidence import directory
 from dr.evidence.directory import RunDirectory, find_run, runs
 from dr.evidence.model import RunRecord
 from dr.evidence.samples import header, marker_line
+from dr.evidence.seals import seal
 from dr.host.files import write_atomically
 from tests.virtual import VirtualClock, call
 
@@ -43,7 +45,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def sealed(run: RunDirectory) -> RunDirectory:
     run.write_verdict({"verdict": "met"})
-    run.seal(CLOCK.now())
+    run.seal(CLOCK.now(), run.digests())
     return run
 
 
@@ -53,6 +55,18 @@ def test_a_plan_survives_the_way_to_the_disk_and_back(run: RunDirectory) -> None
 
 def test_an_untouched_sealed_run_has_no_problems(run: RunDirectory) -> None:
     assert sealed(run).load(CLOCK).problems == ()
+
+
+def test_each_file_is_hashed_once_to_be_sealed_and_once_to_be_loaded(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples of hours are large."""
+    hashed, digest = list[str](), directory._digest_of
+    monkeypatch.setattr(directory, "_digest_of", lambda path: hashed.append(path.name) or digest(path))
+    seal(run.path.parent.parent, run, CLOCK)
+    assert hashed.count("observations.jsonl") == 1
+    assert run.load(CLOCK).problems == ()
+    assert hashed.count("observations.jsonl") == 2
 
 
 def test_clean_up_may_append_to_the_ledger_beyond_the_seal(run: RunDirectory) -> None:
