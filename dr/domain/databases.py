@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -10,16 +10,26 @@ from dr.domain.looks import Look
 from dr.domain.state import State
 
 T = TypeVar("T")
+_BETWEEN = ": "
 
 
 def prefixed(of: Mapping[str, T], database: str) -> dict[str, T]:
     """``of`` by names that say in which ``database``."""
-    return {f"{database}: {name}": one for name, one in of.items()}
+    return {f"{database}{_BETWEEN}{name}": one for name, one in of.items()}
 
 
 def parted(of: Mapping[str, T], database: str) -> dict[str, T]:
     """Those of ``database``, by names of their own."""
-    return {name.removeprefix(f"{database}: "): one for name, one in of.items() if name.startswith(f"{database}: ")}
+    before = f"{database}{_BETWEEN}"
+    return {name.removeprefix(before): one for name, one in of.items() if name.startswith(before)}
+
+
+def objects_called(name: str, kind: str) -> Iterator[str]:
+    """How what is called ``name`` may be called as an object of ``kind``: several ways where it holds what stands
+    between a database and a name, which a quoted name may hold as well."""
+    parts = name.split(_BETWEEN)
+    for n in range(len(parts)):
+        yield _BETWEEN.join((*parts[:n], f"{kind} {_BETWEEN.join(parts[n:])}"))
 
 
 def joined(look: Look, database: str, other: Look) -> Look:

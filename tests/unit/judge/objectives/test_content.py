@@ -181,9 +181,20 @@ def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
     copy, after = (named(named(look, "a", 15, a=B), "b", 15, b=A) for look in (COPY, AFTER))
     assert compared(copy=copy, after=after).status is Status.MET
     assert compared(copy=copy, after="it is gone", limit=0.5).status is Status.INCONCLUSIVE
-    of_another = {"db 2: table public.c": Version("1", 25)}
-    there = replace(AFTER, objects={**AFTER.objects, **of_another}, tables={**AFTER.tables, "db 2: public.c": B})
-    assert compared(after=there).status is Status.MET
+
+
+@pytest.mark.parametrize(
+    ("name", "defined"),
+    [
+        ("db 2: public.c", "db 2: table public.c"),
+        ('public."c: d"', 'table public."c: d"'),
+        ('db 2: public."c: d"', 'db 2: table public."c: d"'),
+    ],
+)
+def test_a_table_that_got_its_name_after_the_point_is_no_loss_in_whatever_database(name: str, defined: str) -> None:
+    """A quoted name may hold what stands between a database and a name, too."""
+    objects = {**AFTER.objects, defined: Version("1", 25)}
+    assert compared(after=replace(AFTER, objects=objects, tables={**AFTER.tables, name: B})).status is Status.MET
 
 
 IN_DB2 = {"db2: public.d": A}
