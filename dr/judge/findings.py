@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from dr.config.objective import Judge
 from dr.domain.model import Demand, Finding, Status
@@ -69,6 +69,29 @@ def plural(noun: str) -> str:
 def named(of: Mapping[str, str]) -> str:
     """The first few of what is named, each with what is the matter."""
     return some([f"{name}: {what}" for name, what in of.items()])
+
+
+class Judged(Protocol):
+    """One of the things that a finding is about. ``because``: what is the matter, the end of a sentence."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def because(self) -> str: ...
+
+
+def parted(of: Iterable[Judged]) -> tuple[dict[str, str], dict[str, str]]:
+    """What is wrong, and what could not be judged: name to what is the matter."""
+    each = [*of]
+    wrong, unproven = (
+        {one.name: one.because for one in each if one.status is status}
+        for status in (Status.MISSED, Status.INCONCLUSIVE)
+    )
+    return wrong, unproven
 
 
 def by_name(demand: Demand, wrong: Mapping[str, str], unproven: Mapping[str, str], met: str, noun: str) -> Finding:

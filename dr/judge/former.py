@@ -14,7 +14,7 @@ import msgspec
 from dr.domain.looks import UNREADABLE
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
-from dr.judge.findings import UnknownError, baseline_of, by_name, counted
+from dr.judge.findings import UnknownError, baseline_of, by_name, counted, parted
 
 
 def is_form_of(evidence: Evidence) -> bool:
@@ -170,10 +170,7 @@ def data(evidence: Evidence, demand: Demand) -> Finding:
     sources = [table for table in compared if table.there is not None]
     if not sources:
         raise UnknownError("The source holds no table that could be compared.")
-    wrong, unproven = (
-        {table.name: table.because for table in compared if table.status is status}
-        for status in (Status.MISSED, Status.INCONCLUSIVE)
-    )
+    wrong, unproven = parted(compared)
     rows, later = sum(table.there or 0 for table in sources), sum(table.later for table in sources)
     met = f"{counted(len(sources), 'table')} hold the source's {counted(rows, 'row')}"
     met += f"; {later} later {'one' if later == 1 else 'ones'} only counted." if later > 0 else "."

@@ -21,7 +21,7 @@ from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge import former
-from dr.judge.findings import UnknownError, counted, finding, named, some
+from dr.judge.findings import UnknownError, counted, finding, named, parted, some
 
 UNPROVEN = Limit("unproven", 0.05)
 """The share of rows, or of objects, that may have changed on both sides of the recovery point, so that nobody can know
@@ -199,10 +199,7 @@ def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
     compared = _tables(looks)
     if all(table.there is None for table in compared):
         raise UnknownError("The source holds no table that could be compared.")
-    wrong, unproven = (
-        {table.name: table.because for table in compared if table.status is status}
-        for status in (Status.MISSED, Status.INCONCLUSIVE)
-    )
+    wrong, unproven = parted(compared)
     own = evidence.observed("victims", demand.path) or {"expected": 0, "present": 0}
     if own["present"] != own["expected"]:  # the source lost them after the point, so that no look afterwards tells
         wrong = {**wrong, "the drill's own rows": f"{own['present']} of {own['expected']} that vanished are back"}
