@@ -31,7 +31,7 @@ from dr.evidence.restored import components
 from dr.host.clock import SystemClock
 from dr.judge.objectives.time_to_copy import LIMIT
 from dr.judge.verdict import judge
-from dr.report import formats
+from dr.report import formats, words
 from dr.report.junit import junit
 from dr.report.summary import connect
 
@@ -158,7 +158,7 @@ def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) ->
         return
     show_plan(prepared)
     for demand in plan.demands:
-        limit = f" at most {demand.limit:g} {demand.unit}" if demand.limit is not None else ""
+        limit = f" at most {words.quantity(demand.limit, demand.unit)}" if demand.limit is not None else ""
         click.echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
     for refusal in prepared.refusals(Consent(target.word)):
         click.echo(f"{'refused':>14}  {refusal}")

@@ -15,7 +15,9 @@ Judge = Callable[[Evidence, Demand], Finding]
 """It raises UnknownError (dr/judge/findings.py) with the reason where evidence does not tell: that is inconclusive."""
 
 
-_NUMBERS = {"s": Seconds, "share": Share}
+UNKNOWN = "share unknown"
+"""The unit of what nobody can know: a share of what was compared."""
+_NUMBERS = {"s": Seconds, "share": Share, UNKNOWN: Share}
 """What a number of a unit may be; of any other: ``Amount``."""
 
 

@@ -40,8 +40,9 @@ def quantity(value: float, unit: str) -> str:
     """A measured value or a limit in its unit."""
     if unit == "s":
         return duration(value)
-    if unit in ("ratio", "share"):
-        return f"{value * 100:.3g}%"
+    of_what = unit.split(" ", 1)
+    if of_what[0] in ("ratio", "share"):
+        return " ".join((f"{value * 100:.3g}%", *of_what[1:]))
     number = f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
     return f"{number} {unit}".strip()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dr.config.objective import About, Limit, Objective
+from dr.config.objective import UNKNOWN, About, Limit, Objective
 from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.databases import objects_called
@@ -267,6 +267,6 @@ def _finding(
 
 
 OBJECTIVES = (
-    Objective("schema", About.CONTENT, _judge_schema, "share", (UNPROVEN,), on_call="examine"),
-    Objective("data", About.CONTENT, _judge_data, "share", (UNPROVEN,), on_call="examine"),
+    Objective("schema", About.CONTENT, _judge_schema, UNKNOWN, (UNPROVEN,), on_call="examine"),
+    Objective("data", About.CONTENT, _judge_data, UNKNOWN, (UNPROVEN,), on_call="examine"),
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from dr.config.objective import About, Objective
+from dr.config.objective import UNKNOWN, About, Objective
 from dr.domain import comparing
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
@@ -177,4 +177,4 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"the server's other databases were not looked at: {some(of.copy.databases)}"
 
 
-OBJECTIVES = (Objective("state", About.CONTENT, _judge_state, "share", (UNPROVEN,), on_call="examine"),)
+OBJECTIVES = (Objective("state", About.CONTENT, _judge_state, UNKNOWN, (UNPROVEN,), on_call="examine"),)

@@ -43,7 +43,13 @@ def test_no_duration_carries_a_full_smaller_unit(seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
-    [(10, "markers", "10 markers"), (0.0083, "ratio", "0.83%"), (1234567, "", "1,234,567"), (0.5, "", "0.5")],
+    [
+        (10, "markers", "10 markers"),
+        (0.0083, "ratio", "0.83%"),
+        (0.0, "share unknown", "0% unknown"),
+        (1234567, "", "1,234,567"),
+        (0.5, "", "0.5"),
+    ],
 )
 def test_a_quantity_is_said_with_its_unit(value: float, unit: str, said: str) -> None:
     assert words.quantity(value, unit) == said
