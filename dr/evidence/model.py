@@ -136,10 +136,10 @@ class Settled:
     looks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """Everything a verdict rests on. ``problems`` names what is missing, torn or altered, ``unsealed`` why it may still
-    be, where nobody has sealed it yet.
+    """Everything a verdict rests on; equal to itself alone. ``problems`` names what is missing, torn or altered,
+    ``unsealed`` why it may still be, where nobody has sealed it yet.
 
     ``journal``: Chaos Toolkit's own, as it wrote it; None where it wrote none.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -109,7 +110,14 @@ def tables(evidence: Evidence, path: str) -> tuple[Table | former.Table, ...]:
     """
     if former.is_form_of(evidence):
         return former.tables(evidence, path)
-    return _tables(looked(evidence, path, "The data"))
+    return _data(evidence, path)[1]
+
+
+@lru_cache(maxsize=1)
+def _data(evidence: Evidence, path: str) -> tuple[Looks, tuple[Table, ...]]:
+    """The looks, and their tables. Of large ones that takes long, and a report asks again for what was judged last."""
+    looks = looked(evidence, path, "The data")
+    return looks, _tables(looks)
 
 
 def _tables(looks: Looks) -> tuple[Table, ...]:
@@ -195,8 +203,7 @@ def _gone(name: str, there: int | None, before: TableLook | None, after: TableLo
 def _judge_data(evidence: Evidence, demand: Demand) -> Finding:
     if former.is_form_of(evidence):
         return former.data(evidence, demand)
-    looks = looked(evidence, demand.path, "The data")
-    compared = _tables(looks)
+    looks, compared = _data(evidence, demand.path)
     if all(table.there is None for table in compared):
         raise UnknownError("The source holds no table that could be compared.")
     wrong, unproven = parted(compared)

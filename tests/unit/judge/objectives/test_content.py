@@ -28,7 +28,9 @@ from dr.domain.looks import (
     packed_sums,
 )
 from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
 from dr.judge import findings
+from dr.judge.objectives import content
 from dr.judge.objectives.content import Table, tables
 from tests.unit.judge.objectives.test_equality import KNOWN, holding, judged, seen
 
@@ -59,21 +61,28 @@ def with_tables(look: Look, **changed: TableLook | None) -> Look:
     return replace(look, tables={name: one for name, one in named.items() if one is not None})
 
 
-def compared(
-    objective: str = "data",
-    copy: Look = COPY,
-    before: Baseline | None = BASELINE,
-    after: Look | str = AFTER,
-    rows: tuple[Mapping[str, TableRows], Mapping[str, TableRows]] = ({}, {}),
-    limit: float | None = 0.05,
-) -> Finding:
-    evidence = holding(
+Rows = tuple[Mapping[str, TableRows], Mapping[str, TableRows]]
+
+
+def held(copy: Look, before: Baseline | None = BASELINE, after: Look | str = AFTER, rows: Rows = ({}, {})) -> Evidence:
+    return holding(
         seen("baseline", None if before is None else msgspec.to_builtins(before), "source"),
         seen("look", msgspec.to_builtins(copy)),
         seen("look", {"because": after} if isinstance(after, str) else msgspec.to_builtins(after), "source"),
         seen("rows", msgspec.to_builtins(rows[0])),
         seen("rows", msgspec.to_builtins(rows[1]), "source"),
     )
+
+
+def compared(
+    objective: str = "data",
+    copy: Look = COPY,
+    before: Baseline | None = BASELINE,
+    after: Look | str = AFTER,
+    rows: Rows = ({}, {}),
+    limit: float | None = 0.05,
+) -> Finding:
+    evidence = held(copy, before, after, rows)
     return findings.judged(KNOWN[objective].judge, evidence, Demand(objective, "restored", limit, "share"))
 
 
@@ -332,14 +341,15 @@ def test_definitions_that_were_digested_by_other_rules_do_not_compare() -> None:
     assert compared("schema", before=former, after=dropped, limit=0.5).status is Status.MET
 
 
+def test_a_report_does_not_compare_again_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = held(COPY)
+    assert KNOWN["data"].judge(evidence, Demand("data", "restored", 0.05)).status is Status.MET
+    monkeypatch.setattr(content, "_tables", None)
+    assert [one.name for one in tables(evidence, "restored")] == ["public.a", "public.b"]
+
+
 def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
-    copy = with_tables(COPY, b=None)
-    evidence = holding(
-        seen("baseline", msgspec.to_builtins(BASELINE), "source"),
-        seen("look", msgspec.to_builtins(copy)),
-        seen("look", msgspec.to_builtins(AFTER), "source"),
-    )
-    told = [one[:5] for one in tables(evidence, "restored") if isinstance(one, Table)]
+    told = [one[:5] for one in tables(held(with_tables(COPY, b=None)), "restored") if isinstance(one, Table)]
     assert told == [
         ("public.a", 3, 3, Status.MET, ""),
         ("public.b", 3, None, Status.MISSED, "missing, with 3 rows"),
