@@ -20,7 +20,7 @@ from dr.lab.beside.standing import Beside
 from dr.lab.platform import dump, install
 from dr.lab.platform.roles import show_all
 from dr.lab.rds import account as accounts
-from dr.lab.rds import building, names
+from dr.lab.rds import building, events, names
 from dr.lab.rds.actions_instances import enter, find
 from dr.lab.rds.errors import AwsError
 from dr.lab.rds.faults import Failing, Faults
@@ -185,7 +185,7 @@ class Lab:
             present = [state.instances[name] for name in (SOURCE, *REPLICAS) if name in state.instances]
             for one in present:
                 if one.status == "failed":
-                    raise ProviderError(f"{one.identifier} could not be made. {state.events[-1].message}")
+                    raise _unmade(one, state)
             lacking = [f"The standby of {one.identifier}" for one in present[:1] if not one.attributes["MultiAZ"]]
             return lacking + [one.identifier for one in present if one.status == "creating"]
 
@@ -212,7 +212,7 @@ class Lab:
         self._work.create(one, self._password, first_backup=False)
         if one.status != "available":
             with self._store.reading() as state:
-                raise ProviderError(f"{SOURCE} could not be made. {state.events[-1].message}")
+                raise _unmade(one, state)
         return one
 
     def publish(self) -> None:
@@ -378,6 +378,11 @@ def _find(state: State, instance: str) -> Instance:
         return find(state, instance)
     except AwsError:
         raise RefusedError(f"The lab has no instance {instance!r}.", "'dr lab status' names them.") from None
+
+
+def _unmade(one: Instance, state: State) -> ProviderError:
+    said = events.failure(state.events, one.identifier) or "See daemon.log."
+    return ProviderError(f"{one.identifier} could not be made. {said}")
 
 
 def _shared(source: Snapshot, arn: str, attributes: dict[str, Any]) -> Snapshot:

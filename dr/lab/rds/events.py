@@ -96,6 +96,12 @@ def event(name: str, at: float, source_type: str, source: str, arn: str, **words
     return Event(at, source_type, source, arn, [category], text.format(**words))
 
 
+def failure(events: Sequence[Event], instance: str) -> str:
+    """What was said last of an instance's own failure; "": nothing was. Others fail, and go on, beside it."""
+    own = (one for one in reversed(events) if (one.source_type, one.source) == ("db-instance", instance))
+    return next((one.message for one in own if "failure" in one.categories), "")
+
+
 def select(events: Sequence[Event], asked: Mapping[str, Any], now: float) -> list[Event]:
     """The events a DescribeEvents call selects, oldest first. Raises AwsError.
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr.lab.rds.errors import AwsError
-from dr.lab.rds.events import KEPT, event, select
+from dr.lab.rds.events import KEPT, event, failure, select
 from tests.unit.lab.fakes import T0
 
 HOUR = 3600.0
@@ -43,6 +43,18 @@ def test_source_and_category_narrow_it() -> None:
     assert found(SourceType="db-instance", SourceIdentifier="ONE") == [NEW.message]
     assert found(EventCategories=["creation"]) == [OTHER.message]
     assert found(EventCategories=["failure"]) == []
+
+
+def test_an_instances_own_failure_is_told_whatever_others_say_after_it() -> None:
+    said = [
+        event("failed", T0, "db-instance", "one", "arn", what="no room"),
+        event("created", T0, "db-instance", "one", "arn"),
+        event("failed", T0, "db-instance", "two", "arn", what="no port"),
+        event("snapshot-failed", T0, "db-snapshot", "one", "arn"),
+    ]
+    assert failure(said, "one") == "The DB instance has failed: no room"
+    assert failure(said, "two") == "The DB instance has failed: no port"
+    assert failure(said, "three") == ""
 
 
 @pytest.mark.parametrize(
