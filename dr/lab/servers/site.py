@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,9 +129,20 @@ LISTENING = range(10_000, 32_000)
 """Below the ports that Linux gives to whoever connects: a server that is started again finds its own still free."""
 
 
+_given: set[int] = set()
+_giving = threading.Lock()
+
+
 def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
+    """A loopback port nobody listens on at this moment, and that this process was not given before: whoever was need
+    not listen on it yet. Of half of all ports, those that were given first may be given again."""
     while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", secrets.choice(LISTENING)))
-            return int(probe.getsockname()[1])
+        with _giving, socket.socket() as probe, suppress(OSError):
+            port = secrets.choice(LISTENING)
+            if port in _given:
+                continue
+            probe.bind(("127.0.0.1", port))
+            if len(_given) > len(LISTENING) // 2:
+                _given.clear()
+            _given.add(port)
+            return port

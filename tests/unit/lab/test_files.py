@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dr.lab.servers import binaries, settings
 from dr.lab.servers.archive import history, latest_history, next_segment, position, segment_name, unbroken
 from dr.lab.servers.binaries import Account, blocked, find, version_of
 from dr.lab.servers.front import parameters, refusal
-from dr.lab.servers.site import write_closed
+from dr.lab.servers.site import free_port, write_closed
 
 STRANGER = Account("stranger", 54321, 54321)
 
@@ -197,6 +198,15 @@ def test_a_secret_is_written_closed_and_whole(tmp_path: Path) -> None:
 def startup(**values: str) -> bytes:
     pairs = b"".join(name.encode() + b"\0" + value.encode() + b"\0" for name, value in values.items())
     return b"\0\3\0\0" + pairs + b"\0"
+
+
+def test_a_port_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = free_port(), free_port()
+    drawn = [first, second, first]
+    choose = secrets.choice
+    monkeypatch.setattr("dr.lab.servers.site.secrets.choice", lambda ports: drawn.pop() if drawn else choose(ports))
+    assert free_port() not in (first, second)
+    assert drawn == []
 
 
 def test_a_startup_message_is_read() -> None:
