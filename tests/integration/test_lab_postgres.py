@@ -19,6 +19,7 @@ from dr.host.clock import SystemClock
 from dr.lab.servers import process
 from dr.lab.servers.archive import next_segment, segments
 from dr.lab.servers.binaries import find
+from dr.lab.servers.faults import crash_postmaster
 from dr.lab.servers.postgres import Heartbeat, Server
 from dr.lab.servers.site import Site, free_port, open_site
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
@@ -309,6 +310,17 @@ def test_the_front_of_the_wheels_server_ends_with_it_and_its_loss_is_seen() -> N
         front = process.recorded(server.directory / "front.pid")
         process.kill_tree(psutil.Process(postmaster))
         eventually(lambda: process.alive(front or 0, "dr.lab.servers.front") is None)
+
+
+def test_a_wheels_server_that_is_started_just_after_it_ended_has_a_front_that_stays() -> None:
+    """The former one looks every half a second whether its server lives."""
+    with lab_site("wheel") as wheel:
+        server = make_server(wheel, "fronted")
+        former = process.recorded(server.directory / "front.pid")
+        crash_postmaster(server)
+        server.start()
+        assert process.recorded(server.directory / "front.pid") != former
+        log_in(server).close()
 
 
 def test_the_wheels_binaries_are_copied_where_their_place_is_closed(

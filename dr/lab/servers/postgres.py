@@ -182,6 +182,8 @@ class Server:
         Raises RefusedError where it is half gone, ProviderError with PostgreSQL's own reason where it does not start.
         """
         if self.pid() is None:
+            if self._front:  # it ends soon after its server, but would pass for the new one's until then
+                self._front.stop()
             self._start_postgres(recovery or {}, limit)
         if self._front and not self._front.is_running():
             try:
