@@ -34,6 +34,7 @@ def dr(args: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -
 
 def _be(args: tuple[str, ...], env: dict[str, str], cwd: str, out: str, err: str) -> None:
     from dr.cli import main
+    from tests import imported  # noqa: F401 - there already: a process that could not import it began without a word
 
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
