@@ -142,6 +142,9 @@ def test_the_plan_is_printed_and_nothing_is_changed(lab: Lab) -> None:
     assert list(lab.instances()) == [SOURCE]
 
 
+CLUSTERS = f"arn:aws:rds:{REGION}:123456789012:cluster-snapshot:night"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -151,6 +154,8 @@ def test_the_plan_is_printed_and_nothing_is_changed(lab: Lab) -> None:
         (("--to-time", "2026-04-24T23:45:00"), 2, "has no zone"),
         (("--to-time", "yesterday"), 2, "is not a time"),
         (("--to-time", "2020-01-01T00:00:00Z"), 3, "2020-01-01T00:00:00Z cannot be restored: the automated backups"),
+        (("--to-time", "2020-01-01T01:00:00.75+01:00"), 3, "2020-01-01T00:00:00Z cannot be restored"),
+        (("--snapshot", CLUSTERS), 3, "is the snapshot of a cluster, and dr restores none"),
         (("--to-time", "2099-01-01T00:00:00Z"), 3, "2099-01-01T00:00:00Z is in the future"),
         (("--latest-snapshot", "--as", "Not_A_Name"), 2, "Not_A_Name"),
         (("--latest-snapshot", "--as", SOURCE), 3, SOURCE),

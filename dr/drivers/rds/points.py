@@ -102,6 +102,11 @@ def _named(asked: str, facts: Facts) -> RecoveryPoint:
         names = (point.identifier, str(point.attributes.get("DBSnapshotArn", "")))
         if point.kind == "snapshot" and any(same(asked, name) for name in names):
             return point
+    if ":cluster-snapshot:" in asked:
+        raise RefusedError(
+            f"{asked} is the snapshot of a cluster, and dr restores none.",
+            "'aws rds restore-db-cluster-from-snapshot' does.",
+        )
     raise RefusedError(
         f"There is no snapshot {asked!r} in {where(facts)}.",
         "'dr backups' lists what can be restored; a shared snapshot is named by its ARN.",

@@ -50,6 +50,13 @@ def test_a_snapshot_that_does_not_exist_is_refused() -> None:
         choose({"snapshot": "nope"}, SOURCE, facts(NIGHT), Purpose.RESTORE)
 
 
+def test_a_clusters_snapshot_is_refused_with_what_restores_it() -> None:
+    arn = f"arn:aws:rds:{REGION}:{ACCOUNT}:cluster-snapshot:night"
+    with pytest.raises(RefusedError, match="is the snapshot of a cluster, and dr restores none") as caught:
+        choose({"snapshot": arn}, SOURCE, facts(NIGHT), Purpose.RESTORE)
+    assert "restore-db-cluster-from-snapshot" in caught.value.hint
+
+
 def test_a_snapshot_in_the_making_is_refused_with_its_progress() -> None:
     making = snapshot("half", NOW, status="creating", PercentProgress=40)
     with pytest.raises(RefusedError, match=r"half is creating \(40% done\)"):

@@ -390,7 +390,17 @@ def test_waiting_for_a_time_ends_when_the_logs_reach_beyond_it(tmp_path: Path) -
     assert stage.provider.poll(call, result).done
 
 
-@pytest.mark.parametrize("status", ["failed", "storage-full", "incompatible-network", "stopped"])
+FAILED = (
+    "failed",
+    "storage-full",
+    "incompatible-network",
+    "incompatible-parameters",
+    "incompatible-restore",
+    "stopped",
+)
+
+
+@pytest.mark.parametrize("status", FAILED)
 def test_a_failed_state_ends_with_its_remedy(stage: Stage, status: str) -> None:
     result = stage.apply()
     stage.become(DBInstanceStatus=status)

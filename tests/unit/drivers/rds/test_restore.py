@@ -232,6 +232,14 @@ def test_the_command_line_overrides_the_source_the_fallback_and_says_why() -> No
     assert configure.args["because"] == "asked for on the command line"
 
 
+@pytest.mark.parametrize("status", ["storage-optimization", "storage-full", "stopped", "incompatible-parameters"])
+def test_a_source_is_restored_from_whatever_rds_says_of_its_status(status: str) -> None:
+    usual, ill = (facts(NIGHT, REACH, instances=(description(DBInstanceStatus=s),)) for s in ("available", status))
+    for to in ({"snapshot": "latest"}, {"time": "latest"}):
+        verb = Verb("restore", {"to": to})
+        assert planned(ill, run(Purpose.RESTORE), verb) == planned(usual, run(Purpose.RESTORE), verb)
+
+
 def test_on_call_the_request_stands_in_tags_as_far_as_it_fits_whole() -> None:
     def tagged(**said: Any) -> dict[str, str]:
         kept: dict[str, str] = planned(who=replace(run(Purpose.RESTORE), **said))[0].args["tags"]
