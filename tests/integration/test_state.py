@@ -12,7 +12,7 @@ from dr.drivers.postgres import state
 from dr.drivers.postgres.connection import _SESSION, connect
 from dr.drivers.postgres.indexes import indexes
 from dr.drivers.postgres.schema import objects
-from dr.drivers.postgres.state import looking
+from dr.drivers.postgres.state import looking, unkept
 from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server, physical_copy
 
@@ -91,6 +91,12 @@ def test_large_objects_unlogged_tables_and_what_is_never_brought_are_looked_at(s
     assert found.unlogged == {"public.cache": 100, "public.empty": 0}
     assert (found.slots, found.subscriptions, found.unread) == (("cdc",), ("feed",), {})
     assert found.databases == ("billing", "postgres")
+
+
+def test_what_no_other_server_takes_over_is_looked_at_by_itself(server: LocalServer) -> None:
+    with connect(server.address, server.database()) as connection:
+        found = unkept(connection)
+    assert found == {"unlogged": {"public.cache": True, "public.empty": False}, "slots": ["cdc"]}
 
 
 def test_what_is_in_a_large_object_is_digested(server: LocalServer) -> None:

@@ -19,8 +19,10 @@ from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request,
 from dr.domain.refs import Endpoint
 from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
+from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
 from dr.drivers.postgres.source import source_among
+from dr.drivers.postgres.state import unkept
 from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.naming import instance
@@ -48,7 +50,8 @@ MOST_POINTS = 5_000
 
 
 class ObservingProvider:
-    """Calls: ``observe-WHAT``; before the disaster ``observe-service-before`` and ``observe-replication``."""
+    """Calls: ``observe-WHAT``; before the disaster ``observe-service-before``, ``observe-replication`` and
+    ``observe-unkept-before``."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -58,6 +61,7 @@ class ObservingProvider:
             "service": self._service,
             "replication": self._replication,
             "markers": self._markers,
+            "unkept": self._unkept,
             "old-primary": self._old_primary,
             "prometheus": self._prometheus,
         }
@@ -78,13 +82,13 @@ class ObservingProvider:
             service = _call(verb, "service", "observe-service-before", "prepare", {})
             if found is None:
                 return (service,)
-            args = {
-                "host": found.server.host,
-                "port": found.server.port,
-                "replicas": _replicas(found.identifier, facts),
-                "places": _places(found.identifier, facts),
-            }
-            return (service, _call(verb, "replication", "observe-replication", "prepare", args))
+            listens = {"host": found.server.host, "port": found.server.port}
+            follow = {"replicas": _replicas(found.identifier, facts), "places": _places(found.identifier, facts)}
+            return (
+                service,
+                _call(verb, "replication", "observe-replication", "prepare", {**listens, **follow}),
+                _call(verb, "unkept", "observe-unkept-before", "prepare", {**listens, "when": BEFORE}),
+            )
         if found is None and not promoted:
             raise RefusedError(
                 f"The source {self._target.rds.instance} has no endpoint to look at.", "Wait until it has."
@@ -96,7 +100,7 @@ class ObservingProvider:
         wanted: dict[str, Mapping[str, Any]] = {"service": {}, "markers": {**at, "tables": tables}}
         if not promoted:  # where a replica had to be promoted, the primary is lost for good
             wanted["old-primary"] = wanted["markers"]
-        wanted["prometheus"] = {}
+        wanted |= {"unkept": {**at, "when": AFTER}, "prometheus": {}}
         calls = [_call(verb, what, f"observe-{what}", "verify", args) for what, args in wanted.items()]
         return tuple(self._attempting(call) if call.operation == "old-primary" else call for call in calls)
 
@@ -154,6 +158,12 @@ class ObservingProvider:
         begun = self._now()
         held = {path: read_markers(server, self._target.postgres, str(table)) for path, table in tables.items()}
         return [Observation("markers", path, {**found, "at": begun}, self._now()) for path, found in held.items()]
+
+    def _unkept(self, args: Mapping[str, Any]) -> Sequence[Observation]:
+        """What a server that takes over does not hold, as it is before that and then."""
+        with connect(_server(args), self._target.postgres, seconds=ASK_SECONDS) as connection:
+            value = {"when": args["when"], **unkept(connection)}
+        return [Observation("unkept", SOURCE, value, self._now())]
 
     def _old_primary(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """What a write comes to where the primary was before."""

@@ -107,6 +107,18 @@ def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = 
     return State(sequences, objects, contents, unlogged, settings, expendable=expendable, unread=left, **names)
 
 
+def unkept(connection: Connection) -> dict[str, Any]:
+    """What no other server takes over: ``unlogged``, tables by name, and whether each holds rows; and ``slots``.
+
+    Raises ProviderError or RefusedError.
+    """
+    with translated("looking at unlogged tables and slots"):
+        names = [name for (name,) in connection.execute(_UNLOGGED).fetchall()]
+        exists = "select exists (select from only {})"
+        held = {name: bool(one(connection, exists.format(name).encode())) for name in names}
+        return {"unlogged": held, "slots": [name for (name,) in connection.execute(_NAMES["slots"].encode())]}
+
+
 def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[dict[str, Sequence]]:
     columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
     with translated("reading the catalog of sequences"):

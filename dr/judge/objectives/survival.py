@@ -15,7 +15,7 @@ from dr.config.objective import About, Limit, Objective
 from dr.domain.model import Demand, Finding, Purpose, Status
 from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
-from dr.judge.findings import UnknownError, finding, limit_of, within
+from dr.judge.findings import UnknownError, finding, limit_of, some, within
 from dr.judge.interruption import settled
 from dr.judge.objectives.loss import held, holes
 
@@ -88,7 +88,7 @@ def _doubt(evidence: Evidence, markers: Markers, rows: set[tuple[int, int]], bey
 def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     """A synchronous standby holds every acknowledged write: one that is gone is missed, whatever loss is tolerated."""
     found = survived(evidence, demand.path)
-    because, count = f"{_told(found)}.", float(len(found.lost))
+    because, count = f"{_told(found)}.{_unkept(evidence)}", float(len(found.lost))
     if found.lost or found.unexpected:
         return finding(demand, Status.MISSED, because, count)
     if doubt := found.doubt or _luck(evidence):
@@ -98,6 +98,18 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     if evidence.promised("failed-over") and seen is not None and not int(seen["synchronous"]):
         because += " No standby showed in pg_stat_replication: that it was synchronous was not observed."
     return finding(demand, Status.MET, because, count)
+
+
+def _unkept(evidence: Evidence) -> str:
+    """What the server that took over does not hold, since nobody can send it: a sentence each, with a blank before."""
+    seen = {o.value["when"]: o.value for o in evidence.observations if o.what == "unkept"}
+    before, after = (seen.get(when) for when in ("before", "after"))
+    if before is None or after is None:
+        return ""
+    emptied = [name for name, held in before["unlogged"].items() if held and after["unlogged"].get(name) is False]
+    gone = [name for name in before["slots"] if name not in after["slots"]]
+    said = f" Empty since then, for they are unlogged: {some(emptied)}." if emptied else ""
+    return f"{said} Replication slots are gone, and their readers have a gap: {some(gone)}." if gone else said
 
 
 def _luck(evidence: Evidence) -> str:

@@ -111,7 +111,7 @@ def test_what_a_call_refers_to_is_made_by_one_before_it(tmp_path: Path, name: st
 @pytest.mark.parametrize("name", STRUCK)
 def test_what_is_said_to_read_only_is_of_an_operation_that_reads(tmp_path: Path, name: str) -> None:
     reading = {"ask-replicas", "DescribeEvents", "DescribeDBSnapshots", "GetMetricData", "settle"}
-    reading |= {"service", "replication", "markers", "prometheus"}
+    reading |= {"service", "replication", "markers", "unkept", "prometheus"}
     made = planned(name, whole(tmp_path)).calls
     assert {call.operation for call in made if call.effect is Effect.READS} <= reading
     assert {call.id for call in made if call.operation == "old-primary"} <= {

@@ -6,6 +6,7 @@ import http.server
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def named(calls: tuple[Call, ...], name: str) -> Call:
 
 def test_before_the_disaster_the_services_process_is_looked_at(tmp_path: Path, stub: Stub) -> None:
     of = provider(tmp_path, stub.url)
-    call, _ = of.propose(BEFORE, FACTS, RUN)
+    call = named(of.propose(BEFORE, FACTS, RUN), "observe-service-before")
     (seen,), _ = observe(of, call)
     assert (seen.what, seen.path, seen.value) == ("service-process", "source", {"started": 1795417000.25})
 
@@ -168,6 +169,21 @@ def test_replication_that_the_role_may_not_see_is_told_and_left_out(
     assert (seen, "pg_read_all_stats" in result["because"]) == ((), True)
 
 
+def test_what_no_server_takes_over_is_looked_at_before_and_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, held = list[str](), {"unlogged": {"public.cache": True}, "slots": ["cdc"]}
+    monkeypatch.setattr(observing, "connect", lambda at, *_, **__: nullcontext(asked.append(str(at))))
+    monkeypatch.setattr(observing, "unkept", lambda _: held)
+    of = provider(tmp_path)
+    for verb, name, when in ((BEFORE, "observe-unkept-before", "before"), (AFTER, "observe-unkept", "after")):
+        call = named(of.propose(verb, FACTS, RUN), name)
+        assert (call.touches, call.effect, call.undo) == ((), Effect.READS, None), "a pure read"
+        (seen,), _ = observe(of, call)
+        assert (seen.what, seen.path, seen.value) == ("unkept", "source", {"when": when, **held})
+    assert asked == ["db.example:5432"] * 2
+
+
 def test_a_source_without_an_endpoint_is_not_asked_who_follows_it(tmp_path: Path) -> None:
     assert [call.id for call in provider(tmp_path).propose(BEFORE, Facts(0.0), RUN)] == ["observe-service-before"]
 
@@ -175,7 +191,7 @@ def test_a_source_without_an_endpoint_is_not_asked_who_follows_it(tmp_path: Path
 def test_afterwards_rows_are_read_through_the_sources_endpoint(tmp_path: Path) -> None:
     calls = provider(tmp_path).propose(AFTER, FACTS, RUN)
     assert [call.id for call in calls] == [
-        *("observe-service", "observe-markers", "observe-old-primary", "observe-prometheus")
+        *("observe-service", "observe-markers", "observe-old-primary", "observe-unkept", "observe-prometheus")
     ]
     assert named(calls, "observe-markers").args == {
         "host": "db.example",

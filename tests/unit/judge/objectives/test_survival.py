@@ -142,6 +142,25 @@ def test_writes_acknowledged_after_the_rows_were_read_prove_nothing() -> None:
     assert judge("acknowledged", run_of(gone, early)).status is Status.MET
 
 
+def test_what_no_server_takes_over_is_told_beside_the_writes() -> None:
+    """An unlogged table that came empty, and a slot that is gone; not what held nothing, came back or was dropped."""
+    of, held = make(), {"public.cache": True, "public.idle": False, "public.filled": True, "public.dropped": True}
+    then = {"public.cache": False, "public.idle": False, "public.filled": True, "public.new": False}
+    before = Observation("unkept", "source", {"when": "before", "unlogged": held, "slots": ["cdc", "audit"]})
+    after = Observation("unkept", "source", {"when": "after", "unlogged": then, "slots": ["audit"]})
+    told = judge("acknowledged", run_of(of, (before, *of.observed(), after)))
+    assert (told.status, told.measured) == (Status.MET, 0.0)
+    assert told.because.endswith(
+        " Empty since then, for they are unlogged: public.cache."
+        " Replication slots are gone, and their readers have a gap: cdc."
+    )
+    same = judge(
+        "acknowledged", run_of(of, (before, *of.observed(), replace(before, value={**before.value, "when": "after"})))
+    )
+    once = judge("acknowledged", run_of(of, (before, *of.observed())))
+    assert same.because == once.because == judge("acknowledged", run_of(of)).because
+
+
 def followed(
     of: Written, standbys: int, synchronous: int, *calls: Call, streaming: int = 2, commit: str = "on"
 ) -> Evidence:
