@@ -20,14 +20,19 @@ from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, named, some
 from dr.judge.objectives.content import UNPROVEN, hidden, looked
 
+STATISTICS_KEPT = 18
+"""The version from which on an upgrade keeps the planner's statistics."""
+
 
 class Sides(NamedTuple):
-    """``before`` and ``after``: of the source; None where it was not looked at. ``cuts`` tell whose a version is."""
+    """``before`` and ``after``: of the source; None where it was not looked at. ``cuts`` tell whose a version is.
+    ``upgraded``: the copy's major version where the source's is an earlier one, else 0."""
 
     before: State | None
     copy: State
     after: State | None
     cuts: comparing.Cuts
+    upgraded: int = 0
 
     @property
     def source(self) -> tuple[State, ...]:
@@ -48,7 +53,8 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
         and replace(state, large_objects={k: v for k, v in state.large_objects.items() if not looks.copy.hides(k)})
         for state in (before, after)
     )
-    return Sides(before, copy, after, looks.cuts)
+    earliest = min(look.major for look in (looks.before, looks.after) if look is not None)
+    return Sides(before, copy, after, looks.cuts, looks.copy.major if earliest < looks.copy.major else 0)
 
 
 def _sequence(name: str, of: Sides) -> tuple[Status, str]:
@@ -173,6 +179,8 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"a restore brings no replication slot, so that their readers have a gap: {some(gone)}"
     if source.subscriptions:
         yield f"a restore does not bring back where subscriptions were: {some(source.subscriptions)}"
+    if 0 < of.upgraded < STATISTICS_KEPT:
+        yield "an upgrade brings no statistics to plan queries by: run ANALYZE before users come"
     if of.copy.databases:
         yield f"the server's other databases were not looked at: {some(of.copy.databases)}"
 

@@ -227,6 +227,17 @@ def test_what_a_restore_never_brings_and_what_was_not_looked_at_is_named() -> No
         assert name in found.because
 
 
+@pytest.mark.parametrize(("major", "told"), [(15, False), (16, True), (17, True), (18, False)])
+def test_statistics_that_an_upgrade_does_not_bring_are_named(major: int, told: bool) -> None:
+    found = compared(
+        "state",
+        replace(COPY, state=STATE, major=major),
+        replace(BASELINE, look=replace(BASELINE.look, state=STATE)),
+        replace(AFTER, state=STATE),
+    )
+    assert ("An upgrade brings no statistics to plan queries by: run ANALYZE" in found.because) is told
+
+
 # -- settings
 
 
