@@ -20,7 +20,10 @@ SIGHT = (
     blinded(
         name="table-filled-anew-on-both-sides",
         before=("INSERT INTO truth.queue SELECT n, 'more' FROM generate_series(1000, 2500) n",),
-        load=("DELETE FROM truth.queue; INSERT INTO truth.queue SELECT n, random() FROM generate_series(1, 1500) n",),
+        load=(
+            "PERFORM pg_advisory_xact_lock(1); DELETE FROM truth.queue;"
+            " INSERT INTO truth.queue SELECT n, random() FROM generate_series(1, 1500) n",
+        ),
         rate=3,
         tells="data",
     ),
