@@ -11,7 +11,7 @@ OF_ITS_PLACE = re.compile(
     r"|external_pid_file|event_source|log_(directory|filename|file_mode)|syslog_.*|stats_temp_directory|ssl_.*(file|dir)"
     r"|krb_server_keyfile|dynamic_library_path|temp_tablespaces|primary_.*|restore_command|archive_.*|recovery_.*"
     r"|promote_trigger_file|hot_standby.*|in_hot_standby|synchronous_standby_names|server_version.*|rds\..*"
-    r"|application_name|transaction_.*"
+    r"|application_name|transaction_(isolation|read_only|deferrable)"
 )
 """Where it is, how it got there, and whom it copies to: never compared. Its version and its being Multi-AZ are the
 provider's, which compares them."""
