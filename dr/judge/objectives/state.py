@@ -69,7 +69,7 @@ def _sequence(name: str, of: Sides) -> tuple[Status, str]:
         if after is None or passed or after.behind(here.utmost):
             return Status.MISSED, told
         return Status.INCONCLUSIVE, f"{told}; the source may have been set right after the recovery point"
-    altered = of.cuts.earlier is not None and here.xid and not of.cuts.earlier.shows(here.xid)
+    altered = of.cuts.earlier is not None and not of.cuts.earlier.shows(here.xid)
     if before is None or altered or before.step != here.step:
         return Status.MET, ""
     steps, idle = here.steps_from(before), after is not None and after.next == before.next
@@ -93,8 +93,8 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
         found = comparing.definition((there, here, kept), of.cuts)
         gone = here is None and of.after is not None  # on the source, too: before the recovery point or after it
         counts.update({"proven": found.proven, "gone" if gone else "unknown": found.unknown})
-        if found.wrong:
-            wrong[f"large object {oid}"] = ", ".join(found.wrong).replace("defined", "written")
+        for what in found.wrong:
+            wrong[f"large object {oid}"] = what.replace("defined", "written")
     return wrong, counts
 
 

@@ -12,7 +12,6 @@ from dr.domain.looks import DAMAGED, Version
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.judge import findings
-from dr.judge.settings import compared as settings_compared
 from tests.unit.judge.objectives.test_content import AFTER, BASELINE, COPY, compared
 from tests.unit.judge.objectives.test_equality import KNOWN, holding, judged, seen
 
@@ -25,12 +24,18 @@ STATE = State(
 )
 
 
-def judge(copy: State | None = STATE, before: State | None = STATE, after: State | None = STATE) -> Finding:
+def judge(
+    copy: State | None = STATE,
+    before: State | None = STATE,
+    after: State | None = STATE,
+    limit: float | None = 0.05,
+) -> Finding:
     return compared(
         "state",
         replace(COPY, state=copy),
         replace(BASELINE, look=replace(BASELINE.look, state=before)),
         replace(AFTER, state=after),
+        limit=limit,
     )
 
 
@@ -45,12 +50,15 @@ def test_an_equal_copy_is_met_and_says_what_it_is_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copy", "before", "after"), [(None, STATE, STATE), (STATE, None, None)], ids=["the copy", "the source"]
+    ("copy", "source", "where"), [(None, STATE, "on the copy"), (STATE, None, "at the source")], ids=["copy", "source"]
 )
-def test_what_was_not_looked_at_is_inconclusive(copy: State | None, before: State | None, after: State | None) -> None:
-    found = judge(copy, before, after)
+def test_what_was_not_looked_at_is_inconclusive(copy: State | None, source: State | None, where: str) -> None:
+    found = judge(copy, source, source)
     assert found.status is Status.INCONCLUSIVE
-    assert "cannot be compared" in found.because
+    assert found.because == (
+        "Sequences, large objects and unlogged tables cannot be compared: "
+        f"{where}, nothing but rows and definitions was looked at."
+    )
 
 
 def test_one_look_at_the_source_is_enough() -> None:
@@ -62,6 +70,9 @@ def test_a_sequence_behind_its_columns_greatest_number_is_missed() -> None:
         assert found.status is Status.MISSED
         assert "public.ids: gives out" in found.because
         assert "public.a.id holds 500" in found.because
+    behind = judge(standing(last=50), before=None, after=standing(last=60, utmost=50))
+    assert behind.status is Status.MISSED
+    assert behind.because == "public.ids: gives out 51 next, and public.a.id holds 500."
 
 
 def test_a_sequence_that_is_behind_on_the_source_too_is_said_of_the_source() -> None:
@@ -82,13 +93,27 @@ def test_a_sequence_that_nobody_used_may_be_no_further_ahead_than_a_crash_leaves
     assert judge(standing(last=533)).status is Status.MISSED
     assert judge(standing(last=533), after=standing(last=600)).status is Status.MET
     assert judge(standing(last=533), after=None).status is Status.MET
+    told = "public.ids: gives out 534 next, on the source it is 501 before and afterwards."
+    assert judge(standing(last=533)).because == told
+
+
+def test_a_sequence_that_stands_where_it_did_is_met_where_the_source_went_on() -> None:
+    assert judge(after=standing(last=600)).status is Status.MET
 
 
 def test_a_sequence_behind_the_look_before_is_missed_where_the_source_did_not_go_on() -> None:
     found = judge(standing(last=400, utmost=400), after=standing(last=900))
     assert found.status is Status.INCONCLUSIVE
-    assert "gives out 401 next, behind 501 on the source before, where it may have been set back" in found.because
-    assert judge(standing(last=400, utmost=400), after=None).status is Status.MISSED
+    told = "public.ids: gives out 401 next, behind 501 on the source before"
+    assert found.because == f"{told}, where it may have been set back and used since."
+    alone = judge(standing(last=400, utmost=400), after=None)
+    assert (alone.status, alone.because) == (Status.MISSED, f"{told}.")
+
+
+def test_a_sequence_that_went_on_by_less_than_a_step_was_not_set_back() -> None:
+    source = standing(last=500, step=7, utmost=400)
+    on = standing(last=503, step=7, utmost=400)
+    assert judge(standing(last=480, step=7, utmost=400), source, on).status is Status.INCONCLUSIVE
 
 
 def test_a_sequence_that_was_set_after_its_numbers_were_loaded_is_not_missed() -> None:
@@ -96,13 +121,16 @@ def test_a_sequence_that_was_set_after_its_numbers_were_loaded_is_not_missed() -
     before, set_after = standing(last=50, utmost=50), standing(last=500)
     for found in (judge(standing(last=50), before, set_after), judge(standing(last=50), None, set_after)):
         assert found.status is Status.INCONCLUSIVE
-        assert "public.ids: gives out 51 next" in found.because
+        told = "public.ids: gives out 51 next, and public.a.id holds 500"
+        assert found.because == f"{told}; the source may have been set right after the recovery point."
     assert judge(standing(last=50), before, after=None).status is Status.MISSED
     assert judge(standing(last=50), standing(last=600), standing(last=700)).status is Status.MISSED
 
 
 def test_a_sequence_that_was_altered_or_set_back_on_the_source_is_none_of_the_copys_doing() -> None:
-    assert judge(standing(last=40, utmost=40, xid=15), after=standing(last=90, xid=15)).status is Status.MET
+    altered = judge(standing(last=40, utmost=40, xid=15), after=standing(last=900, xid=15))
+    assert altered.status is Status.MET
+    assert altered.because == "1 sequence, 2 large objects and 0 unlogged tables are as they should be."
     assert judge(standing(last=40, utmost=40), after=standing(last=90, utmost=90)).status is Status.MET
     assert judge(standing(last=40, utmost=40, step=2), after=standing(last=900)).status is Status.MET
 
@@ -138,7 +166,7 @@ def objects(state: State = STATE, **changed: Version | None) -> State:
 )
 def test_a_large_object_that_is_gone_or_altered_or_forged_is_named(copy: State, said: str) -> None:
     found = judge(copy)
-    assert found.status is Status.MISSED
+    assert (found.status, found.measured) == (Status.MISSED, 0.0)
     assert said in found.because
 
 
@@ -148,16 +176,25 @@ def test_a_large_object_that_the_source_wrote_or_unlinked_afterwards_is_no_miss(
 
 def test_a_large_object_that_is_gone_on_the_source_too_is_counted_and_no_miss() -> None:
     found = judge(objects(o424242=None), after=objects(o424242=None))
-    assert found.status is Status.MET
-    assert "1 large object of before, gone on the source, too, may have gone at any time." in found.because
+    assert (found.status, found.measured) == (Status.MET, 0.0)
+    assert found.because.endswith(
+        "as they should be. 1 large object of before, gone on the source, too, may have gone at any time."
+    )
     assert judge(objects(o424242=None), after=None).status is Status.INCONCLUSIVE
 
 
 def test_large_objects_that_changed_on_both_sides_are_counted_and_beyond_the_limit_inconclusive() -> None:
     found = judge(objects(o424242=Version("cc", 15)), after=objects(o424242=Version("dd", 30)))
     assert found.status is Status.INCONCLUSIVE
-    assert "Nobody can know 1 large object" in found.because
-    assert found.measured == 0.5
+    told = "Nobody can know 1 large object, changed on both sides of the recovery point."
+    assert (found.because, found.measured) == (f"Too much is unknown. {told}", 0.5)
+    copy, after = objects(o424242=Version("cc", 15)), objects(o424242=Version("dd", 30))
+    assert judge(copy, after=after, limit=None).status is Status.INCONCLUSIVE
+    within = judge(copy, after=after, limit=0.5)
+    assert within.status is Status.MET
+    assert within.because.endswith(f"and 0 unlogged tables are as they should be. {told}")
+    alone = objects(copy, o9=None)
+    assert judge(alone, objects(o9=None), objects(after, o9=None)).measured == 1.0
 
 
 def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_ones_are_said() -> None:
@@ -165,7 +202,12 @@ def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_o
     nowhere = replace(STATE, contents=False)
     found = judge(nowhere, nowhere, nowhere)
     assert found.status is Status.MET
-    assert "What is in the large objects was not read" in found.because
+    told = "What is in the large objects was not read: it takes the right to select from pg_largeobject."
+    assert found.because.endswith(f"are as they should be. {told}")
+    unread = replace(nowhere, unread={LARGE_OBJECTS: "there are 50001"})
+    assert judge(unread, nowhere, nowhere).because == f"{LARGE_OBJECTS}: there are 50001."
+    none = replace(nowhere, large_objects={})
+    assert judge(none, none, none).because.endswith("are as they should be.")
 
 
 @pytest.mark.parametrize("side", ["copy", "before", "after"])
@@ -180,15 +222,23 @@ def test_large_objects_that_were_not_read_alike_everywhere_are_not_compared(side
     ):
         found = judge(**{side: other})
         assert found.status is Status.INCONCLUSIVE, found.because
-        assert "large objects: " in found.because
+        why = next(iter(other.unread.values()), "what is in them could not be read everywhere")
+        assert f"{LARGE_OBJECTS}: {why}." in found.because
 
 
 def test_what_is_damaged_on_the_copy_alone_is_missed() -> None:
     torn = replace(STATE, contents=False, large_objects={}, unread={LARGE_OBJECTS: f"{DAMAGED}invalid page in block 3"})
     found = judge(torn)
     assert found.status is Status.MISSED
-    assert "the large objects: cannot be read on the copy: damaged: invalid page in block 3" in found.because
+    assert found.because == f"{LARGE_OBJECTS}: cannot be read on the copy: damaged: invalid page in block 3."
+    assert judge(torn, torn, STATE).status is judge(torn, STATE, torn).status is Status.MISSED
+    assert judge(torn, torn, torn).because == f"{LARGE_OBJECTS}: damaged: invalid page in block 3."
     assert judge(torn, torn, torn).status is Status.INCONCLUSIVE
+
+
+def test_what_was_not_read_on_the_copy_is_told_with_the_copys_reason() -> None:
+    mine, theirs = (replace(STATE, large_objects={}, unread={LARGE_OBJECTS: why}) for why in ("no time", "no right"))
+    assert judge(mine, theirs, theirs).because == f"{LARGE_OBJECTS}: no time."
 
 
 def unlogged(rows: int, **more: Any) -> State:
@@ -198,10 +248,13 @@ def unlogged(rows: int, **more: Any) -> State:
 def test_an_unlogged_table_that_held_rows_is_missed_where_it_is_empty_unless_it_is_expendable() -> None:
     found = judge(unlogged(0), unlogged(100), unlogged(90))
     assert found.status is Status.MISSED
-    assert "public.cache: empty, since it is unlogged: 100 rows on the source" in found.because
+    empty = "empty, since it is unlogged: 100 rows on the source"
+    assert found.because == f"public.cache: {empty}; what nobody misses may be called expendable in dr.yaml."
     expendable = judge(unlogged(0, expendable=("public.cache",)), unlogged(100), unlogged(90))
     assert expendable.status is Status.MET
-    assert "Public.cache is expendable and empty" in expendable.because
+    assert expendable.because.endswith(
+        f"and 1 unlogged table are as they should be. Public.cache is expendable and {empty}."
+    )
     assert judge(unlogged(3), unlogged(100), unlogged(90)).status is Status.MET
     assert judge(unlogged(0), unlogged(0), unlogged(0)).status is Status.MET
 
@@ -209,7 +262,15 @@ def test_an_unlogged_table_that_held_rows_is_missed_where_it_is_empty_unless_it_
 def test_an_unlogged_table_that_held_rows_at_one_time_alone_is_named() -> None:
     found = judge(unlogged(0), unlogged(0), unlogged(90))
     assert found.status is Status.MET
-    assert "either before the recovery point or after it" in found.because
+    told = "Public.cache is empty, since it is unlogged: 90 rows on the source"
+    assert found.because.endswith(f"as they should be. {told}, either before the recovery point or after it.")
+
+
+def test_an_unlogged_table_that_is_whole_hides_no_other() -> None:
+    copy, source = (replace(STATE, unlogged={"public.a": 5, "public.b": rows}) for rows in (0, 7))
+    found = judge(copy, source, source)
+    assert found.status is Status.MISSED
+    assert found.because.startswith("public.b: empty")
 
 
 def test_what_could_not_be_read_on_the_copy_is_inconclusive_and_beside_a_miss_missed() -> None:
@@ -220,11 +281,18 @@ def test_what_could_not_be_read_on_the_copy_is_inconclusive_and_beside_a_miss_mi
 
 
 def test_what_a_restore_never_brings_and_what_was_not_looked_at_is_named() -> None:
-    source = replace(STATE, slots=("cdc",), subscriptions=("feed",))
-    found = judge(replace(STATE, prepared=("erp-1",), databases=("billing",)), source, source)
-    assert found.status is Status.MET
-    for name in ("cdc", "feed", "erp-1", "billing"):
-        assert name in found.because
+    source = replace(STATE, slots=("cdc", "kept"), subscriptions=("feed",))
+    copy = replace(STATE, prepared=("erp-1",), databases=("billing",), slots=("kept",))
+    told = (
+        "Transactions are prepared on the copy, and hold locks until they are ended: erp-1.",
+        "A restore brings no replication slot, so that their readers have a gap: cdc.",
+        "A restore does not bring back where subscriptions were: feed.",
+        "The server's other databases were not looked at: billing.",
+    )
+    for before, after in ((STATE, source), (source, None)):
+        found = judge(copy, before, after)
+        assert found.status is Status.MET
+        assert found.because.endswith(f"are as they should be. {' '.join(told)}")
 
 
 @pytest.mark.parametrize(("major", "told"), [(15, False), (16, True), (17, True), (18, False)])
@@ -264,31 +332,42 @@ def test_settings_that_act_otherwise_are_missed_by_name() -> None:
 def test_settings_of_the_instances_size_are_named_and_those_of_its_place_left_out() -> None:
     found = configured({"max_connections": "50", "port": "6543"})
     assert found.status is Status.MET
-    assert "It differs only as expected: max_connections. 2 settings act as on the source" in found.because
+    left = "2 settings act as on the source; those of its place and way there were left out."
+    assert found.because == f"It differs only as expected: max_connections. {left}"
+    assert (
+        configured({}).because
+        == "It is the source's. 3 settings act as on the source; those of its place and way there were left out."
+    )
 
 
 def test_settings_that_could_not_be_compared_are_inconclusive_and_beside_a_miss_missed() -> None:
-    assert configured({}, looked=False).status is Status.INCONCLUSIVE
+    unknown = configured({}, looked=False)
+    assert unknown.status is Status.INCONCLUSIVE
+    before, after = "no baseline was taken before it", "it is gone"
+    looks = f"No look before the recovery point: {before}. No look at the source afterwards: {after}"
+    assert unknown.because == f"settings: The settings cannot be compared. {looks}."
     wrong = {"name": "MultiAZ", "source": True, "restored": False, "expected": False, "because": ""}
     assert configured({}, wrong, looked=False).status is Status.MISSED
+
+
+def test_what_the_provider_shows_and_settings_as_they_act_are_told_together() -> None:
+    size = {"name": "MultiAZ", "source": True, "restored": False, "expected": True, "because": ""}
+    storage = {"name": "StorageType", "source": "io1", "restored": "gp3", "expected": False, "because": ""}
+    both = configured({"fsync": "off"}, size, storage)
+    assert both.because == "StorageType: gp3 instead of io1, fsync: off instead of on."
+    met = configured({"max_connections": "50"}, size).because
+    assert met.startswith("It differs only as expected: MultiAZ, max_connections. ")
 
 
 def test_a_former_run_that_looked_at_no_setting_is_judged_by_its_differences_alone() -> None:
     assert judged("configuration", seen("configuration", [])).because == "It is the source's."
 
 
-def test_a_setting_is_right_as_it_was_at_either_look() -> None:
-    found = settings_compared({"work_mem": "2"}, {"work_mem": "2"}, {"work_mem": "3"})
-    assert (dict(found.wrong), found.same) == ({}, 1)
-    assert settings_compared({"work_mem": "4"}, {"work_mem": "2"}, {"work_mem": "3"}).wrong == {
-        "work_mem": "4 instead of 3"
-    }
-    assert settings_compared({"of_one_side": "4"}, {}).same == 0
-
-
 def test_no_evidence_at_all_is_inconclusive() -> None:
     found = findings.judged(KNOWN["state"].judge, holding(), Demand("state", "restored", 0.05, "share"))
     assert found.status is Status.INCONCLUSIVE
+    told = "Sequences, large objects and unlogged tables cannot be compared: the copy was not read."
+    assert found.because == told
 
 
 def test_what_a_database_held_that_is_closed_on_the_copy_is_not_missed() -> None:
