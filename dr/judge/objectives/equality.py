@@ -42,7 +42,7 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
     for key in keys:
         name, orphans = f"{key['table']} ({key['name']})", key["orphans"]
         source = there.get((key["table"], key["name"]))
-        told = f"{counted(orphans or 0, 'row')} without the row referred to"
+        told = f"{counted(orphans, 'row')} without the row referred to"
         if orphans is None:
             unproven[name] = f"not examined, {key.get('because', 'without a reason')}"
         elif not orphans:
@@ -133,18 +133,13 @@ def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
     if seen["active"] != 1:
         because = f"{seen['active']} model versions are active instead of exactly one."
         return finding(demand, Status.MISSED, because)
-    version, source = seen["version"], seen.get("source") or {}
-    other = ""
-    if "after" in seen:
-        other = _other_model(evidence, demand, seen)
-    elif source.get("active") == 1 and (source["version"], source["digest"]) != (version, seen["digest"]):
-        other = f"on the source it was {source['version']}"
-    if other:
+    version = seen["version"]
+    if other := _other_model(evidence, demand, seen):
         return finding(demand, Status.MISSED, f"Model version {version} is active, {other}.")
     if not seen["digest"]:
         raise UnknownError(f"Model version {version} names no digest of its artifact.")
     if seen["artifact_digest"] is None:
-        raise UnknownError(f"The artifact of model version {version} was not digested: {seen.get('because', '')}.")
+        raise UnknownError(f"The artifact of model version {version} was not digested: {seen['because']}.")
     if seen["artifact_digest"] != seen["digest"]:
         because = f"The artifact of model version {version} is not the one its row digests."
         return finding(demand, Status.MISSED, because)
@@ -154,6 +149,9 @@ def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
 
 def _other_model(evidence: Evidence, demand: Demand, seen: Mapping[str, Any]) -> str:
     """What was active on the source instead; "" where it was the copy's. Raises UnknownError where nobody can know."""
+    if "after" not in seen:  # a former run looked at the source once
+        other = _model_of_the_look(seen)
+        return f"on the source it was {other}" if other else ""
     before, after = seen.get("source") or {}, seen["after"] or {}
     if before.get("active") != 1 and after.get("active") != 1:
         return ""
@@ -181,29 +179,29 @@ def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
     expected = baseline_of(evidence, "The golden predictions").get("golden") or {}
     if not expected:
         raise UnknownError("The baseline holds no golden predictions of the source.")
-    held = {name: same(expected[name], answers.get(name, "")) for name in sorted(expected)}
-    silent = {name: "not answered" for name in held if not answered(answers.get(name, ""))}
-    others = {name: "another prediction" for name, agrees in held.items() if agrees is False and name not in silent}
+    told = {name: answer for name, answer in sorted(answers.items()) if name in expected and answered(answer)}
+    silent = dict.fromkeys(sorted({*expected} - {*told}), "not answered")
+    held = {name: same(expected[name], answer) for name, answer in told.items()}
+    others = {name: "another prediction" for name, agrees in held.items() if agrees is False}
     unproven = {name: "asked with another tolerance" for name, agrees in held.items() if agrees is None}
-    asked = _model_of_the_look(evidence, demand.path)
-    if asked:
-        unproven |= {name: f"{what}, and the look at the source asked {asked}" for name, what in others.items()}
+    if asked := _model_of_the_look(evidence.observed("model", demand.path) or {}):
+        why = f"and the look at the source asked model version {asked}"
+        unproven |= {name: f"{what}, {why}" for name, what in others.items()}
         others = {}
     met = f"All {counted(len(expected), 'golden prediction')} are the source's."
     return by_name(demand, silent | others, unproven, met, "prediction")
 
 
-def _model_of_the_look(evidence: Evidence, path: str) -> str:
-    """The model that answered the source's golden requests, where another is active on the copy; else "".
+def _model_of_the_look(seen: Mapping[str, Any]) -> str:
+    """The version of the model that was active at the look before, where another is active on the copy; else "".
 
     Whether the copy's is the right one is the objective ``model``'s to say.
     """
-    seen = evidence.observed("model", path) or {}
     before = seen.get("source") or {}
     if seen.get("active") != 1 or before.get("active") != 1:
         return ""
     other = (before["version"], before["digest"]) != (seen["version"], seen["digest"])
-    return f"model version {before['version']}" if other else ""
+    return str(before["version"]) if other else ""
 
 
 def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
@@ -227,19 +225,20 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
         if not d["expected"]
     }
     expected, beside = [d["name"] for d in differences if d["expected"]], ""
+    unproven = {}
     if evidence.observed("look", demand.path) is not None:  # a former run looked at no setting
         try:
             of = sides(evidence, demand.path, "The settings")
         except UnknownError as error:
-            return by_name(demand, wrong, {"settings": str(error).rstrip(".")}, "", "setting")
-        acting = settings.compared(of.copy.settings, *(state.settings for state in of.source))
-        wrong |= acting.wrong
-        expected += acting.sized
-        beside = (
-            f" {counted(acting.same, 'setting')} act as on the source; those of its place and way there were left out."
-        )
+            unproven["settings"] = str(error).rstrip(".")
+        else:
+            acting = settings.compared(of.copy.settings, *(state.settings for state in of.source))
+            wrong |= acting.wrong
+            expected += acting.sized
+            alike = counted(acting.same, "setting")
+            beside = f" {alike} act as on the source; those of its place and way there were left out."
     met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
-    return by_name(demand, wrong, {}, f"{met}{beside}", "setting")
+    return by_name(demand, wrong, unproven, f"{met}{beside}", "setting")
 
 
 OBJECTIVES = (
