@@ -26,7 +26,7 @@ def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
     answers: dict[str, str] = seen["answers"]
     if not answers:
         raise UnknownError(f"Nothing was planted in the copy: {str(seen['because']).rstrip('.')}.")
-    held = {name: same(golden.get(name, ""), answer) for name, answer in answers.items()}
+    held = {name: name in golden and same(golden[name], answer) for name, answer in answers.items()}
     wrong = [answers[name] for name, alike in held.items() if alike is False]
     asked = f"{len(answers)} requests for what only the copy holds"
     if wrong:
@@ -40,7 +40,7 @@ def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
 
 def judge_answers(evidence: Evidence, demand: Demand) -> Finding:
     """Every good answer is the golden one of its request."""
-    under_load = _good(evidence, demand.path, -1)
+    under_load = _good(evidence, demand.path, 0)
     wrong, held = [s for s in under_load if s.golden is False], sum(s.golden is not None for s in under_load)
     if wrong:
         which = f"the first to request {wrong[0].n + 1}"

@@ -31,44 +31,56 @@ def planted(said: dict[str, str], golden: dict[str, str] | None = None, because:
 
 def test_what_is_planted_is_met_where_it_gets_the_golden_answers() -> None:
     found = planted(GOLDEN)
-    assert (found.status, found.because) == (
+    assert (found.status, found.because, found.measured) == (
         Status.MET,
         "All 2 requests for what only the copy holds are answered as what that is equal to.",
+        0.0,
     )
 
 
 @pytest.mark.parametrize(
     ("said", "golden", "told"),
     [
-        ({**GOLDEN, "p2": "cc"}, GOLDEN, "1 of 2 requests for what only the copy holds are not answered"),
-        ({**GOLDEN, "p1": GONE}, GOLDEN, "equal to (no answer: the service answered request p1 with status 404)."),
-        ({"p1": GONE}, {"p1": GONE}, "1 of 1 requests"),
-        (GOLDEN, {"p1": "aa"}, "1 of 2 requests"),
-        (GOLDEN, {}, "2 of 2 requests"),
+        ({**GOLDEN, "p2": "cc"}, GOLDEN, ""),
+        ({**GOLDEN, "p1": GONE}, GOLDEN, f" ({GONE.removesuffix('.')})"),
+        ({"p1": "cc", "p2": GONE}, GOLDEN, f" ({GONE.removesuffix('.')})"),
+        ({"p1": GONE}, {"p1": GONE}, f" ({GONE.removesuffix('.')})"),
+        (GOLDEN, {"p1": "aa"}, ""),
+        (GOLDEN, {}, ""),
+        ({"p1": "d 0.1 [0.5]"}, {}, ""),
     ],
 )
 def test_what_is_planted_and_not_found_or_answered_otherwise_is_missed(
     said: dict[str, str], golden: dict[str, str], told: str
 ) -> None:
     found = planted(said, golden)
-    assert found.status is Status.MISSED
-    assert told in found.because
+    wrong = sum(said[name] != golden.get(name) or said[name] == GONE for name in said)
+    asked = f"{wrong} of {len(said)} requests for what only the copy holds"
+    assert found.because == f"{asked} are not answered as what that is equal to{told}."
+    assert (found.status, found.measured) == (Status.MISSED, float(wrong))
 
 
 def test_where_nothing_was_planted_nothing_is_known() -> None:
-    found = planted({}, because="the target does not say how (service.planted)")
+    found = planted({}, because="the target does not say how (service.planted).")
     assert (found.status, found.because) == (
         Status.INCONCLUSIVE,
         "Nothing was planted in the copy: the target does not say how (service.planted).",
     )
-    assert find("planted", evidence(observed={"golden": GOLDEN})).status is Status.INCONCLUSIVE
+    unasked = find("planted", evidence(observed={"golden": GOLDEN}))
+    assert (unasked.status, unasked.because) == (
+        Status.INCONCLUSIVE,
+        "The service was not asked for what only the copy holds.",
+    )
 
 
 def test_what_is_planted_and_cannot_be_compared_is_not_called_wrong() -> None:
     strict, lenient = (form_of({"risk": 0.5}, (), tolerance, {}) for tolerance in (0.0, 0.1))
     found = planted({"p1": lenient, "p2": strict}, {"p1": strict, "p2": strict})
     assert found.status is Status.INCONCLUSIVE
-    assert "service.tolerance was changed in between" in found.because
+    assert found.because == (
+        "Not all of 2 requests for what only the copy holds can be compared with the golden answers: "
+        "service.tolerance was changed in between, or a number is too large."
+    )
     assert planted({"p1": lenient, "p2": GONE}, {"p1": strict, "p2": strict}).status is Status.MISSED
 
 
@@ -80,7 +92,12 @@ def load(count: int, golden: Callable[[int], bool | None], **observed: Any) -> E
 
 def test_answers_are_met_where_all_are_golden_and_failed_requests_are_another_matter() -> None:
     found = find("answers", load(600, lambda _: True))
-    assert (found.status, found.measured) == (Status.MET, 0.0)
+    assert (found.status, found.because, found.measured) == (
+        Status.MET,
+        "All 600 answers under load are the golden ones of their requests.",
+        0.0,
+    )
+    assert find("answers", load(1, lambda _: True)).status is Status.MET
     failed = tuple(sample(n, status=500, error="status") for n in range(600, 610))
     seen = load(600, lambda _: True)
     more = replace(seen.samples["restored"], samples=(*seen.samples["restored"].samples, *failed))
@@ -120,7 +137,7 @@ def test_answers_up_to_the_count_that_are_gone_prove_nothing_of_what_was_stored(
 def test_samples_cut_off_before_or_within_what_settled_prove_nothing(objective: str) -> None:
     seen = load(600, lambda _: True, **counted(copy=600))
     whole = seen.samples["restored"]
-    for kept in (whole.samples[100:], whole.samples[:400], ()):
+    for kept in (whole.samples[1:], whole.samples[100:], whole.samples[:400], whole.samples[:-1], ()):
         cut = replace(seen, samples={"restored": replace(whole, samples=kept)})
         assert find(objective, cut).status is Status.INCONCLUSIVE
 
@@ -130,7 +147,10 @@ def test_without_a_good_answer_nothing_is_known_of_answers() -> None:
     for objective in ("answers", "stored"):
         found = find(objective, evidence(bad, observed=counted(copy=0)))
         assert (found.status, found.because) == (Status.INCONCLUSIVE, "No request under load had a good answer.")
-        assert find(objective, evidence(bad, observed=counted(copy=0), settled=False)).status is Status.INCONCLUSIVE
+        for measured in (bad, None):
+            unsettled = find(objective, evidence(measured, observed=counted(copy=0), settled=False))
+            assert unsettled.status is Status.INCONCLUSIVE
+            assert unsettled.because == "Path restored was not measured to the end."
 
 
 def counted(**told: Any) -> dict[str, Any]:
@@ -154,9 +174,10 @@ def stored(**told: Any) -> Finding:
 
 def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_the_source_none() -> None:
     found = stored(copy=600)
-    assert (found.status, found.because) == (
+    assert (found.status, found.because, found.measured) == (
         Status.MET,
         "The copy holds 600 predictions of this run for 600 good answers, the source none.",
+        0.0,
     )
     assert stored(copy=601).status is Status.MET
 
@@ -175,6 +196,14 @@ def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_
 def test_predictions_that_the_copy_lacks_or_the_source_holds_are_missed(told: dict[str, Any], missing: float) -> None:
     found = stored(**told)
     assert (found.status, found.measured) == (Status.MISSED, missing), found.because
+    held = f"The copy holds {told['copy']} predictions of this run for"
+    assert found.because.startswith(held) is ("source" not in told)
+
+
+def test_what_is_missed_of_the_predictions_is_told() -> None:
+    assert stored(copy=599).because == "The copy holds 599 predictions of this run for 600 good answers."
+    source = "The source holds 3 predictions of this run, which belong in the copy."
+    assert stored(copy=600, source=3).because == source
 
 
 def test_answers_after_the_count_need_no_row_in_it() -> None:
@@ -189,13 +218,21 @@ def test_predictions_that_were_taken_away_with_what_was_planted_before_are_not_l
 
 def test_a_source_that_does_not_answer_holds_nothing_and_one_that_refuses_to_tell_may() -> None:
     silent = stored(copy=600, source=None, silent=True, because="It cannot be reached.")
-    assert (silent.status, silent.because.endswith("the source does not answer.")) == (Status.MET, True)
+    held = "The copy holds 600 predictions of this run for 600 good answers"
+    assert (silent.status, silent.because) == (Status.MET, f"{held}, the source does not answer.")
     refusing = stored(copy=600, source=None, because="The database refused it.")
     assert refusing.status is Status.INCONCLUSIVE
-    assert refusing.because.endswith("what the source holds is not known: The database refused it.")
+    assert refusing.because == f"{held}; what the source holds is not known: The database refused it."
 
 
 def test_what_was_not_counted_is_not_known() -> None:
-    assert "nothing was planted" in stored(because="nothing was planted there").because
-    assert stored(because="nothing was planted there").status is Status.INCONCLUSIVE
-    assert find("stored", load(600, lambda _: True)).status is Status.INCONCLUSIVE
+    found = stored(because="nothing was planted there.")
+    assert (found.status, found.because) == (
+        Status.INCONCLUSIVE,
+        "What the service stored in the copy is not known: nothing was planted there.",
+    )
+    unseen = find("stored", load(600, lambda _: True))
+    assert (unseen.status, unseen.because) == (
+        Status.INCONCLUSIVE,
+        "What the service stored was not counted: the target does not say where (service.stored).",
+    )
