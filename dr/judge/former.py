@@ -70,7 +70,7 @@ class _Pair(NamedTuple):
 
 def _pair(evidence: Evidence, path: str, what: str) -> _Pair:
     """Baseline and copy. Raises UnknownError where ``what`` cannot be compared."""
-    recorded, observed, why = baseline_of(evidence, what), evidence.observed("fingerprint", path), ""
+    recorded, observed = baseline_of(evidence, what), evidence.observed("fingerprint", path)
     if observed is None:
         raise UnknownError(f"{what} cannot be compared: the copy's content was not read.")
     try:
@@ -79,10 +79,9 @@ def _pair(evidence: Evidence, path: str, what: str) -> _Pair:
         raise UnknownError(f"{what} cannot be compared: what was recorded of them cannot be read ({error}).") from None
     if not baseline.repeats:
         why = "the baseline was not repeated after the recovery point, so it proves nothing of it"
-    elif copy.snapshot != baseline.fingerprint.snapshot:
-        why = "the copy was read under another snapshot than the baseline's"
-    if why:
         raise UnknownError(f"{what} cannot be compared: {why}.")
+    if copy.snapshot != baseline.fingerprint.snapshot:
+        raise UnknownError(f"{what} cannot be compared: the copy was read under another snapshot than the baseline's.")
     changed = frozenset(name for repeat in baseline.repeats for name in repeat.changed)
     return _Pair(baseline.fingerprint, copy, changed, baseline.repeats[-1].totals)
 

@@ -41,25 +41,49 @@ A, B = SOURCE.tables["public.a"], SOURCE.tables["public.b"]
 
 @pytest.mark.parametrize("objective", ["schema", "data"])
 def test_an_equal_copy_is_met(objective: str) -> None:
-    assert compared(objective, SOURCE).status is Status.MET
+    finding = compared(objective, SOURCE)
+    told = {
+        "schema": "All 2 objects are defined as in the source.",
+        "data": "2 tables hold the source's 5 rows.",
+    }
+    assert (finding.status, finding.because) == (Status.MET, told[objective])
 
 
 @pytest.mark.parametrize("objective", ["schema", "data"])
 def test_no_covering_baseline_is_inconclusive(objective: str) -> None:
     finding = compared(objective, SOURCE, None)
     assert finding.status is Status.INCONCLUSIVE
-    assert "no baseline covers the recovery point" in finding.because
+    assert finding.because == f"The {objective} cannot be compared: no baseline covers the recovery point."
 
 
 @pytest.mark.parametrize("objective", ["schema", "data"])
 def test_a_baseline_that_was_never_repeated_proves_nothing(objective: str) -> None:
     finding = compared(objective, SOURCE, replace(BASELINE, repeats=()))
     assert finding.status is Status.INCONCLUSIVE
-    assert "not repeated" in finding.because
+    why = "the baseline was not repeated after the recovery point, so it proves nothing of it"
+    assert finding.because == f"The {objective} cannot be compared: {why}."
 
 
 def test_a_copy_read_under_another_snapshot_is_inconclusive() -> None:
-    assert compared("data", replace(SOURCE, snapshot="11:11:")).status is Status.INCONCLUSIVE
+    finding = compared("data", replace(SOURCE, snapshot="11:11:"))
+    assert finding.status is Status.INCONCLUSIVE
+    assert (
+        finding.because == "The data cannot be compared: the copy was read under another snapshot than the baseline's."
+    )
+
+
+def test_a_copy_that_was_not_read_is_inconclusive_whatever_was_read_beside_it() -> None:
+    baseline = seen("baseline", msgspec.to_builtins(BASELINE), "source")
+    finding = judged("data", baseline, seen("fingerprint", msgspec.to_builtins(SOURCE), "another"))
+    assert finding.status is Status.INCONCLUSIVE
+    assert finding.because == "The data cannot be compared: the copy's content was not read."
+
+
+def test_a_source_without_tables_is_inconclusive() -> None:
+    bare = replace(SOURCE, tables={})
+    finding = compared("data", SOURCE, replace(BASELINE, fingerprint=bare))
+    assert finding.status is Status.INCONCLUSIVE
+    assert finding.because == "The source holds no table that could be compared."
 
 
 def test_an_altered_table_is_missed_and_named() -> None:
@@ -94,8 +118,7 @@ def test_a_table_that_changed_on_the_source_is_inconclusive_while_the_others_are
     changed = replace(BASELINE, repeats=(Repeat(120.0, ("public.a",)),))
     equal = compared("data", SOURCE, changed)
     assert equal.status is Status.INCONCLUSIVE
-    assert "public.a" in equal.because
-    assert "public.b" not in equal.because
+    assert equal.because == "public.a: its rows changed on the source after the baseline."
     broken = compared("data", with_tables(a=A, b=replace(B, rows=1)), changed)
     assert broken.status is Status.MISSED
     assert "1 table could not be judged" in broken.because
@@ -104,7 +127,7 @@ def test_a_table_that_changed_on_the_source_is_inconclusive_while_the_others_are
 def test_sums_of_different_methods_do_not_compare() -> None:
     finding = compared("data", with_tables(a=replace(A, method="md5/1", checksum="0"), b=B))
     assert finding.status is Status.INCONCLUSIVE
-    assert "hash-15/1" in finding.because
+    assert finding.because == "public.a: summed as hash-15/1 on the source and as md5/1 on the copy."
 
 
 @pytest.mark.parametrize("where", ["source", "copy"])
@@ -113,7 +136,7 @@ def test_an_unreadable_table_is_inconclusive_with_its_reason(where: str) -> None
     pair = (SOURCE, replace(BASELINE, fingerprint=unreadable)) if where == "source" else (unreadable, BASELINE)
     finding = compared("data", *pair)
     assert finding.status is Status.INCONCLUSIVE
-    assert "permission denied" in finding.because
+    assert finding.because == f"public.a: unreadable: permission denied for table a on the {where}."
 
 
 def test_a_table_that_could_not_be_read_is_no_table_of_no_rows() -> None:
@@ -131,6 +154,7 @@ def test_what_was_recorded_and_cannot_be_read_is_inconclusive(what: str) -> None
         told = {**good, what: broken}
         found = judged("data", seen("baseline", told["baseline"], "source"), seen("fingerprint", told["fingerprint"]))
         assert found.status is Status.INCONCLUSIVE
+        assert found.because.startswith("The data cannot be compared: what was recorded of ")
         assert "cannot be read" in found.because
 
 
@@ -157,10 +181,19 @@ def test_an_object_that_changed_on_the_source_is_inconclusive() -> None:
     copy = replace(SOURCE, schema={"table public.a": "1"})
     finding = compared("schema", copy, replace(BASELINE, repeats=(Repeat(120.0, ("index public.a_pkey",)),)))
     assert finding.status is Status.INCONCLUSIVE
+    assert finding.because == "index public.a_pkey: changed on the source after the baseline."
+    beside = compared(
+        "schema",
+        replace(copy, schema={"table public.a": "9"}),
+        replace(BASELINE, repeats=(Repeat(120.0, ("index public.a_pkey", "public.a")),)),
+    )
+    assert beside.because == "table public.a: defined differently; 1 object could not be judged."
 
 
 def test_definitions_of_another_major_version_do_not_compare() -> None:
-    assert compared("schema", replace(SOURCE, major=16)).status is Status.INCONCLUSIVE
+    finding = compared("schema", replace(SOURCE, major=16))
+    assert finding.status is Status.INCONCLUSIVE
+    assert finding.because == "The copy runs version 16, the source 15: definitions do not compare."
 
 
 def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
@@ -177,7 +210,7 @@ def test_a_copy_with_more_rows_than_its_source_held_later_is_missed() -> None:
     surplus = replace(SOURCE, tables={**held, "public.a": TableSum(3, "77", METHOD, 6)})
     found = compared("data", surplus, later)
     assert found.status is Status.MISSED
-    assert "1 row more" in found.because
+    assert found.because == "public.a: 1 row more than the source held later."
 
 
 def test_a_finding_carries_its_demand_and_how_many_differ() -> None:
