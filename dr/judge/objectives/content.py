@@ -173,7 +173,7 @@ def _renamed(name: str, looks: Looks) -> tuple[bool, bool]:
 
 
 def _newer(one: Version | None, cut: Snapshot | None) -> bool:
-    return one is not None and cut is not None and one.xid > 0 and not cut.shows(one.xid)
+    return one is not None and cut is not None and not cut.shows(one.xid)
 
 
 def _defined(name: str, look: Look | None) -> Version | None:
@@ -234,9 +234,8 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
         one = comparing.definition((there, here, kept), cuts)
         found.append(one)
-        if one.wrong:
-            wrong[name] = ", ".join(one.wrong)
-        elif one.unknown and here is None and (after is None or after.hides(name)):
+        wrong.update((name, what) for what in one.wrong)
+        if one.unknown and here is None and (after is None or after.hides(name)):
             unproven[name] = "missing; whether it was dropped before the recovery point is not known"
     return _finding(demand, looks, found, (wrong, unproven), "object", "object")
 

@@ -95,17 +95,40 @@ def test_an_equal_copy_is_met_and_says_what_was_proven() -> None:
 def test_either_look_at_the_source_alone_may_prove_it() -> None:
     gone = compared(after="it does not answer.", copy=with_tables(COPY, b=table(part((2, 88)))))
     assert gone.status is Status.MET
-    assert "No look at the source afterwards: it does not answer." in gone.because
-    assert compared(before=None).status is Status.MET
-    assert "No look before the recovery point" in compared(before=None).because
+    assert gone.because == "5 rows proven. No look at the source afterwards: it does not answer."
+    first = compared(before=None)
+    assert first.status is Status.MET
+    told = "No look before the recovery point: no baseline was taken before it."
+    assert first.because == f"6 rows proven. {told}"
 
 
 @pytest.mark.parametrize("objective", ["schema", "data"])
 def test_no_look_at_the_source_at_all_is_inconclusive(objective: str) -> None:
     found = compared(objective, before=None, after="it is gone")
     assert found.status is Status.INCONCLUSIVE
-    assert "No look before" in found.because
-    assert "it is gone" in found.because
+    before, after = "no baseline was taken before it", "it is gone"
+    looks = f"No look before the recovery point: {before}. No look at the source afterwards: {after}."
+    assert found.because == f"The {objective} cannot be compared. {looks}"
+
+
+@pytest.mark.parametrize("objective", ["schema", "data"])
+def test_a_copy_that_was_not_looked_at_is_inconclusive_with_the_reason(objective: str) -> None:
+    for looks, why in (([], "the copy was not read"), ([seen("look", {"because": "it is gone."})], "it is gone")):
+        found = judged(objective, *looks)
+        assert found.status is Status.INCONCLUSIVE
+        assert found.because == f"The {objective} cannot be compared: {why}."
+
+
+def test_a_source_that_nobody_looked_at_is_told_apart_from_one_that_could_not_be_looked_at() -> None:
+    copy = seen("look", msgspec.to_builtins(with_tables(COPY, b=table(part((2, 88))))))
+    taken = seen("baseline", msgspec.to_builtins(BASELINE), "source")
+    assert (
+        judged("data", taken, copy).because == "5 rows proven. No look at the source afterwards: it was not looked at."
+    )
+    untaken = seen("baseline", {"because": "DR_HOME cannot be read."}, "source")
+    after = seen("look", msgspec.to_builtins(AFTER), "source")
+    told = "No look before the recovery point: DR_HOME cannot be read."
+    assert judged("data", untaken, copy, after).because.endswith(told)
 
 
 def test_rows_that_changed_afterwards_are_proven_by_the_look_before() -> None:
@@ -119,14 +142,37 @@ def test_an_altered_row_is_missed_and_counted() -> None:
     copy = with_tables(COPY, a=table(part((3, 78))))
     by_sums = compared(copy=copy)
     assert by_sums.status is Status.MISSED
-    assert "public.a: 3 rows among which some are altered, missing or too many, by their sums." in by_sums.because
+    told = "3 rows among which some are altered, missing or too many, by their sums"
+    nobody = "3 (50.00%) changed on both sides of the recovery point, and nobody can know them"
+    assert by_sums.because == f"public.a: {told}. 3 rows proven; {nobody}."
     one = [Row(n, 10 + n) for n in range(3)]
     mine = {"public.a": TableRows((0,), {BEFORE: packed_rows([*one[:2], Row(2, 99)])})}
     theirs = {"public.a": TableRows((0,), {BEFORE: packed_rows(one)})}
     assert "public.a: 1 row altered." in compared(copy=copy, rows=(mine, theirs)).because
+    assert compared(copy=copy, rows=(mine, {})).because == by_sums.because
     lost = {"public.a": TableRows((0,), {BEFORE: packed_rows(one[:2])})}
     fewer = with_tables(COPY, a=table(part((2, 21))))
     assert "public.a: 1 row missing." in compared(copy=fewer, rows=(lost, theirs)).because
+    both = {"public.a": TableRows((0,), {BEFORE: packed_rows([one[0], Row(2, 99)])})}
+    altered = with_tables(COPY, a=table(part((2, 109))))
+    assert "public.a: 1 row altered, 1 row missing." in compared(copy=altered, rows=(both, theirs)).because
+
+
+def test_rows_that_were_not_read_on_both_sides_prove_nothing() -> None:
+    """Of the copy alone, or of the source alone, as where its reading was broken off."""
+    copy = with_tables(COPY, a=table(part((3, 78))))
+    looks = (
+        seen("baseline", msgspec.to_builtins(BASELINE), "source"),
+        seen("look", msgspec.to_builtins(copy)),
+        seen("look", msgspec.to_builtins(AFTER), "source"),
+    )
+    rows = msgspec.to_builtins({"public.a": TableRows((0,), {BEFORE: packed_rows([Row(0, 78)])})})
+    for path in ("restored", "source"):
+        for other in ({"because": "it broke off"}, None):
+            where = {"restored": "source", "source": "restored"}[path]
+            found = judged("data", *looks, seen("rows", rows, path), seen("rows", other, where))
+            assert found.status is Status.MISSED
+            assert "by their sums" in found.because
 
 
 @pytest.mark.parametrize("copy", [table(part((3, 77)), later=part((1, 4))), replace(A, touched=1)])
@@ -143,17 +189,47 @@ def test_what_nobody_can_know_is_counted_and_limited(rows: int, status: Status) 
     assert found.status is status
     assert f"{rows} ({rows / (6 + rows):.2%}) changed on both sides of the recovery point" in found.because
     assert compared(copy=with_tables(COPY, c=came_and_went), limit=None).status is Status.INCONCLUSIVE
+    assert found.measured == rows / (6 + rows)
+
+
+def test_as_much_as_the_limit_may_be_unknown_and_more_is_told_to_be_too_much() -> None:
+    copy = with_tables(COPY, c=table(point=part((6, 3))))
+    told = "6 (50.00%) changed on both sides of the recovery point, and nobody can know them"
+    assert compared(copy=copy, limit=0.5).because == f"6 rows proven; {told}."
+    assert compared(copy=copy, limit=0.49).because == f"Too much is unknown: 6 rows proven; {told}."
+
+
+def test_where_nothing_was_proven_nothing_is_met() -> None:
+    looks = [replace(look, tables={"public.a": table()}) for look in (COPY, FIRST, AFTER)]
+    found = compared(copy=looks[0], before=replace(BASELINE, look=looks[1]), after=looks[2])
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "Too much is unknown: 0 rows proven.")
+    unknown = replace(looks[0], tables={"public.a": table(point=part((1, 3)))})
+    assert compared(copy=unknown, before=replace(BASELINE, look=looks[1]), after=looks[2], limit=1.0).measured == 1.0
+
+
+def test_a_source_without_tables_is_inconclusive() -> None:
+    looks = [replace(look, tables={}) for look in (COPY, FIRST, AFTER)]
+    found = compared(copy=looks[0], before=replace(BASELINE, look=looks[1]), after=looks[2])
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because == "The source holds no table that could be compared."
 
 
 def test_a_missing_table_is_missed_where_it_stands_on_the_source_and_else_counted() -> None:
     copy = with_tables(COPY, b=None)
-    assert "public.b: missing, with 3 rows" in compared(copy=copy).because
-    assert compared(copy=copy, after=with_tables(AFTER, b=None), limit=0.5).status is Status.MET
+    assert compared(copy=copy).because == "public.b: missing, with 3 rows. 3 rows proven."
+    dropped = compared(copy=copy, after=with_tables(AFTER, b=None), limit=0.5)
+    assert dropped.status is Status.MET
+    assert dropped.because == (
+        "3 rows proven; 2 (40.00%) changed on both sides of the recovery point, and nobody can know them."
+    )
     unknown = compared(copy=copy, after="it is gone")
     assert unknown.status is Status.INCONCLUSIVE
-    assert "whether it was dropped before the recovery point is not known" in unknown.because
+    told = "missing, with 2 rows; whether it was dropped before the recovery point is not known"
+    assert unknown.because == f"public.b: {told}. 3 rows proven. No look at the source afterwards: it is gone."
+    empty = replace(BASELINE, look=with_tables(FIRST, b=table()))
+    assert compared(copy=copy, before=empty, after="it is gone").status is Status.MET
     later = with_tables(AFTER, c=table(later=part((4, 4))))
-    assert compared(after=later).status is Status.MET
+    assert compared(after=later).because == "6 rows proven."
 
 
 def test_what_was_readable_on_the_source_and_is_not_on_the_copy_is_missed() -> None:
@@ -180,7 +256,9 @@ def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
         return replace(with_tables(look, **tables), objects={**look.objects, f"table public.{name}": Version("1", xid)})
 
     moved = named(AFTER, "c", 25, b=None, c=B)
-    assert compared(after=moved, limit=0.5).status is Status.MET
+    assert compared(after=moved, limit=0.5).because == (
+        "5 rows proven; 1 (16.67%) changed on both sides of the recovery point, and nobody can know them."
+    )
     long_there = named(AFTER, "c", 15, b=None, c=B)
     assert "public.c: missing, with 3 rows" in compared(after=long_there, limit=0.5).because
     swapped = named(named(AFTER, "a", 25, a=B), "b", 25, b=A)
@@ -198,6 +276,7 @@ def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
         ("db 2: public.c", "db 2: table public.c"),
         ('public."c: d"', 'table public."c: d"'),
         ('db 2: public."c: d"', 'db 2: table public."c: d"'),
+        ("public.m", "materialized view public.m"),
     ],
 )
 def test_a_table_that_got_its_name_after_the_point_is_no_loss_in_whatever_database(name: str, defined: str) -> None:
@@ -222,7 +301,11 @@ def test_a_database_that_could_not_be_looked_at_is_inconclusive_and_hides_no_oth
     found = compared(objective, closed, before, with_db2(AFTER))
     assert found.status is Status.INCONCLUSIVE
     assert told in found.because
+    assert found.because.startswith(told)
     wrong = replace(with_tables(closed, b=None), objects={})
+    lost = compared(objective, wrong, before, with_db2(AFTER)).because
+    noun = {"schema": "object", "data": "table"}[objective]
+    assert f"; 1 {noun} could not be judged. " in lost
     assert compared(objective, wrong, before, with_db2(AFTER)).status is Status.MISSED
     there = replace(AFTER, unlooked={"db2": "it is gone"})
     found = compared(objective, with_db2(COPY), before, there)
@@ -269,6 +352,11 @@ def test_damaged_sums_are_inconclusive(sums: bytes) -> None:
     assert found.status is not Status.MET
 
 
+def test_damaged_sums_are_told_by_name() -> None:
+    found = compared(copy=with_tables(COPY, a=table(Part(3, b"x"))))
+    assert found.because.startswith("public.a: its sums cannot be read: A table's sums are damaged")
+
+
 def test_rows_of_the_drill_that_vanished_and_are_not_back_are_missed() -> None:
     """No look at the source afterwards shows them: it lost them after the recovery point."""
     for present, status in ((200, Status.MET), (199, Status.MISSED)):
@@ -292,7 +380,8 @@ def test_a_damaged_observation_is_inconclusive() -> None:
     evidence = holding(seen("baseline", {"look": 7}, "source"), seen("look", msgspec.to_builtins(COPY)))
     found = findings.judged(KNOWN["data"].judge, evidence, Demand("data", "restored", 0.05))
     assert found.status is Status.INCONCLUSIVE
-    assert "cannot be read" in found.because
+    assert found.because.startswith("What was observed as baseline of the source cannot be read: ")
+    assert found.because.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -323,18 +412,27 @@ def test_a_definition_that_changed_since_is_either_or_unknown() -> None:
     assert compared("schema", after=dropped).status is Status.MET
     lost = replace(COPY, objects=dropped.objects)
     assert compared("schema", lost, after=dropped, limit=0.5).status is Status.MET
-    assert compared("schema", lost, after="it is gone").status is Status.INCONCLUSIVE
+    unknown = compared("schema", lost, after="it is gone")
+    assert unknown.status is Status.INCONCLUSIVE
+    told = "index public.a_pkey: missing; whether it was dropped before the recovery point is not known"
+    assert unknown.because.startswith(f"{told}. 1 object proven, 1 of them by the look before alone")
+    assert unknown.measured == 0.5
 
 
 def test_definitions_of_another_major_version_do_not_compare() -> None:
-    assert compared("schema", replace(COPY, major=16)).status is Status.INCONCLUSIVE
+    found = compared("schema", replace(COPY, major=16))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because == "The copy runs version 16, the source 15: definitions do not compare."
+    former = replace(BASELINE, look=replace(FIRST, major=14))
+    assert compared("schema", before=former).status is Status.MET
 
 
 def test_definitions_that_were_digested_by_other_rules_do_not_compare() -> None:
     former = replace(BASELINE, look=replace(FIRST, objects={}, recipe=0))
     alone = compared("schema", before=former, after="it is gone")
     assert alone.status is Status.INCONCLUSIVE
-    assert "digest definitions by other rules" in alone.because
+    why = "the looks at the source digest definitions by other rules"
+    assert alone.because == f"The schema cannot be compared: {why}."
     assert compared(before=former, after="it is gone", limit=0.5).status is Status.MET
     assert compared("schema", before=former).because == "2 objects proven."
     dropped = replace(AFTER, objects={"table public.a": OBJECTS["table public.a"]})
@@ -349,10 +447,22 @@ def test_a_report_does_not_compare_again_what_was_judged(monkeypatch: pytest.Mon
 
 
 def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
-    told = [one[:5] for one in tables(held(with_tables(COPY, b=None)), "restored") if isinstance(one, Table)]
-    assert told == [
+    def of(copy: Look, after: Look) -> list[Table]:
+        return [one for one in tables(held(copy, after=after), "restored") if isinstance(one, Table)]
+
+    assert [one[:5] for one in of(with_tables(COPY, b=None), AFTER)] == [
         ("public.a", 3, 3, Status.MET, ""),
         ("public.b", 3, None, Status.MISSED, "missing, with 3 rows"),
+    ]
+    torn = with_tables(COPY, a=TableLook(f"{UNREADABLE}no right"), b=table(part((2, 88)), later=part((1, 9))))
+    since = with_tables(AFTER, b=table(part((2, 88)), later=part((5, 9))))
+    new = with_tables(torn, c=table(part((1, 5))), d=table(Part(3, b"x")))
+    told = [one[:4] for one in of(new, with_tables(since, d=A))]
+    assert told == [
+        ("public.a", 3, None, Status.INCONCLUSIVE),
+        ("public.b", 2, 3, Status.MISSED),
+        ("public.c", None, 1, Status.MET),
+        ("public.d", 3, 3, Status.INCONCLUSIVE),
     ]
 
 
