@@ -73,6 +73,11 @@ class _Bucket(NamedTuple):
         too_few = self.after is not None and self.copy.rows <= self.after.rows
         return self.too_many or (too_few and not self.proven)
 
+    @property
+    def disputed(self) -> int:
+        """How many rows it is about where it is broken: a copy that lacks them all holds none."""
+        return max(self.copy.rows, self.after.rows if self.after is not None else 0)
+
 
 def comparable(copy: TableLook, other: TableLook | None) -> TableLook | None:
     """``other`` where the two are summed alike, else None."""
@@ -134,12 +139,23 @@ def table(
             read = rows is not None and n in rows[0].read and n in rows[1].read
             if one.proven or not read:
                 found = _added(found, one)
-                wrong[BY_SUMS] += one.copy.rows if one.broken else 0
+                wrong[BY_SUMS] += one.disputed if one.broken else 0
     if rows is not None:
         found, more = _by_rows(found, buckets, copy, rows)
         wrong.update(more)
     wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
-    return Compared(found.proven, found.either, found.unknown, {what: count for what, count in wrong.items() if count})
+    unknown = found.unknown + _gone(buckets)
+    return Compared(found.proven, found.either, unknown, {what: count for what, count in wrong.items() if count})
+
+
+def _gone(buckets: Mapping[str, Sequence[_Bucket]]) -> int:
+    """For so many rows of the look before none of the copy can stand, and no look afterwards tells when they went."""
+    newer = [one.copy.rows for one in buckets[POINT]]
+    return sum(
+        max(0, one.before.rows - one.copy.rows - (newer[n] if newer else 0))
+        for n, one in enumerate(buckets[BEFORE])
+        if one.before is not None and one.after is None
+    )
 
 
 def _added(found: Compared, one: _Bucket) -> Compared:

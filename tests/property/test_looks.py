@@ -143,7 +143,8 @@ def test_a_copy_of_the_point_is_never_wrong(drill: Drill, looked: tuple[bool, bo
     copy = drill.source(drill.point)
     found = drill.compared(copy, looked_before=looked[0], looked_after=looked[1], by_rows=by_rows)
     assert found.wrong == {}
-    assert found.proven + found.unknown == len(copy)
+    gone = found.proven + found.unknown - len(copy)  # of the look before, where no other tells when they went
+    assert gone == 0 if looked[1] else 0 <= gone <= len(drill.source(drill.before))
     assert found.either <= found.proven
 
 
@@ -185,6 +186,15 @@ def test_what_stands_on_the_source_since_the_point_must_stand_in_the_copy(
         assert found.wrong or found.unknown
     else:
         assert found.wrong
+
+
+@given(drills(), LOOKED, st.booleans())
+def test_a_copy_that_lost_all_rows_is_never_whole(drill: Drill, looked: tuple[bool, bool], by_rows: bool) -> None:
+    found = drill.compared([], looked_before=looked[0], looked_after=looked[1], by_rows=by_rows)
+    if looked[1]:
+        assert bool(found.wrong) is bool(_kept(drill))
+    else:
+        assert (found.proven, found.unknown) == (0, len(drill.source(drill.before)))
 
 
 def _numbered_like_a_hand(copy: list[Stored], chosen: list[Stored]) -> list[Stored]:

@@ -158,6 +158,23 @@ def test_an_altered_row_is_missed_and_counted() -> None:
     assert "public.a: 1 row altered, 1 row missing." in compared(copy=altered, rows=(both, theirs)).because
 
 
+def test_a_table_that_lost_all_its_rows_is_missed_by_its_sums_too() -> None:
+    empty = with_tables(COPY, a=table())
+    for before in (BASELINE, None):
+        found = compared(copy=empty, before=before)
+        assert found.status is Status.MISSED
+        assert found.because.startswith("public.a: 3 rows among which some are altered, missing or too many")
+
+
+def test_rows_of_the_look_before_that_the_copy_lacks_are_not_known_where_the_source_is_gone() -> None:
+    gone = with_tables(COPY, a=table(), b=table(part((2, 88))))
+    found = compared(copy=gone, after="it is gone", limit=0.5)
+    assert (found.status, found.measured) == (Status.INCONCLUSIVE, 0.6)
+    assert "Too much is unknown: 2 rows proven; 3 (60.00%) changed on both sides" in found.because
+    updated = with_tables(gone, a=table(part((1, 20)), part((2, 57))))
+    assert compared(copy=updated, after="it is gone").measured == 0.6
+
+
 def test_rows_that_were_not_read_on_both_sides_prove_nothing() -> None:
     """Of the copy alone, or of the source alone, as where its reading was broken off."""
     copy = with_tables(COPY, a=table(part((3, 78))))
