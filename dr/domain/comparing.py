@@ -114,7 +114,7 @@ def _come_round(before: TableLook | None, copy: TableLook, after: TableLook | No
     for part in _PARTS:
         for n, one in enumerate(_buckets(part, before, copy, after)):
             both = Sum(one.copy.rows + later[n].rows, (one.copy.hashes + later[n].hashes) % (1 << 64))
-            if later[n].rows and not one.proven and both in (one.before, one.after):
+            if not one.proven and both in (one.before, one.after):
                 moved.setdefault(part, copy.sums(part))[n], later[n] = both, NOTHING
     sums = {**moved, LATER: later} if moved else {}
     parts = {part: Part(sum(one.rows for one in of), packed_sums(of)) for part, of in sums.items()}
@@ -162,7 +162,7 @@ def _added(found: Compared, one: _Bucket) -> Compared:
     """``found`` and a bucket that is proven, or of which only sums are known."""
     if not one.proven:
         return Compared(found.proven, found.either, found.unknown + one.copy.rows)
-    changed = one.copy.rows - one.after.rows if one.after is not None and one.copy != one.after else 0
+    changed = one.copy.rows - one.after.rows if one.after is not None else 0
     return Compared(found.proven + one.copy.rows, found.either + max(0, changed), found.unknown)
 
 
@@ -183,8 +183,8 @@ def _by_rows(
     for part in _PARTS:
         if not buckets[part]:
             continue
-        settled = {n for n in {*here.read, *there.read} if buckets[part][n].proven}
-        mine, theirs = (Counter(r for r in of if bucket(r, copy.buckets) not in settled) for of in parts[part])
+        undecided = {n for n in {*here.read} & {*there.read} if not buckets[part][n].proven}
+        mine, theirs = (Counter(r for r in of if bucket(r, copy.buckets) in undecided) for of in parts[part])
         back = (theirs - mine) & later
         mine, later, wrong[BY_HAND] = mine + back, later - back, wrong[BY_HAND] - back.total()
         gone, more = theirs - mine, mine - theirs
@@ -234,7 +234,7 @@ def definition(versions: tuple[Version | None, Version | None, Version | None], 
         return Compared(proven=1) if same[1] else _wrong("defined differently")
     if any(same):
         return Compared(proven=1, either=1)
-    if copy.xid and point is not None and not point.shows(copy.xid):
+    if point is not None and not point.shows(copy.xid):
         return _wrong("defined on the copy itself, after its recovery")
     if copy.xid and earlier is not None and earlier.shows(copy.xid):
         return _wrong("defined differently" if before is not None else "not in the source")

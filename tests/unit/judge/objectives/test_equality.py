@@ -360,6 +360,10 @@ def test_the_golden_predictions_of_another_model_than_the_copys_prove_nothing(
     assert found.status is status
     told = "p2: another prediction, and the look at the source asked model version 1."
     assert (found.because == told) is (status is Status.INCONCLUSIVE)
+    strict = {"golden": {"p1": "d 0.1 [1.0]", "p2": "bb"}}
+    lenient = seen("golden", {"p1": "d 0.5 [1.0]", "p2": answer})
+    both = judged("golden", seen("baseline", strict, "source"), lenient, models)
+    assert ("p1: asked with another tolerance" in both.because) is (both.status is Status.INCONCLUSIVE)
 
 
 def test_a_golden_prediction_that_was_asked_with_another_tolerance_is_inconclusive_and_one_not_answered_missed() -> (

@@ -1,0 +1,293 @@
+"""One table's sums and rows, and one object's versions, against the looks at the source: each rule at its edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from dr.domain import comparing
+from dr.domain.comparing import ALTERED, BY_HAND, BY_SUMS, MISSING, NEVER_HAD, Compared, Cuts
+from dr.domain.errors import EvidenceError
+from dr.domain.looks import (
+    BEFORE,
+    LATER,
+    POINT,
+    Part,
+    Row,
+    Snapshot,
+    Sum,
+    TableLook,
+    TableRows,
+    Version,
+    packed_rows,
+    packed_sums,
+)
+
+METHOD, BUCKETS = "hash-15/1", 4
+ONE, TWO, THREE = Row(0, 100), Row(1, 200), Row(2, 300)
+SAME_BUCKET = Row(4, 400)
+"""Of the bucket of ONE."""
+
+
+def summed(*rows: Row) -> Part:
+    sums = [Sum(0, 0)] * BUCKETS
+    for row in rows:
+        n = row.identity % BUCKETS
+        sums[n] = Sum(sums[n].rows + 1, (sums[n].hashes + row.content) % 2**64)
+    return Part(len(rows), packed_sums(sums))
+
+
+def look(touched: int | None = None, **parts: Sequence[Row]) -> TableLook:
+    return TableLook(METHOD, BUCKETS, {name: summed(*rows) for name, rows in parts.items()}, touched)
+
+
+def read(*buckets: int, **parts: Iterable[Row]) -> TableRows:
+    return TableRows(buckets, {name: packed_rows(rows) for name, rows in parts.items()})
+
+
+def first(*rows: Row) -> TableLook:
+    """A look before, which has no other part."""
+    return look(before=rows, later=())
+
+
+def copied(before: Sequence[Row] = (), point: Sequence[Row] = (), later: Sequence[Row] = ()) -> TableLook:
+    return look(before=before, point=point, later=later)
+
+
+afterwards = copied
+
+
+def test_sums_compare_that_were_made_alike() -> None:
+    copy = copied([ONE])
+    for other in (first(ONE), copied([TWO])):
+        assert comparing.comparable(copy, other) is other
+    for other in (None, replace(first(ONE), method="md5/1"), replace(first(ONE), buckets=8)):
+        assert comparing.comparable(copy, other) is None
+
+
+def test_the_buckets_that_differ_in_any_part_are_unsettled() -> None:
+    source = afterwards([ONE, TWO], [THREE])
+    assert comparing.unsettled(first(ONE, TWO), copied([ONE, TWO], [THREE]), source) == ()
+    assert comparing.unsettled(first(ONE, TWO), copied([ONE], [Row(2, 301)]), source) == (1, 2)
+    assert comparing.unsettled(None, copied([Row(0, 101)], [SAME_BUCKET, THREE]), source) == (0, 1)
+    other = replace(source, method="md5/1")
+    assert comparing.unsettled(replace(first(ONE), method="md5/1"), copied([ONE], [THREE]), other) == (0, 2)
+
+
+def test_a_stored_look_proves_what_agrees_of_the_newer_rows_and_makes_nothing_of_them_wrong() -> None:
+    """It was taken before the copy's snapshot was known: whatever is newer than the look before is in one part."""
+    stored = look(before=[ONE], later=[TWO])
+    assert comparing.table(first(ONE), copied([ONE], [TWO]), stored) == Compared(2)
+    assert comparing.table(first(ONE), copied([ONE], [Row(1, 201)]), stored) == Compared(1, unknown=1)
+    assert comparing.table(first(ONE), copied([ONE], []), stored) == Compared(1)
+    assert comparing.table(None, copied([TWO], []), look(before=[], later=[TWO])).unknown == 1
+    newest = look(later=[ONE])
+    assert comparing.table(None, copied([ONE], []), newest) == Compared(unknown=1)
+
+
+def test_a_part_that_the_copy_does_not_have_is_not_compared() -> None:
+    point = look(point=[ONE], later=[])
+    assert comparing.table(None, point, look(point=[ONE], later=[TWO])) == Compared(1)
+    assert comparing.table(None, look(point=[ONE]), look(point=[ONE], later=[])) == Compared(1)
+
+
+def test_rows_that_went_on_the_source_afterwards_are_proven_by_the_look_before() -> None:
+    assert comparing.table(first(ONE, SAME_BUCKET), copied([ONE, SAME_BUCKET]), afterwards([ONE])) == Compared(2, 1)
+    assert comparing.table(first(ONE, TWO), copied([ONE, TWO]), afterwards([])) == Compared(2, 2)
+    assert comparing.table(first(ONE), copied([ONE]), afterwards([Row(0, 101)])) == Compared(1)
+
+
+def test_a_bucket_that_no_history_of_the_source_leads_to_is_wrong_by_its_sums() -> None:
+    altered, fewer = Row(0, 101), copied([SAME_BUCKET])
+    wrong = {BY_SUMS: 1}
+    assert comparing.table(first(ONE), copied([altered]), None) == Compared(unknown=1, wrong=wrong)
+    assert comparing.table(None, copied([altered]), afterwards([ONE])) == Compared(unknown=1, wrong=wrong)
+    assert comparing.table(None, copied([altered], [TWO]), afterwards([ONE], [TWO])).wrong == wrong
+    assert comparing.table(first(ONE), copied([ONE, SAME_BUCKET]), None).wrong == {BY_SUMS: 2}
+    assert comparing.table(first(ONE, TWO), copied([altered, Row(1, 201)]), None).wrong == {BY_SUMS: 2}
+    assert comparing.table(None, fewer, afterwards([ONE, SAME_BUCKET])).wrong == {BY_SUMS: 2}
+    assert comparing.table(None, copied(), afterwards([ONE, SAME_BUCKET])) == Compared(wrong={BY_SUMS: 2})
+    assert comparing.table(None, copied([ONE, altered]), afterwards([SAME_BUCKET])) == Compared(unknown=2)
+    assert comparing.table(first(ONE, SAME_BUCKET, Row(8, 1)), copied([ONE, altered]), None) == Compared(unknown=3)
+
+
+def test_rows_of_the_look_before_for_which_none_of_the_copy_can_stand_are_not_known() -> None:
+    three = first(ONE, SAME_BUCKET, Row(8, 800))
+    assert comparing.table(three, copied(), None) == Compared(unknown=3)
+    assert comparing.table(three, copied([ONE]), None) == Compared(unknown=3)
+    assert comparing.table(three, copied([ONE], [SAME_BUCKET, TWO]), None) == Compared(unknown=4)
+    assert comparing.table(three, copied([], [Row(4 * n, 1) for n in range(5)]), None) == Compared(unknown=5)
+    assert comparing.table(three, look(before=[ONE]), None) == Compared(unknown=3)
+    assert comparing.table(three, copied([ONE]), afterwards([ONE])) == Compared(1)
+
+
+def test_what_was_written_on_the_copy_is_a_hands_by_its_transaction_or_by_the_statistics() -> None:
+    assert comparing.table(first(ONE), copied([ONE], later=[TWO, THREE]), None) == Compared(1, wrong={BY_HAND: 2})
+    touched = replace(copied([ONE], later=[TWO]), touched=3)
+    assert comparing.table(first(ONE), touched, None) == Compared(1, wrong={BY_HAND: 3})
+    assert comparing.table(first(ONE), replace(touched, touched=0), None) == Compared(1, wrong={BY_HAND: 1})
+
+
+LARGE = Row(0, 2**64 - 1)
+
+
+def test_frozen_rows_are_no_hands_where_with_them_a_bucket_is_the_sources() -> None:
+    assert comparing.table(first(LARGE, SAME_BUCKET), copied([LARGE], later=[SAME_BUCKET]), None) == Compared(2)
+    known = afterwards([TWO], [LARGE, SAME_BUCKET])
+    assert comparing.table(None, copied([TWO], [LARGE], [SAME_BUCKET]), known) == Compared(3)
+    other = comparing.table(first(ONE, TWO), copied([ONE], later=[TWO, THREE]), None)
+    assert other == Compared(2, wrong={BY_HAND: 1})
+    assert comparing.unsettled(first(ONE, TWO), copied([ONE], later=[TWO]), None) == ()
+
+
+def test_a_row_that_went_on_the_source_and_is_back_on_the_copy_is_a_hands() -> None:
+    """The bucket is the source's without it."""
+    found = comparing.table(first(ONE, SAME_BUCKET), copied([ONE], later=[SAME_BUCKET]), afterwards([ONE]))
+    assert found == Compared(1, wrong={BY_HAND: 1})
+
+
+# -- by their rows
+
+
+def by_rows(
+    before: TableLook | None,
+    copy: Mapping[str, Sequence[Row]],
+    after: Mapping[str, Sequence[Row]],
+    buckets: Sequence[int] = range(BUCKETS),
+) -> Compared:
+    """What is found where the rows of ``buckets`` were read on both sides."""
+    sides = (look(**{BEFORE: (), POINT: (), LATER: (), **side}) for side in (copy, after))
+    rows = (read(*buckets, **copy), read(*buckets, **after))
+    return comparing.table(before, next(sides), next(sides), rows)
+
+
+def test_rows_tell_what_became_of_each() -> None:
+    altered = Row(0, 101)
+    assert by_rows(None, {BEFORE: [altered, SAME_BUCKET]}, {BEFORE: [ONE, SAME_BUCKET]}) == Compared(
+        1, wrong={ALTERED: 1}
+    )
+    assert by_rows(None, {BEFORE: [ONE, TWO]}, {BEFORE: [ONE, SAME_BUCKET, Row(8, 8), TWO]}) == Compared(
+        2, wrong={MISSING: 2}
+    )
+    assert by_rows(None, {BEFORE: [ONE]}, {BEFORE: [ONE, SAME_BUCKET, SAME_BUCKET]}) == Compared(1, wrong={MISSING: 2})
+    assert by_rows(None, {POINT: [altered]}, {POINT: [ONE]}) == Compared(wrong={ALTERED: 1})
+    moved = by_rows(None, {POINT: [altered]}, {BEFORE: [ONE]})
+    assert moved == Compared(unknown=1, wrong={ALTERED: 1})
+
+
+def test_a_row_more_than_the_source_had_is_wrong_where_rows_can_only_have_gone_and_else_not_known() -> None:
+    more = {BEFORE: [ONE, SAME_BUCKET, Row(8, 8)]}
+    assert by_rows(first(ONE, TWO), more, {BEFORE: [ONE]}) == Compared(1, wrong={NEVER_HAD: 2})
+    assert by_rows(None, more, {BEFORE: [ONE]}) == Compared(1, unknown=2)
+    assert by_rows(first(ONE), {BEFORE: [ONE], POINT: [TWO, TWO, THREE]}, {BEFORE: [ONE]}) == Compared(1, unknown=3)
+    whole = first(ONE, SAME_BUCKET, Row(8, 8), Row(12, 12))
+    assert by_rows(whole, more, {BEFORE: [ONE]}) == Compared(1, unknown=2)
+
+
+def test_the_other_version_of_an_altered_row_is_no_row_more() -> None:
+    copy = {BEFORE: [Row(0, 101), SAME_BUCKET]}
+    assert by_rows(first(ONE), copy, {BEFORE: [ONE]}) == Compared(wrong={ALTERED: 1, NEVER_HAD: 1})
+    assert by_rows(None, copy, {BEFORE: [ONE]}) == Compared(unknown=1, wrong={ALTERED: 1})
+
+
+def test_rows_of_a_bucket_that_its_sums_have_proven_are_not_counted_again() -> None:
+    source = {BEFORE: [ONE, TWO], POINT: [THREE]}
+    assert by_rows(first(ONE, TWO), source, source) == Compared(3)
+    gone = by_rows(first(ONE, TWO), {BEFORE: [ONE, TWO], POINT: [Row(2, 301)]}, {BEFORE: [TWO], POINT: [THREE]})
+    assert gone == Compared(2, 1, wrong={ALTERED: 1})
+
+
+def test_a_bucket_whose_rows_were_read_on_one_side_alone_is_known_by_its_sums() -> None:
+    copy, after = copied([Row(0, 101)]), afterwards([ONE])
+    mine, theirs = read(0, before=[Row(0, 101)]), read(0, before=[ONE])
+    by_sums = Compared(unknown=1, wrong={BY_SUMS: 1})
+    for rows in ((mine, read()), (read(), theirs)):
+        assert comparing.table(None, copy, after, rows) == by_sums
+    assert comparing.table(None, copy, after, (mine, theirs)) == Compared(wrong={ALTERED: 1})
+
+
+@pytest.mark.parametrize("sides", [((0, 4), (0,)), ((0,), (0, 4)), ((-1,), ())])
+def test_rows_of_a_bucket_that_is_not_there_are_damaged(sides: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    mine, theirs = sides
+    with pytest.raises(EvidenceError) as raised:
+        comparing.table(None, copied([Row(0, 101)]), afterwards([ONE]), (read(*mine), read(*theirs)))
+    assert str(raised.value).startswith("The rows that were read are damaged: they are of none of 4 buckets.")
+
+
+def test_a_frozen_row_that_stands_on_the_source_is_no_hands() -> None:
+    """Its bucket has changed since, so that its sum alone tells nothing."""
+    copy = {BEFORE: [SAME_BUCKET, Row(8, 8)], LATER: [ONE]}
+    found = by_rows(None, copy, {BEFORE: [ONE, SAME_BUCKET]})
+    assert found == Compared(2, unknown=1)
+    forged = by_rows(None, {**copy, LATER: [ONE, ONE, TWO]}, {BEFORE: [ONE, SAME_BUCKET]})
+    assert forged == Compared(2, unknown=1, wrong={BY_HAND: 2})
+    newer = by_rows(None, {POINT: [SAME_BUCKET, Row(8, 8)], LATER: [ONE]}, {POINT: [ONE, SAME_BUCKET]})
+    assert newer == Compared(2, unknown=1)
+
+
+def test_a_frozen_row_stands_for_one_row_of_the_source() -> None:
+    """With it, one part of its bucket is the source's by its sum: the other part still lacks such a row."""
+    found = by_rows(None, {LATER: [ONE]}, {BEFORE: [ONE], POINT: [ONE]})
+    assert found == Compared(1, wrong={MISSING: 1})
+
+
+# -- definitions
+
+OLD, NEW = Version("old", 5), Version("new", 15)
+CUTS = Cuts(Snapshot(10, 10, ()), Snapshot(20, 20, ()), Snapshot(20, 20, ()))
+
+
+def version(digest: str, xid: int) -> Version:
+    return Version(digest, xid)
+
+
+@pytest.mark.parametrize(
+    ("before", "copy", "after", "found"),
+    [
+        (OLD, OLD, OLD, Compared(1)),
+        (OLD, NEW, NEW, Compared(1)),
+        (None, NEW, NEW, Compared(1)),
+        (None, None, None, Compared(1)),
+        (None, None, version("newest", 25), Compared(1)),
+        (OLD, None, OLD, Compared(wrong={MISSING: 1})),
+        (OLD, None, NEW, Compared(wrong={MISSING: 1})),
+        (None, None, NEW, Compared(wrong={MISSING: 1})),
+        (OLD, None, None, Compared(unknown=1)),
+        (OLD, None, version("newest", 25), Compared(unknown=1)),
+        (OLD, version("other", 5), OLD, Compared(wrong={"defined differently": 1})),
+        (OLD, version("other", 15), NEW, Compared(wrong={"defined differently": 1})),
+        (OLD, OLD, NEW, Compared(wrong={"defined differently": 1})),
+        (OLD, OLD, version("newest", 25), Compared(1, 1)),
+        (OLD, OLD, None, Compared(1, 1)),
+        (OLD, version("newest", 15), version("newest", 25), Compared(1, 1)),
+        (OLD, version("other", 25), None, Compared(wrong={"defined on the copy itself, after its recovery": 1})),
+        (None, version("other", 20), None, Compared(wrong={"defined on the copy itself, after its recovery": 1})),
+        (OLD, version("other", 9), None, Compared(wrong={"defined differently": 1})),
+        (None, version("other", 9), None, Compared(wrong={"not in the source": 1})),
+        (OLD, version("other", 10), None, Compared(unknown=1)),
+        (None, version("other", 15), version("newest", 25), Compared(unknown=1)),
+        (OLD, version("other", 0), None, Compared(unknown=1)),
+        (None, version("other", 0), None, Compared(unknown=1)),
+        (version("old", 0), version("other", 0), version("old", 0), Compared(wrong={"defined differently": 1})),
+        (version("old", 0), None, version("old", 0), Compared(wrong={MISSING: 1})),
+        (version("old", 0), version("other", 0), version("new", 0), Compared(unknown=1)),
+        (None, None, version("new", 0), Compared(1)),
+    ],
+)
+def test_a_version_is_right_that_the_source_had_at_the_point(
+    before: Version | None, copy: Version | None, after: Version | None, found: Compared
+) -> None:
+    assert comparing.definition((before, copy, after), CUTS) == found
+
+
+def test_a_version_is_told_by_the_moments_that_are_known() -> None:
+    other = version("other", 99)
+    assert comparing.definition((OLD, other, None), CUTS._replace(point=None)) == Compared(unknown=1)
+    assert comparing.definition((None, version("other", 5), None), CUTS._replace(earlier=None)) == Compared(unknown=1)
+    by_earlier = CUTS._replace(kept=None)
+    assert comparing.definition((OLD, other, OLD), by_earlier) == Compared(wrong={"defined differently": 1})
+    by_kept = CUTS._replace(earlier=None)
+    assert comparing.definition((None, other, NEW), by_kept) == Compared(wrong={"defined differently": 1})
+    assert comparing.definition((None, None, NEW), Cuts(None, None, None)) == Compared(1)
