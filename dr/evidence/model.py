@@ -128,12 +128,14 @@ class RunRecord:
 class Settled:
     """The numbers of a path's probes or writes from which on it settled, and up to which it had. ``at``: wall time.
 
-    ``looks``: how often it was looked whether its errors are decided; 0: that had no part in when it ended."""
+    ``looks``: how often it was looked whether its errors are decided; 0: that had no part in when it ended. ``stood``:
+    seconds for which its service's own process was stopped meanwhile."""
 
     first: int
     last: int
     at: float
     looks: int = 0
+    stood: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +170,8 @@ class Evidence:
             told = entry.data.get("settled") if entry.kind == "effect" else None
             found = told.get(path) if isinstance(told, Mapping) else None
             if isinstance(found, Mapping):
-                return Settled(int(found["first"]), int(found["last"]), entry.stamp.at, int(found.get("looks", 0)))
+                looks, stood = int(found.get("looks", 0)), float(found.get("stood", 0.0))
+                return Settled(int(found["first"]), int(found["last"]), entry.stamp.at, looks, stood)
         return None
 
     def observed(self, what: str, path: str) -> Any:

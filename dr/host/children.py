@@ -60,6 +60,16 @@ def started(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]  # ticks since boot: no wall clock is in it
 
 
+def stands_still(group: int) -> bool:
+    """Whether any process of the group was stopped by a signal, and does nothing until it is told to go on."""
+    for place in Path("/proc").iterdir():
+        with suppress(OSError):
+            fields = (place / "stat").read_text().rpartition(")")[2].split() if place.name.isdigit() else ()
+            if fields and fields[0] == "T" and int(fields[2]) == group:
+                return True
+    return False
+
+
 def identity(pid: int) -> str:
     """ "PID:STARTTIME" of a living process. Raises ProviderError where there is none."""
     when = started(pid)

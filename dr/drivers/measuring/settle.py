@@ -11,10 +11,12 @@ from dr.domain.errors import ProviderError, UsageError
 from dr.domain.model import Call, Effect, Observation, Progress, Verb
 from dr.drivers.measuring.paths import READS, RESTORED, SERVED, SOURCE, WRITTEN
 from dr.drivers.measuring.settling import Path, Rule
+from dr.drivers.service import guardian
 from dr.drivers.service.asking import Histograms, between, histograms, metrics
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
+from dr.host import children
 from dr.judge.findings import UnknownError
 from dr.judge.interruption import Interruption, measured_on, outage_of, usual
 from dr.judge.objectives import outage, service
@@ -35,6 +37,8 @@ class Settle:
         self._context = context
         self._read: dict[str, Path] = {}
         """By name, what was read of each path by this process."""
+        self._looked, self._stood = 0.0, 0.0
+        """When the service that the run has started was looked at, and for how many seconds it had stood still."""
 
     def propose(self, verb: Verb) -> Call:
         """Raises UsageError for a path that is named twice, RefusedError where the source has no service to settle."""
@@ -64,7 +68,7 @@ class Settle:
 
     def begin(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """What ``poll`` needs: of each path the number it begins with, and until when it is waited for."""
-        evidence, paths = self._evidence(), {}
+        evidence, paths, self._looked = self._evidence(), {}, self._context.clock.now().at
         awaited = _awaited(evidence, outage.FAILOVER.of(self._context.settings.objectives))
         for name, url in args["paths"].items():
             path = self._read[name] = self._path(name, args, None, None)
@@ -95,9 +99,18 @@ class Settle:
         slo = slo_of(evidence, name)
         return recovered(windows(settled, evidence.record.window, slo), slo) is not None
 
+    def _still(self, now: float) -> float:
+        """Seconds for which the service's own process has been stopped, as far as this process saw."""
+        held = children.running(self._context.run / guardian.PIDFILE)
+        if held is not None and children.stands_still(held.pid):
+            self._stood += now - self._looked
+        self._looked = now
+        return self._stood
+
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         """``settled``: of each path the ``first`` and ``last`` number of what was measured meanwhile."""
-        now, waits, settled = self._context.clock.now().at, [], {}
+        now, waits = self._context.clock.now().at, list[str]()
+        settled: dict[str, dict[str, float]] = {}
         patient = [name for name, began in result["paths"].items() if now < began["until"]]
         for name, began in result["paths"].items():
             if name not in self._read:  # this process came upon it
@@ -106,7 +119,9 @@ class Settle:
             path.read()
             if why := path.waits(name in patient):
                 waits.append(f"{name}: {why}")
-            settled[name] = path.told()
+            settled[name] = {**path.told()}
+            if name == RESTORED and (stood := self._still(now)):
+                settled[name]["stood"] = round(stood, 1)
         if not waits:  # the judge reads all that was measured, and is asked last
             waits = [f"{name}: not seen back" for name in patient if not self._seen_back(name, self._read[name])]
         if waits:

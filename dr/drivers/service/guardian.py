@@ -17,6 +17,8 @@ from pathlib import Path
 from dr.domain.errors import DrError
 from dr.host.children import PidFile, alive, die_with_parent
 
+PIDFILE = "serve.pid"
+"""Of a run: whoever holds it guards the run's service, and leads its group."""
 LOOK = 0.25
 """Seconds between two looks at the owner."""
 GRACE = 3.0

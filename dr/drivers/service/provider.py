@@ -51,7 +51,7 @@ class ServingProvider:
 
     def __init__(self, context: Context, watch: Watch = watching) -> None:
         self._context, self._target, self._watch = context, sections(context.target), watch
-        self._pidfile, self._log = context.run / "serve.pid", context.run / "serve.log"
+        self._pidfile, self._log = context.run / guardian.PIDFILE, context.run / "serve.log"
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         """``extra``: {"stored": whether the service stores predictions, as far as dr.yaml tells}."""

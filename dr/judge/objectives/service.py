@@ -32,7 +32,17 @@ def _settled(evidence: Evidence, path: str) -> tuple[Sample, ...]:
     measured, ended, slo = evidence.samples.get(path), evidence.settled(path), slo_of(evidence, path)
     if measured is None or ended is None:
         raise UnknownError(f"Path {path} was not measured to the end.")
-    return counted(replace(measured, samples=numbered(measured, ended.first, ended.last)), evidence.record.window, slo)
+    settled = replace(measured, samples=numbered(measured, ended.first, ended.last))
+    stood_still(evidence, path)
+    return counted(settled, evidence.record.window, slo)
+
+
+def stood_still(evidence: Evidence, path: str) -> None:
+    """Raises UnknownError where the process of the path's service was stopped while it was measured: that it answered
+    nothing then is no fault of what was restored."""
+    ended = evidence.settled(path)
+    if ended is not None and ended.stood:
+        raise UnknownError(f"The service's process was stopped for about {ended.stood:.1f} s while it was measured.")
 
 
 def numbered(measured: Samples, first: int, last: int) -> tuple[Sample, ...]:

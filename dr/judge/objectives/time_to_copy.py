@@ -9,6 +9,7 @@ from dr.domain.model import Demand, Effect, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
 from dr.judge.findings import UnknownError, finding, limit_of, within
+from dr.judge.objectives.service import stood_still
 from dr.judge.windows import (
     IN_A_ROW,
     Slo,
@@ -33,6 +34,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     found = windows(measured, evidence.record.window, slo)
     first = recovered(found, slo)
     if first is None:
+        stood_still(evidence, demand.path)
         return _not_recovered(demand, found, slo, measured.timeout)
     if examined is None or verified(evidence.entries) is False:
         raise UnknownError("The copy answers within the SLO, but was not examined: it is not a verified copy.")

@@ -36,6 +36,22 @@ def test_a_zombie_counts_as_gone() -> None:
         children.identity(child.pid)
 
 
+def test_a_group_stands_still_while_one_of_it_is_stopped() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        assert not children.stands_still(child.pid)
+        child.send_signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert children.stands_still(child.pid)
+        assert not children.stands_still(os.getpgid(0))
+        child.send_signal(signal.SIGCONT)
+        os.waitpid(child.pid, os.WCONTINUED)
+        assert not children.stands_still(child.pid)
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_a_process_with_a_pid_that_was_used_again_is_not_stopped(tmp_path: Path) -> None:
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     pidfile = tmp_path / "x.pid"

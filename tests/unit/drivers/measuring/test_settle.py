@@ -13,6 +13,7 @@ from dr.config.context import Context
 from dr.config.model import Meter
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Demand, Effect, Facts, Plan, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.measuring import settle
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
@@ -68,10 +69,13 @@ class World:
             markers_file(self.run, path).write_bytes(header(path, METER.markers, METER.timeout, start, 0.0, 0.0))
         else:
             samples_file(self.run, path).write_bytes(header(path, METER.rate, METER.timeout, start))
-        name = self.run / f"meter-{'mark' if path == 'writes' else 'measure'}-{path}.pid"
-        self._pidfiles.append(PidFile(name, children.identity(os.getpid())))
+        self.holds(f"meter-{'mark' if path == 'writes' else 'measure'}-{path}.pid")
         self._next[path] = 0
         self._write(path, before * int(BEFORE * METER.rate))
+
+    def holds(self, *names: str) -> None:
+        """This process is what these pid files name."""
+        self._pidfiles += [PidFile(self.run / name, children.identity(os.getpid())) for name in names]
 
     def _write(self, path: str, told: str) -> None:
         """A line for each: g(ood), s(lowly so, after 0.3 s), f(ailed), p(rober late), u(nder way)."""
@@ -161,6 +165,21 @@ def test_paths_settle_when_all_were_good_for_their_seconds(world: World) -> None
     progress = world.poll()
     assert progress.done
     assert progress.result["settled"] == {path: {"first": 200, "last": 249} for path in PATHS}
+
+
+def test_how_long_the_runs_own_service_was_stopped_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.holds("serve.pid", "meter-measure-restored.pid")
+    copied = samples_file(world.run, "restored")
+    copied.write_bytes(header("restored", METER.rate, METER.timeout, world.clock.now()))
+    monkeypatch.setattr(settle, "_counts", lambda _: None)
+    world.begin("restored")
+    with copied.open("ab") as out:
+        out.write(b"".join(world._line("restored", n, "g") for n in range(60)))
+    for still in (False, True, True, False):
+        monkeypatch.setattr(children, "stands_still", lambda group, now=still: now and group == os.getpid())
+        world.clock.at += 1.0
+        world.poll()
+    assert world.poll().result["settled"]["restored"] == {"first": 0, "last": 59, "stood": 2.0}
 
 
 def test_one_path_that_is_out_is_waited_for_and_all_end_together(world: World) -> None:

@@ -117,6 +117,18 @@ def test_a_service_that_answered_nothing_is_missed_by_latency_alone() -> None:
     assert (told.status, told.because) == (Status.MISSED, "Never within the SLO: 12 of 12 windows broke it.")
 
 
+def test_a_service_whose_process_was_stopped_tells_nothing() -> None:
+    found = evidence(samples(600, change=lambda _: BAD))
+    *others, settle = found.entries
+    stood = {"restored": {**settle.data["settled"]["restored"], "stood": 6.2}}
+    still = replace(found, entries=(*others, replace(settle, data={"settled": stood})))
+    for judge, objective in ((time_to_copy, "time-to-copy"), (p95_latency, "latency"), (error_rate, "errors")):
+        assert judge(found, demand(objective)).status is Status.MISSED
+        told = judge(still, demand(objective))
+        assert told.status is Status.INCONCLUSIVE
+        assert told.because == "The service's process was stopped for about 6.2 s while it was measured."
+
+
 def test_time_to_copy_beyond_its_limit_is_missed() -> None:
     found = time_to_copy(evidence(samples(600), disaster=WALL - 100), demand("time-to-copy"))
     assert found.status is Status.MISSED
