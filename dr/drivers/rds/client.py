@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.loaders import Loader, create_loader
 from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 from botocore.validate import ParamValidator
 
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
@@ -71,6 +73,8 @@ _UNREACHABLE = (HTTPClientError, NoConnectionError)
 _UNREADABLE = (ResponseParserError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 """What botocore raises of an answer that is none: it expects one that is sound."""
 _LAB = "'dr lab status' tells whether the lab runs, 'dr lab up' starts it."
+_AS_AWS_WRITES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+"""A time."""
 _LONGEST = 160
 """Characters of its words on that which a sentence repeats; they may hold the whole answer."""
 
@@ -308,6 +312,7 @@ def _session(credentials: Credentials, region: str) -> boto3.session.Session:
     profile = credentials.profile or ("default" if credentials.file else None)
     core = botocore.session.Session(profile=profile)
     core.register_component("data_loader", _models())
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
     if credentials.file:
         path = Path(credentials.file).expanduser()
         if not os.access(path, os.R_OK):
@@ -315,6 +320,16 @@ def _session(credentials: Credentials, region: str) -> boto3.session.Session:
         core.set_config_variable("credentials_file", str(path))
         core.set_config_variable("config_file", os.devnull)
     return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+def _moment(given: Any) -> datetime.datetime:
+    """As botocore reads a time, which tries every form there is; the one that AWS writes takes it a hundred times as
+    long as it needs."""
+    if isinstance(given, str) and _AS_AWS_WRITES.fullmatch(given):
+        with suppress(ValueError):
+            return datetime.datetime.fromisoformat(given)
+    read: datetime.datetime = parse_timestamp(given)
+    return read
 
 
 def _without_secrets(text: str, parameters: Mapping[str, Any]) -> str:

@@ -9,9 +9,10 @@ import botocore.session
 import pytest
 from botocore.exceptions import ConnectTimeoutError, HTTPClientError, ReadTimeoutError
 from botocore.stub import Stubber
+from botocore.utils import parse_timestamp
 
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.client import RdsClient, _moment
 from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.errors import KNOWN_CODES, from_code
 from tests.unit.drivers.rds.support import REGION, target
@@ -118,6 +119,18 @@ def test_all_pages_are_read_and_times_are_seconds(credentials: Credentials) -> N
     rows = client.pages("DescribeDBInstances", "DBInstances", {})
     assert [row["DBInstanceIdentifier"] for row in rows] == ["a", "b"]
     assert rows[0]["InstanceCreateTime"] == 1767225600.0
+
+
+@pytest.mark.parametrize(
+    "given", ["2026-01-01T00:00:01Z", "2026-01-01T00:00:01.5Z", "2026-01-01T01:00:01+01:00", "1.5"]
+)
+def test_a_time_is_read_as_botocore_reads_it_whatever_its_form(given: str) -> None:
+    assert _moment(given) == parse_timestamp(given)
+
+
+def test_a_time_that_no_calendar_has_is_refused_as_by_botocore() -> None:
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        _moment("2026-13-01T00:00:00Z")
 
 
 @pytest.mark.parametrize("silence", [ConnectTimeoutError, ReadTimeoutError])
