@@ -65,6 +65,11 @@ def share(k: int, n: int, look: int = 0) -> tuple[float, float]:
     return lower, upper
 
 
+def more_than(limit: float, k: int, n: int) -> bool:
+    """Whether the lower bound of ``share`` lies above ``limit``, which one of its fifty steps tells."""
+    return k > 0 and 1 - at_most(k - 1, n, limit) < doubt(0)
+
+
 def needed(k: int, limit: float, look: int = 0) -> int:
     """How many samples with ``k`` among them prove a share below ``limit``; 299 where none is and the limit is 1%."""
     most = math.ceil((k + 10) * 10 / limit)

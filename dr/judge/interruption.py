@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from dr.evidence.model import Evidence, Sample, Samples
@@ -156,8 +157,8 @@ def measured_on(evidence: Evidence, path: str) -> Measured | None:
     for one in known:
         asked, answered = one.due + one.late, good(one) if isinstance(one, Sample) else one.outcome == ACKNOWLEDGED
         meanwhile = late[bisect_left(late, (asked, -math.inf)) : bisect_right(late, (one.done, math.inf))]
-        slept = max((lateness / 1e9 for _, lateness in meanwhile), default=0.0)
-        probes.append(Probe(one.n, of.wall(asked), of.wall(one.done), answered, one.error, slept))
+        slept = max(map(itemgetter(1), meanwhile), default=0)
+        probes.append(Probe(one.n, of.wall(asked), of.wall(one.done), answered, one.error, slept / 1e9))
     whole = last is not None and last + 1 - len(probes) <= MISSED * (last + 1) and any(p.n == last for p in probes)
     return Measured(1 / of.rate, of.timeout, tuple(sorted(probes, key=_asked)), whole)
 

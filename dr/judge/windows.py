@@ -98,7 +98,7 @@ def p95(values: Sequence[float]) -> float:
 def surely_outside(samples: Sequence[Sample], timeout: float, slo: Slo) -> bool:
     """Whether the bounds of the p95, or of the share of errors, of at least one sample lie beyond ``slo``. The prober's
     own lateness is no latency of the target's."""
-    if slo.errors is not None and bounds.share(sum(not good(s) for s in samples), len(samples))[0] > slo.errors:
+    if slo.errors is not None and bounds.more_than(slo.errors, sum(not good(s) for s in samples), len(samples)):
         return True
     ranks = bounds.p95_ranks(len(samples))
     taken = sorted(latency(s, timeout) - s.late / 1e9 for s in samples)

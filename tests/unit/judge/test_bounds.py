@@ -6,7 +6,7 @@ from math import comb
 
 import pytest
 
-from dr.judge.bounds import ENOUGH, at_most, needed, p95_ranks, share
+from dr.judge.bounds import ENOUGH, at_most, more_than, needed, p95_ranks, share
 
 
 def summed(k: int, n: int, p: float) -> float:
@@ -51,6 +51,13 @@ def test_the_greatest_of_58_samples_bounds_no_p95() -> None:
 )
 def test_a_share_lies_between_the_limits_of_clopper_and_pearson(seen: tuple[int, int], low: float, high: float) -> None:
     assert share(*seen) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize("limit", [0.001, 0.01, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize("n", [2, 20, 59, 600])
+def test_more_is_proven_where_the_lower_limit_lies_above(n: int, limit: float) -> None:
+    seen = sorted({0, 1, 2, 5, n // 3, n - 1, n} & {*range(n + 1)})
+    assert [more_than(limit, k, n) for k in seen] == [share(k, n)[0] > limit for k in seen]
 
 
 @pytest.mark.parametrize(
