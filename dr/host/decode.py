@@ -206,7 +206,12 @@ def _endless(value: Any, place: tuple[Any, ...]) -> tuple[Any, ...] | None:
     if isinstance(value, int):
         return None if value.bit_length() < LONGEST else place
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return next((found for key, part in parts if (found := _endless(part, (*place, key))) is not None), None)
+    for key, part in parts:
+        if type(part) is str:  # most of what a document holds
+            continue
+        if (found := _endless(part, (*place, key))) is not None:
+            return found
+    return None
 
 
 def _misshapen(wrong: msgspec.ValidationError, value: Any, kind: type[Any]) -> tuple[tuple[Any, ...], str]:
