@@ -298,7 +298,8 @@ def test_what_is_renamed_bears_the_writer_of_its_name(owner: psycopg.Connection,
 def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServer, owner: psycopg.Connection) -> None:
     """pg_read_all_data reads pg_authid, too; a harness that is granted each table by itself does not."""
     owner.execute("create role narrow login password 'narrow'")
-    known = ("role reader", "settings of role reader", "membership of role app in reader")
+    mapping = "user mapping of reader at away"
+    known = ("role reader", "settings of role reader", "membership of role app in reader", mapping)
     with connect(server.address, server.database()) as connection:
         found = objects(connection)
     with connect(server.address, server.database("narrow", user="narrow")) as connection:
@@ -307,7 +308,19 @@ def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServe
     assert all(found[name].xid > 700 for name in known)
     assert {narrow[name].xid for name in known} == {0}
     assert narrow["table public.things"] == found["table public.things"]
-    assert digests(narrow) == digests(found) | {"role narrow": narrow["role narrow"].digest}
+    own = {name: narrow[name].digest for name in ("role narrow", mapping)}  # whose options it is not shown
+    assert digests(narrow) == digests(found) | own
+
+
+def test_the_options_of_a_user_mapping_are_looked_at_by_a_harness_that_may(
+    server: LocalServer, owner: psycopg.Connection
+) -> None:
+    found = []
+    for user in ("other", "u"):
+        owner.execute(f"alter user mapping for reader server away options (set user '{user}')".encode())
+        with connect(server.address, server.database()) as connection:
+            found.append(objects(connection))
+    assert differing(*found) == {"user mapping of reader at away"}
 
 
 def test_no_object_is_the_harnesss_own_or_temporary(owner: psycopg.Connection) -> None:

@@ -32,8 +32,22 @@ _THEIRS = "'^(pg_|rds)'"
 """Roles that are the server's, or RDS's own."""
 _ROLES = "<roles>"
 """Stands for pg_roles with the column ``written``: who wrote it, 0 where the harness may not read that."""
-_WRITTEN = "(select a.xmin as written, r.* from pg_roles r join pg_authid a on a.oid = r.oid)"
-_NOT_KNOWN = "(select '0'::xid as written, r.* from pg_roles r)"
+_MAPPINGS = "<mappings>"
+"""Stands for user mappings: ``written``, by whom, as an array. Their options are shown to whoever may read that."""
+_STANDS_FOR = {
+    _ROLES: (
+        "(select '0'::xid as written, r.* from pg_roles r)",
+        "(select a.xmin as written, r.* from pg_roles r join pg_authid a on a.oid = r.oid)",
+    ),
+    _MAPPINGS: (
+        "(select array['0'] as written, u.srvname, u.usename, u.umoptions from pg_user_mappings u)",
+        """(select array_remove(array[m.xmin, s.xmin, a.xmin]::text[], null) as written, s.srvname,
+                   coalesce(a.rolname, 'public') as usename, m.umoptions
+              from pg_user_mapping m join pg_foreign_server s on s.oid = m.umserver
+              left join pg_authid a on a.oid = m.umuser)""",
+    ),
+}
+"""For what it stands where the harness may not read passwords' catalogs, and where it may."""
 _UNWRITTEN = "array['0']"
 """Where the rows' writers cannot be read, or the name rests on a row whose writer cannot."""
 _SECRETIVE = "'^[^=]*(pass|secret|token|key|cred)'"
@@ -54,9 +68,11 @@ class _Kind(NamedTuple):
     source: str
     since: int = 0
 
-    def query(self, roles: str) -> bytes:
+    def query(self, known: bool) -> bytes:
         asked = f"select {self.name}, {self.writers}, ({self.row})::text from {self.source}"
-        return asked.replace(_ROLES, roles).encode()
+        for name, of in _STANDS_FOR.items():
+            asked = asked.replace(name, of[known])
+        return asked.encode()
 
 
 def _own(catalog: str, oid: str) -> str:
@@ -385,9 +401,9 @@ _KINDS: tuple[_Kind, ...] = (
     _Kind(
         "user mappings",
         "format('user mapping of %I at %I', u.usename, u.srvname)",
-        _UNWRITTEN,
-        _row("u", "umid", "srvid", "umuser", options="umoptions"),
-        "pg_user_mappings u",
+        "u.written",
+        _row("u", "written", options="umoptions"),
+        f"{_MAPPINGS} u",
     ),
     _Kind(
         "comments",
@@ -493,18 +509,18 @@ def objects(connection: Connection) -> dict[str, Version]:
     writers: Mapping[str, set[int]] = defaultdict(set)
     with translated("reading the server's transactions"):
         current = newest(connection)
-        known = one(connection, "select has_table_privilege('pg_authid', 'select')")
+        known = bool(one(connection, "select has_table_privilege('pg_authid', 'select')"))
     for kind in _KINDS:
         if major >= kind.since:
-            for name, xids, row in _read(connection, kind, _WRITTEN if known else _NOT_KNOWN):
+            for name, xids, row in _read(connection, kind, known):
                 rows[name].append(row)
                 writers[name].update(xids)
     return {name: Version(digest(of), _last(writers[name], current)) for name, of in rows.items()}
 
 
-def _read(connection: Connection, kind: _Kind, roles: str) -> Iterator[tuple[str, set[int], str]]:
+def _read(connection: Connection, kind: _Kind, known: bool) -> Iterator[tuple[str, set[int], str]]:
     with translated(f"reading the catalog of {kind.of}"):
-        for name, xids, row in connection.execute(kind.query(roles)):
+        for name, xids, row in connection.execute(kind.query(known)):
             if name is None:  # it was dropped while it was read: names come from what the catalog holds by then
                 continue
             yield name, {int(xid) for xid in xids}, _PLACES.sub("", f"{kind.of}: {row}")
