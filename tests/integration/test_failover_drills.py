@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.drivers.clients.pgbouncer_console import console
+from dr.drivers.sections import pooler_of
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.host.clock import SystemClock
@@ -149,6 +151,15 @@ def disaster_ns(lab: Lab, run: str, call: str) -> int:
     raise AssertionError(f"{call} was never intended")
 
 
+def away(lab: Lab, verdict: dict[str, Any], call: str) -> float:
+    """Seconds for which the database's endpoint led nowhere, as the proxy saw it, in the drill whose disaster ``call``
+    was."""
+    noted = network(lab, disaster_ns(lab, verdict["run"], call))
+    routed = next(line for line in noted if line["event"] == "route")
+    silent = next(line for line in noted if line["event"] in ("freeze", "mode") and line["link"] == routed["link"])
+    return float(routed["monotonic_ns"] - silent["monotonic_ns"]) / 1e9
+
+
 @pytest.mark.parametrize("name", FAILOVERS)
 def test_a_failover_is_met_and_loses_nothing(whole: Lab, name: str) -> None:
     is_met_and_lost_nothing(drilled_as_usual(whole, name))
@@ -190,13 +201,45 @@ def test_what_does_not_fail_over_is_timed_until_its_remedy(
     assert whole.instances()[SOURCE]["AvailabilityZone"] == before
 
 
+OF_ITS_OWN = {"query_timeout": 0, "query_wait_timeout": 120, "server_login_retry": 15, "server_connect_timeout": 15}
+OF_ITS_OWN |= {"server_idle_timeout": 600, "server_lifetime": 3600, "tcp_user_timeout": 0}
+"""What PgBouncer does where nobody has set it otherwise, seconds and milliseconds."""
+
+
+@contextmanager
+def patient_pooler(lab: Lab) -> Iterator[None]:
+    """The lab's pooler with time-outs that are PgBouncer's own."""
+    config = pooler_of(lab.target)
+    assert config is not None
+    with console(config, lab.target.postgres.ca) as session:
+        for name, value in OF_ITS_OWN.items():
+            session.execute(f"SET {name} = {value}".encode())
+    try:
+        yield
+    finally:
+        with console(config, lab.target.postgres.ca) as session:
+            session.execute("RELOAD")
+
+
+def test_the_databases_own_outage_is_told_from_that_of_clients_whose_pooler_takes_its_time(whole: Lab) -> None:
+    with patient_pooler(whole):
+        verdict = drilled_as_usual(whole, "db-failover")
+    direct, pooled = (finding(verdict, "outage", path) for path in ("writes-direct", "writes"))
+    assert direct["status"] == "met", said(verdict)
+    assert direct["measured"] < away(whole, verdict, "failover") + RECONNECTED, said(verdict)
+    assert pooled["measured"] is None or pooled["measured"] > 10, said(verdict)  # a log-in that failed turns all away
+    for objective in ("acknowledged", "split-brain"):
+        assert {finding(verdict, objective, path)["status"] for path in ("writes", "writes-direct")} <= {
+            "met",
+            "inconclusive",  # where the path through the pooler did not settle
+        }, said(verdict)
+    assert finding(verdict, "acknowledged", "writes-direct")["measured"] == 0
+
+
 def test_a_lost_hosts_outage_is_what_the_proxy_saw_and_nothing_is_lost(whole: Lab) -> None:
     verdict = drilled_as_usual(whole, "db-failover-host-lost")
     is_met_and_lost_nothing(verdict)
-    noted = network(whole, disaster_ns(whole, verdict["run"], "host-lost"))
-    routed = next(line for line in noted if line["event"] == "route")
-    silent = next(line for line in noted if line["event"] in ("freeze", "mode") and line["link"] == routed["link"])
-    truth = (routed["monotonic_ns"] - silent["monotonic_ns"]) / 1e9
+    truth = away(whole, verdict, "host-lost")
     outage = finding(verdict, "outage", "writes-direct")
     low, high = outage["interval"]
     assert high >= truth - 2 * PERIOD
