@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,24 +13,31 @@ from dr.domain.state import State
 T = TypeVar("T")
 _BETWEEN = ": "
 
+_PART = r'(?:"(?:[^"]|"")*"|[^":.\s]+)'
+_TABLE = re.compile(rf"(?:(?P<database>.*){_BETWEEN})?(?P<table>{_PART}\.{_PART})", re.DOTALL)
+"""A schema and a table, each as SQL has it: what is not quoted has no colon."""
+
+
+def within(database: str, name: str) -> str:
+    """``name`` so that it says in which ``database``; "" is the main one, which no name says."""
+    return f"{database}{_BETWEEN}{name}" if database else name
+
+
+def parsed(name: str) -> tuple[str, str]:
+    """The database that a table's name says, "" for the main one, and its name there."""
+    found = _TABLE.fullmatch(name)
+    return (found["database"] or "", found["table"]) if found else ("", name)
+
 
 def prefixed(of: Mapping[str, T], database: str) -> dict[str, T]:
     """``of`` by names that say in which ``database``."""
-    return {f"{database}{_BETWEEN}{name}": one for name, one in of.items()}
+    return {within(database, name): one for name, one in of.items()}
 
 
 def parted(of: Mapping[str, T], database: str) -> dict[str, T]:
     """Those of ``database``, by names of their own."""
     before = f"{database}{_BETWEEN}"
     return {name.removeprefix(before): one for name, one in of.items() if name.startswith(before)}
-
-
-def objects_called(name: str, kind: str) -> Iterator[str]:
-    """How what is called ``name`` may be called as an object of ``kind``: several ways where it holds what stands
-    between a database and a name, which a quoted name may hold as well."""
-    parts = name.split(_BETWEEN)
-    for n in range(len(parts)):
-        yield _BETWEEN.join((*parts[:n], f"{kind} {_BETWEEN.join(parts[n:])}"))
 
 
 def joined(look: Look, database: str, other: Look) -> Look:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
@@ -13,6 +14,7 @@ from dr.config.model import Login
 from dr.drivers.postgres import examine
 from dr.drivers.postgres.connection import Connection, connect
 from dr.drivers.postgres.indexes import indexes
+from dr.drivers.postgres.others import everywhere
 from dr.host.hearing import at_once
 from tests.servers import DATABASE, PASSWORD, LocalServer, local_server
 
@@ -103,6 +105,34 @@ def test_a_key_that_cannot_be_read_says_why_and_stops_no_other(
     assert keys["uses_code_fkey"]["orphans"] is None
     assert "row-level security" in keys["uses_code_fkey"]["because"]
     assert keys["simple"]["orphans"] == 0
+
+
+def test_the_servers_other_databases_are_asked_too_and_one_that_is_closed_says_so(
+    server: LocalServer, saboteur: psycopg.Connection, harness: Connection
+) -> None:
+    database = msgspec.structs.replace(server.database(), databases=("billing", "closed", "gone"))
+    saboteur.execute("create database closed")
+    saboteur.execute("create database billing")
+    saboteur.execute("revoke connect on database closed from public")
+    try:
+        with server.superuser("billing") as there:
+            there.execute("create table payers (id int primary key)")
+            there.execute("create table bills (payer int references payers); set session_replication_role = replica")
+            there.execute("insert into bills values (7)")
+            there.execute("create table secrets (id int primary key); alter table secrets enable row level security")
+        keys = at_once(everywhere(server.address, database, harness, examine.foreign_keys))
+        seen = at_once(everywhere(server.address, database, harness, indexes))
+    finally:
+        saboteur.execute("drop database billing")
+        saboteur.execute("drop database closed")
+    billing = seen["billing"]
+    assert {key["name"] for key in keys[""] if not isinstance(key, str)} == set(WHOLE)
+    assert keys["billing"] == [{"name": "bills_payer_fkey", "table": "billing: public.bills", "orphans": 1}]
+    assert "permission denied for database" in str(keys["closed"])
+    assert "gone" not in keys
+    assert not isinstance(billing, str)
+    assert billing["probed"] == 1
+    assert "row-level security" in billing["unchecked"]["billing: public.secrets_pkey"]
 
 
 def test_indexes_are_not_examined_without_amcheck_or_its_privilege(

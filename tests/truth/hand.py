@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,24 @@ CLOCK = "truth-clock"
 
 @dataclass(frozen=True)
 class Server:
-    """A server of a lab: its instance, and where it stands. ``run``: during which something is done to it."""
+    """A server of a lab: its instance, and where it stands. ``run``: during which something is done to it, in its
+    ``database``."""
 
     home: Path
     identifier: str
     place: Path
     run: str = ""
+    database: str = DATABASE
 
     @contextmanager
-    def connect(self, database: str = DATABASE) -> Iterator[psycopg.Connection[Any]]:
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
         socket = next(path for path in (self.place / "socket").iterdir() if path.suffix != ".lock")
         with psycopg.connect(
             host=str(socket.parent),
             port=int(socket.name.rpartition(".")[2]),
             user=ADMIN,
             password=(self.home / "lab" / "rdsadmin.password").read_text().strip(),
-            dbname=database,
+            dbname=self.database,
             autocommit=True,
         ) as connection:
             yield connection
@@ -100,8 +102,14 @@ def effect(home: Path, run: str, call: str) -> dict[str, Any]:
 
 
 def _in(server: Server, database: str, sql: str) -> None:
-    with server.connect(database) as connection:
-        connection.execute(sql.encode())
+    replace(server, database=database).do((sql,))
+
+
+def _shut(server: Server, database: str) -> None:
+    """Nobody gets into it by way of the network."""
+    rules = Path(str(server.one("SHOW hba_file")))
+    rules.write_text(f"host {database} all all reject\n{rules.read_text()}")
+    server.do(("SELECT pg_reload_conf()",))
 
 
 def _reboot(server: Server) -> None:
@@ -122,8 +130,9 @@ def _modify(server: Server, parameters: str) -> None:
     lab.rds.modify_db_instance(DBInstanceIdentifier=server.identifier, ApplyImmediately=True, **json.loads(parameters))
 
 
-def _hollow(server: Server, index: str) -> None:
+def _hollow(server: Server, index: str, database: str = DATABASE) -> None:
     """In the place of an index's file, one that an index alike has over no rows: whoever asks it finds nothing."""
+    server = replace(server, database=database)
     schema, _, name = index.partition(".")
     table = server.one(f"SELECT indrelid::regclass FROM pg_index WHERE indexrelid = '{index}'::regclass")
     definition = str(server.one(f"SELECT pg_get_indexdef('{index}'::regclass)"))
@@ -206,6 +215,7 @@ def _remember_baselines(server: Server) -> None:
 
 DOINGS: Mapping[str, Callable[..., None]] = {
     "in": _in,
+    "shut": _shut,
     "reboot": _reboot,
     "modify": _modify,
     "hollow": _hollow,

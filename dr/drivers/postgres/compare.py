@@ -13,8 +13,9 @@ from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
 from dr.domain.model import Observation
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.postgres.connection import Connection, connect, one, translated
+from dr.drivers.postgres.connection import Connection, connect
 from dr.drivers.postgres.looking import Question, differing, looking, major_version, moment, seen_beside
+from dr.drivers.postgres.others import holds
 from dr.drivers.postgres.snapshots import Recovered, less, recovered, unfinished
 from dr.host.hearing import Steps
 
@@ -91,9 +92,7 @@ class Comparison:
     def beside(self, copy: Connection, found: tuple[Observation, ...]) -> Steps[tuple[Observation, ...]]:
         """The same of another database of the server of ``copy``, of whose first one ``found`` was. Where the copy has
         no such database, it holds nothing, and the source is looked at. Raises as ``steps``."""
-        with translated("reading the copy's databases"):
-            there = one(copy, "select oid from pg_database where datname = %s", (self.database.name,)) is not None
-        if there:
+        if holds(copy, self.database.name):
             with connect(self.copy, self.database) as connection:
                 return (yield from self.steps(connection))
         nothing = {**found[0].value, "objects": {}, "tables": {}, "left_out": {}, "state": None}

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,16 +20,18 @@ from psycopg import Error, sql
 
 from dr.config.context import Context
 from dr.config.model import Login
+from dr.domain.databases import within
 from dr.domain.errors import DrError, EvidenceError
 from dr.domain.looks import BEFORE, Baseline, Look, Snapshot
 from dr.domain.model import Component, Observation, Progress
 from dr.domain.refs import Endpoint
-from dr.drivers.postgres import own_schema
-from dr.drivers.postgres.compare import Comparison, everywhere
+from dr.drivers.postgres import compare, own_schema
+from dr.drivers.postgres.compare import Comparison
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
 from dr.drivers.postgres.fingerprint import in_reach
 from dr.drivers.postgres.indexes import indexes
+from dr.drivers.postgres.others import everywhere, joined_indexes, joined_keys
 from dr.drivers.postgres.own_schema import OWN_SCHEMA, USERS_OWN
 from dr.drivers.postgres.schema import newest, whole
 from dr.drivers.postgres.snapshots import Recovered
@@ -122,15 +125,18 @@ def log_in(server: Endpoint, database: PostgresConfig, role: Login) -> None:
 
 
 def foreign_keys(
-    connection: Connection, only: Collection[tuple[str, str]] | None = None
+    connection: Connection, database: str = "", only: Collection[tuple[str, str]] | None = None
 ) -> Steps[list[dict[str, Any]]]:
     """Rows of each validated foreign key that refer to nothing, by anti-join; ``orphans`` None: why in ``because``.
-    ``only``: these alone, by name and table.
+    ``database``: what the tables' names say, where it is not the main one. ``only``: these alone, by name and table.
 
     A key declared NOT VALID is left out: its source may hold orphans, too.
     """
     with translated("reading the catalog of foreign keys"):
-        keys = connection.execute(_FOREIGN_KEYS).fetchall()
+        keys = [
+            (name, within(database, table), query)
+            for name, table, query in connection.execute(_FOREIGN_KEYS).fetchall()
+        ]
     found = []
     for name, table, query in keys:
         if only is not None and (name, table) not in only:
@@ -266,7 +272,7 @@ class Examination:
             taken = logins(self._copy, self._database)
             yield working("examining every table", _saw(logins=taken))
             comparison = self._comparison(baseline, self._in_reach(baseline, connection))
-            compared = yield from everywhere(comparison, connection)
+            compared = yield from compare.everywhere(comparison, connection)
             yield working("examining the foreign keys", compared)
             keys, theirs = yield from self._keys(connection, comparison.source)
             yield working("examining the indexes", _saw(**{"foreign-keys": keys}) + theirs)
@@ -292,12 +298,15 @@ class Examination:
     def _now(self) -> float:
         return self._context.clock.now().at
 
-    def _at(self, source: Endpoint | None, ask: Callable[[Connection], Steps[T]]) -> Steps[T | None]:
-        """What ``ask`` finds on the source; None where there is none to be asked."""
+    def _at(
+        self, source: Endpoint | None, ask: Callable[[Connection], Steps[T]], database: str = ""
+    ) -> Steps[T | None]:
+        """What ``ask`` finds on the source, in its main database or another; None where there is none to be asked."""
         if source is None:
             return None
+        config = msgspec.structs.replace(self._database, name=database or self._database.name)
         try:
-            with connect(source, self._database) as there:
+            with connect(source, config) as there:
                 return (yield from ask(there))
         except DrError as error:
             self._notes.append(f"the source could not be asked: {error}")
@@ -305,18 +314,27 @@ class Examination:
 
     def _keys(self, copy: Connection, source: Endpoint | None) -> Steps[tuple[list[dict[str, Any]], _Seen]]:
         """Those of the copy, and on the source those that have orphans."""
-        keys = yield from foreign_keys(copy)
-        broken = {(key["name"], key["table"]) for key in keys if key["orphans"]}
-        there = (yield from self._at(source, lambda c: foreign_keys(c, broken))) if broken else None
-        return keys, _saw_there("foreign-keys", there)
+        found = yield from everywhere(self._copy, self._database, copy, foreign_keys)
+        there: dict[str, list[dict[str, Any]] | str] = {}
+        for database, keys in found.items():
+            broken = [] if isinstance(keys, str) else [(key["name"], key["table"]) for key in keys if key["orphans"]]
+            ask = partial(foreign_keys, database=database, only=broken)
+            theirs = (yield from self._at(source, ask, database)) if broken else None
+            there |= {} if theirs is None else {database: theirs}
+        return joined_keys(found), _saw_there("foreign-keys", joined_keys(there) if there else None)
 
     def _indexes(self, copy: Connection, source: Endpoint | None) -> Steps[tuple[dict[str, Any], _Seen]]:
         """Those of the copy, and on the source those that something is wrong with."""
-        seen = yield from indexes(copy)
-        broken = {one["index"] for one in (*seen.get("failed", ()), *seen["lost"])}
-        wrong = broken or seen["collations"]
-        there = (yield from self._at(source, lambda c: indexes(c, broken))) if wrong else None
-        return seen, _saw_there("indexes", there)
+        found = yield from everywhere(self._copy, self._database, copy, indexes)
+        there: dict[str, dict[str, Any] | str] = {}
+        for database, seen in found.items():
+            if isinstance(seen, str):
+                continue
+            broken = [one["index"] for one in (*seen.get("failed", ()), *seen["lost"])]
+            ask = partial(indexes, database=database, only=broken)
+            theirs = (yield from self._at(source, ask, database)) if broken or seen["collations"] else None
+            there |= {} if theirs is None else {database: theirs}
+        return joined_indexes(found), _saw_there("indexes", joined_indexes(there) if there else None)
 
     def _model_there(self, source: Connection) -> Steps[dict[str, Any]]:
         yield working("looking at the source's active model")

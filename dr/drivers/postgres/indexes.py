@@ -8,10 +8,11 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from psycopg import Error, sql
-from psycopg.errors import QueryCanceled
+from psycopg.errors import InsufficientPrivilege, QueryCanceled
 
+from dr.domain.databases import within
 from dr.domain.looks import DAMAGED
-from dr.drivers.postgres.connection import Connection, one, translated, unread
+from dr.drivers.postgres.connection import Connection, one, reason, translated, unread
 from dr.drivers.postgres.own_schema import USERS_OWN
 from dr.host.hearing import Steps, working
 
@@ -134,17 +135,21 @@ def _fits(key: str, operator: str, value: str) -> str:
     return asked if value != key else f"{word} !~ '\\\\' and {asked}"
 
 
-def indexes(connection: Connection, only: Collection[str] | None = None) -> Steps[dict[str, Any]]:
+def indexes(connection: Connection, database: str = "", only: Collection[str] | None = None) -> Steps[dict[str, Any]]:
     """Every B-tree by amcheck, with each heap row looked for, where the extension exists and may be executed; and each
-    index by rows that are looked for through it. ``only``: these alone, by name.
+    index by rows that are looked for through it. ``database``: what the names say, where it is not the main one.
+    ``only``: these alone, by name.
 
     ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name;
-    ``unchecked``: why by amcheck.
+    ``unchecked``: why by amcheck, or
+    by nothing, since the harness's role may not read the table.
     ``collations``: those whose version is not the one that indexes were built with.
     """
     with translated("reading the catalog of indexes"):
-        rows = [_Index(*row) for row in connection.execute(_INDEXES).fetchall()]
-        collations = [list(row) for row in connection.execute(_COLLATIONS).fetchall()]
+        rows = [
+            _Index(oid, within(database, name), *row) for oid, name, *row in connection.execute(_INDEXES).fetchall()
+        ]
+        collations = [[within(database, name), *row] for name, *row in connection.execute(_COLLATIONS).fetchall()]
         if connection.info.server_version >= _VERSIONED:
             collations += [
                 [f"of database {row[0]}", *row[1:]] for row in connection.execute(_OF_THE_DATABASE).fetchall()
@@ -156,7 +161,11 @@ def indexes(connection: Connection, only: Collection[str] | None = None) -> Step
         if not (index.usable and index.populated):
             continue
         yield working(f"looking for rows through the index {index.name}")
-        drawn, through, why = _probed(connection, index)
+        try:
+            drawn, through, why = _probed(connection, index)
+        except InsufficientPrivilege as error:
+            seen.setdefault("unchecked", {})[index.name] = reason(error)
+            continue
         probed += not why
         if why:
             unprobed[index.name] = why
@@ -195,7 +204,10 @@ def _checked(connection: Connection, trees: list[_Index]) -> Steps[dict[str, Any
 
 
 def _probed(connection: Connection, index: _Index) -> tuple[int, int, str]:
-    """Rows that were drawn, and those of them that were found through ``index`` alone; or why that was not tried."""
+    """Rows that were drawn, and those of them that were found through ``index`` alone; or why that was not tried.
+
+    Raises InsufficientPrivilege.
+    """
     try:
         row = connection.execute(_KEYS, (index.oid,)).fetchone()
         if row is None:
@@ -209,6 +221,8 @@ def _probed(connection: Connection, index: _Index) -> tuple[int, int, str]:
                     drawn = _asked(connection, index, _FoundBy(*row), way)
                 if drawn is not None:
                     return (*drawn, "")
+    except InsufficientPrivilege:
+        raise
     except QueryCanceled:
         return 0, 0, f"it took longer than {SECONDS} s"
     except Error as error:

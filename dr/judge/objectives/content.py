@@ -16,7 +16,7 @@ import msgspec
 from dr.config.objective import UNKNOWN, About, Limit, Objective
 from dr.domain import comparing
 from dr.domain.comparing import Compared
-from dr.domain.databases import objects_called
+from dr.domain.databases import parsed, within
 from dr.domain.errors import EvidenceError
 from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, TableRows, Version
 from dr.domain.model import Demand, Finding, Status
@@ -178,7 +178,8 @@ def _newer(one: Version | None, cut: Snapshot | None) -> bool:
 
 def _defined(name: str, look: Look | None) -> Version | None:
     """The version of the table ``name``; None where it is not known."""
-    names = (one for kind in ("table", "materialized view") for one in objects_called(name, kind))
+    database, own = parsed(name)
+    names = (within(database, f"{kind} {own}") for kind in ("table", "materialized view"))
     return next((look.objects[one] for one in names if look is not None and one in look.objects), None)
 
 

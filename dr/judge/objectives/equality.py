@@ -11,6 +11,7 @@ from typing import Any
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
+from dr.domain.databases import parsed
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import Version
@@ -40,7 +41,7 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
     keys, wrong, unproven, theirs = _observed(evidence, demand, "The foreign keys were not examined"), {}, {}, []
     there = {(k["table"], k["name"]): k["orphans"] for k in evidence.observed(demand.objective, "source") or ()}
     for key in keys:
-        name, orphans = f"{key['table']} ({key['name']})", key["orphans"]
+        name, orphans = f"{key['table']} ({key['name']})" if key["name"] else key["table"], key["orphans"]
         source = there.get((key["table"], key["name"]))
         told = f"{counted(orphans, 'row')} without the row referred to"
         if orphans is None:
@@ -51,7 +52,7 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
             unproven[name] = f"{told}, and the source could not be asked whether it had them"
         elif orphans <= source:
             theirs.append(f"{name}: {told}")
-        elif source or _every_row_agrees(evidence, demand.path):
+        elif source or _every_row_agrees(evidence, demand.path, key["table"]):
             unproven[name] = f"{told}, and {source} on the source by now: how many there were is not known"
         else:
             wrong[name] = told
@@ -62,10 +63,12 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
     return by_name(demand, wrong, unproven, met, "foreign key")
 
 
-def _every_row_agrees(evidence: Evidence, path: str) -> bool:
-    """Whether nothing is the matter with any table, so that orphans there may have been the source's."""
+def _every_row_agrees(evidence: Evidence, path: str, name: str) -> bool:
+    """Whether nothing is the matter with any table of the database of ``name``, so that orphans there may have been the
+    source's."""
+    database, _ = parsed(name)
     try:
-        return all(table.status is Status.MET for table in tables(evidence, path))
+        return all(one.status is Status.MET for one in tables(evidence, path) if parsed(one.name)[0] == database)
     except UnknownError:
         return False
 

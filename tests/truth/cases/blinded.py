@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from tests.truth.cases.healthy import BILLED, BILLING, CHECKABLE
 from tests.truth.evidence import DOINGS
 from tests.truth.table import Case, Drill, Truth
 
@@ -30,8 +31,28 @@ SIGHT = (
     blinded(
         name="no-amcheck",
         before=("DROP EXTENSION amcheck",),
-        after=("CREATE EXTENSION amcheck; GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO dr_harness",),
+        after=(CHECKABLE,),
         tells="indexes",
+    ),
+    blinded(
+        name="other-database-closed",
+        copy=(f"!shut {BILLING}",),
+        tells="foreign-keys",
+        says=f"database {BILLING}: not examined",
+        **BILLED,
+    ),
+    blinded(
+        name="other-database-closed-to-whoever-checks",
+        copy=(f"!shut {BILLING}",),
+        tells="indexes",
+        says=f"database {BILLING}: not checked",
+        **BILLED,
+    ),
+    blinded(
+        name="no-amcheck-in-another-database",
+        tells="indexes",
+        says=f"{BILLING}: B-trees: not checked",
+        **{**BILLED, "before": (*BILLED["before"], f"!in {BILLING} 'DROP EXTENSION amcheck'")},
     ),
     blinded(
         name="rows-behind-a-policy",

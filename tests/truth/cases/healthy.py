@@ -34,6 +34,22 @@ BUSY = (
     "DELETE FROM truth.queue WHERE ctid IN (SELECT ctid FROM truth.queue WHERE job = 'load' LIMIT 1 FOR UPDATE SKIP LOCKED)",
 )
 LEDGERED = ("INSERT INTO truth.stays (ward, note) VALUES (1 + (random() * 19)::int, gen_random_uuid()::text)",)
+BILLING = "truth_billing"
+IN_BILLING = (
+    "CREATE TABLE payers (id int PRIMARY KEY); INSERT INTO payers SELECT n FROM generate_series(1, 9) n;"
+    " CREATE TABLE bills (id int PRIMARY KEY, v text, payer int REFERENCES payers, tags text[]);"
+    " INSERT INTO bills SELECT n, n::text, 1 + n % 9, array[n::text] FROM generate_series(1, 50) n;"
+    " CREATE INDEX bills_v ON bills (v); CREATE INDEX bills_tags ON bills USING gin (tags)"
+)
+CHECKABLE = (
+    "CREATE EXTENSION IF NOT EXISTS amcheck; GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO dr_harness"
+)
+BILLED: dict[str, Any] = {
+    "before": (f"CREATE DATABASE {BILLING}", f"!in {BILLING} '{IN_BILLING}'", f"!in {BILLING} '{CHECKABLE}'"),
+    "after": (f"DROP DATABASE IF EXISTS {BILLING} WITH (FORCE)",),
+    "config": {"target": {"postgres": {"databases": [BILLING]}}},
+}
+"""Another database of the server, which the target lists."""
 
 
 def beside(name: str, *acts: str, after: tuple[str, ...] = (), **more: Any) -> tuple[Case, Case]:
@@ -371,4 +387,9 @@ LEFT_OUT = (
     healthy(name="one-connection", config={"target": {"postgres": {"connections": 1}}}),
 )
 
-CASES = (*QUIET, *ROWS, *DEFINITIONS, *ROLES, *BROKEN_BEFORE, *LOADED, *INPUTS, *LEFT_OUT)
+OTHERS = (
+    healthy(name="other-database", tells="foreign-keys", says="^7 foreign keys hold", **BILLED),
+    healthy(name="other-database-gone-through", tells="indexes", says="^amcheck found", **BILLED),
+)
+
+CASES = (*QUIET, *ROWS, *DEFINITIONS, *ROLES, *BROKEN_BEFORE, *LOADED, *INPUTS, *LEFT_OUT, *OTHERS)

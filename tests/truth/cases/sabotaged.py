@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.truth.cases.healthy import MORE
+from tests.truth.cases.healthy import BILLED, BILLING, MORE
 from tests.truth.table import Case, Drill, Truth
 
 sabotaged = partial(Case, truth=Truth.SABOTAGED)
@@ -480,23 +480,15 @@ OTHERS = (
         tells="model",
     ),
     *(
-        sabotaged(
-            name=f"other-database-{what}",
-            before=(
-                "CREATE DATABASE truth_billing",
-                "!in truth_billing 'CREATE TABLE bills (id int PRIMARY KEY, v text); INSERT INTO bills SELECT n, n::text FROM generate_series(1, 50) n'",
-            ),
-            after=("DROP DATABASE IF EXISTS truth_billing WITH (FORCE)",),
-            copy=(act,),
-            tells="data|schema",
-            says="billing|bills",
-            config={"target": {"postgres": {"databases": ["truth_billing"]}}},
-        )
-        for what, act in (
-            ("gone", "DROP DATABASE truth_billing WITH (FORCE)"),
-            ("altered", "!in truth_billing \"UPDATE bills SET v = 'forged' WHERE id = 4\""),
-            ("emptied", "!in truth_billing 'TRUNCATE bills'"),
-            ("defined-otherwise", "!in truth_billing 'ALTER TABLE bills ADD forged int'"),
+        sabotaged(name=f"other-database-{what}", copy=(act,), tells=tells, says=f"{BILLING}: .*bills{says}", **BILLED)
+        for what, act, tells, says in (
+            ("gone", f"DROP DATABASE {BILLING} WITH (FORCE)", "data|schema", ""),
+            ("altered", f"!in {BILLING} \"UPDATE bills SET v = 'forged' WHERE id = 4\"", "data", ""),
+            ("emptied", f"!in {BILLING} 'TRUNCATE bills'", "data", ""),
+            ("defined-otherwise", f"!in {BILLING} 'ALTER TABLE bills ADD forged int'", "schema", ""),
+            ("orphans", f"!in {BILLING} '{UNCHECKED}DELETE FROM payers WHERE id = 3'", "foreign-keys", "_payer_fkey"),
+            ("index-hollow-btree", f"!hollow public.bills_v {BILLING}", "indexes", "_v"),
+            ("index-hollow-gin", f"!hollow public.bills_tags {BILLING}", "indexes", "_tags"),
         )
     ),
     *(

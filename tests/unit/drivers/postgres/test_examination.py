@@ -17,7 +17,7 @@ from dr.domain.errors import HaltedError
 from dr.domain.looks import BEFORE, Baseline, Look, Part
 from dr.domain.model import Call, Effect, Purpose, Request, Verb
 from dr.domain.state import State
-from dr.drivers.postgres import compare, examine, fingerprint, indexes, looking, snapshots
+from dr.drivers.postgres import compare, examine, fingerprint, indexes, looking, others, snapshots
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
@@ -99,12 +99,12 @@ def _rows(*rows: tuple[Any, ...]) -> SimpleNamespace:
 class Stage:
     """An examination about to be performed, in which somebody may type Ctrl-C."""
 
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, databases: tuple[str, ...] = ()) -> None:
         self.clock = VirtualClock()
-        database = PostgresConfig("readmission", Login("dr", "env:DR_SECRET"), connections=1)
+        database = PostgresConfig("readmission", Login("dr", "env:DR_SECRET"), databases=databases, connections=1)
         self.context = context(home, self.clock, database=database)
         self.databases: list[Large] = []
-        for module in (examine, compare, looking):
+        for module in (examine, compare, looking, others):
             monkeypatch.setattr(module, "connect", self._connect)
         monkeypatch.setattr(examine, "clock_offset", lambda *_: {})
         monkeypatch.setattr(looking, "read_sums", Large.take)
@@ -195,6 +195,17 @@ def test_every_table_key_and_index_is_named_before_it_is_read_and_nothing_is_wai
     assert sum(stage.clock.slept) == 0.0
     assert stage.clock.at - NOW == READ_SECONDS * 9
     assert len(stage.engine.ledger.entries()) == 3, "no note stands in the ledger"
+
+
+def test_keys_and_indexes_of_other_databases_are_examined_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(tmp_path, monkeypatch, databases=("billing",))
+    stage.examine()
+    seen = stage.observed()
+    assert [(key["table"], key["name"]) for key in seen["foreign-keys"]] == [
+        (table, name) for table in ("public.t", "billing: public.t") for name in KEYS
+    ]
+    assert seen["indexes"]["checked"] == 2 * len(INDEXES)
+    assert {f"looking for rows through the index billing: {name}" for name in INDEXES} <= set(stage.notes)
 
 
 @pytest.mark.parametrize(

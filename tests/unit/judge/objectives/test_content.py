@@ -493,3 +493,16 @@ def test_orphans_that_the_source_may_have_had_are_inconclusive() -> None:
     looks = [seen("look", msgspec.to_builtins(one), path) for one, path in ((COPY, "restored"), (AFTER, "source"))]
     assert judged("foreign-keys", here, gone_by_now, *looks).status is Status.INCONCLUSIVE
     assert judged("foreign-keys", here, gone_by_now, torn, looks[1]).status is Status.MISSED
+
+
+def test_orphans_are_held_against_the_tables_of_their_own_database() -> None:
+    key = {"name": "k", "table": "db2: public.d", "orphans": 4}
+    here, gone_by_now = seen("foreign-keys", [key]), seen("foreign-keys", [{**key, "orphans": 0}], "source")
+    after = seen("look", msgspec.to_builtins(with_db2(AFTER)), "source")
+    for copy, status in (
+        (with_tables(with_db2(COPY), b=None), Status.INCONCLUSIVE),
+        (replace(with_db2(COPY), tables=COPY.tables), Status.MISSED),
+    ):
+        assert (
+            judged("foreign-keys", here, gone_by_now, seen("look", msgspec.to_builtins(copy)), after).status is status
+        )
