@@ -20,6 +20,7 @@ from dr.domain.looks import (
     LATER,
     NOTHING,
     POINT,
+    UNSURE,
     Part,
     Row,
     Snapshot,
@@ -33,7 +34,7 @@ from dr.domain.looks import (
 BY_HAND = "written, altered or deleted on the copy itself, after its recovery"
 BY_SUMS = "among which some are altered, missing or too many, by their sums"
 ALTERED, MISSING, NEVER_HAD = "altered", "missing", "that the source never had"
-_PARTS = (BEFORE, POINT)
+_PARTS = (BEFORE, POINT, UNSURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,13 @@ class Compared:
 
 
 class _Bucket(NamedTuple):
-    """One bucket of one part: what the look before, the copy and the look afterwards have; None: it was not looked."""
+    """One bucket of one part: what the look before, the copy and the look afterwards have; None: it was not looked.
+    ``sure``: whether it is known that what is there afterwards stood at the recovery point."""
 
     before: Sum | None
     copy: Sum
     after: Sum | None
+    sure: bool = True
 
     @property
     def proven(self) -> bool:
@@ -70,12 +73,12 @@ class _Bucket(NamedTuple):
     @property
     def broken(self) -> bool:
         """No history of the source leads to such a copy."""
-        too_few = self.after is not None and self.copy.rows <= self.after.rows
+        too_few = self.sure and self.after is not None and self.copy.rows <= self.after.rows
         return self.too_many or (too_few and not self.proven)
 
     @property
     def disputed(self) -> int:
-        """How many rows it is about where it is broken: a copy that lacks them all holds none."""
+        """How many rows it is about where it differs: a copy that lacks them all holds none."""
         return max(self.copy.rows, self.after.rows if self.after is not None else 0)
 
 
@@ -103,7 +106,7 @@ def _buckets(part: str, before: TableLook | None, copy: TableLook, after: TableL
     stored = after.sums(LATER) if after is not None and part == POINT and not known else None
     for n, here in enumerate(copy.sums(part)):
         agreed = here if stored is not None and stored[n] == here else None
-        yield _Bucket(there[n] if there else None, here, kept[n] if kept else agreed)
+        yield _Bucket(there[n] if there else None, here, kept[n] if kept else agreed, part != UNSURE)
 
 
 def _come_round(before: TableLook | None, copy: TableLook, after: TableLook | None) -> TableLook:
@@ -150,9 +153,9 @@ def table(
 
 def _gone(buckets: Mapping[str, Sequence[_Bucket]]) -> int:
     """For so many rows of the look before none of the copy can stand, and no look afterwards tells when they went."""
-    newer = [one.copy.rows for one in buckets[POINT]]
+    newer = [[one.copy.rows for one in buckets[part]] for part in (POINT, UNSURE) if buckets[part]]
     return sum(
-        max(0, one.before.rows - one.copy.rows - (newer[n] if newer else 0))
+        max(0, one.before.rows - one.copy.rows - sum(rows[n] for rows in newer))
         for n, one in enumerate(buckets[BEFORE])
         if one.before is not None and one.after is None
     )
@@ -161,7 +164,7 @@ def _gone(buckets: Mapping[str, Sequence[_Bucket]]) -> int:
 def _added(found: Compared, one: _Bucket) -> Compared:
     """``found`` and a bucket that is proven, or of which only sums are known."""
     if not one.proven:
-        return Compared(found.proven, found.either, found.unknown + one.copy.rows)
+        return Compared(found.proven, found.either, found.unknown + (one.copy.rows if one.sure else one.disputed))
     changed = one.copy.rows - one.after.rows if one.after is not None else 0
     return Compared(found.proven + one.copy.rows, found.either + max(0, changed), found.unknown)
 
@@ -170,8 +173,8 @@ def _by_rows(
     found: Compared, buckets: Mapping[str, Sequence[_Bucket]], copy: TableLook, rows: tuple[TableRows, TableRows]
 ) -> tuple[Compared, Counter[str]]:
     """``found`` and the buckets whose rows were read. A row that stands on the source since before the point must stand
-    in the copy; any other is wrong where its bucket is, and else nobody can know. BY_HAND: less by what is LATER in the
-    copy and stands on the source."""
+    in the copy, unless that is unsure, which nobody can know; any other is wrong where its bucket is, and else nobody
+    can know. BY_HAND: less by what is LATER in the copy and stands on the source."""
     here, there = rows
     if any(not 0 <= n < copy.buckets for n in (*here.read, *there.read)):
         raise EvidenceError(f"The rows that were read are damaged: they are of none of {copy.buckets} buckets.")
@@ -189,6 +192,9 @@ def _by_rows(
         mine, later, wrong[BY_HAND] = mine + back, later - back, wrong[BY_HAND] - back.total()
         gone, more = theirs - mine, mine - theirs
         proven += (mine & theirs).total()
+        if part == UNSURE:
+            unknown += more.total() + sum(count for row, count in gone.items() if row.identity not in identities)
+            continue
         altered = {row.identity for row in gone if row.identity in identities}
         wrong[ALTERED] += len(altered)
         wrong[MISSING] += sum(count for row, count in gone.items() if row.identity not in identities)
@@ -228,7 +234,8 @@ def definition(versions: tuple[Version | None, Version | None, Version | None], 
     if copy is None:
         if stood:
             return _wrong(MISSING)
-        return Compared(unknown=1) if before is not None else Compared(proven=1)
+        may_have = after is not None and cuts.kept is not None and cuts.kept.doubts(after.xid)
+        return Compared(unknown=1) if before is not None or may_have else Compared(proven=1)
     same = [other is not None and other.digest == copy.digest for other in (before, after)]
     if stood:
         return Compared(proven=1) if same[1] else _wrong("defined differently")
@@ -245,7 +252,7 @@ def _stood(before: Version | None, after: Version, cuts: Cuts) -> bool:
     """Whether ``after`` stood at the recovery point. What has no writer noted did where it is as before."""
     if not after.xid:
         return before is not None and before.digest == after.digest
-    return any(cut is not None and cut.shows(after.xid) for cut in (cuts.kept, cuts.earlier))
+    return any(cut is not None and cut.proves(after.xid) for cut in (cuts.kept, cuts.earlier))
 
 
 def _wrong(what: str) -> Compared:

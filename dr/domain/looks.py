@@ -20,6 +20,9 @@ BEFORE = "before"
 """The part of a table that is visible in the snapshot of the look before the recovery point."""
 POINT = "point"
 """The part that is visible in the copy's own snapshot, taken right after its recovery, and in no earlier cut."""
+UNSURE = "unsure"
+"""The part that is visible in the copy's own snapshot by its number alone: nobody looked whether the transactions that
+wrote it had ended by then, so that on the source it may be later. It proves only where copy and source agree."""
 LATER = "later"
 """The part that is visible in none of a look's cuts: on the source it was written after the recovery point, on the copy
 after its recovery."""
@@ -36,32 +39,50 @@ _ROW = struct.Struct("<QQ")
 
 
 class Snapshot(NamedTuple):
-    """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids."""
+    """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids.
+
+    ``unsure``: of those from the first to before the second, nobody looked whether they had ended; both 0: of none.
+    """
 
     xmin: int
     xmax: int
     running: tuple[int, ...]
+    unsure: tuple[int, int] = (0, 0)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """From "xmin:xmax:xip,xip". Raises EvidenceError on anything else."""
+        """From "xmin:xmax:xip,xip", and ":first-end" of what is unsure. Raises EvidenceError on anything else."""
         try:
-            low, high, running = text.split(":")
-            return cls(int(low), int(high), tuple(int(x) for x in running.split(",") if x))
+            low, high, running, *unsure = text.split(":")
+            first, end = map(int, unsure[0].split("-")) if unsure else (0, 0)
+            if len(unsure) > 1:
+                raise ValueError
+            return cls(int(low), int(high), tuple(int(x) for x in running.split(",") if x), (first, end))
         except ValueError:
             raise EvidenceError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
 
     def __str__(self) -> str:
-        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
+        unsure = f":{self.unsure[0]}-{self.unsure[1]}" if any(self.unsure) else ""
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}{unsure}"
 
     def below(self, xid: int) -> Snapshot:
         """It without transaction ``xid`` and all later ones."""
         xmax = min(self.xmax, xid)
-        return Snapshot(min(self.xmin, xmax), xmax, tuple(one for one in self.running if one < xmax))
+        running = tuple(one for one in self.running if one < xmax)
+        unsure = (self.unsure[0], min(self.unsure[1], xmax))
+        return Snapshot(min(self.xmin, xmax), xmax, running, unsure if unsure[0] < unsure[1] else (0, 0))
 
     def shows(self, xid: int) -> bool:
-        """Whether what transaction ``xid`` wrote, and committed, is visible in it."""
+        """Whether what transaction ``xid`` wrote, and committed, is visible in it, where that is unsure as well."""
         return xid < self.xmax and xid not in self.running
+
+    def doubts(self, xid: int) -> bool:
+        """Whether it shows ``xid``, and that is unsure."""
+        return self.unsure[0] <= xid < self.unsure[1] and self.shows(xid)
+
+    def proves(self, xid: int) -> bool:
+        """Whether it shows ``xid`` for sure."""
+        return self.shows(xid) and not self.doubts(xid)
 
 
 class Sum(NamedTuple):
@@ -93,8 +114,8 @@ class Part:
 class TableLook:
     """One table in one look. Two compare only where ``method`` and ``buckets`` are the same.
 
-    ``parts``: by BEFORE, POINT and LATER, as far as the look has these cuts. ``touched``: rows that were inserted,
-    updated or deleted since the server's recovery by its own statistics; None where those do not tell.
+    ``parts``: by BEFORE, POINT, UNSURE and LATER, as far as the look has these cuts. ``touched``: rows that were
+    inserted, updated or deleted since the server's recovery by its own statistics; None where those do not tell.
     """
 
     method: str

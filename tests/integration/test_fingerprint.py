@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.looks import BEFORE, LATER, Look, Part, Snapshot
+from dr.domain.looks import BEFORE, LATER, POINT, UNSURE, Look, Part, Snapshot
 from dr.drivers.postgres import connection as postgres_connection
 from dr.drivers.postgres.fingerprint import find_tables, parts_of, read_sums, sums_query, visible_in, ways
 from dr.drivers.postgres.looking import Question, looking
@@ -318,6 +318,23 @@ def test_the_filter_equals_postgresqls_own_wherever_xids_have_come_round(
         assert connection.execute(permanent).fetchall() == [(True,), (True,)]
     assert len(rows) > 400 or high < 5000
     assert [row for row in rows if row[1] != row[2]] == []
+
+
+@pytest.mark.parametrize("first", [3, 1000, (1 << 32) - 5, (1 << 32) + 1, (5 << 32) + (1 << 31)])
+def test_what_is_unsure_is_a_part_of_its_own_wherever_xids_have_come_round(server: LocalServer, first: int) -> None:
+    end, now = first + 20, first + 100
+    cuts = {BEFORE: Snapshot(first + 10, first + 10, (first + 4,)), POINT: Snapshot(now, now, (), (first, end))}
+    there = [xid for xid in range(max(3, first - 10), now + 20) if xid % (1 << 32) >= 3]
+    query = sql.SQL(
+        "select xid8::text::int8, {} from (select x::text::xid8 as xid8, x::text::xid8::xid as xmin"
+        " from unnest({}::numeric[]) x) as t"
+    ).format(sql.SQL(parts_of(cuts.values(), Snapshot(now + 20, now + 20, ()))), there)
+    with server.superuser() as connection:
+        found = dict(connection.execute(query).fetchall())
+    numbers = {0: BEFORE, 1: POINT, 2: LATER, 3: UNSURE}
+    for xid, number in found.items():
+        shown = next((name for name, cut in cuts.items() if cut.shows(xid)), LATER)
+        assert numbers[number] == (UNSURE if shown == POINT and xid < end else shown), xid
 
 
 def test_a_snapshot_older_than_half_the_circle_of_xids_is_refused() -> None:

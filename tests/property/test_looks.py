@@ -17,6 +17,7 @@ from dr.domain.looks import (
     LATER,
     NOTHING,
     POINT,
+    UNSURE,
     Part,
     Row,
     Snapshot,
@@ -82,9 +83,10 @@ def look(rows: Iterable[Stored], cuts: Mapping[str, Snapshot], buckets: int = BU
 
 
 def parts_of(rows: Iterable[Stored], cuts: Mapping[str, Snapshot]) -> dict[str, list[Stored]]:
-    found: dict[str, list[Stored]] = {name: [] for name in (*cuts, LATER)}
+    found: dict[str, list[Stored]] = {name: [] for name in (*cuts, UNSURE, LATER)}
     for row in rows:
-        found[next((name for name, cut in cuts.items() if cut.shows(row.xid)), LATER)].append(row)
+        name = next((name for name, cut in cuts.items() if cut.shows(row.xid)), LATER)
+        found[UNSURE if name in cuts and cuts[name].doubts(row.xid) else name].append(row)
     return found
 
 
@@ -242,6 +244,64 @@ def test_a_row_that_a_hand_wrote_on_the_copy_is_wrong(drill: Drill, key: int, lo
     copy = [row for row in drill.source(drill.point) if row.key != key] + [Stored(key, 99, 10_000)]
     found = drill.compared(copy, looked_before=looked[0], looked_after=looked[1], by_rows=True)
     assert comparing.BY_HAND in found.wrong
+
+
+def _unlooked(drill: Drill, since: int, until: int) -> Drill:
+    """``drill`` where nobody looked which transactions from ``since`` to before ``until`` were open at the point."""
+    point = drill.history.snapshots[drill.point]
+    running = tuple(xid for xid in point.running if not since <= xid < until)
+    cuts = [*drill.history.snapshots]
+    cuts[drill.point] = point._replace(running=running, unsure=(since, until))
+    return replace(drill, history=replace(drill.history, snapshots=cuts))
+
+
+UNLOOKED = st.tuples(st.integers(100, 130), st.integers(100, 130)).filter(lambda ends: ends[0] < ends[1])
+
+
+@given(drills(), UNLOOKED, LOOKED, st.booleans())
+def test_what_was_open_at_the_point_and_not_looked_at_is_never_wrong(
+    drill: Drill, ends: tuple[int, int], looked: tuple[bool, bool], by_rows: bool
+) -> None:
+    if drill.before == drill.point:
+        return
+    copy = drill.source(drill.point)
+    found = _unlooked(drill, *ends).compared(copy, looked_before=looked[0], looked_after=looked[1], by_rows=by_rows)
+    assert found.wrong == {}
+    assert found.proven <= len(copy) <= found.proven + found.unknown
+
+
+@given(drills(), UNLOOKED, ACTS.filter(lambda act: act is not _doubled_beneath), st.data(), st.booleans())
+def test_beside_what_was_not_looked_at_all_else_must_stand_in_the_copy(
+    drill: Drill,
+    ends: tuple[int, int],
+    act: Callable[[Stored], list[Stored]],
+    data: st.DataObject,
+    looked_before: bool,
+) -> None:
+    if not (kept := _kept(drill)) or drill.before == drill.point:
+        return
+    chosen = data.draw(st.sampled_from(kept))
+    copy = [more for row in drill.source(drill.point) for more in (act(row) if row == chosen else [row])]
+    found = _unlooked(drill, *ends).compared(copy, looked_before=looked_before, looked_after=True, by_rows=True)
+    if ends[0] <= chosen.xid < ends[1] and act is not _altered_by_hand:
+        assert found.wrong or found.unknown
+    else:
+        assert found.wrong
+
+
+@given(drills(), UNLOOKED, st.integers(0, KEYS - 1), LOOKED)
+def test_a_definition_of_the_point_is_never_wrong_where_nobody_looked_what_was_open(
+    drill: Drill, ends: tuple[int, int], key: int, looked: tuple[bool, bool]
+) -> None:
+    if drill.before == drill.point:
+        return
+    before, copy, after = (_version(drill.history.states[n].get(key)) for n in (drill.before, drill.point, drill.after))
+    there = (before if looked[0] else None, copy, after if looked[1] else None)
+    cuts = _told(_unlooked(drill, *ends), looked_before=looked[0])
+    found = comparing.definition(there, cuts)
+    assert found.wrong == {}
+    if copy is None and after is not None and looked[1]:
+        assert found.unknown >= (cuts.kept is not None and cuts.kept.doubts(after.xid))
 
 
 @given(drills(), st.data())

@@ -51,10 +51,10 @@ class Comparison:
             # What the copy's present snapshot shows, it has in part written itself: it is no cut for the source.
             source, because = (source, because) if earlier else (None, because or "nothing tells what it held then")
         elif source is not None:
-            broken_off = yield from unfinished(copy, point, earlier[BEFORE].xmin if earlier else 0)
+            open_then = yield from unfinished(copy, point, earlier[BEFORE].xmin if earlier else 0)
             try:
                 with connect(source, self.database) as connection:
-                    point = less(point, connection, broken_off)
+                    point = less(point, connection, open_then)
             except (ProviderError, RefusedError) as error:
                 source, because = None, str(error)
             cuts = {**earlier, POINT: Recovered(point, found.sure).kept()}

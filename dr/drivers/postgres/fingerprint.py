@@ -8,18 +8,18 @@ same cut has fewer rows. The same holds for a frozen row whose 32-bit xid has co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from dr.domain.errors import RefusedError
-from dr.domain.looks import LATER, MOST_BUCKETS, NOTHING, Part, Row, Snapshot, Sum, packed_sums
+from dr.domain.looks import LATER, MOST_BUCKETS, NOTHING, UNSURE, Part, Row, Snapshot, Sum, packed_sums
 from dr.drivers.postgres.connection import Connection, translated
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 
 _EPOCH = 1 << 32
-_REACH = 1 << 31
+REACH = 1 << 31
 """Transactions after which a snapshot can no longer be told from the future in 32 bits."""
 _FIRST_NORMAL = 3
 """Lower xids are permanent: always visible."""
@@ -38,8 +38,8 @@ ROWS_IN_A_BUCKET = 16
 CACHED_BUCKETS = 1 << 11
 """So many sums stay in a processor's cache. With more, a million rows take twice as long to sum."""
 ROWS_OF_MANY = 512
-_LATER = 2
-"""The number of the part of what no cut shows, in SQL."""
+_LAST = {LATER: 2, UNSURE: 3}
+"""The numbers of the parts that follow those of the cuts, in SQL."""
 
 
 class Column(NamedTuple):
@@ -52,6 +52,11 @@ class Column(NamedTuple):
     number: int = 0
 
     @property
+    def form(self) -> tuple[int, str, bool]:
+        """What a row's hash depends on besides its value."""
+        return self.number, self.base if self.base in _TYPED else "", self.nullable
+
+    @property
     def of_row(self) -> str:
         """It in the row ``t``, in SQL."""
         return 't."{}"'.format(self.name.replace('"', '""'))
@@ -60,12 +65,13 @@ class Column(NamedTuple):
 class Table(NamedTuple):
     """A table that holds rows of its own: an ordinary one, the leaf of a partitioned one, or a materialized view.
     ``name`` is as SQL has it, quoted where it must be. ``key``: the columns that tell its rows apart; none: the whole
-    row does. ``rows``: about so many."""
+    row does. ``rows``: about so many. ``ever``: how many columns it has and had."""
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...] = ()
     rows: int = 0
+    ever: int = 0
 
     @property
     def buckets(self) -> int:
@@ -79,13 +85,41 @@ class Table(NamedTuple):
     def shape(self) -> str:
         """What the hash of a row depends on besides its values: two tables of another shape do not compare. A column's
         name is none of it, and neither is a type that is changed without its rows being written anew."""
-        hashed = [(c.number, c.base if c.base in _TYPED else "", c.nullable) for c in self.columns]
+        hashed = [column.form for column in self.columns]
         return hashlib.sha256(msgspec.json.encode((hashed, [c.number for c in self.key]))).hexdigest()[:8]
+
+    def sharing(self, other: Table) -> Table:
+        """It with those columns alone that ``other`` has, too; all of it where its rows are told apart otherwise."""
+        theirs = {column.form for column in other.columns}
+        columns = tuple(column for column in self.columns if column.form in theirs)
+        alike = [column.form for column in self.key] == [column.form for column in other.key]
+        return self._replace(columns=columns) if columns and alike else self
+
+
+def copy_beside(source: Mapping[str, Table], copy: Table, like: str) -> Table:
+    """What of a table of a copy is summed: all where that compares with the look before, by its method ``like``. Else
+    what it shares with the source of now, by name: a column that neither look has may have come and gone."""
+    there = source.get(copy.name)
+    if there is None or _lacking(copy, there) or (like and (":" not in like or f":{copy.shape}" in like)):
+        return copy
+    return copy.sharing(there)
+
+
+def source_beside(copy: Mapping[str, Table], source: Table, _like: str) -> Table:
+    """What of a table of the source is summed, once its ``copy`` was: nothing of a column that was added since."""
+    here = copy.get(source.name)
+    return source if here is None or _lacking(here, source) else source.sharing(here)
+
+
+def _lacking(copy: Table, source: Table) -> bool:
+    """Whether ``copy`` has a column no more that its source kept: no number is given twice."""
+    here = {column.form for column in copy.columns}
+    return any(column.form not in here and column.number <= copy.ever for column in source.columns)
 
 
 def in_reach(snapshot: Snapshot, newest: int) -> bool:
     """Whether rows can be told by ``snapshot`` where ``newest`` is the newest transaction."""
-    return newest - snapshot.xmax < _REACH
+    return newest - snapshot.xmax < REACH
 
 
 def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
@@ -107,6 +141,14 @@ def visible_in(snapshot: Snapshot, current: Snapshot) -> str:
         listed = ",".join(str(xid % _EPOCH) for xid in snapshot.running)
         conditions.append(f"t.xmin <> all ('{{{listed}}}'::xid[])")
     return " and ".join(conditions)
+
+
+def _inside(low: int, high: int) -> str:
+    """xmin is one of the transactions from ``low`` up to ``high``, compared as 32-bit numbers on their circle."""
+    sent, first, last = "xidsend(t.xmin)", low % _EPOCH, high % _EPOCH
+    above, below = f"{sent} >= '\\x{first:08x}'::bytea", f"{sent} < '\\x{last:08x}'::bytea"
+    normal = f"{sent} >= '\\x{_FIRST_NORMAL:08x}'::bytea"
+    return f"({normal} and ({above} {'and' if first < last else 'or'} {below}))"
 
 
 def _outside(low: int, high: int) -> str:
@@ -211,9 +253,25 @@ def ways(table: Table, major: int, like: str = "", *, portable: bool = False, sh
 
 
 def parts_of(cuts: Iterable[Snapshot], current: Snapshot) -> str:
-    """The number of the first of ``cuts``, at most two, that shows the row ``t``; else that of what is later."""
-    shown = (f"when {visible_in(cut, current)} then {n}" for n, cut in enumerate(cuts))
-    return f"case {' '.join(shown)} else {_LATER} end"
+    """The number of the first of ``cuts``, at most two, that shows the row ``t``, or of what is unsure there; else that
+    of what is later."""
+    shown = (f"when {visible_in(cut, current)} then {_unless_unsure(n, cut)}" for n, cut in enumerate(cuts))
+    return f"case {' '.join(shown)} else {_LAST[LATER]} end"
+
+
+def _unless_unsure(number: int, cut: Snapshot) -> str:
+    if not any(cut.unsure):
+        return f"{number}"
+    return f"case when {_inside(*cut.unsure)} then {_LAST[UNSURE]} else {number} end"
+
+
+def names_of(cuts: Mapping[str, Snapshot]) -> tuple[str, ...]:
+    """The parts that there are by ``cuts``, what is later last."""
+    return (*cuts, *((UNSURE,) if any(any(cut.unsure) for cut in cuts.values()) else ()), LATER)
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    return {name: _LAST.get(name, n) for n, name in enumerate(names)}
 
 
 def sums_query(table: Table, way: Summed, parts: str, buckets: int) -> bytes:
@@ -246,21 +304,19 @@ def _copied(query: str) -> bytes:
 def read_sums(connection: Connection, query: bytes, buckets: int, names: Sequence[str]) -> dict[str, Part]:
     """What a ``sums_query`` answers: each part that holds rows, by ``names`` in the cuts' order, and what is later
     last. Raises psycopg.Error."""
-    found = {n: [NOTHING] * buckets for n in range(_LATER + 1)}
+    found = {n: [NOTHING] * buckets for n in range(4)}
     for key, rows, hashes in _read(connection, query):
         found[key & 3][key >> 2] = Sum(rows, hashes % (1 << 64))
-    numbers = (*range(len(names) - 1), _LATER)
-    totals = {n: sum(one.rows for one in found[n]) for n in numbers}
+    totals = {n: sum(one.rows for one in sums) for n, sums in found.items()}
     return {
-        name: Part(totals[n], packed_sums(found[n])) if totals[n] else Part()
-        for name, n in zip(names, numbers, strict=True)
+        name: Part(totals[n], packed_sums(found[n])) if totals[n] else Part() for name, n in _numbered(names).items()
     }
 
 
 def read_rows(connection: Connection, query: bytes, names: Sequence[str]) -> dict[str, list[Row]]:
     """What a ``rows_query`` answers, by part; what is later only where ``names`` have it. Raises psycopg.Error."""
     found: dict[str, list[Row]] = {name: [] for name in names}
-    parts = {_LATER if name == LATER else n: found[name] for n, name in enumerate(names)}
+    parts = {n: found[name] for name, n in _numbered(names).items()}
     for part, identity, content in _read(connection, query):
         if part in parts:
             parts[part].append(Row(identity % (1 << 64), content % (1 << 64)))
@@ -292,7 +348,7 @@ _TABLES = """
                               join pg_attribute o on o.attrelid = c.oid and o.attnum = u.number
                              where not o.attnotnull)
                       order by i.indisprimary desc, i.indnkeyatts, k.relname limit 1), '{}'),
-           greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::int8
+           greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::int8, c.relnatts::int4
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -302,7 +358,7 @@ _TABLES = """
      where (c.relkind = 'r' or (c.relkind = 'm' and c.relispopulated)) and c.relpersistence = 'p'
        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
        and (n.nspname <> %(own)s or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
-     group by c.oid, n.nspname, c.relname, c.reltuples order by 1
+     group by c.oid, n.nspname, c.relname, c.reltuples, c.relnatts order by 1
 """
 
 
@@ -327,6 +383,7 @@ def _table(
     numbers: Sequence[int],
     key: Sequence[int],
     rows: int,
+    ever: int,
 ) -> Table:
     columns = tuple(Column(*column) for column in zip(names, bases, nullable, numbers, strict=True))
-    return Table(name, columns, tuple(column for column in columns if column.number in key), rows)
+    return Table(name, columns, tuple(column for column in columns if column.number in key), rows, ever)

@@ -21,6 +21,7 @@ from dr.domain.looks import (
     LATER,
     POINT,
     UNREADABLE,
+    UNSURE,
     Look,
     Snapshot,
     TableLook,
@@ -36,6 +37,7 @@ from dr.drivers.postgres.fingerprint import (
     Summed,
     Table,
     find_tables,
+    names_of,
     parts_of,
     read_rows,
     read_sums,
@@ -116,7 +118,7 @@ class Moment:
         Raises RefusedError where a cut is too old to filter by, ProviderError where the connection is lost.
         """
         first, cuts, tables = self._sessions[0], asked.cuts or {BEFORE: self._cut}, self._tables
-        parts, names = parts_of(cuts.values(), self._current), (*cuts, LATER)
+        parts, names = parts_of(cuts.values(), self._current), names_of(cuts)
         major, left_out = major_version(first), dict[str, str]()
         for table in find_tables(first, asked.include):
             share = tables.sample.get(table.name, 1.0)
@@ -270,7 +272,7 @@ def differing(before: Look | None, copy: Look, after: Look) -> dict[str, tuple[i
 def _few(buckets: tuple[int, ...], *looks: TableLook) -> tuple[int, ...]:
     """The first of ``buckets`` that hold no more than ``MOST_ROWS`` in any look. Of what is later, that of the first
     look alone, the copy, is read."""
-    parts = [*((look, part) for look in looks for part in (BEFORE, POINT)), (looks[0], LATER)]
+    parts = [*((look, part) for look in looks for part in (BEFORE, POINT, UNSURE)), (looks[0], LATER)]
     sums = [look.sums(part) for look, part in parts] if buckets else []
     total = 0
     for n, bucket in enumerate(buckets):

@@ -13,13 +13,16 @@ from psycopg import Error
 
 from dr.domain.looks import Snapshot
 from dr.drivers.postgres.connection import Connection, one, translated
+from dr.drivers.postgres.fingerprint import REACH
 from dr.host.hearing import Steps, working
 
 ASKED = 2_000_000
-"""The newest transactions that are looked at one by one, a few seconds."""
+"""The newest transactions that are looked at one by one, a few seconds. What became of older ones is unsure."""
 ASKED_SINCE = 50_000_000
 """The same since a moment of which it is known what was under way: two minutes at most, a few seconds as a rule."""
 _AT_ONCE = 200_000
+_FIRST = 3
+"""Lower ones are nobody's."""
 
 _UNDER_WAY = """
     select array_agg(x) from generate_series(%s::int8, %s::int8 - 1) as x
@@ -52,6 +55,14 @@ _UNCOUNTED = 100
 """Transactions that the statistics may not tell of yet."""
 
 
+class Unfinished(NamedTuple):
+    """``broken_off``: transactions that did not end before the recovery point. ``unsure``: of those from the first to
+    before the second, nobody looked; both 0: all were looked at."""
+
+    broken_off: tuple[int, ...]
+    unsure: tuple[int, int] = (0, 0)
+
+
 class Recovered(NamedTuple):
     """``held``: all that anybody but the provider can have written later is beyond it. ``sure``: of transactions from
     this one on the provider itself may have written them on the copy, after its recovery: RDS does so, and starts the
@@ -81,8 +92,9 @@ def finished(connection: Connection) -> Snapshot:
     """
     with translated("reading which transactions are under way"):
         now = Snapshot.parse(str(one(connection, "select pg_current_snapshot()::text")))
-        first = max(now.xmin, now.xmax - ASKED_SINCE)
-        found = one(connection, _UNDER_WAY, (first, now.xmax)) or ()
+        if now.xmax - now.xmin > ASKED_SINCE:  # what was begun since, by whoever works for so long, is not asked for
+            return now.below(now.xmin)
+        found = one(connection, _UNDER_WAY, (now.xmin, now.xmax)) or ()
     return Snapshot(now.xmin, now.xmax, tuple(sorted({*now.running, *found})))
 
 
@@ -102,24 +114,25 @@ def recovered(connection: Connection) -> Recovered:
     return Recovered(held, max(0, held.xmax - own))
 
 
-def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[tuple[int, ...]]:
+def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[Unfinished]:
     """The transactions that ``point``, a copy's own snapshot, would show and that did not end before the recovery
-    point: there they are broken off. ``since``: none is older, 0 where that is not known; then one that began more than
-    ``ASKED`` transactions before the point is not found. Raises ProviderError."""
+    point: there they are broken off. ``since``: none is older, 0 where that is not known. Raises ProviderError."""
     found: list[int] = []
-    oldest = max(since, point.xmax - (ASKED_SINCE if since else ASKED), 3)
-    for first in range(oldest, point.xmax, _AT_ONCE):
+    oldest = max(since, point.xmax - REACH, _FIRST)
+    asked = max(oldest, point.xmax - (ASKED_SINCE if since else ASKED))
+    for first in range(asked, point.xmax, _AT_ONCE):
         yield working("looking which transactions were under way at the recovery point")
         with translated("reading which transactions it broke off"):
             found += one(copy, _NOT_DONE, (first, min(first + _AT_ONCE, point.xmax))) or ()
-    return tuple(found)
+    return Unfinished(tuple(found), (oldest, asked) if oldest < asked else (0, 0))
 
 
-def less(point: Snapshot, source: Connection, broken_off: tuple[int, ...]) -> Snapshot:
-    """``point`` without those of ``broken_off`` that the source did not break off, too: it may show their rows.
+def less(point: Snapshot, source: Connection, open_then: Unfinished) -> Snapshot:
+    """``point`` without those that were broken off and that the source did not break off, too: it may show their rows.
 
     Raises ProviderError.
     """
+    asked = list(open_then.broken_off)
     with translated("reading which transactions were committed later"):
-        later = one(source, _NOT_ABORTED, (list(broken_off),)) or () if broken_off else ()
-    return Snapshot(point.xmin, point.xmax, tuple(sorted({*point.running, *later})))
+        later = one(source, _NOT_ABORTED, (asked,)) or () if asked else ()
+    return Snapshot(point.xmin, point.xmax, tuple(sorted({*point.running, *later})), open_then.unsure)

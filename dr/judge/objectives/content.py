@@ -18,7 +18,7 @@ from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.databases import parsed, within
 from dr.domain.errors import EvidenceError
-from dr.domain.looks import BEFORE, POINT, Baseline, Look, Snapshot, TableLook, TableRows, Version
+from dr.domain.looks import BEFORE, POINT, UNSURE, Baseline, Look, Snapshot, TableLook, TableRows, Version
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.judge import former
@@ -145,7 +145,7 @@ def _table(name: str, looks: Looks) -> Table:
 
 def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLook | None) -> Table:
     copy, source = looks.copy.tables.get(name), after or before
-    there = None if source is None else (_stood(after) if after is not None else source.rows)
+    there = None if source is None else (_stood(after) + _rows_in(after, UNSURE) if after is not None else source.rows)
     readable = [one for one in (before, after) if one is not None and not one.unreadable]
     if copy is None:
         return _gone(name, there, before, after, looked=looks.after is not None and not looks.after.hides(name))
@@ -173,7 +173,7 @@ def _renamed(name: str, looks: Looks) -> tuple[bool, bool]:
 
 
 def _newer(one: Version | None, cut: Snapshot | None) -> bool:
-    return one is not None and cut is not None and not cut.shows(one.xid)
+    return one is not None and cut is not None and not cut.proves(one.xid)
 
 
 def _defined(name: str, look: Look | None) -> Version | None:
@@ -185,13 +185,20 @@ def _defined(name: str, look: Look | None) -> Version | None:
 
 def _stood(table: TableLook) -> int:
     """Rows that stand since before the recovery point."""
-    return sum(table.parts[part].rows for part in (BEFORE, POINT) if part in table.parts)
+    return sum(_rows_in(table, part) for part in (BEFORE, POINT))
+
+
+def _rows_in(table: TableLook, part: str) -> int:
+    return table.parts[part].rows if part in table.parts else 0
 
 
 def _gone(name: str, there: int | None, before: TableLook | None, after: TableLook | None, *, looked: bool) -> Table:
     """A table that the copy lacks."""
     if after is not None:
-        stood = _stood(after)
+        stood, unsure = _stood(after), _rows_in(after, UNSURE)
+        if unsure and not stood:
+            because = f"missing, with {counted(unsure, 'row')} that may have been committed after the recovery point"
+            return Table(name, there, None, Status.INCONCLUSIVE, because)
         missing = f"missing, with {counted(stood, 'row')}" if stood else ""
         return Table(name, there, None, Status.MISSED if stood else Status.MET, missing)
     rows = before.rows if before is not None else 0

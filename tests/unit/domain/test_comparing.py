@@ -99,6 +99,32 @@ def test_rows_that_went_on_the_source_afterwards_are_proven_by_the_look_before()
     assert comparing.table(first(ONE), copied([ONE]), afterwards([Row(0, 101)])) == Compared(1)
 
 
+def unsure(*rows: Row) -> TableLook:
+    return look(point=[], unsure=rows, later=[])
+
+
+def test_what_is_unsure_proves_where_copy_and_source_agree_and_is_never_wrong_by_its_sums() -> None:
+    assert comparing.table(None, unsure(ONE, TWO), unsure(ONE)) == Compared(1, unknown=1)
+    assert comparing.table(None, unsure(), unsure(ONE, TWO)) == Compared(unknown=2)
+    assert comparing.table(None, unsure(Row(0, 101)), unsure(ONE, SAME_BUCKET)) == Compared(unknown=2)
+    assert comparing.unsettled(None, unsure(ONE), unsure(ONE, TWO)) == (1,)
+    assert comparing.table(None, unsure(ONE), look(later=[ONE])) == Compared(unknown=1)
+    both = replace(unsure(SAME_BUCKET), parts={**unsure(SAME_BUCKET).parts, "before": summed(ONE)})
+    assert comparing.table(first(ONE, Row(8, 800)), both, None) == Compared(unknown=2)
+
+
+def test_rows_that_are_unsure_are_unknown_where_they_are_on_one_side_alone() -> None:
+    altered = Row(0, 101)
+
+    def by_rows(here: Sequence[Row], there: Sequence[Row]) -> Compared:
+        rows = (read(0, 1, unsure=here), read(0, 1, unsure=there))
+        return comparing.table(None, unsure(*here), unsure(*there), rows)
+
+    assert by_rows([ONE, SAME_BUCKET], [ONE]) == Compared(1, unknown=1)
+    assert by_rows([ONE], [ONE, SAME_BUCKET, TWO]) == Compared(1, unknown=2)
+    assert by_rows([altered], [ONE]) == Compared(unknown=1)
+
+
 def test_a_bucket_that_no_history_of_the_source_leads_to_is_wrong_by_its_sums() -> None:
     altered, fewer = Row(0, 101), copied([SAME_BUCKET])
     wrong = {BY_SUMS: 1}

@@ -16,6 +16,7 @@ from dr.domain.looks import (
     LATER,
     POINT,
     UNREADABLE,
+    UNSURE,
     Baseline,
     Look,
     Part,
@@ -247,6 +248,24 @@ def test_a_missing_table_is_missed_where_it_stands_on_the_source_and_else_counte
     assert compared(copy=copy, before=empty, after="it is gone").status is Status.MET
     later = with_tables(AFTER, c=table(later=part((4, 4))))
     assert compared(after=later).because == "6 rows proven."
+
+
+def test_a_table_of_which_nobody_looked_whether_it_was_committed_by_then_is_not_proven_to_be_missing() -> None:
+    there = with_tables(AFTER, c=replace(A, parts={UNSURE: part((3, 77))}))
+    found = compared(after=there)
+    assert found.status is Status.INCONCLUSIVE
+    assert "public.c: missing, with 3 rows that may have been committed after the recovery point" in found.because
+    some_sure = with_tables(AFTER, c=replace(A, parts={UNSURE: part((3, 77)), POINT: part((1, 7))}))
+    assert compared(after=some_sure).status is Status.MISSED
+
+
+def test_a_definition_of_which_nobody_looked_is_not_proven_to_be_missing() -> None:
+    there = replace(AFTER, cuts={**AFTER.cuts, POINT: "20:20::12-18"}, objects={**OBJECTS, "view v": Version("3", 15)})
+    found = compared("schema", after=there, limit=0.5)
+    assert found.status is Status.MET
+    assert "1 (33.33%) changed on both sides" in found.because
+    sure = replace(there, cuts=AFTER.cuts)
+    assert compared("schema", after=sure, limit=0.5).status is Status.MISSED
 
 
 def test_what_was_readable_on_the_source_and_is_not_on_the_copy_is_missed() -> None:
