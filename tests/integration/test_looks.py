@@ -273,6 +273,42 @@ def test_a_table_whose_columns_changed_is_not_compared_with_what_it_was(server: 
     assert (found.proven, found.unknown, found.wrong) == (50, 0, {})
 
 
+def test_of_a_table_whose_columns_come_and_go_the_others_are_compared(server: LocalServer) -> None:
+    """One came before the point and went after it, another was added after it, and one is forged on the copy."""
+    changed = "update {} set a = a + 1 where id <= 10"
+    names = ("went", "added", "forged", "taken")
+    with server.superuser() as connection:
+        for name in names:
+            connection.execute(f"create table {name} (id int primary key, a int, b int)".encode())
+            connection.execute(f"insert into {name} select n, n, n from generate_series(1, 50) n".encode())
+        before = look(server)
+        connection.execute("alter table went add c int default 1")
+        for name in names:
+            connection.execute(changed.format(name).encode())
+        try:
+            with physical_copy(server) as copy, copy.superuser() as hand:
+                with connect(copy.address, server.database()) as there:
+                    held = recovered(there)
+                connection.execute("alter table went drop c; alter table added add d int not null default 2")
+                hand.execute("alter table forged add e int; update forged set a = 0 where id = 7")
+                hand.execute("alter table taken drop b")
+                seen = compare(server, copy, before, held=held)
+        finally:
+            for name in names:
+                connection.execute(f"drop table {name}".encode())
+    found = {name: judged(before, seen)[f"public.{name}"] for name in names}
+    assert (found["went"].proven, found["went"].unknown, found["went"].wrong) == (50, 0, {})
+    assert (found["added"].proven, found["added"].unknown, found["added"].wrong) == (50, 0, {})
+    assert found["forged"].wrong
+    left_out = seen["look restored"]["left_out"]
+    assert left_out == {
+        "public.went": "its columns c, which not every look has",
+        "public.forged": "its columns e, which not every look has",
+    }
+    methods = [seen[f"look {path}"]["tables"]["public.taken"]["method"] for path in ("restored", "source")]
+    assert methods[0] != methods[1], "a column that the copy lost is no column that was added since"
+
+
 @pytest.mark.parametrize(
     ("done", "hidden", "stood"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from dr.domain.model import Observation
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect
+from dr.drivers.postgres.fingerprint import Table, copy_beside, find_tables, source_beside
 from dr.drivers.postgres.looking import Question, differing, looking, major_version, moment, seen_beside
 from dr.drivers.postgres.others import holds
 from dr.drivers.postgres.snapshots import Recovered, less, recovered, unfinished
@@ -46,7 +48,7 @@ class Comparison:
         found = self.held if self.held and not upgraded else recovered(copy)
         point = found.held
         earlier = {BEFORE: Snapshot.parse(self.before.cuts[BEFORE])} if self.before else {}
-        source, because, cuts = self.source, self.because, earlier
+        source, because, cuts, there = self.source, self.because, earlier, dict[str, Table]()
         if upgraded or (self.promoted and not self.held):
             # What the copy's present snapshot shows, it has in part written itself: it is no cut for the source.
             source, because = (source, because) if earlier else (None, because or "nothing tells what it held then")
@@ -55,6 +57,7 @@ class Comparison:
             try:
                 with connect(source, self.database) as connection:
                     point = less(point, connection, open_then)
+                    there = {table.name: table for table in find_tables(connection, self.include)}
             except (ProviderError, RefusedError) as error:
                 source, because = None, str(error)
             cuts = {**earlier, POINT: Recovered(point, found.sure).kept()}
@@ -66,6 +69,7 @@ class Comparison:
             later=not self.promoted,
             touched=not self.promoted,
             of="the copy",
+            summed=partial(copy_beside, there),
         )
         theirs: dict[str, TableRows] = {}
         beside = yield from seen_beside(self.copy, self.database, asked.of)
@@ -74,6 +78,7 @@ class Comparison:
             after = self.stored
             if source is not None:
                 again = asked._replace(cuts=cuts, like=seen.tables, later=True, touched=False, of="the source")
+                again = again._replace(summed=partial(source_beside, here.summed))
                 try:
                     after, theirs = yield from self._afterwards(source, again, seen)
                 except (ProviderError, RefusedError) as error:

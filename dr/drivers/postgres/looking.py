@@ -78,7 +78,8 @@ class Question(NamedTuple):
     """What is looked for. ``cuts``: name to snapshot, in their order; none: of this moment alone, as BEFORE.
     ``like``: tables by name whose buckets and methods are followed. ``include``: tables of schema ``dr``. ``portable``:
     by what is the same on every major version. ``later``: also what no cut shows. ``touched``: also how many rows were
-    touched since the server's recovery. ``of``: what a person is told is summed."""
+    touched since the server's recovery. ``of``: what a person is told is summed. ``summed``: what of a table is, and by
+    which method it is followed, or ""."""
 
     cuts: Mapping[str, Snapshot] = {}
     like: Mapping[str, TableLook] = {}
@@ -87,6 +88,7 @@ class Question(NamedTuple):
     later: bool = True
     touched: bool = False
     of: str = "the source"
+    summed: Callable[[Table, str], Table] = lambda table, _: table
 
 
 class _Reading(NamedTuple):
@@ -129,9 +131,14 @@ class Moment:
                 left_out[table.name] = f"all but a sample of {share:.3g} of its rows, as dr.yaml says"
             like = asked.like.get(table.name)
             like = None if like is None or like.unreadable else like
-            found = ways(table, major, like.method if like else "", portable=asked.portable, share=share)
+            method = like.method if like else ""
+            summed = asked.summed(table, method)
+            if without := [column.name for column in table.columns if column not in summed.columns]:
+                told = f"its columns {', '.join(without)}, which not every look has"
+                left_out[table.name] = "; ".join([*([left_out[table.name]] if share < 1 else []), told])
+            found = ways(summed, major, method, portable=asked.portable, share=share)
             buckets = like.buckets if like else table.buckets
-            self._readings[table.name] = _Reading(table, found, buckets, parts, names)
+            self._readings[table.name] = _Reading(summed, found, buckets, parts, names)
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
         touched = _touched(first) if asked.touched else {}
@@ -146,6 +153,11 @@ class Moment:
             left_out,
             beside,
         )
+
+    @property
+    def summed(self) -> dict[str, Table]:
+        """What of each table was, by name."""
+        return {name: reading.table for name, reading in self._readings.items()}
 
     def rows(
         self, wanted: Mapping[str, tuple[int, ...]], look: Look, of: str, *, later: bool = False
