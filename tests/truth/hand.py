@@ -1,6 +1,7 @@
 """The hand beneath dr: does a case's acts to the source or to the copy, as superuser over the server's own socket.
 
-``python -m tests.truth.hand CASE WHEN`` is a step of the case's experiment; DR_HOME and DR_RUN say whose.
+``python -m tests.truth.hand CASE WHEN`` is a step of the case's experiment; DR_HOME and DR_RUN say whose. With LATER
+for CASE it is what such a step leaves behind to act in a later one.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from tests.truth.table import Acts, When
 
 DATABASE = "readmission"
 PAGE = 8192
+LATER = "--later"
 CLOCK = "truth-clock"
 """In DR_HOME: seconds by which dr's wall clock is wrong; see clock/sitecustomize.py."""
 
@@ -112,6 +115,16 @@ def _shut(server: Server, database: str) -> None:
     server.do(("SELECT pg_reload_conf()",))
 
 
+def _failing(server: Server, sql: str) -> None:
+    """What is refused half-way, and leaves something behind."""
+    with server.connect() as connection:
+        try:
+            connection.execute(sql.encode())
+        except psycopg.Error:
+            return
+    raise AssertionError(f"it did not fail: {sql}")
+
+
 def _reboot(server: Server) -> None:
     """Start it anew by the provider, so that it reads its files again."""
     from tests.labs import Lab
@@ -182,6 +195,23 @@ def _stop(server: Server, whom: str, seconds: str, after: str = "0") -> None:
     subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
 
+def _stop_later(server: Server, whom: str, seconds: str, after: str = "0") -> None:
+    """The same of what a later step begins, ``after`` so many seconds after that."""
+    nowhere = subprocess.DEVNULL
+    words = [sys.executable, "-m", "tests.truth.hand", LATER, whom, seconds, after]
+    subprocess.Popen(words, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+
+
+def _await(home: Path, run: str, words: list[str]) -> None:
+    """Do a ``_stop_later`` once the call has begun; or not at all where the run ends before that."""
+    while not (home / "runs" / run / "seal.json").exists():
+        with suppress(StopIteration, ValueError):  # a line that is being written is none yet
+            effect(home, run, words[0])
+            _stop(source(home, run), *words)
+            return
+        time.sleep(0.1)
+
+
 def _pids(server: Server, whom: str) -> list[int]:
     """``harness``: dr and its Chaos Toolkit; ``machine``: all that works for the run; else what a call has started."""
     mine = [one for one in psutil.Process().parents() if "truth.yaml" in _words(one)]
@@ -203,6 +233,13 @@ def _words(one: psutil.Process) -> str:
         return ""
 
 
+def _end_prepared(server: Server) -> None:
+    """What a case has prepared and not ended: its locks would keep the sweep waiting."""
+    with server.connect() as connection:
+        for (name,) in connection.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
+            connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
+
+
 def _forget_baselines(server: Server) -> None:
     (server.home / "baselines").rename(server.home / "baselines-aside")
 
@@ -216,6 +253,7 @@ def _remember_baselines(server: Server) -> None:
 DOINGS: Mapping[str, Callable[..., None]] = {
     "in": _in,
     "shut": _shut,
+    "failing": _failing,
     "reboot": _reboot,
     "modify": _modify,
     "hollow": _hollow,
@@ -224,18 +262,23 @@ DOINGS: Mapping[str, Callable[..., None]] = {
     "forge": _forge,
     "clock": _clock,
     "stop": _stop,
+    "stop-later": _stop_later,
+    "end-prepared": _end_prepared,
     "forget-baselines": _forget_baselines,
     "remember-baselines": _remember_baselines,
 }
 
 
-def main(name: str, when: When) -> None:
+def main(home: Path, run: str, name: str, when: When) -> None:
     from tests.truth.cases import CASES
 
-    home, run = Path(os.environ["DR_HOME"]), os.environ["DR_RUN"]
     server = copy(home, run) if when is When.COPY else source(home, run)
     server.do(CASES[name].acts(when))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], When(sys.argv[2]))
+    HOME, RUN = Path(os.environ["DR_HOME"]), os.environ["DR_RUN"]
+    if sys.argv[1] == LATER:
+        _await(HOME, RUN, sys.argv[2:])
+    else:
+        main(HOME, RUN, sys.argv[1], When(sys.argv[2]))

@@ -25,6 +25,8 @@ DEFAULTS = {
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
     "max_connections": "60",
+    # A copy of a source that allows fewer would not start with what that had prepared.
+    "max_prepared_transactions": "5",
     "shared_buffers": "64MB",
     "huge_pages": "off",
     "jit": "off",

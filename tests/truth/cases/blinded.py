@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.truth.cases.healthy import BILLED, BILLING, CHECKABLE
+from tests.truth.cases.healthy import BILLED, BILLING, CHECKABLE, PREPARED
 from tests.truth.evidence import DOINGS
 from tests.truth.table import Case, Drill, Truth
 
@@ -68,6 +68,13 @@ SIGHT = (
             "UPDATE pg_collation SET collversion = '153.14' WHERE collprovider = 'i'",
         ),
         tells="indexes|schema",
+        says="REINDEX",
+    ),
+    blinded(
+        name="input-prepared-and-locking",
+        copy=(PREPARED.format("LOCK TABLE truth.queue"),),
+        tells="data",
+        says="queue: cannot be read on the copy: canceling statement due to lock timeout",
     ),
     blinded(
         name="collation-of-one-column",
@@ -97,6 +104,23 @@ STOPS = tuple(
         ("harness", "harness", "copy", 6, 0.2, Drill.WHOLE, "time-to-copy"),
         ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors|awake"),
     )
+)
+
+LATER_STOPS = (
+    blinded(
+        name="prober-stood-still-while-measured",
+        drill=Drill.SERVED,
+        copy=("!stop-later measure-restored 7 2",),
+        tells="latency|errors",
+        expect="inconclusive|met",  # met where it was measured long enough afterwards
+    ),
+    blinded(
+        name="service-stood-still-while-measured",
+        drill=Drill.SERVED,
+        copy=("!stop-later serve 7 2",),
+        tells="latency|errors",
+        says="process was stopped for about",
+    ),
 )
 
 CLOCKS = tuple(
@@ -154,4 +178,4 @@ EVIDENCE = tuple(
     for name in ("observation-altered", "ledger-altered", "another-runs", "no-text-observations.jsonl", "seal-gone")
 )
 
-CASES = (*SIGHT, *STOPS, *CLOCKS, *SERVED, *EVIDENCE)
+CASES = (*SIGHT, *STOPS, *LATER_STOPS, *CLOCKS, *SERVED, *EVIDENCE)

@@ -70,6 +70,12 @@ QUIET = (
         around="service nearly 0.0004",
         config={"target": {"service": {"tolerance": 0.0005}}},
     ),
+    healthy(
+        name="served-and-nothing-stored",
+        drill=Drill.SERVED,
+        around="service forgetful",
+        config={"target": {"service": {"stored": False}}},
+    ),
     healthy(name="quiet-nightly", drill=Drill.SNAPSHOT),
     healthy(name="called-at-night", drill=Drill.CALLED, words=("--latest",)),
 )
@@ -222,11 +228,23 @@ BROKEN_BEFORE = (
     ),
     healthy(name="model-rolled-out-after-the-point", passed=(ROLLED_OUT,), after=(ROLLED_BACK,)),
     healthy(name="model-rolled-out-before-the-point", looked=(ROLLED_OUT,), after=(ROLLED_BACK,)),
-    healthy(name="slot-of-the-source", before=("SELECT pg_create_physical_replication_slot('truth_consumer', true)",)),
+    healthy(
+        name="other-database-not-listed",
+        before=("CREATE DATABASE truth_billing",),
+        after=("DROP DATABASE IF EXISTS truth_billing WITH (FORCE)",),
+        tells="state",
+        says="server.s other databases were not looked at: .*truth_billing",
+    ),
+    healthy(
+        name="input-slot",
+        before=("SELECT pg_create_physical_replication_slot('truth_consumer', true)",),
+        tells="state",
+        says="brings no replication slot, so that their readers have a gap: .*truth_consumer",
+    ),
     healthy(name="unlogged-and-empty", before=("CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY)",)),
 )
 
-LONG = "BEGIN; UPDATE truth.wards SET beds = 7 WHERE id = 2; SELECT pg_sleep({}); {}"
+PREPARED = "BEGIN; {}; PREPARE TRANSACTION 'truth-erp'"
 LOADED = (
     healthy(name="load-of-20", load=BUSY, rate=20),
     healthy(name="load-of-200", load=BUSY, rate=200),
@@ -284,6 +302,8 @@ INPUTS = (
             ' INSERT INTO truth."床" SELECT n, n FROM generate_series(1, 20) n;'
             ' CREATE INDEX "ix % {0} \'" ON "truth.Süd"."Betten 100%" ("Größe %s");'
             f' CREATE TABLE truth."{"n" * 63}" (id int); INSERT INTO truth."{"n" * 63}" VALUES (1);'
+            ' CREATE TABLE truth."Order" ("user" int PRIMARY KEY, "from" text, "From" text, "xmin " int, "ctid\t" int UNIQUE);'
+            " INSERT INTO truth.\"Order\" SELECT n, 'a', 'A', n, -n FROM generate_series(1, 15) n;"
             " CREATE FUNCTION truth.\"f %s {}\"(a text DEFAULT '%') RETURNS text LANGUAGE sql AS $$ SELECT a $$;"
             " CREATE TABLE truth.bare (a int); ALTER TABLE truth.bare DROP a; INSERT INTO truth.bare DEFAULT VALUES",
         ),
@@ -298,6 +318,14 @@ INPUTS = (
             ),
         )
         for n, kind in ((320, "text"), (400, "int8"), (1000, "int4"), (1600, "smallint"))
+    ),
+    healthy(
+        name="input-wide-filled",
+        before=(
+            "DO $$ DECLARE c text; v text; BEGIN SELECT string_agg(format('c%s text NOT NULL', n), ','), string_agg('''v''', ',')"
+            " INTO c, v FROM generate_series(1, 1500) n; EXECUTE 'CREATE TABLE truth.filled (' || c || ')';"
+            " EXECUTE 'INSERT INTO truth.filled VALUES (' || v || '), (' || v || ')'; END $$",
+        ),
     ),
     healthy(
         name="input-wide-dropped",
@@ -330,6 +358,25 @@ INPUTS = (
         ),
     ),
     healthy(
+        name="input-types-by-odd-indexes",
+        before=(
+            "CREATE EXTENSION citext SCHEMA truth",
+            "SET search_path = truth, public; CREATE TYPE band AS RANGE (subtype = float8, subtype_diff = float8mi);"
+            " CREATE TABLE more (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at point, area polygon, disc circle, net cidr,"
+            " bits bit varying, type regtype, label name, word citext, part dose, many band[], mass float4,"
+            " half numeric GENERATED ALWAYS AS (mass * 0.5) STORED, long text, wide jsonb);"
+            " ALTER TABLE more ALTER long SET STORAGE EXTERNAL;"
+            " INSERT INTO more (at, area, disc, net, bits, type, label, word, part, many, mass, long, wide)"
+            " SELECT point(n, 'NaN'), '((0,0),(1,1),(1,0))', '<(0,0),2>', '10.0.0.0/8', '1011', 'int', 'l', 'Ä' || n,"
+            " (n, 'g')::dose, '{\"[-Infinity,-0.0]\",empty}', 1.5, repeat(md5(n::text), 900),"
+            " jsonb_build_object('k', repeat(md5(n::text), 700)) FROM generate_series(1, 25) n",
+            "SET search_path = truth, public; CREATE INDEX ON more (lower(word::text)) WHERE mass IS NOT NULL;"
+            " CREATE INDEX ON more (((part).mg)); CREATE UNIQUE INDEX ON more (id) INCLUDE (half);"
+            " CREATE INDEX ON more USING gist (at); CREATE INDEX ON more USING spgist (at); CREATE INDEX ON more USING brin (id);"
+            " CREATE INDEX ON more (word)",
+        ),
+    ),
+    healthy(
         name="input-floats-without-key",
         before=(
             "CREATE TABLE truth.floats (a float8, b float4, c numeric, d text); INSERT INTO truth.floats VALUES"
@@ -346,9 +393,32 @@ INPUTS = (
             " CREATE TABLE truth.twins (a int); INSERT INTO truth.twins VALUES (1), (1);"
             " CREATE MATERIALIZED VIEW truth.nothing AS SELECT 1 AS x WITH NO DATA;"
             " CREATE SEQUENCE truth.round START 10 MAXVALUE 50 CYCLE; SELECT nextval('truth.round') FROM generate_series(1, 60);"
-            ' CREATE TABLE truth."_dr" (x int)',
-            "DO $$ BEGIN CREATE UNIQUE INDEX twins_a ON truth.twins (a); EXCEPTION WHEN unique_violation THEN NULL; END $$",
+            ' CREATE TABLE truth."_dr" (x int); CREATE FOREIGN TABLE truth.far (id int) SERVER truth_remote',
+            "!failing 'CREATE UNIQUE INDEX CONCURRENTLY twins_a ON truth.twins (a)'",
         ),
+        tells="indexes",
+        says="twins_a",
+    ),
+    healthy(
+        name="input-prepared",
+        before=(PREPARED.format("UPDATE truth.wards SET beds = 7 WHERE id = 2; DELETE FROM truth.stays WHERE id = 7"),),
+        after=("!end-prepared",),
+        tells="state",
+        says="prepared on the copy, and hold locks until they are ended: truth-erp",
+    ),
+    healthy(
+        name="input-prepared-and-committed-after-the-point",
+        before=(PREPARED.format("INSERT INTO truth.stays (ward, note) VALUES (1, 'prepared')"),),
+        passed=("COMMIT PREPARED 'truth-erp'",),
+        after=("!end-prepared",),
+        tells="state",
+        says="truth-erp",
+    ),
+    healthy(
+        name="input-prepared-and-committed-before-the-point",
+        before=(PREPARED.format("INSERT INTO truth.stays (ward, note) VALUES (1, 'prepared')"),),
+        looked=("COMMIT PREPARED 'truth-erp'",),
+        after=("!end-prepared",),
     ),
     healthy(name="input-pending-reboot", around="pending readmission-db", tells="configuration"),
     healthy(

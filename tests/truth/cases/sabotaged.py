@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.truth.cases.healthy import BILLED, BILLING, MORE
+from tests.truth.cases.healthy import BILLED, BILLING, MORE, PREPARED
 from tests.truth.table import Case, Drill, Truth
 
 sabotaged = partial(Case, truth=Truth.SABOTAGED)
@@ -267,6 +267,12 @@ DEFINITIONS = tuple(
             "truth_remote",
         ),
         ("foreign-server-dropped", "DROP SERVER truth_remote CASCADE", "schema", "truth_remote"),
+        (
+            "user-mapping-changed",
+            "ALTER USER MAPPING FOR truth_reader SERVER truth_remote OPTIONS (SET user_name 'forged')",
+            "schema",
+            "truth_remote",
+        ),
         ("user-mapping-dropped", "DROP USER MAPPING FOR truth_reader SERVER truth_remote", "schema", "truth_remote"),
         ("operator-dropped", "DROP OPERATOR truth.=== (int, int)", "schema", "==="),
         ("cast-dropped", "DROP CAST (truth.dose AS int)", "schema", "dose"),
@@ -470,6 +476,13 @@ OTHERS = (
         ),
         tells="data|schema|state",
     ),
+    in_copy(
+        "prepared-and-committed-on-the-copy",
+        "COMMIT PREPARED 'truth-erp'",
+        says="stays",
+        before=(PREPARED.format("INSERT INTO truth.stays (ward, note) VALUES (1, 'prepared')"),),
+        after=("!end-prepared",),
+    ),
     sabotaged(
         name="input-model-elsewhere-alone",
         before=(
@@ -494,6 +507,13 @@ OTHERS = (
     *(
         in_copy(f"index-hollow-{kind}", f"!hollow truth.stays_{index}", "indexes", f"stays_{index}")
         for kind, index in (("btree", "at"), ("gin", "tags"), ("hash", "hash"), ("gist", "spot"), ("brin", "brin"))
+    ),
+    in_copy(
+        "index-hollow-spgist",
+        "!hollow truth.stays_split",
+        "indexes",
+        "stays_split",
+        before=("CREATE INDEX stays_split ON truth.stays USING spgist (spot)",),
     ),
 )
 
