@@ -29,6 +29,9 @@ UNPROVEN = Limit("unproven", 0.05)
 how they stood at it."""
 
 
+_SECRETS = "Passwords, and options that look like one, are not compared."
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
     """``before`` and ``after``: None where there is none. ``missing``: why, a sentence for each."""
@@ -245,7 +248,7 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         wrong.update((name, what) for what in one.wrong)
         if one.unknown and here is None and (after is None or after.hides(name)):
             unproven[name] = "missing; whether it was dropped before the recovery point is not known"
-    return _finding(demand, looks, found, (wrong, unproven), "object", "object")
+    return _finding(demand, looks, found, (wrong, unproven), "object", "object", _SECRETS)
 
 
 def _finding(
@@ -255,9 +258,10 @@ def _finding(
     offenders: tuple[Mapping[str, str], Mapping[str, str]],
     noun: str,
     offender: str,
+    never: str = "",
 ) -> Finding:
     """``found``: what is known of each ``noun``. ``offenders``: what is wrong and what could not be judged, by name, of
-    each ``offender``."""
+    each ``offender``. ``never``: what no look holds, a sentence."""
     wrong, unproven = offenders
     proven, either, unknown = (sum(getattr(one, what) for one in found) for what in ("proven", "either", "unknown"))
     share, limit = unknown / max(1, proven + unknown), demand.limit or 0.0
@@ -269,7 +273,7 @@ def _finding(
         else ""
     )
     more = [f"Not compared: {some([f'{name} ({why})' for name, why in sorted(looks.copy.left_out.items())])}."]
-    beside = " ".join((*looks.missing, *(more if looks.copy.left_out else ())))
+    beside = " ".join((*looks.missing, *(more if looks.copy.left_out else ()), never))
     if wrong or unproven:
         told = named(wrong or unproven)
         told += f"; {counted(len(unproven), offender)} could not be judged" if wrong and unproven else ""

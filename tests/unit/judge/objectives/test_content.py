@@ -90,7 +90,9 @@ def compared(
 def test_an_equal_copy_is_met_and_says_what_was_proven() -> None:
     found = compared()
     assert (found.status, found.because, found.measured) == (Status.MET, "6 rows proven.", 0.0)
-    assert compared("schema").because == "2 objects proven."
+    assert (
+        compared("schema").because == "2 objects proven. Passwords, and options that look like one, are not compared."
+    )
 
 
 def test_either_look_at_the_source_alone_may_prove_it() -> None:
@@ -470,7 +472,10 @@ def test_definitions_that_were_digested_by_other_rules_do_not_compare() -> None:
     why = "the looks at the source digest definitions by other rules"
     assert alone.because == f"The schema cannot be compared: {why}."
     assert compared(before=former, after="it is gone", limit=0.5).status is Status.MET
-    assert compared("schema", before=former).because == "2 objects proven."
+    assert (
+        compared("schema", before=former).because
+        == "2 objects proven. Passwords, and options that look like one, are not compared."
+    )
     dropped = replace(AFTER, objects={"table public.a": OBJECTS["table public.a"]})
     assert compared("schema", before=former, after=dropped, limit=0.5).status is Status.MET
 
