@@ -161,8 +161,17 @@ def away(lab: Lab, verdict: dict[str, Any], call: str) -> float:
 
 
 @pytest.mark.parametrize("name", FAILOVERS)
-def test_a_failover_is_met_and_loses_nothing(whole: Lab, name: str) -> None:
-    is_met_and_lost_nothing(drilled_as_usual(whole, name))
+def test_a_failover_is_met_loses_nothing_and_names_what_it_emptied(whole: Lab, name: str) -> None:
+    with whole.connect(SOURCE) as connection:
+        connection.execute("CREATE SCHEMA idle; CREATE UNLOGGED TABLE idle.sessions AS SELECT 1 AS id")
+    try:
+        verdict = drilled_as_usual(whole, name)
+        is_met_and_lost_nothing(verdict)
+        emptied = "Empty since then, for they are unlogged: idle.sessions."
+        assert emptied in finding(verdict, "acknowledged", "writes")["because"]
+    finally:
+        with whole.connect(SOURCE) as connection:
+            connection.execute("DROP SCHEMA idle CASCADE")
 
 
 def is_met_and_lost_nothing(verdict: dict[str, Any]) -> None:

@@ -119,7 +119,7 @@ LATER_STOPS = (
         drill=Drill.SERVED,
         copy=("!stop-later serve 7 2",),
         tells="latency|errors",
-        says="process was stopped for about",
+        says="process was stopped for about|are void",  # void where the machine is busy beside it
     ),
 )
 
