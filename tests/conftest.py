@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -115,6 +116,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=spreading.place)
     if hasattr(config, "workerinput"):
         spreading.tell(items, Path(config.workerinput["groups"]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What thousands of tests are is there to stay: not to look through it again and again saves some 4% of what they
+    ask of a processor."""
+    gc.collect()
+    gc.freeze()
 
 
 def _skip(items: list[pytest.Item]) -> None:
