@@ -105,7 +105,8 @@ def _unkept(evidence: Evidence) -> str:
     seen = {o.value["when"]: o.value for o in evidence.observations if o.what == "unkept"}
     before, after = (seen.get(when) for when in ("before", "after"))
     if before is None or after is None:
-        return ""
+        why = evidence.observed("unobserved", "unkept")
+        return f" Whether unlogged tables and slots are as before is not known: {str(why).rstrip('.')}." if why else ""
     emptied = [name for name, held in before["unlogged"].items() if held and after["unlogged"].get(name) is False]
     gone = [name for name in before["slots"] if name not in after["slots"]]
     said = f" Empty since then, for they are unlogged: {some(emptied)}." if emptied else ""

@@ -159,6 +159,9 @@ def test_what_no_server_takes_over_is_told_beside_the_writes() -> None:
     )
     once = judge("acknowledged", run_of(of, (before, *of.observed())))
     assert same.because == once.because == judge("acknowledged", run_of(of)).because
+    why = Observation("unobserved", "unkept", "permission denied.", DISASTER + 9)
+    unseen = judge("acknowledged", run_of(of, (before, *of.observed(), why)))
+    assert unseen.because.endswith(" Whether unlogged tables and slots are as before is not known: permission denied.")
 
 
 def followed(
