@@ -141,5 +141,5 @@ def _silent(_call: Call, _note: str) -> None:
 
 
 globals().update(
-    {name: _activity(name, [spec for _, spec in offered]) for name, offered in verbs().items()}
+    {name: _activity(name, [spec for _, spec in offered]) for name, offered in verbs().items() if name not in globals()}
 )  # Chaos Toolkit looks for functions of this module

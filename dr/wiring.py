@@ -37,7 +37,7 @@ def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
     read = {section for plugin in doing for section in plugin.reads}
     restore = who_restores(context.target).keys()
     return {
-        name: plugin.make(context)
+        name: plugin.made(context)
         for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)
         if plugin.make and name in needed | (restore & (needed | read) or restore)
     }
@@ -102,12 +102,13 @@ def _say_once(sentence: str) -> None:
 
 def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:
     """What a restore on call of ``target`` demands of what it restores, since it holds ``verb``. Of what providers
-    bring, only that of the one that does it, unless it is left out of ``objectives``. Raises UsageError for a verb that
+    bring, only that of the one that does it, unless it is left out of ``objectives``; and nothing that is about
+    components of another role than it reads. Raises UsageError for a verb that
     nobody does."""
-    plugin, _ = offer(verb, target)
+    plugin, spec = offer(verb, target)
     told = (*registry().values(), *plugin.objectives)
     known = (one for one in objectives().values() if any(one is other for other in told))
-    return tuple(one.name for one in known if one.on_call == verb.name)
+    return tuple(one.name for one in known if one.on_call == verb.name and one.role in ("", spec.role))
 
 
 def settings(path: Path | None = None) -> Settings:

@@ -89,9 +89,10 @@ class Session:
         return next((n for n in places if any(c.id not in effects for c in self.calls(n))), places[-1])
 
     def unwind(self, keep: bool) -> tuple[str, ...]:
-        """Undo what is open; ``keep`` spares restorations. Returns what is left."""
+        """Undo what is open; ``keep`` spares restorations, and what was restored on call always stays. Returns what is
+        left."""
         with self.directory.exclusive():
-            return unwind(self.engine, self.plan.calls, keep)
+            return unwind(self.engine, self.plan.calls, keep or self.plan.request.purpose is Purpose.RESTORE)
 
     def bound(self) -> bool:
         """Whether something that is open keeps the run from its end: all that has an undo, but for what a restore on

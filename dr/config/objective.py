@@ -56,9 +56,10 @@ class Objective:
 
     ``unit``: of its limits, and of what is measured; "" where it has no number. ``limits``: the first of them to which
     a request is held is frozen with the plan. ``on_call``: the verb that lets a restore on call demand it of what was
-    restored; "": drills alone demand it. ``needs``: a key of the facts' ``extra``; where that is false, it is not
-    demanded. "": none. ``verified``: it times a restoration, and so is met only by one whose content is
-    as demanded, and missed where the provider failed to make it.
+    restored; "": drills alone demand it. ``role``: of the components that it is about, which that verb has to read; "":
+    any. ``needs``: a key of the facts' ``extra``; where that is false, it is not demanded. "": none. ``verified``: it
+    times a restoration, and so is met only by one whose content is as demanded, and missed where the provider failed to
+    make it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Objective:
     unit: str = ""
     limits: tuple[Limit, ...] = ()
     on_call: str = ""
+    role: str = ""
     needs: str = ""
     verified: bool = False
 

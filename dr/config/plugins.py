@@ -6,6 +6,7 @@ A plugin.py is read by every command that plans anything, so that it imports not
 from __future__ import annotations
 
 import importlib
+import keyword
 import pkgutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from dr.config.context import Context
 from dr.config.model import Meter, Section, Target
 from dr.config.needs import Check
 from dr.config.objective import Objective
-from dr.domain.errors import UsageError
+from dr.domain.errors import DrError, UsageError
 from dr.domain.model import Facts, Purpose, Verb
 from dr.ports import Provider
 
@@ -34,6 +35,7 @@ class VerbSpec:
 
     ``does``: what it does, a sentence. ``args``: the type of its arguments. ``kinds``: the values of its argument
     ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
+    ``role``: of the components that it reads, where that decides what may be demanded of them.
     ``paths``: those of which its calls observe anything, by arguments and purpose. ``needs``: of a target and arguments
     (None: whatever they may be), what it needs of this machine.
     """
@@ -42,6 +44,7 @@ class VerbSpec:
     does: str
     args: type[msgspec.Struct] = msgspec.Struct
     kinds: frozenset[str] = frozenset()
+    role: str = ""
     paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = lambda _args, _purpose: ()
     needs: Callable[[Any, Any], Iterable[Check]] = lambda _target, _args: ()
 
@@ -59,6 +62,12 @@ class VerbSpec:
             raise UsageError(
                 f"{verb.name} does not take {given!r}: {error}.", f"It takes: {', '.join(known)}."
             ) from None
+
+
+ENDS = (Exception, SystemExit)
+"""What code of a plugin may raise: none of it ends dr."""
+TAKEN = frozenset({"undo", "whole_drill", "predictions_in_slo"})
+"""What experiments call beside verbs."""
 
 
 def later(module: str, name: str) -> Callable[[Context], Provider]:
@@ -85,6 +94,19 @@ class Plugin:
     reads: tuple[str, ...] = ()
     restores: bool = False
     checks: Callable[[Context, Facts], Iterable[Check]] = lambda _context, _facts: ()
+
+    def made(self, context: Context) -> Provider:
+        """Its provider. Raises UsageError where that cannot be made, as where its client library lacks."""
+        assert self.make is not None  # noqa: S101 - who asks for one that only brings its section asks wrongly
+        try:
+            return self.make(context)
+        except DrError:
+            raise
+        except ENDS as error:
+            raise UsageError(
+                f"The provider {self.name} cannot be made ({type(error).__name__}: {error}).",
+                "Mend its folder, or install what it needs.",
+            ) from None
 
     def lacks(self, target: Target) -> tuple[str, ...]:
         """The sections that it reads and ``target`` does not have."""
@@ -115,17 +137,33 @@ def _plugin(folder: str, within: str) -> Plugin | str | None:
     try:
         found = importlib.import_module(name).PLUGIN
         if isinstance(found, Plugin) and found.name == folder:
-            for kind in (found.section or Section, *(spec.args for spec in found.verbs)):
-                msgspec.structs.fields(kind)
-                with suppress(msgspec.ValidationError):  # whatever else is said of it, nothing can be read as it
-                    msgspec.convert({}, kind)
-            return found
-    except Exception as error:
+            why = _unfit(found)
+            if not why:
+                return found
+    except ENDS as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             return None
         why = f"{type(error).__name__}: {error}".rstrip(".")
     what = f"The provider {folder} cannot be loaded from {within}/{folder} ({why})."
     return f"{what} Mend that folder, or install what it needs."
+
+
+def _unfit(plugin: Plugin) -> str:
+    """Why a plugin cannot be used, "" where it can. Raises whatever its types do."""
+    if not _may_be_a_section(plugin.name):
+        return f"{plugin.name} cannot be the name of a target's section"
+    for kind in (plugin.section or Section, *(spec.args for spec in plugin.verbs)):
+        msgspec.structs.fields(kind)
+        with suppress(msgspec.ValidationError):  # whatever else is said of it, nothing can be read as it
+            msgspec.convert({}, kind)
+    if odd := [one for one in plugin.objectives if not isinstance(one, Objective)]:
+        return f"{odd[0]!r} is no objective"
+    taken = [spec.name for spec in plugin.verbs if spec.name in TAKEN or not spec.name.isidentifier()]
+    return f"{taken[0]} cannot be a verb's name" if taken else ""
+
+
+def _may_be_a_section(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and not hasattr(Target, name)
 
 
 def verbs() -> Mapping[str, tuple[tuple[Plugin, VerbSpec], ...]]:
@@ -142,7 +180,7 @@ def target_type() -> type[Target]:
     """A target with a section for each provider that has one, under the provider's name. That of one that cannot be
     loaded may say anything, and is none of its ``sections``."""
     sections: list[Any] = [(name, plugin.section | None, None) for name, plugin in plugins().items() if plugin.section]
-    sections += [(name, Any, None) for name in unloaded()]
+    sections += [(name, Any, None) for name in unloaded() if _may_be_a_section(name)]
     made = msgspec.defstruct("Target", sections, bases=(Target,), frozen=True, forbid_unknown_fields=True)
     return cast("type[Target]", made)
 

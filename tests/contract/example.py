@@ -21,7 +21,7 @@ from dr.domain.model import Purpose, Request, RunIdentity, Verb
 from dr.ports import Clock
 
 EXAMPLE = str(Path(__file__).parents[1] / "example")
-RESTORE = Verb("restore", {"to": "nightly"})
+RESTORE = Verb("restore", {"to": {"snapshot": "nightly"}})
 REQUEST = Request("store", (RESTORE,), Purpose.DRILL)
 RUN = RunIdentity("20261130-033333-cf4e", "store", Purpose.DRILL, "kv-restore")
 

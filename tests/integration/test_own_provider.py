@@ -103,7 +103,7 @@ def test_a_kept_copy_is_told_with_the_way_to_it_and_clean_up_removes_it(place: P
 
 def test_what_its_verbs_and_section_do_not_take_is_refused_as_everywhere(place: Place) -> None:
     experiment = place.at / "experiments" / "kv-restore.yaml"
-    experiment.write_text(experiment.read_text().replace("{to: nightly}", "{to: nightly, set: {}}"))
+    experiment.write_text(experiment.read_text().replace("snapshot: nightly}}", "snapshot: nightly}, set: {}}"))
     assert "restore knows no argument set. It takes: to." in place.drill(code=2)
     place.target(kv={"id": "store-1", "file": "x", "backups": "y", "typo": 1})
     assert "typo" in place.drill(code=2)
@@ -126,3 +126,26 @@ def test_chaos_toolkit_takes_its_activities(place: Place) -> None:
 def test_a_provider_that_cannot_be_loaded_is_named(place: Place) -> None:
     (place.at / "plugins" / "kv" / "judge.py").unlink()
     assert "The provider kv cannot be loaded" in place.drill(code=2)
+
+
+def restore(place: Place, *more: str, code: int = 0) -> str:
+    return place.dr("restore", "--target", "store", *more, code=code)
+
+
+def test_what_is_restored_on_call_is_met_and_stays(place: Place) -> None:
+    plan = restore(place, "--snapshot", "nightly", "--plan")
+    assert "keys [restored]" in plan
+    assert "schema" not in plan, "what is about databases"
+    said = restore(place, "--latest-snapshot", "--confirm", "store-1")
+    assert said.startswith("MET")
+    (copy,) = place.copies
+    assert f"jq .keys {place.at / copy}" in said
+    run = next((place.at / "home" / "runs").iterdir()).name
+    place.dr("cleanup", run)
+    assert place.copies == [copy]
+
+
+def test_a_backup_that_lost_a_key_is_missed_on_call_and_the_copy_stays(place: Place) -> None:
+    place.write("backups/nightly.json", {**KEYS, "b": [3]})
+    assert "1 of 3 keys are lost." in restore(place, "--snapshot", "nightly", "--confirm", "store-1", code=1)
+    assert len(place.copies) == 1

@@ -49,7 +49,11 @@ PLUGIN = Plugin(
         VerbSpec("baseline", "Record what the source holds.", needs=harness),
         VerbSpec("declare", "Declare the source lost, without touching it."),
         VerbSpec("disaster", "Let rows of the harness's own vanish.", Rows, kinds=frozenset({"rows"}), needs=harness),
-        VerbSpec("examine", "Read the copy, before anything writes to it.", Examination, needs=_every_role),
+        VerbSpec(
+            *("examine", "Read the copy, before anything writes to it.", Examination),
+            role="database",
+            needs=_every_role,
+        ),
     ),
     section=PostgresConfig,
     reads=("rds", "postgres"),

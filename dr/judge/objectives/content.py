@@ -285,6 +285,6 @@ def _finding(
 
 
 OBJECTIVES = (
-    Objective("schema", About.CONTENT, _judge_schema, UNKNOWN, (UNPROVEN,), on_call="examine"),
-    Objective("data", About.CONTENT, _judge_data, UNKNOWN, (UNPROVEN,), on_call="examine"),
+    Objective("schema", About.CONTENT, _judge_schema, UNKNOWN, (UNPROVEN,), on_call="examine", role="database"),
+    Objective("data", About.CONTENT, _judge_data, UNKNOWN, (UNPROVEN,), on_call="examine", role="database"),
 )

@@ -245,10 +245,10 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
 
 
 OBJECTIVES = (
-    Objective("foreign-keys", About.CONTENT, _judge_foreign_keys, on_call="examine"),
-    Objective("indexes", About.CONTENT, _judge_indexes, on_call="examine", needs="amcheck"),
-    Objective("model", About.CONTENT, _judge_model, on_call="examine"),
+    Objective("foreign-keys", About.CONTENT, _judge_foreign_keys, on_call="examine", role="database"),
+    Objective("indexes", About.CONTENT, _judge_indexes, on_call="examine", role="database", needs="amcheck"),
+    Objective("model", About.CONTENT, _judge_model, on_call="examine", role="database"),
     Objective("golden", About.CONTENT, _judge_golden, on_call="serve"),
-    Objective("logins", About.SETUP, _judge_logins, on_call="examine"),
-    Objective("configuration", About.SETUP, _judge_configuration, on_call="examine"),
+    Objective("logins", About.SETUP, _judge_logins, on_call="examine", role="database"),
+    Objective("configuration", About.SETUP, _judge_configuration, on_call="examine", role="database"),
 )

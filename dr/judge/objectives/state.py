@@ -185,4 +185,6 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"the server's other databases were not looked at: {some(of.copy.databases)}"
 
 
-OBJECTIVES = (Objective("state", About.CONTENT, _judge_state, UNKNOWN, (UNPROVEN,), on_call="examine"),)
+OBJECTIVES = (
+    Objective("state", About.CONTENT, _judge_state, UNKNOWN, (UNPROVEN,), on_call="examine", role="database"),
+)

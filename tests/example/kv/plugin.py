@@ -34,10 +34,16 @@ class KvConfig(Section, frozen=True, forbid_unknown_fields=True):
         return self.id
 
 
-class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``to``: a backup's name."""
+class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A backup's name; "latest": the newest."""
 
-    to: str
+    snapshot: str
+
+
+class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As the command line says it: ``dr restore --snapshot NAME`` or ``--latest-snapshot``."""
+
+    to: Backup
 
 
 def _restored(_args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:

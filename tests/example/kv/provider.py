@@ -27,6 +27,7 @@ from dr.domain.model import (
     Verb,
 )
 from dr.domain.refs import Ref
+from dr.domain.tags import spread
 
 
 class KvProvider:
@@ -42,7 +43,7 @@ class KvProvider:
             self._now(),
             {"kv": {"id": self._read(self._file)["id"]}},
             (Resource(self._store, "available"), *self._copies()),
-            tuple(RecoveryPoint("backup", at.stem, str(self._file), "available", None) for at in backups),
+            tuple(RecoveryPoint("backup", at.stem, str(self._file), "available", at.stat().st_mtime) for at in backups),
             {self._store: Own.SOURCE},
         )
 
@@ -50,16 +51,15 @@ class KvProvider:
         if verb.name == "examine":
             copy = {"identifier": "${restore.identifier}"}
             return (Call("examine", "examine", "verify", "kv", "compare", copy, effect=Effect.READS),)
-        if verb.args["to"] not in [point.identifier for point in facts.points]:
-            raise RefusedError(f"There is no backup {verb.args['to']} of the store {self._config.id}.")
+        point = self._point(verb.args["to"]["snapshot"], facts)
         copy = Ref("kv", "store", f"copy-{run.id}.json")
         named = {"identifier": copy.name, "run": run.id}
         undo = Call("delete-copy", "restore", "unwind", "kv", "delete", named, effect=Effect.CHANGES, touches=(copy,))
-        tags = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target}
+        tags = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target, **spread(run.request)}
         return (
             Call(
                 *("restore", "restore", "restore", "kv", "copy"),
-                {"backup": verb.args["to"], "tags": tags, "identifier": copy.name},
+                {"backup": point.identifier, "covers": point.covers, "tags": tags, "identifier": copy.name},
                 effect=Effect.MAKES,
                 makes=(copy,),
                 undo=undo,
@@ -86,7 +86,11 @@ class KvProvider:
         if call.operation == "copy":
             ref = Ref("kv", "store", copy.name)
             made = Component("store", ref, connect=f"jq .keys {copy}", origin=f"backup {result['backup']}")
-            return Progress(True, result, milestones={"available": self._now()}, components=(made,))
+            covers = {"kind": "backup", "identifier": result["backup"], "covers": result["covers"], "resolution": 0.0}
+            seen = Observation("recovery-point", "restored", covers, self._now())
+            return Progress(
+                True, result, observations=(seen,), milestones={"available": self._now()}, components=(made,)
+            )
         if call.operation == "compare":
             kept, there = self._read(self._file)["keys"], self._read(copy)["keys"]
             lost = sorted(key for key in kept if there.get(key) != kept[key])
@@ -123,6 +127,13 @@ class KvProvider:
 
     def ended_by_hand(self, found: Resource) -> str:
         return f"rm {self._at(found.ref.name)}"
+
+    def _point(self, asked: str, facts: Facts) -> RecoveryPoint:
+        found = sorted(facts.points, key=lambda point: point.covers or 0.0)
+        found = [point for point in found if asked in (point.identifier, "latest")]
+        if not found:
+            raise RefusedError(f"There is no backup {asked} of the store {self._config.id}.")
+        return found[-1]
 
     @property
     def _store(self) -> Ref:

@@ -99,7 +99,7 @@ def test_one_that_cannot_be_loaded_and_is_asked_for_says_why(tmp_path: Path) -> 
     ("asked", "made"),
     [
         (Verb("restore", {"to": {"time": "latest"}, "provider": "rds"}), {"rds"}),
-        (Verb("restore", {"to": "nightly", "provider": "kv"}), {"kv"}),
+        (Verb("restore", {"to": {"snapshot": "nightly"}, "provider": "kv"}), {"kv"}),
         (Verb("measure", {"path": "source"}), {"rds", "measuring"}),
         (None, {"rds", "kv"}),
     ],

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import dr.drivers
+from dr import activities
 from dr.app.terms import terms
 from dr.config import plugins
 from dr.config.load import find_target, present
@@ -99,6 +100,43 @@ PLUGIN = Plugin("velero", {})
 
 
 @pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("PLUGIN = Plugin('velero', objectives=None)", "TypeError"),
+        ("PLUGIN = Plugin('velero', objectives=(1,))", "1 is no objective"),
+        ("PLUGIN = Plugin('velero', verbs=(VerbSpec('undo', ''),))", "undo cannot be a verb's name"),
+        ("PLUGIN = Plugin('velero', verbs=(VerbSpec('a verb', ''),))", "a verb cannot be a verb's name"),
+    ],
+)
+def test_a_plugin_that_cannot_be_one_is_told_and_hinders_no_other(
+    tmp_path: Path, broken: Path, text: str, why: str
+) -> None:
+    (broken / "plugin.py").write_text(f"from dr.config.plugins import Plugin, VerbSpec\n{text}\n")
+    assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
+    assert why in plugins.unloaded()["velero"]
+
+
+@pytest.mark.parametrize("name", ["grants", "word", "emulated", "my-kv", "import"])
+def test_a_name_that_no_section_can_have_hinders_no_target(tmp_path: Path, broken: Path, name: str) -> None:
+    folder = broken.rename(broken.with_name(name))
+    (folder / "plugin.py").write_text(f"from dr.config.plugins import Plugin\nPLUGIN = Plugin({name!r})\n")
+    target = find_target(read(tmp_path, targets={"prod": {**RDS, "grants": ["markers"], "emulated": "all"}}), "prod")
+    assert (target.grants, target.emulated, target.word) == (("markers",), "all", "db")
+    assert f"{name} cannot be the name of a target's section" in plugins.unloaded()[name]
+
+
+@pytest.mark.parametrize("text", ["import not_installed_here", "raise SystemExit(0)", ""])
+def test_a_provider_that_cannot_be_made_is_named(broken: Path, text: str) -> None:
+    made = f"PLUGIN = Plugin('velero', later('{dr.drivers.__name__}.velero.provider', 'Velero'))"
+    (broken / "plugin.py").write_text(f"from dr.config.plugins import Plugin, later\n{made}\n")
+    (broken / "provider.py").write_text(text)
+    plugin = plugins.plugins()["velero"]
+    with pytest.raises(UsageError, match=r"The provider velero cannot be made \(.+\)\. Mend its folder"):
+        plugin.made(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "part", ["section=Strange", "verbs=(VerbSpec('save', '', Strange),)", "section=int", "verbs=(1,)"]
 )
 def test_a_plugin_whose_types_nothing_can_be_read_as_hinders_no_other(tmp_path: Path, broken: Path, part: str) -> None:
@@ -150,3 +188,8 @@ def test_a_limit_of_what_such_a_provider_brings_is_left_out_and_named(
     assert "The limit keys-lost in dr.yaml is left out" in capfd.readouterr().err
     with pytest.raises(UsageError, match="keys-lost"):
         read(tmp_path, targets={"prod": RDS}, objectives=limits)
+
+
+def test_no_verb_hides_what_experiments_call_beside_verbs() -> None:
+    named = {name for name, one in vars(activities).items() if callable(one) and one.__module__ == activities.__name__}
+    assert {name for name in named if not name.startswith("_")} - {*plugins.verbs()} == plugins.TAKEN

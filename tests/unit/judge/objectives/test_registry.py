@@ -149,7 +149,7 @@ def test_on_call_what_a_provider_brings_is_demanded_of_its_own_verbs_alone(monke
     monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own})
     assert "keys" not in wiring.on_call(Verb("examine")), "PostgreSQL examines"
     monkeypatch.setattr(wiring, "offer", lambda verb, _target: (own, VerbSpec(verb.name, "")))
-    assert "keys" in wiring.on_call(Verb("examine"))
+    assert wiring.on_call(Verb("examine")) == ("keys",), "what it reads is no database"
     assert "keys" not in wiring.on_call(RESTORE)
 
 
@@ -161,7 +161,7 @@ def test_on_call_what_was_left_out_for_its_name_is_not_demanded(monkeypatch: pyt
     brings = keys(limits=(), on_call="examine")
     late = Plugin("late", objectives=(replace(brings, name=clash), replace(brings, name="own")))
     monkeypatch.setattr(wiring, "plugins", lambda: {"kv": own, "late": late})
-    monkeypatch.setattr(wiring, "offer", lambda verb, _target: (late, VerbSpec(verb.name, "")))
+    monkeypatch.setattr(wiring, "offer", lambda verb, _target: (late, VerbSpec(verb.name, "", role="database")))
     core = [one.name for one in objectives.registry().values() if one.on_call == "examine"]
     assert "staleness" in core
     assert [*wiring.on_call(Verb("examine"))] == core
