@@ -21,6 +21,9 @@ def compose(text: str, depth: int, values: int) -> yaml.Node | None:
     return node
 
 
+MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Bounded(yaml.SafeLoader):
     """PyYAML's safe loader, which refuses depth, and aliases that multiply or lead to themselves, as it meets them.
     libyaml's own crashes on many brackets."""
@@ -43,9 +46,21 @@ class _Bounded(yaml.SafeLoader):
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         inner = [part for one in parts for part in (one if isinstance(one, tuple) else (one,))]  # a mapping holds pairs
         weight = self._weights.setdefault(id(node), 1 + sum(self._weights[id(part)] for part in inner))
+        if isinstance(node, yaml.MappingNode):
+            _once_each(node)
         if max(weight, len(self._weights)) > self._values:
             raise _refusal(f"it comes down to more than {self._values} values", event)
         return node
+
+
+def _once_each(node: yaml.MappingNode) -> None:
+    """Raises where a key stands twice: of the two, PyYAML would keep the last and say nothing."""
+    seen = set[str]()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            if key.value in seen:
+                raise _refusal(f"the key {key.value} stands twice", key)
+            seen.add(key.value)
 
 
 def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:

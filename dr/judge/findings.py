@@ -15,7 +15,10 @@ from dr.evidence.model import Evidence
 def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:
     """What ``judge`` finds; inconclusive where the evidence does not tell, and where the judge itself fails."""
     try:
-        return judge(evidence, demand)
+        found = judge(evidence, demand)
+        if not isinstance(found, Finding):
+            raise TypeError(f"{found!r} is no Finding")
+        return found
     except UnknownError as error:
         because = str(error)
     except Exception as error:

@@ -180,3 +180,14 @@ def test_a_targets_name_that_is_no_text_is_refused_whatever_the_target_says(tmp_
     (tmp_path / "dr.yaml").write_text(f"targets: {{123: {target}}}")
     with pytest.raises(UsageError, match=r"dr\.yaml, line 1, is not valid: Expected `str`, got `int`"):
         settings(tmp_path / "dr.yaml")
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text("meter: {rate: 5}\nobjectives: {}\nmeter: {rate: 6}\n")
+    with pytest.raises(UsageError, match="the key meter stands twice"):
+        settings(tmp_path / "dr.yaml")
+
+
+def test_a_merge_may_be_overridden(tmp_path: Path) -> None:
+    (tmp_path / "dr.yaml").write_text("meter: {<<: {rate: 5, timeout: 1}, rate: 6}\n")
+    assert (settings(tmp_path / "dr.yaml").meter.rate, settings(tmp_path / "dr.yaml").meter.timeout) == (6.0, 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Observation, Status
-from dr.judge.findings import UnknownError, baseline_of, by_name, limit_of, within
+from dr.judge.findings import UnknownError, baseline_of, by_name, judged, limit_of, within
 from tests.unit.recoveries import drill
 
 
@@ -65,3 +65,9 @@ def test_offenders_are_named_the_first_three_of_them() -> None:
     assert (met.status, met.because, met.measured) == (Status.MET, "All are whole.", 0.0)
     with pytest.raises(UnknownError, match=r"^z: it is locked\.$"):
         by_name(demand, {}, {"z": "it is locked"}, "All are whole.", "index")
+
+
+def test_a_judge_that_finds_nothing_is_inconclusive() -> None:
+    found = judged(lambda _evidence, _demand: None, drill(), Demand("data", "restored"))  # type: ignore[arg-type,return-value]
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because == "The judge itself failed with TypeError, so nothing is known."
