@@ -15,6 +15,8 @@ ENOUGH = 59
 """The fewest samples whose maximum bounds their p95: 0.95 ** 59 is below 0.05."""
 MOST = 10_000_000
 """The most: an hour of 2,000 a second."""
+NOTHING = 1e-18
+"""The share of a chance that is nothing beside it."""
 
 
 def at_most(k: int, n: int, p: float) -> float:
@@ -23,11 +25,16 @@ def at_most(k: int, n: int, p: float) -> float:
         return 1.0
     if k < 0 or p >= 1:
         return 0.0
-    if k > n * p and k > n - k:  # the shorter tail has fewer terms
+    if k > n * p:  # below their mean, and nowhere else, each chance is less than that of one more
         return 1.0 - at_most(n - k - 1, n, 1 - p)
-    log_p, log_q, whole = math.log(p), math.log1p(-p), math.lgamma(n + 1)
-    logs = (whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q for i in range(k + 1))
-    return min(1.0, math.fsum(map(math.exp, logs)))
+    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+    chance, whole, odds = math.exp(log), 0.0, (1 - p) / p
+    for i in range(k, -1, -1):
+        whole += chance
+        if chance <= whole * NOTHING:
+            break
+        chance *= i * odds / (n - i + 1)
+    return min(1.0, whole)
 
 
 def first(least: int, most: int, holds: Callable[[int], bool]) -> int:
