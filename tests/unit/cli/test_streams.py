@@ -64,11 +64,12 @@ def test_a_full_stdout_is_said_on_stderr(tmp_path: Path) -> None:
 
 def test_a_lost_terminal_halts_the_run_unless_it_is_ignored(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with halting(run) as received:
-        os.kill(os.getpid(), signal.SIGHUP)
-    assert (received, run.halted()) == ([129], "SIGHUP was received")
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup these tests themselves ignore it
     try:
+        with halting(run) as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert (received, run.halted()) == ([129], "SIGHUP was received")
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with halting(run) as received:
             os.kill(os.getpid(), signal.SIGHUP)
         assert received == []
