@@ -19,7 +19,9 @@ import msgspec
 from dr.app import drill, steady
 from dr.app.cleanup import clean_drills
 from dr.app.ending import exit_code, finish
-from dr.app.session import Session, accept, attach, locked, prepare
+from dr.app.lock import locked
+from dr.app.prepare import accept, prepare
+from dr.app.session import Session, attach
 from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.place import OTHERS

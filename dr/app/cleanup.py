@@ -8,7 +8,8 @@ from itertools import chain
 
 from dr.app.drill import end_orphan
 from dr.app.ending import Outcome, finish, look, of_purpose, pronounce, remove
-from dr.app.session import Session, Tell, attach, busy, context_of, locked
+from dr.app.lock import busy, locked
+from dr.app.session import Session, Tell, attach, context_of
 from dr.config.context import Context
 from dr.config.load import home
 from dr.config.model import Settings

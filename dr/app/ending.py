@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dr.app.pools import look_after
+from dr.app.session import Session, Tell
 from dr.domain.errors import DrError
 from dr.domain.model import Call, Purpose, Resource, Verdict
 from dr.domain.refs import Ref
@@ -21,10 +21,6 @@ from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.report.formats import document
 from dr.wiring import objectives
-
-if TYPE_CHECKING:
-    from dr.app.session import Session, Tell
-
 
 WORST_FIRST = (129, 130, 143, 1, 5, 4, 3, 2)
 """Interrupted before all; then a missed demand before a failure before inconclusive before refused."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dr.app.session import Session
 from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
 from dr.drivers.sections import pooler_of, sections
 from dr.judge.course import KINDS, left
-
-if TYPE_CHECKING:
-    from dr.app.session import Session
 
 Held = list[dict[str, Any]]
 """A pool each: its database and user, and how much it holds of each of ``KINDS``."""

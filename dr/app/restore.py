@@ -12,7 +12,8 @@ from typing import Any
 from dr.app.asked import unpacked
 from dr.app.earlier import number, standing
 from dr.app.ending import Outcome, finish, of_purpose, seal
-from dr.app.session import Prepared, Session, Tell, context_of, prepare, resume, same_since
+from dr.app.prepare import Prepared, prepare, resume, same_since
+from dr.app.session import Session, Tell, context_of
 from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.model import Settings, Target

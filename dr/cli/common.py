@@ -16,7 +16,9 @@ import msgspec
 from dr import wiring
 from dr.app import cleanup
 from dr.app.ending import Outcome, exit_code, worst
-from dr.app.session import Prepared, Session, accept, locked
+from dr.app.lock import locked
+from dr.app.prepare import Prepared, accept
+from dr.app.session import Session
 from dr.cli import noted
 from dr.config import place
 from dr.config.load import home

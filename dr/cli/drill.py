@@ -12,7 +12,9 @@ from dr.app import drill as drills
 from dr.app.cleanup import clean_drills
 from dr.app.drill import Experiment, ForeignError, known, read
 from dr.app.ending import Outcome, worst
-from dr.app.session import Session, accept, locked, prepare
+from dr.app.lock import locked
+from dr.app.prepare import accept, prepare
+from dr.app.session import Session
 from dr.cli import common
 from dr.config.model import Settings
 from dr.domain.errors import DrError, HaltedError, UsageError

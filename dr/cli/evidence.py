@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from dr.app.session import busy
+from dr.app.lock import busy
 from dr.cli import common
 from dr.config.load import home
 from dr.domain.errors import EvidenceError

@@ -10,7 +10,7 @@ from dr import wiring
 from dr.app.cleanup import adopt as hand_over
 from dr.app.cleanup import clean, clean_elsewhere, clean_orphans, unsealed
 from dr.app.ending import worst
-from dr.app.session import busy
+from dr.app.lock import busy
 from dr.app.survey import check, recovery_points, take
 from dr.cli import common
 from dr.config.load import LAB, find_target, home, present, rewritten

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from dr.app.cleanup import abandon
-from dr.app.session import locked
+from dr.app.lock import locked
 from dr.app.survey import forget, take
 from dr.cli import common
 from dr.config.load import LAB

@@ -10,7 +10,8 @@ import click
 from dr.app import failover as failing_over
 from dr.app import restore as order
 from dr.app.ending import Outcome
-from dr.app.session import Prepared, Session, prepare
+from dr.app.prepare import Prepared, prepare
+from dr.app.session import Session
 from dr.cli import common
 from dr.config.load import find_target
 from dr.config.model import Settings

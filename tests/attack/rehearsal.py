@@ -22,7 +22,8 @@ from dr import wiring
 from dr.app import cleanup, drill
 from dr.app import restore as on_call
 from dr.app.ending import Outcome, finish
-from dr.app.session import Session, Tell, accept, prepare
+from dr.app.prepare import accept, prepare
+from dr.app.session import Session, Tell
 from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings, Target
 from dr.domain.errors import DrError, HaltedError
@@ -499,7 +500,8 @@ class Theatre:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setattr("os.fsync", lambda _: None)  # no machine fails here, and it is what takes longest
         monkeypatch.setattr("dr.host.bounded._Asking", AtOnce)
-        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
+        for module in ("prepare", "session"):
+            monkeypatch.setattr(f"dr.app.{module}.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.drivers.faults.provider.run_command", self.cloud.fault)
         monkeypatch.setattr("dr.drivers.clients.pgbouncer_console.held", lambda _: [])

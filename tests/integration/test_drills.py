@@ -20,7 +20,7 @@ import yaml
 
 from dr.app.cleanup import unsealed
 from dr.app.drill import read_all, request
-from dr.app.session import Prepared, prepare
+from dr.app.prepare import Prepared, prepare
 from dr.config.place import OWN
 from dr.domain.errors import RefusedError, UsageError
 from dr.host.signals import CODES

@@ -20,7 +20,8 @@ from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.drivers.clients import kubernetes_secret
 from dr.drivers.clients.config import SecretConfig
 from dr.drivers.clients.kubernetes_secret import ANNOTATION, Secret
-from dr.drivers.clients.provider import Place, _place, _told
+from dr.drivers.clients.place import Place
+from dr.drivers.clients.provider import _place, _told
 
 pytest.importorskip("kubernetes", reason="the extra 'kubernetes' is not installed")
 

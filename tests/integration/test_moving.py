@@ -20,7 +20,7 @@ from dr.drivers.clients import pgbouncer_entry
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import console, shown
 from dr.drivers.clients.pgbouncer_entry import Entry
-from dr.drivers.clients.provider import NotTakenError, Place
+from dr.drivers.clients.place import NotTakenError, Place
 from dr.lab.beside import pgbouncer
 from dr.lab.beside.pgbouncer import ADMIN, PgBouncer
 from dr.lab.platform.roles import password

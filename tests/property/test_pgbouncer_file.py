@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dr.domain.errors import RefusedError
 from dr.drivers.clients.pgbouncer_file import find, led
-from dr.drivers.clients.provider import Place
+from dr.drivers.clients.place import Place
 
 PIECES = [
     *(b"host=", b"host = ", b"port=", b"port = ", b"password=", b"dbname=x", b"h1", b"h1,h2", b"::1", b"/run", b"6543"),

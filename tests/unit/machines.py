@@ -10,8 +10,8 @@ import pytest
 
 from dr import wiring
 from dr.app.ending import finish
+from dr.app.prepare import Prepared, accept, prepare
 from dr.app.restore import asked, request, resumed
-from dr.app.session import Prepared, accept, prepare
 from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.model import Call, Request
@@ -45,7 +45,8 @@ class Machines:
         self.fake.creates_as = "available"
         self.clock = VirtualClock()
         self._path, self._monkeypatch, self._count = path, monkeypatch, 0
-        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
+        for module in ("prepare", "session"):
+            monkeypatch.setattr(f"dr.app.{module}.SystemClock", lambda: self.clock)
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.restore.drivers", self._drivers)
         monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)

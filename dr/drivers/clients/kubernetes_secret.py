@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.drivers.clients.config import SecretConfig
-from dr.drivers.clients.provider import DEFAULT_PORT, Place, secret
+from dr.drivers.clients.place import DEFAULT_PORT, Place, secret
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
 

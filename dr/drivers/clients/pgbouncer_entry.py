@@ -18,7 +18,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import Session, console, shown
 from dr.drivers.clients.pgbouncer_file import Found, find, led
-from dr.drivers.clients.provider import DEFAULT_PORT, NotTakenError, Place, entry
+from dr.drivers.clients.place import DEFAULT_PORT, NotTakenError, Place, entry
 from dr.host.files import write_atomically
 
 SILENT_SECONDS = 10.0

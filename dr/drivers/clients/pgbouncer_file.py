@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dr.domain.errors import RefusedError
-from dr.drivers.clients.provider import DEFAULT_PORT, Place
+from dr.drivers.clients.place import DEFAULT_PORT, Place
 
 MAIN = "PgBouncer's file"
 DEEPEST = 10

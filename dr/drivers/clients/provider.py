@@ -8,44 +8,19 @@ What is led back to is known from the planning on, so that a move that was cut o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Own, Progress, Purpose, Request, RunIdentity, Verb
-from dr.domain.refs import Endpoint, Ref
-from dr.drivers.clients.config import PoolerConfig, SecretConfig
+from dr.domain.refs import Ref
+from dr.drivers.clients.place import DRIVER, NotTakenError, Place, entry, secret
 from dr.drivers.sections import Sections, pooler_of, secret_of, sections
 
-DRIVER = "clients"
 POOLER, SECRET = "pooler", "secret"
-DEFAULT_PORT = 5432
-"""Where none is written."""
 DEADLINES = {POOLER: 60.0, SECRET: 300.0}
 """Seconds; a Secret's pods are replaced one after another."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where clients are led."""
-
-    host: str
-    port: int
-    written: tuple[str, str] | None = field(default=None, compare=False)
-    """Host and port as they are written, where that is not as anybody would write them: led back, they are again. A
-    port that stands nowhere, and so is the usual one, is written as ""."""
-
-    def __str__(self) -> str:
-        return str(Endpoint(self.host, self.port))
-
-
-def entry(config: PoolerConfig) -> Ref:
-    return Ref(DRIVER, "PgBouncer entry", config.entry)
-
-
-def secret(config: SecretConfig) -> Ref:
-    return Ref(DRIVER, "Secret", f"{config.namespace}/{config.name}")
 
 
 def leading(target: Sections) -> dict[str, Ref]:
@@ -53,10 +28,6 @@ def leading(target: Sections) -> dict[str, Ref]:
     pooler, kept = pooler_of(target), secret_of(target)
     found = {POOLER: entry(pooler)} if pooler is not None else {}
     return found | ({SECRET: secret(kept)} if kept is not None else {})
-
-
-class NotTakenError(RefusedError):
-    """What leads clients was changed, and they are led where they were: the change is taken back."""
 
 
 class Lead(Protocol):

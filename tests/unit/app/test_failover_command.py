@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from dr import wiring
 from dr.app.ending import Outcome, exit_code
 from dr.app.failover import asked, cautions, request, run
-from dr.app.session import Prepared, accept, prepare
+from dr.app.prepare import Prepared, accept, prepare
 from dr.cli import cli
 from dr.cli.common import rendered
 from dr.config.context import Context
@@ -100,7 +100,8 @@ class Night:
             self.fake.passes()
 
         monkeypatch.setattr(self.clock, "sleep", slept)
-        monkeypatch.setattr("dr.app.session.SystemClock", lambda: self.clock)
+        for module in ("prepare", "session"):
+            monkeypatch.setattr(f"dr.app.{module}.SystemClock", lambda: self.clock)
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setenv("DR_HOME", str(home))
 

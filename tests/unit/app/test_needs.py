@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import trustme
 
-from dr.app.session import Prepared, Session
+from dr.app.prepare import Prepared
+from dr.app.session import Session
 from dr.app.terms import all_needs, needs, terms
 from dr.config.context import Context
 from dr.config.model import Login, Settings

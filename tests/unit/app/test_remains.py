@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 
 from dr.app.cleanup import clean, clean_orphans
 from dr.app.ending import NOTHING, exit_code, finish
-from dr.app.session import Prepared, Session, accept, locked, prepare
+from dr.app.lock import locked
+from dr.app.prepare import Prepared, accept, prepare
+from dr.app.session import Session
 from dr.cli import cli
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Purpose, Request, Verb

@@ -12,8 +12,9 @@ import pytest
 
 from dr.app import ending, restore
 from dr.app.ending import Outcome
+from dr.app.prepare import accept, prepare
 from dr.app.restore import run
-from dr.app.session import Session, accept, prepare
+from dr.app.session import Session
 from dr.cli import common
 from dr.config.load import home
 from dr.domain.errors import DrError, EvidenceError, HaltedError, ProviderError, RefusedError

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from dr.app.asked import digest, packed, unpacked
 from dr.app.cleanup import clean, unreadable
 from dr.app.earlier import check_age
+from dr.app.prepare import accept, prepare
 from dr.app.restore import STEPS, asked, cautions, earlier_runs, resumed
-from dr.app.session import accept, prepare
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Demand, Plan, Purpose, Request, RunIdentity, Verb
 from dr.domain.tags import spread

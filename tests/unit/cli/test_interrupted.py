@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from dr.app.cleanup import adopt
 from dr.app.ending import Outcome, finish
+from dr.app.prepare import accept, prepare
 from dr.app.restore import asked, resumed, run
-from dr.app.session import Session, accept, prepare
+from dr.app.session import Session
 from dr.cli import cli, common
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.app import session
+from dr.app import lock
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Observation
 from dr.evidence import directory, ledger
@@ -67,9 +67,9 @@ def test_a_target_that_is_held_is_refused_with_its_holders_pid_run_and_time(
     (tmp_path / "locks").mkdir()
     with held(tmp_path / "locks" / "lab.lock") as pid:
         said = rf"'lab': process {pid} \(run 20261128-183720-bdcd, since \d{{4}}-\d\d-\d\d [\d:]+ UTC\)\. .*'dr abort'"
-        with pytest.raises(RefusedError, match=said), session.locked("lab"):
+        with pytest.raises(RefusedError, match=said), lock.locked("lab"):
             pass
-    with session.locked("lab"):
+    with lock.locked("lab"):
         pass
 
 
@@ -79,12 +79,12 @@ def test_a_lock_is_closed_to_others_and_so_is_one_that_was_there_before(
     monkeypatch.setenv("DR_HOME", str(tmp_path))
     before = os.umask(0)
     try:
-        with session.locked("new"):
+        with lock.locked("new"):
             pass
         path = tmp_path / "locks" / "lab.lock"
         path.touch(0o666)
         path.parent.chmod(0o777)
-        with session.locked("lab"):
+        with lock.locked("lab"):
             pass
     finally:
         os.umask(before)

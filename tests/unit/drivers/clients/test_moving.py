@@ -18,9 +18,10 @@ from dr.drivers.clients import pgbouncer_entry
 from dr.drivers.clients.config import PoolerConfig, SecretConfig
 from dr.drivers.clients.kubernetes_secret import Secret
 from dr.drivers.clients.pgbouncer_entry import Entry
-from dr.drivers.clients.provider import Lead, MovingProvider, NotTakenError, Place
-from dr.drivers.clients.provider import entry as entry_of
-from dr.drivers.clients.provider import secret as secret_of
+from dr.drivers.clients.place import NotTakenError, Place
+from dr.drivers.clients.place import entry as entry_of
+from dr.drivers.clients.place import secret as secret_of
+from dr.drivers.clients.provider import Lead, MovingProvider
 from dr.lab.servers.site import free_port
 from tests.unit.drivers.rds.support import VirtualClock, context, run
 

@@ -8,7 +8,7 @@ import pytest
 
 from dr.domain.errors import RefusedError
 from dr.drivers.clients.pgbouncer_file import find, led
-from dr.drivers.clients.provider import Place
+from dr.drivers.clients.place import Place
 
 NEW = Place("replica-1.example.com", 5433)
 INI = b"""\
