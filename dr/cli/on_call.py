@@ -74,16 +74,17 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         if any(options[name] for name in ASKED) or not options["verify"]:
             raise UsageError("--resume goes on with what its run was asked for.", "Give no other option than --since.")
         return order.resumed(settings, target, options["resume"], since, progress)
+    to, given = _recovery_point(options), _settings(options["given"])  # what was mistyped is told before anything else
     of = find_target(settings, target)
     wanted = order.request(
         target,
         of,
-        _recovery_point(options),
+        to,
         since=since,
         as_name=options["as_name"],
         reset_master=options["reset_master_secret"],
         verify=options["verify"],
-        settings=_settings(options["given"]),
+        settings=given,
         provider=options["provider"],
     )
     return prepare(settings, wanted, order.asked(wanted, of), progress)

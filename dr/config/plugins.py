@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from os.path import isdir
 from typing import Any, cast
 
 import msgspec
@@ -128,7 +129,9 @@ def _found() -> Mapping[str, Plugin | str]:
     package = importlib.import_module(DRIVERS)
     folders = sorted((one for one in pkgutil.iter_modules(package.__path__) if one.ispkg), key=lambda one: one.name)
     found = ((one.name, _plugin(one.name, getattr(one.module_finder, "path", ""))) for one in folders)
-    return {name: one for name, one in found if one is not None}
+    places = [str(place) for place in package.__path__]
+    missing = {place: f"DR_PLUGINS names {place}, which is no directory." for place in places if not isdir(place)}
+    return {name: one for name, one in found if one is not None} | missing
 
 
 def _plugin(folder: str, within: str) -> Plugin | str | None:

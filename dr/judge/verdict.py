@@ -17,6 +17,7 @@ from dr.judge import course, phases
 from dr.judge.findings import finding, judged
 
 WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
+UNLOADED = " Where a provider in a directory of DR_PLUGINS brings it, that was not loaded here."
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
 
 
@@ -38,7 +39,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
     findings = [
         judged(objectives[demand.objective].judge, evidence, demand)
         if demand.objective in objectives
-        else finding(demand, Status.INCONCLUSIVE, f"No judge knows the objective {demand.objective!r}.")
+        else finding(demand, Status.INCONCLUSIVE, f"No judge knows the objective {demand.objective!r}.{UNLOADED}")
         for demand in plan.demands
     ]
     findings = [*course.findings(evidence), *_of_verified_copies(evidence, objectives, findings)]

@@ -82,6 +82,15 @@ def test_what_needs_it_says_what_happened_to_which_folder_and_what_to_do(
         offer(Verb("back_up"), target)
 
 
+def test_a_directory_that_is_not_there_is_told_and_hinders_nothing(
+    tmp_path: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = str(tmp_path / "gone")
+    monkeypatch.setattr(dr.drivers, "__path__", [*dr.drivers.__path__, gone])
+    assert plugins.unloaded()[gone] == f"DR_PLUGINS names {gone}, which is no directory."
+    assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
+
+
 def test_a_plugin_of_another_name_is_no_plugin(tmp_path: Path, broken: Path) -> None:
     (broken / "plugin.py").write_text("PLUGIN = 3\n")
     with pytest.raises(UsageError, match="its PLUGIN is not the plugin velero"):
