@@ -113,7 +113,7 @@ def cluster() -> Iterator[Cluster]:
     made.server.server_close()
 
 
-def secret(home: Path, cluster: Cluster, **changes: Any) -> Secret:
+def secret(home: Path, cluster: Cluster, /, **changes: Any) -> Secret:
     path = home / "kubeconfig"
     server = f"http://127.0.0.1:{cluster.server.server_address[1]}"
     document = {
@@ -126,6 +126,18 @@ def secret(home: Path, cluster: Cluster, **changes: Any) -> Secret:
     return Secret(
         SecretConfig(**{"kubeconfig": str(path), "context": "prod", "namespace": "prod", "name": "database", **changes})
     )
+
+
+def test_a_cluster_is_known_by_its_namespace_kube_system_where_the_target_pins_it(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    assert secret(tmp_path, cluster).identity() == {}
+    pinned = secret(tmp_path, cluster, cluster="uid-1")
+    with pytest.raises(RefusedError, match="refused looking at the cluster of"):
+        pinned.identity()
+    system = {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "uid-2"}}
+    cluster.objects["/api/v1/namespaces/kube-system"] = system
+    assert pinned.identity() == {"cluster": "uid-2"}
 
 
 def test_host_and_port_are_changed_and_nothing_else(tmp_path: Path, cluster: Cluster) -> None:

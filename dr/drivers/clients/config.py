@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the kubeconfig: the ambient one is not looked at."""
     namespace: str
     name: str
+    cluster: str = ""
+    """The UID of the cluster's namespace kube-system, by which the cluster is known. Empty: it is not compared."""
     host_key: str = "host"
     port_key: str = "port"
     """Empty, or absent from the Secret: 5432."""
@@ -79,6 +82,9 @@ class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Absent: clients go to the database directly."""
     secret: SecretConfig | None = None
     """Absent: nothing in a cluster is to be changed when a replica takes the source's place."""
+
+    def pins(self) -> Mapping[str, str]:
+        return {"cluster": self.secret.cluster} if self.secret is not None and self.secret.cluster else {}
 
     def endpoints(self) -> tuple[str, ...]:
         """Raises RefusedError where the kubeconfig does not say where the Secret's cluster is."""

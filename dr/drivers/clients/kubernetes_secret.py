@@ -51,6 +51,13 @@ class Secret:
         self.ref = secret(config)
         self._client: Any = None
 
+    def identity(self) -> Mapping[str, str]:
+        """The UID of the cluster that the kubeconfig leads to, which is that of its namespace kube-system."""
+        if not self._config.cluster:
+            return {}
+        what = "looking at the cluster of"
+        return {"cluster": str(self._ask(what, "read_namespace", "kube-system", found=lambda held: held.metadata.uid))}
+
     def present(self) -> Place:
         """Raises RefusedError where the Secret names no single host that can be replaced."""
         return self._place(self._read()[0])
@@ -170,10 +177,11 @@ class Secret:
                 f"{self.ref} cannot be reached: the Kubernetes client is not installed.",
                 "Install it: pip install 'dr[kubernetes]'.",
             ) from None
-        api = client.CoreV1Api if method.endswith("secret") else client.AppsV1Api
+        api = client.AppsV1Api if method.endswith("deployment") else client.CoreV1Api
+        within_it = () if method.endswith("_namespace") else (self._config.namespace,)
         try:
             ask = getattr(api(self._connected()), method)
-            held = ask(name, self._config.namespace, *body, _request_timeout=SECONDS)
+            held = ask(name, *within_it, *body, _request_timeout=SECONDS)
             if held.metadata.name != name:  # the client takes anything for an object
                 raise ValueError(name)
             return found(held)

@@ -9,6 +9,7 @@ nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ class Entry:
         self._main = Path(config.configuration).expanduser()
         self._shown_as = config.entry.encode().decode("latin-1")
         self._taken = False
+
+    def identity(self) -> Mapping[str, str]:
+        """None beside its certificate, which TLS verifies."""
+        return {}
 
     def present(self) -> Place:
         return self._found()[2].place

@@ -35,6 +35,9 @@ class Lead(Protocol):
 
     ref: Ref
 
+    def identity(self) -> Mapping[str, str]:
+        """By what it is known, as far as the target pins that. Raises as ``present`` does."""
+
     def present(self) -> Place:
         """Where it leads. Raises RefusedError where it is not there as configured, ProviderError out of reach."""
 
@@ -79,10 +82,21 @@ class MovingProvider:
             lead.check()
         led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
         own = dict.fromkeys(leading(self._sections).values(), Own.LEADS)
-        return Facts(self._context.clock.now().at, own=own, extra={"led": led})
+        identity = {DRIVER: seen} if (seen := self._identity()) else {}
+        return Facts(self._context.clock.now().at, identity, own=own, extra={"led": led})
 
     def confirm_identity(self) -> None:
-        """Nothing of its own to compare: TLS verifies PgBouncer, and the target's kubeconfig names the cluster."""
+        """Compare the Secret's cluster with the target's, where that names its UID. TLS verifies PgBouncer."""
+        pinned = self._sections.clients.pins() if self._sections.clients is not None else {}
+        for what, seen in self._identity().items():
+            if seen != pinned[what]:
+                raise RefusedError(
+                    f"The target's kubeconfig leads to {what} {seen}, not to {pinned[what]} of {self._context.name!r}.",
+                    "Correct the target's secret.kubeconfig and secret.context, or name another --target.",
+                )
+
+    def _identity(self) -> Mapping[str, str]:
+        return {what: seen for lead in self._leads.values() for what, seen in lead.identity().items()}
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Raises RefusedError where nothing is known that leads clients."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dr.config.model import Login
@@ -50,6 +51,10 @@ class FakeLead:
     def __init__(self) -> None:
         self.at, self.left = OLD, ""
         self.wrong: DrError | None = None
+        self.known: dict[str, str] = {}
+
+    def identity(self) -> dict[str, str]:
+        return self.known
 
     def check(self) -> None:
         if self.wrong:
@@ -104,6 +109,17 @@ def test_a_drill_leads_to_the_promoted_replica_and_back_again(stage: Stage) -> N
     back = stage.provider.apply(move.undo, move.undo.args)
     assert stage.lead.at == OLD
     assert stage.provider.poll(move.undo, back).done
+
+
+def test_the_cluster_of_a_secret_is_compared_with_the_targets(tmp_path: Path) -> None:
+    secret = msgspec.structs.replace(SECRET, cluster="uid-1")
+    stage = Stage(tmp_path, **{**LAB, "secret": secret})
+    stage.lead.known = {"cluster": "uid-1"}
+    stage.provider.confirm_identity()
+    assert stage.provider.look(Request("prod", (MOVE,), Purpose.DRILL)).identity == {"clients": {"cluster": "uid-1"}}
+    stage.lead.known = {"cluster": "uid-2"}
+    with pytest.raises(RefusedError, match="leads to cluster uid-2, not to uid-1"):
+        stage.provider.confirm_identity()
 
 
 def test_on_call_the_move_stays(stage: Stage) -> None:
