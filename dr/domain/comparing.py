@@ -119,7 +119,7 @@ def _come_round(before: TableLook | None, copy: TableLook, after: TableLook | No
             both = Sum(one.copy.rows + later[n].rows, (one.copy.hashes + later[n].hashes) % (1 << 64))
             if not one.proven and both in (one.before, one.after):
                 moved.setdefault(part, copy.sums(part))[n], later[n] = both, NOTHING
-    sums = {**moved, LATER: later} if moved else {}
+    sums = {**moved, LATER: later}
     parts = {part: Part(sum(one.rows for one in of), packed_sums(of)) for part, of in sums.items()}
     return replace(copy, parts={**copy.parts, **parts})
 

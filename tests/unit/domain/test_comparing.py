@@ -166,6 +166,7 @@ def test_frozen_rows_are_no_hands_where_with_them_a_bucket_is_the_sources() -> N
     other = comparing.table(first(ONE, TWO), copied([ONE], later=[TWO, THREE]), None)
     assert other == Compared(2, wrong={BY_HAND: 1})
     assert comparing.unsettled(first(ONE, TWO), copied([ONE], later=[TWO]), None) == ()
+    assert comparing.unsettled(None, copied([TWO], [LARGE], [SAME_BUCKET]), known) == ()
 
 
 def test_a_row_that_went_on_the_source_and_is_back_on_the_copy_is_a_hands() -> None:
@@ -249,6 +250,8 @@ def test_a_frozen_row_that_stands_on_the_source_is_no_hands() -> None:
     assert found == Compared(2, unknown=1)
     forged = by_rows(None, {**copy, LATER: [ONE, ONE, TWO]}, {BEFORE: [ONE, SAME_BUCKET]})
     assert forged == Compared(2, unknown=1, wrong={BY_HAND: 2})
+    doubled = by_rows(None, {BEFORE: [ONE, Row(8, 8)], LATER: [ONE]}, {BEFORE: [ONE]})
+    assert doubled == Compared(1, unknown=1, wrong={BY_HAND: 1})
     newer = by_rows(None, {POINT: [SAME_BUCKET, Row(8, 8)], LATER: [ONE]}, {POINT: [ONE, SAME_BUCKET]})
     assert newer == Compared(2, unknown=1)
 
@@ -257,6 +260,14 @@ def test_a_frozen_row_stands_for_one_row_of_the_source() -> None:
     """With it, one part of its bucket is the source's by its sum: the other part still lacks such a row."""
     found = by_rows(None, {LATER: [ONE]}, {BEFORE: [ONE], POINT: [ONE]})
     assert found == Compared(1, wrong={MISSING: 1})
+    beside = by_rows(None, {BEFORE: [Row(8, 8)], LATER: [ONE]}, {BEFORE: [ONE], POINT: [ONE]})
+    assert beside == Compared(1, unknown=1, wrong={MISSING: 1})
+
+
+def test_rows_are_told_without_a_look_before() -> None:
+    copy, after = look(point=[Row(0, 101)], later=[]), look(point=[ONE], later=[])
+    rows = (read(0, point=[Row(0, 101)]), read(0, point=[ONE]))
+    assert comparing.table(None, copy, after, rows) == Compared(wrong={ALTERED: 1})
 
 
 # -- definitions

@@ -303,7 +303,16 @@ def test_a_table_that_got_its_name_after_the_point_is_no_loss() -> None:
     assert compared(before=None, after=swapped, limit=0.5).status is Status.INCONCLUSIVE
     same_names = named(named(AFTER, "a", 15, a=B), "b", 15, b=A)
     assert compared(before=None, after=same_names, limit=0.5).status is Status.MISSED
+    assert [one.name for one in tables(held(COPY, None, swapped), "restored")] == ["public.a", "public.b"]
+    rows = {"public.a": TableRows((0,), {BEFORE: packed_rows([Row(0, 77)])})}
+    assert (
+        compared(before=None, after=swapped, rows=({"public.a": TableRows((0,), {})}, rows)).status is not Status.MISSED
+    )
+    forged = with_tables(COPY, a=table(part((3, 78))))
+    assert compared(copy=forged, after=swapped, limit=0.9).status is Status.MISSED
     copy, after = (named(named(look, "a", 15, a=B), "b", 15, b=A) for look in (COPY, AFTER))
+    forged = with_tables(copy, a=table(part((2, 89)), part((1, 5))))
+    assert compared(copy=forged, after=after, limit=0.9).status is Status.MISSED
     assert compared(copy=copy, after=after).status is Status.MET
     assert compared(copy=copy, after="it is gone", limit=0.5).status is Status.INCONCLUSIVE
 
@@ -339,17 +348,19 @@ def test_a_database_that_could_not_be_looked_at_is_inconclusive_and_hides_no_oth
     found = compared(objective, closed, before, with_db2(AFTER))
     assert found.status is Status.INCONCLUSIVE
     assert told in found.because
-    assert found.because.startswith(told)
+    assert found.because.startswith(f"{told} ")
     wrong = replace(with_tables(closed, b=None), objects={})
     lost = compared(objective, wrong, before, with_db2(AFTER)).because
     noun = {"schema": "object", "data": "table"}[objective]
     assert f"; 1 {noun} could not be judged. " in lost
     assert compared(objective, wrong, before, with_db2(AFTER)).status is Status.MISSED
-    there = replace(AFTER, unlooked={"db2": "it is gone"})
+    there = replace(AFTER, unlooked={"db2": "it is gone."})
     found = compared(objective, with_db2(COPY), before, there)
     assert found.status is Status.MET
-    assert "No look at database db2 of the source afterwards: it is gone." in found.because
-    assert compared(objective, COPY, before, there).status is Status.INCONCLUSIVE
+    assert found.because.endswith(" No look at database db2 of the source afterwards: it is gone.")
+    lacking = compared(objective, COPY, before, there)
+    assert lacking.status is Status.INCONCLUSIVE
+    assert "whether it was dropped before the recovery point is not known" in lacking.because
     assert compared(objective, COPY, before, with_db2(AFTER)).status is Status.MISSED
 
 
@@ -411,7 +422,10 @@ def test_rows_of_the_drill_that_vanished_and_are_not_back_are_missed() -> None:
 def test_tables_that_were_left_out_are_named() -> None:
     found = compared(copy=replace(COPY, left_out={"public.log": "excluded by dr.yaml"}))
     assert found.status is Status.MET
-    assert found.because.endswith("Not compared: public.log (excluded by dr.yaml).")
+    left = "Not compared: public.log (excluded by dr.yaml)."
+    assert found.because == f"6 rows proven. {left}"
+    alone = compared(copy=replace(COPY, left_out={"public.log": "excluded by dr.yaml"}), before=None)
+    assert alone.because.endswith(f"no baseline was taken before it. {left}")
 
 
 def test_a_damaged_observation_is_inconclusive() -> None:
@@ -457,6 +471,16 @@ def test_a_definition_that_changed_since_is_either_or_unknown() -> None:
     assert unknown.measured == 0.5
 
 
+def test_what_stood_at_the_point_is_told_by_the_cut_of_the_look_that_shows_it() -> None:
+    """The source's look was taken when less was known to be committed, or nothing."""
+    view = {**OBJECTS, "view public.v": Version("3", 17)}
+    assert compared("schema", after=replace(AFTER, objects=view)).status is Status.MISSED
+    sooner = replace(AFTER, objects=view, cuts={**AFTER.cuts, POINT: "15:15:"})
+    assert compared("schema", after=sooner).because == "3 objects proven."
+    stored = replace(AFTER, cuts={BEFORE: "10:10:"})
+    assert compared("schema", after=stored).because == "2 objects proven."
+
+
 def test_definitions_of_another_major_version_do_not_compare() -> None:
     found = compared("schema", replace(COPY, major=16))
     assert found.status is Status.INCONCLUSIVE
@@ -488,7 +512,7 @@ def test_a_report_does_not_compare_again_what_was_judged(monkeypatch: pytest.Mon
 
 
 def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
-    def of(copy: Look, after: Look) -> list[Table]:
+    def of(copy: Look, after: Look | str) -> list[Table]:
         return [one for one in tables(held(copy, after=after), "restored") if isinstance(one, Table)]
 
     assert [one[:5] for one in of(with_tables(COPY, b=None), AFTER)] == [
@@ -497,14 +521,22 @@ def test_every_table_is_told_of_by_its_rows_there_and_here() -> None:
     ]
     torn = with_tables(COPY, a=TableLook(f"{UNREADABLE}no right"), b=table(part((2, 88)), later=part((1, 9))))
     since = with_tables(AFTER, b=table(part((2, 88)), later=part((5, 9))))
-    new = with_tables(torn, c=table(part((1, 5))), d=table(Part(3, b"x")))
-    told = [one[:4] for one in of(new, with_tables(since, d=A))]
+    new = with_tables(torn, c=table(part((1, 5))), d=table(Part(3, b"x")), e=replace(A, method="md5/1"))
+    told = [one[:4] for one in of(new, with_tables(since, d=A, e=A))]
     assert told == [
         ("public.a", 3, None, Status.INCONCLUSIVE),
         ("public.b", 2, 3, Status.MISSED),
         ("public.c", None, 1, Status.MET),
         ("public.d", 3, 3, Status.INCONCLUSIVE),
+        ("public.e", 3, 3, Status.INCONCLUSIVE),
     ]
+    lacking, made = with_tables(COPY, b=None), table(later=part((4, 4)))
+    assert [one[:5] for one in of(lacking, with_tables(AFTER, b=None, c=made))] == [
+        ("public.a", 3, 3, Status.MET, ""),
+        ("public.b", 2, None, Status.MET, ""),
+        ("public.c", 0, None, Status.MET, ""),
+    ]
+    assert [one[:4] for one in of(lacking, "it is gone")][1] == ("public.b", 2, None, Status.INCONCLUSIVE)
 
 
 def test_orphans_that_the_source_may_have_had_are_inconclusive() -> None:
