@@ -146,7 +146,7 @@ def _compared(name: str, there: TableSum | None, here: TableSum | None, pair: _P
     if name in pair.changed:
         return Status.INCONCLUSIVE, "its rows changed on the source after the baseline"
     if here is None:
-        return Status.MISSED, f"missing, with {counted(there.rows if there else 0, 'row')}"
+        return Status.MISSED, f"missing, with {counted(pair.source.tables[name].rows, 'row')}"
     if unread:
         return Status.INCONCLUSIVE, unread[0]
     if there is None:

@@ -125,6 +125,13 @@ def test_it_is_told_when_nobody_looked_at_the_pools(
     assert only(seen("pools", *looks)) == unknown(f"The pooler's pools were not looked at {because}", "pools")
 
 
+def test_of_pools_that_were_never_seen_nothing_is_told() -> None:
+    assert course.findings(seen("pools", {"when": "before", **UNSEEN})) == []
+    assert course.findings(seen("pools", {"when": "after", **LOOKED})) == []
+    blind = only(seen("pools", {"when": "before", **UNSEEN}, {"when": "after", **UNSEEN}))
+    assert blind == unknown("The pooler's pools were not looked at before the drill: Its console is silent.", "pools")
+
+
 def test_what_is_left_in_the_pools_is_told_with_what_frees_it() -> None:
     stuck = {"pools": [{**LOOKED["pools"][0], "waiting": 2, "busy": 1}]}
     assert only(seen("pools", {"when": "before", **LOOKED}, {"when": "after", **stuck})) == Finding(
@@ -163,3 +170,21 @@ def step(name: str, status: str = "failed", module: str = "chaosk8s.node") -> di
 )
 def test_what_chaos_toolkit_alone_knows_is_told(journal: dict[str, Any] | None, because: str) -> None:
     assert only(replace(drill(), journal=journal)) == unknown(because)
+
+
+def test_what_the_ledger_has_and_what_left_nothing_behind_is_not_told_of_a_journal() -> None:
+    script = {"activity": {"name": "script", "provider": {"type": "process"}}, "status": "succeeded"}
+    run = [step("restore", module=course.ACTIVITIES), script, {**script, "output": {"status": 0}}]
+    whole = {"status": "completed", "deviated": False, "run": run, "rollbacks": [step("drain", "succeeded")]}
+    assert course.findings(replace(drill(), journal=whole)) == []
+    stopped = {**whole, "run": [{**script, "output": {"status": 2}}]}
+    told = "Activities of other extensions failed, whose doings no ledger shows: script."
+    assert only(replace(drill(), journal=stopped)) == unknown(told)
+
+
+def test_only_what_an_event_says_of_chaos_toolkit_needs_its_journal() -> None:
+    bare = without(replace(drill(), journal=None), "event")
+    ended = noted(bare, "event", rollbacks=True)
+    assert course.findings(noted(ended, "note", exit=1)) == []
+    for told in ({"exit": 1}, {"unseen": ["drain"]}):
+        assert only(noted(ended, "event", **told)).because.startswith("Without Chaos Toolkit's journal")

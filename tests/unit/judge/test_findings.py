@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Observation, Status
-from dr.judge.findings import UnknownError, baseline_of, by_name, judged, limit_of, within
+from dr.domain.model import Demand, Finding, Observation, Status
+from dr.judge.findings import UnknownError, baseline_of, by_name, finding, judged, limit_of, within
 from tests.unit.recoveries import drill
 
 
@@ -71,3 +71,9 @@ def test_a_judge_that_finds_nothing_is_inconclusive() -> None:
     found = judged(lambda _evidence, _demand: None, drill(), Demand("data", "restored"))  # type: ignore[arg-type,return-value]
     assert found.status is Status.INCONCLUSIVE
     assert found.because == "The judge itself failed with TypeError, so nothing is known."
+
+
+def test_a_finding_has_its_limit_and_unit_from_its_demand() -> None:
+    demand = Demand("loss", "restored", 2.0, "markers")
+    told = finding(demand, Status.MET, "So it is.", 1.0, (0.0, 2.0))
+    assert told == Finding("loss", "restored", Status.MET, "So it is.", 1.0, "markers", 2.0, (0.0, 2.0))
