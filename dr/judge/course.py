@@ -31,7 +31,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     broken_off = [*_completed(evidence)]
     seen = [
         *_clocks(evidence),
-        *_told(evidence, "awake", "dr slept", _awake),
+        *_awake(evidence),
         *broken_off,
         *_told(evidence, "failover", "the provider said of the failover", _abandoned),
         *_told(evidence, "steady-state", "the hypothesis saw", partial(_steady, complete=not broken_off)),

@@ -281,7 +281,7 @@ def _finding(
         return finding(demand, status, f"{told}. {counts}. {beside}".rstrip(), share)
     if share > limit or not proven:
         return finding(demand, Status.INCONCLUSIVE, f"Too much is unknown: {counts}. {beside}".rstrip(), share)
-    return finding(demand, Status.MET, f"{counts[0].upper()}{counts[1:]}. {beside}".rstrip(), share)
+    return finding(demand, Status.MET, f"{counts}. {beside}".rstrip(), share)
 
 
 OBJECTIVES = (

@@ -179,7 +179,7 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"a restore brings no replication slot, so that their readers have a gap: {some(gone)}"
     if source.subscriptions:
         yield f"a restore does not bring back where subscriptions were: {some(source.subscriptions)}"
-    if 0 < of.upgraded < STATISTICS_KEPT:
+    if of.upgraded and of.upgraded < STATISTICS_KEPT:
         yield "an upgrade brings no statistics to plan queries by: run ANALYZE before users come"
     if of.copy.databases:
         yield f"the server's other databases were not looked at: {some(of.copy.databases)}"

@@ -85,6 +85,7 @@ def test_what_cannot_be_read_is_told_by_the_kind_of_error() -> None:
     assert only(seen("pools", {"when": "before", "pools": [{}]}, {"when": "after", "pools": [{}]})) == unknown(
         "What the pooler's pools held cannot be read: KeyError.", "pools"
     )
+    assert only(seen("steady", {}, {})) == unknown("What the hypothesis saw cannot be read: KeyError.", "steady-state")
     assert only(seen("failover", {"events": [{"message": "no time"}]})) == unknown(
         "What the provider said of the failover cannot be read: KeyError.", "failover"
     )
