@@ -181,8 +181,7 @@ def _by_rows(
     wrong, proven, unknown = Counter[str](), 0, 0
     parts = {part: (here.rows(part), there.rows(part)) for part in _PARTS}
     identities = {row.identity for mine, _ in parts.values() for row in mine}
-    left = [one.rows for one in copy.sums(LATER)]
-    later = Counter(row for row in here.rows(LATER) if left[bucket(row, copy.buckets)])
+    later, rewritten = _later(buckets, copy, here)
     for part in _PARTS:
         if not buckets[part]:
             continue
@@ -190,7 +189,7 @@ def _by_rows(
         mine, theirs = (Counter(r for r in of if bucket(r, copy.buckets) in undecided) for of in parts[part])
         back = (theirs - mine) & later
         mine, later, wrong[BY_HAND] = mine + back, later - back, wrong[BY_HAND] - back.total()
-        gone, more = theirs - mine, mine - theirs
+        gone, more = theirs - mine - rewritten, mine - theirs
         proven += (mine & theirs).total()
         if part == UNSURE:
             unknown += more.total() + sum(count for row, count in gone.items() if row.identity not in identities)
@@ -206,6 +205,20 @@ def _by_rows(
             else:
                 unknown += count
     return Compared(found.proven + proven, found.either, found.unknown + unknown), wrong
+
+
+def _later(
+    buckets: Mapping[str, Sequence[_Bucket]], copy: TableLook, here: TableRows
+) -> tuple[Counter[Row], Counter[Row]]:
+    """The rows that are still LATER in the copy, and those by which a bucket is that of the look before: the source may
+    have written such a row again as it was, so that it stands for the newer one, too."""
+    left = [one.rows for one in copy.sums(LATER)]
+    by_before = {n for n, one in enumerate(buckets[BEFORE]) if one.proven and one.copy != one.after}
+    rows = [(row, bucket(row, copy.buckets)) for row in here.rows(LATER)]
+    return (
+        Counter(row for row, n in rows if left[n]),
+        Counter(row for row, n in rows if not left[n] and n in by_before),
+    )
 
 
 def bucket(row: Row, buckets: int) -> int:

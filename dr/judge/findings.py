@@ -17,7 +17,7 @@ def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:
     try:
         found = judge(evidence, demand)
         if not isinstance(found, Finding):
-            raise TypeError(f"{found!r} is no Finding")
+            raise TypeError
         return found
     except UnknownError as error:
         because = str(error)

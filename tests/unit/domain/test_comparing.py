@@ -260,8 +260,19 @@ def test_a_frozen_row_stands_for_one_row_of_the_source() -> None:
     """With it, one part of its bucket is the source's by its sum: the other part still lacks such a row."""
     found = by_rows(None, {LATER: [ONE]}, {BEFORE: [ONE], POINT: [ONE]})
     assert found == Compared(1, wrong={MISSING: 1})
+    newer = by_rows(None, {BEFORE: [Row(8, 8)], LATER: [ONE]}, {BEFORE: [ONE], POINT: [ONE]})
+    assert newer == Compared(1, unknown=1, wrong={MISSING: 1})
+    twice = by_rows(first(SAME_BUCKET), {BEFORE: [SAME_BUCKET], LATER: [ONE]}, {POINT: [ONE, ONE]})
+    assert twice == Compared(2, 1, wrong={MISSING: 1})
     beside = {BEFORE: [Row(8, 8)], POINT: [Row(12, 12)], LATER: [ONE]}
     assert by_rows(None, beside, {BEFORE: [ONE], POINT: [ONE]}) == Compared(1, unknown=2, wrong={MISSING: 1})
+
+
+def test_a_frozen_row_that_was_written_again_as_it_was_is_not_missing() -> None:
+    """By its bucket's sum it is that of the look before."""
+    before, copy = first(SAME_BUCKET, ONE), {BEFORE: [SAME_BUCKET], LATER: [ONE]}
+    assert by_rows(before, copy, {POINT: [ONE]}) == Compared(2, 2)
+    assert by_rows(before, copy, {POINT: [ONE, Row(8, 8)]}) == Compared(2, 2, wrong={MISSING: 1})
 
 
 def test_rows_are_told_without_a_look_before() -> None:

@@ -356,7 +356,8 @@ def test_a_database_that_could_not_be_looked_at_is_inconclusive_and_hides_no_oth
     there = replace(AFTER, unlooked={"db2": "it is gone."})
     found = compared(objective, with_db2(COPY), before, there)
     assert found.status is Status.MET
-    assert found.because.endswith(" No look at database db2 of the source afterwards: it is gone.")
+    assert " No look at database db2 of the source afterwards: it is gone." in found.because
+    assert "gone.." not in found.because
     lacking = compared(objective, COPY, before, there)
     assert lacking.status is Status.INCONCLUSIVE
     assert "whether it was dropped before the recovery point is not known" in lacking.because
@@ -475,9 +476,9 @@ def test_what_stood_at_the_point_is_told_by_the_cut_of_the_look_that_shows_it() 
     view = {**OBJECTS, "view public.v": Version("3", 17)}
     assert compared("schema", after=replace(AFTER, objects=view)).status is Status.MISSED
     sooner = replace(AFTER, objects=view, cuts={**AFTER.cuts, POINT: "15:15:"})
-    assert compared("schema", after=sooner).because == "3 objects proven."
+    assert compared("schema", after=sooner).because.startswith("3 objects proven. ")
     stored = replace(AFTER, cuts={BEFORE: "10:10:"})
-    assert compared("schema", after=stored).because == "2 objects proven."
+    assert compared("schema", after=stored).because.startswith("2 objects proven. ")
 
 
 def test_definitions_of_another_major_version_do_not_compare() -> None:
