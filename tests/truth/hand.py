@@ -195,19 +195,19 @@ def _stop(server: Server, whom: str, seconds: str, after: str = "0") -> None:
     subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
 
-def _stop_later(server: Server, whom: str, seconds: str, after: str = "0") -> None:
-    """The same of what a later step begins, ``after`` so many seconds after that."""
+def _stop_later(server: Server, call: str, whom: str, seconds: str, after: str) -> None:
+    """The same, ``after`` so many seconds after a later step has done ``call``."""
     nowhere = subprocess.DEVNULL
-    words = [sys.executable, "-m", "tests.truth.hand", LATER, whom, seconds, after]
+    words = [sys.executable, "-m", "tests.truth.hand", LATER, call, whom, seconds, after]
     subprocess.Popen(words, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
 
 def _await(home: Path, run: str, words: list[str]) -> None:
-    """Do a ``_stop_later`` once the call has begun; or not at all where the run ends before that."""
+    """Do a ``_stop_later`` once the call is done; or not at all where the run ends before that."""
     while not (home / "runs" / run / "seal.json").exists():
         with suppress(StopIteration, ValueError):  # a line that is being written is none yet
             effect(home, run, words[0])
-            _stop(source(home, run), *words)
+            _stop(source(home, run), *words[1:])
             return
         time.sleep(0.1)
 

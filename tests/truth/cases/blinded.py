@@ -110,14 +110,14 @@ LATER_STOPS = (
     blinded(
         name="prober-stood-still-while-measured",
         drill=Drill.SERVED,
-        copy=("!stop-later measure-restored 7 2",),
+        copy=("!stop-later measure-restored measure-restored 7 1",),
         tells="latency|errors",
         expect="inconclusive|met",  # met where it was measured long enough afterwards
     ),
     blinded(
         name="service-stood-still-while-measured",
         drill=Drill.SERVED,
-        copy=("!stop-later serve 7 2",),
+        copy=("!stop-later measure-restored serve 7 1",),
         tells="latency|errors",
         says="process was stopped for about|are void",  # void where the machine is busy beside it
     ),
