@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from dr.domain.errors import DrError
 from dr.lab import presence
 from dr.lab.rds.remote import call
 from tests.labs import QUICK, ROOT, Lab
-from tests.support import open_directory
+from tests.support import eventually, open_directory
 from tests.truth import evidence, hand, proxy
 from tests.truth.cases import CASES
 from tests.truth.table import Case, Drill, Told, When
@@ -109,6 +110,8 @@ class Player:
         before = set(self.lab.runs())
         if case.drill is Drill.CALLED:
             words = ["restore", *case.words, "--yes"]
+        elif case.drill is Drill.SINCE:
+            words = ["restore", "--latest", "--yes"]
         else:
             words = ["drill", "run", str(self._experiment(case)), "--yes"]
         try:
@@ -212,6 +215,8 @@ class Player:
                 self._tagged(int(rest), around)
         if case.drill in (Drill.SNAPSHOT, Drill.CALLED) and word != "nightless" and "--no-verify" not in case.words:
             self._night(case)
+        if case.drill is Drill.SINCE:
+            self._go_on_after_a_look(case)
         return env | self._configured(case, laid)
 
     def _configured(self, case: Case, laid: Mapping[str, Any]) -> dict[str, str]:
@@ -245,6 +250,13 @@ class Player:
         time.sleep(SPACING)
         hand.source(self.lab.home).do(case.looked)
         self._baseline(config)
+
+    def _go_on_after_a_look(self, case: Case) -> None:
+        """Until what the case does after a baseline can be restored."""
+        self._baseline(self._configured(case, case.config.get("target", {})))
+        hand.source(self.lab.home).do(case.looked)
+        done = datetime.now(UTC)
+        eventually(lambda: self.lab.instances()[hand.SOURCE]["LatestRestorableTime"] > done)
 
     def _inject(self, fault: str, **arguments: Any) -> None:
         """As ``dr.lab.control.inject``, of which lab the environment says nothing: two may work side by side."""

@@ -55,6 +55,8 @@ class Drill(StrEnum):
     """The last backup, which stands between two baselines, is restored and examined."""
     CALLED = "called"
     """``dr restore`` with the words that the case has."""
+    SINCE = "since"
+    """``dr restore --latest`` some seconds after a baseline: what is done once it has looked lies between the two."""
     VERIFIED = "verified"
     """No drill: the evidence of one that was played before is altered, and judged again offline."""
 

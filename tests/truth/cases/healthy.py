@@ -52,9 +52,16 @@ BILLED: dict[str, Any] = {
 """Another database of the server, which the target lists."""
 
 
-def beside(name: str, *acts: str, after: tuple[str, ...] = (), **more: Any) -> tuple[Case, Case]:
-    """What may come between the baseline and the recovery point, or after the point, which is another thing."""
+def beside(name: str, *acts: str, after: tuple[str, ...] = (), **more: Any) -> tuple[Case, ...]:
+    """What may come before a drill's last look, between a look and the recovery point, or after the point: each is
+    another thing."""
+    between = (
+        ()
+        if "drill" in more
+        else (healthy(name=f"{name}-since-the-look", looked=acts, after=after, drill=Drill.SINCE, **more),)
+    )
     return (
+        *between,
         healthy(name=f"{name}-before-the-point", looked=acts, after=after, **more),
         healthy(name=f"{name}-after-the-point", passed=acts, after=after, **more),
     )
