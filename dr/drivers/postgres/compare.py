@@ -60,9 +60,9 @@ class Comparison:
                     there = {table.name: table for table in find_tables(connection, self.include)}
             except (ProviderError, RefusedError) as error:
                 source, because = None, str(error)
-            cuts = {**earlier, POINT: Recovered(point, found.sure).kept()}
+            cuts = {**earlier, POINT: Recovered(point, found.sure).cut()}
         asked = Question(
-            {**earlier, POINT: point},
+            {**earlier, POINT: cuts.get(POINT, point)},
             {**(self.stored.tables if self.stored else {}), **(self.before.tables if self.before else {})},
             self.include,
             portable=upgraded,

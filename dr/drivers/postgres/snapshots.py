@@ -80,9 +80,13 @@ class Recovered(NamedTuple):
         """It for a ledger."""
         return {"held": str(self.held), "sure": self.sure}
 
-    def kept(self) -> Snapshot:
-        """What came by the source's log for certain."""
-        return self.held.below(self.sure)
+    def cut(self) -> Snapshot:
+        """``held``, unsure from ``sure`` on. Where others are unsure already, those are left out of it."""
+        if self.sure >= self.held.xmax:
+            return self.held
+        if any(self.held.unsure):
+            return self.held.below(self.sure)
+        return self.held._replace(unsure=(self.sure, self.held.xmax))
 
 
 def finished(connection: Connection) -> Snapshot:

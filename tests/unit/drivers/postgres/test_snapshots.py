@@ -13,7 +13,7 @@ from dr.domain.looks import Snapshot
 from dr.drivers.postgres import snapshots
 from dr.drivers.postgres.connection import Connection
 from dr.drivers.postgres.fingerprint import REACH
-from dr.drivers.postgres.snapshots import ASKED, ASKED_SINCE, Unfinished, finished, less, unfinished
+from dr.drivers.postgres.snapshots import ASKED, ASKED_SINCE, Recovered, Unfinished, finished, less, unfinished
 from dr.host.hearing import at_once
 
 MANY = 3 << 32
@@ -99,3 +99,15 @@ def test_what_is_no_snapshot_is_named(text: str) -> None:
 )
 def test_what_is_unsure_ends_where_a_snapshot_is_cut_off(xid: int, unsure: tuple[int, int]) -> None:
     assert Snapshot(90, 100, (), (10, 50)).below(xid).unsure == unsure
+
+
+@pytest.mark.parametrize(
+    ("held", "sure", "cut"),
+    [
+        (Snapshot(90, 100, (90,)), 100, Snapshot(90, 100, (90,))),
+        (Snapshot(90, 100, (90,)), 80, Snapshot(90, 100, (90,), (80, 100))),
+        (Snapshot(90, 100, (90,), (3, 50)), 80, Snapshot(80, 80, (), (3, 50))),
+    ],
+)
+def test_what_the_provider_may_have_written_itself_is_unsure(held: Snapshot, sure: int, cut: Snapshot) -> None:
+    assert Recovered(held, sure).cut() == cut
