@@ -147,7 +147,10 @@ def _hollow(server: Server, index: str, database: str = DATABASE) -> None:
     """In the place of an index's file, one that an index alike has over no rows: whoever asks it finds nothing."""
     server = replace(server, database=database)
     schema, _, name = index.partition(".")
-    table = server.one(f"SELECT indrelid::regclass FROM pg_index WHERE indexrelid = '{index}'::regclass")
+    table = server.one(
+        "SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname) FROM pg_index i"
+        f" JOIN pg_class c ON c.oid = i.indrelid WHERE i.indexrelid = '{index}'::regclass"
+    )
     definition = str(server.one(f"SELECT pg_get_indexdef('{index}'::regclass)"))
     server.do((f"CREATE TABLE {schema}.hollow (LIKE {table})",))
     empty = definition.replace(f" ON {table} ", f" ON {schema}.hollow ").replace(f" {name} ", " hollow_index ")
