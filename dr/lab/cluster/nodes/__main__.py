@@ -1,0 +1,166 @@
+"""``python -m dr.lab.cluster.nodes``: the agents of a lab's nodes, each in a fork of this process.
+
+A fork shares what was imported before it: nine agents take hardly more memory than three. Lines on standard input tell
+what is wanted: ``start NODE``. When it ends, so does everything. ``nodes.json`` in the directory tells the agents'
+processes; killing one is the loss of its node, with all that ran there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from dr.domain.errors import DrError, RefusedError
+from dr.host.children import PR_SET_PDEATHSIG, Fork
+from dr.lab import presence
+from dr.lab.cluster.nodes.agent import Agent, Settings, passed
+from dr.lab.cluster.nodes.api import preload
+from dr.lab.cluster.nodes.images import IMAGES, read
+from dr.lab.cluster.nodes.pools import POOLS, Place, Pool, places
+from dr.lab.cluster.nodes.processes import keep_orphans
+from dr.lab.servers.site import write_closed
+
+log = logging.getLogger("dr.lab.cluster.nodes")
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+TICK = 0.2
+"""Seconds between two looks at whether an agent has died."""
+CLAIM = 9
+"""A port of UDP that nobody uses: who holds it on 127.N.255.254 has the network N."""
+
+
+class Supervisor:
+    """Starts agents, and ends what a killed one left. Single-threaded: it forks."""
+
+    def __init__(self, nodes: tuple[Place, ...], settings: Settings) -> None:
+        self._nodes = {place.name: place for place in nodes}
+        self._settings = settings
+        self._agents: dict[str, Fork] = {}
+
+    def run(self) -> int:
+        keep_orphans()
+        preload()
+        for name in self._nodes:
+            self._start(name)
+        self._publish()
+        return self._heed()
+
+    def _heed(self) -> int:
+        rest = b""
+        while True:
+            readable, _, _ = select.select([sys.stdin], [], [], TICK)
+            if readable:
+                said = os.read(sys.stdin.fileno(), 4096)
+                if not said:
+                    return 0
+                *lines, rest = (rest + said).split(b"\n")
+                for line in lines:
+                    self._obey(line.decode(errors="replace").split())
+            self._look()
+
+    def _obey(self, words: list[str]) -> None:
+        if len(words) == 2 and words[0] == "start" and words[1] in self._nodes and words[1] not in self._agents:
+            self._start(words[1])
+            self._publish()
+
+    def _start(self, name: str) -> None:
+        place, settings = self._nodes[name], self._settings
+        self._agents[name] = Fork(lambda: _serve(place, settings), settings.directory / f"{name}.log")
+
+    def _look(self) -> None:
+        dead = [name for name, agent in self._agents.items() if agent.poll() is not None]
+        for name in dead:
+            log.warning("the agent of %s ended with %s", name, self._agents.pop(name).returncode)
+        if dead:
+            self._publish()
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """What an agent's end left running has become this process's child."""
+        mine = {agent.pid for agent in self._agents.values()}
+        for pid in _children() - mine:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+    def _publish(self) -> None:
+        told = {
+            name: {"pid": agent.pid, "started": presence.start(psutil.Process(agent.pid))}
+            for name, agent in self._agents.items()
+        }
+        write_closed(self._settings.directory / "nodes.json", json.dumps(told))
+
+
+def _serve(place: Place, settings: Settings) -> int:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=FORMAT, force=True)
+    Agent(place, settings).run()
+    return 0
+
+
+def _children() -> set[int]:
+    try:
+        return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+    except OSError:
+        return {child.pid for child in psutil.Process().children()}
+
+
+def claim() -> tuple[int, socket.socket]:
+    """A network that no other lab of this machine has, as long as its socket is open. Raises RefusedError."""
+    start = int.from_bytes(os.urandom(1))
+    for n in range(253):
+        network = 1 + (start + n) % 253
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            holder.bind((f"127.{network}.255.254", CLAIM))
+        except OSError:
+            holder.close()
+        else:
+            return network, holder
+    raise RefusedError("No addresses on loopback are left for another cluster.", "End a lab that is not needed.")
+
+
+def counts(text: str) -> tuple[Pool, ...]:
+    """The pools with as many nodes as ``text`` says: "general=1,gpu=2". Pure. Raises ValueError."""
+    from dataclasses import replace
+
+    wanted = {name: int(count) for name, _, count in (part.partition("=") for part in text.split(",") if part)}
+    if unknown := set(wanted) - {pool.name for pool in POOLS}:
+        raise ValueError(f"there is no pool {min(unknown)}")
+    return tuple(replace(pool, count=wanted[pool.name]) for pool in POOLS if pool.name in wanted)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The agents of the lab's nodes; started by the lab.")
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--nodes", type=counts, default=POOLS)
+    parser.add_argument("--images", type=Path, help="a JSON file of further images")
+    parser.add_argument("--lease", type=int, default=40)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=FORMAT)
+    try:
+        directory = arguments.directory.resolve()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        network, _holder = claim()
+        images = {**IMAGES, **(read(arguments.images) if arguments.images else {})}
+        settings = Settings(arguments.kubeconfig, directory, directory / "disks", images, passed(), arguments.lease)
+        return Supervisor(places(arguments.nodes, network), settings).run()
+    except DrError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
