@@ -1,4 +1,4 @@
-"""``dr lab``: up, status, env, down."""
+"""``dr lab``: install, up, status, env, down."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def up(patients: int, load: Path | None, single: bool) -> None:
     for sentence in outcome.sentences():
         click.echo(sentence)
     click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
+
+
+@lab.command()
+def install() -> None:
+    """Build the programs of the lab's cluster, once for all labs of this user."""
+    from dr.lab.cluster.install import install as build
+
+    click.echo(build(lambda sentence: click.echo(sentence, err=True)).sentence())
 
 
 @lab.command()

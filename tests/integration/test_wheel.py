@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from dr.lab.cluster.modules import MODULES
+from tests.labs import BARE
 from tests.support import open_directory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,7 +72,7 @@ class Elsewhere:
                 if not (site / top).exists():
                     (site / top).symlink_to(Path(str(found.locate_file(top))))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DR_", "AWS_", "PG", "PYTHON"))}
-        self._environment = {**kept, "DR_HOME": str(directory / "home"), "NO_COLOR": "1"}
+        self._environment = {**kept, **BARE, "DR_HOME": str(directory / "home"), "NO_COLOR": "1"}
 
     def dr(self, *args: str, at: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run ``dr`` in ``work``, or in the directory ``at``."""
@@ -143,6 +145,9 @@ def test_wheel_and_sdist_hold_what_dr_needs_and_no_more(wheel: Path, tmp_path: P
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"dr"}
+    for module in MODULES:
+        for path in module.folder.iterdir():
+            assert f"dr/lab/cluster/{module.folder.name}/{path.name}" in names
     for kind in CARRIED:
         here = {path.name for path in (ROOT / kind).iterdir()}
         assert {name.split("/")[2] for name in names if name.startswith(f"dr/{kind}/")} == here
