@@ -83,6 +83,7 @@ class Bench:
     def __init__(self, home: Path) -> None:
         self.home = home
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DR_"))}
+        kept["DR_LAB_WITHOUT"] = "kubernetes"
         self.env = {**kept, "DR_HOME": str(home)}
         self.dr("lab", "up", "--single", "--patients", str(PATIENTS))
         lab = home / "lab"

@@ -16,9 +16,10 @@ import hypothesis
 import pytest
 
 from dr.domain.errors import RefusedError
+from dr.lab.cluster import binaries
 from dr.lab.servers.binaries import find
 from tests import spreading
-from tests.labs import Lab, lab_up
+from tests.labs import BARE, Lab, lab_up
 from tests.support import many, roomy
 
 LIFECYCLE = "tests/integration/test_lab_lifecycle.py::test_"
@@ -33,7 +34,9 @@ NEEDS_SYSTEM = {
     f"{LIFECYCLE}the_platforms_recovery_commands_work_as_they_are_typed": "a psql that speaks TLS",
 }
 """What only a system's PostgreSQL has, by the name of the test; skipped where there is none."""
-MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py",)
+NEEDS_CLUSTER = ("tests/integration/test_lab_cluster.py",)
+"""What needs the cluster's programs, by the beginning of the name; skipped where ``dr lab install`` did not run."""
+MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py", *NEEDS_CLUSTER)
 """The only other tests that may be skipped, where no account is named; any other skip fails the run."""
 
 TOLD = pytest.StashKey[TemporaryDirectory[str]]()
@@ -72,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         _lead_a_session(config)
     os.environ["DR_HOME"] = "/proc/none"  # a place that is empty, and in which nothing can be made
+    os.environ |= BARE  # what needs the cluster asks for it: it is as much of the machine as all else
     slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of a test's
     hypothesis.settings.register_profile("share", max_examples=many(100), deadline=None, suppress_health_check=slow)
     hypothesis.settings.load_profile("share")
@@ -111,6 +115,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip what cannot run here, and spread the rest over the processes, the longest first."""
     if not _system():
         _skip(items)
+    if lacking := binaries.find().lacking(*binaries.CONTROL_PLANE):
+        _skip_without_cluster(items, lacking)
     if config.option.shuffle is not None:
         spreading.shuffle(items, config.option.shuffle)
     items.sort(key=spreading.place)
@@ -132,6 +138,12 @@ def _skip(items: list[pytest.Item]) -> None:
         what = needed(item.nodeid)
         if what is not None:
             item.add_marker(pytest.mark.skip(reason=f"needs a system PostgreSQL: {what}"))
+
+
+def _skip_without_cluster(items: list[pytest.Item], lacking: tuple[str, ...]) -> None:
+    for item in items:
+        if item.nodeid.startswith(NEEDS_CLUSTER):
+            item.add_marker(pytest.mark.skip(reason=f"no {', '.join(lacking)}: {binaries.INSTALL}"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -36,6 +36,8 @@ QUICK: dict[str, dict[str, float]] = {
 }
 """What tests run under: a path that is measured half as often for a third of the usual time, and as many errors as that
 can tell."""
+BARE = {"DR_LAB_WITHOUT": "kubernetes"}
+"""The environment under which a lab comes up without its cluster, whether or not that could be had here."""
 USUAL = {"DR_CONFIG": ""}
 """The environment of a command under no dr.yaml: of each kind one drill is held to what everybody gets."""
 
@@ -53,7 +55,7 @@ class Lab:
     def __init__(self, home: Path) -> None:
         self.home = home
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DR_", "AWS_", "PG"))}
-        self.env = {**kept, **configured(home), "DR_HOME": str(home), "NO_COLOR": "1"}
+        self.env = {**kept, **configured(home), **BARE, "DR_HOME": str(home), "NO_COLOR": "1"}
 
     def dr(self, *args: str, code: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``dr`` and, with ``code``, insist on its exit code."""

@@ -33,7 +33,14 @@ def lab() -> None:
 @click.option("--patients", type=click.IntRange(1), default=2000, show_default=True, help="Synthetic patients.")
 @click.option("--load", type=click.Path(path_type=Path), help="A dump of your own (pg_dump, plain or custom) instead.")
 @click.option("--single", is_flag=True, help="Single-AZ and without read replicas, for a small machine.")
-def up(patients: int, load: Path | None, single: bool) -> None:
+@click.option(
+    "--without",
+    type=click.Choice(["kubernetes"]),
+    multiple=True,
+    envvar="DR_LAB_WITHOUT",
+    help="Leave it out: the databases and what stands beside them are enough for most drills.",
+)
+def up(patients: int, load: Path | None, single: bool, without: tuple[str, ...]) -> None:
     """Start the lab, or find it running."""
     from dr.lab import control
 
@@ -42,7 +49,12 @@ def up(patients: int, load: Path | None, single: bool) -> None:
         if not control.is_running():
             _tell_abandoned()
     outcome = control.up(
-        patients, load, lambda: take(LAB), single=single, say=lambda phase: click.echo(f"{phase} ...", err=True)
+        patients,
+        load,
+        lambda: take(LAB),
+        single=single,
+        without=without,
+        say=lambda phase: click.echo(f"{phase} ...", err=True),
     )
     for sentence in outcome.sentences():
         click.echo(sentence)

@@ -17,6 +17,7 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.standing import Beside
+from dr.lab.cluster.standing import Cluster
 from dr.lab.platform import dump, install
 from dr.lab.platform.roles import show_all
 from dr.lab.rds import account as accounts
@@ -63,6 +64,7 @@ class Lab:
         self._work = Work(self._store, self._servers, clock, self._faults, enlarge=self._enlarge)
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._beside = Beside(self._site)
+        self.cluster = Cluster(self._site)
         self._served: Served | None = None
         self.added: tuple[str, ...] = ()
         """What a loaded dump lacked and the service needs."""
@@ -78,6 +80,7 @@ class Lab:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._api.close()
+        self.cluster.stop()
         if self._served is not None:
             self._served.stop()
         self._beside.stop()
@@ -111,7 +114,7 @@ class Lab:
     @property
     def absent(self) -> tuple[str, ...]:
         """Sentences on what is not installed."""
-        return self._beside.absent + (() if self._amcheck else (WITHOUT_AMCHECK,))
+        return self._beside.absent + self.cluster.absent + (() if self._amcheck else (WITHOUT_AMCHECK,))
 
     def _running_service(self) -> Served:
         if self._served is None:
@@ -120,8 +123,12 @@ class Lab:
 
     # Bringing up
 
-    def prepare(self, patients: int, load: Path | None, *, single: bool = False) -> Iterator[str]:
+    def prepare(
+        self, patients: int, load: Path | None, *, single: bool = False, without: tuple[str, ...] = ()
+    ) -> Iterator[str]:
         """Make everything, naming each phase before it begins. Raises DrError."""
+        if "kubernetes" not in without:
+            self.cluster.begin()
         yield "making the source's server"
         source = self._make_source()
         server = self._servers.server(source.resource_id)
@@ -153,6 +160,9 @@ class Lab:
             self._work.begin(partial(self._add_standby, source))
         for one in self._replicas:
             self._work.begin(partial(self._work.replicas.create, one))
+        if self.cluster.address[0]:
+            yield "waiting for Kubernetes"
+            self.cluster.await_start()
 
     def _enlarge(self, key: str) -> None:
         self._trouble.fill_disk(key, full=False)
@@ -243,6 +253,7 @@ class Lab:
                 self._work.begin(partial(self._back_up_nightly, one))
         self._running_service().keep()
         self._beside.keep()
+        self.cluster.keep()
 
     def _back_up_nightly(self, one: Instance) -> None:
         """The daily backup, of the source between two baselines: without them nobody could judge a restore of it."""
@@ -281,6 +292,7 @@ class Lab:
             "rebuild": self.rebuild,
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
+            "kubernetes": self.cluster.set_down,
             "stubborn_service": self.stubborn_service,
             "instances": self.instances,
             **self._trouble.commands(self._key),

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ class Outcome:
         yield from self.presence.absent
 
 
+PARTS = ("kubernetes",)
+"""What the lab can be brought up without."""
+
+
 def directory() -> Path:
     return home() / "lab"
 
@@ -62,14 +66,20 @@ def up(
     say: Callable[[str], None] = lambda _: None,
     *,
     single: bool = False,
+    without: Collection[str] | None = None,
 ) -> Outcome:
     """Bring the lab up, or find it up. ``baseline``: records what the source holds, before and after its backup.
-    ``single``: without the standby and the two read replicas.
+    ``single``: without the standby and the two read replicas. ``without``: some of ``PARTS``; None: what DR_LAB_WITHOUT
+    names, separated by spaces.
 
     ``say`` is told each phase. Raises RefusedError, UsageError, ProviderError; then nothing is left running.
     """
     if load is not None and not load.is_file():
         raise UsageError(f"{load} is not a file.", "Name a dump made by pg_dump.")
+    without = os.environ.get("DR_LAB_WITHOUT", "").split() if without is None else without
+    for part in without:
+        if part not in PARTS:
+            raise UsageError(f"The lab cannot be brought up without {part!r}.", f"It can without {', '.join(PARTS)}.")
     place = directory()
     if any(bad in str(place) for bad in UNUSABLE):
         raise RefusedError(
@@ -77,7 +87,7 @@ def up(
         )
     try:
         with presence.holding(place / "up.lock", LOAD_LIMIT if load else UP_LIMIT):
-            command = _command(patients, load.absolute() if load else None, single)
+            command = _command(patients, load.absolute() if load else None, single, without)
             return _up(place, command, LOAD_LIMIT if load else UP_LIMIT, baseline, say)
     except OSError as error:
         raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
@@ -111,10 +121,11 @@ def _up(
     return Outcome(False, presence.read(place) or now)
 
 
-def _command(patients: int, load: Path | None, single: bool) -> list[str]:
+def _command(patients: int, load: Path | None, single: bool, without: Collection[str]) -> list[str]:
     """What starts the daemon."""
     command = [sys.executable, "-m", "dr.lab.daemon", "--patients", str(patients)]
-    return [*command, *(["--load", str(load)] if load else []), *(["--single"] if single else [])]
+    options = [*(["--load", str(load)] if load else []), *(["--single"] if single else [])]
+    return [*command, *options, *(f"--without={part}" for part in without)]
 
 
 def _start(place: Path, command: list[str], patience: float, say: Callable[[str], None]) -> Presence:
@@ -223,6 +234,8 @@ class Condition:
             yield f"pooler   127.0.0.1:{now.pooler}"
         if now.prometheus:
             yield f"metrics  {now.prometheus}"
+        if now.kubernetes:
+            yield f"cluster  {now.kubernetes}  KUBECONFIG={now.kubeconfig}"
         yield from (f"without  {sentence}" for sentence in now.absent)
         yield from (f"added    {what}, which the dump lacked" for what in now.added)
         for one in self.instances:
@@ -257,6 +270,7 @@ def env() -> dict[str, str]:
         "PGPASSFILE": str(place / "pgpass"),
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": str(place / "ca.pem"),
+        **({"KUBECONFIG": now.kubeconfig} if now.kubeconfig else {}),
     }
 
 
@@ -275,7 +289,8 @@ def exports() -> str:
     lines = [f"unset {' '.join(UNSET)}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in env().items()]
     lines.append('export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"')
-    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+    folders = os.pathsep.join((str(Path(sys.executable).parent), *running().programs))
+    lines.append(f'export PATH={shlex.quote(folders)}:"$PATH"')
     return "\n".join(lines)
 
 
@@ -326,6 +341,7 @@ def inject(fault: str, **arguments: Any) -> Any:
     - ``forget_sync(instance)``, ``keep_old_primary(instance)``: sabotage of the standby, and of the next failover.
     - ``stubborn_service(stubborn=True)``: sabotage of the prediction service, which is started anew: it never gives
       up the first connection that breaks or falls silent, and every request after that fails. Undone, it starts anew.
-    - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again.
+    - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again; so does a component of the
+      cluster, such as kube-apiserver, with ``kubernetes(component, down=True)``.
     """
     return call(directory(), running().control, fault, **arguments)

@@ -36,11 +36,14 @@ KEPT = ("daemon.json", "daemon.lock", "daemon.log", "up.lock")
 class Daemon:
     """Brings the lab up, keeps it, takes it down."""
 
-    def __init__(self, directory: Path, patients: int, load: Path | None, single: bool) -> None:
+    def __init__(
+        self, directory: Path, patients: int, load: Path | None, single: bool, without: tuple[str, ...]
+    ) -> None:
         self._directory = directory
         self._patients = patients
         self._load = load
         self._single = single
+        self._without = without
         self._over = threading.Event()
         self._telling = threading.Lock()
         me = psutil.Process()
@@ -77,7 +80,7 @@ class Daemon:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
 
         lab = stack.enter_context(Lab(self._directory, WallClock()))
-        for phase in lab.prepare(self._patients, self._load, single=self._single):
+        for phase in lab.prepare(self._patients, self._load, single=self._single, without=self._without):
             self._tell(phase)
             if self._over.is_set():
                 raise RefusedError("The lab was told to end while it was brought up.")
@@ -89,6 +92,8 @@ class Daemon:
         p.service_pid, p.service_started = lab.service_process
         p.added, p.absent = lab.added, lab.absent
         p.pooler, p.prometheus = lab.pooler_port, lab.prometheus_url
+        p.kubernetes, p.kubeconfig = lab.cluster.address
+        p.programs = lab.cluster.folders
         lab.publish()
         self._tell(PREPARED)
         return lab
@@ -111,7 +116,8 @@ class Daemon:
 def clean(directory: Path, left: Presence | None) -> None:
     """End what a killed daemon left and remove its state. Raises DrError where something holds out."""
     from dr.host.clock import WallClock
-    from dr.lab.beside.standing import end_strays
+    from dr.lab.beside import standing as beside
+    from dr.lab.cluster import standing as cluster
     from dr.lab.rds.postgres import remove_strays
     from dr.lab.servers.site import open_site
 
@@ -120,7 +126,8 @@ def clean(directory: Path, left: Presence | None) -> None:
         if stray is not None:
             stray.kill()
             psutil.wait_procs([stray], timeout=10)
-    end_strays(directory)
+    for parts in (beside, cluster):
+        parts.end_strays(directory)
     if (directory / "instances").is_dir():
         remove_strays(open_site(directory, WallClock()))
     for path in directory.iterdir():
@@ -137,10 +144,12 @@ def main() -> int:
     parser.add_argument("--patients", type=int, required=True)
     parser.add_argument("--load", type=Path)
     parser.add_argument("--single", action="store_true")
+    parser.add_argument("--without", action="append", default=[])
     arguments = parser.parse_args()
     os.umask(OTHERS)  # what it and all that it starts write holds patients' identifiers
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.single).run()
+    without = tuple(arguments.without)
+    return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.single, without).run()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,12 @@ class Presence(msgspec.Struct):
     """PgBouncer's loopback port; 0: there is none."""
     prometheus: str = ""
     """Its URL; "": there is none."""
+    kubernetes: str = ""
+    """The API server's URL; "": there is none."""
+    kubeconfig: str = ""
+    """The file by which an administrator reaches it."""
+    programs: tuple[str, ...] = ()
+    """The folders of kubectl and Velero."""
     absent: tuple[str, ...] = ()
     """Sentences on what is not installed, and what the lab does without it."""
     account: str = ""

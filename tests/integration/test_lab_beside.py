@@ -160,7 +160,7 @@ def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypat
     monkeypatch.setattr(companion, "find", lambda *_: None)
     sentences = (pgbouncer.WITHOUT, prometheus.WITHOUT)
     with lab_home() as home, Lab(home / "lab", SystemClock()) as lab:
-        list(lab.prepare(20, None, single=True))
+        list(lab.prepare(20, None, single=True, without=("kubernetes",)))
         lab.publish()
         bare: Any = find_target(Settings(), "lab")
         assert (bare.clients.pooler, bare.prometheus) == (None, None)

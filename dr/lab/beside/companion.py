@@ -62,6 +62,8 @@ class Companion:
     """What sentences call it."""
     extra: Mapping[str, str] = {}
     """Its environment, beside what all get."""
+    ready_limit = READY_LIMIT
+    """Seconds that it may take until it answers."""
 
     def __init__(self, site: Site, program: Program, directory: Path, port: int) -> None:
         self.directory = directory
@@ -87,13 +89,26 @@ class Companion:
         """Whether it does its work now."""
         raise NotImplementedError
 
+    @property
+    def account(self) -> Account | None:
+        """Who it runs as; None: whoever runs the lab."""
+        return self._site.binaries.account
+
     def launch(self) -> None:
         """Start it, in place of one that runs already, and return when it answers. Raises ProviderError."""
+        self.begin()
+        self.await_answer()
+
+    def begin(self) -> None:
+        """Start it, in place of one that runs already. Raises ProviderError."""
         with self._lock:
             self.stop()
             self._spawn()
             self._wanted = True
-        limit = time.monotonic() + READY_LIMIT
+
+    def await_answer(self) -> None:
+        """Return when it answers. Raises ProviderError where it ended, or does not in time; then it is stopped."""
+        limit = time.monotonic() + self.ready_limit
         while not (self._listens() and self.answers()):
             if self.pid() is None or time.monotonic() > limit:
                 self.stop()
@@ -133,7 +148,7 @@ class Companion:
         return found.pid if found else None
 
     def _spawn(self) -> None:
-        account = self._site.binaries.account
+        account = self.account
         try:
             with self.log.open("ab") as output:
                 self._child = subprocess.Popen(
@@ -178,3 +193,12 @@ class Companion:
         """The end of its log: the last line is often only what follows from the one before."""
         lines = [line.strip().rstrip(".") for line in self.log.read_text(errors="replace").splitlines()[-2:]]
         return "; ".join(lines) or "it said nothing"
+
+
+def end_strays(place: Path) -> None:
+    """End those that an earlier daemon left running in the directory ``place``. Before its pid files are removed."""
+    for path in place.glob("*.pid"):
+        number = process.recorded(path)
+        found = process.alive(number, f"{place}/") if number is not None else None
+        if found is not None:
+            process.kill_tree(found)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dr.domain.errors import RefusedError
-from dr.lab.beside import pgbouncer, prometheus
+from dr.lab.beside import companion, pgbouncer, prometheus
 from dr.lab.beside.companion import Companion
 from dr.lab.beside.pgbouncer import Entry, PgBouncer
 from dr.lab.beside.prometheus import Prometheus
 from dr.lab.platform.roles import ROLES, password
-from dr.lab.servers import process
 from dr.lab.servers.site import Site, free_port
 from dr.lab.target import DATABASE
 
@@ -80,9 +79,5 @@ def _set_down(one: Companion | None, down: bool, without: str) -> None:
 
 def end_strays(directory: Path) -> None:
     """End what an earlier daemon of the lab in ``directory`` left running. Before its pid files are removed."""
-    for place in (directory / pgbouncer.NAME, directory / prometheus.NAME):
-        for path in place.glob("*.pid"):
-            number = process.recorded(path)
-            found = process.alive(number, f"{place}/") if number is not None else None
-            if found is not None:
-                process.kill_tree(found)
+    for name in (pgbouncer.NAME, prometheus.NAME):
+        companion.end_strays(directory / name)
