@@ -139,7 +139,7 @@ class Companion:
                     found.terminate()
                 if not process.ended(found, STOP_LIMIT):
                     process.kill_tree(found)
-            self._reap()
+            self._living_child()
             self._pid.unlink(missing_ok=True)
 
     def pid(self) -> int | None:
@@ -177,17 +177,17 @@ class Companion:
         return False
 
     def _process(self) -> process.Process | None:
-        self._reap()
-        number = process.recorded(self._pid)
-        if number is None and self._child is not None:
-            # Somebody removed or moved the lab's directory.
-            number = self._child.pid
+        number, child = process.recorded(self._pid), self._living_child()
+        if child is not None and number in (None, child):
+            # No file: somebody removed or moved the lab's directory. Its command line tells nothing yet right after it
+            # was started, and the pid of a child that lives is not given anew.
+            with suppress(psutil.Error):
+                return process.Process(child)
         return process.alive(number, str(self.configuration)) if number is not None else None
 
-    def _reap(self) -> None:
-        """Take the exit code, so that it does not stay as a zombie."""
-        if self._child is not None:
-            self._child.poll()
+    def _living_child(self) -> int | None:
+        """The pid of what this object started, while it lives. Takes its exit code, so that it stays no zombie."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
 
     def _last_words(self) -> str:
         """The end of its log: the last line is often only what follows from the one before."""
