@@ -14,7 +14,7 @@ from dr.lab.service.app import Options, run
 
 def read(environment: Mapping[str, str]) -> Options:
     """The environment as options. Pure. Raises UsageError that names the variable."""
-    for name in ("DATABASE_URL", "MODEL_DIR"):
+    for name in ("DATABASE_URL", *(() if environment.get("MODEL_URL") else ("MODEL_DIR",))):
         if not environment.get(name):
             raise UsageError(f"{name} is not set.", "See the documentation of dr.lab.service.")
     try:
@@ -31,10 +31,12 @@ def read(environment: Mapping[str, str]) -> Options:
         url=environment["DATABASE_URL"],
         host=environment.get("HOST", "127.0.0.1"),
         port=port,
-        models=Path(environment["MODEL_DIR"]),
+        models=Path(environment.get("MODEL_DIR", "")),
         delay=delay,
         stubborn=stubborn == "1",
         token=environment.get("API_TOKEN", ""),
+        model_url=environment.get("MODEL_URL", ""),
+        names=tuple(filter(None, environment.get("SERVED_AS", "").split(","))),
     )
 
 

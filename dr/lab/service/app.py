@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dr.domain.errors import RefusedError
 from dr.lab.loopback import stranger
-from dr.lab.platform.model import Model, load
 from dr.lab.service import log
 from dr.lab.service.http import HEAD_LIMIT, Connections, Request, Response, answer
 from dr.lab.service.metrics import Metrics
+from dr.lab.service.models import Elsewhere, Here, Models, Unfit
 from dr.lab.service.store import Found, Store, Unavailable
 
 FINISH_LIMIT = 5.0
@@ -29,7 +28,8 @@ ID_LIMIT = 50
 @dataclass(frozen=True, slots=True)
 class Options:
     """The environment, read. ``delay``: seconds that every prediction is made slower. ``stubborn``: see Store.
-    ``token``: what a POST has to show, "" for nothing."""
+    ``token``: what a POST has to show, "" for nothing. ``model_url``: the model server that predicts; "": it is done
+    here, with the artifacts in ``models``. ``names``: hosts by which it is asked beside its own."""
 
     url: str
     host: str
@@ -38,6 +38,8 @@ class Options:
     delay: float
     stubborn: bool
     token: str = field(default="", repr=False)
+    model_url: str = ""
+    names: tuple[str, ...] = ()
 
 
 ASKING = ("WWW-Authenticate", "Bearer")
@@ -52,14 +54,13 @@ class Rejected(Exception):  # noqa: N818 - an answer, not a failure of ours
 
 
 class Service:
-    """Answers requests. Holds the model that is active, verified against its digest when it became so."""
+    """Answers requests."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.metrics = Metrics()
         self.store = Store(options.url, self.metrics.query_seconds, options.stubborn)
-        self._model: Model | None = None
-        self._known: list[list[Any]] | None = None
+        self._models: Models = Elsewhere(options.model_url) if options.model_url else Here(options.models)
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
             "/predict": ("POST", self._predict),
             "/healthz": ("GET", self._health),
@@ -71,7 +72,7 @@ class Service:
         """The answer to one request, counted and timed."""
         started = time.perf_counter()
         method, route = self._routes.get(request.path, ("", None))
-        because = stranger(request.headers, self._options.host)
+        because = stranger(request.headers, self._options.host, *self._options.names)
         if because:
             response = answer(403, {"error": because})
         elif route is None:
@@ -95,7 +96,7 @@ class Service:
             return await route(request)
         except Rejected as why:
             return answer(why.status, {"error": str(why)})
-        except Unavailable as why:
+        except (Unavailable, Unfit) as why:
             return answer(503, {"error": str(why)})
         except Exception as error:
             log.write("ERROR", "Request failed", error=type(error).__name__)
@@ -105,8 +106,8 @@ class Service:
         return answer(200, {"status": "alive"})
 
     async def _ready(self, _: Request) -> Response:
-        model = self._serving(await self.store.active())
-        return answer(200, {"status": "ready", "model_version": model.version})
+        version = await self._models.check(await self.store.active())
+        return answer(200, {"status": "ready", "model_version": version})
 
     async def _metrics(self, _: Request) -> Response:
         return Response(200, self.metrics.render().encode(), "text/plain; version=0.0.4; charset=utf-8")
@@ -123,12 +124,10 @@ class Service:
                 found = await self.store.look_up(session, admission)
                 if found is None:
                     raise Rejected(404, "There is no such admission.")
-                model = self._serving(found.active)
-                thinking = time.perf_counter()
-                said = model.predict(found.admission)
-                self.metrics.prediction_seconds.observe(time.perf_counter() - thinking + self._options.delay)
-                identity = await self.store.keep(session, found, admission, model.version, said)
-        except (Rejected, Unavailable) as why:
+                version, said, took = await self._models.predict(found.active, found.admission)
+                self.metrics.prediction_seconds.observe(took + self._options.delay)
+                identity = await self.store.keep(session, found, admission, version, said)
+        except (Rejected, Unavailable, Unfit) as why:
             status = why.status if isinstance(why, Rejected) else 503
             if status >= 500:
                 self.metrics.prediction_errors.add()
@@ -141,7 +140,7 @@ class Service:
             trace,
             found,
             prediction=round(said.risk, 2),
-            model_version=model.version,
+            model_version=version,
         )
         return answer(
             200,
@@ -152,24 +151,9 @@ class Service:
                 "readmission_risk": said.risk,
                 "confidence_interval": list(said.interval),
                 "risk_factors": list(said.factors),
-                "model_version": model.version,
+                "model_version": version,
             },
         )
-
-    def _serving(self, active: list[list[Any]]) -> Model:
-        """The model of the one active version. Verified when it changes. Raises Rejected (503)."""
-        if active == self._known and self._model is not None:
-            return self._model
-        self._model = None
-        if len(active) != 1:
-            raise Rejected(503, f"{len(active)} model versions are active; it must be exactly one.")
-        version, metrics = active[0]
-        try:
-            self._model = load(self._options.models, str(version), metrics)
-        except RefusedError as error:
-            raise Rejected(503, str(error)) from None
-        self._known = active
-        return self._model
 
     @staticmethod
     def _log(level: str, message: str, started: float, trace: str, found: Found | None, **details: Any) -> None:

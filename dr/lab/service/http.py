@@ -136,6 +136,14 @@ def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
     return words[0], words[1].partition("?")[0], headers
 
 
+def status_of(head: bytes) -> int:
+    """The status of a response, by its head. Pure. Raises Malformed."""
+    words = head.decode("latin-1").split("\r\n", 1)[0].split(" ")
+    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+        raise Malformed(502, "This is not an HTTP/1.1 response.")
+    return int(words[1])
+
+
 def render(response: Response, keep: bool) -> bytes:
     """A response's bytes. Pure."""
     lines = [

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
 from dr.lab.platform.model import LOOK_BACK, Admission, Prediction
 from dr.lab.service.metrics import Histogram
+from dr.lab.service.names import found
 
 SESSIONS = 4
 CONNECT_LIMIT = 3
@@ -157,7 +159,7 @@ class Store:
     async def _connect(self) -> Session:
         async with self._connecting:
             return await psycopg.AsyncConnection.connect(
-                self._url,
+                _led(self._url),
                 autocommit=True,
                 connect_timeout=CONNECT_LIMIT,
                 application_name="readmission-api",
@@ -171,6 +173,13 @@ class Store:
             with suppress(psycopg.Error):
                 session.pgconn.finish()
         self._idle.clear()
+
+
+def _led(url: str) -> str:
+    """``url`` with its host's address, where a file tells it: the certificate has to be the name's all the same."""
+    host = str(conninfo_to_dict(url).get("host", ""))
+    address = found(host)
+    return url if address == host else make_conninfo(url, hostaddr=address)
 
 
 def _hang_up(session: Session) -> None:
