@@ -143,7 +143,7 @@ def counts(text: str) -> tuple[Pool, ...]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="The agents of the lab's nodes; started by the lab.")
-    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--kubeconfig", required=True, help="{node} in it stands for a node's name")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--nodes", type=counts, default=POOLS)
     parser.add_argument("--images", type=Path, help="a JSON file of further images")

@@ -45,9 +45,11 @@ UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3,
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``lease``: seconds of the node's Lease. ``passed``: variables that every container is given."""
+    """``kubeconfig``: in which {node} stands for the node's name. ``passed``: variables that every container is given.
+    ``lease``: seconds of the node's Lease.
+    """
 
-    kubeconfig: Path
+    kubeconfig: str
     directory: Path
     disks: Path
     images: Mapping[str, Image]
@@ -60,7 +62,8 @@ class Agent:
 
     def __init__(self, place: Place, settings: Settings) -> None:
         self._place, self._settings = place, settings
-        self._api = Api(settings.kubeconfig)
+        self._kubeconfig = Path(settings.kubeconfig.replace("{node}", place.name))
+        self._api = Api(self._kubeconfig)
         self._disk = Disk(settings.directory / place.name, settings.disks)
         self._events: queue.Queue[Callable[[], None]] = queue.Queue()
         self._processes = Processes(lambda key, code: self._events.put(partial(self._ended, key, code)))
@@ -113,7 +116,7 @@ class Agent:
 
     def _beat(self) -> None:
         """Renew the Lease, and tell the node's status where somebody has changed it: it says that the node is ready."""
-        api = Api(self._settings.kubeconfig)
+        api = Api(self._kubeconfig)
         while True:
             with suppress(ProviderError):
                 self._renew_lease(api)
@@ -142,7 +145,7 @@ class Agent:
 
     def _follow(self) -> None:
         """List the node's pods and watch them, again and again."""
-        api = Api(self._settings.kubeconfig)
+        api = Api(self._kubeconfig)
         path = f"/api/v1/pods?fieldSelector=spec.nodeName={self._place.name}"
         while True:
             try:

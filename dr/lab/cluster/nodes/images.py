@@ -13,13 +13,24 @@ from dr.host.decode import content
 from dr.lab.cluster.nodes.environment import Image
 
 _STAND_IN = (sys.executable, "-m", "dr.lab.cluster.stand_in")
-_IDLE = ("sleep", "infinity")
 _HERE = {"HOST": "{address}"}
+STAND_INS = (
+    "ghcr.io/health-ai/readmission-ui:2.3.0",
+    "quay.io/jetstack/cert-manager-controller:v1.21.0",
+    "registry.k8s.io/ingress-nginx/controller:v1.13.0",
+    "quay.io/prometheus/prometheus:v3.7.0",
+    "dr.lab/stand-in:1",
+)
+"""Images whose programs the lab does not have: something that answers 200 stands for each."""
 IMAGES = {
     "ghcr.io/health-ai/readmission-api:2.3.0": Image((sys.executable, "-m", "dr.lab.service"), _HERE),
+    "ghcr.io/health-ai/readmission-model:2.3.0": Image((sys.executable, "-m", "dr.lab.service.model_server"), _HERE),
+    # It leads to the lab's PgBouncer, which is one process for all.
+    "ghcr.io/health-ai/pgbouncer:1.18.0": Image((sys.executable, "-m", "dr.lab.cluster.forward"), _HERE),
+    "ghcr.io/health-ai/database-tools:2.3.0": Image(("true",)),
+    "cr.fluentbit.io/fluent/fluent-bit:4.1.0": Image(("sleep", "infinity")),
     "busybox:1.37": Image(),
-    "dr.lab/stand-in:1": Image(_STAND_IN, _HERE),
-    "dr.lab/idle:1": Image(_IDLE),
+    **{name: Image(_STAND_IN, _HERE) for name in STAND_INS},
 }
 
 

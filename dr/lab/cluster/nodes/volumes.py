@@ -136,12 +136,12 @@ def mounts(container: Manifest, directories: Mapping[str, Path]) -> dict[str, st
 
 
 def at(value: str, mounted: Mapping[str, str]) -> str:
-    """``value`` with each path under a mountPath led to where it lies: a path that begins the value or follows a blank,
-    a quote or one of = : , in it."""
+    """``value`` with each path under a mountPath led to where it lies, wherever a path begins in it: at its begin, and
+    after a blank, say, or a quote or = or >. The path of a URL is none."""
     if not mounted:
         return value
     paths = "|".join(map(re.escape, mounted))
-    pattern = rf"(?<![^\s=:,'\"])({paths})(?=$|[/\s:,'\"&;?])"
+    pattern = rf"(?<![\w./~$%+}}-])({paths})(?![\w.-])"
     return re.sub(pattern, lambda match: mounted[match[1]], value)
 
 

@@ -1,0 +1,127 @@
+"""The agents of a lab's nodes, as whoever runs the lab has them: started together, one lost, one brought back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+import dr
+from dr.domain.errors import ProviderError, RefusedError
+from dr.host.children import die_with_parent
+from dr.host.decode import content, line_of
+from dr.lab import presence
+from dr.lab.cluster.nodes.pools import POOLS, Pool
+
+START_LIMIT = 60.0
+END_LIMIT = 10.0
+GLANCE = 0.05
+
+
+class _Process(msgspec.Struct):
+    pid: int
+    started: float
+
+
+AGENTS = msgspec.json.Decoder(dict[str, _Process])
+
+
+class Nodes:
+    """The nodes of one cluster. ``kubeconfig``: in which {node} stands for a node's name, where each has its own.
+
+    ``images``: a file of images beside those that the lab has. ``lease``: seconds of each node's Lease.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        kubeconfig: str,
+        *,
+        pools: Sequence[Pool] = POOLS,
+        images: Path | None = None,
+        lease: int = 40,
+    ) -> None:
+        self._directory = directory
+        self._command = [
+            *(sys.executable, "-m", "dr.lab.cluster.nodes"),
+            *("--kubeconfig", kubeconfig),
+            *("--directory", str(directory)),
+            *("--nodes", ",".join(f"{pool.name}={pool.count}" for pool in pools)),
+            *(("--images", str(images)) if images else ()),
+            *("--lease", str(lease)),
+        ]
+        self._names = [f"{pool.name}-{n}" for pool in pools for n in range(1, pool.count + 1)]
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names)
+
+    def start(self) -> None:
+        """Start all agents, and return when each has its process. Raises ProviderError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._directory / "nodes.json").unlink(missing_ok=True)
+        with (self._directory / "nodes.log").open("ab") as output:
+            self._child = subprocess.Popen(
+                self._command,
+                env={**os.environ, "PYTHONPATH": str(Path(dr.__file__).parent.parent)},
+                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent(),
+            )
+        self._await(lambda: len(self.agents()) == len(self._names), START_LIMIT)
+
+    def agents(self) -> dict[str, int]:
+        """The pid of each agent that lives."""
+        found = content(self._directory / "nodes.json", error=RefusedError)
+        told = (line_of(found, AGENTS) if found is not None else None) or {}
+        return {name: one.pid for name, one in told.items() if presence.process(one.pid, one.started) is not None}
+
+    def lose(self, name: str) -> None:
+        """Kill a node's agent, and with it all that ran there: nobody is told. Raises RefusedError where it is lost."""
+        agents = self.agents()
+        if name not in agents:
+            raise RefusedError(f"The node {name!r} is not there.", f"There are {', '.join(agents) or 'none'}.")
+        with suppress(ProcessLookupError):
+            os.kill(agents[name], signal.SIGKILL)
+        self._await(lambda: name not in self.agents(), END_LIMIT)
+
+    def bring_back(self, name: str) -> None:
+        """Start the agent of a lost node. Harmless where it lives. Raises RefusedError where there is no such node."""
+        if name not in self._names:
+            raise RefusedError(f"The lab has no node {name!r}.", f"It has {', '.join(self._names)}.")
+        if self._child is None or self._child.stdin is None:
+            raise ProviderError("The lab's nodes do not run.")
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(f"start {name}\n".encode())
+            self._child.stdin.flush()
+        self._await(lambda: name in self.agents(), START_LIMIT)
+
+    def stop(self) -> None:
+        """End all agents, and all that runs on their nodes."""
+        if self._child is None:
+            return
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        try:
+            self._child.wait(timeout=END_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._child = None
+
+    def _await(self, holds: Callable[[], bool], seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        while not holds():
+            if self._child is None or self._child.poll() is not None or time.monotonic() > limit:
+                raise ProviderError("The lab's nodes did not follow.", f"See {self._directory / 'nodes.log'}.")
+            time.sleep(GLANCE)

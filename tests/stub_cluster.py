@@ -1,0 +1,176 @@
+"""As much of a Kubernetes API server as a node's agent speaks to: objects by their paths, merge patches, and one watch.
+
+It schedules nothing and controls nothing; what a real one does beyond that is tested where one can be had.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from tests.support import serving
+
+
+class Objects:
+    """What there is, by path, and what changed of pods."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.found: dict[str, dict[str, Any]] = {}
+        self.history: list[dict[str, Any]] = []
+        self.watching: list[queue.Queue[dict[str, Any]]] = []
+
+    def listed(self, path: str) -> dict[str, Any]:
+        with self.lock:
+            items = [one for key, one in sorted(self.found.items()) if _within(key, path)]
+            return {"items": items, "metadata": {"resourceVersion": str(len(self.history))}}
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self.lock:
+            if path.endswith("/token"):
+                return {"status": {"token": "t0ken"}}
+            space = path.split("/namespaces/")[1].split("/")[0] if "/namespaces/" in path else ""
+            body.setdefault("metadata", {}).update({"uid": str(uuid.uuid4()), "namespace": space})
+            return self._keep(f"{path}/{body['metadata']['name']}", body, "ADDED")
+
+    def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        with self.lock:
+            path = path.removesuffix("/status")
+            before = self.found.get(path)
+            return None if before is None else self._keep(path, merged(before, body), "MODIFIED")
+
+    def delete(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """A pod on a node stays until its agent says that it is gone."""
+        with self.lock:
+            before = self.found.get(path)
+            if before is None:
+                return None
+            seconds = body.get("gracePeriodSeconds", before.get("spec", {}).get("terminationGracePeriodSeconds", 30))
+            if "/pods/" in path and seconds:
+                told = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": seconds}
+                return self._keep(path, merged(before, {"metadata": told}), "MODIFIED")
+            del self.found[path]
+            self._tell(path, before, "DELETED")
+            return before
+
+    def _keep(self, path: str, one: dict[str, Any], kind: str) -> dict[str, Any]:
+        self.found[path] = one
+        self._tell(path, one, kind)
+        return one
+
+    def _tell(self, path: str, one: dict[str, Any], kind: str) -> None:
+        if "/pods/" in path:
+            self.history.append({"type": kind, "object": one})
+            for watcher in self.watching:
+                watcher.put(self.history[-1])
+
+
+def _within(key: str, path: str) -> bool:
+    """Whether an object is in the list at ``path``, also in one over all namespaces."""
+    parent = key.rpartition("/")[0]
+    return parent == path or (parent.startswith("/api/v1/namespaces/") and f"/api/v1/{parent.split('/')[-1]}" == path)
+
+
+def merged(before: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(before) if isinstance(before, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = merged(found.get(key), value)
+    return found
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    objects: Objects
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        if "watch" in query:
+            return self._watch(int(query["resourceVersion"][0]), query["fieldSelector"][0].partition("=")[2])
+        found = self.objects.found.get(parts.path)
+        plural = parts.path.rpartition("/")[2] in ("pods", "services", "nodes")
+        if found is None and plural:
+            found = self.objects.listed(parts.path)
+            node = query.get("fieldSelector", ["="])[0].partition("=")[2]
+            found["items"] = [one for one in found["items"] if not node or one["spec"]["nodeName"] == node]
+        return self._answer(found)
+
+    def do_POST(self) -> None:
+        self._answer(self.objects.create(self.path, self._body()))
+
+    def do_PATCH(self) -> None:
+        self._answer(self.objects.patch(self.path, self._body()))
+
+    def do_DELETE(self) -> None:
+        self._answer(self.objects.delete(self.path, self._body()))
+
+    def _watch(self, version: int, node: str) -> None:
+        events: queue.Queue[dict[str, Any]] = queue.Queue()
+        with self.objects.lock:
+            for event in self.objects.history[version:]:
+                events.put(event)
+            self.objects.watching.append(events)
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            while True:
+                event = events.get()
+                if event["object"]["spec"].get("nodeName") == node:
+                    line = json.dumps(event).encode() + b"\n"
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        except OSError:
+            self.objects.watching.remove(events)
+
+    def _body(self) -> dict[str, Any]:
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return dict(json.loads(text or b"{}"))
+
+    def _answer(self, found: dict[str, Any] | None) -> None:
+        body = json.dumps({"message": "not found"} if found is None else found).encode()
+        self.send_response(404 if found is None else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def stub_cluster(kubeconfig: Path) -> Iterator[Objects]:
+    """One that answers until the end of the block; ``kubeconfig`` leads there."""
+    objects = Objects()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"objects": objects}))
+    server.daemon_threads = True
+    server.block_on_close = False
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "stub",
+                "clusters": [{"name": "stub", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                "users": [{"name": "stub", "user": {"token": "none"}}],
+                "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "stub"}}],
+            }
+        )
+    )
+    with serving(server):
+        yield objects
