@@ -16,11 +16,10 @@ from pathlib import Path
 import platformdirs
 
 from dr.domain.errors import RefusedError
-from dr.lab.cluster.modules import KUBERNETES, MODULES, VELERO, stamp
+from dr.lab.cluster.modules import KUBERNETES, MODULES, VELERO, Module
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 """Without each of them there is no cluster."""
-PROGRAMS = tuple(name for module in MODULES for name in module.names)
 INSTALL = "'dr lab install' builds it, once, in about a quarter of an hour."
 WITHOUT = f"There is no Kubernetes here: {INSTALL}"
 ASKED = {"kubectl": ("version", "--client")}
@@ -59,15 +58,16 @@ def cache() -> Path:
     return platformdirs.user_cache_path("dr") / "cluster"
 
 
-def built() -> Path:
-    """The folder of the programs that this version of dr builds; it is there whole, or not at all."""
-    return cache() / stamp()
+def built(module: Module) -> Path:
+    """The folder of what this version of dr builds of ``module``; it is there whole, or not at all."""
+    return cache() / module.stamp
 
 
 def find(environment: Mapping[str, str] | None = None) -> Programs:
     """Every program that is here. ``environment``: whose KUBEBUILDER_ASSETS and PATH count; None: this process's."""
     places = tuple(_places(os.environ if environment is None else environment))
-    found = ((name, _find(name, places)) for name in PROGRAMS)
+    own = {name: built(module) / name for module in MODULES for name in module.names}
+    found = ((name, _find(name, places, path)) for name, path in own.items())
     return Programs({name: path for name, path in found if path is not None})
 
 
@@ -76,8 +76,7 @@ def _places(environment: Mapping[str, str]) -> Iterator[Path]:
     yield from (Path(part) for part in listed if part)
 
 
-def _find(name: str, places: tuple[Path, ...]) -> Path | None:
-    own = built() / name
+def _find(name: str, places: tuple[Path, ...], own: Path) -> Path | None:
     for place in places if name not in VELERO else ():
         path = place / name
         if os.access(path, os.X_OK) and path.is_file() and (_is(path, own) or fits(name, version_of(name, path))):

