@@ -158,6 +158,16 @@ def test_a_lab_begins_its_cluster_beside_what_else_it_makes_and_ends_it_also_mea
     assert cluster.address[1] == str(site.directory / FOLDER / "lab" / "kubeconfig")
 
 
+def test_a_lab_whose_cluster_does_not_start_says_how_to_do_without(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = programs(site.directory / "broken-lab-programs", broken=("etcd",))
+    monkeypatch.setattr(standing, "find", lambda: broken)
+    cluster = Cluster(site)
+    cluster.begin()
+    with pytest.raises(ProviderError, match=r"etcd on port .* did not start: .*--without kubernetes"):
+        cluster.await_start()
+    cluster.stop()
+
+
 def test_a_lab_without_the_programs_says_in_one_line_how_to_have_them(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from dr.domain.errors import RefusedError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside import companion
 from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
 from dr.lab.cluster.control import FOLDER, ControlPlane, open_cluster
@@ -49,8 +49,12 @@ class Cluster:
 
     def await_start(self) -> None:
         """Return when it was started. Raises ProviderError where it cannot be."""
-        if self._started is not None:
-            self._started.result()
+        try:
+            if self._started is not None:
+                self._started.result()
+        except ProviderError as error:
+            error.hint = f"{error.hint} 'dr lab up --without kubernetes' leaves it out.".strip()
+            raise
 
     def keep(self) -> None:
         """Start again what of it died."""
