@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as a node's agent speaks to: objects by their paths, merge patches, and one watch.
+"""As much of a Kubernetes API server as a node's agent speaks to: objects by their paths, merge patches, and watches.
 
 It schedules nothing and controls nothing; what a real one does beyond that is tested where one can be had.
 """
@@ -20,15 +20,17 @@ import yaml
 
 from tests.support import serving
 
+LISTS = ("pods", "services", "endpointslices", "ingresses")
+
 
 class Objects:
-    """What there is, by path, and what changed of pods."""
+    """What there is, by path, and what has changed: the path, and what a watch tells of it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.found: dict[str, dict[str, Any]] = {}
-        self.history: list[dict[str, Any]] = []
-        self.watching: list[queue.Queue[dict[str, Any]]] = []
+        self.history: list[tuple[str, dict[str, Any]]] = []
+        self.watching: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
 
     def listed(self, path: str) -> dict[str, Any]:
         with self.lock:
@@ -69,16 +71,16 @@ class Objects:
         return one
 
     def _tell(self, path: str, one: dict[str, Any], kind: str) -> None:
-        if "/pods/" in path:
-            self.history.append({"type": kind, "object": one})
-            for watcher in self.watching:
-                watcher.put(self.history[-1])
+        self.history.append((path, {"type": kind, "object": one}))
+        for watcher in self.watching:
+            watcher.put(self.history[-1])
 
 
 def _within(key: str, path: str) -> bool:
     """Whether an object is in the list at ``path``, also in one over all namespaces."""
     parent = key.rpartition("/")[0]
-    return parent == path or (parent.startswith("/api/v1/namespaces/") and f"/api/v1/{parent.split('/')[-1]}" == path)
+    group, _, rest = parent.partition("/namespaces/")
+    return parent == path or f"{group}/{rest.rpartition('/')[2]}" == path
 
 
 def merged(before: Any, patch: Any) -> Any:
@@ -101,13 +103,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
+        node = query.get("fieldSelector", ["="])[0].partition("=")[2]
         if "watch" in query:
-            return self._watch(int(query["resourceVersion"][0]), query["fieldSelector"][0].partition("=")[2])
+            return self._watch(parts.path, int(query["resourceVersion"][0]), node)
         found = self.objects.found.get(parts.path)
-        plural = parts.path.rpartition("/")[2] in ("pods", "services", "nodes")
-        if found is None and plural:
+        if found is None and parts.path.rpartition("/")[2] in LISTS:
             found = self.objects.listed(parts.path)
-            node = query.get("fieldSelector", ["="])[0].partition("=")[2]
             found["items"] = [one for one in found["items"] if not node or one["spec"]["nodeName"] == node]
         return self._answer(found)
 
@@ -120,8 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer(self.objects.delete(self.path, self._body()))
 
-    def _watch(self, version: int, node: str) -> None:
-        events: queue.Queue[dict[str, Any]] = queue.Queue()
+    def _watch(self, path: str, version: int, node: str) -> None:
+        events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         with self.objects.lock:
             for event in self.objects.history[version:]:
                 events.put(event)
@@ -131,8 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             while True:
-                event = events.get()
-                if event["object"]["spec"].get("nodeName") == node:
+                key, event = events.get()
+                if _within(key, path) and node in ("", event["object"]["spec"].get("nodeName")):
                     line = json.dumps(event).encode() + b"\n"
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         except OSError:

@@ -19,8 +19,9 @@ from dr.domain.errors import RefusedError
 from dr.lab.cluster.nodes.__main__ import counts
 from dr.lab.cluster.nodes.pools import loopback
 from dr.lab.cluster.nodes.running import Nodes
+from dr.lab.service.names import looked_up
 from tests.stub_cluster import Objects, stub_cluster
-from tests.support import eventually, open_directory
+from tests.support import eventually, open_directory, status_of
 
 SPACE = "/api/v1/namespaces/readmission-system"
 WEB: dict[str, Any] = {
@@ -73,7 +74,11 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     with open_directory("dr-test-") as directory, stub_cluster(directory / "kubeconfig") as objects:
         nodes = Nodes(
-            directory / "nodes", str(directory / "kubeconfig"), pools=counts("general=1,compute=1,gpu=1"), lease=8
+            directory / "nodes",
+            str(directory / "kubeconfig"),
+            directory / "kubeconfig",
+            pools=counts("general=1,compute=1,gpu=1"),
+            lease=8,
         )
         nodes.start()
         try:
@@ -243,7 +248,9 @@ def test_a_node_that_is_lost_cannot_be_lost_again(cluster: Cluster) -> None:
 
 def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them(tmp_path: Path) -> None:
     with stub_cluster(tmp_path / "kubeconfig") as objects:
-        nodes = Nodes(tmp_path / "nodes", str(tmp_path / "kubeconfig"), pools=counts("general=1"))
+        nodes = Nodes(
+            tmp_path / "nodes", str(tmp_path / "kubeconfig"), tmp_path / "kubeconfig", pools=counts("general=1")
+        )
         nodes.start()
         body = {"metadata": {"name": "web"}, "spec": {"nodeName": "general-1", "containers": [WEB]}}
         uid = objects.create(f"{SPACE}/pods", body)["metadata"]["uid"]
@@ -265,3 +272,29 @@ def test_no_value_of_a_secret_stands_in_a_log_or_a_status(cluster: Cluster) -> N
     eventually(lambda: cluster.state(path).get("waiting", {}).get("reason") == "RunContainerError")
     assert "n3ver-told" not in json.dumps(cluster.status(path))
     assert not [log for log in cluster.directory.rglob("*.log") if "n3ver-told" in log.read_text()]
+
+
+def test_services_and_ingress_hosts_lead_to_pods_that_are_ready(cluster: Cluster) -> None:
+    path = cluster.run("routed", WEB)
+    pod = {"addresses": [cluster.ready(path)["podIP"]], "conditions": {"ready": True}, "targetRef": {"kind": "Pod"}}
+    port = {"name": "http", "port": 80}
+    metadata = {"name": "front"}
+    objects, networking = cluster.objects, "/apis/networking.k8s.io/v1/namespaces/readmission-system"
+    objects.create(f"{SPACE}/services", {"metadata": metadata, "spec": {"clusterIP": "10.96.5.9", "ports": [port]}})
+    backend = {"service": {"name": "front", "port": {"number": 80}}}
+    rule = {"host": "ui.example", "http": {"paths": [{"path": "/", "backend": backend}]}}
+    objects.create(f"{networking}/ingresses", {"metadata": dict(metadata), "spec": {"rules": [rule]}})
+    url = eventually(lambda: cluster.nodes.urls.get("ui.example"), 20.0)
+    assert status_of(url) == 503
+    slices = "/apis/discovery.k8s.io/v1/namespaces/readmission-system/endpointslices"
+    labels = {"kubernetes.io/service-name": "front"}
+    body = {"metadata": {"name": "front-1", "labels": labels}, "ports": [{**port, "port": 8080}], "endpoints": [pod]}
+    objects.create(slices, body)
+    eventually(lambda: status_of(url) == 200, 20.0)
+    hosts = (cluster.directory / "hosts").read_text()
+    address = looked_up(hosts, "front.readmission-system.svc.cluster.local")
+    assert looked_up(hosts, "10.96.5.9") == address
+    assert status_of(f"http://{address}:80/") == 200
+    objects.delete(f"{slices}/front-1", {})
+    eventually(lambda: status_of(url) == 503, 20.0)
+    assert status_of(f"http://{address}:80/") == 0

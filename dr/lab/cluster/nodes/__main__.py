@@ -8,6 +8,7 @@ processes; killing one is the loss of its node, with all that ran there.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import ctypes
 import json
 import logging
@@ -29,6 +30,7 @@ from dr.lab.cluster.nodes.api import preload
 from dr.lab.cluster.nodes.images import IMAGES, read
 from dr.lab.cluster.nodes.pools import POOLS, Place, Pool, places
 from dr.lab.cluster.nodes.processes import keep_orphans
+from dr.lab.cluster.routing.router import Router, Where
 from dr.lab.servers.site import write_closed
 
 log = logging.getLogger("dr.lab.cluster.nodes")
@@ -42,10 +44,12 @@ CLAIM = 9
 class Supervisor:
     """Starts agents, and ends what a killed one left. Single-threaded: it forks."""
 
-    def __init__(self, nodes: tuple[Place, ...], settings: Settings) -> None:
+    def __init__(self, nodes: tuple[Place, ...], settings: Settings, routes: Where) -> None:
         self._nodes = {place.name: place for place in nodes}
         self._settings = settings
+        self._routes = routes
         self._agents: dict[str, Fork] = {}
+        self._router: Fork | None = None
 
     def run(self) -> int:
         keep_orphans()
@@ -53,6 +57,7 @@ class Supervisor:
         for name in self._nodes:
             self._start(name)
         self._publish()
+        self._route()
         return self._heed()
 
     def _heed(self) -> int:
@@ -77,7 +82,15 @@ class Supervisor:
         place, settings = self._nodes[name], self._settings
         self._agents[name] = Fork(lambda: _serve(place, settings), settings.directory / f"{name}.log")
 
+    def _route(self) -> None:
+        """Start the router, or start it again."""
+        where = self._routes
+        self._router = Fork(lambda: _lead(where), self._settings.directory / "routes.log")
+
     def _look(self) -> None:
+        if self._router is None or self._router.poll() is not None:
+            log.warning("the router ended; it is started again")
+            self._route()
         dead = [name for name, agent in self._agents.items() if agent.poll() is not None]
         for name in dead:
             log.warning("the agent of %s ended with %s", name, self._agents.pop(name).returncode)
@@ -87,7 +100,7 @@ class Supervisor:
 
     def _end_orphans(self) -> None:
         """What an agent's end left running has become this process's child."""
-        mine = {agent.pid for agent in self._agents.values()}
+        mine = {one.pid for one in (*self._agents.values(), *([self._router] if self._router else []))}
         for pid in _children() - mine:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -102,9 +115,20 @@ class Supervisor:
         write_closed(self._settings.directory / "nodes.json", json.dumps(told))
 
 
-def _serve(place: Place, settings: Settings) -> int:
+def _begin() -> None:
+    """What each fork does first: it dies with the supervisor."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=FORMAT, force=True)
+
+
+def _lead(where: Where) -> int:
+    _begin()
+    asyncio.run(Router(where).run())
+    return 0
+
+
+def _serve(place: Place, settings: Settings) -> int:
+    _begin()
     Agent(place, settings).run()
     return 0
 
@@ -144,6 +168,7 @@ def counts(text: str) -> tuple[Pool, ...]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="The agents of the lab's nodes; started by the lab.")
     parser.add_argument("--kubeconfig", required=True, help="{node} in it stands for a node's name")
+    parser.add_argument("--router", required=True, help="the kubeconfig of the router, which reads Services")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--nodes", type=counts, default=POOLS)
     parser.add_argument("--images", type=Path, help="a JSON file of further images")
@@ -154,9 +179,13 @@ def main() -> int:
         directory = arguments.directory.resolve()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         network, _holder = claim()
+        services, _another = claim()
+        routes = Where(Path(arguments.router), services, directory / "hosts", directory / "routes.json")
         images = {**IMAGES, **(read(arguments.images) if arguments.images else {})}
-        settings = Settings(arguments.kubeconfig, directory, directory / "disks", images, passed(), arguments.lease)
-        return Supervisor(places(arguments.nodes, network), settings).run()
+        settings = Settings(
+            arguments.kubeconfig, directory, directory / "disks", images, passed(routes.hosts), arguments.lease
+        )
+        return Supervisor(places(arguments.nodes, network), settings, routes).run()
     except DrError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -21,7 +21,7 @@ from typing import Any
 
 from dr.domain.errors import ProviderError
 from dr.lab.cluster.nodes import asking, environment, pods, volumes
-from dr.lab.cluster.nodes.api import CONFLICT, NOT_FOUND, STRATEGIC, Api
+from dr.lab.cluster.nodes.api import CONFLICT, NOT_FOUND, STRATEGIC, Api, follow
 from dr.lab.cluster.nodes.disk import Disk
 from dr.lab.cluster.nodes.environment import Image, Key, Manifest, Missing
 from dr.lab.cluster.nodes.fields import refused
@@ -29,6 +29,7 @@ from dr.lab.cluster.nodes.pods import Ask, Finish, Held, Signal, Start
 from dr.lab.cluster.nodes.pools import GPU, Place, lease, loopback, node, node_status
 from dr.lab.cluster.nodes.processes import Launch, Processes, keep_orphans
 from dr.lab.cluster.nodes.status import shows, status
+from dr.lab.service.names import VARIABLE as HOSTS
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 5.0
@@ -144,21 +145,12 @@ class Agent:
     # ---- what there is
 
     def _follow(self) -> None:
-        """List the node's pods and watch them, again and again."""
-        api = Api(self._kubeconfig)
-        path = f"/api/v1/pods?fieldSelector=spec.nodeName={self._place.name}"
-        while True:
-            try:
-                found = api.get(path) or {}
-                self._events.put(partial(self._listed, found.get("items", [])))
-                for event in api.watch(path, found["metadata"]["resourceVersion"]):
-                    if event["type"] == "ERROR":
-                        break
-                    if event["type"] != "BOOKMARK":
-                        self._events.put(partial(self._changed, event["type"], event["object"]))
-            except ProviderError as error:
-                log.warning("%s", error)
-                time.sleep(1.0)
+        follow(
+            Api(self._kubeconfig),
+            f"/api/v1/pods?fieldSelector=spec.nodeName={self._place.name}",
+            lambda items: self._events.put(partial(self._listed, items)),
+            lambda kind, pod: self._events.put(partial(self._changed, kind, pod)),
+        )
 
     def _listed(self, items: Iterable[dict[str, Any]]) -> None:
         found = {pod["metadata"]["uid"]: pod for pod in items}
@@ -424,11 +416,12 @@ def _steady() -> Callable[[], float]:
     return lambda: offset + time.monotonic()
 
 
-def passed() -> dict[str, str]:
-    """What the lab's own programs need to run as this one does."""
+def passed(hosts: Path) -> dict[str, str]:
+    """What the lab's own programs need to run as this one does. ``hosts``: the file of the cluster's names."""
     import dr
 
     return {
+        HOSTS: str(hosts),
         "PYTHONPATH": str(Path(dr.__file__).parent.parent),
         **{name: os.environ[name] for name in ("LANG", "PYTHONDONTWRITEBYTECODE") if name in os.environ},
     }

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from dr.domain.errors import OddAnswerError, ProviderError
 
+log = logging.getLogger(__name__)
+PAUSE = 1.0
+"""Seconds until a list that failed is asked for again."""
 SECONDS = 5.0
 """For an answer."""
 WATCH_SECONDS = 240
 """After which the API server ends a watch, so that one that fell silent is noticed."""
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-NOT_FOUND, CONFLICT, GONE = "404", "409", "410"
+NOT_FOUND, CONFLICT = "404", "409"
 
 
 def preload() -> None:
@@ -108,6 +113,27 @@ class Api:
         except Exception as error:
             raise _failed(f"{method} {path.partition('?')[0]}", error) from None
         raise _refused(f"{method} {path.partition('?')[0]}", answer.status, said)
+
+
+def follow(
+    api: Api,
+    path: str,
+    listed: Callable[[list[dict[str, Any]]], object],
+    changed: Callable[[str, dict[str, Any]], object],
+) -> NoReturn:
+    """List what is at ``path`` and watch it, again and again: what a watch missed is in the next list."""
+    while True:
+        try:
+            found = api.get(path) or {}
+            listed(found.get("items", []))
+            for event in api.watch(path, found["metadata"]["resourceVersion"]):
+                if event["type"] == "ERROR":  # too much has happened since the list
+                    break
+                if event["type"] != "BOOKMARK":
+                    changed(event["type"], event["object"])
+        except ProviderError as error:
+            log.warning("%s", error)
+            time.sleep(PAUSE)
 
 
 def _failed(what: str, error: Exception) -> ProviderError:

@@ -30,11 +30,13 @@ class _Process(msgspec.Struct):
     started: float
 
 
+URLS = msgspec.json.Decoder(dict[str, str])
 AGENTS = msgspec.json.Decoder(dict[str, _Process])
 
 
 class Nodes:
-    """The nodes of one cluster. ``kubeconfig``: in which {node} stands for a node's name, where each has its own.
+    """The nodes of one cluster. ``kubeconfig``: in which {node} stands for a node's name, where each has its own;
+    ``router``: that of whoever routes Services.
 
     ``images``: a file of images beside those that the lab has. ``lease``: seconds of each node's Lease.
     """
@@ -43,6 +45,7 @@ class Nodes:
         self,
         directory: Path,
         kubeconfig: str,
+        router: Path,
         *,
         pools: Sequence[Pool] = POOLS,
         images: Path | None = None,
@@ -51,7 +54,7 @@ class Nodes:
         self._directory = directory
         self._command = [
             *(sys.executable, "-m", "dr.lab.cluster.nodes"),
-            *("--kubeconfig", kubeconfig),
+            *("--kubeconfig", kubeconfig, "--router", str(router)),
             *("--directory", str(directory)),
             *("--nodes", ",".join(f"{pool.name}={pool.count}" for pool in pools)),
             *(("--images", str(images)) if images else ()),
@@ -63,6 +66,12 @@ class Nodes:
     @property
     def names(self) -> list[str]:
         return list(self._names)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where each Ingress host is served."""
+        found = content(self._directory / "routes.json", error=RefusedError)
+        return (line_of(found, URLS) if found is not None else None) or {}
 
     def start(self) -> None:
         """Start all agents, and return when each has its process. Raises ProviderError."""
