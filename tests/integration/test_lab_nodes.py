@@ -224,6 +224,19 @@ def test_a_gpu_is_given_once_and_a_second_pod_is_not_admitted(cluster: Cluster) 
     assert cluster.status(second)["reason"] == "UnexpectedAdmissionError"
 
 
+def test_a_broken_gpu_is_not_allocatable_and_its_node_stays_ready(cluster: Cluster) -> None:
+    def allocatable() -> str:
+        return str(cluster.objects.found["/api/v1/nodes/gpu-1"]["status"]["allocatable"]["nvidia.com/gpu"])
+
+    cluster.nodes.break_gpu("gpu-1")
+    eventually(lambda: allocatable() == "0", 20.0)
+    assert cluster.objects.found["/api/v1/nodes/gpu-1"]["status"]["conditions"][0]["status"] == "True"
+    cluster.nodes.break_gpu("gpu-1", broken=False)
+    eventually(lambda: allocatable() == "1", 20.0)
+    with pytest.raises(RefusedError, match="gpu-9"):
+        cluster.nodes.break_gpu("gpu-9")
+
+
 def test_a_lost_node_takes_all_that_ran_there_with_it_and_starts_it_again_when_it_is_back(cluster: Cluster) -> None:
     leaves = "setsid sh -c 'sleep 300 & sleep 300' & sleep 300"
     path = cluster.run("deep", cluster.shell("main", leaves), node="compute-1")

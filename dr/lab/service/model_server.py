@@ -9,6 +9,9 @@ It reads its environment:
     MODEL_DIR            where it is kept
     MODEL_WARM_UP_S      seconds that it warms up for at least (0)
     SERVED_AS            further hosts by which it may be asked, separated by commas
+    NVIDIA_VISIBLE_DEVICES, DR_LAB_GPU_FAULTS
+                         its GPUs, and the directory that has a file for each that is broken (the lab's fault): with one
+                         of them no prediction works, and /readyz does not notice, as the driver tells nobody else
 
 /readyz says whether it is loaded and warm. A prediction by another artifact than its own is refused (409).
 """
@@ -33,6 +36,7 @@ from dr.lab.service import log
 from dr.lab.service.http import HEAD_LIMIT, Connections, Request, Response, answer
 from dr.lab.service.models import ASKED, Said
 
+GPU_FAULTS = "DR_LAB_GPU_FAULTS"
 PAUSE = 2.0
 """Seconds until an artifact that could not be loaded is tried again."""
 ROUNDS = 1000
@@ -113,7 +117,16 @@ class ModelServer:
             return answer(200, {"status": "ready", "sha256": self._digest})
         return self._predict(self._model, request)
 
+    def _broken(self) -> str:
+        """One of its GPUs that is broken; "" for none."""
+        gpus = self._environment.get("NVIDIA_VISIBLE_DEVICES", "").split(",")
+        faults = Path(self._environment.get(GPU_FAULTS, "/dev/null"))
+        return next((gpu for gpu in gpus if gpu and (faults / gpu).exists()), "")
+
     def _predict(self, model: Model, request: Request) -> Response:
+        if gpu := self._broken():
+            log.write("ERROR", "Xid 79: GPU has fallen off the bus.", gpu=gpu)
+            return answer(500, {"error": "The GPU has fallen off the bus (Xid 79)."})
         try:
             asked = ASKED.decode(request.body)
         except msgspec.MsgspecError:

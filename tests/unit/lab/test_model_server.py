@@ -120,6 +120,18 @@ def test_exactly_one_version_has_to_be_active(active: list[list[Any]]) -> None:
         only(active)
 
 
+def test_a_broken_gpu_fails_predictions_while_readiness_does_not_notice(tmp_path: Path) -> None:
+    (tmp_path / ARTIFACT.name).write_bytes(ARTIFACT.read_bytes())
+    one = server(tmp_path, NVIDIA_VISIBLE_DEVICES="GPU-0,GPU-1", DR_LAB_GPU_FAULTS=str(tmp_path))
+    asyncio.run(one.prepare())
+    (tmp_path / "GPU-7").touch()
+    assert asyncio.run(_asked(one, ACTIVE))
+    (tmp_path / "GPU-1").touch()
+    with pytest.raises(Unfit, match="Xid 79"):
+        asyncio.run(_asked(one, ACTIVE))
+    assert get(one, "/readyz").status == 200
+
+
 def test_a_body_that_asks_for_nothing_is_refused(ready: ModelServer) -> None:
     answer = asyncio.run(ready.handle(Request("POST", "/predict", {"host": "localhost"}, b"{}")))
     assert answer.status == 400

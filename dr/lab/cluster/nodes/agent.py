@@ -29,6 +29,7 @@ from dr.lab.cluster.nodes.pods import Ask, Finish, Held, Signal, Start
 from dr.lab.cluster.nodes.pools import GPU, Place, lease, loopback, node, node_status
 from dr.lab.cluster.nodes.processes import Launch, Processes, keep_orphans
 from dr.lab.cluster.nodes.status import shows, status
+from dr.lab.service.model_server import GPU_FAULTS
 from dr.lab.service.names import VARIABLE as HOSTS
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ LONGEST_WAIT = 5.0
 """Seconds after which the agent looks at everything although nothing has happened."""
 RENEWED = 60.0
 """Seconds between two looks at what volumes are made of."""
-MEMORY_EVERY = 5.0
-"""Seconds between two looks at containers' memory."""
+LOOKED = 5.0
+"""Seconds between two looks at containers' memory, and at GPUs, as a device plugin looks."""
 LEASE_SHARE = 4
 """How often a Lease is renewed within its duration."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -302,7 +303,8 @@ class Agent:
         services: list[Any] = []
         if pod["spec"].get("enableServiceLinks", True):
             services = (self._api.get(f"/api/v1/namespaces/{metadata['namespace']}/services") or {}).get("items", [])
-        devices = {"NVIDIA_VISIBLE_DEVICES": ",".join(self._gpus[held.uid])} if held.uid in self._gpus else {}
+        given = ",".join(self._gpus.get(held.uid, ()))
+        devices = {"NVIDIA_VISIBLE_DEVICES": given, GPU_FAULTS: str(self._disk.faults)} if given else {}
         return {
             "PATH": PATH,
             "HOME": str(self._home(held.uid)),
@@ -338,12 +340,15 @@ class Agent:
         return str(self._api.create(path, asked)["status"]["token"])
 
     def _survey(self) -> None:
-        """What is to be looked at now and then: containers' memory, and what volumes are made of."""
+        """What is to be looked at now and then: containers' memory, GPUs, and what volumes are made of."""
         now = self._clock()
-        if now - self._looked >= MEMORY_EVERY:
+        if now - self._looked >= LOOKED:
             self._looked = now
             for uid, pod in self._pods.items():
                 self._hold_to_memory(uid, pod)
+            if self._disk.broken() != self._broken:
+                self._broken = self._disk.broken()
+                self._quietly(self._tell_node)
         if now - self._renewed >= RENEWED:
             self._renewed = now
             for uid in {uid for uid, _ in self._launches}:

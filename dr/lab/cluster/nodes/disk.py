@@ -12,6 +12,7 @@ from dr.lab.cluster.nodes.environment import Manifest
 from dr.lab.cluster.nodes.volumes import File, Laid, named, outside
 
 CLOSED = 0o700
+FAULTS = "gpu-faults"
 
 
 class Disk:
@@ -20,7 +21,9 @@ class Disk:
     def __init__(self, directory: Path, disks: Path) -> None:
         self.directory, self._disks = directory, disks
         self.logs = directory / "logs"
-        for path in (directory, self.logs, disks):
+        self.faults = directory / FAULTS
+        """A file of the GPU's id for each GPU that is broken."""
+        for path in (directory, self.logs, self.faults, disks):
             path.mkdir(mode=CLOSED, parents=True, exist_ok=True)
 
     def pod(self, uid: str) -> Path:
@@ -54,6 +57,10 @@ class Disk:
     def forget(self, uid: str) -> None:
         """Remove a pod's own files; its logs stay, as its persistent volumes do."""
         shutil.rmtree(self.pod(uid), ignore_errors=True)
+
+    def broken(self) -> tuple[str, ...]:
+        """The GPUs that are."""
+        return tuple(sorted(path.name for path in self.faults.iterdir()))
 
     def known(self) -> list[str]:
         """The uids of pods that have files here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,8 +19,10 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.host.children import die_with_parent
 from dr.host.decode import content, line_of
 from dr.lab import presence
+from dr.lab.cluster.nodes.disk import FAULTS
 from dr.lab.cluster.nodes.pools import POOLS, Pool
 
+log = logging.getLogger(__name__)
 START_LIMIT = 60.0
 END_LIMIT = 10.0
 GLANCE = 0.05
@@ -114,6 +117,30 @@ class Nodes:
             self._child.stdin.write(f"start {name}\n".encode())
             self._child.stdin.flush()
         self._await(lambda: name in self.agents(), START_LIMIT)
+
+    def break_gpu(self, node: str, number: int = 0, broken: bool = True) -> None:
+        """Let a GPU fall off the bus: it is not allocatable any more, and what has it fails. False: it is back.
+
+        Raises RefusedError where the lab has no such node.
+        """
+        if node not in self._names:
+            raise RefusedError(f"The lab has no node {node!r}.", f"It has {', '.join(self._names)}.")
+        mark = self._directory / node / FAULTS / f"GPU-{node}-{number}"
+        if broken:
+            mark.touch(mode=0o600)
+        else:
+            mark.unlink(missing_ok=True)
+
+    def logs(self, namespace: str, pod: str, container: str = "") -> list[Path]:
+        """What a pod's containers wrote, a file for each process, the oldest first; none where it never ran."""
+        found = self._directory.glob(f"*/logs/pods/{namespace}_{pod}_*/{container or '*'}/*.log")
+        return sorted(found, key=lambda path: path.stat().st_ctime)
+
+    def keep(self) -> None:
+        """Start all of it again where the process that holds the agents died."""
+        if self._child is not None and self._child.poll() is not None:
+            log.warning("the lab's nodes ended with %s; they are started again", self._child.returncode)
+            self.start()
 
     def stop(self) -> None:
         """End all agents, and all that runs on their nodes."""
