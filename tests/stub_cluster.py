@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while True:
                 key, event = events.get()
-                if _within(key, path) and node in ("", event["object"]["spec"].get("nodeName")):
+                if _within(key, path) and node in ("", event["object"].get("spec", {}).get("nodeName")):
                     line = json.dumps(event).encode() + b"\n"
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         except OSError:

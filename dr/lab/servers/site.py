@@ -15,6 +15,11 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.servers.binaries import Binaries, blocked, find, unreachable
 from dr.ports import Clock
 
+IN_CLUSTER = "pgbouncer.readmission-database.svc.cluster.local"
+"""The name by which the lab's cluster reaches them."""
+NAMES = ("localhost", "127.0.0.1", IN_CLUSTER)
+"""Those that clients of the servers check a certificate for."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -31,7 +36,7 @@ class Site:
 
     @property
     def certificate(self) -> Path:
-        """The servers' certificate, for localhost and 127.0.0.1."""
+        """The servers' certificate, for ``NAMES``."""
         return self.directory / "server.pem"
 
     @property
@@ -98,11 +103,11 @@ def open_site(directory: Path, clock: Clock, choice: str | None = None) -> Site:
 
 
 def make_certificates(site: Site) -> None:
-    """An authority and one certificate for the loopback; the authority's own key is not kept."""
+    """An authority and one certificate for ``NAMES``; the authority's own key is not kept."""
     import trustme  # slow to import, and of no use to whoever puts a fault in
 
     authority = trustme.CA(organization_name="dr lab")
-    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued = authority.issue_cert(*NAMES)
     site.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
     write_closed(site.key, issued.private_key_pem.bytes().decode())
     authority.cert_pem.write_to_path(str(site.ca))

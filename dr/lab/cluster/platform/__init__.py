@@ -18,8 +18,6 @@ DEFINITIONS = DIRECTORY / "00-definitions.yaml"
 SYSTEM, DATABASE, MONITORING = "readmission-system", "readmission-database", "readmission-monitoring"
 NAMESPACES = (SYSTEM, MONITORING, DATABASE, "cert-manager", "ingress-nginx")
 HOSTS = ("api.readmission-risk.org", "ui.readmission-risk.org")
-POOLER = f"pgbouncer.{DATABASE}.svc.cluster.local"
-"""By which the service reaches PgBouncer; its certificate has to hold this name."""
 
 
 def manifests(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +57,7 @@ def known_here(
 ) -> list[dict[str, Any]]:
     """What the manifests refer to and only a running lab knows, to be applied before the workloads.
 
-    ``database_url``: the service's, whose host is ``POOLER``, and ``ca`` what its certificate is checked against;
+    ``database_url``: the service's, whose host is PgBouncer's in the cluster, and ``ca`` what checks its certificate;
     ``token``: what the service asks for; ``artifacts``: variables by which boto3 reaches the bucket; ``tls``: the
     certificate and the key for ``HOSTS``; ``upstream``: where the lab's PgBouncer listens, HOST:PORT.
     """
