@@ -161,8 +161,8 @@ def test_the_platform_s_manifests_are_taken_as_they_stand_and_again(cluster: Clu
     furnish(cluster.kubectl, here)
     kinds = {one["kind"] for path in FILES for one in manifests(path)}
     assert len(kinds) > 20
-    claims = cluster.get("persistentvolumeclaims", "--all-namespaces")["items"]
-    eventually(lambda: [claim["spec"].get("volumeName") for claim in claims] == ["prometheus-data"] or None)
+    claim = ("persistentvolumeclaim", "prometheus-data", "--namespace", "readmission-monitoring")
+    eventually(lambda: cluster.get(*claim)["status"].get("phase") == "Bound")
     for space, name in (("readmission-monitoring", "prometheus"), ("ingress-nginx", "ingress-nginx-controller")):
         cluster.kubectl.run("rollout", "status", "deployment", name, "--namespace", space, "--timeout=100s")
     secret = cluster.get("secret", "readmission-api", "--namespace", "readmission-system")

@@ -15,6 +15,8 @@ GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 NOT_ENFORCED = "dr.lab/not-enforced"
 """The annotation of a node with what its pods may ask for and nobody holds them to: CPU, mounts that only read."""
+VERSION = "v1.37.2-dr-lab-agent"
+"""What stands in the place of a kubelet's version; controllers read its numbers."""
 UNENFORCED = "resources.limits.cpu, volumeMounts.readOnly"
 
 
@@ -157,7 +159,7 @@ def _info(place: Place) -> dict[str, str]:
         "kernelVersion": platform.release(),
         "osImage": "dr lab: processes, no containers",
         "containerRuntimeVersion": ours,
-        "kubeletVersion": "v0.0.0-dr-lab-agent",
+        "kubeletVersion": VERSION,
         "kubeProxyVersion": "",
         "operatingSystem": "linux",
         "architecture": "amd64" if platform.machine() == "x86_64" else "arm64",
