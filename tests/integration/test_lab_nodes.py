@@ -115,6 +115,14 @@ def test_a_pod_is_ready_by_its_probe_and_answers_at_its_address(cluster: Cluster
         assert answer.status == 200
 
 
+def test_a_status_that_somebody_changed_is_told_again(cluster: Cluster) -> None:
+    path = cluster.run("changed", WEB)
+    cluster.ready(path)
+    unready = [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]
+    cluster.objects.patch(f"{path}/status", {"status": {"conditions": unready}})
+    cluster.ready(path)
+
+
 def test_a_deleted_pod_ends_by_itself_within_its_grace_and_is_forgotten(cluster: Cluster) -> None:
     script = "trap 'echo told; exit 0' TERM; echo begun; while true; do sleep 0.05; done"
     path = cluster.run("graceful", cluster.shell("main", script), terminationGracePeriodSeconds=60)
