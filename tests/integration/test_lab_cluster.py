@@ -63,10 +63,11 @@ def test_status_says_where_it_is(home: Path) -> None:
 
 
 def test_stock_kubectl_works_under_the_exports(home: Path) -> None:
-    version = json.loads(typed("kubectl version --output json"))["serverVersion"]["gitVersion"]
-    assert version == "v1.37.2"
+    version = json.loads(typed("kubectl version --output json"))["serverVersion"]
+    assert [version[part] for part in ("gitVersion", "major", "minor")] == ["v1.37.2", "1", "37"]
     assert typed("kubectl auth whoami --output jsonpath='{.status.userInfo.username}'") == "lab-admin"
     assert "default" in typed("kubectl get serviceaccounts --output name")
+    assert "v1.18.3" in typed("velero version --client-only")
 
 
 def test_the_controllers_work_what_they_are_told(home: Path) -> None:
@@ -76,7 +77,6 @@ def test_the_controllers_work_what_they_are_told(home: Path) -> None:
     )
     assert {pod["spec"]["serviceAccountName"] for pod in found} == {"default"}
     # The scheduler has looked at them, and there is no node.
-    eventually(lambda: "0/0" in typed("kubectl get deployment waits; kubectl get events") or True)
     reasons = eventually(
         lambda: [
             condition["reason"]
@@ -120,8 +120,7 @@ def test_a_component_that_was_taken_down_stays_down_until_it_is_let_up(home: Pat
 
 
 def test_nobody_else_reads_what_is_in_its_folder_and_all_listen_on_loopback_alone(home: Path) -> None:
-    folder = home / "lab" / FOLDER
-    assert folder.stat().st_mode & 0o077 == 0o011 or folder.stat().st_mode & 0o077 == 0
+    assert (home / "lab" / FOLDER).stat().st_mode & 0o077 == 0
     for one in processes(home).values():
         assert {at.laddr.ip for at in one.net_connections("tcp") if at.status == psutil.CONN_LISTEN} <= {"127.0.0.1"}
 

@@ -11,6 +11,9 @@ import yaml
 
 from dr.lab.servers.site import write_closed
 
+NOWHERE = ("client.invalid",)
+"""Of one that is no server: Go takes no certificate whose list of names is empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -36,7 +39,7 @@ class Authority:
         write_closed(self.own.certificate, self._ca.cert_pem.bytes().decode())
         write_closed(self.own.key, self._ca.private_key_pem.bytes().decode())
 
-    def issue(self, file: str, user: str, group: str = "dr lab", hosts: tuple[str, ...] = ()) -> Pair:
+    def issue(self, file: str, user: str, group: str = "dr lab", hosts: tuple[str, ...] = NOWHERE) -> Pair:
         """A certificate in files named ``file``: of a ``user`` and its ``group``, as Kubernetes reads them, and of a
         server at ``hosts``. Raises OSError."""
         pair = Pair(self._directory / f"{file}.pem", self._directory / f"{file}.key")
