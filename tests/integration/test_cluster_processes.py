@@ -15,6 +15,7 @@ import psutil
 import pytest
 import urllib3
 import yaml
+from cryptography import x509
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.companion import Companion, Program
@@ -114,6 +115,16 @@ def test_a_users_kubeconfig_holds_all_that_reaches_the_api_and_nobody_else_reads
             pytest.raises(urllib3.exceptions.HTTPError),
         ):
             pool.request("GET", f"{plane.server.url}/readyz", retries=False, timeout=5)
+
+
+def test_every_certificate_has_a_name_without_which_the_real_programs_take_none(site: Site) -> None:
+    with opened(site, "papers") as plane:
+        files = [path for path in plane.directory.glob("*authority/*.pem") if path.name != "ca.pem"]
+        assert len(files) >= 8
+        for path in files:
+            found = x509.load_pem_x509_certificate(path.read_bytes())
+            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            assert list(names), path
 
 
 class Sleeper(Companion):
