@@ -197,7 +197,7 @@ def test_a_field_that_is_not_honoured_is_named_in_the_status(cluster: Cluster) -
     path = cluster.run("odd", {**WEB, "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}})
     waiting = eventually(lambda: cluster.state(path).get("waiting"))
     assert waiting["reason"] == "FieldNotHonoured"
-    assert "spec.containers[web].lifecycle" in waiting["message"]
+    assert "spec.containers[web].lifecycle.preStop.exec" in waiting["message"]
 
 
 def test_a_container_that_fails_is_started_again_and_its_logs_are_kept_apart(cluster: Cluster) -> None:

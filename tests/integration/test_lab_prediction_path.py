@@ -5,13 +5,9 @@ A stub stands for the API server: the test itself schedules the manifests' pods,
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +16,17 @@ import pytest
 from dr.lab.cluster.nodes.__main__ import counts
 from dr.lab.cluster.nodes.running import Nodes
 from dr.lab.cluster.platform import DATABASE as DATABASE_SPACE
-from dr.lab.cluster.platform import FILES, HOSTS, SYSTEM, known_here, manifests
-from dr.lab.platform import roles
-from dr.lab.platform.install import install
+from dr.lab.cluster.platform import FILES, HOSTS, SYSTEM, manifests
 from dr.lab.platform.model import ARTIFACT
 from dr.lab.platform.population import PROBE_REQUESTS
-from dr.lab.servers.access import Access
-from dr.lab.servers.site import IN_CLUSTER
-from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
+from tests.cluster_parts import TOKEN, Bucket, parts, predict
+from tests.lab_servers import lab_site
 from tests.stub_cluster import Objects, stub_cluster
-from tests.support import eventually, open_directory, serving
+from tests.support import eventually, open_directory
 
 OBJECTS = {(one["kind"], one["metadata"]["name"]): one for path in FILES for one in manifests(path)}
 NODES = {"readmission-api": "general-1", "readmission-model": "gpu-1", "pgbouncer": "general-1"}
-TOKEN = "t0ken"
 pytestmark = pytest.mark.in_order
-
-
-class Bucket(BaseHTTPRequestHandler):
-    """As much of S3 as hands out objects."""
-
-    content: bytes
-
-    def do_GET(self) -> None:
-        found = self.path == f"/readmission-models/{ARTIFACT.name}"
-        self.send_response(200 if found else 404)
-        self.end_headers()
-        self.wfile.write(self.content if found else b"")
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing."""
 
 
 @dataclass
@@ -96,46 +73,17 @@ class Platform:
         self.objects.create(slices, {"metadata": metadata, "ports": ports, "endpoints": [endpoint]})
 
     def predict(self, admission: dict[str, str], token: str = TOKEN) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(f"{self.url}/predict", json.dumps(admission).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
+        return predict(self.url, admission, token)
 
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
     with ExitStack() as stack:
         site = stack.enter_context(lab_site())
-        server = make_server(site, "primary")
-        own = site.directory / "platform"
-        access = Access("localhost", server.port, MASTER, PASSWORD, DATABASE, str(site.ca))
-        install(access, 30, own / "models", own / "secrets")
-        bucket = type("Own", (Bucket,), {"content": ARTIFACT.read_bytes()})
-        store = ThreadingHTTPServer(("127.0.0.1", 0), bucket)
-        stack.enter_context(serving(store))
+        here = stack.enter_context(parts(site))
         directory = stack.enter_context(open_directory("dr-test-"))
         objects = stack.enter_context(stub_cluster(directory / "kubeconfig"))
-        login = f"{roles.API}:{roles.password(own / 'secrets', roles.API)}"
-        for one in (
-            *known_here(
-                database_url=f"postgresql://{login}@{IN_CLUSTER}:5432/{DATABASE}?sslmode=verify-full",
-                ca=site.ca.read_bytes(),
-                token=TOKEN,
-                artifacts={
-                    "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{store.server_port}",
-                    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-                    "AWS_SECRET_ACCESS_KEY": "none",
-                    "AWS_DEFAULT_REGION": "us-east-1",
-                },
-                tls=(b"", b""),
-                upstream=f"127.0.0.1:{server.port}",
-            ),
-            OBJECTS["ConfigMap", "readmission-api"],
-            OBJECTS["ConfigMap", "readmission-model"],
-        ):
+        for one in (*here.known, OBJECTS["ConfigMap", "readmission-api"], OBJECTS["ConfigMap", "readmission-model"]):
             objects.create(
                 f"/api/v1/namespaces/{one['metadata']['namespace']}/{one['kind'].lower()}s",
                 {**one, "metadata": dict(one["metadata"])},
@@ -148,7 +96,7 @@ def platform() -> Iterator[Platform]:
         )
         nodes.start()
         stack.callback(nodes.stop)
-        yield Platform(objects, nodes, bucket)
+        yield Platform(objects, nodes, here.bucket)
 
 
 def test_a_prediction_goes_all_the_way_and_is_stored(platform: Platform) -> None:

@@ -67,6 +67,7 @@ _CONTAINER: Rule = {
     "livenessProbe": _PROBE,
     "readinessProbe": _PROBE,
     "startupProbe": _PROBE,
+    "lifecycle": {"preStop": {"sleep": {"seconds": ANY}}},
     "terminationMessagePath": _Only(("/dev/termination-log",)),
     "terminationMessagePolicy": ANY,
 }

@@ -21,6 +21,8 @@ CALM = 600.0
 UNABLE_PAUSE = 2.0
 """Seconds after which what was not there is looked for again."""
 GRACE = 30.0
+SLEEP = 0
+"""A signal that is none."""
 KILLED = 128 + signal.SIGKILL
 GONE = "It was gone when the agent of the node came back."
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -59,7 +61,9 @@ class Run:
     ready: bool = False
     probes: Mapping[str, Probing] = field(default_factory=dict)
     told: float = 0.0
-    """When it was told to end; 0: it was not."""
+    """When its end began; 0: it has not. SIGTERM comes at once, or after the sleep of its preStop."""
+    warned: bool = False
+    """Whether SIGTERM was sent."""
     why: str = ""
     """Why it was told to end, where that was not the pod's own end."""
 
@@ -87,7 +91,8 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Tell a container to end, or end it. ``why``: what its record keeps."""
+    """Tell a container to end, or end it; ``SLEEP``: its end begins, and nobody tells it yet. ``why``: what its record
+    keeps."""
 
     container: str
     number: int
@@ -170,17 +175,27 @@ def steps(pod: Manifest, held: Held, now: float) -> tuple[Step, ...]:
     if deleting(pod) or over(pod, held):
         if not running and deleting(pod):
             return (Finish(),)
-        return tuple(step for run in running for step in _end(run, grace(pod), now))
+        sleeps = _sleeps(pod)
+        return tuple(step for run in running for step in _end(run, sleeps[run.name], grace(pod), now))
     if held.refused:
         return ()
     return tuple(_onward(pod, held, now))
 
 
-def _end(run: Run, seconds: float, now: float, why: str = "") -> Iterator[Step]:
-    if not run.told:
-        yield Signal(run.name, signal.SIGTERM if seconds > 0 else signal.SIGKILL, why)
-    elif now >= run.told + seconds:
-        yield Signal(run.name, signal.SIGKILL, run.why)
+def _end(run: Run, sleep: float, seconds: float, now: float, why: str = "") -> Iterator[Step]:
+    begun = run.told or now
+    if now >= begun + seconds:
+        yield Signal(run.name, signal.SIGKILL, run.why or why)
+    elif not run.warned and now >= begun + sleep:
+        yield Signal(run.name, signal.SIGTERM, run.why or why)
+    elif not run.told:
+        yield Signal(run.name, SLEEP, why)
+
+
+def _sleeps(pod: Manifest) -> dict[str, float]:
+    """Seconds that each container goes on when its end has begun: so long others may still be led to it."""
+    hooks = {one["name"]: one.get("lifecycle", {}).get("preStop", {}) for one in all_containers(pod)}
+    return {name: float(hook.get("sleep", {}).get("seconds", 0)) for name, hook in hooks.items()}
 
 
 def _onward(pod: Manifest, held: Held, now: float) -> Iterator[Step]:
@@ -195,7 +210,7 @@ def _onward(pod: Manifest, held: Held, now: float) -> Iterator[Step]:
         if run.state == WAITING and now >= run.again:
             yield Start(run.name)
         elif run.state == RUNNING and (run.told or run.why):
-            yield from _end(run, _own_grace(pod), now, run.why)
+            yield from _end(run, _sleeps(pod)[run.name], _own_grace(pod), now, run.why)
         elif run.state == RUNNING:
             yield from (Ask(run.name, kind) for kind, probe in run.probes.items() if _due(run, kind, probe, now))
 
@@ -208,15 +223,16 @@ def _due(run: Run, kind: str, probe: Probing, now: float) -> bool:
 def due(pod: Manifest, held: Held) -> float | None:
     """When ``steps`` may say something new although nothing has happened; None: not before something does."""
     seconds = grace(pod) if deleting(pod) else _own_grace(pod)
-    moments = [moment for run in held.runs.values() for moment in _moments(run, seconds)]
+    sleeps = _sleeps(pod)
+    moments = [moment for run in held.runs.values() for moment in _moments(run, sleeps[run.name], seconds)]
     return min(moments, default=None)
 
 
-def _moments(run: Run, seconds: float) -> Iterator[float]:
+def _moments(run: Run, sleep: float, seconds: float) -> Iterator[float]:
     if run.state == WAITING:
         yield run.again
     elif run.state == RUNNING and run.told:
-        yield run.told + seconds
+        yield run.told + (seconds if run.warned else min(sleep, seconds))
     elif run.state == RUNNING:
         for kind, probe in run.probes.items():
             waits = run.started if kind == "startupProbe" else not run.started
@@ -235,7 +251,8 @@ def began(held: Held, container: Manifest, now: float) -> Held:
     }
     started = "startupProbe" not in probes
     ready = started and "readinessProbe" not in probes
-    run = replace(run, state=RUNNING, reason="", message="", began=now, probes=probes, told=0.0, why="")
+    run = replace(run, state=RUNNING, reason="", message="", began=now, probes=probes)
+    run = replace(run, told=0.0, warned=False, why="")
     return held.with_run(replace(run, started=started, ready=ready))
 
 
@@ -246,9 +263,10 @@ def unable(held: Held, name: str, reason: str, message: str, now: float) -> Held
 
 
 def told(held: Held, step: Signal, now: float) -> Held:
-    """A container was told to end."""
+    """A container's end has begun, or went on."""
     run = held.runs[step.container]
-    return held.with_run(replace(run, told=run.told or now, why=step.why, ready=False))
+    warned = run.warned or step.number == signal.SIGTERM
+    return held.with_run(replace(run, told=run.told or now, warned=warned, why=step.why, ready=False))
 
 
 def asked(held: Held, step: Ask) -> Held:

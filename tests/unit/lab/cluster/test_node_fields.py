@@ -30,7 +30,7 @@ def test_a_field_of_a_pod_that_is_not_honoured_is_named(spec: dict[str, Any], pa
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
-        ({"lifecycle": {"preStop": {}}}, "lifecycle"),
+        ({"lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}, "lifecycle.preStop.exec"),
         ({"securityContext": {"runAsNonRoot": False}}, "securityContext"),
         ({"stdin": False}, "stdin"),
         ({"livenessProbe": {"grpc": {"port": 1}}}, "livenessProbe.grpc"),

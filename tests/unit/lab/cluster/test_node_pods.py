@@ -170,6 +170,24 @@ def test_a_deleted_pod_has_its_grace_and_is_finished_when_nothing_of_it_runs() -
     assert pods.steps(manifest, held, 220.0) == (Finish(),)
 
 
+def test_a_container_sleeps_before_it_is_told_to_end_where_its_hook_says_so() -> None:
+    manifest = deleted(pod(container(lifecycle={"preStop": {"sleep": {"seconds": 3}}})), 10)
+    held = running(manifest)
+    (step,) = pods.steps(manifest, held, 200.0)
+    assert step == Signal("api", pods.SLEEP)
+    assert isinstance(step, Signal)
+    held = pods.told(held, step, 200.0)
+    assert pods.steps(manifest, held, 202.9) == ()
+    assert pods.due(manifest, held) == 203.0
+    (step,) = pods.steps(manifest, held, 203.0)
+    assert step == Signal("api", signal.SIGTERM)
+    assert isinstance(step, Signal)
+    held = pods.told(held, step, 203.0)
+    assert pods.steps(manifest, held, 209.9) == ()
+    assert pods.due(manifest, held) == 210.0
+    assert pods.steps(manifest, held, 210.0) == (Signal("api", signal.SIGKILL),)
+
+
 def test_a_pod_deleted_without_grace_is_killed_at_once() -> None:
     manifest = deleted(pod(), 0)
     assert pods.steps(manifest, running(manifest), 200.0) == (Signal("api", signal.SIGKILL),)
