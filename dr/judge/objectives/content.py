@@ -280,7 +280,8 @@ def _finding(
         status = Status.MISSED if wrong else Status.INCONCLUSIVE
         return finding(demand, status, f"{told}. {counts}. {beside}".rstrip(), share)
     if share > limit or not proven:
-        return finding(demand, Status.INCONCLUSIVE, f"Too much is unknown: {counts}. {beside}".rstrip(), share)
+        why = "Too much is unknown" if unknown else "Neither side holds anything that proves it"
+        return finding(demand, Status.INCONCLUSIVE, f"{why}: {counts}. {beside}".rstrip(), share)
     return finding(demand, Status.MET, f"{counts}. {beside}".rstrip(), share)
 
 

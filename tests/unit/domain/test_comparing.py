@@ -339,3 +339,12 @@ def test_a_version_is_told_by_the_moments_that_are_known() -> None:
     by_kept = CUTS._replace(earlier=None)
     assert comparing.definition((None, other, NEW), by_kept) == Compared(wrong={"defined differently": 1})
     assert comparing.definition((None, None, NEW), Cuts(None, None, None)) == Compared(1)
+
+
+def test_what_is_unsure_is_unknown_beside_whatever_else_is() -> None:
+    """Of the point one row is known to nobody, and of what is unsure one that the copy alone has."""
+    copy = look(before=(), point=(ONE,), unsure=(TWO,), later=())
+    after = look(before=(), point=(), unsure=(), later=())
+    rows = read(0, 1, point=(ONE,), unsure=(TWO,)), read(0, 1)
+    found = comparing.table(None, copy, after, rows)
+    assert (found.unknown, found.proven, found.wrong) == (2, 0, {})
