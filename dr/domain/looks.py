@@ -116,12 +116,16 @@ class TableLook:
 
     ``parts``: by BEFORE, POINT, UNSURE and LATER, as far as the look has these cuts. ``touched``: rows that were
     inserted, updated or deleted since the server's recovery by its own statistics; None where those do not tell.
+    ``filed``: the transaction that wrote its own row of the catalog, as whoever truncates it or writes it anew does; 0
+    where nothing tells. ``uncounted``: nothing has counted its rows since its file is a new one: not by VACUUM FULL.
     """
 
     method: str
     buckets: int = 1
     parts: Mapping[str, Part] = field(default_factory=dict)
     touched: int | None = None
+    filed: int = 0
+    uncounted: bool = False
 
     @property
     def rows(self) -> int:

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from psycopg import Error, IsolationLevel, sql
@@ -46,7 +46,7 @@ from dr.drivers.postgres.fingerprint import (
     ways,
 )
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
-from dr.drivers.postgres.schema import objects
+from dr.drivers.postgres.schema import newest, objects, whole
 from dr.drivers.postgres.snapshots import finished
 from dr.host.hearing import GLANCE, Steps, heed, working
 
@@ -64,6 +64,11 @@ _MOMENT = """
 SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
 """For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner takes them for
 as many as there are rows."""
+_FILED = """
+    select format('%I.%I', n.nspname, c.relname), c.xmin::text::int8, c.reltuples < 0
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'm')
+"""
+"""Of each table; before PostgreSQL 14 it does not tell whether its rows were counted."""
 _COUNTED_SINCE = 150_000
 """The version from which on a recovery discards the statistics."""
 _TOUCHED = """
@@ -78,8 +83,8 @@ class Question(NamedTuple):
     """What is looked for. ``cuts``: name to snapshot, in their order; none: of this moment alone, as BEFORE.
     ``like``: tables by name whose buckets and methods are followed. ``include``: tables of schema ``dr``. ``portable``:
     by what is the same on every major version. ``later``: also what no cut shows. ``touched``: also how many rows were
-    touched since the server's recovery. ``of``: what a person is told is summed. ``summed``: what of a table is, and by
-    which method it is followed, or ""."""
+    touched since the server's recovery, and who filed each table. ``of``: what a person is told is summed. ``summed``:
+    what of a table is, and by which method it is followed, or ""."""
 
     cuts: Mapping[str, Snapshot] = {}
     like: Mapping[str, TableLook] = {}
@@ -136,12 +141,16 @@ class Moment:
             if without := [column.name for column in table.columns if column not in summed.columns]:
                 told = f"its columns {', '.join(without)}, which not every look has"
                 left_out[table.name] = "; ".join([*([left_out[table.name]] if share < 1 else []), told])
-            found = ways(summed, major, method, portable=asked.portable, share=share)
+            hashed = ways(summed, major, method, portable=asked.portable, share=share)
             buckets = like.buckets if like else table.buckets
-            self._readings[table.name] = _Reading(summed, found, buckets, parts, names)
+            self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names)
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
-        touched = _touched(first) if asked.touched else {}
+        touched, filed = (_touched(first), _filed(first)) if asked.touched else ({}, {})
+        found = {
+            name: replace(look, touched=touched.get(name), **filed.get(name, {}))
+            for name, look in sorted(looks.items())
+        }
         at = self._before if asked.cuts else self._after
         return Look(
             at,
@@ -149,7 +158,7 @@ class Moment:
             str(self._cut),
             {name: str(cut) for name, cut in cuts.items()},
             objects(first),
-            {name: _told(look, touched.get(name), later=asked.later) for name, look in sorted(looks.items())},
+            found if asked.later else {name: _sooner(look) for name, look in found.items()},
             left_out,
             beside,
         )
@@ -329,9 +338,16 @@ def _rows(
     return TableRows(read, {part: packed_rows(rows) for part, rows in found.items()})
 
 
-def _told(look: TableLook, touched: int | None, *, later: bool) -> TableLook:
-    parts = {name: part for name, part in look.parts.items() if later or name != LATER}
-    return replace(look, parts=parts, touched=touched)
+def _sooner(look: TableLook) -> TableLook:
+    """It without what no cut shows."""
+    return replace(look, parts={name: part for name, part in look.parts.items() if name != LATER})
+
+
+def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Who wrote each table's own row of the catalog, and whether its rows were counted since."""
+    with translated("reading who wrote the catalog of tables"):
+        rows, current = connection.execute(_FILED).fetchall(), newest(connection)
+    return {name: {"filed": whole(xid, current), "uncounted": uncounted} for name, xid, uncounted in rows}
 
 
 def _touched(connection: Connection) -> dict[str, int]:

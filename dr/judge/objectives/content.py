@@ -141,9 +141,25 @@ def hidden(copy: Look) -> dict[str, str]:
 def _table(name: str, looks: Looks) -> Table:
     before, after = (look.tables.get(name) if look is not None else None for look in (looks.before, looks.after))
     found = _compared(name, looks, before, after)
-    if found.status is not Status.MISSED or not any(renamed := _renamed(name, looks)):
+    if found.status is Status.MISSED and any(renamed := _renamed(name, looks)):
+        found = _compared(name, looks, None if renamed[0] else before, None if renamed[1] else after)
+    return _filed(found, before, looks) if found.status is Status.MET else found
+
+
+def _filed(found: Table, before: TableLook | None, looks: Looks) -> Table:
+    """``found``, unless somebody filed the table on the copy itself, after its recovery, and it holds nothing that came
+    by the log: that agrees with a source whose rows have all changed since. A VACUUM FULL files an empty table, too."""
+    copy, point = looks.copy.tables.get(found.name), looks.cuts.point
+    if copy is None or not copy.filed or point is None or point.shows(copy.filed):
         return found
-    return _compared(name, looks, None if renamed[0] else before, None if renamed[1] else after)
+    held = before.rows if before is not None else 0
+    if found.found.proven or _stood(copy) + _rows_in(copy, UNSURE) or not (held or copy.uncounted):
+        return found
+    told = "emptied on the copy itself, after its recovery"
+    if held and copy.uncounted:
+        return found._replace(status=Status.MISSED, because=f"{counted(held, 'row')} {told}")
+    because = f"it may have been {told}: whether it held rows at the recovery point is not known"
+    return found._replace(status=Status.INCONCLUSIVE, because=because)
 
 
 def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLook | None) -> Table:

@@ -119,6 +119,21 @@ ROWS = (
     in_copy("columns-exchanged", "UPDATE truth.years_old SET v = 'v' || (y - 1999)", says="years"),
     in_copy("partition-emptied", "TRUNCATE truth.years_old", says="years_old"),
     in_copy("table-emptied", "TRUNCATE truth.letters", says="letters"),
+    in_copy(
+        "table-emptied-of-rows-changed-later",
+        "TRUNCATE truth.stays RESTART IDENTITY",
+        says="stays: 400 rows emptied on the copy",
+        passed=("UPDATE truth.stays SET paid = 0",),
+    ),
+    sabotaged(
+        name="queue-drained-later-emptied-and-vacuumed",
+        expect="inconclusive",
+        tells="data",
+        says="queue",
+        passed=("DELETE FROM truth.queue",),
+        copy=("TRUNCATE truth.queue", "VACUUM truth.queue"),
+    ),
+    in_copy("queue-drained-later-emptied", "TRUNCATE truth.queue", says="queue", passed=("DELETE FROM truth.queue",)),
     in_copy("table-dropped", "DROP TABLE truth.letters", "data|schema", "letters"),
     in_copy(
         "table-made-anew",

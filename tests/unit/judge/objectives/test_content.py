@@ -202,6 +202,52 @@ def test_what_was_written_on_the_copy_itself_is_missed(copy: TableLook) -> None:
     assert "public.a: 1 row written, altered or deleted on the copy itself" in found.because
 
 
+ALL_CHANGED = with_tables(AFTER, a=table(later=part((3, 99))))
+"""The source once all that the copy may have held in a table has changed."""
+
+
+@pytest.mark.parametrize("renamed", [OBJECTS, {**OBJECTS, "table public.a": Version("1", 25)}])
+def test_a_table_that_was_truncated_on_the_copy_is_missed_although_all_its_rows_changed_on_the_source(
+    renamed: Mapping[str, Version],
+) -> None:
+    """Also where its definition's writer no longer tells that it bore its name before."""
+    copy = replace(with_tables(COPY, a=table(filed=20, uncounted=True)), objects=renamed)
+    found = compared(copy=copy, after=ALL_CHANGED)
+    assert found.status is Status.MISSED
+    assert "public.a: 3 rows emptied on the copy itself, after its recovery." in found.because
+
+
+@pytest.mark.parametrize(
+    ("copy", "before"),
+    [
+        (table(filed=19, uncounted=True), A),
+        (table(filed=0, uncounted=True), A),
+        (table(part((3, 77)), filed=20), A),
+        (table(point=part((1, 5)), filed=20, uncounted=True), A),
+        (table(filed=20), table()),
+    ],
+    ids=["by the source", "nobody knows", "vacuumed full", "not emptied", "empty all the while"],
+)
+def test_a_table_that_was_not_emptied_on_the_copy_is_not_missed(copy: TableLook, before: TableLook) -> None:
+    baseline = replace(BASELINE, look=with_tables(BASELINE.look, a=before))
+    assert compared(copy=with_tables(COPY, a=copy), before=baseline, after=ALL_CHANGED, limit=0.5).status is Status.MET
+
+
+@pytest.mark.parametrize(
+    ("copy", "before"),
+    [(table(filed=20), A), (table(filed=20, uncounted=True), table()), (table(filed=20, uncounted=True), None)],
+    ids=["or vacuumed full", "held none before", "not looked at before"],
+)
+def test_a_table_that_may_have_been_emptied_on_the_copy_is_inconclusive(
+    copy: TableLook, before: TableLook | None
+) -> None:
+    baseline = replace(BASELINE, look=with_tables(BASELINE.look, a=before))
+    found = compared(copy=with_tables(COPY, a=copy), before=baseline, after=ALL_CHANGED)
+    assert found.status is Status.INCONCLUSIVE
+    told = "public.a: it may have been emptied on the copy itself, after its recovery: whether it held rows at"
+    assert found.because.startswith(told)
+
+
 @pytest.mark.parametrize(("rows", "status"), [(1, Status.MET), (9, Status.INCONCLUSIVE)])
 def test_what_nobody_can_know_is_counted_and_limited(rows: int, status: Status) -> None:
     came_and_went = table(point=part((rows, 3)))
