@@ -61,6 +61,8 @@ def _sequence(name: str, of: Sides) -> tuple[Status, str]:
     """What is the matter with it on the copy, or is so on the source, too, which is met; "" where nothing is."""
     here = of.copy.sequences[name]
     before, after = (state.sequences.get(name) if state is not None else None for state in (of.before, of.after))
+    if of.cuts.point is not None and here.xid and not of.cuts.point.shows(here.xid):
+        return Status.MISSED, f"gives out {here.next} next, and was altered on the copy itself, after its recovery"
     if not here.cycles and here.behind(here.utmost):
         told = f"gives out {here.next} next, and {here.column} holds {here.utmost}"
         if any(one is not None and one.behind(one.utmost) for one in (before, after)):
@@ -99,13 +101,15 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
 
 
 def _unlogged(of: Sides) -> tuple[dict[str, str], list[str]]:
-    """Tables that a physical copy empties: what is wrong, by name, and what else is to be known of them."""
+    """Tables that a physical copy empties, so that a row in one was written on the copy: what is wrong, by name, and
+    what else is to be known of them."""
     wrong, notes = {}, []
     for name, here in of.copy.unlogged.items():
         held = [state.unlogged[name] for state in of.source if name in state.unlogged]
-        if here or not any(held):
+        if not any(held):
             continue
-        told = f"empty, since it is unlogged: {counted(max(held), 'row')} on the source"
+        empty = f"empty but for {counted(here, 'row')} of the copy's own" if here else "empty"
+        told = f"{empty}, since it is unlogged: {counted(max(held), 'row')} on the source"
         if name in of.copy.expendable:
             notes.append(f"{name} is expendable and {told}")
         elif all(held):

@@ -383,6 +383,7 @@ DEFINITIONS = tuple(
             "state|schema|data",
             "tickets",
         ),
+        ("sequence-restarted", "ALTER SEQUENCE truth.tickets RESTART WITH 1000", "state", "tickets"),
         ("large-object-gone", "SELECT lo_unlink(424242)", "data|schema|state", "arge object"),
         ("large-object-altered", "SELECT lo_put(424242, 3, 'forged')", "data|schema|state", "arge object"),
         ("large-object-forged", "SELECT lo_from_bytea(525252, 'forged')", "data|schema|state", "arge object"),
@@ -473,6 +474,16 @@ OTHERS = (
         ),
         tells="data|schema|state",
         says="sessions",
+    ),
+    in_copy(
+        "unlogged-emptied-and-written",
+        "INSERT INTO truth.sessions VALUES (777, 'own')",
+        "state",
+        "sessions",
+        before=(
+            "CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY, v text);"
+            " INSERT INTO truth.sessions SELECT n, 'x' FROM generate_series(1, 50) n",
+        ),
     ),
     sabotaged(
         name="unlogged-in-the-nightly",

@@ -135,6 +135,16 @@ def test_a_sequence_that_was_altered_or_set_back_on_the_source_is_none_of_the_co
     assert judge(standing(last=40, utmost=40, step=2), after=standing(last=900)).status is Status.MET
 
 
+def test_a_sequence_that_was_altered_on_the_copy_itself_is_missed_wherever_it_stands() -> None:
+    for last in (40, 500, 900):
+        found = judge(standing(last=last, utmost=None, xid=20), after=standing(last=900))
+        assert found.status is Status.MISSED
+        told = f"public.ids: gives out {last + 1} next, and was altered on the copy itself, after its recovery."
+        assert found.because == told
+    by_the_log = standing(last=40, utmost=40, xid=19)
+    assert judge(by_the_log, after=standing(last=40, utmost=40, xid=19)).status is Status.MET
+
+
 def test_a_sequence_that_descends_is_held_to_the_smallest_number() -> None:
     down = {"step": -1, "utmost": -500}
     source = standing(last=-500, **down)
@@ -255,8 +265,15 @@ def test_an_unlogged_table_that_held_rows_is_missed_where_it_is_empty_unless_it_
     assert expendable.because.endswith(
         f"and 1 unlogged table are as they should be. Public.cache is expendable and {empty}."
     )
-    assert judge(unlogged(3), unlogged(100), unlogged(90)).status is Status.MET
     assert judge(unlogged(0), unlogged(0), unlogged(0)).status is Status.MET
+
+
+def test_rows_that_were_written_to_an_emptied_table_on_the_copy_do_not_excuse_it() -> None:
+    found = judge(unlogged(1), unlogged(100), unlogged(90))
+    assert found.status is Status.MISSED
+    told = "public.cache: empty but for 1 row of the copy's own, since it is unlogged: 100 rows on the source;"
+    assert found.because.startswith(told)
+    assert judge(unlogged(1), unlogged(0), unlogged(90)).status is Status.MET
 
 
 def test_an_unlogged_table_that_held_rows_at_one_time_alone_is_named() -> None:
@@ -267,7 +284,7 @@ def test_an_unlogged_table_that_held_rows_at_one_time_alone_is_named() -> None:
 
 
 def test_an_unlogged_table_that_is_whole_hides_no_other() -> None:
-    copy, source = (replace(STATE, unlogged={"public.a": 5, "public.b": rows}) for rows in (0, 7))
+    copy, source = (replace(STATE, unlogged={"public.a": 0, "public.b": rows}) for rows in (0, 7))
     found = judge(copy, source, source)
     assert found.status is Status.MISSED
     assert found.because.startswith("public.b: empty")
