@@ -22,8 +22,9 @@ class Version:
 class Sequence:
     """Where a sequence stands. ``called``: ``last`` was given out. ``ahead``: so many numbers a server that crashed or
     was promoted may skip. ``column``: one that takes its numbers, "" where none does, and the ``utmost`` number in all
-    that do: the greatest, of a sequence that descends the smallest; None where there is none. ``xid``: who altered it
-    last."""
+    that do: the greatest, of a sequence that descends the smallest; None where there is none. It may be a person's own
+    number, and is told to nobody. ``xid``: who altered it last. ``limit``: it gives out none beyond; None: not known.
+    """
 
     last: int
     called: bool
@@ -33,6 +34,7 @@ class Sequence:
     column: str = ""
     utmost: int | None = None
     xid: int = 0
+    limit: int | None = None
 
     @property
     def next(self) -> int:
@@ -42,6 +44,15 @@ class Sequence:
     def behind(self, number: int | None) -> bool:
         """Whether it has yet to give out ``number``, or has come round."""
         return number is not None and (self.next <= number if self.step > 0 else self.next >= number)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has no number left to give out."""
+        return not self.cycles and self.limit is not None and (self.next - self.limit) * self.step > 0
+
+    def steps_to(self, number: int) -> int:
+        """So many numbers it has yet to give out until it is past ``number``."""
+        return (number - self.next) // self.step + 1
 
     def steps_from(self, other: Sequence) -> int:
         """So many numbers were given out since it stood where ``other`` does; negative where it was set back."""

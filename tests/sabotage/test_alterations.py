@@ -147,7 +147,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "a sequence behind its column": (
         "select setval('public.numbered_id_seq', 1, false)",
         "select setval('public.numbered_id_seq', 500)",
-        "public.numbered_id_seq: gives out 1 next, and public.numbered.id holds 500",
+        "public.numbered_id_seq: is behind public.numbered.id by 500",
     ),
     "a sequence that cycles set back": (
         "select setval('public.tickets', 1000, false)",
@@ -253,7 +253,7 @@ def both(server: LocalServer) -> PostgresConfig:
             "schema",
             "billing: column public.bills.forged: defined on the copy itself",
         ),
-        ("select setval('bills_id_seq', 1)", "state", "billing: public.bills_id_seq: gives out 2 next"),
+        ("select setval('bills_id_seq', 1)", "state", "billing: public.bills_id_seq: is behind public.bills.id by"),
         ("", "schema", "billing: column public.bills.id: missing"),
     ],
 )

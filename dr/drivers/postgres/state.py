@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Error
@@ -24,7 +25,8 @@ _LOGGED = 32
 """PostgreSQL writes a sequence's value ahead, so that it need not at every number."""
 
 _SEQUENCES = f"""
-    select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle, s.seqcache, c.xmin::text::int8
+    select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle, s.seqcache, c.xmin::text::int8,
+           case when s.seqincrement > 0 then s.seqmax else s.seqmin end
       from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
      where c.relpersistence = 'p' and {USERS_OWN} order by 1
 """  # noqa: S608 - put together from this module's own constants
@@ -126,7 +128,7 @@ def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[d
             columns[name].append((table, column))
         rows, current = connection.execute(_SEQUENCES).fetchall(), newest(connection)
     found = {}
-    for name, step, cycles, cache, xid in rows:
+    for name, step, cycles, cache, xid, limit in rows:
         yield working(f"looking at the sequence {name} of {of}")
         try:
             column, utmost = _utmost(connection, columns[name], step)
@@ -135,7 +137,8 @@ def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[d
             left[f"the sequence {name}"] = unread(error, connection, f"looking at the sequence {name}")
             continue
         last, called = row or (0, False)
-        found[name] = Sequence(last, called, step, cycles, _LOGGED + cache, column, utmost, whole(xid, current))
+        stands = Sequence(last, called, step, cycles, _LOGGED + cache, column, utmost)
+        found[name] = replace(stands, xid=whole(xid, current), limit=limit)
     return found
 
 

@@ -1,7 +1,8 @@
 """Whether the copy holds what is neither row nor definition: sequences, large objects, rows of unlogged tables. Pure.
 
-A sequence may be ahead, since a server that crashed or was promoted skips some numbers. It may not be behind those in
-its column, nor behind where it stood before. What is so on the source, too, is said of the source.
+A sequence may be ahead, since a server that crashed or was promoted skips some numbers, but not far beyond its source.
+It may not be behind those in its column, nor behind where it stood before. What is so on the source, too, is said of
+the source.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dr.config.objective import UNKNOWN, About, Objective
 from dr.domain import comparing
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
-from dr.domain.state import LARGE_OBJECTS, State
+from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, named, some
 from dr.judge.objectives.content import UNPROVEN, hidden, looked
@@ -63,22 +64,46 @@ def _sequence(name: str, of: Sides) -> tuple[Status, str]:
     before, after = (state.sequences.get(name) if state is not None else None for state in (of.before, of.after))
     if of.cuts.point is not None and here.xid and not of.cuts.point.shows(here.xid):
         return Status.MISSED, f"gives out {here.next} next, and was altered on the copy itself, after its recovery"
-    if not here.cycles and here.behind(here.utmost):
-        told = f"gives out {here.next} next, and {here.column} holds {here.utmost}"
-        if any(one is not None and one.behind(one.utmost) for one in (before, after)):
-            return Status.MET, told
+    behind = ""
+    if here.utmost is not None and not here.cycles and here.behind(here.utmost):
+        behind = f"is behind {here.column} by {here.steps_to(here.utmost)}"
         passed = before is not None and not before.behind(here.utmost)
-        if after is None or passed or after.behind(here.utmost):
-            return Status.MISSED, told
-        return Status.INCONCLUSIVE, f"{told}; the source may have been set right after the recovery point"
+        theirs = any(one is not None and one.behind(one.utmost) for one in (before, after))
+        never = after is not None and after.behind(here.utmost)
+        if not theirs and (after is None or passed):
+            return Status.MISSED, behind
+        if not theirs and not never:
+            return Status.INCONCLUSIVE, f"{behind}; the source may have been set right after the recovery point"
     altered = of.cuts.earlier is not None and not of.cuts.earlier.shows(here.xid)
-    if before is None or altered or before.step != here.step:
-        return Status.MET, ""
+    since = None if before is None or altered or before.step != here.step else before
+    found = _moved(here, since, after) if since is not None else None
+    return found or _ahead(here, since, (before, after)) or (Status.MET, behind)
+
+
+def _ahead(
+    here: Sequence, since: Sequence | None, source: tuple[Sequence | None, Sequence | None]
+) -> tuple[Status, str] | None:
+    """What is the matter where it has given out more numbers than its ``source`` by now; None where nothing is.
+    ``since``: where it stood before, if it was not altered afterwards."""
+    after = source[1]
+    alike = after is not None and (after.xid, after.step) == (here.xid, here.step) and not here.cycles
+    set_back = after is not None and since is not None and after.steps_from(since) < 0
+    beyond = after is not None and alike and not set_back and here.steps_from(after) > here.ahead
+    if here.exhausted and not any(one is not None and one.exhausted for one in source):
+        return Status.MISSED if beyond else Status.INCONCLUSIVE, "is exhausted, and on the source it is not"
+    if after is None or not beyond:
+        return None
+    told = f"gives out {here.next} next, far beyond {after.next} on the source afterwards"
+    return Status.INCONCLUSIVE, f"{told}, where it may have been set and set back"
+
+
+def _moved(here: Sequence, before: Sequence, after: Sequence | None) -> tuple[Status, str] | None:
+    """What is the matter with where it stands, since it stood where ``before`` does; None where nothing is."""
     steps, idle = here.steps_from(before), after is not None and after.next == before.next
     if idle and not 0 <= steps <= here.ahead:
         return Status.MISSED, f"gives out {here.next} next, on the source it is {before.next} before and afterwards"
     if steps >= 0 or here.cycles or (after is not None and after.steps_from(before) < 0):
-        return Status.MET, ""
+        return None
     told = f"gives out {here.next} next, behind {before.next} on the source before"
     if after is None:
         return Status.MISSED, told

@@ -135,6 +135,13 @@ ROWS = (
         ),
         after=("DELETE FROM admissions WHERE patient_id = 'T-1'; DELETE FROM patients WHERE patient_id = 'T-1'",),
     ),
+    healthy(
+        name="number-of-ones-own-went-after-the-point",
+        looked=("INSERT INTO truth.stays (id, ward, note) VALUES (999999, 1, 'own')",),
+        passed=("DELETE FROM truth.stays WHERE id = 999999",),
+        tells="state",
+        says="As on the source, truth.stays_id_seq is behind truth.stays.id by",
+    ),
     healthy(name="later-while-examined", later=(MORE, CHANGED, "DELETE FROM truth.queue", WORK)),
     healthy(name="nightly-rows", drill=Drill.SNAPSHOT, looked=(MORE, CHANGED, "DELETE FROM truth.queue")),
     healthy(name="nightly-model", drill=Drill.SNAPSHOT, looked=(ROLLED_OUT,), after=(ROLLED_BACK,)),

@@ -475,6 +475,17 @@ OTHERS = (
         tells="data|schema|state",
         says="sessions",
     ),
+    *(
+        in_copy(
+            f"busy-sequence-{name}",
+            f"SELECT setval('truth.serials_id_seq', {last})",
+            "state",
+            "serials_id_seq",
+            passed=("INSERT INTO truth.serials (v) VALUES ('later')",),
+            expect=expected,
+        )
+        for name, last, expected in (("exhausted", 2147483647, "missed"), ("far-ahead", 900000, "inconclusive"))
+    ),
     in_copy(
         "unlogged-emptied-and-written",
         "INSERT INTO truth.sessions VALUES (777, 'own')",

@@ -68,17 +68,29 @@ def test_one_look_at_the_source_is_enough() -> None:
 def test_a_sequence_behind_its_columns_greatest_number_is_missed() -> None:
     for found in (judge(standing(last=1, called=False)), judge(standing(last=499), after=None)):
         assert found.status is Status.MISSED
-        assert "public.ids: gives out" in found.because
-        assert "public.a.id holds 500" in found.because
-    behind = judge(standing(last=50), before=None, after=standing(last=60, utmost=50))
-    assert behind.status is Status.MISSED
-    assert behind.because == "public.ids: gives out 51 next, and public.a.id holds 500."
+        assert "public.ids: is behind public.a.id by" in found.because
+    assert judge(standing(last=499), after=None).because == "public.ids: is behind public.a.id by 1."
+    by_sevens = judge(standing(last=485, step=7), standing(last=499, step=7), after=None)
+    assert by_sevens.because == "public.ids: is behind public.a.id by 2."
+
+
+def test_a_number_of_somebodys_own_that_the_source_has_not_come_to_since_is_said_of_the_source() -> None:
+    """It came after the look before, and went after the recovery point. How great it is, is told to nobody."""
+    copy, source = standing(last=50, utmost=999_999), standing(last=50, utmost=50)
+    for before, after in ((source, source), (source, standing(last=60, utmost=60)), (None, standing(last=60))):
+        found = judge(copy, before, after)
+        assert found.status is Status.MET
+        assert found.because.endswith("As on the source, public.ids is behind public.a.id by 999949.")
+        assert "999999" not in found.because
+    set_back = judge(standing(last=10, utmost=999_999), source, source)
+    assert set_back.because == "public.ids: gives out 11 next, on the source it is 51 before and afterwards."
 
 
 def test_a_sequence_that_is_behind_on_the_source_too_is_said_of_the_source() -> None:
     found = judge(standing(last=10), standing(last=10), standing(last=10))
     assert found.status is Status.MET
-    assert "As on the source, public.ids gives out 11 next, and public.a.id holds 500." in found.because
+    assert "As on the source, public.ids is behind public.a.id by 490." in found.because
+    assert judge(standing(last=5), standing(last=10), standing(last=10)).status is Status.MISSED
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,7 @@ def test_a_sequence_that_was_set_after_its_numbers_were_loaded_is_not_missed() -
     before, set_after = standing(last=50, utmost=50), standing(last=500)
     for found in (judge(standing(last=50), before, set_after), judge(standing(last=50), None, set_after)):
         assert found.status is Status.INCONCLUSIVE
-        told = "public.ids: gives out 51 next, and public.a.id holds 500"
+        told = "public.ids: is behind public.a.id by 450"
         assert found.because == f"{told}; the source may have been set right after the recovery point."
     assert judge(standing(last=50), before, after=None).status is Status.MISSED
     assert judge(standing(last=50), standing(last=600), standing(last=700)).status is Status.MISSED
@@ -133,6 +145,39 @@ def test_a_sequence_that_was_altered_or_set_back_on_the_source_is_none_of_the_co
     assert altered.because == "1 sequence, 2 large objects and 0 unlogged tables are as they should be."
     assert judge(standing(last=40, utmost=40), after=standing(last=90, utmost=90)).status is Status.MET
     assert judge(standing(last=40, utmost=40, step=2), after=standing(last=900)).status is Status.MET
+
+
+INT = 2_147_483_647
+
+
+def test_a_busy_sequence_may_be_no_further_ahead_than_its_source_is_afterwards() -> None:
+    busy = standing(last=600, limit=INT)
+    assert judge(standing(last=632, limit=INT), after=busy).status is Status.MET
+    found = judge(standing(last=633, limit=INT), after=busy)
+    assert found.status is Status.INCONCLUSIVE
+    told = "public.ids: gives out 634 next, far beyond 601 on the source afterwards"
+    assert found.because == f"{told}, where it may have been set and set back."
+    altered = standing(last=600, xid=15)
+    assert judge(standing(last=900, xid=15), after=altered).status is Status.INCONCLUSIVE
+    for set_anew in (standing(last=400), standing(last=600, xid=25), standing(last=600, step=2)):
+        assert judge(standing(last=900), after=set_anew).status is Status.MET
+    assert judge(standing(last=900, cycles=True), after=standing(last=600, cycles=True)).status is Status.MET
+
+
+def test_a_busy_sequence_that_has_no_number_left_is_missed_where_the_source_has_some() -> None:
+    spent, busy = standing(last=INT, limit=INT), standing(last=600, limit=INT)
+    found = judge(spent, after=busy)
+    assert (found.status, found.because) == (
+        Status.MISSED,
+        "public.ids: is exhausted, and on the source it is not.",
+    )
+    one_left = standing(last=INT, called=False, limit=INT)
+    assert judge(one_left, after=busy).status is judge(spent, after=None).status is Status.INCONCLUSIVE
+    assert judge(spent, after=standing(last=600, limit=1 << 40, xid=25)).status is Status.INCONCLUSIVE
+    assert judge(spent, spent, spent).status is judge(spent, after=spent).status is Status.MET
+    down = {"step": -1, "utmost": None, "limit": -INT}
+    falling = [standing(last=last, **down) for last in (-INT, -500, -600)]
+    assert judge(*falling).status is Status.MISSED
 
 
 def test_a_sequence_that_was_altered_on_the_copy_itself_is_missed_wherever_it_stands() -> None:
