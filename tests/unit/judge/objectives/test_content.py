@@ -268,7 +268,8 @@ def test_as_much_as_the_limit_may_be_unknown_and_more_is_told_to_be_too_much() -
 def test_where_nothing_was_proven_nothing_is_met() -> None:
     looks = [replace(look, tables={"public.a": table()}) for look in (COPY, FIRST, AFTER)]
     found = compared(copy=looks[0], before=replace(BASELINE, look=looks[1]), after=looks[2])
-    assert (found.status, found.because) == (Status.INCONCLUSIVE, "Neither side holds anything that proves it: 0 rows proven.")
+    told = "Neither side holds anything that proves it: 0 rows proven."
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, told)
     unknown = replace(looks[0], tables={"public.a": table(point=part((1, 3)))})
     assert compared(copy=unknown, before=replace(BASELINE, look=looks[1]), after=looks[2], limit=1.0).measured == 1.0
 
