@@ -147,17 +147,19 @@ def table(
         found, more = _by_rows(found, buckets, copy, rows)
         wrong.update(more)
     wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
-    unknown = found.unknown + _gone(buckets)
+    untold = LATER in copy.parts and copy.touched is None
+    unknown = found.unknown + _gone(buckets, untold=untold)
     return Compared(found.proven, found.either, unknown, {what: count for what, count in wrong.items() if count})
 
 
-def _gone(buckets: Mapping[str, Sequence[_Bucket]]) -> int:
-    """For so many rows of the look before none of the copy can stand, and no look afterwards tells when they went."""
+def _gone(buckets: Mapping[str, Sequence[_Bucket]], *, untold: bool) -> int:
+    """For so many rows of the look before none of the copy can stand, and no look afterwards tells when they went.
+    ``untold``: none tells either whether they went on the copy itself, where the source has changed them since."""
     newer = [[one.copy.rows for one in buckets[part]] for part in (POINT, UNSURE) if buckets[part]]
     return sum(
         max(0, one.before.rows - one.copy.rows - sum(rows[n] for rows in newer))
         for n, one in enumerate(buckets[BEFORE])
-        if one.before is not None and one.after is None
+        if one.before is not None and (one.after is None or (untold and one.after.rows < one.before.rows))
     )
 
 

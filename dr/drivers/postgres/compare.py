@@ -67,7 +67,7 @@ class Comparison:
             self.include,
             portable=upgraded,
             later=not self.promoted,
-            touched=not self.promoted,
+            touched=None if self.promoted else found,
             of="the copy",
             summed=partial(copy_beside, there),
         )
@@ -77,7 +77,7 @@ class Comparison:
             seen = yield from here.look(asked, beside)
             after = self.stored
             if source is not None:
-                again = asked._replace(cuts=cuts, like=seen.tables, later=True, touched=False, of="the source")
+                again = asked._replace(cuts=cuts, like=seen.tables, later=True, touched=None, of="the source")
                 again = again._replace(summed=partial(source_beside, here.summed))
                 try:
                     after, theirs = yield from self._afterwards(source, again, seen)

@@ -47,7 +47,7 @@ from dr.drivers.postgres.fingerprint import (
 )
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import newest, objects, whole
-from dr.drivers.postgres.snapshots import finished
+from dr.drivers.postgres.snapshots import Recovered, finished
 from dr.host.hearing import GLANCE, Steps, heed, working
 
 T = TypeVar("T")
@@ -69,29 +69,32 @@ _FILED = """
       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'm')
 """
 """Of each table; before PostgreSQL 14 it does not tell whether its rows were counted."""
-_COUNTED_SINCE = 150_000
-"""The version from which on a recovery discards the statistics."""
 _TOUCHED = """
     select format('%%I.%%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del
       from pg_stat_all_tables
      where schemaname <> %s and schemaname !~ '^pg_'
-       and (select stats_reset from pg_stat_bgwriter) >= pg_postmaster_start_time()
+       and (select extract(epoch from stats_reset)::text from pg_stat_bgwriter) = %s
+       and not exists (select from pg_stat_database d, pg_stat_bgwriter b
+                        where d.datname = current_database() and d.stats_reset > b.stats_reset)
+       and (%s or n_tup_ins + n_tup_upd + n_tup_del = 0)
 """
+"""Of each table, where the statistics count since a given moment, and nobody reset a table's own meanwhile. Where that
+is not the recovery, they may count what the source did, and tell no more than that nothing was touched."""
 
 
 class Question(NamedTuple):
     """What is looked for. ``cuts``: name to snapshot, in their order; none: of this moment alone, as BEFORE.
     ``like``: tables by name whose buckets and methods are followed. ``include``: tables of schema ``dr``. ``portable``:
     by what is the same on every major version. ``later``: also what no cut shows. ``touched``: also how many rows were
-    touched since the server's recovery, and who filed each table. ``of``: what a person is told is summed. ``summed``:
-    what of a table is, and by which method it is followed, or ""."""
+    touched since this recovery of the server, and who filed each table. ``of``: what a person is told is summed.
+    ``summed``: what of a table is, and by which method it is followed, or ""."""
 
     cuts: Mapping[str, Snapshot] = {}
     like: Mapping[str, TableLook] = {}
     include: tuple[str, ...] = ()
     portable: bool = False
     later: bool = True
-    touched: bool = False
+    touched: Recovered | None = None
     of: str = "the source"
     summed: Callable[[Table, str], Table] = lambda table, _: table
 
@@ -146,7 +149,7 @@ class Moment:
             self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names)
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
-        touched, filed = (_touched(first), _filed(first)) if asked.touched else ({}, {})
+        touched, filed = (_touched(first, asked.touched), _filed(first)) if asked.touched else ({}, {})
         found = {
             name: replace(look, touched=touched.get(name), **filed.get(name, {}))
             for name, look in sorted(looks.items())
@@ -350,9 +353,9 @@ def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
     return {name: {"filed": whole(xid, current), "uncounted": uncounted} for name, xid, uncounted in rows}
 
 
-def _touched(connection: Connection) -> dict[str, int]:
-    """Rows of each table that were touched since the server's recovery, where its statistics begin with that."""
-    if connection.info.server_version < _COUNTED_SINCE:
+def _touched(connection: Connection, since: Recovered) -> dict[str, int]:
+    """Rows of each table that were touched ``since`` the server's recovery, where its statistics still tell that."""
+    if not since.counted:
         return {}
     with translated("reading the statistics of tables"):
-        return dict(connection.execute(_TOUCHED, (OWN_SCHEMA,)).fetchall())
+        return dict(connection.execute(_TOUCHED, (OWN_SCHEMA, since.counted, since.fresh)).fetchall())

@@ -49,6 +49,13 @@ _RECOVERED = """
 session is taken: nothing was at work meanwhile, and it begins a timeline or the statistics were discarded since the
 server's start, which a recovery does and a restart does not. What a replica wrote down while it followed its source is
 of the source's timeline."""
+_COUNTED = """
+    select extract(epoch from stats_reset)::text, stats_reset >= pg_postmaster_start_time() from pg_stat_bgwriter
+"""
+"""Since when the statistics count. A server that is stopped keeps them; its recovery discards them, and so does whoever
+resets them."""
+_COUNTED_SINCE = 150_000
+"""The version from which on a table's own are exact."""
 _OWN = "select coalesce(sum(xact_commit + xact_rollback), 0)::int8 from pg_stat_database"
 """Transactions since the recovery, which discards what was counted before it; those that only read are among them."""
 _UNCOUNTED = 100
@@ -66,19 +73,24 @@ class Unfinished(NamedTuple):
 class Recovered(NamedTuple):
     """``held``: all that anybody but the provider can have written later is beyond it. ``sure``: of transactions from
     this one on the provider itself may have written them on the copy, after its recovery: RDS does so, and starts the
-    server anew. A transaction of the same number on the source is another one then."""
+    server anew. A transaction of the same number on the source is another one then. ``counted``: the moment since
+    when its statistics count, as it is written; "" where they do not tell. ``fresh``: that is this recovery, and no
+    moment of the source's."""
 
     held: Snapshot
     sure: int
+    counted: str = ""
+    fresh: bool = False
 
     @classmethod
     def parse(cls, told: Mapping[str, Any]) -> Recovered:
         """From what ``told`` gave. Raises EvidenceError, KeyError."""
-        return cls(Snapshot.parse(told["held"]), int(told["sure"]))
+        counted = (str(told.get("counted", "")), bool(told.get("fresh", False)))
+        return cls(Snapshot.parse(told["held"]), int(told["sure"]), *counted)
 
     def told(self) -> dict[str, Any]:
         """It for a ledger."""
-        return {"held": str(self.held), "sure": self.sure}
+        return {"held": str(self.held), "sure": self.sure, "counted": self.counted, "fresh": self.fresh}
 
     def cut(self) -> Snapshot:
         """``held``, unsure from ``sure`` on. Where others are unsure already, those are left out of it."""
@@ -114,8 +126,10 @@ def recovered(connection: Connection) -> Recovered:
                 raise
             end, exact = None, False
         own = 0 if exact else int(one(connection, _OWN)) + _UNCOUNTED
+        old = connection.info.server_version < _COUNTED_SINCE
+        counted, fresh = ("", False) if old else connection.execute(_COUNTED).fetchone() or ("", False)
     held = now if end is None else now.below(int(end))
-    return Recovered(held, max(0, held.xmax - own))
+    return Recovered(held, max(0, held.xmax - own), counted or "", bool(fresh))
 
 
 def unfinished(copy: Connection, point: Snapshot, since: int) -> Steps[Unfinished]:

@@ -126,6 +126,22 @@ ROWS = (
         passed=("UPDATE truth.stays SET paid = 0",),
     ),
     sabotaged(
+        name="rows-changed-later-deleted-and-restarted",
+        tells="data",
+        says="stays: 40 rows written, altered or deleted on the copy",
+        passed=LATE_CHANGED,
+        copy=("DELETE FROM truth.stays WHERE id <= 40", "!reboot"),
+    ),
+    sabotaged(
+        name="rows-changed-later-deleted-and-statistics-reset",
+        expect="inconclusive",
+        tells="data",
+        says="40 [(].* and nobody can know them",
+        passed=LATE_CHANGED,
+        copy=("DELETE FROM truth.stays WHERE id <= 40", "SELECT pg_stat_reset()"),
+        config={"objectives": {"unproven": 0.001}},
+    ),
+    sabotaged(
         name="queue-drained-later-emptied-and-vacuumed",
         expect="inconclusive",
         tells="data",

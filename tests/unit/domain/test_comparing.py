@@ -53,7 +53,7 @@ def first(*rows: Row) -> TableLook:
 
 
 def copied(before: Sequence[Row] = (), point: Sequence[Row] = (), later: Sequence[Row] = ()) -> TableLook:
-    return look(before=before, point=point, later=later)
+    return look(0, before=before, point=point, later=later)
 
 
 afterwards = copied
@@ -185,7 +185,7 @@ def by_rows(
     buckets: Sequence[int] = range(BUCKETS),
 ) -> Compared:
     """What is found where the rows of ``buckets`` were read on both sides."""
-    sides = (look(**{BEFORE: (), POINT: (), LATER: (), **side}) for side in (copy, after))
+    sides = (look(0, **{BEFORE: (), POINT: (), LATER: (), **side}) for side in (copy, after))
     rows = (read(*buckets, **copy), read(*buckets, **after))
     return comparing.table(before, next(sides), next(sides), rows)
 
@@ -202,6 +202,20 @@ def test_rows_tell_what_became_of_each() -> None:
     assert by_rows(None, {POINT: [altered]}, {POINT: [ONE]}) == Compared(wrong={ALTERED: 1})
     moved = by_rows(None, {POINT: [altered]}, {BEFORE: [ONE]})
     assert moved == Compared(unknown=1, wrong={ALTERED: 1})
+
+
+def test_rows_that_went_are_not_known_where_no_statistics_tell_that_they_did_not_go_on_the_copy() -> None:
+    """The source has changed or lost them all since; of THREE, which stands in the copy anew, nothing is lacking."""
+    before, after = first(ONE, TWO, THREE), afterwards(later=[Row(0, 101), Row(2, 301)])
+    copy = copied(point=[Row(2, 301)])
+    assert comparing.table(before, copy, after) == Compared(unknown=1)
+    assert comparing.table(before, replace(copy, touched=None), after) == Compared(unknown=3)
+    stands = afterwards([ONE, TWO, THREE])
+    whole = replace(copied([ONE, TWO, THREE]), touched=None)
+    assert comparing.table(before, whole, stands) == Compared(3)
+    assert comparing.table(before, whole, after) == Compared(3, either=3)
+    on_call = look(before=[], point=[Row(2, 301)])  # clients write to it, so that nobody asks what is later
+    assert comparing.table(before, on_call, after) == Compared(unknown=1)
 
 
 def test_a_row_more_than_the_source_had_is_wrong_where_rows_can_only_have_gone_and_else_not_known() -> None:

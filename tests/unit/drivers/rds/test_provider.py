@@ -211,7 +211,8 @@ def test_what_a_copy_holds_by_the_log_is_in_the_result_and_keeps_nobody_waiting_
 ) -> None:
     result = stage.apply()
     stage.become(DBInstanceStatus="available")
-    assert stage.provider.poll(stage.restore, result).result["point"] == {"held": "10:10:", "sure": 10}
+    held = {"held": "10:10:", "sure": 10, "counted": "", "fresh": False}
+    assert stage.provider.poll(stage.restore, result).result["point"] == held
     for error in (ProviderError("It does not answer.", transient=True), RefusedError("It takes no login.")):
         stage.servers.held = error
         done = stage.provider.poll(stage.restore, result)
