@@ -23,7 +23,7 @@ import pytest
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.network.control import Network
 from dr.lab.servers.postgres import Server
-from dr.lab.servers.process import alive
+from dr.lab.servers.process import alive, suspend_tree
 from dr.lab.servers.replication import Upstream, make_standby, sending
 from dr.lab.servers.site import free_port
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
@@ -269,7 +269,7 @@ def test_what_was_done_after_a_time_out_is_known(
 ) -> None:
     monkeypatch.setattr("dr.lab.network.control.PATIENCE", 0.3)
     process = psutil.Process(network.pid)
-    process.suspend()
+    suspend_tree(process)
     with pytest.raises(ProviderError):
         network.mode("db", "delay", 0.1)
     process.resume()

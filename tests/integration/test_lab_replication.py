@@ -23,6 +23,7 @@ from dr.lab.servers import replication
 from dr.lab.servers.archive import segments
 from dr.lab.servers.postgres import Server
 from dr.lab.servers.replication import Upstream, make_standby, promote, received, receiving, sending, set_synchronous
+from dr.lab.servers.process import suspend_tree
 from dr.lab.servers.site import Site, free_port
 from tests.lab_servers import lab_site, log_in, make_server
 from tests.support import eventually
@@ -296,7 +297,7 @@ def test_an_asynchronous_standby_loses_exactly_what_had_not_arrived(primary: Ser
         write(primary, 1, 30)
         assert eventually(lambda: has_all(primary, "late"))
         receiver = next(one for one in replica.roots()[0].children() if "walreceiver" in " ".join(one.cmdline()))
-        receiver.suspend()
+        suspend_tree(receiver)
         before = received(replica)
         write(primary, 31, 25)
         primary.kill()
