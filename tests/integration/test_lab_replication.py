@@ -22,8 +22,8 @@ from dr.lab.servers import faults as server_faults
 from dr.lab.servers import replication
 from dr.lab.servers.archive import segments
 from dr.lab.servers.postgres import Server
-from dr.lab.servers.replication import Upstream, make_standby, promote, received, receiving, sending, set_synchronous
 from dr.lab.servers.process import suspend_tree
+from dr.lab.servers.replication import Upstream, make_standby, promote, received, receiving, sending, set_synchronous
 from dr.lab.servers.site import Site, free_port
 from tests.lab_servers import lab_site, log_in, make_server
 from tests.support import eventually
