@@ -72,6 +72,7 @@ _SESSION = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
+    "standard_conforming_strings": "on",  # a backslash in what is asked is itself
     "extra_float_digits": "1",
     "jit": "off",  # compiling costs more than it saves here, and makes times jump
     "lock_timeout": "30s",
@@ -99,10 +100,9 @@ _NO_CA = "root certificate file"
 _POLICY = "row-level security policy"
 _DAMAGED = ("XX", "58")
 """The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
-_OF_NO_VALUE = ("08", "25", "28", "3D", "40", "42", "53", "54", "55", "56", "57", "58", "XX")
-"""The classes of errors that speak of connections, transactions, rights, names, resources and files, and of no row."""
-_SYNTAX = "42601"
-"""A statement's, but also that of a text that a row holds, as where it is taken for words to search for."""
+_OF_NO_VALUE = ("08", "25", "28", "3D", "40", "42501", "53", "54", "55", "56", "57", "58", "XX")
+"""Errors that speak of connections, transactions, rights, resources and files, and of no row. Those of a statement's
+words (the other ones of class 42) may quote a row: an index's function can make a statement of it."""
 _ENDED = "57P"
 """The SQLSTATEs by which a server ends a session: it shuts down, crashed, or drops the database."""
 _PASSING = (
@@ -121,7 +121,7 @@ _PASSING = (
 def _holds_values(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return isinstance(error, psycopg.DataError)
-    return error.sqlstate == _SYNTAX or not error.sqlstate.startswith(_OF_NO_VALUE)
+    return not error.sqlstate.startswith(_OF_NO_VALUE)
 
 
 def reason(error: psycopg.Error) -> str:

@@ -31,6 +31,8 @@ _ARGUMENTS = 90
 """PostgreSQL's functions take a hundred."""
 BINARY = "binary/1"
 """The method by which no value is made text."""
+ENUM = "enum"
+"""Stands for the type of a column whose values are an enum's."""
 _BYTES_ALREADY = frozenset({"text", "varchar", "bytea"})
 """Types that md5 takes as they are."""
 ROWS_IN_A_BUCKET = 16
@@ -43,18 +45,36 @@ _LAST = {LATER: 2, UNSURE: 3}
 
 
 class Column(NamedTuple):
-    """``base``: the type's name in pg_catalog, domains resolved; "" for a type from elsewhere. ``number``: its place in
-    the table, which no other column gets once it was dropped."""
+    """``base``: the type's name in pg_catalog, domains resolved; ENUM for an enum, "" for another type from elsewhere.
+    ``number``: its place in the table, which no other column gets once it was dropped. ``definition``: a digest of what
+    a type from elsewhere is made of, or ""."""
 
     name: str
     base: str
     nullable: bool
     number: int = 0
+    definition: str = ""
 
     @property
     def form(self) -> tuple[int, str, bool]:
         """What a row's hash depends on besides its value."""
-        return self.number, self.base if self.base in _TYPED else "", self.nullable
+        kind = self.base if self.base == ENUM else _ALIKE.get(self.base, self.base) + self.definition
+        return self.number, kind, self.nullable
+
+    @property
+    def form_as_text(self) -> tuple[int, str, bool]:
+        """The same where each value is made text, or sent."""
+        return self.number, self._kept + self.definition, self.nullable
+
+    @property
+    def formerly(self) -> Column:
+        """It as earlier versions had it: by its text, unless it was of a type of theirs."""
+        known = self.base in _FORMERLY_TYPED or self.base in _BYTES_ALREADY
+        return self._replace(base=self.base if known else "", definition="")
+
+    @property
+    def _kept(self) -> str:
+        return "" if self.base in _BYTES_ALREADY else self.base
 
     @property
     def of_row(self) -> str:
@@ -84,9 +104,33 @@ class Table(NamedTuple):
     @property
     def shape(self) -> str:
         """What the hash of a row depends on besides its values: two tables of another shape do not compare. A column's
-        name is none of it, and neither is a type that is changed without its rows being written anew."""
-        hashed = [column.form for column in self.columns]
-        return hashlib.sha256(msgspec.json.encode((hashed, [c.number for c in self.key]))).hexdigest()[:8]
+        name is none of it, and neither is a type by which the same bytes have the same hash."""
+        return self._shape(column.form for column in self.columns)
+
+    @property
+    def shape_as_text(self) -> str:
+        """The same where each value is made text, or sent: so that what a type prints is part of it."""
+        return self._shape(column.form_as_text for column in self.columns)
+
+    def _shape(self, forms: Iterable[tuple[int, str, bool]]) -> str:
+        told = msgspec.json.encode((list(forms), [c.number for c in self.key]))
+        return hashlib.sha256(told).hexdigest()[:8]
+
+    def summed_as(self, like: str) -> bool:
+        """Whether the method ``like`` says a shape of it, by whichever form."""
+        return any(f":{shape}" in like for of in (self, self.formerly) for shape in (of.shape, of.shape_as_text))
+
+    def as_in(self, like: str) -> Table:
+        """It as the method ``like`` has it: of a former form where that says no shape, or only the former one."""
+        former = self.formerly
+        told = f":{self.shape}" in like or f":{self.shape_as_text}" in like
+        return former if like and not told and (":" not in like or f":{former.shape}" in like) else self
+
+    @property
+    def formerly(self) -> Table:
+        """It as earlier versions summed it."""
+        columns, key = (tuple(column.formerly for column in of) for of in (self.columns, self.key))
+        return self._replace(columns=columns, key=key)
 
     def sharing(self, other: Table) -> Table:
         """It with those columns alone that ``other`` has, too; all of it where its rows are told apart otherwise."""
@@ -100,7 +144,7 @@ def copy_beside(source: Mapping[str, Table], copy: Table, like: str) -> Table:
     """What of a table of a copy is summed: all where that compares with the look before, by its method ``like``. Else
     what it shares with the source of now, by name: a column that neither look has may have come and gone."""
     there = source.get(copy.name)
-    if there is None or _lacking(copy, there) or (like and (":" not in like or f":{copy.shape}" in like)):
+    if there is None or _lacking(copy, there) or (like and (":" not in like or copy.summed_as(like))):
         return copy
     return copy.sharing(there)
 
@@ -172,11 +216,25 @@ _TYPED: dict[str, tuple[str, str, str]] = {
     "int8": ("", "", "0"),  # its hash folds two halves onto each other: the seed holds the value whole
     "uuid": ("uuid_hash_extended", "", "uuid '00000000-0000-0000-0000-000000000000'"),
 }
+_FORMERLY_TYPED = frozenset(_TYPED)
+"""Those that stored looks of earlier versions did not take as text."""
 _BY_TEXT = ("hashtextextended", '::text collate "C"', "''")
+_NAMED = (
+    *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator", "regproc"),
+    *("regprocedure", "regrole", "regtype"),
+)
+"""Types whose text is the name of something, which may be given another one."""
+_TYPED |= dict.fromkeys(_NAMED, ("", "::oid::int8", "0"))
+_TYPED |= dict.fromkeys((f"_{name}" for name in _NAMED), ("hashtextextended", '::oid[]::text collate "C"', "''"))
+_TYPED["timestamptz"] = ("hashtextextended", '::timestamp::text collate "C"', "''")
+_ALIKE = {**dict.fromkeys(_BYTES_ALREADY, ""), "timestamptz": "timestamp"}
+"""Base types that may be exchanged with no row written anew, and whose values then have the same hash."""
 
 
 def _chained(column: Column) -> str:
     """The hash of one column's value, up to its seed, which is the hash of all before it."""
+    if column.base == ENUM:  # by the oid of its value, which keeps that when it is renamed
+        return _mixed(f"coalesce(hashenumextended({column.of_row}, 0), 0)")
     function, cast, missing = _TYPED.get(column.base, _BY_TEXT)
     value = f"coalesce({column.of_row}{cast}, {missing})" if column.nullable else f"{column.of_row}{cast}"
     return f"{function}({value}, " if function else _mixed(value)
@@ -242,12 +300,18 @@ class Summed(NamedTuple):
 def ways(table: Table, major: int, like: str = "", *, portable: bool = False, share: float = 1.0) -> tuple[Summed, ...]:
     """How to sum ``table``, and how where a value is too long for that. ``portable``: alike on every major version.
     ``like``: a method that is followed, of a former form where it does not say the table's shape."""
-    usual, by = ("md5/1", portable_row_hash) if portable else (f"hash-{major}/1", row_hash)
-    rest = "" if like and ":" not in like else f":{table.shape}"
-    rest += f" of {share:g}" if share < 1 else ""
+    of = table.as_in(like)
+    as_text = ("md5/1", portable_row_hash, of.shape_as_text)
+    usual = as_text if portable else (f"hash-{major}/1", row_hash, of.shape)
+    sampled = f" of {share:g}" if share < 1 else ""
     found = [
-        Summed(method + rest, of(table.columns), of(table.key or table.columns), share)
-        for method, of in ((usual, by), (BINARY, binary_row_hash))
+        Summed(
+            method + ("" if like and ":" not in like else f":{shape}") + sampled,
+            hashed(of.columns),
+            hashed(of.key or of.columns),
+            share,
+        )
+        for method, hashed, shape in (usual, (BINARY, binary_row_hash, of.shape_as_text))
     ]
     return tuple(reversed(found) if like.startswith(BINARY) else found)
 
@@ -333,13 +397,33 @@ def _read(connection: Connection, query: bytes) -> Iterator[tuple[int, int, int]
 _TABLES = """
     with recursive bases(oid, base) as (
         select oid, oid from pg_type where typtype <> 'd'
-        union all select d.oid, b.base from pg_type d join bases b on b.oid = d.typbasetype where d.typtype = 'd')
+        union all select d.oid, b.base from pg_type d join bases b on b.oid = d.typbasetype where d.typtype = 'd'),
+    within(oid, part) as (
+        select b.base, b.base from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'm')
+          join bases b on b.oid = a.atttypid join pg_type t on t.oid = b.base
+         where t.typnamespace <> 'pg_catalog'::regnamespace
+        union select w.oid, x.part from within w join pg_type t on t.oid = w.part cross join lateral (
+            select t.typelem where t.typelem <> 0 union all select t.typbasetype where t.typbasetype <> 0
+            union all select r.rngsubtype from pg_range r
+                       where t.oid in (r.rngtypid, (to_jsonb(r) ->> 'rngmultitypid')::oid)
+            union all select a.atttypid from pg_attribute a
+                       where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) as x(part)
+         where t.typnamespace <> 'pg_catalog'::regnamespace),
+    made(oid, digest) as (
+        select w.oid, md5(string_agg(concat_ws(' ', w.part,
+                   (select array_agg(e.enumlabel order by e.oid) from pg_enum e where e.enumtypid = w.part),
+                   (select array_agg(row(a.attnum, a.atttypid) order by a.attnum) from pg_attribute a
+                     where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)), ';' order by w.part))
+          from within w join pg_type t on t.oid = w.part group by w.oid)
     select format('%%I.%%I', n.nspname, c.relname),
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attnum is not null), '{}'),
-           coalesce(array_agg(case when tn.nspname = 'pg_catalog' then t.typname::text else '' end order by a.attnum)
+           coalesce(array_agg(case when tn.nspname = 'pg_catalog' then t.typname::text
+                                  when t.typtype = 'e' and t.oid = a.atttypid then %(enum)s else '' end
+                              order by a.attnum)
                     filter (where a.attnum is not null), '{}'),
            coalesce(array_agg(not a.attnotnull order by a.attnum) filter (where a.attnum is not null), '{}'),
            coalesce(array_agg(a.attnum::int4 order by a.attnum) filter (where a.attnum is not null), '{}'),
+           coalesce(array_agg(coalesce(made.digest, '') order by a.attnum) filter (where a.attnum is not null), '{}'),
            coalesce((select (i.indkey::int4[])[0:i.indnkeyatts - 1] from pg_index i
                        join pg_class k on k.oid = i.indexrelid
                       where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null
@@ -355,6 +439,7 @@ _TABLES = """
       left join bases b on b.oid = a.atttypid
       left join pg_type t on t.oid = b.base
       left join pg_namespace tn on tn.oid = t.typnamespace
+      left join made on made.oid = t.oid
      where (c.relkind = 'r' or (c.relkind = 'm' and c.relispopulated)) and c.relpersistence = 'p'
        and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
        and (n.nspname <> %(own)s or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
@@ -371,7 +456,7 @@ def find_tables(connection: Connection, include: Iterable[str] = ()) -> tuple[Ta
     schema's digests have them.
     """
     with translated("reading the catalog of tables"):
-        rows = connection.execute(_TABLES, {"own": OWN_SCHEMA, "include": list(include)}).fetchall()
+        rows = connection.execute(_TABLES, {"own": OWN_SCHEMA, "include": list(include), "enum": ENUM}).fetchall()
     return tuple(_table(*row) for row in rows)
 
 
@@ -381,9 +466,10 @@ def _table(
     bases: Sequence[str],
     nullable: Sequence[bool],
     numbers: Sequence[int],
+    definitions: Sequence[str],
     key: Sequence[int],
     rows: int,
     ever: int,
 ) -> Table:
-    columns = tuple(Column(*column) for column in zip(names, bases, nullable, numbers, strict=True))
+    columns = tuple(Column(*column) for column in zip(names, bases, nullable, numbers, definitions, strict=True))
     return Table(name, columns, tuple(column for column in columns if column.number in key), rows, ever)

@@ -286,6 +286,21 @@ LOADED = (
         ),
         rate=8,
     ),
+    healthy(
+        name="values-that-print-otherwise",
+        before=(
+            "CREATE TYPE truth.mood AS ENUM ('well', 'ill'); CREATE TABLE truth.named ();"
+            " CREATE TABLE truth.moods (id int PRIMARY KEY, n int, v truth.mood, at timestamp, t regclass);"
+            " INSERT INTO truth.moods SELECT n, 0, 'ill', '2026-01-01', 'truth.named' FROM generate_series(1, 200) n",
+        ),
+        load=("UPDATE truth.moods SET n = n + 1 WHERE id = 1 + (random() * 199)::int",),
+        rate=10,
+        passed=(
+            "ALTER TYPE truth.mood RENAME VALUE 'ill' TO 'sick'",
+            "SET timezone = 'UTC'; ALTER TABLE truth.moods ALTER at TYPE timestamptz",
+            "ALTER TABLE truth.named RENAME TO renamed",
+        ),
+    ),
     healthy(name="temporary-tables", load=("CREATE TEMP TABLE w (id int) ON COMMIT DROP",), rate=8),
     healthy(
         name="five-hundred-tables",
@@ -304,6 +319,11 @@ LOADED = (
 )
 
 INPUTS = (
+    healthy(
+        name="input-backslashes-that-escape",
+        before=("ALTER DATABASE readmission SET standard_conforming_strings = off",),
+        after=("ALTER DATABASE readmission RESET standard_conforming_strings",),
+    ),
     healthy(
         name="input-names",
         before=(

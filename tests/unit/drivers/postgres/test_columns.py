@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr.drivers.postgres.fingerprint import Column, Table, copy_beside, source_beside
+from dr.drivers.postgres.fingerprint import BINARY, ENUM, Column, Table, copy_beside, source_beside, ways
 
 NAME = "public.t"
 
@@ -54,3 +54,46 @@ def test_rows_that_are_told_apart_by_another_key_are_summed_whole() -> None:
 def test_nothing_is_left_out_by_a_look_that_does_not_say_its_shape_or_where_there_is_no_other_table() -> None:
     assert summed(table(1, 2, 3), table(1, 2), "hash-15/1")[0] == [1, 2, 3]
     assert copy_beside({}, table(1, 2), "") == source_beside({}, table(1, 2), "") == table(1, 2)
+
+
+def typed(base: str, definition: str = "") -> Table:
+    return Table(NAME, (Column("a", "int4", False, 1), Column("v", base, True, 2, definition)))
+
+
+def shapes(of: Table) -> list[str]:
+    """As it is summed usually, and as text."""
+    return [way.method.partition(":")[2] for way in ways(of, 15)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "usual", "as_text"),
+    [
+        (typed("text"), typed("varchar"), True, True),
+        (typed("timestamp"), typed("timestamptz"), True, False),
+        (typed("date"), typed("timestamp"), False, False),
+        (typed("regclass"), typed("oid"), False, False),
+        (typed("", "made of a"), typed("", "made of b"), False, False),
+        (typed(ENUM, "made of a"), typed(ENUM, "made of b"), True, False),
+        (typed("", "made of a"), typed("text"), False, False),
+    ],
+)
+def test_types_have_one_shape_where_the_same_bytes_have_the_same_hash(
+    one: Table, other: Table, usual: bool, as_text: bool
+) -> None:
+    assert [mine == theirs for mine, theirs in zip(shapes(one), shapes(other), strict=True)] == [usual, as_text]
+
+
+FORMER = "90b3493b"
+"""The shape that earlier versions gave a table of a whole number and of any type that they took as text."""
+
+
+@pytest.mark.parametrize("base", ["text", "timestamptz", "regclass", ENUM])
+def test_a_stored_look_of_the_former_form_is_followed_in_it(base: str) -> None:
+    here, by_text = typed(base, "x" if base == ENUM else ""), typed("text")
+    for like in (f"hash-15/1:{FORMER}", "hash-15/1", f"{BINARY}:{FORMER}"):
+        assert copy_beside({NAME: here._replace(columns=())}, here, like) == here
+        found = {way.method: way.hashed for way in ways(here, 15, like)}
+        assert like in found
+        usual = next(method for method in found if method.startswith("hash"))
+        assert found[usual] == {way.method: way.hashed for way in ways(by_text, 15, like)}[usual]
+    assert ways(here, 15)[0].method.endswith(FORMER) is (base == "text")

@@ -52,11 +52,19 @@ def saying(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
         errors.UniqueViolation("Key (name)=(Jane Roe) already exists"),
         errors.RaiseException("Jane Roe has no ward"),
         errors.SyntaxError('syntax error in tsquery: "Jane Roe"'),
+        errors.UndefinedColumn('column "Jane Roe" does not exist'),
+        errors.UndefinedTable('relation "Jane Roe" does not exist'),
+        errors.UndefinedFunction("function Jane Roe(integer) does not exist"),
         psycopg.DataError("can't parse date 'Jane Roe'"),
     ],
 )
 def test_an_error_that_may_hold_a_rows_values_is_told_by_its_state_alone(error: psycopg.Error) -> None:
     assert reason(error) == f"SQLSTATE {error.sqlstate or 'unknown'}, whose text may hold a row's values"
+
+
+def test_an_error_of_rights_or_locks_is_told_in_its_own_words() -> None:
+    assert reason(errors.InsufficientPrivilege("permission denied for table t")) == "permission denied for table t"
+    assert reason(errors.LockNotAvailable("canceling statement due to lock timeout")).endswith("lock timeout")
 
 
 def test_a_table_behind_a_policy_says_what_the_harness_lacks() -> None:
