@@ -14,6 +14,7 @@ from tests.servers import LocalServer, local_server, physical_copy
 
 MADE = """
     create role reader login valid until '2099-01-01'; create role app; grant reader to app;
+    create role rds_superuser; create role master login; grant rds_superuser to master;
     create type colour as enum ('red'); create sequence numbers; create schema apart;
     create type pair as (a int, b int); create type span as range (subtype = float8);
     create domain small as int check (value < 10);
@@ -93,6 +94,24 @@ CHANGES: dict[str, tuple[str, str]] = {
         "grant execute on function pg_read_file(text) to reader",
         "privileges on function pg_catalog.pg_read_file(pg_catalog.text)",
     ),
+    "a grant on the system's type": ("revoke usage on type int4 from public", "privileges on type integer"),
+    "a grant on an extension's language": (
+        "revoke usage on language plpgsql from public",
+        "privileges on language plpgsql",
+    ),
+    "an extension's function": (
+        "alter function plpgsql_call_handler() strict",
+        "function pg_catalog.plpgsql_call_handler()",
+    ),
+    "an extension's owner of a function": (
+        "alter function plpgsql_validator(oid) owner to app",
+        "function pg_catalog.plpgsql_validator(pg_catalog.oid)",
+    ),
+    "an extension's language": ("alter language plpgsql owner to app", "language plpgsql"),
+    "a role's comment": ("comment on role reader is 'who reads'", "comment on role reader"),
+    "a database's comment": ("comment on database clinic is 'the main one'", "comment on database clinic"),
+    "a password": ("alter role reader password 'another'", "password or limits of role reader"),
+    "TOAST's options": ("alter table things set (toast.autovacuum_enabled = off)", "table public.things"),
     "a setting's grant": ("grant set on parameter log_statement to reader", "privileges on setting log_statement"),
     "default privileges": (
         "alter default privileges in schema apart revoke select on tables from reader",
@@ -202,7 +221,7 @@ SETTLED: tuple[str, ...] = (
     "select nextval('numbers')",
     "create table dr.another (n int); comment on table dr.another is 'a run''s'",
     "create temporary table passing (n int)",
-    "alter role reader password 'another'",
+    "alter role master password 'another'",
     "alter user mapping for reader server away options (set password 'another')",
 )
 """What leaves every definition as it was."""
@@ -309,7 +328,8 @@ def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServe
     assert {narrow[name].xid for name in known} == {0}
     assert narrow["table public.things"] == found["table public.things"]
     own = {name: narrow[name].digest for name in ("role narrow", mapping)}  # whose options it is not shown
-    assert digests(narrow) == digests(found) | own
+    readable = {name: digest for name, digest in digests(found).items() if not name.startswith("password ")}
+    assert digests(narrow) == readable | own
 
 
 def test_the_options_of_a_user_mapping_are_looked_at_by_a_harness_that_may(

@@ -46,7 +46,7 @@ from dr.drivers.postgres.fingerprint import (
     ways,
 )
 from dr.drivers.postgres.own_schema import OWN_SCHEMA
-from dr.drivers.postgres.schema import newest, objects, whole
+from dr.drivers.postgres.schema import RECIPE, newest, objects, whole
 from dr.drivers.postgres.snapshots import Recovered, finished
 from dr.host.hearing import GLANCE, Steps, heed, working
 
@@ -164,6 +164,7 @@ class Moment:
             found if asked.later else {name: _sooner(look) for name, look in found.items()},
             left_out,
             beside,
+            recipe=RECIPE,
         )
 
     @property

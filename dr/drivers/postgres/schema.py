@@ -4,9 +4,9 @@ A physical copy has the same catalog rows, oids and all: they are digested as th
 being defined anew: statistics, file nodes, what a vacuum sets, the oids that REINDEX CONCURRENTLY exchanges, and the
 versions of collations, which are a matter of indexes. A digest so depends on no row but those whose writers are noted:
 where another object is renamed, its own definition tells.
-Names are "KIND QUALIFIED-NAME". Left out: the system's own, the harness's own and what extensions made (their version
-stands for it), but for privileges on these; passwords, and options that look like one; comments on these; indexes that
-REINDEX CONCURRENTLY is about to exchange.
+Names are "KIND QUALIFIED-NAME". Left out: the system's own, the harness's own and most of what extensions made (their
+version stands for it), but for privileges on these; passwords, of which only is told who wrote them, and options that
+look like one; comments on these; indexes that REINDEX CONCURRENTLY is about to exchange.
 """
 # ruff: noqa: S608 - the queries are put together from this module's own constants
 
@@ -22,6 +22,8 @@ from dr.domain.looks import Version
 from dr.drivers.postgres.connection import Connection, one, translated
 from dr.drivers.postgres.own_schema import USERS_OWN
 
+RECIPE = 2
+"""Of what is digested here: looks of another recipe do not compare (``Look.recipe``)."""
 _DIGITS = 16
 _EPOCH = 1 << 32
 _FIRST_NORMAL = 3
@@ -30,6 +32,8 @@ _USERS = 16384
 """The first oid of an object that initdb did not make."""
 _THEIRS = "'^(pg_|rds)'"
 """Roles that are the server's, or RDS's own."""
+_MASTERS = "'rds_superuser'"
+"""The role whose members RDS may give another password while it restores: the master is one."""
 _ROLES = "<roles>"
 """Stands for pg_roles with the column ``written``: who wrote it, 0 where the harness may not read that."""
 _MAPPINGS = "<mappings>"
@@ -127,13 +131,12 @@ _HELD = f"{_RELATION} and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v
 _RELATION_NAME = """format('%s %I.%I', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
     when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type' when 'i' then 'index'
     when 'I' then 'index' else 'table' end, n.nspname, c.relname)"""
-_CLASS = _row(
-    "c",
+_KEPT_IN_ORDER = (
     *("relname", "relnamespace", "reltype", "relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen"),
     *("reltoastrelid", "relhasindex", "relhasrules", "relhastriggers", "relhassubclass", "relfrozenxid", "relminmxid"),
     *("relrewrite", "relnatts"),
-    acl="relacl",
 )
+_CLASS = _row("c", *_KEPT_IN_ORDER, acl="relacl")
 _INDEX = f"""{_RELATION} and c.relpersistence <> 't' join pg_index i on i.indexrelid = c.oid
     and {_own("pg_class", "i.indrelid")} and not (c.relname ~ '_cc(new|old)[0-9]*$' and not i.indisvalid)"""
 _CONSTRAINT = f"""pg_constraint k join pg_namespace n on n.oid = k.connamespace and {USERS_OWN}
@@ -188,17 +191,35 @@ def _part(of: str, name: str, whole: str, space: str, part: str, key: str, types
     return _Kind(of, name, _by("x", "n", "y", types=types), _row("y", key), f"{source} where {_own(whole, 'x.oid')}")
 
 
-def _privileged(of: str, catalog: str, space: str, acl: str, also: str = "") -> _Kind:
-    """Privileges on what is the system's or an extension's, where they are not those it was made with."""
+def _member(of: str, catalog: str, space: str, *without: str, also: str = "", types: str = "") -> _Kind:
+    """What extensions made, but for its privileges, which ``_privileged`` has: it may be altered without another
+    version. ``space``: the column of its schema, or ""."""
+    joined = f"join pg_namespace n on n.oid = x.{space}" if space else ""
+    return _Kind(
+        f"{of}s of extensions",
+        f"'{of} ' || {_identity(catalog, 'x.oid')}",
+        _by(*("xn" if space else "x"), types=types),
+        _row("x", *without),
+        f"{catalog} x {joined} where not ({_own(catalog, 'x.oid')}) {also}",
+    )
+
+
+def _privileged(of: str, catalog: str, space: str, acl: str) -> _Kind:
+    """Privileges on what is the system's or an extension's, where they are not those it was made with. ``space``: the
+    column of its schema; without one, what initdb made is the system's."""
+    if space:
+        joined = f"join pg_namespace n on n.oid = x.{space} and n.nspname !~ '^pg_(toast|temp)'"
+        users, kept = USERS_OWN, "and n.nspname not in ('information_schema', 'dr')"
+    else:
+        joined, users, kept = "", f"x.oid >= {_USERS}", ""
     return _Kind(
         f"privileges on {of}s",
         f"'privileges on {of} ' || {_identity(catalog, 'x.oid')}",
         _by("x"),
         f"to_jsonb({_privileges(f'x.{acl}')})",
-        f"{catalog} x join pg_namespace n on n.oid = x.{space} and n.nspname !~ '^pg_(toast|temp)' {also}"
+        f"{catalog} x {joined}"
         f" left join pg_init_privs i on i.classoid = '{catalog}'::regclass and i.objoid = x.oid and i.objsubid = 0"
-        f" where x.{acl} is distinct from i.initprivs and not (({USERS_OWN}) and {_own(catalog, 'x.oid')})"
-        " and n.nspname not in ('information_schema', 'dr')",
+        f" where x.{acl} is distinct from i.initprivs and not (({users}) and {_own(catalog, 'x.oid')}) {kept}",
     )
 
 
@@ -212,6 +233,13 @@ _KINDS: tuple[_Kind, ...] = (
     ),
     _Kind("extensions", "format('extension %I', e.extname)", _by("e"), _row("e", "extconfig"), "pg_extension e"),
     _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD),
+    _Kind(
+        "tables' TOAST",
+        _RELATION_NAME,
+        _by("c", "n", "x"),
+        "coalesce(to_jsonb(x.reloptions), 'null')",
+        f"{_HELD} join pg_class x on x.oid = c.reltoastrelid",
+    ),
     _Kind(
         "sequences",
         _RELATION_NAME,
@@ -365,6 +393,15 @@ _KINDS: tuple[_Kind, ...] = (
         _row("r", "written", "rolpassword", "rolconfig"),
         f"{_ROLES} r where r.rolname !~ {_THEIRS}",
     ),
+    _Kind(  # whoever writes a password writes the row: a transaction's number is the same on every physical copy
+        "rows of roles",
+        "format('password or limits of role %I', r.rolname)",
+        "array[r.written]::text[]",
+        "to_jsonb(r.written::text)",
+        f"{_ROLES} r where r.written <> '0'::xid and r.rolname !~ {_THEIRS} and not exists ("
+        "select from pg_auth_members m join pg_roles g on g.oid = m.roleid"
+        f" where m.member = r.oid and g.rolname = {_MASTERS})",
+    ),
     _Kind(
         "memberships",
         "format('membership of role %I in %I', r.rolname, g.rolname)",
@@ -413,6 +450,13 @@ _KINDS: tuple[_Kind, ...] = (
         f"pg_description d cross join pg_identify_object(d.classoid, d.objoid, d.objsubid) as i"
         f" where d.objoid >= {_USERS} and i.identity !~ '^dr($|[.])' and not exists (select from pg_depend e"
         " where e.classid = d.classoid and e.objid = d.objoid and e.deptype = 'e')",
+    ),
+    _Kind(
+        "comments on the server's",
+        "'comment on ' || i.type || ' ' || i.identity",
+        _UNWRITTEN,
+        "to_jsonb(d.description)",
+        f"pg_shdescription d cross join pg_identify_object(d.classoid, d.objoid, 0) as i where i.identity !~ {_THEIRS}",
     ),
     _named("collation", "pg_collation", "collversion", space="collnamespace"),
     _named("conversion", "pg_conversion", space="connamespace", oids=("conproc",)),
@@ -498,6 +542,17 @@ _KINDS: tuple[_Kind, ...] = (
     ),
     _privileged("function", "pg_proc", "pronamespace", "proacl"),
     _privileged("relation", "pg_class", "relnamespace", "relacl"),
+    _privileged("type", "pg_type", "typnamespace", "typacl"),
+    _privileged("language", "pg_language", "", "lanacl"),
+    _privileged("foreign-data wrapper", "pg_foreign_data_wrapper", "", "fdwacl"),
+    _member(
+        "function",
+        *("pg_proc", "pronamespace", "protransform", "prosupport", "proacl"),
+        types="any (x.proargtypes)",
+    ),
+    _member("relation", "pg_class", "relnamespace", *_KEPT_IN_ORDER, "relacl", also="and x.relkind not in ('i', 'I')"),
+    _member("language", "pg_language", "", "lanacl"),
+    _member("foreign-data wrapper", "pg_foreign_data_wrapper", "", "fdwacl", "fdwoptions"),
 )
 
 

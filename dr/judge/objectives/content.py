@@ -30,6 +30,8 @@ how they stood at it."""
 
 
 _SECRETS = "Passwords, and options that look like one, are not compared."
+_ROLE = "role "
+"""Begins the name of a role's definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,8 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         wrong.update((name, what) for what in one.wrong)
         if one.unknown and here is None and (after is None or after.hides(name)):
             unproven[name] = "missing; whether it was dropped before the recovery point is not known"
+        if here is not None and not here.xid and there is kept is None and name.startswith(_ROLE):
+            unproven[name] = "in neither look at the source; who made it cannot be read without SELECT on pg_authid"
     return _finding(demand, looks, found, (wrong, unproven), "object", "object", _SECRETS)
 
 

@@ -191,6 +191,17 @@ DEFINITIONS = (
 ROLES = (
     *beside("role-came", "CREATE ROLE truth_new LOGIN"),
     *beside("role-went", "DROP OWNED BY truth_guest; DROP ROLE truth_guest"),
+    *beside("role-with-another-password", "ALTER ROLE truth_guest PASSWORD 'another'"),
+    *beside(
+        "privileges-on-the-systems-own",
+        "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+        "COMMENT ON ROLE truth_guest IS 'a guest'",
+        "ALTER FUNCTION plpgsql_call_handler() STRICT",
+        after=(
+            "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC",
+            "ALTER FUNCTION plpgsql_call_handler() CALLED ON NULL INPUT",
+        ),
+    ),
     *beside("role-granted", "GRANT truth_reader TO truth_guest"),
     *beside("role-renewed", "ALTER ROLE truth_reader VALID UNTIL '2098-01-01'"),
     *beside("role-set", "ALTER ROLE truth_reader SET statement_timeout = '20s'"),

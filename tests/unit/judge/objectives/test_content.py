@@ -551,6 +551,17 @@ def test_definitions_that_were_digested_by_other_rules_do_not_compare() -> None:
     assert compared("schema", before=former, after=dropped, limit=0.5).status is Status.MET
 
 
+def test_a_role_of_neither_look_is_inconclusive_where_its_writer_cannot_be_read() -> None:
+    """However many other objects are proven."""
+    for xid, status in ((0, Status.INCONCLUSIVE), (15, Status.MET)):
+        found = compared("schema", replace(COPY, objects={**OBJECTS, "role forged": Version("3", xid)}), limit=0.5)
+        assert found.status is status
+        assert ("role forged: in neither look at the source" in found.because) is (xid == 0)
+    known = replace(AFTER, objects={**OBJECTS, "role forged": Version("3", 0)})
+    copy = replace(COPY, objects=known.objects)
+    assert "in neither look" not in compared("schema", copy, after=known, limit=0.5).because
+
+
 def test_a_report_does_not_compare_again_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = held(COPY)
     assert KNOWN["data"].judge(evidence, Demand("data", "restored", 0.05)).status is Status.MET
