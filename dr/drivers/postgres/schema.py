@@ -454,9 +454,13 @@ _KINDS: tuple[_Kind, ...] = (
     _Kind(
         "comments on the server's",
         "'comment on ' || i.type || ' ' || i.identity",
-        _UNWRITTEN,
+        "array_remove(array[d.xmin, r.written, b.xmin, t.xmin]::text[], null)",
         "to_jsonb(d.description)",
-        f"pg_shdescription d cross join pg_identify_object(d.classoid, d.objoid, 0) as i where i.identity !~ {_THEIRS}",
+        f"""pg_shdescription d cross join pg_identify_object(d.classoid, d.objoid, 0) as i
+          left join {_ROLES} r on d.classoid = 'pg_authid'::regclass and r.oid = d.objoid
+          left join pg_database b on d.classoid = 'pg_database'::regclass and b.oid = d.objoid
+          left join pg_tablespace t on d.classoid = 'pg_tablespace'::regclass and t.oid = d.objoid
+         where i.identity !~ {_THEIRS}""",
     ),
     _named("collation", "pg_collation", "collversion", space="collnamespace"),
     _named("conversion", "pg_conversion", space="connamespace", oids=("conproc",)),
