@@ -70,7 +70,7 @@ class Large:
             self.take()
             return _rows((0,))
         if query is fingerprint._TABLES:
-            return _rows(*((name, [], [], [], [], [], 0, 0) for name in TABLES))
+            return _rows(*((name, [], [], [], [], [], [], 0, 0) for name in TABLES))
         if query is examine._FOREIGN_KEYS:
             return _rows(*((key, "public.t", "select 0") for key in KEYS))
         if query is indexes._INDEXES:
