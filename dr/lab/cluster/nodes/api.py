@@ -40,7 +40,9 @@ class Api:
         from kubernetes.config import load_kube_config
 
         settings = Configuration()
-        load_kube_config(config_file=str(kubeconfig), client_configuration=settings)
+        # It writes keys into files of their own, which a killed process leaves: they go with the lab.
+        beside = str(kubeconfig.parent)
+        load_kube_config(config_file=str(kubeconfig), client_configuration=settings, temp_file_path=beside)
         settings.retries = False  # whoever asks repeats it, with the state that is then
         self._client = ApiClient(settings)
 
