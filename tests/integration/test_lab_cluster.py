@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -51,7 +52,8 @@ def processes(home: Path) -> dict[str, psutil.Process]:
     """The cluster's, by name."""
     found = {}
     for path in (home / "lab" / FOLDER / "lab").glob("*.pid"):
-        found[path.stem] = psutil.Process(int(path.read_text()))
+        with suppress(ValueError, psutil.NoSuchProcess):  # it has just ended, or is being started
+            found[path.stem] = psutil.Process(int(path.read_text()))
     return found
 
 
