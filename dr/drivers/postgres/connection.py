@@ -100,9 +100,10 @@ _NO_CA = "root certificate file"
 _POLICY = "row-level security policy"
 _DAMAGED = ("XX", "58")
 """The classes of errors by which PostgreSQL tells that data are damaged, or that a file of them is."""
-_OF_NO_VALUE = ("08", "25", "28", "3D", "40", "42501", "53", "54", "55", "56", "57", "58", "XX")
-"""Errors that speak of connections, transactions, rights, resources and files, and of no row. Those of a statement's
-words (the other ones of class 42) may quote a row: an index's function can make a statement of it."""
+_OF_NO_VALUE = ("08", "25", "28", "3D", "40", "42", "53", "54", "55", "56", "57", "58", "XX")
+"""The classes of errors that speak of connections, transactions, rights, names, resources and files, and of no row."""
+_SYNTAX = "42601"
+"""A statement's, but also that of a text that a row holds, as where it is taken for words to search for."""
 _ENDED = "57P"
 """The SQLSTATEs by which a server ends a session: it shuts down, crashed, or drops the database."""
 _PASSING = (
@@ -121,7 +122,9 @@ _PASSING = (
 def _holds_values(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return isinstance(error, psycopg.DataError)
-    return not error.sqlstate.startswith(_OF_NO_VALUE)
+    within_a_function = error.sqlstate.startswith("42") and bool(error.diag.context or error.diag.internal_query)
+    # an index's function can make a statement of what a row holds
+    return error.sqlstate == _SYNTAX or within_a_function or not error.sqlstate.startswith(_OF_NO_VALUE)
 
 
 def reason(error: psycopg.Error) -> str:
