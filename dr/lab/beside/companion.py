@@ -182,7 +182,9 @@ class Companion:
             # No file: somebody removed or moved the lab's directory. Its command line tells nothing yet right after it
             # was started, and the pid of a child that lives is not given anew.
             with suppress(psutil.Error):
-                return process.Process(child)
+                found = process.Process(child)
+                # A zombie cannot be waited for as long as a thread of it is still ending.
+                return found if found.status() != psutil.STATUS_ZOMBIE else None
         return process.alive(number, str(self.configuration)) if number is not None else None
 
     def _living_child(self) -> int | None:
