@@ -103,8 +103,7 @@ def _say_once(sentence: str) -> None:
 def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:
     """What a restore on call of ``target`` demands of what it restores, since it holds ``verb``. Of what providers
     bring, only that of the one that does it, unless it is left out of ``objectives``; and nothing that is about
-    components of another role than it reads. Raises UsageError for a verb that
-    nobody does."""
+    components of another role than it reads. Raises UsageError for a verb that nobody does."""
     plugin, spec = offer(verb, target)
     told = (*registry().values(), *plugin.objectives)
     known = (one for one in objectives().values() if any(one is other for other in told))

@@ -141,8 +141,7 @@ def indexes(connection: Connection, database: str = "", only: Collection[str] | 
     ``only``: these alone, by name.
 
     ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name;
-    ``unchecked``: why by amcheck, or
-    by nothing, since the harness's role may not read the table.
+    ``unchecked``: why by amcheck, or by nothing, since the harness's role may not read the table.
     ``collations``: those whose version is not the one that indexes were built with.
     """
     with translated("reading the catalog of indexes"):

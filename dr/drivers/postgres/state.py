@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from psycopg import Error
@@ -137,8 +136,8 @@ def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[d
             left[f"the sequence {name}"] = unread(error, connection, f"looking at the sequence {name}")
             continue
         last, called = row or (0, False)
-        stands = Sequence(last, called, step, cycles, _LOGGED + cache, column, utmost)
-        found[name] = replace(stands, xid=whole(xid, current), limit=limit)
+        stands = (last, called, step, cycles, _LOGGED + cache, column, utmost)
+        found[name] = Sequence(*stands, xid=whole(xid, current), limit=limit)
     return found
 
 

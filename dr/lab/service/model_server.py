@@ -34,7 +34,7 @@ from dr.lab.loopback import stranger
 from dr.lab.platform.model import Admission, Model, digest, load
 from dr.lab.service import log
 from dr.lab.service.http import HEAD_LIMIT, Connections, Request, Response, answer
-from dr.lab.service.models import ASKED, Said
+from dr.lab.service.models import ASKED
 
 GPU_FAULTS = "DR_LAB_GPU_FAULTS"
 PAUSE = 2.0
@@ -134,8 +134,8 @@ class ModelServer:
         if asked.sha256 != self._digest:
             why = f"The active version {asked.version} has another artifact than {self._artifact.name}, loaded here."
             return answer(409, {"error": why})
-        said = model.predict(asked.admission())
-        return Response(200, msgspec.json.encode(Said(said.risk, said.interval, said.factors)))
+        said = model.predict(asked.admission)
+        return Response(200, msgspec.json.encode(said))
 
 
 async def run(environment: Mapping[str, str]) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -79,32 +78,11 @@ class Asked(msgspec.Struct):
 
     version: str
     sha256: str
-    demographics: Any
-    admitted: datetime
-    discharged: datetime | None
-    primary_diagnosis: str | None
-    diagnoses: Any
-    medications: Any
-    earlier: int
-
-    def admission(self) -> Admission:
-        return Admission(
-            self.demographics,
-            *(self.admitted, self.discharged, self.primary_diagnosis),
-            *(self.diagnoses, self.medications, self.earlier),
-        )
-
-
-class Said(msgspec.Struct):
-    """What it answers."""
-
-    risk: float
-    interval: tuple[float, float]
-    factors: tuple[dict[str, Any], ...]
+    admission: Admission
 
 
 ASKED = msgspec.json.Decoder(Asked)
-SAID = msgspec.json.Decoder(Said)
+SAID = msgspec.json.Decoder(Prediction)
 
 
 class Elsewhere:
@@ -121,10 +99,7 @@ class Elsewhere:
     async def predict(self, active: list[list[Any]], admission: Admission) -> tuple[str, Prediction, float]:
         version, metrics = only(active)
         digest = metrics.get("sha256", "") if isinstance(metrics, Mapping) else ""
-        asked = Asked(
-            *(version, str(digest), admission.demographics, admission.admitted, admission.discharged),
-            *(admission.primary_diagnosis, admission.diagnoses, admission.medications, admission.earlier),
-        )
+        asked = Asked(version, str(digest), admission)
         began = time.perf_counter()
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
@@ -138,7 +113,7 @@ class Elsewhere:
             raise Unfit(f"The model server cannot be asked ({type(error).__name__}).") from None
         except msgspec.MsgspecError:
             raise Unfit("The model server's answer is no prediction.") from None
-        return version, Prediction(said.risk, said.interval, said.factors), time.perf_counter() - began
+        return version, said, time.perf_counter() - began
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         host = f"{self._host}:{self._port}"
