@@ -25,9 +25,10 @@ NOTHING = "Give it the section of a provider that does in dr.yaml."
 
 
 def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
-    """Those that the verbs ``asked`` need, by the name that calls carry; and those that restore and whose sections
-    these read, or all that restore where there are none. They look first: where the source listens, others know from
-    what they have stored of it.
+    """Those that the verbs ``asked`` need, by the name that calls carry; those whose sections these read and that are
+    known by an identity, which they alone tell; and those that restore and whose sections these read, or all that
+    restore where there are none. They look first: where the source listens, others know from what they have stored of
+    it.
 
     Imports are slow, and what is not needed is not made. Raises UsageError for a verb that nobody does, RefusedError
     for one that needs a section that the target does not have.
@@ -35,11 +36,12 @@ def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
     doing = [does(verb, context) for verb in asked]
     needed = {plugin.name for plugin in doing}
     read = {section for plugin in doing for section in plugin.reads}
+    known = {name for name, section in context.target.sections.items() if name in read and section.pins()}
     restore = who_restores(context.target).keys()
     return {
         name: plugin.made(context)
         for name, plugin in sorted(plugins().items(), key=lambda one: not one[1].restores)
-        if plugin.make and name in needed | (restore & (needed | read) or restore)
+        if plugin.make and name in needed | known | (restore & (needed | read) or restore)
     }
 
 

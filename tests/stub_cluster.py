@@ -20,7 +20,11 @@ import yaml
 
 from tests.support import serving
 
-LISTS = ("pods", "services", "endpointslices", "ingresses")
+LISTS = (
+    *("pods", "services", "endpointslices", "ingresses", "namespaces", "nodes", "persistentvolumeclaims"),
+    *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events"),
+)
+TOKEN = "stub-t0ken"
 
 
 class Objects:
@@ -32,6 +36,19 @@ class Objects:
         self.history: list[tuple[str, dict[str, Any]]] = []
         self.watching: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
 
+        self.url = ""
+        self.denied: set[tuple[str, str]] = set()
+        """Verb and resource of what its users may not do."""
+        self.refuses: tuple[int, str] | None = None
+        """The status of its answer to whatever would change something, and what it says."""
+        self.gone = False
+        """It answers nothing any more, and closes its connections."""
+
+    def hold(self, *objects: tuple[str, dict[str, Any]]) -> None:
+        """Have objects, each with the path of its list."""
+        for path, one in objects:
+            self.found[f"{path}/{one['metadata']['name']}"] = one
+
     def listed(self, path: str) -> dict[str, Any]:
         with self.lock:
             items = [one for key, one in sorted(self.found.items()) if _within(key, path)]
@@ -41,6 +58,9 @@ class Objects:
         with self.lock:
             if path.endswith("/token"):
                 return {"status": {"token": "t0ken"}}
+            if path.endswith("/selfsubjectaccessreviews"):
+                asked = body["spec"]["resourceAttributes"]
+                return {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.denied}}
             space = path.split("/namespaces/")[1].split("/")[0] if "/namespaces/" in path else ""
             body.setdefault("metadata", {}).update({"uid": str(uuid.uuid4()), "namespace": space})
             return self._keep(f"{path}/{body['metadata']['name']}", body, "ADDED")
@@ -144,8 +164,14 @@ class _Handler(BaseHTTPRequestHandler):
         return dict(json.loads(text or b"{}"))
 
     def _answer(self, found: dict[str, Any] | None) -> None:
-        body = json.dumps({"message": "not found"} if found is None else found).encode()
-        self.send_response(404 if found is None else 200)
+        if self.objects.gone:
+            self.close_connection = True
+            return
+        status, said = (404, "not found") if found is None else (200, "")
+        if self.objects.refuses is not None and self.command != "GET":
+            status, said = self.objects.refuses
+        body = json.dumps({"message": said} if said else found).encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -160,6 +186,7 @@ def stub_cluster(kubeconfig: Path) -> Iterator[Objects]:
     objects = Objects()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"objects": objects}))
     server.daemon_threads = True
+    objects.url = f"http://127.0.0.1:{server.server_port}"
     server.block_on_close = False
     kubeconfig.write_text(
         yaml.safe_dump(
@@ -167,8 +194,8 @@ def stub_cluster(kubeconfig: Path) -> Iterator[Objects]:
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "stub",
-                "clusters": [{"name": "stub", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-                "users": [{"name": "stub", "user": {"token": "none"}}],
+                "clusters": [{"name": "stub", "cluster": {"server": objects.url}}],
+                "users": [{"name": "stub", "user": {"token": TOKEN}}],
                 "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "stub"}}],
             }
         )

@@ -20,6 +20,8 @@ from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_entry import Entry
 from dr.drivers.clients.provider import MovingProvider
 from dr.drivers.faults.provider import FaultsProvider
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.provider import KubernetesProvider
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.observing.provider import ObservingProvider
 from dr.drivers.postgres.config import PostgresConfig
@@ -36,7 +38,9 @@ from tests.contract import example
 from tests.contract.provider_suite import Subject
 from tests.integration import meters, rds_endpoint
 from tests.lab_servers import lab_site
+from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM
 from tests.servers import PASSWORD, LocalServer, local_server
+from tests.stub_cluster import stub_cluster
 from tests.targets import retargeted, target_of
 
 RUN = RunIdentity("20261130-033333-cf4e", "lab", Purpose.DRILL, "d")
@@ -271,9 +275,35 @@ def kv() -> Iterator[Subject]:
         )
 
 
+@contextmanager
+def kubernetes() -> Iterator[Subject]:
+    """Workloads that are there, in a cluster that answers as much as that needs; broken is one that is not there."""
+    with directory() as at, stub_cluster(at / "kubeconfig") as cluster:
+        cluster.hold(*PLATFORM)
+        text = (at / "kubeconfig").read_text().replace(cluster.url, NOWHERE)
+        (at / "gone").write_text(text)
+
+        def provider(file: str) -> KubernetesProvider:
+            section = KubernetesConfig(str(at / file), "stub", KUBE_SYSTEM_UID, ("readmission-system",))
+            target = retargeted(target_of(grants=(Grant.DISPOSABLE,)), kubernetes=section)
+            return KubernetesProvider(Context("lab", target, Settings(), at, at, SystemClock(), ""))
+
+        yield Subject(
+            plugin=plugins()["kubernetes"],
+            provider=provider("kubeconfig"),
+            broken=provider("gone"),
+            request=requested(Verb("await_workloads")),
+            run=RUN,
+            things=list,
+            secrets=("stub-t0ken",),
+            reads=True,
+        )
+
+
 DRIVERS: Mapping[str, Callable[[], AbstractContextManager[Subject]]] = {
     "clients": clients,
     "faults": faults,
+    "kubernetes": kubernetes,
     "kv": kv,
     "measuring": measuring,
     "observing": observing,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from dr.config.model import Login, Section
-from dr.domain.errors import RefusedError
 from dr.domain.refs import Endpoint
-from dr.host.decode import read_yaml
+from dr.drivers.kubernetes.kubeconfig import servers
 
 
 class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,19 +59,6 @@ class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deployments that read it when they start, and are restarted after a change."""
 
 
-def _api_server(secret: SecretConfig) -> tuple[str, ...]:
-    """The URL of the context's API server, and of the proxy before it where there is one. Raises RefusedError."""
-    path, hint = Path(secret.kubeconfig).expanduser(), "Correct the target's secret.kubeconfig and secret.context."
-    held = read_yaml(path, dict[str, Any], RefusedError, hint)
-    try:
-        context = next(one["context"] for one in held["contexts"] if one["name"] == secret.context)
-        cluster = next(one["cluster"] for one in held["clusters"] if one["name"] == context["cluster"])
-        urls = (cluster["server"], cluster.get("proxy-url"))
-    except (StopIteration, LookupError, TypeError, AttributeError):  # it may hold anything
-        raise RefusedError(f"{path} names no cluster of context {secret.context!r}.", hint) from None
-    return tuple(str(url) for url in urls if url)
-
-
 class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
     """What leads the database's clients to the primary."""
 
@@ -89,4 +73,4 @@ class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
     def endpoints(self) -> tuple[str, ...]:
         """Raises RefusedError where the kubeconfig does not say where the Secret's cluster is."""
         pooler = (f"tcp://{self.pooler.address}",) if self.pooler is not None else ()
-        return (*pooler, *(_api_server(self.secret) if self.secret is not None else ()))
+        return (*pooler, *(servers(self.secret.kubeconfig, self.secret.context) if self.secret is not None else ()))

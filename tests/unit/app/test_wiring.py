@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dr import wiring
+from dr.config.context import Context
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Facts, Purpose, RunIdentity, Verb
+from dr.drivers.kubernetes.config import KubernetesConfig
 from tests.integration.meters import context
+from tests.targets import retargeted
 
 RUN = RunIdentity("20250101-000000-ab12", "lab", Purpose.DRILL, "")
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
 RESTORE = Verb("restore", {"to": {"time": "latest"}})
+
+
+def with_cluster(run: Path) -> Context:
+    plain = context(run)
+    return replace(plain, target=retargeted(plain.target, kubernetes=KubernetesConfig("/none", "none", "uid")))
+
+
 SPECS = [(plugin, spec) for plugin in plugins().values() for spec in plugin.verbs]
 
 
@@ -29,11 +40,12 @@ SPECS = [(plugin, spec) for plugin in plugins().values() for spec in plugin.verb
         ([Verb("promote"), Verb("move"), Verb("rebuild")], {"rds", "clients"}),
         ([Verb("disaster", {"kind": "rows"})], {"rds", "postgres"}),
         ([Verb("disaster", {"kind": "host-lost"})], {"rds", "faults"}),
+        ([Verb("await_workloads")], {"rds", "kubernetes"}),
         ([], {"rds"}),
     ],
 )
 def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: list[Verb], needed: set[str]) -> None:
-    made = [*wiring.drivers(context(tmp_path), asked)]
+    made = [*wiring.drivers(with_cluster(tmp_path), asked)]
     assert set(made) == needed
     assert made[0] == "rds", "others know where the source listens by what its look stores"
 
@@ -41,7 +53,10 @@ def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: lis
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        (Verb("no-such-verb"), "There is no verb 'no-such-verb'. Known verbs: await_failover, baseline"),
+        (
+            Verb("no-such-verb"),
+            "There is no verb 'no-such-verb'. Known verbs: await_failover, await_workloads, baseline",
+        ),
         (Verb("disaster", {"kind": "flood"}), "There is no disaster of kind 'flood'. The kinds are disk-full"),
         (Verb("disaster"), "The verb disaster needs an argument kind. The kinds are disk-full, disk-lost"),
         (Verb("remedy", {"kind": "rows"}), "There is no remedy of kind 'rows'"),
@@ -59,7 +74,7 @@ def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
 ) -> None:
     kind = {"kind": min(spec.kinds)} if spec.kinds else {}
     verb = Verb(spec.name, {"typo": 1, "provider": plugin.name, **kind})
-    of = context(tmp_path)
+    of = with_cluster(tmp_path)
     propose = wiring.proposing(wiring.drivers(of, [verb]), of.target)
     with pytest.raises(UsageError, match=f"{spec.name} knows no argument typo"):
         propose(verb, FACTS, RUN)

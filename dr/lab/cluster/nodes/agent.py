@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from dr.domain.errors import ProviderError
+from dr.drivers.kubernetes.api import CONFLICT, NOT_FOUND, STRATEGIC, Api
 from dr.lab.cluster.nodes import asking, environment, pods, volumes
-from dr.lab.cluster.nodes.api import CONFLICT, NOT_FOUND, STRATEGIC, Api, follow
+from dr.lab.cluster.nodes.api import follow
 from dr.lab.cluster.nodes.disk import Disk
 from dr.lab.cluster.nodes.environment import Image, Key, Manifest, Missing
 from dr.lab.cluster.nodes.fields import refused

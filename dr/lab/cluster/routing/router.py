@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dr.lab.cluster.nodes.api import Api, follow
+from dr.drivers.kubernetes.api import Api
+from dr.lab.cluster.nodes.api import follow
 from dr.lab.cluster.routing.table import Place, Table, table
 from dr.lab.loopback import stranger
 from dr.lab.servers.site import write_closed
