@@ -17,7 +17,7 @@ import click
 from dr import __version__
 from dr.cli.streams import Enduring, endure
 from dr.config.place import OTHERS
-from dr.domain.errors import DrError, RefusedError
+from dr.domain.errors import DEFECTS, DrError, RefusedError
 from dr.host.signals import Interrupted, handling, interrupt
 
 COMMANDS = {
@@ -84,7 +84,7 @@ def _interrupted(by: BaseException | None) -> int:
     return by.code
 
 
-def noted(error: Exception) -> str:
+def noted(error: BaseException) -> str:
     """Append the trace of a defect to a file that its user alone can read. Returns where it is, in a sentence."""
     from dr.config.load import home
 
@@ -105,7 +105,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """What a disk without room says; of which file, it does not say."""
 
 
-def _defect(error: Exception) -> int:
+def _defect(error: BaseException) -> int:
     """The exit code, once it is said that the harness failed, and where its trace is; or that DR_HOME's disk did: what
     a command needs of it is looked at before it begins, and this is what came up later."""
     from dr.config.load import home
@@ -143,7 +143,7 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt as ended:
         code = _interrupted(ended)
-    except Exception as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
+    except DEFECTS as error:  # a defect of dr's own: a person at 3 a.m. gets a sentence, the trace goes to a file
         code = _defect(error)
     gc.freeze()  # what is still there goes with the process: nobody need look through it
     sys.exit(_delivered(code if isinstance(code, int) else 0, out))

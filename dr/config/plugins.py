@@ -17,11 +17,12 @@ from typing import Any, cast
 
 import msgspec
 
+from dr.config.contained import contained
 from dr.config.context import Context
 from dr.config.model import Meter, Section, Target
 from dr.config.needs import Check
 from dr.config.objective import Objective
-from dr.domain.errors import DrError, UsageError
+from dr.domain.errors import DEFECTS, DrError, UsageError
 from dr.domain.model import Facts, Purpose, Verb
 from dr.ports import Provider
 
@@ -65,8 +66,6 @@ class VerbSpec:
             ) from None
 
 
-ENDS = (Exception, SystemExit)
-"""What code of a plugin may raise: none of it ends dr."""
 TAKEN = frozenset({"undo", "whole_drill", "predictions_in_slo"})
 """What experiments call beside verbs."""
 
@@ -100,10 +99,10 @@ class Plugin:
         """Its provider. Raises UsageError where that cannot be made, as where its client library lacks."""
         assert self.make is not None  # noqa: S101 - who asks for one that only brings its section asks wrongly
         try:
-            return self.make(context)
+            return contained(self.name, self.make(context))
         except DrError:
             raise
-        except ENDS as error:
+        except DEFECTS as error:
             raise UsageError(
                 f"The provider {self.name} cannot be made ({type(error).__name__}: {error}).",
                 "Mend its folder, or install what it needs.",
@@ -143,7 +142,7 @@ def _plugin(folder: str, within: str) -> Plugin | str | None:
             why = _unfit(found)
             if not why:
                 return found
-    except ENDS as error:
+    except DEFECTS as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             return None
         why = f"{type(error).__name__}: {error}".rstrip(".")

@@ -6,6 +6,9 @@ error.
 
 from __future__ import annotations
 
+DEFECTS = (Exception, SystemExit)
+"""What code may raise that works wrongly, a plugin's too: it ends no run. No stop that was asked for is among it."""
+
 
 class DrError(Exception):
     """Base of all; ``exit_code`` is the process's."""
@@ -86,10 +89,11 @@ class DeadlineError(ProviderError):
 
 
 class DefectError(DrError):
-    """The harness itself failed. ``cause``: what was raised, whose text may hold anything and is not told."""
+    """The harness itself failed, or a part of it. ``cause``: what was raised, whose text may hold anything and is not
+    told."""
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(f"The harness itself failed ({type(cause).__name__}).")
+    def __init__(self, cause: BaseException, what: str = "The harness itself failed") -> None:
+        super().__init__(f"{what} ({type(cause).__name__}).")
         self.cause = cause
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from dr.config.objective import Judge
+from dr.domain.errors import DEFECTS
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.clocks import UnknownError as UnknownError
 from dr.evidence.model import Evidence
@@ -21,7 +22,7 @@ def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:
         return found
     except UnknownError as error:
         because = str(error)
-    except Exception as error:
+    except DEFECTS as error:
         because = f"The judge itself failed with {type(error).__name__}, so nothing is known."
     return finding(demand, Status.INCONCLUSIVE, because)
 

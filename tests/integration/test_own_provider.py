@@ -128,6 +128,37 @@ def test_a_provider_that_cannot_be_loaded_is_named(place: Place) -> None:
     assert "The provider kv cannot be loaded" in place.drill(code=2)
 
 
+ENDING = "def _ends(*_):\n    raise SystemExit(0)\n\n\n{} = _ends\n"
+
+
+def ends_the_process(place: Place, what: str, module: str = "provider") -> None:
+    """From now on the provider's code calls sys.exit(0) where it should do ``what``."""
+    with (place.at / "plugins" / "kv" / f"{module}.py").open("a") as code:
+        code.write(f"\n\n{ENDING.format(what)}")
+
+
+@pytest.mark.parametrize("method", ["look", "propose", "confirm_identity"])
+def test_code_that_ends_the_process_before_a_run_is_a_failure(place: Place, method: str) -> None:
+    ends_the_process(place, f"KvProvider.{method}")
+    assert f"The provider kv failed in {method} (SystemExit)." in place.drill(code=5)
+    assert place.copies == []
+
+
+@pytest.mark.parametrize("method", ["apply", "poll", "remains", "orphans"])
+def test_code_that_ends_the_process_within_a_run_leaves_it_judged(place: Place, method: str) -> None:
+    ends_the_process(place, f"KvProvider.{method}")
+    said = place.drill(code=5)
+    assert f"The provider kv failed in {method} (SystemExit)." in said
+    (run,) = (place.at / "home" / "runs").iterdir()
+    assert (run / "verdict.json").exists()
+
+
+def test_a_judge_that_ends_the_process_knows_nothing(place: Place) -> None:
+    ends_the_process(place, "keys", "judge")
+    assert "The judge itself failed with SystemExit" in place.drill(code=4)
+    assert place.copies == []
+
+
 def restore(place: Place, *more: str, code: int = 0) -> str:
     return place.dr("restore", "--target", "store", *more, code=code)
 

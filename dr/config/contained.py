@@ -1,0 +1,38 @@
+"""A provider's own defects, kept within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from dr.domain.errors import DEFECTS, DefectError, DrError
+from dr.ports import Provider
+
+
+class _Contained:
+    """A provider that raises nothing but DrError, whatever its code does."""
+
+    def __init__(self, name: str, provider: Provider) -> None:
+        self._name, self._provider = name, provider
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = self._holding(attribute, getattr)(self._provider, attribute)
+        return self._holding(attribute, found) if callable(found) else found
+
+    def _holding(self, asked: str, code: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(code)
+        def held(*args: Any, **named: Any) -> Any:
+            try:
+                return code(*args, **named)
+            except DrError:
+                raise
+            except DEFECTS as error:
+                raise DefectError(error, f"The provider {self._name} failed in {asked}") from error
+
+        return held
+
+
+def contained(name: str, provider: Provider) -> Provider:
+    """``provider``, whose defects come as DefectError: its undos are still done, and its run is judged all the same."""
+    return cast("Provider", _Contained(name, provider))
