@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,12 +15,16 @@ from dr.engine.references import fill
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger, State
 from dr.host import hearing
+from dr.host.alarm import looking_up
 from dr.host.hearing import heed, heeding
 from dr.ports import Clock, Provider
 
 FIRST_PAUSE, LONGEST_PAUSE, SHARE = 0.1, 10.0, 0.02
 """Seconds between polls: a fiftieth of the time already waited, so that waiting costs at most two per cent."""
-
+OVERDUE = 60.0
+"""Seconds past a call's deadline after which a provider that has not returned is given up."""
+UNHEARD = 10.0
+"""Seconds after which one that does not hear that the run is to stop is given up."""
 
 Tell = Callable[[Call, str], None]
 """Progress for a person."""
@@ -91,11 +96,13 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     provider.confirm_identity()
     intent = engine.ledger.append("intent", call.id, {"args": args})
     engine.tell(call, "")
-    result = provider.apply(call, args)
+    with looking_up(_impatience(engine, call)):
+        result = provider.apply(call, args)
     applied.append(call.id)
 
     def poll() -> Progress:
-        progress = provider.poll(call, result)
+        with looking_up(_impatience(engine, call)):
+            progress = provider.poll(call, result)
         engine.run.observe(progress.observations, engine.clock.now().at)
         return progress
 
@@ -103,6 +110,28 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
     progress = _awaited(call, poll, began, engine.clock, engine.tell, partial(hearing.pause, engine.clock))
     engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
+
+
+def _impatience(engine: Engine, call: Call) -> Callable[[float], None]:
+    """What gives a provider up that does not return. Whoever bounds itself, as dr's own do, never meets it."""
+    told: list[float] = []
+
+    def look(waited: float) -> None:
+        _check_overdue(call, waited)
+        try:
+            _check_halt(engine)
+        except HaltedError:
+            told.append(waited)
+            if waited - told[0] > UNHEARD:
+                raise
+
+    return look
+
+
+def _check_overdue(call: Call, waited: float) -> None:
+    if waited > call.deadline + OVERDUE:
+        what = f"The provider {call.driver} has not returned from {call.id} for {waited:.0f} s."
+        raise ProviderError(what, "See what it waits for.", transient=True)
 
 
 def _check_names(call: Call, args: Mapping[str, Any]) -> None:
@@ -180,5 +209,15 @@ def carry_out(provider: Provider, undo: Call, args: Mapping[str, Any], clock: Cl
     _check_names(undo, {name: value for name, value in args.items() if name != "undone"})  # that is told, not acted on
     began = clock.now().at
     tell(undo, "")
-    result = provider.apply(undo, args)
-    return _awaited(undo, lambda: provider.poll(undo, result), began, clock, tell, clock.sleep)
+
+    def overdue() -> AbstractContextManager[None]:
+        return looking_up(partial(_check_overdue, undo))
+
+    with overdue():
+        result = provider.apply(undo, args)
+
+    def poll() -> Progress:
+        with overdue():
+            return provider.poll(undo, result)
+
+    return _awaited(undo, poll, began, clock, tell, clock.sleep)

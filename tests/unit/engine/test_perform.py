@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -279,3 +281,66 @@ def test_a_torn_observation_is_left_out_and_the_next_is_whole(engine: Engine, tm
     lines = (tmp_path / "run" / "observations.jsonl").read_bytes().splitlines()
     assert len(lines) == 3
     assert b'"b"' in lines[2]
+
+
+class Deaf(Scripted):
+    """A driver that does not return from ``at`` ("make", "remove" or "poll")."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self.at = at
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        done = super().apply(call, args)
+        self._wait(call.operation)
+        return done
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        self._wait("poll")
+        return super().poll(call, result)
+
+    def _wait(self, at: str) -> None:
+        while at == self.at:
+            time.sleep(60)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dr.host.alarm.EVERY", 0.01)
+    monkeypatch.setattr("dr.engine.perform.UNHEARD", 0.05)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("at", ["make", "poll"])
+def test_a_provider_that_does_not_return_is_given_up_after_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.setattr("dr.engine.perform.OVERDUE", 0.05 - call("a").deadline)
+    engine = engine_in(tmp_path / "run", Deaf(at))
+    engine.ledger.append("accepted")
+    with pytest.raises(ProviderError, match="scripted has not returned from a for"):
+        perform(engine, [call("a")])
+    assert "failed a" in kinds(engine)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("at", ["make", "poll"])
+def test_a_provider_that_does_not_return_cannot_keep_a_halted_run(tmp_path: Path, at: str) -> None:
+    engine = engine_in(tmp_path / "run", Deaf(at))
+    engine.ledger.append("accepted")
+    later = threading.Timer(0.05, engine.run.halt, ["SIGTERM was received"])
+    later.start()
+    with pytest.raises(HaltedError, match="SIGTERM"):
+        perform(engine, [call("a")])
+    later.join()
+    assert kinds(engine)[-1] == "halted a"
+
+
+@pytest.mark.usefixtures("hurried")
+def test_an_undo_that_does_not_return_is_left_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_in(tmp_path / "run", Deaf("remove"))
+    engine.ledger.append("accepted")
+    perform(engine, [call("a")])
+    monkeypatch.setattr("dr.engine.perform.OVERDUE", 0.05 - call("a").deadline)
+    (left,) = unwind(engine, [call("a")])
+    assert "has not returned from" in left
