@@ -49,9 +49,9 @@ def standing(plan: Plan, facts: Facts) -> str:
     """When a run began and what it restores, in words. What its tags say comes first: "the latest" was another time
     when it was planned."""
     there = made(plan.run.id, facts)
-    planned = (call.args.get("recovery_point") for call in plan.calls if call.restoration)
+    planned = (call.covers for call in plan.calls if call.restoration)
     at = number(there[0], "dr:point") if there else next(planned, None)
-    point = f"its recovery point is {moment(at)}" if isinstance(at, float) else "its recovery point is not known"
+    point = f"its recovery point is {moment(at)}" if at is not None else "its recovery point is not known"
     return f"began at {moment(began(plan.run.id))} and {point}"
 
 

@@ -20,7 +20,7 @@ from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.refs import is_run
-from dr.domain.tags import gathered
+from dr.domain.tags import spread
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.host.awake import watching
@@ -102,19 +102,22 @@ def _begun_elsewhere(settings: Settings, name: str, run: str) -> Request | None:
     except EvidenceError as error:
         raise RefusedError(
             f"The tags of {found.ref.name} do not tell what run {run} was asked for: {str(error).rstrip('.')}.",
-            f"Type its command again: '{_command(found)}', with whatever else it said (such as --no-verify).",
+            f"Type its command again{_command(found)}, with whatever else it said (such as --no-verify).",
         ) from None
     return Request(name, verbs, Purpose.RESTORE)
 
 
 def _command(found: Resource) -> str:
-    """The command that began a restoration, as far as its tags tell it."""
+    """The command that began a restoration, where its tags tell it."""
     tags = found.tags
-    point = f"--snapshot {tags.get('dr:point-id')}"
-    if tags.get("dr:point-id", "").lower() == tags.get("dr:source", "").lower():
-        at = datetime.fromtimestamp(number(found, "dr:point") or 0.0, UTC)
-        point = f"--to-time {at:%Y-%m-%dT%H:%M:%SZ}"
-    return f"dr restore --target {tags.get('dr:target')} {point}"
+    point, source, at = tags.get("dr:point-id", ""), tags.get("dr:source", ""), number(found, "dr:point")
+    if point.lower() != source.lower():
+        given = f"--snapshot {point}"
+    elif at is not None:
+        given = f"--to-time {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    else:
+        return ""
+    return f": 'dr restore --target {tags.get('dr:target')} {given}'"
 
 
 def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
@@ -128,18 +131,18 @@ def earlier_runs(prepared: Prepared) -> tuple[str, ...]:
 def cautions(planned: Plan) -> tuple[str, ...]:
     """What is to be known before consent, a sentence each."""
     since = planned.request.since
-    points = [call.args.get("recovery_point") for call in planned.calls if call.restoration]
+    restoring = [call for call in planned.calls if call.restoration]
     late = (
         f"The recovery point, {moment(at)}, lies after the disaster (--since), so that the damage may be in it:"
         " 'dr backups' lists earlier ones."
-        for at in points
-        if since is not None and isinstance(at, float) and at > since
+        for at in (call.covers for call in restoring)
+        if since is not None and at is not None and at > since
     )
     untold = (
         f"What was asked for does not fit into the tags of {', '.join(one.name for one in call.makes)}: another machine"
         " goes on with it by the very same command, and not by --resume."
-        for call in planned.calls
-        if call.restoration and not gathered(call.args.get("tags", {}))
+        for call in restoring
+        if planned.run.request and not spread(planned.run.request)
     )
     return (*late, *untold, *fitted(planned))
 

@@ -28,7 +28,7 @@ class _Contained:
             except DrError:
                 raise
             except DEFECTS as error:
-                raise DefectError(error, f"The provider {self._name} failed in {asked}") from error
+                raise DefectError(error, f"The provider {self._name} failed in {asked}") from None
 
         return held
 

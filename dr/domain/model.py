@@ -221,6 +221,8 @@ class Call:
     volatile: bool = False
     restoration: bool = False
     """It makes a restoration, which ``--keep`` spares."""
+    covers: Moment | None = None
+    """The time in the recovery point of the restoration that it makes; None where that shows only once it is made."""
     promises: tuple[str, ...] = ()
     """The milestones that it is asked for: where the provider shows that it failed, they are known not to have come."""
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dr.domain.model import Purpose, RunIdentity
+from dr.domain.model import Moment, Purpose, RunIdentity
 
 VALUE = 256
 """Characters of one tag's value."""
 PARTS = 8
 """The most tags that a request takes: AWS gives 50 to a resource, and the source's are to fit beside them."""
 _PART = "dr:request-{}"
+
+
+def telling(run: RunIdentity, source: str) -> dict[str, str]:
+    """The tags of what ``run`` makes of ``source``. By them it is known as that run's, and another machine goes
+    on with what was asked for on call."""
+    own = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target, "dr:source": source}
+    own["dr:request"] = run.digest
+    if run.purpose is not Purpose.RESTORE:
+        return own
+    return {**own, **({} if run.since is None else {"dr:since": str(run.since)}), **spread(run.request)}
+
+
+def of_point(identifier: str, covers: Moment | None) -> dict[str, str]:
+    """The tags of what is made of a recovery point. ``covers``: the time that it holds; None where nobody knows."""
+    return {"dr:point-id": identifier, "dr:point": "" if covers is None else str(covers)}
 
 
 def ours(tags: Mapping[str, str], run: str, digest: str) -> bool:

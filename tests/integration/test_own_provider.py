@@ -176,6 +176,25 @@ def test_what_is_restored_on_call_is_met_and_stays(place: Place) -> None:
     assert place.copies == [copy]
 
 
+def test_another_machine_goes_on_with_what_was_begun(place: Place) -> None:
+    provider = place.at / "plugins" / "kv" / "provider.py"
+    whole, killed = provider.read_text(), 'if call.operation == "compare":\n            __import__("os")._exit(9)'
+    provider.write_text(whole.replace('if call.operation == "compare":', killed))
+    restore(place, "--latest-snapshot", "--confirm", "store-1", code=9)
+    provider.write_text(whole)
+    (begun,) = (place.at / "home" / "runs").iterdir()
+    (place.at / "home").rename(place.at / "home of the machine that is gone")
+    assert f"makes store copy-{begun.name}.json" in restore(place, "--resume", begun.name, "--plan")
+    restore(place, "--latest-snapshot", "--confirm", "store-1")
+    assert place.copies == [f"copy-{begun.name}.json"]
+
+
+def test_a_point_after_the_disaster_is_told_before_consent(place: Place) -> None:
+    said = restore(place, "--latest-snapshot", "--since", "2020-01-01T00:00:00Z", code=3)
+    assert "lies after the disaster (--since)" in said
+    assert place.copies == []
+
+
 def test_a_backup_that_lost_a_key_is_missed_on_call_and_the_copy_stays(place: Place) -> None:
     place.write("backups/nightly.json", {**KEYS, "b": [3]})
     assert "1 of 3 keys are lost." in restore(place, "--snapshot", "nightly", "--confirm", "store-1", code=1)

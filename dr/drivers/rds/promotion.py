@@ -269,7 +269,7 @@ def _first_backup() -> Call:
 def _rebuilt(name: str, source: str, old: Resource, facts: Facts, run: RunIdentity) -> Call:
     wanted, fitted = settings.fit_storage(settings.comparable(old.attributes), {}, old.attributes)
     if run.purpose is Purpose.DRILL:
-        tags = rds_restore.drills_tags(name, source, facts, run)
+        tags = rds_restore.drills_tags(source, facts, run)
     else:  # no restoration: it must neither hinder one nor be taken for an unfinished one
         own = {"dr:run": run.id, "dr:target": name}
         kept, left = settings.fit_tags(settings.inherited(old.attributes), own)

@@ -15,7 +15,7 @@ from dr.config.secrets import secret
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
-from dr.domain.tags import ours
+from dr.domain.tags import of_point, ours
 from dr.drivers.postgres.servers import Servers
 from dr.drivers.rds import failover as rds_failover
 from dr.drivers.rds import look as rds_look
@@ -210,7 +210,7 @@ class RdsProvider:
         parameters = dict(args["parameters"])
         if operation == rds_restore.TO_TIME and not parameters.get("UseLatestRestorableTime"):
             parameters["RestoreTime"] = iso(covers or 0.0)
-        tags = {**args["tags"], "dr:point-id": str(args["point_id"]), "dr:point": "" if covers is None else str(covers)}
+        tags = {**args["tags"], **of_point(str(args["point_id"]), covers)}
         parameters["Tags"] = pairs(tags)
         asked_at = self._now()
         if self._client.call(operation, parameters, ("DBInstanceAlreadyExists",)) is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
-from dr.domain.tags import VALUE, of_run, spread
+from dr.domain.tags import VALUE, of_run, telling
 from dr.drivers.rds import settings
 from dr.drivers.rds.naming import DRIVER, instance, listens, same
 from dr.drivers.rds.points import choose, iso
@@ -47,7 +47,7 @@ def propose(
     what RDS sets only afterwards is the verb ``configure``, with the same arguments: RDS takes it once it is done with
     the instance, from which a first backup keeps it for hours, while the copy is examined and served from."""
     _refuse_second(name, target.rds.instance, facts, run)
-    wanted = _Restoration(name, target, verb, facts, run)
+    wanted = _Restoration(target, verb, facts, run)
     if verb.name == "configure":
         return (wanted.configuring(objective),)
     awaited = (wanted.awaiting(objective),) if wanted.choice.waits else ()
@@ -112,7 +112,7 @@ class _Restoration:
     says, and on call the command line has the word.
     """
 
-    def __init__(self, name: str, target: Sections, verb: Verb, facts: Facts, run: RunIdentity) -> None:
+    def __init__(self, target: Sections, verb: Verb, facts: Facts, run: RunIdentity) -> None:
         self.target, self.run, self.source = target, run, target.rds.instance
         self.drill = run.purpose is Purpose.DRILL
         self.choice = choose(verb.args.get("to"), self.source, facts, run.purpose)
@@ -127,7 +127,7 @@ class _Restoration:
         wanted = self._wanted()
         if self.drill and Grant.DISPOSABLE not in target.grants:
             self._check_apart(wanted)
-        self.tags, left = self._tags(name, facts)
+        self.tags, left = self._tags(facts)
         point = {**(self.known or {}), **self.choice.point.attributes}
         self.wanted, fitted = settings.fit_storage(wanted, self.asked, point)
         self.fitted = {key: list(value) for key, value in {**fitted, **left}.items()}
@@ -181,13 +181,12 @@ class _Restoration:
             "Name groups of its own under 'restored: {VpcSecurityGroupIds: [...]}' of the target in dr.yaml.",
         )
 
-    def _tags(self, name: str, facts: Facts) -> tuple[dict[str, str], settings.Fitted]:
+    def _tags(self, facts: Facts) -> tuple[dict[str, str], settings.Fitted]:
         """The harness's, and on call the source's, as far as they fit: a drill's copy with them would join its
         automation."""
         if self.drill:
-            return drills_tags(name, self.source, facts, self.run), {}
-        since = {} if self.run.since is None else {"dr:since": str(self.run.since)}
-        own = {**_own(name, self.source, self.run), **since, **spread(self.run.request)}
+            return drills_tags(self.source, facts, self.run), {}
+        own = _own(self.source, self.run)
         source = self.known if self.known is not None else self.choice.point.attributes
         kept, left = settings.fit_tags(settings.inherited(source), own)
         return {**kept, **own}, left
@@ -234,6 +233,7 @@ class _Restoration:
             until="available",
             deadline=max(_RESTORE_DEADLINE, 4 * objective),
             restoration=True,
+            covers=None if isinstance(self.choice.covers, str) else self.choice.covers,
             promises=("available",),
         )
 
@@ -298,13 +298,11 @@ def made_up(source: str, what: str, run: str) -> str:
     return source[: NAME_LIMIT - len(end)].rstrip("-") + end
 
 
-def drills_tags(name: str, source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
+def drills_tags(source: str, facts: Facts, run: RunIdentity) -> dict[str, str]:
     """What a drill tags all that it makes with: by them it is found and removed, also once its run is gone."""
-    return {**_own(name, source, run), "dr:expires": iso(facts.at + _EXPIRY_SECONDS)}
+    return {**_own(source, run), "dr:expires": iso(facts.at + _EXPIRY_SECONDS)}
 
 
-def _own(name: str, source: str, run: RunIdentity) -> dict[str, str]:
-    own = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": name, "dr:source": source}
+def _own(source: str, run: RunIdentity) -> dict[str, str]:
     # RDS takes letters, digits, spaces and _.:/=+-@ in a tag's value
-    clean = {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:VALUE] for key, value in own.items()}
-    return {**clean, "dr:request": run.digest}
+    return {key: re.sub(r"[^\w .:/=+@-]", "_", value)[:VALUE] for key, value in telling(run, source).items()}

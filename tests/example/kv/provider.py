@@ -27,7 +27,7 @@ from dr.domain.model import (
     Verb,
 )
 from dr.domain.refs import Ref
-from dr.domain.tags import spread
+from dr.domain.tags import of_point, telling
 
 
 class KvProvider:
@@ -55,7 +55,7 @@ class KvProvider:
         copy = Ref("kv", "store", f"copy-{run.id}.json")
         named = {"identifier": copy.name, "run": run.id}
         undo = Call("delete-copy", "restore", "unwind", "kv", "delete", named, effect=Effect.CHANGES, touches=(copy,))
-        tags = {"dr:run": run.id, "dr:purpose": run.purpose.value, "dr:target": run.target, **spread(run.request)}
+        tags = {**telling(run, self._store.name), **of_point(point.identifier, point.covers)}
         return (
             Call(
                 *("restore", "restore", "restore", "kv", "copy"),
@@ -64,6 +64,7 @@ class KvProvider:
                 makes=(copy,),
                 undo=undo,
                 restoration=True,
+                covers=point.covers,
                 promises=("available",),
             ),
         )
