@@ -19,7 +19,7 @@ from dr.lab.service.app import Rejected, Service
 from dr.lab.service.http import Request, Response
 from dr.lab.service.store import Store
 
-_predict, _answered = Model.predict, Service._predict
+_predict, _answered, _keep = Model.predict, Service._predict, Store.keep
 _DECOYS: list[Any] = []
 """Sessions that are held, and in which nothing is asked."""
 
@@ -48,6 +48,16 @@ def forgetful() -> None:
 
     async def keep(*_: Any) -> str:
         return str(uuid.uuid4())
+
+    Store.keep = keep  # type: ignore[method-assign,assignment]
+
+
+def doubling() -> None:
+    """It stores each prediction twice."""
+
+    async def keep(*kept: Any) -> str:
+        await _keep(*kept)
+        return await _keep(*kept)
 
     Store.keep = keep  # type: ignore[method-assign,assignment]
 
@@ -94,6 +104,7 @@ HOW = {
     "astray": astray,
     "cached": cached,
     "forgetful": forgetful,
+    "doubling": doubling,
     "inverted": inverted,
     "nearly": nearly,
     "failing": failing,

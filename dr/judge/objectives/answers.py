@@ -66,7 +66,8 @@ def _good(evidence: Evidence, path: str, last: int) -> Sequence[Sample]:
 
 
 def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
-    """The copy holds a prediction of this run for each good answer, and the source none."""
+    """The copy holds a prediction of this run for each good answer, and the source none. A request without a good
+    answer may have been stored, too."""
     seen = evidence.observed("stored", demand.path)
     if seen is None:
         raise UnknownError("What the service stored was not counted: the target does not say where (service.stored).")
@@ -80,6 +81,9 @@ def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
     told = f"The copy holds {seen['copy']} predictions of this run for {answers} good answers"
     if seen["copy"] < answers:
         return finding(demand, Status.MISSED, f"{told}.", float(answers - seen["copy"]))
+    if (asked := max(0, seen["last"] + 1 - seen["first"]) + seen["before"]) < seen["copy"]:
+        many = f"{told}, and was asked no more than {asked} times"
+        return finding(demand, Status.MISSED, f"{many}.", float(seen["copy"] - asked))
     if seen["source"] is None and not seen["silent"]:
         raise UnknownError(f"{told}; what the source holds is not known: {why}.")
     return finding(demand, Status.MET, f"{told}, the source {'does not answer' if seen['silent'] else 'none'}.", 0.0)

@@ -640,6 +640,7 @@ SERVED = (
             ("astray", "astray", "planted"),
             ("cached", "cached", "planted"),
             ("forgetful", "forgetful", "stored"),
+            ("doubling", "doubling", "stored"),
             ("inverts", "inverted 12", "answers"),
             ("inverts-later", "inverted 100", "answers"),
             ("inverts-one-of-forty", "inverted 12 40", "answers"),

@@ -179,7 +179,16 @@ def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_
         "The copy holds 600 predictions of this run for 600 good answers, the source none.",
         0.0,
     )
-    assert stored(copy=601).status is Status.MET
+
+
+def test_a_request_without_a_good_answer_may_have_been_stored_once_and_not_more_often() -> None:
+    made = samples(600)
+    failed = replace(made, samples=(*made.samples[:-1], sample(599, status=0, error="timeout")))
+    found = [find("stored", evidence(failed, observed=counted(copy=copy, before=2))) for copy in (600, 601, 602, 603)]
+    assert [one.status for one in found] == [Status.MISSED, Status.MET, Status.MET, Status.MISSED]
+    told = "The copy holds 603 predictions of this run for 601 good answers, and was asked no more than 602 times."
+    assert (found[-1].because, found[-1].measured) == (told, 1.0)
+    assert stored(copy=501, first=100).status is stored(copy=601).status is Status.MISSED
 
 
 @pytest.mark.parametrize(
