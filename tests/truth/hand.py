@@ -115,6 +115,13 @@ def _shut(server: Server, database: str) -> None:
     server.do(("SELECT pg_reload_conf()",))
 
 
+def _open(server: Server, database: str) -> None:
+    """It is as it was before ``_shut``."""
+    rules = Path(str(server.one("SHOW hba_file")))
+    rules.write_text(rules.read_text().replace(f"host {database} all all reject\n", ""))
+    server.do(("SELECT pg_reload_conf()",))
+
+
 def _failing(server: Server, sql: str) -> None:
     """What is refused half-way, and leaves something behind."""
     with server.connect() as connection:
@@ -256,6 +263,7 @@ def _remember_baselines(server: Server) -> None:
 DOINGS: Mapping[str, Callable[..., None]] = {
     "in": _in,
     "shut": _shut,
+    "open": _open,
     "failing": _failing,
     "reboot": _reboot,
     "modify": _modify,

@@ -94,4 +94,5 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
     store.save(taken)
     tables, rows = len(taken.look.tables), sum(table.rows for table in taken.look.tables.values())
     done = f"Took baseline {taken.id} of {source.identifier}: {tables} tables, {rows} rows; looked again for {again}."
+    notes += [f"Database {name} was not looked at: {why}" for name, why in taken.look.unlooked.items()]
     return " ".join((done, *notes, *([f"No golden answers: {silence}."] if silence else [])))

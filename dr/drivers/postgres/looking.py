@@ -250,13 +250,19 @@ def _frozen(connection: Connection) -> Iterator[None]:
 
 
 def looking(server: Endpoint, database: PostgresConfig, asked: Question) -> Steps[Look]:
-    """A look alone, at every database that is looked at. Raises as ``moment`` and ``Moment.look``."""
+    """A look alone, at every database that is looked at; one but the main that cannot be is told in ``unlooked``.
+    Raises as ``moment`` and ``Moment.look``."""
     look = yield from _one(server, database, asked)
     cuts = asked.cuts or {BEFORE: Snapshot.parse(look.cuts[BEFORE])}
     for name in database.databases:
         like = parted(asked.like, name)
         theirs = asked._replace(cuts=cuts, like=like, include=(), of=f"database {name} of {asked.of}")
-        look = joined(look, name, (yield from _one(server, msgspec.structs.replace(database, name=name), theirs)))
+        try:
+            other = yield from _one(server, msgspec.structs.replace(database, name=name), theirs)
+        except (ProviderError, RefusedError) as error:
+            look = replace(look, unlooked={**look.unlooked, name: str(error)})
+        else:
+            look = joined(look, name, other)
     if database.databases and not asked.cuts:  # what the first cut shows may have gone until the last was looked at
         with connect(server, database) as connection:
             look = replace(look, at=database_clock(connection))

@@ -7,8 +7,8 @@ that is beyond the limit ``unproven``, or where a look itself could not be compa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,7 +34,7 @@ _ROLE = "role "
 """Begins the name of a role's definition."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Looks:
     """``before`` and ``after``: None where there is none. ``missing``: why, a sentence for each."""
 
@@ -44,7 +44,25 @@ class Looks:
     rows: Mapping[str, tuple[TableRows, TableRows]]
     missing: tuple[str, ...]
 
-    @property
+    @cached_property
+    def closed(self) -> dict[str, str]:
+        """Each database that could not be looked at on the copy, or at no time on the source, and why."""
+        source = [look.unlooked for look in (self.before, self.after) if look is not None]
+        nowhere = set[str]().union(*source).intersection(*source)
+        found = {name: f"on the source: {source[-1][name]}" for name in nowhere}
+        found |= {name: f"on the copy: {why}" for name, why in self.copy.unlooked.items()}
+        return {f"database {name}": f"could not be looked at {why.rstrip('.')}" for name, why in sorted(found.items())}
+
+    def hides(self, name: str) -> bool:
+        """Whether what bears ``name`` is of a database that is ``closed``."""
+        return any(f"database {name}".startswith(within(database, "")) for database in self.closed)
+
+    def cuts_of(self, name: str) -> comparing.Cuts:
+        """By which versions of what bears ``name`` are told: a look that could not see it tells nothing of it."""
+        seen = self.before is not None and not self.before.hides(name)
+        return self.cuts if seen else self.cuts._replace(earlier=None)
+
+    @cached_property
     def cuts(self) -> comparing.Cuts:
         """By which their versions are told. Raises EvidenceError where one is damaged."""
         earlier = Snapshot.parse(self.before.snapshot) if self.before is not None else None
@@ -79,8 +97,10 @@ def looked(evidence: Evidence, path: str, what: str) -> Looks:
         missing.append(f"No look at the source afterwards: {after or 'it was not looked at'}.")
     if len(missing) > 1:
         raise UnknownError(f"{what} cannot be compared. {' '.join(missing)}")
-    unseen = after.unlooked.items() if isinstance(after, Look) else ()
-    missing += [f"No look at database {name} of the source afterwards: {why.rstrip('.')}." for name, why in unseen]
+    earlier = before.look if isinstance(before, Baseline) else None
+    for look, when in ((earlier, "before the recovery point"), (after, "afterwards")):
+        unseen = look.unlooked.items() if isinstance(look, Look) else ()
+        missing += [f"No look at database {name} of the source {when}: {why.rstrip('.')}." for name, why in unseen]
     mine, theirs = (_read(evidence, "rows", where, dict[str, TableRows]) for where in (path, "source"))
     rows = (
         {name: (mine[name], theirs[name]) for name in {*mine} & {*theirs}}
@@ -88,7 +108,7 @@ def looked(evidence: Evidence, path: str, what: str) -> Looks:
         else {}
     )
     return Looks(
-        before.look if isinstance(before, Baseline) else None,
+        earlier,
         copy,
         after if isinstance(after, Look) else None,
         rows,
@@ -127,17 +147,9 @@ def _data(evidence: Evidence, path: str) -> tuple[Looks, tuple[Table, ...]]:
 
 def _tables(looks: Looks) -> tuple[Table, ...]:
     sides = [look.tables for look in (looks.before, looks.copy, looks.after) if look is not None]
-    names = {name for side in sides for name in side if not looks.copy.hides(name)}
-    closed = (Table(name, None, None, Status.INCONCLUSIVE, why) for name, why in hidden(looks.copy).items())
+    names = {name for side in sides for name in side if not looks.hides(name)}
+    closed = (Table(name, None, None, Status.INCONCLUSIVE, why) for name, why in looks.closed.items())
     return (*(_table(name, looks) for name in sorted(names)), *closed)
-
-
-def hidden(copy: Look) -> dict[str, str]:
-    """Each database that could not be looked at on the copy."""
-    return {
-        f"database {name}": f"could not be looked at on the copy: {why.rstrip('.')}"
-        for name, why in sorted(copy.unlooked.items())
-    }
 
 
 def _table(name: str, looks: Looks) -> Table:
@@ -246,22 +258,22 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
     if former.is_form_of(evidence):
         return former.schema(evidence, demand)
     looks = looked(evidence, demand.path, "The schema")
-    copy, cuts = looks.copy, looks.cuts
+    copy = looks.copy
     before, after = (
         look if look is not None and look.recipe == copy.recipe else None for look in (looks.before, looks.after)
     )
     other = after or before
     if other is None:
         raise UnknownError("The schema cannot be compared: the looks at the source digest definitions by other rules.")
-    cuts = cuts if before is not None else cuts._replace(earlier=None)
     if other.major != copy.major:
         raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
-    found, wrong, unproven = [], dict[str, str](), hidden(copy)
+    looks = looks if before is not None else replace(looks, before=None)
+    found, wrong, unproven = [], dict[str, str](), looks.closed
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
-        if copy.hides(name):
+        if looks.hides(name):
             continue
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
-        one = comparing.definition((there, here, kept), cuts)
+        one = comparing.definition((there, here, kept), looks.cuts_of(name))
         found.append(one)
         wrong.update((name, what) for what in one.wrong)
         if one.unknown and here is None and (after is None or after.hides(name)):

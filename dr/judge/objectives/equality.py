@@ -68,9 +68,12 @@ def _every_row_agrees(evidence: Evidence, path: str, name: str) -> bool:
     source's."""
     database, _ = parsed(name)
     try:
-        return all(one.status is Status.MET for one in tables(evidence, path) if parsed(one.name)[0] == database)
+        found = {one.name: one.status for one in tables(evidence, path)}
     except UnknownError:
         return False
+    closed = {one for one in found if one.startswith("database ")}  # and none of the tables of the main one
+    theirs = {one for one in {*found} - closed if parsed(one)[0] == database} | closed & {f"database {database}"}
+    return all(found[one] is Status.MET for one in theirs)
 
 
 def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:

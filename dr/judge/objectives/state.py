@@ -19,20 +19,20 @@ from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, named, some
-from dr.judge.objectives.content import UNPROVEN, hidden, looked
+from dr.judge.objectives.content import UNPROVEN, Looks, looked
 
 STATISTICS_KEPT = 18
 """The version from which on an upgrade keeps the planner's statistics."""
 
 
 class Sides(NamedTuple):
-    """``before`` and ``after``: of the source; None where it was not looked at. ``cuts`` tell whose a version is.
+    """``before`` and ``after``: of the source; None where it was not looked at. ``looks``: of which they are.
     ``upgraded``: the copy's major version where the source's is an earlier one, else 0."""
 
     before: State | None
     copy: State
     after: State | None
-    cuts: comparing.Cuts
+    looks: Looks
     upgraded: int = 0
 
     @property
@@ -48,21 +48,27 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
         raise UnknownError(f"{what} cannot be compared: on the copy, nothing but rows and definitions was looked at.")
     if before is None and after is None:
         raise UnknownError(f"{what} cannot be compared: at the source, nothing but rows and definitions was looked at.")
-    copy = replace(copy, unread={**copy.unread, **hidden(looks.copy)})
-    before, after = (
-        state
-        and replace(state, large_objects={k: v for k, v in state.large_objects.items() if not looks.copy.hides(k)})
-        for state in (before, after)
-    )
+    before, after = (_shown(state, looks) if state is not None else None for state in (before, after))
+    copy = replace(_shown(copy, looks), unread={**copy.unread, **looks.closed})
     earliest = min(look.major for look in (looks.before, looks.after) if look is not None)
-    return Sides(before, copy, after, looks.cuts, looks.copy.major if earliest < looks.copy.major else 0)
+    return Sides(before, copy, after, looks, looks.copy.major if earliest < looks.copy.major else 0)
+
+
+def _shown(state: State, looks: Looks) -> State:
+    """``state`` without what is of a database that is closed."""
+    sequences, objects, unlogged = (
+        {name: one for name, one in of.items() if not looks.hides(name)}
+        for of in (state.sequences, state.large_objects, state.unlogged)
+    )
+    return replace(state, sequences=sequences, large_objects=objects, unlogged=unlogged)
 
 
 def _sequence(name: str, of: Sides) -> tuple[Status, str]:
     """What is the matter with it on the copy, or is so on the source, too, which is met; "" where nothing is."""
     here = of.copy.sequences[name]
     before, after = (state.sequences.get(name) if state is not None else None for state in (of.before, of.after))
-    if of.cuts.point is not None and here.xid and not of.cuts.point.shows(here.xid):
+    cuts = of.looks.cuts
+    if cuts.point is not None and here.xid and not cuts.point.shows(here.xid):
         return Status.MISSED, f"gives out {here.next} next, and was altered on the copy itself, after its recovery"
     behind = ""
     if here.utmost is not None and not here.cycles and here.behind(here.utmost):
@@ -74,7 +80,7 @@ def _sequence(name: str, of: Sides) -> tuple[Status, str]:
             return Status.MISSED, behind
         if not theirs and not never:
             return Status.INCONCLUSIVE, f"{behind}; the source may have been set right after the recovery point"
-    altered = of.cuts.earlier is not None and not of.cuts.earlier.shows(here.xid)
+    altered = cuts.earlier is not None and not cuts.earlier.shows(here.xid)
     since = None if before is None or altered or before.step != here.step else before
     found = _moved(here, since, after) if since is not None else None
     return found or _ahead(here, since, (before, after)) or (Status.MET, behind)
@@ -117,8 +123,9 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
         there, here, kept = (
             s.large_objects.get(oid) if s is not None else None for s in (of.before, of.copy, of.after)
         )
-        found = comparing.definition((there, here, kept), of.cuts)
-        gone = here is None and of.after is not None  # on the source, too: before the recovery point or after it
+        found = comparing.definition((there, here, kept), of.looks.cuts_of(oid))
+        # on the source, too: before the recovery point or after it
+        gone = here is None and of.after is not None and of.looks.after is not None and not of.looks.after.hides(oid)
         counts.update({"proven": found.proven, "gone" if gone else "unknown": found.unknown})
         for what in found.wrong:
             wrong[f"large object {oid}"] = what.replace("defined", "written")

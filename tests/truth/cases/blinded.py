@@ -49,6 +49,17 @@ SIGHT = (
         **BILLED,
     ),
     blinded(
+        name="other-database-closed-on-the-source",
+        tells="data",
+        says=f"database {BILLING}: could not be looked at on the source",
+        **{
+            **BILLED,
+            "before": (*BILLED["before"], f"!shut {BILLING}"),
+            "after": (f"!open {BILLING}", *BILLED["after"]),
+            "copy": (f"!open {BILLING}",),
+        },
+    ),
+    blinded(
         name="no-amcheck-in-another-database",
         tells="indexes",
         says=f"{BILLING}: B-trees: not checked",

@@ -411,6 +411,33 @@ def test_a_database_that_could_not_be_looked_at_is_inconclusive_and_hides_no_oth
     assert compared(objective, COPY, before, with_db2(AFTER)).status is Status.MISSED
 
 
+@pytest.mark.parametrize("objective", ["schema", "data"])
+def test_a_database_that_was_looked_at_at_no_time_on_the_source_is_inconclusive(objective: str) -> None:
+    before = replace(BASELINE, look=replace(FIRST, unlooked={"db2": "it refused."}))
+    copy = replace(with_db2(COPY), tables={**COPY.tables, "db2: public.d": table(part((5, 5)))})
+    nowhere = replace(AFTER, unlooked={"db2": "it is closed."})
+    for after in (nowhere, "the source is gone"):
+        found = compared(objective, copy, before, after)
+        why = "it refused" if isinstance(after, str) else "it is closed"
+        assert found.status is Status.INCONCLUSIVE
+        assert found.because.startswith(f"database db2: could not be looked at on the source: {why}. ")
+    assert " No look at database db2 of the source before the recovery point: it refused." in found.because
+    met = compared(objective, with_db2(COPY), before, with_db2(AFTER))
+    assert met.status is Status.MET
+    assert met.because.endswith("No look at database db2 of the source before the recovery point: it refused.") is (
+        objective == "data"
+    )
+    assert compared(objective, COPY, before, with_db2(AFTER)).status is Status.MISSED
+
+
+def test_a_look_that_could_not_see_a_database_does_not_tell_that_the_source_never_had_what_is_in_it() -> None:
+    before = replace(BASELINE, look=replace(FIRST, unlooked={"db2": "it refused."}))
+    changed = with_db2(AFTER)
+    changed = replace(changed, objects={**changed.objects, "db2: table public.d": Version("2", 25)})
+    assert compared("schema", with_db2(COPY), before, changed, limit=0.5).status is Status.MET
+    assert compared("schema", with_db2(COPY), BASELINE, changed, limit=0.5).status is Status.MISSED
+
+
 def test_sums_of_other_methods_do_not_compare() -> None:
     found = compared(copy=with_tables(COPY, a=replace(A, method="md5/1")))
     assert found.status is Status.INCONCLUSIVE

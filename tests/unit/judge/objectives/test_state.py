@@ -439,3 +439,20 @@ def test_what_a_database_held_that_is_closed_on_the_copy_is_not_missed() -> None
     assert found.status is Status.INCONCLUSIVE
     assert "database db2: could not be looked at on the copy: it is closed." in found.because
     assert judge(STATE, held, held).status is Status.MISSED
+
+
+def test_large_objects_of_a_database_that_one_look_could_not_see_are_told_by_the_other() -> None:
+    closed = {"db2": "it is closed."}
+    held = replace(STATE, large_objects={**STATE.large_objects, "db2: 7": Version("cc", 7)})
+    before, after = replace(BASELINE.look, state=held), replace(AFTER, state=held)
+    blind = (replace(before, state=STATE, unlooked=closed), replace(after, state=STATE, unlooked=closed))
+    copy, lacking = replace(COPY, state=held), replace(COPY, state=STATE)
+
+    def told(copy: Look, before: Look, after: Look) -> Status:
+        return compared("state", copy, replace(BASELINE, look=before), after, limit=0.3).status
+
+    assert told(copy, blind[0], after) is told(copy, before, blind[1]) is Status.MET
+    assert told(lacking, blind[0], after) is Status.MISSED
+    assert told(lacking, before, blind[1]) is told(copy, *blind) is told(lacking, *blind) is Status.INCONCLUSIVE
+    written = replace(after, state=replace(held, large_objects={**held.large_objects, "db2: 7": Version("dd", 35)}))
+    assert told(copy, blind[0], written) is Status.INCONCLUSIVE
