@@ -24,6 +24,7 @@ class Sequence:
     was promoted may skip. ``column``: one that takes its numbers, "" where none does, and the ``utmost`` number in all
     that do: the greatest, of a sequence that descends the smallest; None where there is none. It may be a person's own
     number, and is told to nobody. ``xid``: who altered it last. ``limit``: it gives out none beyond; None: not known.
+    ``unlogged``: every physical copy sets it to its start.
     """
 
     last: int
@@ -35,6 +36,7 @@ class Sequence:
     utmost: int | None = None
     xid: int = 0
     limit: int | None = None
+    unlogged: bool = False
 
     @property
     def next(self) -> int:
@@ -64,7 +66,7 @@ class State:
     """``large_objects``: by oid. ``contents``: their digests hold what is in them. ``unlogged``: rows of each unlogged
     table. ``settings``: as they act in a new session. ``prepared``, ``slots``, ``subscriptions``: names of transactions
     that are prepared, of replication slots and of subscriptions. ``databases``: the server's others. ``expendable``:
-    unlogged tables whose rows dr.yaml lets go. ``unread``: what could not be looked at, and why."""
+    unlogged tables whose rows, and sequences, dr.yaml lets go. ``unread``: what could not be looked at, and why."""
 
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
     large_objects: Mapping[str, Version] = field(default_factory=dict)

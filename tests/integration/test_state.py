@@ -27,7 +27,8 @@ MADE = """
     create table right_one (n numeric default nextval('shared'), code text default 'P' || nextval('shared'));
     insert into left_one default values; insert into right_one default values;
     create unlogged table cache (id int primary key); insert into cache select generate_series(1, 100);
-    create unlogged table empty (id int);
+    create unlogged table empty (id serial);
+    select setval('empty_id_seq', 40);
     select lo_from_bytea(424242, 'x'), lo_from_bytea(7, 'y');
     alter database clinic set work_mem = '5MB';
     create table dr.own (n serial);
@@ -56,7 +57,11 @@ def looked(server: LocalServer) -> State:
 
 def test_sequences_are_looked_at_with_the_columns_that_take_their_numbers(server: LocalServer) -> None:
     found = looked(server).sequences
-    assert set(found) == {"public.numbered_id_seq", 'public."Odd one_id_seq"', "public.tickets", "public.shared"}
+    logged = {"public.numbered_id_seq", 'public."Odd one_id_seq"', "public.tickets", "public.shared"}
+    assert set(found) == {*logged, "public.empty_id_seq"}
+    emptied = found["public.empty_id_seq"]
+    assert (emptied.unlogged, emptied.next, emptied.column) == (True, 41, "public.empty.id")
+    assert not any(found[name].unlogged for name in logged)
     numbered = found["public.numbered_id_seq"]
     assert (numbered.last, numbered.called, numbered.column, numbered.utmost) == (50, True, "public.numbered.id", 50)
     assert found['public."Odd one_id_seq"'].utmost == 5
@@ -187,6 +192,8 @@ def test_a_physical_copy_stands_where_its_source_does_but_for_what_is_unlogged(s
     assert found.large_objects == source.large_objects
     assert found.unlogged == {"public.cache": 0, "public.empty": 0}
     assert (found.prepared, found.slots) == (("erp-1",), ())
+    restarted = found.sequences["public.empty_id_seq"]
+    assert (restarted.unlogged, restarted.next, restarted.column) == (True, 1, "public.empty.id")
     for name, one in source.sequences.items():
-        assert 0 <= found.sequences[name].steps_from(one) <= one.ahead, name
+        assert one.unlogged or 0 <= found.sequences[name].steps_from(one) <= one.ahead, name
         assert found.sequences[name].xid == one.xid

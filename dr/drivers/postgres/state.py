@@ -25,9 +25,9 @@ _LOGGED = 32
 
 _SEQUENCES = f"""
     select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle, s.seqcache, c.xmin::text::int8,
-           case when s.seqincrement > 0 then s.seqmax else s.seqmin end
+           case when s.seqincrement > 0 then s.seqmax else s.seqmin end, c.relpersistence = 'u'
       from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
-     where c.relpersistence = 'p' and {USERS_OWN} order by 1
+     where c.relpersistence <> 't' and {USERS_OWN} order by 1
 """  # noqa: S608 - put together from this module's own constants
 _COLUMNS = rf"""
     select distinct format('%I.%I', sn.nspname, s.relname), format('%I.%I', n.nspname, c.relname),
@@ -37,7 +37,7 @@ _COLUMNS = rf"""
            and s.relkind = 'S'
       join pg_namespace sn on sn.oid = s.relnamespace
       left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
-      join pg_class c on c.oid = coalesce(f.adrelid, d.refobjid) and c.relkind in ('r', 'p') and c.relpersistence = 'p'
+      join pg_class c on c.oid = coalesce(f.adrelid, d.refobjid) and c.relkind in ('r', 'p') and c.relpersistence <> 't'
       join pg_namespace n on n.oid = c.relnamespace and {USERS_OWN}
       join pg_attribute a on a.attrelid = c.oid and a.attnum = coalesce(f.adnum, d.refobjsubid)
       join pg_type t on t.oid = a.atttypid and t.typname in ('int2', 'int4', 'int8', 'numeric')
@@ -127,7 +127,7 @@ def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[d
             columns[name].append((table, column))
         rows, current = connection.execute(_SEQUENCES).fetchall(), newest(connection)
     found = {}
-    for name, step, cycles, cache, xid, limit in rows:
+    for name, step, cycles, cache, xid, limit, unlogged in rows:
         yield working(f"looking at the sequence {name} of {of}")
         try:
             column, utmost = _utmost(connection, columns[name], step)
@@ -137,7 +137,7 @@ def _sequences(connection: Connection, of: str, left: dict[str, str]) -> Steps[d
             continue
         last, called = row or (0, False)
         stands = (last, called, step, cycles, _LOGGED + cache, column, utmost)
-        found[name] = Sequence(*stands, xid=whole(xid, current), limit=limit)
+        found[name] = Sequence(*stands, xid=whole(xid, current), limit=limit, unlogged=unlogged)
     return found
 
 

@@ -151,6 +151,24 @@ def _unlogged(of: Sides) -> tuple[dict[str, str], list[str]]:
     return wrong, notes
 
 
+def _restarted(of: Sides) -> tuple[dict[str, str], list[str]]:
+    """Unlogged sequences, which a physical copy sets to their start: as ``_unlogged``."""
+    wrong, notes = {}, []
+    for name, here in of.copy.sequences.items():
+        there = [state.sequences[name] for state in of.source if here.unlogged and name in state.sequences]
+        beyond = [one.next for one in there if one.next != here.next and (here.cycles or here.steps_from(one) < 0)]
+        if not beyond:
+            continue
+        told = f"gives out {here.next} next, since it is unlogged: {beyond[-1]} on the source"
+        if any(name == one or here.column.startswith(f"{one}.") for one in of.copy.expendable):
+            notes.append(f"{name} is expendable and {told}")
+        elif len(beyond) == len(there):
+            wrong[name] = f"{told}; its table, or it, may be called expendable in dr.yaml"
+        else:
+            notes.append(f"{name} {told}, either before the recovery point or after it")
+    return wrong, notes
+
+
 def _unread(of: Sides) -> tuple[dict[str, str], dict[str, str]]:
     """What could not be read, and apart from it what the copy holds damaged and the source does not. Large objects are
     compared where all were read alike."""
@@ -176,13 +194,13 @@ def _of_objects(unread: Iterable[str]) -> bool:
 def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     of = sides(evidence, demand.path, "Sequences, large objects and unlogged tables")
     unproven, damaged = _unread(of)
-    found = {name: _sequence(name, of) for name in sorted(of.copy.sequences)}
+    found = {name: _sequence(name, of) for name, one in sorted(of.copy.sequences.items()) if not one.unlogged}
     wrong = {name: told for name, (status, told) in found.items() if status is Status.MISSED}
     unproven |= {name: told for name, (status, told) in found.items() if status is Status.INCONCLUSIVE}
     theirs = [f"{name} {told}" for name, (status, told) in found.items() if status is Status.MET and told]
     lost, counts = ({}, Counter[str]()) if _of_objects((*unproven, *damaged)) else _large_objects(of)
-    emptied, notes = _unlogged(of)
-    wrong |= lost | emptied | damaged
+    (emptied, notes), (restarted, more) = _unlogged(of), _restarted(of)
+    wrong, notes = wrong | lost | emptied | restarted | damaged, [*notes, *more]
     share = counts["unknown"] / max(1, counts["proven"] + counts["unknown"])
     if counts["gone"]:
         notes.append(

@@ -479,7 +479,7 @@ INPUTS = (
     ),
     healthy(
         name="input-unlogged-expendable",
-        before=("CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY); INSERT INTO truth.sessions VALUES (1)",),
+        before=("CREATE UNLOGGED TABLE truth.sessions (id serial); INSERT INTO truth.sessions DEFAULT VALUES",),
         config={"target": {"postgres": {"expendable": ["truth.sessions"]}}},
     ),
 )

@@ -518,6 +518,13 @@ OTHERS = (
             " INSERT INTO truth.sessions SELECT n, 'x' FROM generate_series(1, 50) n",
         ),
     ),
+    in_copy(
+        "unlogged-sequence-restarted",
+        "SELECT 1",
+        "state",
+        "tokens_id_seq: gives out 1 next, since it is unlogged",
+        before=("CREATE UNLOGGED TABLE truth.tokens (id serial); SELECT setval('truth.tokens_id_seq', 90)",),
+    ),
     sabotaged(
         name="unlogged-in-the-nightly",
         drill=Drill.SNAPSHOT,

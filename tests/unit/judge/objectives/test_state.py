@@ -328,6 +328,31 @@ def test_an_unlogged_table_that_held_rows_at_one_time_alone_is_named() -> None:
     assert found.because.endswith(f"as they should be. {told}, either before the recovery point or after it.")
 
 
+def test_an_unlogged_sequence_that_was_restarted_is_missed_unless_its_table_or_it_is_expendable() -> None:
+    def found(copy: Sequence, *source: Sequence, expendable: tuple[str, ...] = ()) -> Finding:
+        made = [replace(STATE, sequences={"public.ids": one}) for one in (copy, *source)]
+        return judge(replace(made[0], expendable=expendable), *made[1:])
+
+    used = replace(IDS, unlogged=True)
+    start = replace(used, last=1, called=False, utmost=None)
+    told = "gives out 1 next, since it is unlogged: 601 on the source"
+    wrong = found(start, used, replace(used, last=600))
+    assert wrong.status is Status.MISSED
+    assert wrong.because == f"public.ids: {told}; its table, or it, may be called expendable in dr.yaml."
+    for let_go in ("public.a", "public.ids"):
+        met = found(start, used, replace(used, last=600), expendable=(let_go,))
+        assert (met.status, met.because.endswith(f" Public.ids is expendable and {told}.")) == (Status.MET, True)
+    assert found(start, used, used, expendable=("public.b", "public.a.i")).status is Status.MISSED
+    later = found(start, start, used)
+    assert (later.status, "either before the recovery point or after it" in later.because) == (Status.MET, True)
+    assert found(start, start, start).because.endswith("are as they should be.")
+    assert found(replace(used, last=700), used, used).status is Status.MET
+    falling = replace(used, step=-1, last=-500)
+    assert found(replace(falling, last=-1, called=False), falling, falling).status is Status.MISSED
+    round_ = replace(used, cycles=True)
+    assert found(replace(round_, last=900, called=False), round_, round_).status is Status.MISSED
+
+
 def test_an_unlogged_table_that_is_whole_hides_no_other() -> None:
     copy, source = (replace(STATE, unlogged={"public.a": 0, "public.b": rows}) for rows in (0, 7))
     found = judge(copy, source, source)
