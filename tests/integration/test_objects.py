@@ -57,8 +57,14 @@ MADE = """
     create policy mine on things using (name = current_user);
     alter database clinic set work_mem = '5MB'; alter role reader set work_mem = '6MB';
     alter role reader in database clinic set work_mem = '7MB';
-    comment on table things is 'all of them';
-    create table dr.own (n int);
+    comment on table things is 'all of them'; comment on column things.note is 'a note';
+    comment on index things_name is 'by name'; comment on constraint positive on things is 'above zero';
+    comment on trigger touch on things is 'always'; comment on function two(a int) is 'of one';
+    comment on type pair is 'of two'; comment on constraint small_check on domain small is 'below ten';
+    create function of_a_pair(p pair) returns int return 1; comment on function of_a_pair(pair) is 'of a type';
+    create table dr.own (n int); comment on table dr.own is 'not a run''s';
+    create table dr.victims_20261130_101010_ab12 (n int primary key);
+    comment on table dr.victims_20261130_101010_ab12 is 'a run''s';
     insert into things values (1, 'a', 'b', 'red'), (3, 'c', 'd', 'red'); insert into parts (id, thing) values (1, 1);
 """
 
@@ -219,7 +225,8 @@ SETTLED: tuple[str, ...] = (
     "alter table parts disable trigger all; alter table parts enable trigger all",
     "alter table things rename to objects; alter table objects rename to things",
     "select nextval('numbers')",
-    "create table dr.another (n int); comment on table dr.another is 'a run''s'",
+    "create table dr.markers_writes_direct_20261130_101010_ab12 (n int primary key, at timestamptz not null);"
+    " comment on table dr.markers_writes_direct_20261130_101010_ab12 is 'a run''s'",
     "create temporary table passing (n int)",
     "alter role master password 'another'",
     "alter user mapping for reader server away options (set password 'another')",
@@ -305,7 +312,9 @@ def test_a_physical_copy_has_the_same_objects_by_the_same_writers(server: LocalS
     assert len(before) > 60
 
 
-@pytest.mark.parametrize("rename", ["table things rename to objects", "schema public rename to private"])
+@pytest.mark.parametrize(
+    "rename", ["table things rename to objects", "schema public rename to private", "type pair rename to couple"]
+)
 def test_what_is_renamed_bears_the_writer_of_its_name(owner: psycopg.Connection, rename: str) -> None:
     before, after = changed_by(owner, f"alter {rename}")
     newest = max(version.xid for version in before.values())
@@ -345,8 +354,38 @@ def test_the_options_of_a_user_mapping_are_looked_at_by_a_harness_that_may(
 
 def test_no_object_is_the_harnesss_own_or_temporary(owner: psycopg.Connection) -> None:
     _, after = changed_by(owner, "create temporary table passing (n int)")
-    assert not [name for name in after if "passing" in name or " dr." in name]
-    assert "schema dr" not in after
+    assert not [name for name in after if "passing" in name or "victims_" in name]
+    _, after = changed_by(owner, "comment on schema dr is 'made by dr run 20261130-101010-ab12'")
+    assert not {"schema dr", "comment on schema dr"} & {*after}
+
+
+def test_what_is_a_persons_own_in_the_harnesss_schema_is_looked_at(owner: psycopg.Connection) -> None:
+    _, after = changed_by(owner, "comment on schema dr is 'of our own'; create function dr.f() returns int return 1")
+    own = {"schema dr", "comment on schema dr", "table dr.own", "column dr.own.n", "comment on table dr.own"}
+    assert own | {"function dr.f()"} <= {*after}
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        *("schema apart", "table parts", "column things.name", "view names", "index things_note", "sequence numbers"),
+        *("function noop()", "type span", "constraint of_thing on parts", "domain small"),
+        "constraint small_check on domain small",
+    ],
+)
+def test_a_comment_bears_its_writer_where_its_object_is_in_a_schema_or_is_one(
+    owner: psycopg.Connection, of: str
+) -> None:
+    before, after = changed_by(owner, f"comment on {of} is 'forged'")
+    newest = max(version.xid for version in before.values())
+    (name,) = differing(before, after)
+    assert name.startswith("comment on ")
+    assert after[name].xid > newest
+
+
+def test_a_comment_on_what_is_in_no_schema_bears_no_writer(owner: psycopg.Connection) -> None:
+    _, after = changed_by(owner, "comment on publication news is 'news'")
+    assert after["comment on publication news"].xid == 0
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def looked(server: LocalServer) -> State:
 def test_sequences_are_looked_at_with_the_columns_that_take_their_numbers(server: LocalServer) -> None:
     found = looked(server).sequences
     logged = {"public.numbered_id_seq", 'public."Odd one_id_seq"', "public.tickets", "public.shared"}
-    assert set(found) == {*logged, "public.empty_id_seq"}
+    assert set(found) == {*logged, "public.empty_id_seq", "dr.own_n_seq"}
     emptied = found["public.empty_id_seq"]
     assert (emptied.unlogged, emptied.next, emptied.column) == (True, 41, "public.empty.id")
     assert not any(found[name].unlogged for name in logged)

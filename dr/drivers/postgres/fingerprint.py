@@ -16,7 +16,7 @@ import msgspec
 from dr.domain.errors import RefusedError
 from dr.domain.looks import LATER, MOST_BUCKETS, NOTHING, UNSURE, Part, Row, Snapshot, Sum, packed_sums
 from dr.drivers.postgres.connection import Connection, translated
-from dr.drivers.postgres.own_schema import OWN_SCHEMA
+from dr.drivers.postgres.own_schema import USERS_OWN, harness_tables
 
 _EPOCH = 1 << 32
 REACH = 1 << 31
@@ -394,7 +394,7 @@ def _read(connection: Connection, query: bytes) -> Iterator[tuple[int, int, int]
         yield from zip(numbers, numbers, numbers, strict=True)
 
 
-_TABLES = """
+_TABLES = f"""
     with recursive bases(oid, base) as (
         select oid, oid from pg_type where typtype <> 'd'
         union all select d.oid, b.base from pg_type d join bases b on b.oid = d.typbasetype where d.typtype = 'd'),
@@ -416,14 +416,14 @@ _TABLES = """
                      where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)), ';' order by w.part))
           from within w join pg_type t on t.oid = w.part group by w.oid)
     select format('%%I.%%I', n.nspname, c.relname),
-           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attnum is not null), '{}'),
+           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attnum is not null), '{{}}'),
            coalesce(array_agg(case when tn.nspname = 'pg_catalog' then t.typname::text
                                   when t.typtype = 'e' and t.oid = a.atttypid then %(enum)s else '' end
                               order by a.attnum)
-                    filter (where a.attnum is not null), '{}'),
-           coalesce(array_agg(not a.attnotnull order by a.attnum) filter (where a.attnum is not null), '{}'),
-           coalesce(array_agg(a.attnum::int4 order by a.attnum) filter (where a.attnum is not null), '{}'),
-           coalesce(array_agg(coalesce(made.digest, '') order by a.attnum) filter (where a.attnum is not null), '{}'),
+                    filter (where a.attnum is not null), '{{}}'),
+           coalesce(array_agg(not a.attnotnull order by a.attnum) filter (where a.attnum is not null), '{{}}'),
+           coalesce(array_agg(a.attnum::int4 order by a.attnum) filter (where a.attnum is not null), '{{}}'),
+           coalesce(array_agg(coalesce(made.digest, '') order by a.attnum) filter (where a.attnum is not null), '{{}}'),
            coalesce((select (i.indkey::int4[])[0:i.indnkeyatts - 1] from pg_index i
                        join pg_class k on k.oid = i.indexrelid
                       where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null
@@ -431,7 +431,7 @@ _TABLES = """
                             select from unnest((i.indkey::int4[])[0:i.indnkeyatts - 1]) as u(number)
                               join pg_attribute o on o.attrelid = c.oid and o.attnum = u.number
                              where not o.attnotnull)
-                      order by i.indisprimary desc, i.indnkeyatts, k.relname limit 1), '{}'),
+                      order by i.indisprimary desc, i.indnkeyatts, k.relname limit 1), '{{}}'),
            greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::int8, c.relnatts::int4
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
@@ -441,22 +441,22 @@ _TABLES = """
       left join pg_namespace tn on tn.oid = t.typnamespace
       left join made on made.oid = t.oid
      where (c.relkind = 'r' or (c.relkind = 'm' and c.relispopulated)) and c.relpersistence = 'p'
-       and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-       and (n.nspname <> %(own)s or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
+       and {USERS_OWN}
+       and (not {harness_tables("c")} or format('%%I.%%I', n.nspname, c.relname) = any (%(include)s))
      group by c.oid, n.nspname, c.relname, c.reltuples, c.relnatts order by 1
-"""
+"""  # noqa: S608 - put together from this module's own constants
 
 
 def find_tables(connection: Connection, include: Iterable[str] = ()) -> tuple[Table, ...]:
-    """Every permanent table that holds rows of its own, in any schema but the system's and the harness's, and every
-    materialized view that was filled.
+    """Every permanent table that holds rows of its own, in any schema but the system's, and every materialized view
+    that was filled.
 
-    Of schema ``dr`` only what ``include`` names. A partitioned table is its leaves. Left out, because a physical
+    Of runs' tables only what ``include`` names. A partitioned table is its leaves. Left out, because a physical
     recovery does not bring them back or they hold no rows: unlogged and temporary tables, foreign tables and views; the
     schema's digests have them.
     """
     with translated("reading the catalog of tables"):
-        rows = connection.execute(_TABLES, {"own": OWN_SCHEMA, "include": list(include), "enum": ENUM}).fetchall()
+        rows = connection.execute(_TABLES, {"include": list(include), "enum": ENUM}).fetchall()
     return tuple(_table(*row) for row in rows)
 
 

@@ -13,7 +13,7 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from dr.domain.databases import within
 from dr.domain.looks import DAMAGED
 from dr.drivers.postgres.connection import Connection, one, reason, translated, unread
-from dr.drivers.postgres.own_schema import USERS_OWN
+from dr.drivers.postgres.own_schema import USERS_OWN, harness_tables
 from dr.host.hearing import Steps, working
 
 ROWS = 8
@@ -42,7 +42,7 @@ _INDEXES = f"""
       from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
       join pg_am m on m.oid = c.relam
-     where c.relkind = 'i' and c.relpersistence = 'p' and {USERS_OWN}
+     where c.relkind = 'i' and c.relpersistence = 'p' and {USERS_OWN} and not {harness_tables("c")}
      order by 2
 """  # noqa: S608 - put together from this module's own constants
 """Of each index, for each of its keys, the operators that hold between a value and itself, those that promise most

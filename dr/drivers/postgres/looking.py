@@ -45,7 +45,6 @@ from dr.drivers.postgres.fingerprint import (
     sums_query,
     ways,
 )
-from dr.drivers.postgres.own_schema import OWN_SCHEMA
 from dr.drivers.postgres.schema import RECIPE, newest, objects, whole
 from dr.drivers.postgres.snapshots import Recovered, finished
 from dr.host.hearing import GLANCE, Steps, heed, working
@@ -72,7 +71,7 @@ _FILED = """
 _TOUCHED = """
     select format('%%I.%%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del
       from pg_stat_all_tables
-     where schemaname <> %s and schemaname !~ '^pg_'
+     where schemaname !~ '^pg_'
        and (select extract(epoch from stats_reset)::text from pg_stat_bgwriter) = %s
        and not exists (select from pg_stat_database d, pg_stat_bgwriter b
                         where d.datname = current_database() and d.stats_reset > b.stats_reset)
@@ -84,7 +83,7 @@ is not the recovery, they may count what the source did, and tell no more than t
 
 class Question(NamedTuple):
     """What is looked for. ``cuts``: name to snapshot, in their order; none: of this moment alone, as BEFORE.
-    ``like``: tables by name whose buckets and methods are followed. ``include``: tables of schema ``dr``. ``portable``:
+    ``like``: tables by name whose buckets and methods are followed. ``include``: tables of runs. ``portable``:
     by what is the same on every major version. ``later``: also what no cut shows. ``touched``: also how many rows were
     touched since this recovery of the server, and who filed each table. ``of``: what a person is told is summed.
     ``summed``: what of a table is, and by which method it is followed, or ""."""
@@ -365,4 +364,4 @@ def _touched(connection: Connection, since: Recovered) -> dict[str, int]:
     if not since.counted:
         return {}
     with translated("reading the statistics of tables"):
-        return dict(connection.execute(_TOUCHED, (OWN_SCHEMA, since.counted, since.fresh)).fetchall())
+        return dict(connection.execute(_TOUCHED, (since.counted, since.fresh)).fetchall())

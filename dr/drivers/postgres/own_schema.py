@@ -14,10 +14,21 @@ import psycopg
 from psycopg import sql
 
 OWN_SCHEMA = "dr"
-USERS_OWN = f"n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}')"
-"""A condition on pg_namespace ``n``, in SQL: neither a schema of PostgreSQL's nor the harness's."""
+USERS_OWN = "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
+"""A condition on pg_namespace ``n``, in SQL: no schema of PostgreSQL's."""
+_OWN_TABLES = "'^(markers|victims)_.*[0-9]{8}_[0-9]{6}_'"
+"""How the names begin that ``table_name`` gives to runs' tables, and those of what PostgreSQL makes for these."""
+_MADE_BY = "made by dr run "
+HARNESS_SCHEMA = f"n.nspname = '{OWN_SCHEMA}' and obj_description(n.oid, 'pg_namespace') like '{_MADE_BY}%'"
+"""The same: the harness's schema, where a run made it. Who made it beforehand may have things of their own there."""
 _NAME_LENGTH = 63
 ROWS = 200
+
+
+def harness_tables(of: str) -> str:
+    """A condition in SQL on pg_class ``of``, and pg_namespace ``n``: a run's table, or an index of one. A person's own
+    in the schema is none."""
+    return f"(n.nspname = '{OWN_SCHEMA}' and {of}.relname ~ {_OWN_TABLES})"
 
 
 def table_name(kind: str, run: str) -> str:
@@ -57,7 +68,7 @@ def drop(connection: psycopg.Connection[Any], name: str, run: str) -> None:
 
 
 def _made_by(run: str) -> str:
-    return f"made by dr run {run}"
+    return f"{_MADE_BY}{run}"
 
 
 def plant(connection: psycopg.Connection[Any], run: str) -> None:

@@ -4,7 +4,7 @@ A physical copy has the same catalog rows, oids and all: they are digested as th
 being defined anew: statistics, file nodes, what a vacuum sets, the oids that REINDEX CONCURRENTLY exchanges, and the
 versions of collations, which are a matter of indexes. A digest so depends on no row but those whose writers are noted:
 where another object is renamed, its own definition tells.
-Names are "KIND QUALIFIED-NAME". Left out: the system's own, the harness's own and most of what extensions made (their
+Names are "KIND QUALIFIED-NAME". Left out: the system's own, runs' tables and most of what extensions made (their
 version stands for it), but for privileges on these; passwords, of which only is told who wrote them, and options that
 look like one; comments on these; indexes that REINDEX CONCURRENTLY is about to exchange.
 """
@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from dr.domain.looks import Version
 from dr.drivers.postgres.connection import Connection, one, translated
-from dr.drivers.postgres.own_schema import USERS_OWN
+from dr.drivers.postgres.own_schema import HARNESS_SCHEMA, USERS_OWN, harness_tables
 
-RECIPE = 2
+RECIPE = 3
 """Of what is digested here: looks of another recipe do not compare (``Look.recipe``)."""
 _DIGITS = 16
 _EPOCH = 1 << 32
@@ -126,7 +126,8 @@ def _by(*aliases: str, types: str = "") -> str:
     return f"{own} || ({named} {joined})" if types else own
 
 
-_RELATION = f"pg_class c join pg_namespace n on n.oid = c.relnamespace and {USERS_OWN} and {_own('pg_class', 'c.oid')}"
+_RELATION = f"""pg_class c join pg_namespace n on n.oid = c.relnamespace and {USERS_OWN}
+    and not {harness_tables("c")} and {_own("pg_class", "c.oid")}"""
 _HELD = f"{_RELATION} and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')"
 _RELATION_NAME = """format('%s %I.%I', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
     when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type' when 'i' then 'index'
@@ -143,7 +144,7 @@ _CONSTRAINT = f"""pg_constraint k join pg_namespace n on n.oid = k.connamespace 
     and {_own("pg_constraint", "k.oid")}
     left join pg_class c on c.oid = k.conrelid left join pg_namespace cn on cn.oid = c.relnamespace
     left join pg_type t on t.oid = k.contypid left join pg_namespace tn on tn.oid = t.typnamespace"""
-_KEPT = "c.relpersistence is distinct from 't'"
+_KEPT = f"c.relpersistence is distinct from 't' and {harness_tables('c')} is not true"
 _CONSTRAINT_NAME = """format('constraint %I on %I.%I', k.conname, coalesce(cn.nspname, tn.nspname),
     coalesce(c.relname, t.typname))"""
 _CONSTRAINT_BY = "array_remove(array[k.xmin, c.xmin, cn.xmin, t.xmin, tn.xmin]::text[], null)"
@@ -154,6 +155,7 @@ _FUNCTION_NAME = (
     "format('function %I.%I', n.nspname, p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
 )
 _FUNCTION_BY = _by("p", "n", types="any (p.proargtypes)")
+_COMMENT_BY = f"array_remove({_by('d', 'c', 'a', 'k', 'g', 't', 'n', 'p', types='any (p.proargtypes)')}, null)"
 _TYPE = f"""pg_type t join pg_namespace n on n.oid = t.typnamespace and {USERS_OWN} and {_own("pg_type", "t.oid")}
     and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
     and not exists (select from pg_type e where e.typarray = t.oid)"""
@@ -209,7 +211,7 @@ def _privileged(of: str, catalog: str, space: str, acl: str) -> _Kind:
     column of its schema; without one, what initdb made is the system's."""
     if space:
         joined = f"join pg_namespace n on n.oid = x.{space} and n.nspname !~ '^pg_(toast|temp)'"
-        users, kept = USERS_OWN, "and n.nspname not in ('information_schema', 'dr')"
+        users, kept = USERS_OWN, "and n.nspname <> 'information_schema'"
     else:
         joined, users, kept = "", f"x.oid >= {_USERS}", ""
     return _Kind(
@@ -229,7 +231,7 @@ _KINDS: tuple[_Kind, ...] = (
         "format('schema %I', n.nspname)",
         _by("n"),
         _row("n", acl="nspacl"),
-        f"pg_namespace n where {USERS_OWN} and {_own('pg_namespace', 'n.oid')}",
+        f"pg_namespace n where {USERS_OWN} and ({HARNESS_SCHEMA}) is not true and {_own('pg_namespace', 'n.oid')}",
     ),
     _Kind("extensions", "format('extension %I', e.extname)", _by("e"), _row("e", "extconfig"), "pg_extension e"),
     _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD),
@@ -445,11 +447,21 @@ _KINDS: tuple[_Kind, ...] = (
     _Kind(
         "comments",
         "'comment on ' || i.type || ' ' || i.identity",
-        _UNWRITTEN,
+        f"case when n.oid is null then {_UNWRITTEN} else {_COMMENT_BY} end",
         "to_jsonb(d.description)",
-        f"pg_description d cross join pg_identify_object(d.classoid, d.objoid, d.objsubid) as i"
-        f" where d.objoid >= {_USERS} and i.identity !~ '^dr($|[.])' and not exists (select from pg_depend e"
-        " where e.classid = d.classoid and e.objid = d.objoid and e.deptype = 'e')",
+        f"""pg_description d cross join pg_identify_object(d.classoid, d.objoid, d.objsubid) as i
+          left join pg_constraint k on d.classoid = 'pg_constraint'::regclass and k.oid = d.objoid
+          left join pg_trigger g on d.classoid = 'pg_trigger'::regclass and g.oid = d.objoid
+          left join pg_proc p on d.classoid = 'pg_proc'::regclass and p.oid = d.objoid
+          left join pg_class c on c.oid = case d.classoid when 'pg_class'::regclass then d.objoid
+               else coalesce(k.conrelid, g.tgrelid) end
+          left join pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid and d.objsubid > 0
+          left join pg_type t on t.oid = case d.classoid when 'pg_type'::regclass then d.objoid else k.contypid end
+          left join pg_namespace n on n.oid = case d.classoid when 'pg_namespace'::regclass then d.objoid
+               else coalesce(c.relnamespace, t.typnamespace, p.pronamespace) end
+         where d.objoid >= {_USERS} and {harness_tables("c")} is not true and not ({HARNESS_SCHEMA} is true
+               and i.type = 'schema') and not exists (select from pg_depend e
+         where e.classid = d.classoid and e.objid = d.objoid and e.deptype = 'e')""",
     ),
     _Kind(
         "comments on the server's",

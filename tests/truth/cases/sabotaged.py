@@ -157,6 +157,16 @@ ROWS = (
         "schema|data",
         "queue",
     ),
+    in_copy(
+        "table-of-ones-own-beside-the-harnesss-altered",
+        "UPDATE dr.truth_own SET v = 'forged' WHERE id = 2",
+        says="dr.truth_own",
+        before=(
+            "CREATE SCHEMA IF NOT EXISTS dr; CREATE TABLE dr.truth_own (id int PRIMARY KEY, v text);"
+            " INSERT INTO dr.truth_own SELECT n, 'v' FROM generate_series(1, 9) n",
+        ),
+        after=("DROP TABLE dr.truth_own",),
+    ),
     in_copy("table-forged", "CREATE TABLE truth.forged AS SELECT 1 AS id", "schema|data", "forged"),
     in_copy("view-emptied", "REFRESH MATERIALIZED VIEW truth.busy WITH NO DATA", "data|schema", "busy"),
     sabotaged(
@@ -331,6 +341,7 @@ DEFINITIONS = tuple(
         ("replica-identity", "ALTER TABLE truth.stays REPLICA IDENTITY FULL", "schema", "stays"),
         ("table-unlogged", "ALTER TABLE truth.queue SET UNLOGGED", "data|schema|state", "queue"),
         ("comment-changed", "COMMENT ON TABLE truth.stays IS 'forged'", "schema", "stays"),
+        ("comment-forged", "COMMENT ON COLUMN truth.stays.note IS 'forged'", "schema", "comment on .*stays.note"),
         ("sequence-dropped", "DROP SEQUENCE truth.tickets", "schema|state|data", "tickets"),
         ("sequence-by-other-steps", "ALTER SEQUENCE truth.tickets INCREMENT 1", "schema|state", "tickets"),
         (
