@@ -195,7 +195,8 @@ class Look:
 class Baseline:
     """What a source held before, kept outside it, and the looks that were taken at it ``later``.
 
-    ``golden``: a synthetic request's name to the form of the answer the source's own service gave.
+    ``golden``: a synthetic request's name to the form of the answer the source's own service gave. ``outdated``: what
+    these answers may rest on and the source changed from then to the look.
     """
 
     id: str
@@ -206,6 +207,7 @@ class Baseline:
     golden: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     later: tuple[Look, ...] = ()
+    outdated: tuple[str, ...] = ()
 
 
 def packed_sums(sums: Iterable[Sum]) -> bytes:

@@ -23,17 +23,19 @@ OF_ITS_SIZE = re.compile(
 
 
 class Compared(NamedTuple):
-    """``wrong``: by name, what is the matter. ``sized``: names of those that may differ, and do. ``same``: how many
-    are as on the source."""
+    """``wrong``: by name, what is the matter. ``unknown``: the same of those that the source changed meanwhile.
+    ``sized``: names of those that may differ, and do. ``same``: how many are as on the source."""
 
     wrong: Mapping[str, str]
+    unknown: Mapping[str, str]
     sized: tuple[str, ...]
     same: int
 
 
 def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
-    """``source``: what was looked at there, before and afterwards: as it was at either time is right."""
-    wrong, sized, same = {}, [], 0
+    """``source``: what was looked at there, before and afterwards: as it was at either time is right. One that changed
+    there may have been any other in between."""
+    wrong, unknown, sized, same = {}, {}, [], 0
     for name, here in sorted(copy.items()):
         there = [settings[name] for settings in source if name in settings]
         if not there or OF_ITS_PLACE.fullmatch(name):
@@ -42,6 +44,8 @@ def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
             same += 1
         elif OF_ITS_SIZE.fullmatch(name):
             sized.append(name)
+        elif len({*there}) > 1:
+            unknown[name] = f"{here or 'nothing'}, where the source changed it meanwhile: {' and '.join(there)}"
         else:
             wrong[name] = f"{here or 'nothing'} instead of {there[-1] or 'nothing'}"
-    return Compared(wrong, tuple(sized), same)
+    return Compared(wrong, unknown, tuple(sized), same)

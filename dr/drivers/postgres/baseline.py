@@ -54,6 +54,26 @@ def looked_again(
     return replace(baseline, later=(*baseline.later, later))
 
 
+def nearer(context: Context, source: Source, baseline: Baseline, include: tuple[str, ...] = ()) -> Steps[Baseline]:
+    """``baseline`` with another look at its source, of now. Golden answers stay, and what they may rest on that has
+    changed since is told. Raises what ``looking`` raises."""
+    database, first = sections(context.target).postgres, baseline.look
+    look = yield from looking(source.server, database, Question(like=first.tables, include=include))
+    with connect(source.server, database) as connection:
+        model = model_of(connection, context)
+    service = sections(context.target).service
+    read = [rows.table for rows in service.planted.rows] if service and service.planted else []
+    changed = [
+        name
+        for name, table in look.tables.items()
+        if name not in include
+        and (name not in first.tables or table.parts != first.tables[name].parts)
+        and (not read or any(name == one or name.endswith(f".{one}") for one in read))
+    ]
+    outdated = (*changed, *(["its active model"] if model != dict(baseline.model) else []))
+    return replace(baseline, look=look, model=model, outdated=outdated)
+
+
 def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
     """The source's own answers, or none and why. Asking makes the service write rows: that needs the grant markers."""
     service = sections(context.target).service

@@ -73,6 +73,10 @@ _SESSION = {
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",  # a backslash in what is asked is itself
+    "quote_all_identifiers": "off",  # what is named is told apart by how its name is printed
+    "lc_monetary": "C",
+    "transform_null_equals": "off",
+    "gin_fuzzy_search_limit": "0",
     "extra_float_digits": "1",
     "jit": "off",  # compiling costs more than it saves here, and makes times jump
     "lock_timeout": "30s",

@@ -21,7 +21,7 @@ from psycopg import Error, sql
 from dr.config.context import Context
 from dr.config.model import Login
 from dr.domain.databases import within
-from dr.domain.errors import DrError, EvidenceError
+from dr.domain.errors import DrError, EvidenceError, ProviderError, UnreachableError
 from dr.domain.looks import BEFORE, Baseline, Look, Snapshot
 from dr.domain.model import Component, Observation, Progress
 from dr.domain.refs import Endpoint
@@ -47,6 +47,7 @@ T = TypeVar("T")
 _Seen = tuple[Observation, ...]
 
 RUN_BASELINE = "baseline.json"
+LOGIN_ATTEMPTS = 3
 LOOK_SECONDS = 3
 """How long a source is waited for that may be what was lost."""
 PATH = "restored"
@@ -106,16 +107,29 @@ comes first."""
 
 
 def logins(server: Endpoint, database: PostgresConfig) -> list[dict[str, Any]]:
-    """Every application role logs in with the secret the service really uses, and asks one question."""
+    """Every application role logs in with the secret the service really uses, and asks one question. ``ok`` of each:
+    whether it may; None where the server did not say, though it was asked several times."""
     found: list[dict[str, Any]] = []
     for role in database.roles:
-        because = ""
+        ok, because = _may_log_in(server, database, role)
+        found.append({"user": role.user, "ok": ok, "because": because})
+    return found
+
+
+def _may_log_in(server: Endpoint, database: PostgresConfig, role: Login) -> tuple[bool | None, str]:
+    because = ""
+    for _ in range(LOGIN_ATTEMPTS):
         try:
             log_in(server, database, role)
-        except DrError as error:
+        except ProviderError as error:
             because = str(error)
-        found.append({"user": role.user, "ok": not because, "because": because})
-    return found
+            if not (error.transient or isinstance(error, UnreachableError)):
+                return False, because
+        except DrError as error:
+            return False, str(error)
+        else:
+            return True, ""
+    return None, because
 
 
 def log_in(server: Endpoint, database: PostgresConfig, role: Login) -> None:

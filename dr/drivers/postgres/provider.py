@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from dr.config.context import Context
@@ -12,10 +11,9 @@ from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.postgres import own_schema
-from dr.drivers.postgres.baseline import AskGolden, golden_answers, nightly, take_baseline
+from dr.drivers.postgres.baseline import AskGolden, golden_answers, nearer, nightly, take_baseline
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, database_clock, translated
 from dr.drivers.postgres.examine import LOOK_SECONDS, RUN_BASELINE, Examination
-from dr.drivers.postgres.looking import Question, looking
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
 from dr.drivers.rds.naming import instance
@@ -215,9 +213,8 @@ class PostgresProvider:
                 done = own_schema.vanished(connection, args["run"])
             if done is None:
                 baseline = read_baseline(path)
-                asked = Question(like=baseline.look.tables, include=(table,))
-                nearer = yield from looking(Source.from_args(args).server, self._target.postgres, asked)
-                digest = write_baseline(path, replace(baseline, look=nearer))
+                renewed = yield from nearer(self._context, Source.from_args(args), baseline, (table,))
+                digest = write_baseline(path, renewed)
                 point = float(int(database_clock(connection)) + LEAD)
                 while database_clock(connection) < point + 1.0:
                     yield Progress(False, note="waiting for a whole second to pass on the server's clock")

@@ -190,8 +190,11 @@ def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
     held = {name: same(expected[name], answer) for name, answer in told.items()}
     others = {name: "another prediction" for name, agrees in held.items() if agrees is False}
     unproven = {name: "asked with another tolerance" for name, agrees in held.items() if agrees is None}
-    if asked := _model_of_the_look(evidence.observed("model", demand.path) or {}):
-        why = f"and the look at the source asked model version {asked}"
+    asked = _model_of_the_look(evidence.observed("model", demand.path) or {})
+    why = f"and the look at the source asked model version {asked}" if asked else ""
+    if changed := baseline_of(evidence, "The golden predictions").get("outdated"):
+        why = f"and the source has changed since it was asked: {some(changed)}"
+    if why:
         unproven |= {name: f"{what}, {why}" for name, what in others.items()}
         others = {}
     met = f"All {counted(len(expected), 'golden prediction')} are the source's."
@@ -214,9 +217,11 @@ def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
     roles = _observed(evidence, demand, "No application role was tried")
     if not roles:
         raise UnknownError("The target names no application role to try.")
-    wrong = {role["user"]: f"cannot log in ({role['because'].rstrip('.')})" for role in roles if not role["ok"]}
+    told = {role["user"]: (role["ok"], role["because"].rstrip(".")) for role in roles}
+    wrong = {user: f"cannot log in ({why})" for user, (ok, why) in told.items() if ok is False}
+    unproven = {user: f"was not answered ({why})" for user, (ok, why) in told.items() if ok is None}
     met = f"{counted(len(roles), 'role')} logged in with the secret the service uses."
-    return by_name(demand, wrong, {}, met, "role")
+    return by_name(demand, wrong, unproven, met, "role")
 
 
 def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
@@ -240,6 +245,7 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
         else:
             acting = settings.compared(of.copy.settings, *(state.settings for state in of.source))
             wrong |= acting.wrong
+            unproven |= acting.unknown
             expected += acting.sized
             alike = counted(acting.same, "setting")
             beside = f" {alike} act as on the source; those of its place and way there were left out."

@@ -8,9 +8,9 @@ the source.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dr.config.objective import UNKNOWN, About, Objective
 from dr.domain import comparing
@@ -20,6 +20,8 @@ from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, named, some
 from dr.judge.objectives.content import UNPROVEN, Looks, looked
+
+T = TypeVar("T")
 
 STATISTICS_KEPT = 18
 """The version from which on an upgrade keeps the planner's statistics."""
@@ -56,11 +58,16 @@ def sides(evidence: Evidence, path: str, what: str) -> Sides:
 
 def _shown(state: State, looks: Looks) -> State:
     """``state`` without what is of a database that is closed."""
-    sequences, objects, unlogged = (
-        {name: one for name, one in of.items() if not looks.hides(name)}
-        for of in (state.sequences, state.large_objects, state.unlogged)
+    return replace(
+        state,
+        sequences=_seen(state.sequences, looks),
+        large_objects=_seen(state.large_objects, looks),
+        unlogged=_seen(state.unlogged, looks),
     )
-    return replace(state, sequences=sequences, large_objects=objects, unlogged=unlogged)
+
+
+def _seen(of: Mapping[str, T], looks: Looks) -> dict[str, T]:
+    return {name: one for name, one in of.items() if not looks.hides(name)}
 
 
 def _sequence(name: str, of: Sides) -> tuple[Status, str]:

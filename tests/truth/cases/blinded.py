@@ -155,6 +155,20 @@ CLOCKS = tuple(
 
 SERVED = (
     blinded(
+        name="golden-features-changed-before-the-point",
+        drill=Drill.SERVED,
+        looked=(
+            "CREATE TABLE truth.kept AS SELECT * FROM admissions WHERE admission_id LIKE 'SYN-%';"
+            " UPDATE admissions SET primary_diagnosis = 'I50.9', medications = '[]' WHERE admission_id LIKE 'SYN-%'",
+        ),
+        after=(
+            "UPDATE admissions a SET primary_diagnosis = k.primary_diagnosis, medications = k.medications"
+            " FROM truth.kept k WHERE k.admission_id = a.admission_id",
+        ),
+        tells="golden",
+        says="the source has changed since it was asked: public.admissions",
+    ),
+    blinded(
         name="errors-near-their-limit",
         drill=Drill.SERVED,
         around="service failing 90",

@@ -122,6 +122,12 @@ ROWS = (
         passed=("INSERT INTO truth.queue SELECT n, 'again' FROM generate_series(1, 30) n",),
     ),
     healthy(
+        name="model-rolled-out-on-both-sides",
+        looked=(ROLLED_OUT,),
+        passed=(ROLLED_OUT.replace("2.4.0", "2.5.0"),),
+        after=("DELETE FROM model_versions WHERE model_version = '2.5.0'", ROLLED_BACK),
+    ),
+    healthy(
         name="one-row-changed-on-both-sides",
         looked=("UPDATE truth.wards SET beds = 5 WHERE id = 3",),
         passed=("UPDATE truth.wards SET beds = 6 WHERE id = 3",),
@@ -330,6 +336,11 @@ LOADED = (
 )
 
 INPUTS = (
+    healthy(
+        name="names-quoted-after-the-point",
+        passed=("ALTER DATABASE readmission SET quote_all_identifiers = on",),
+        after=("ALTER DATABASE readmission RESET quote_all_identifiers",),
+    ),
     healthy(
         name="input-backslashes-that-escape",
         before=("ALTER DATABASE readmission SET standard_conforming_strings = off",),

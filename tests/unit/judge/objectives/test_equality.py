@@ -375,6 +375,15 @@ def test_a_golden_prediction_that_was_asked_with_another_tolerance_is_inconclusi
     assert (silent.status, silent.because) == (Status.MISSED, "p1: not answered.")
 
 
+def test_golden_predictions_that_rest_on_what_the_source_changed_since_prove_nothing_where_they_differ() -> None:
+    outdated = {**BASELINE, "outdated": ["public.admissions"]}
+    found = golden({"p1": "aa", "p2": "xx"}, outdated)
+    told = "p2: another prediction, and the source has changed since it was asked: public.admissions."
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, told)
+    assert golden({"p1": "aa", "p2": "bb"}, outdated).status is Status.MET
+    assert golden({"p1": "aa"}, outdated).status is Status.MISSED
+
+
 def test_without_golden_predictions_of_the_source_they_are_inconclusive() -> None:
     for baseline in ({"golden": {}}, {}):
         found = golden({"p1": "aa"}, baseline)
@@ -394,6 +403,14 @@ def test_a_stale_password_is_missed_with_the_role() -> None:
     none = judged("logins", seen("logins", []))
     assert none.status is Status.INCONCLUSIVE
     assert none.because == "The target names no application role to try."
+
+
+def test_a_role_that_was_not_answered_is_inconclusive_and_hides_no_other() -> None:
+    silent = {"user": "app", "ok": None, "because": "It cannot be reached."}
+    found = judged("logins", seen("logins", [silent]))
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, "app: was not answered (It cannot be reached).")
+    stale = {"user": "batch", "ok": False, "because": "Refused: stale."}
+    assert judged("logins", seen("logins", [silent, stale])).status is Status.MISSED
 
 
 def test_an_unexpected_difference_of_configuration_is_missed_and_expected_ones_are_listed() -> None:

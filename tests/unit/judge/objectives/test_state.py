@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dr.domain.looks import DAMAGED, Version
+from dr.domain.looks import DAMAGED, Look, Version
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import LARGE_OBJECTS, Sequence, State
 from dr.judge import findings
@@ -414,6 +414,23 @@ def _plain(look: Any) -> Any:
 def test_settings_that_act_otherwise_are_missed_by_name() -> None:
     found = configured({"fsync": "off", "port": "6543"})
     assert (found.status, found.because) == (Status.MISSED, "fsync: off instead of on.")
+
+
+def test_a_setting_that_the_source_changed_meanwhile_is_not_known_where_the_copy_has_neither() -> None:
+    def found(here: str) -> Finding:
+        state = [replace(STATE, settings={**STATE.settings, "work_mem": one}) for one in ("4096", here, "8192")]
+        first = replace(BASELINE, look=replace(BASELINE.look, state=state[0]))
+        return judged(
+            "configuration",
+            seen("baseline", _plain(first), "source"),
+            seen("look", _plain(replace(COPY, state=state[1]))),
+            seen("look", _plain(replace(AFTER, state=state[2])), "source"),
+            seen("configuration", []),
+        )
+
+    told = "work_mem: 5000, where the source changed it meanwhile: 4096 and 8192."
+    assert (found("5000").status, found("5000").because) == (Status.INCONCLUSIVE, told)
+    assert found("4096").status is found("8192").status is Status.MET
 
 
 def test_settings_of_the_instances_size_are_named_and_those_of_its_place_left_out() -> None:
