@@ -10,7 +10,7 @@ holds, too, is no hand's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -148,19 +148,30 @@ def table(
         wrong.update(more)
     wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
     untold = LATER in copy.parts and copy.touched is None
-    unknown = found.unknown + _gone(buckets, untold=untold)
+    unknown = found.unknown + _gone(buckets, _rows(after, copy.buckets), untold=untold)
     return Compared(found.proven, found.either, unknown, {what: count for what, count in wrong.items() if count})
 
 
-def _gone(buckets: Mapping[str, Sequence[_Bucket]], *, untold: bool) -> int:
-    """For so many rows of the look before none of the copy can stand, and no look afterwards tells when they went.
+def _gone(buckets: Mapping[str, Sequence[_Bucket]], there: Sequence[int], *, untold: bool) -> int:
+    """For so many rows of the look before none of the copy can stand, and nothing tells when they went, or they may
+    never have gone: ``there``, so many rows does the source hold afterwards in each bucket.
     ``untold``: none tells either whether they went on the copy itself, where the source has changed them since."""
     newer = [[one.copy.rows for one in buckets[part]] for part in (POINT, UNSURE) if buckets[part]]
-    return sum(
-        max(0, one.before.rows - one.copy.rows - sum(rows[n] for rows in newer))
-        for n, one in enumerate(buckets[BEFORE])
-        if one.before is not None and (one.after is None or (untold and one.after.rows < one.before.rows))
-    )
+    unknown = 0
+    for n, one in enumerate(buckets[BEFORE]):
+        if one.before is None:
+            continue
+        here = one.copy.rows + sum(rows[n] for rows in newer)
+        gone = max(0, one.before.rows - here)
+        told = one.after is not None and not (untold and one.after.rows < one.before.rows)
+        unknown += min(gone, max(0, there[n] - here)) if told else gone
+    return unknown
+
+
+def _rows(look: TableLook | None, buckets: int) -> list[int]:
+    """Of each bucket, whatever cut shows them; none where there is no look."""
+    parts = [look.sums(part) for part in look.parts] if look is not None else []
+    return [sum(part[n].rows for part in parts) for n in range(buckets)]
 
 
 def _added(found: Compared, one: _Bucket) -> Compared:
@@ -240,14 +251,16 @@ class Cuts(NamedTuple):
     point: Snapshot | None
 
 
-def definition(versions: tuple[Version | None, Version | None, Version | None], cuts: Cuts) -> Compared:
+def definition(
+    versions: tuple[Version | None, Version | None, Version | None], cuts: Cuts, held: Container[str] = ()
+) -> Compared:
     """One object, or anything else that has ``versions``: before, in the copy, and afterwards; None where it was not
-    there."""
+    there. ``held``: the identities of all that the copy has, under whatever name."""
     before, copy, after = versions
     earlier, point = cuts.earlier, cuts.point
     stood = after is not None and _stood(before, after, cuts)
     if copy is None:
-        if stood:
+        if stood or _lasted(before, after, held):
             return _wrong(MISSING)
         may_have = after is not None and cuts.kept is not None and cuts.kept.doubts(after.xid)
         return Compared(unknown=1) if before is not None or may_have else Compared(proven=1)
@@ -268,6 +281,12 @@ def _stood(before: Version | None, after: Version, cuts: Cuts) -> bool:
     if not after.xid:
         return before is not None and before.digest == after.digest
     return any(cut is not None and cut.proves(after.xid) for cut in (cuts.kept, cuts.earlier))
+
+
+def _lasted(before: Version | None, after: Version | None, held: Container[str]) -> bool:
+    """Whether it was there from the look before to the one afterwards, as one and the same, and is not ``held``."""
+    kept = before.identity if before is not None else ""
+    return bool(kept) and after is not None and after.identity == kept and kept not in held
 
 
 def _wrong(what: str) -> Compared:

@@ -12,10 +12,12 @@ LARGE_OBJECTS = "the large objects"
 @dataclass(frozen=True, slots=True)
 class Version:
     """The definition of an object as a digest, and the newest transaction that wrote any of its catalog rows;
-    0 where nothing tells."""
+    0 where nothing tells. ``identity``: what it keeps however it is altered or named, and no other is given; "" where
+    nothing tells."""
 
     digest: str
     xid: int
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,6 +323,57 @@ def test_what_is_renamed_bears_the_writer_of_its_name(owner: psycopg.Connection,
     assert {name for name in named if 0 < after[name].xid <= newest} == set()
 
 
+@pytest.mark.parametrize(
+    ("statement", "name", "then"),
+    [
+        ("alter table things rename to objects", "table public.things", "table public.objects"),
+        ("alter table things rename note to remark", "column public.things.note", "column public.things.remark"),
+        ("alter index things_name set (fillfactor = 70)", "index public.things_name", ""),
+        ("alter table things disable trigger touch", "trigger touch on public.things", ""),
+        (
+            "create or replace function two(a int) returns int language sql as 'select 3'",
+            "function public.two(a integer)",
+            "",
+        ),
+        ("refresh materialized view counted", "materialized view public.counted", ""),
+        ("truncate parts", "table public.parts", ""),
+        ("alter sequence numbers cache 5", "sequence public.numbers", ""),
+        ("alter policy mine on things using (true)", "policy mine on public.things", ""),
+        ("alter role reader createdb", "role reader", ""),
+    ],
+)
+def test_what_is_altered_or_renamed_stays_one_and_the_same(
+    owner: psycopg.Connection, statement: str, name: str, then: str
+) -> None:
+    before, after = changed_by(owner, statement)
+    assert before[name].identity == after[then or name].identity != ""
+    assert list(before.values()).count(before[name]) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("alter table things drop note; alter table things add note text", "column public.things.note"),
+        (
+            "drop index things_name; create index things_name on things (lower(name)) where id > 2",
+            "index public.things_name",
+        ),
+        (
+            "drop policy mine on things; create policy mine on things using (name = current_user)",
+            "policy mine on public.things",
+        ),
+    ],
+)
+def test_what_is_made_anew_is_another(owner: psycopg.Connection, statement: str, name: str) -> None:
+    before, after = changed_by(owner, statement)
+    assert "" != before[name].identity != after[name].identity != ""
+
+
+def test_no_two_objects_are_one_and_the_same(owner: psycopg.Connection) -> None:
+    known = [one.identity for one in objects(owner).values() if one.identity]
+    assert len({*known}) == len(known) > 60
+
+
 def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServer, owner: psycopg.Connection) -> None:
     """pg_read_all_data reads pg_authid, too; a harness that is granted each table by itself does not."""
     owner.execute("create role narrow login password 'narrow'")

@@ -180,6 +180,12 @@ def _damage_toast(server: Server, table: str) -> None:
     _damage(server, str(server.one(f"SELECT reltoastrelid::regclass FROM pg_class WHERE oid = '{table}'::regclass")))
 
 
+def _lose(server: Server, table: str) -> None:
+    """A table's file holds nothing any more: no transaction wrote that."""
+    server.file(table).write_bytes(b"")
+    _reboot(server)
+
+
 def _forge(server: Server, table: str, old: str, new: str) -> None:
     """A value exchanged in the table's file, by one as long: no transaction wrote it. Checksums are not looked at."""
     assert len(old) == len(new)
@@ -270,6 +276,7 @@ DOINGS: Mapping[str, Callable[..., None]] = {
     "hollow": _hollow,
     "damage": _damage,
     "damage-toast": _damage_toast,
+    "lose": _lose,
     "forge": _forge,
     "clock": _clock,
     "stop": _stop,

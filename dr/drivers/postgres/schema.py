@@ -63,7 +63,8 @@ _PLACES = re.compile(r" :(?:stmt_)?(?:location|len) -?\d+")
 class _Kind(NamedTuple):
     """One query of catalog rows: name of the object they belong to, its writers' xids, what is digested. The rows of
     one name are one object; what can go while the others stay is an object of its own, since nothing tells who deleted
-    a row. ``since``: the first major version that has the catalog."""
+    a row. ``since``: the first major version that has the catalog. ``key``: what the object keeps and no other is given
+    in its database; only one kind of those that are one object has it."""
 
     of: str
     name: str
@@ -71,9 +72,10 @@ class _Kind(NamedTuple):
     row: str
     source: str
     since: int = 0
+    key: str = "null"
 
     def query(self, known: bool) -> bytes:
-        asked = f"select {self.name}, {self.writers}, ({self.row})::text from {self.source}"
+        asked = f"select {self.name}, {self.writers}, ({self.row})::text, ({self.key})::text from {self.source}"
         for name, of in _STANDS_FOR.items():
             asked = asked.replace(name, of[known])
         return asked.encode()
@@ -183,6 +185,7 @@ def _named(
         _by(*("xn" if space else "x"), types=types),
         _row("x", *without, acl=acl, oids=oids, options=options),
         f"{catalog} x {joined} where {_own(catalog, 'x.oid')} {among}{also}",
+        key="x.oid",
     )
 
 
@@ -203,6 +206,7 @@ def _member(of: str, catalog: str, space: str, *without: str, also: str = "", ty
         _by(*("xn" if space else "x"), types=types),
         _row("x", *without),
         f"{catalog} x {joined} where not ({_own(catalog, 'x.oid')}) {also}",
+        key="x.oid",
     )
 
 
@@ -232,9 +236,17 @@ _KINDS: tuple[_Kind, ...] = (
         _by("n"),
         _row("n", acl="nspacl"),
         f"pg_namespace n where {USERS_OWN} and ({HARNESS_SCHEMA}) is not true and {_own('pg_namespace', 'n.oid')}",
+        key="n.oid",
     ),
-    _Kind("extensions", "format('extension %I', e.extname)", _by("e"), _row("e", "extconfig"), "pg_extension e"),
-    _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD),
+    _Kind(
+        "extensions",
+        "format('extension %I', e.extname)",
+        _by("e"),
+        _row("e", "extconfig"),
+        "pg_extension e",
+        key="e.oid",
+    ),
+    _Kind("relations", _RELATION_NAME, _by("c", "n"), _CLASS, _HELD, key="c.oid"),
     _Kind(
         "tables' TOAST",
         _RELATION_NAME,
@@ -294,6 +306,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("c", "n", "r"),
         _row("r", "ev_class"),
         f"{_HELD} join pg_rewrite r on r.ev_class = c.oid and r.rulename <> '_RETURN'",
+        key="r.oid",
     ),
     _Kind(
         "columns",
@@ -302,6 +315,7 @@ _KINDS: tuple[_Kind, ...] = (
         _row("a", "attrelid", "attcacheoff", "atthasmissing", "attmissingval", acl="attacl"),
         f"{_HELD} and c.relkind <> 'S' join pg_attribute a on a.attrelid = c.oid"
         " and a.attnum > 0 and not a.attisdropped",
+        key="concat_ws('.', c.oid, a.attnum)",
     ),
     _Kind(
         "defaults",
@@ -317,6 +331,7 @@ _KINDS: tuple[_Kind, ...] = (
         _CONSTRAINT_BY,
         _row("k", "conrelid", "contypid", "conindid", "conparentid"),
         f"{_CONSTRAINT} where {_KEPT}",
+        key="k.oid",
     ),
     _Kind(
         "constraints' triggers",
@@ -325,7 +340,14 @@ _KINDS: tuple[_Kind, ...] = (
         _row("g", "tgname", "tgconstraint", "tgconstrindid", "tgparentid"),
         f"{_CONSTRAINT} join pg_trigger g on g.tgconstraint = k.oid where {_KEPT} and g.tgisinternal",
     ),
-    _Kind("indexes", _RELATION_NAME, _by("c", "n", "i"), _row("i", "indexrelid", "indrelid", "indcheckxmin"), _INDEX),
+    _Kind(
+        "indexes",
+        _RELATION_NAME,
+        _by("c", "n", "i"),
+        _row("i", "indexrelid", "indrelid", "indcheckxmin"),
+        _INDEX,
+        key="c.oid",
+    ),
     _Kind(
         "indexes' relations",
         _RELATION_NAME,
@@ -333,7 +355,14 @@ _KINDS: tuple[_Kind, ...] = (
         "jsonb_build_array(c.relam, c.reltablespace, c.reloptions)",
         _INDEX,
     ),
-    _Kind("functions", _FUNCTION_NAME, _FUNCTION_BY, _row("p", "protransform", "prosupport", acl="proacl"), _FUNCTION),
+    _Kind(
+        "functions",
+        _FUNCTION_NAME,
+        _FUNCTION_BY,
+        _row("p", "protransform", "prosupport", acl="proacl"),
+        _FUNCTION,
+        key="p.oid",
+    ),
     _Kind(
         "aggregates",
         _FUNCTION_NAME,
@@ -354,6 +383,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("t", "c", "n"),
         _row("t", "tgrelid", "tgconstraint", "tgconstrindid", "tgparentid"),
         f"{_HELD} join pg_trigger t on t.tgrelid = c.oid and (not t.tgisinternal or t.tgconstraint = 0)",
+        key="t.oid",
     ),
     _Kind(
         "policies",
@@ -361,6 +391,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("p", "c", "n"),
         _row("p", "polrelid"),
         f"{_HELD} join pg_policy p on p.polrelid = c.oid",
+        key="p.oid",
     ),
     _Kind(
         "types",
@@ -373,6 +404,7 @@ _KINDS: tuple[_Kind, ...] = (
             oids=("typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"),
         ),
         _TYPE,
+        key="t.oid",
     ),
     _Kind(
         "enums",
@@ -394,6 +426,7 @@ _KINDS: tuple[_Kind, ...] = (
         "array[r.written]::text[]",
         _row("r", "written", "rolpassword", "rolconfig"),
         f"{_ROLES} r where r.rolname !~ {_THEIRS}",
+        key="r.oid",
     ),
     _Kind(  # whoever writes a password writes the row: a transaction's number is the same on every physical copy
         "rows of roles",
@@ -428,6 +461,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("d"),
         _row("d", "datfrozenxid", "datminmxid", "datlastsysoid", "dathasloginevt", "datcollversion", acl="datacl"),
         "pg_database d where not d.datistemplate and d.datname <> 'rdsadmin'",
+        key="d.oid",
     ),
     _Kind(
         "default privileges",
@@ -436,6 +470,7 @@ _KINDS: tuple[_Kind, ...] = (
         _row("x", acl="defaclacl"),
         f"pg_default_acl x join {_ROLES} r on r.oid = x.defaclrole"
         " left join pg_namespace n on n.oid = x.defaclnamespace",
+        key="x.oid",
     ),
     _Kind(
         "user mappings",
@@ -531,6 +566,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("p", "x", "c", "n"),
         _row("x", "prpubid", "prrelid"),
         f"{_HELD} join pg_publication_rel x on x.prrelid = c.oid join pg_publication p on p.oid = x.prpubid",
+        key="x.oid",
     ),
     _Kind(
         "schemas of publications",
@@ -547,6 +583,7 @@ _KINDS: tuple[_Kind, ...] = (
         _by("x"),
         _row("x", acl="spcacl"),
         "pg_tablespace x where x.spcname !~ '^rds'",
+        key="x.oid",
     ),
     _Kind(
         "privileges on settings",
@@ -578,23 +615,26 @@ def objects(connection: Connection) -> dict[str, Version]:
     major = connection.info.server_version // 10_000
     rows: Mapping[str, list[str]] = defaultdict(list)
     writers: Mapping[str, set[int]] = defaultdict(set)
+    keys: dict[str, str] = {}
     with translated("reading the server's transactions"):
         current = newest(connection)
         known = bool(one(connection, "select has_table_privilege('pg_authid', 'select')"))
     for kind in _KINDS:
         if major >= kind.since:
-            for name, xids, row in _read(connection, kind, known):
+            for name, xids, row, key in _read(connection, kind, known):
                 rows[name].append(row)
                 writers[name].update(xids)
-    return {name: Version(digest(of), _last(writers[name], current)) for name, of in rows.items()}
+                if key is not None:
+                    keys[name] = digest([connection.info.dbname, kind.of, key])
+    return {name: Version(digest(of), _last(writers[name], current), keys.get(name, "")) for name, of in rows.items()}
 
 
-def _read(connection: Connection, kind: _Kind, known: bool) -> Iterator[tuple[str, set[int], str]]:
+def _read(connection: Connection, kind: _Kind, known: bool) -> Iterator[tuple[str, set[int], str, str | None]]:
     with translated(f"reading the catalog of {kind.of}"):
-        for name, xids, row in connection.execute(kind.query(known)):
+        for name, xids, row, key in connection.execute(kind.query(known)):
             if name is None:  # it was dropped while it was read: names come from what the catalog holds by then
                 continue
-            yield name, {int(xid) for xid in xids}, _PLACES.sub("", f"{kind.of}: {row}")
+            yield name, {int(xid) for xid in xids}, _PLACES.sub("", f"{kind.of}: {row}"), key
 
 
 def digest(rows: list[str]) -> str:

@@ -232,8 +232,9 @@ def _gone(name: str, there: int | None, before: TableLook | None, after: TableLo
         if unsure and not stood:
             because = f"missing, with {counted(unsure, 'row')} that may have been committed after the recovery point"
             return Table(name, there, None, Status.INCONCLUSIVE, because)
-        missing = f"missing, with {counted(stood, 'row')}" if stood else ""
-        return Table(name, there, None, Status.MISSED if stood else Status.MET, missing)
+        if stood:
+            return Table(name, there, None, Status.MISSED, f"missing, with {counted(stood, 'row')}")
+        return Table(name, there, None, Status.MET, "", Compared(unknown=before.rows if before is not None else 0))
     rows = before.rows if before is not None else 0
     if looked or not rows:  # dropped on the source: before the recovery point, or after it
         return Table(name, there, None, Status.MET, "", Compared(unknown=rows))
@@ -269,11 +270,12 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         raise UnknownError(f"The copy runs version {copy.major}, the source {other.major}: definitions do not compare.")
     looks = looks if before is not None else replace(looks, before=None)
     found, wrong, unproven = [], dict[str, str](), looks.closed
+    held = {one.identity for one in copy.objects.values()}
     for name in sorted({name for look in (before, copy, after) if look is not None for name in look.objects}):
         if looks.hides(name):
             continue
         there, here, kept = (look.objects.get(name) if look is not None else None for look in (before, copy, after))
-        one = comparing.definition((there, here, kept), looks.cuts_of(name))
+        one = comparing.definition((there, here, kept), looks.cuts_of(name), held)
         found.append(one)
         wrong.update((name, what) for what in one.wrong)
         if one.unknown and here is None and (after is None or after.hides(name)):

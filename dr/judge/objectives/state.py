@@ -132,7 +132,12 @@ def _large_objects(of: Sides) -> tuple[dict[str, str], Counter[str]]:
         )
         found = comparing.definition((there, here, kept), of.looks.cuts_of(oid))
         # on the source, too: before the recovery point or after it
-        gone = here is None and of.after is not None and of.looks.after is not None and not of.looks.after.hides(oid)
+        gone = (
+            here is kept is None
+            and of.after is not None
+            and of.looks.after is not None
+            and not of.looks.after.hides(oid)
+        )
         counts.update({"proven": found.proven, "gone" if gone else "unknown": found.unknown})
         for what in found.wrong:
             wrong[f"large object {oid}"] = what.replace("defined", "written")

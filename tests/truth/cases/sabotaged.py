@@ -149,6 +149,32 @@ ROWS = (
         passed=("DELETE FROM truth.queue",),
         copy=("TRUNCATE truth.queue", "VACUUM truth.queue"),
     ),
+    *(
+        sabotaged(
+            name=f"{what}-lost-of-what-changed-later",
+            expect="inconclusive",
+            tells=tells,
+            says=says,
+            passed=(later,),
+            copy=(act,),
+        )
+        for what, later, act, tells, says in (
+            (
+                "storage",
+                "UPDATE truth.stays SET paid = 0",
+                "!lose truth.stays",
+                "data",
+                "Too much is unknown: .* 400 [(].* nobody can know",
+            ),
+            (
+                "large-object",
+                "SELECT lo_put(424242, 3, 'later')",
+                "SELECT lo_unlink(424242)",
+                "state",
+                "nobody can know 1 large object",
+            ),
+        )
+    ),
     in_copy("queue-drained-later-emptied", "TRUNCATE truth.queue", says="queue", passed=("DELETE FROM truth.queue",)),
     in_copy("table-dropped", "DROP TABLE truth.letters", "data|schema", "letters"),
     in_copy(
@@ -222,6 +248,39 @@ NEWEST = (
             ("forged", "INSERT INTO truth.stays (ward, note) VALUES (3, gen_random_uuid())"),
         )
     ),
+)
+
+DROPPED = tuple(
+    sabotaged(name=f"{what}-altered-later-dropped", passed=(later,), copy=(act,), tells="schema|state|data", says=says)
+    for what, later, act, says in (
+        ("index", "ALTER INDEX truth.stays_at SET (fillfactor = 80)", "DROP INDEX truth.stays_at", "stays_at"),
+        (
+            "trigger",
+            "ALTER TABLE truth.stays DISABLE TRIGGER stays_stamped",
+            "DROP TRIGGER stays_stamped ON truth.stays",
+            "stays_stamped",
+        ),
+        (
+            "function",
+            "CREATE OR REPLACE FUNCTION truth.dosage(n int) RETURNS int LANGUAGE sql AS $$ SELECT n * 3 $$",
+            "DROP FUNCTION truth.dosage(int)",
+            "dosage",
+        ),
+        ("view", "REFRESH MATERIALIZED VIEW truth.busy", "DROP MATERIALIZED VIEW truth.busy", "busy"),
+        (
+            "table",
+            "TRUNCATE truth.queue; INSERT INTO truth.queue VALUES (1, 'new')",
+            "DROP TABLE truth.queue",
+            "queue: missing",
+        ),
+        ("sequence", "ALTER SEQUENCE truth.tickets CACHE 5", "DROP SEQUENCE truth.tickets", "tickets"),
+        (
+            "policy",
+            "ALTER POLICY own ON truth.secrets USING (true)",
+            "DROP POLICY own ON truth.secrets",
+            "own on truth.secrets",
+        ),
+    )
 )
 
 DEFINITIONS = tuple(
@@ -681,4 +740,4 @@ SERVED = (
     ),
 )
 
-CASES = (*ROWS, *NEWEST, *DEFINITIONS, *SETTINGS, *OTHERS, *POINT, *SERVED)
+CASES = (*ROWS, *NEWEST, *DROPPED, *DEFINITIONS, *SETTINGS, *OTHERS, *POINT, *SERVED)

@@ -208,14 +208,27 @@ def test_rows_that_went_are_not_known_where_no_statistics_tell_that_they_did_not
     """The source has changed or lost them all since; of THREE, which stands in the copy anew, nothing is lacking."""
     before, after = first(ONE, TWO, THREE), afterwards(later=[Row(0, 101), Row(2, 301)])
     copy = copied(point=[Row(2, 301)])
-    assert comparing.table(before, copy, after) == Compared(unknown=1)
+    assert comparing.table(before, copy, after) == Compared(unknown=2)
     assert comparing.table(before, replace(copy, touched=None), after) == Compared(unknown=3)
     stands = afterwards([ONE, TWO, THREE])
     whole = replace(copied([ONE, TWO, THREE]), touched=None)
     assert comparing.table(before, whole, stands) == Compared(3)
     assert comparing.table(before, whole, after) == Compared(3, either=3)
     on_call = look(before=[], point=[Row(2, 301)])  # clients write to it, so that nobody asks what is later
-    assert comparing.table(before, on_call, after) == Compared(unknown=1)
+    assert comparing.table(before, on_call, after) == Compared(unknown=2)
+
+
+def test_rows_that_the_source_has_at_both_looks_are_not_known_where_the_copy_has_none_for_them() -> None:
+    before, lost = first(ONE, TWO, THREE), replace(copied([]), touched=0)
+    assert comparing.table(before, lost, afterwards([])) == Compared()  # drained before the point, or after it
+    assert comparing.table(before, lost, afterwards(later=[Row(0, 101), Row(1, 201)])) == Compared(unknown=2)
+    more = afterwards(later=[Row(0, 101), Row(4, 5), Row(8, 6)])  # three in the bucket of one
+    assert comparing.table(before, lost, more) == Compared(unknown=1)
+    moved = replace(copied([], point=[Row(0, 101)]), touched=0)
+    assert comparing.table(before, moved, afterwards([], point=[Row(0, 101)], later=[Row(4, 5)])) == Compared(1)
+    partly = first(ONE, SAME_BUCKET, TWO)
+    rest = replace(copied([SAME_BUCKET]), touched=0)
+    assert comparing.table(partly, rest, afterwards([SAME_BUCKET], later=[Row(0, 101)])) == Compared(1, unknown=1)
 
 
 def test_a_row_more_than_the_source_had_is_wrong_where_rows_can_only_have_gone_and_else_not_known() -> None:
@@ -362,3 +375,16 @@ def test_what_is_unsure_is_unknown_beside_whatever_else_is() -> None:
     rows = read(0, 1, point=(ONE,), unsure=(TWO,)), read(0, 1)
     found = comparing.table(None, copy, after, rows)
     assert (found.unknown, found.proven, found.wrong) == (2, 0, {})
+
+
+def test_what_lasted_on_the_source_from_look_to_look_is_missing_wherever_it_was_altered_since() -> None:
+    there, since = Version("old", 3, "oid 7"), Version("new", 99, "oid 7")
+    missing, unknown = Compared(wrong={MISSING: 1}), Compared(unknown=1)
+    assert comparing.definition((there, None, since), CUTS) == missing
+    assert comparing.definition((there, None, since), CUTS, {"oid 8"}) == missing
+    assert comparing.definition((there, None, since), CUTS, {"oid 7"}) == unknown  # it had another name by then
+    assert comparing.definition((there, None, replace(since, identity="oid 9")), CUTS) == unknown
+    assert comparing.definition((there, None, None), CUTS) == unknown
+    assert comparing.definition((None, None, since), CUTS) == Compared(1)
+    nameless = (replace(there, identity=""), None, replace(since, identity=""))
+    assert comparing.definition(nameless, CUTS) == unknown

@@ -438,6 +438,23 @@ def test_a_look_that_could_not_see_a_database_does_not_tell_that_the_source_neve
     assert compared("schema", with_db2(COPY), BASELINE, changed, limit=0.5).status is Status.MISSED
 
 
+def test_what_the_copy_lacks_and_the_source_only_altered_is_missed_unless_it_has_another_name_there() -> None:
+    name = "trigger touch on public.a"
+    kept = Version("9", 5, "oid 7")
+    before = replace(BASELINE, look=replace(FIRST, objects={**OBJECTS, name: kept}))
+    after = replace(AFTER, objects={**OBJECTS, name: replace(kept, digest="8", xid=35)})
+    found = compared("schema", COPY, before, after, limit=0.5)
+    assert (found.status, found.because.startswith(f"{name}: missing. ")) == (Status.MISSED, True)
+    renamed = replace(COPY, objects={**OBJECTS, "trigger touched on public.a": replace(kept, xid=15)})
+    assert compared("schema", renamed, before, after, limit=0.5).status is Status.MET
+
+
+def test_rows_of_a_table_that_is_gone_are_not_known_where_those_of_now_are_all_later() -> None:
+    later = with_tables(AFTER, b=table(later=part((4, 9))))
+    found = compared(copy=with_tables(COPY, b=None), after=later, limit=0.5)
+    assert (found.status, "2 (40.00%)" in found.because) == (Status.MET, True)
+
+
 def test_sums_of_other_methods_do_not_compare() -> None:
     found = compared(copy=with_tables(COPY, a=replace(A, method="md5/1")))
     assert found.status is Status.INCONCLUSIVE

@@ -498,3 +498,9 @@ def test_large_objects_of_a_database_that_one_look_could_not_see_are_told_by_the
     assert told(lacking, before, blind[1]) is told(copy, *blind) is told(lacking, *blind) is Status.INCONCLUSIVE
     written = replace(after, state=replace(held, large_objects={**held.large_objects, "db2: 7": Version("dd", 35)}))
     assert told(copy, blind[0], written) is Status.INCONCLUSIVE
+
+
+def test_a_large_object_that_the_copy_lacks_and_the_source_wrote_since_is_not_known() -> None:
+    written = objects(**{"9": Version("dd", 35)})
+    found = judge(objects(**{"9": None}), STATE, written)
+    assert (found.status, "nobody can know 1 large object" in found.because.lower()) == (Status.INCONCLUSIVE, True)
