@@ -45,7 +45,8 @@ def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
         elif OF_ITS_SIZE.fullmatch(name):
             sized.append(name)
         elif len({*there}) > 1:
-            unknown[name] = f"{here or 'nothing'}, where the source changed it meanwhile: {' and '.join(there)}"
+            theirs = " and ".join(one or "nothing" for one in there)
+            unknown[name] = f"{here or 'nothing'}, where the source changed it meanwhile: {theirs}"
         else:
             wrong[name] = f"{here or 'nothing'} instead of {there[-1] or 'nothing'}"
     return Compared(wrong, unknown, tuple(sized), same)

@@ -34,30 +34,37 @@ ITS_OWN = (
 
 @pytest.mark.parametrize("name", OF_ITS_PLACE)
 def test_a_setting_of_its_place_is_left_out(name: str) -> None:
-    assert compared({name: "1"}, {name: "1"}) == compared({name: "1"}, {name: "2"}) == ({}, (), 0)
+    assert compared({name: "1"}, {name: "1"}) == compared({name: "1"}, {name: "2"}) == ({}, {}, (), 0)
 
 
 @pytest.mark.parametrize("name", OF_ITS_SIZE)
 def test_a_setting_of_its_size_may_differ_and_is_named(name: str) -> None:
-    assert compared({name: "1"}, {name: "2"}) == ({}, (name,), 0)
-    assert compared({name: "1"}, {name: "1"}) == ({}, (), 1)
+    assert compared({name: "1"}, {name: "2"}) == ({}, {}, (name,), 0)
+    assert compared({name: "1"}, {name: "1"}) == ({}, {}, (), 1)
 
 
 @pytest.mark.parametrize("name", ITS_OWN)
 def test_any_other_setting_has_to_be_the_sources(name: str) -> None:
-    assert compared({name: "1"}, {name: "2"}) == ({name: "1 instead of 2"}, (), 0)
+    assert compared({name: "1"}, {name: "2"}) == ({name: "1 instead of 2"}, {}, (), 0)
 
 
 def test_a_setting_that_is_left_out_hides_no_other() -> None:
     here, there = {"a": "1", "port": "1", "z": "1"}, {"port": "2", "z": "2"}
-    assert compared(here, there) == ({"z": "1 instead of 2"}, (), 0)
+    assert compared(here, there) == ({"z": "1 instead of 2"}, {}, (), 0)
 
 
 def test_a_setting_is_right_as_it_was_at_either_look() -> None:
     found = compared({"work_mem": "2"}, {"work_mem": "2"}, {"work_mem": "3"})
     assert (dict(found.wrong), found.same) == ({}, 1)
-    assert compared({"work_mem": "4"}, {"work_mem": "2"}, {"work_mem": "3"}).wrong == {"work_mem": "4 instead of 3"}
+    assert compared({"work_mem": "4"}, {"work_mem": "3"}, {"work_mem": "3"}).wrong == {"work_mem": "4 instead of 3"}
     assert compared({"of_one_side": "4"}, {}).same == 0
+
+
+def test_a_setting_that_the_source_changed_may_have_been_any_other_meanwhile() -> None:
+    found = compared({"work_mem": "4", "z": "1"}, {"work_mem": "2", "z": "2"}, {"work_mem": "", "z": "2"})
+    assert found.unknown == {"work_mem": "4, where the source changed it meanwhile: 2 and nothing"}
+    assert found.wrong == {"z": "1 instead of 2"}
+    assert compared({"a": ""}, {"a": "1"}, {"a": "2"}).unknown["a"].startswith("nothing, where")
 
 
 def test_a_setting_that_is_nothing_on_one_side_is_called_so() -> None:
