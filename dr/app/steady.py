@@ -9,6 +9,7 @@ from time import monotonic_ns
 from dr.app.session import Session
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Grant, Observation
+from dr.drivers.measuring.paths import SOURCE
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
@@ -28,8 +29,9 @@ PATIENCE = 20.0
 what the drill has just made of it above all, is no state, and what lasts longer is one."""
 
 
-def in_slo(session: Session) -> bool:
-    """Probe the source's service for a moment, again while it is out of its objectives, and record the last look.
+def in_slo(session: Session, path: str = SOURCE) -> bool:
+    """Probe the service for a moment on the way that ``path`` is, again while it is out of its objectives, and record
+    the last look.
 
     Where it could not be looked at, why is recorded instead.
 
@@ -40,7 +42,7 @@ def in_slo(session: Session) -> bool:
     until = clock.now().at + PATIENCE
     try:
         while True:
-            observed, looks = _observed(session), looks + 1
+            observed, looks = _observed(session, path), looks + 1
             if observed.void and voids < VOIDS:
                 until, voids = max(until, clock.now().at + SECONDS), voids + 1
             if observed.in_slo or clock.now().at >= until or session.directory.halted():
@@ -49,28 +51,31 @@ def in_slo(session: Session) -> bool:
         why = {"text": f"The source was not looked at: {error}", "unlooked": str(error)}
         session.engine.ledger.append("event", data=why)
         raise
-    session.directory.observe([Observation("steady", "source", {**asdict(observed), "looks": looks})], clock.now().at)
+    session.directory.observe([Observation("steady", path, {**asdict(observed), "looks": looks})], clock.now().at)
     return observed.in_slo
 
 
-def _observed(session: Session) -> Look:
+def _observed(session: Session, path: str) -> Look:
     service = session.context.target.of(ServiceConfig)
+    url = service.way(path)
+    if not url:
+        raise RefusedError(f"The target's service has no way {path!r}.", "Add it to service.ways.")
     if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
         raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
     stated = session.context.settings.objectives
     meter = session.context.settings.meter
-    samples = _measured(session, meter.timeout) or _burst(service, meter.rate, meter.timeout)
+    samples = _measured(session, path, meter.timeout) or _burst(service, url, meter.rate, meter.timeout)
     if not any(good(one) for one in samples):
         for one in samples:
-            check_taken(f"at {service.url}", one.status, service.token)
+            check_taken(f"at {url}", one.status, service.token)
     return look(samples, meter.timeout, Slo(LATENCY.of(stated), ERRORS.of(stated)), round(SECONDS * meter.rate))
 
 
-def _measured(session: Session, timeout: float) -> list[Sample]:
-    """What the drill's own prober of the source sees in a moment, where one is at it: a second one beside it would
+def _measured(session: Session, measured: str, timeout: float) -> list[Sample]:
+    """What the drill's own prober of that path sees in a moment, where one is at it: a second one beside it would
     double what the service bears. Of no probe the outcome is still open."""
     clock = session.context.clock
-    path, begun = samples_file(session.directory.path, "source"), clock.now().at
+    path, begun = samples_file(session.directory.path, measured), clock.now().at
     last, found = last_line(path), load_samples(path)
     if last is None or found is None or begun - found.wall(last["due"]) > timeout + SECONDS:
         return []
@@ -79,9 +84,9 @@ def _measured(session: Session, timeout: float) -> list[Sample]:
     return [s for s in found.samples if ended - SECONDS <= found.wall(s.due) < ended] if found is not None else []
 
 
-def _burst(service: ServiceConfig, rate: float, timeout: float) -> list[Sample]:
+def _burst(service: ServiceConfig, url: str, rate: float, timeout: float) -> list[Sample]:
     """Every probe of a moment."""
-    to = endpoint(service.url.rstrip("/") + "/predict")
+    to = endpoint(url.rstrip("/") + "/predict")
     until = monotonic_ns() + round(SECONDS * 1e9)
     written: list[bytes] = []
     shown = authorization(service.token)

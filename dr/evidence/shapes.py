@@ -16,7 +16,7 @@ _LISTS = ("foreign-keys", "logins")
 _OBJECTS = (
     *("baseline", "look", "rows", "indexes", "model", "service-sessions", "golden", "planted", "stored", "markers"),
     *("victims", "recovery-point", "metrics", "pools", "failover", "replaced", "lag", "replica-choice", "steady"),
-    *("old-primary", "service-process", "replication", "unkept", "prometheus"),
+    *("old-primary", "service-process", "replication", "unkept", "prometheus", "redundancy"),
 )
 _VALUES: Mapping[str, Any] = {
     **dict.fromkeys(_LISTS, list[dict[str, Any]]),

@@ -1,4 +1,5 @@
-"""What the time went into: of a restore by the ledger alone, of a failover also by what was measured. Pure."""
+"""What the time went into: of a restore by the ledger alone, of a failover also by what was measured, of a workload
+that lost a part by what was seen of it. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from dr.domain.model import Effect, Phase
 from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import UnknownError
 from dr.judge.interruption import outage_of
+from dr.judge.objectives.redundancy import course, steps
 from dr.judge.windows import Slo, recovered, slo_of, windows
 
 
 def phases(evidence: Evidence) -> tuple[Phase, ...]:
     """Those whose length the run's clocks tell."""
     found: list[Phase] = []
-    for derive in (of_restore, of_failover):
+    for derive in (of_restore, of_failover, of_redundancy):
         with suppress(UnknownError):
             found += derive(evidence)
     return tuple(found)
@@ -136,3 +138,18 @@ def _in_slo(evidence: Evidence, path: str, back: float) -> float:
     later = [window for window in found if window.start + window.seconds > back]
     first = recovered(later, slo)
     return math.inf if first is None else later[first].start
+
+
+# -- a workload that lost a part
+
+
+def of_redundancy(evidence: Evidence) -> tuple[Phase, ...]:
+    """Each step from the loss until the workload stood whole again, by when it was first seen."""
+    seen = evidence.latest("redundancy")
+    if seen is None:
+        return ()
+    found = course(evidence, seen.path)
+    moments = [("", evidence.disaster()), *steps(found)]
+    if found["restored"] is not None:
+        moments.append(("redundant", float(found["restored"][1])))
+    return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))

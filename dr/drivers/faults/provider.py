@@ -11,6 +11,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -142,7 +143,7 @@ class FaultsProvider:
         a fault out acts in ``poll``, once the provider shows the state that it waits for."""
         if call.operation != "put-in":
             return dict(args)
-        at = self._first(call.id)
+        at = first_begun(self._context.run, call.id, self._context.clock.now().at)
         answers = [self._run(call, str(args["fault"]), arguments) for arguments in args["arguments"]]
         return {"answer": answers[-1], "at": at}
 
@@ -163,18 +164,27 @@ class FaultsProvider:
     def _run(self, call: Call, fault: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return run_command(command_of(sections(self._context.target)), fault, arguments, call.deadline)
 
-    def _first(self, name: str) -> float:
-        """Now; where a killed attempt may have put the fault in already, when that began."""
-        note = self._context.run / f"fault-{name}.json"
-        if not note.exists():
-            write_atomically(note, json.dumps({"at": self._context.clock.now().at}).encode())
-        return read_json(note, _Note, hint="Remove it: the fault then counts as put in now.").at
+
+def first_begun(run: Path, name: str, now: float) -> float:
+    """``now``; where a killed attempt may have put the fault in already, when that began. ``run``: its directory."""
+    note = run / f"fault-{name}.json"
+    if not note.exists():
+        write_atomically(note, json.dumps({"at": now}).encode())
+    return read_json(note, _Note, hint="Remove it: the fault then counts as put in now.").at
 
 
-def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def run_command(
+    command: Sequence[str],
+    name: str,
+    arguments: Mapping[str, Any],
+    seconds: float,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> dict[str, Any]:
     """Run the target's command; returns the object that it printed, {} where it printed nothing. Raises ProviderError
     where it cannot be run, fails, takes longer than ``seconds`` or prints something else, and HaltedError where the run
-    is told to stop; then the command was ended, and the fault may be in."""
+    is told to stop; then the command was ended, and the fault may be in. ``env``: its environment, None: this one;
+    ``pass_fds``: what it is handed open."""
     until = time.monotonic() + seconds
     try:
         with subprocess.Popen(
@@ -182,6 +192,8 @@ def run_command(command: Sequence[str], name: str, arguments: Mapping[str, Any],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=env,
+            pass_fds=pass_fds,
         ) as child:
             try:
                 printed, lamented = _ended(child, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from dr.config.model import Section
 from dr.drivers.kubernetes.kubeconfig import servers
@@ -17,6 +18,9 @@ class KubernetesConfig(Section, frozen=True, forbid_unknown_fields=True):
     """Pin: the UID of its namespace kube-system, by which a cluster is known whatever leads to it."""
     namespaces: tuple[str, ...] = ()
     """Those of the platform: the target's own."""
+    machines: Literal["", "ec2"] = ""
+    """How a drill loses a node: "ec2": by terminating its instance, which rds.region, rds.endpoint and rds.credentials
+    lead to; empty: by the target's command for faults."""
 
     def pins(self) -> Mapping[str, str]:
         return {"cluster_uid": self.cluster_uid}
@@ -24,6 +28,3 @@ class KubernetesConfig(Section, frozen=True, forbid_unknown_fields=True):
     def endpoints(self) -> tuple[str, ...]:
         """Raises RefusedError where the kubeconfig does not say where the cluster is."""
         return servers(self.kubeconfig, self.context)
-
-    def consents(self) -> str:
-        return self.context

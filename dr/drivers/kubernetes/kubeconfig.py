@@ -22,16 +22,14 @@ HINT = "Correct the target's kubeconfig and context."
 
 def servers(file: str, context: str) -> tuple[str, ...]:
     """The URL of the context's API server, and of the proxy before it where there is one. Raises RefusedError."""
-    cluster = _parts(_read(file), file, context)["cluster"]
+    held = read_yaml(Path(file).expanduser(), dict[str, Any], RefusedError, HINT)
+    cluster = _parts(held, file, context)["cluster"]
     return tuple(str(url) for url in (cluster["server"], cluster.get("proxy-url")) if url)
 
 
 def connected(file: str, context: str = "") -> Any:
     """An ``ApiClient`` of the Kubernetes library; ``context`` "": the file's current one. Raises RefusedError where the
     library or the context is not there."""
-    held = _read(file)
-    context = context or str(held.get("current-context"))
-    parts = _parts(held, file, context)
     try:
         from kubernetes import client, config
     except ImportError:
@@ -39,24 +37,40 @@ def connected(file: str, context: str = "") -> Any:
             "The cluster cannot be asked: the Kubernetes client is not installed.",
             "Install it: pip install 'dr[kubernetes]'.",
         ) from None
-    beside = Path(file).expanduser().absolute().parent
-    whole = {
-        "current-context": context,
-        "contexts": [{"name": context, "context": {"cluster": "it", "user": "it"}}],
-        **{f"{kind}s": [{"name": "it", kind: _with_files(part, beside)}] for kind, part in parts.items()},
-    }
+    whole, _ = _of_context(file, context)
     settings = client.Configuration()
     settings.proxy = None  # the library takes that of the environment
     try:
-        config.load_kube_config_from_dict(whole, context, settings, persist_config=False)
+        config.load_kube_config_from_dict(whole, client_configuration=settings, persist_config=False)
     except config.ConfigException as error:
+        context = whole["current-context"]
         raise _unusable(file, f"has no usable context {context!r}: {str(error).rstrip('.')}") from None
     settings.retries = False  # a request is repeated by whoever knows what it did
     return client.ApiClient(settings)
 
 
-def _read(file: str) -> dict[str, Any]:
-    return read_yaml(Path(file).expanduser(), dict[str, Any], RefusedError, HINT)
+def handed(file: str, context: str) -> tuple[str, tuple[int, ...]]:
+    """The path of a kubeconfig of this context alone, for a process that is given these descriptors. Whoever asks
+    closes them. Raises RefusedError."""
+    import yaml
+
+    whole, descriptors = _of_context(file, context)
+    last = _in_memory(yaml.safe_dump(whole).encode(), "kubeconfig")
+    return _path(last), (*descriptors, last)
+
+
+def _of_context(file: str, context: str) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """A kubeconfig of the context alone, and the files in memory that it names."""
+    held = read_yaml(Path(file).expanduser(), dict[str, Any], RefusedError, HINT)
+    context = context or str(held.get("current-context"))
+    beside = Path(file).expanduser().absolute().parent
+    descriptors: list[int] = []
+    parts = {
+        f"{kind}s": [{"name": "it", kind: _with_files(part, beside, descriptors)}]
+        for kind, part in _parts(held, file, context).items()
+    }
+    chosen = {"name": context, "context": {"cluster": "it", "user": "it"}}
+    return {"current-context": context, "contexts": [chosen], **parts}, tuple(descriptors)
 
 
 def _parts(held: Mapping[str, Any], file: str, context: str) -> dict[str, Mapping[str, Any]]:
@@ -82,26 +96,32 @@ def _named(held: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
     return found
 
 
-def _with_files(part: Mapping[str, Any], beside: Path) -> dict[str, Any]:
-    """The same with each path absolute, and what stands in it as data in a file in memory."""
+def _with_files(part: Mapping[str, Any], beside: Path, descriptors: list[int]) -> dict[str, Any]:
+    """The same with each path absolute, and what stands in it as data in a file in memory. Raises RefusedError."""
     found = dict(part)
     for name in FILES:
         if found.get(name):
             found[name] = str(beside / str(found[name]))
         if found.get(f"{name}-data") and hasattr(os, "memfd_create"):  # Linux; elsewhere the library's own file
-            found[name] = _in_memory(str(found.pop(f"{name}-data")), name)
+            encoded = "".join(str(found.pop(f"{name}-data")).split())
+            try:
+                content = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                raise RefusedError(f"The kubeconfig's {name}-data is no base64.", HINT) from None
+            descriptors.append(_in_memory(content, name))
+            found[name] = _path(descriptors[-1])
     return found
 
 
-def _in_memory(encoded: str, name: str) -> str:
-    """The path of a file that is in no directory, and gone with this process. Raises RefusedError."""
-    try:
-        content = base64.b64decode("".join(encoded.split()), validate=True)
-    except ValueError:
-        raise RefusedError(f"The kubeconfig's {name}-data is no base64.", HINT) from None
+def _in_memory(content: bytes, name: str) -> int:
+    """A file that is in no directory, and gone with this process."""
     descriptor = os.memfd_create(name)
     with os.fdopen(os.dup(descriptor), "wb") as written:
         written.write(content)
+    return descriptor
+
+
+def _path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,10 +12,12 @@ from dr.config.context import Context
 from dr.config.model import Seconds
 from dr.config.needs import Check
 from dr.config.plugins import Plugin, VerbSpec, later
-from dr.domain.model import Facts
-from dr.drivers.kubernetes import standing
+from dr.domain.model import Facts, Purpose
+from dr.drivers.kubernetes import looking, losing, standing
 from dr.drivers.kubernetes.cluster import Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.scene import parted
+from dr.drivers.measuring.paths import Path
 
 
 class Workloads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +25,35 @@ class Workloads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     namespaces: tuple[str, ...] = ()
     within: Seconds | None = None
+
+
+class Loss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``of``: the workload that is hit, NAMESPACE/DEPLOYMENT; ``node``: which of its nodes, empty: the first of them.
+    ``number``: which GPU of it. ``namespace``: the one that is lost."""
+
+    kind: str
+    of: str = ""
+    node: str = ""
+    number: Annotated[int, msgspec.Meta(ge=0)] = 0
+    namespace: str = ""
+
+
+class Remedied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``kind``, ``of`` and ``node``: as of the loss."""
+
+    kind: str
+    of: str
+    node: str = ""
+
+
+class Redundancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``of`` and ``node``: as of the loss. ``within``: seconds that it is watched; left out: its limit and a little.
+    ``path``: the one whose predictions go through the workload."""
+
+    of: str
+    node: str = ""
+    within: Seconds | None = None
+    path: Path = "cluster"
 
 
 def may(config: KubernetesConfig, wanted: Iterable[Access]) -> Iterable[Check]:
@@ -39,6 +70,32 @@ def _awaiting(target: Any, args: Workloads | None) -> Iterable[Check]:
     return may(config, standing.access((args.namespaces if args else ()) or config.namespaces))
 
 
+def _losing(target: Any, args: Loss | None) -> Iterable[Check]:
+    config: KubernetesConfig | None = target.kubernetes
+    if config is None or args is None:
+        return ()
+    scene = looking.access(parted(args.of)[0]) if args.of else []
+    return may(config, (*losing.access(args.kind), *scene))
+
+
+def _moving(target: Any, args: Remedied | None) -> Iterable[Check]:
+    config: KubernetesConfig | None = target.kubernetes
+    if config is None or args is None:
+        return ()
+    return may(config, (Access("delete", "pods", parted(args.of)[0]), *looking.access(parted(args.of)[0])))
+
+
+def _watching(target: Any, args: Redundancy | None) -> Iterable[Check]:
+    config: KubernetesConfig | None = target.kubernetes
+    if config is None or args is None:
+        return ()
+    return may(config, looking.access(parted(args.of)[0]))
+
+
+def _watched(args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
+    return (str(args.get("path", "cluster")),)
+
+
 def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
     config = context.target.of(KubernetesConfig)
     yield f"kubernetes: cluster {config.cluster_uid}", Cluster(config, context.clock).confirm
@@ -51,6 +108,19 @@ PLUGIN = Plugin(
         VerbSpec(
             *("await_workloads", "Wait until claims are bound, workloads available and pods ready.", Workloads),
             needs=_awaiting,
+        ),
+        VerbSpec(
+            *("disaster", "Lose a node, a GPU or a namespace of the cluster.", Loss), kinds=losing.KINDS, needs=_losing
+        ),
+        VerbSpec(
+            *("remedy", "Move what a lost GPU hit, as soon as the cluster shows it.", Remedied),
+            kinds=frozenset({losing.GPU_LOST}),
+            needs=_moving,
+        ),
+        VerbSpec(
+            *("await_redundancy", "Watch a workload until it stands whole again, or long enough.", Redundancy),
+            paths=_watched,
+            needs=_watching,
         ),
     ),
     section=KubernetesConfig,

@@ -35,7 +35,7 @@ from dr.drivers.measuring.settle import Settle
 from dr.drivers.measuring.stored import PROBER, counted, counting, planted
 from dr.drivers.rds.naming import instance
 from dr.drivers.sections import pooler_of, sections
-from dr.drivers.service.asking import predictions, service
+from dr.drivers.service.asking import ask_golden, predictions, service
 from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.variants import variants
 from dr.evidence.answers import answered
@@ -81,12 +81,12 @@ class MeasuringProvider:
 
     def _url(self, path: str, url: str) -> str:
         """Where predictions of ``path`` are asked for."""
-        service = self._service()
-        if path == SOURCE:
+        way = self._service().way(path)
+        if way:
             self._check_grant()
-        if path not in (SOURCE, RESTORED) and not url:
-            raise UsageError(f"Where path {path!r} is served is not known.", "Give measure a url.")
-        url = url or (service.url if path == SOURCE else SERVED)
+        if path != RESTORED and not (way or url):
+            raise UsageError(f"Where path {path!r} is served is not known.", "Add it to service.ways of the target.")
+        url = url or way or SERVED
         if not url.startswith("${"):
             endpoint(url)  # refused now, and not when the run is under way
         return url
@@ -210,11 +210,14 @@ class MeasuringProvider:
 
     def _probing(self, verb: Verb, path: str, url: str, run: RunIdentity) -> Call:
         """Each answer is a row of the database that is behind ``url``. A copy is asked for what was planted there, and
-        its answers are held against the golden ones that it gave before."""
+        its answers are held against the golden ones that it gave before; those of another way to the source, against
+        what it answers right before it is measured."""
         args: dict[str, Any] = {"path": path, "url": url}
+        if path in self._service().ways:
+            args["held"] = True
         if url == SERVED:
             args |= {"run": run.id, "golden": "${golden.answers}", "planted": planted(self._service())}
-        of_source = url == self._service().url
+        of_source = url in self._service().endpoints()
         asked = children.process("serve") if url == SERVED else service(url)
         written = (predictions(instance(self._target.rds.instance)),) if of_source else ()
         return self._metering(
@@ -287,6 +290,9 @@ class MeasuringProvider:
                 service = self._service()
                 document["url"] = f"{str(args['url']).rstrip('/')}/predict"
                 document |= {"fields": list(service.expected), "token": service.token}
+                if args.get("held"):
+                    how = (service.requests, service.volatile, service.token, service.tolerance)
+                    args = {**args, "golden": ask_golden(str(args["url"]), *how)}
                 document |= self._asked(service, args)
             held = children.begin(partial(run, job, document), pidfile, self._log(name))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from dr.config.model import Amount, Login, Section, check_reference, without_login
+from dr.drivers.measuring.paths import SOURCE, Path
 from dr.evidence.answers import renamed, standing
 
 
@@ -45,6 +46,8 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     """The role among ``postgres.roles`` the service connects as."""
     requests: tuple[dict[str, object], ...]
     """Bodies of /predict for synthetic patients: probes send them in turn; their answers are the golden ones."""
+    ways: dict[Path, str] = {}
+    """Base URLs of other ways to it, such as through a cluster's ingress: each is measured on a path of its name."""
     artifacts: str = ""
     """Directory of model artifacts; passed on as MODEL_DIR, and digested against model_versions."""
     expected: tuple[str, ...] = ()
@@ -67,7 +70,8 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
         """Raises ValueError for a URL with a login, for a token that is no reference, for rows to plant that no request
         names, or names more often than a row does, and where it is not said, or not where, predictions of them are
         stored."""
-        without_login("service.url", self.url)
+        for url in (self.url, *self.ways.values()):
+            without_login("service.url", url)
         if self.stored is True or (self.planted and self.stored is None):
             raise ValueError(
                 "service.stored has to say where predictions are stored (table, column), or false: nowhere"
@@ -87,4 +91,8 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
             check_reference("token of the service", self.token)
 
     def endpoints(self) -> tuple[str, ...]:
-        return (self.url,)
+        return (self.url, *self.ways.values())
+
+    def way(self, path: str) -> str:
+        """The URL of the path ``source``, or of one of ``ways``; "" of any other."""
+        return self.url if path == SOURCE else self.ways.get(path, "")

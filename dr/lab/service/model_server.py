@@ -13,7 +13,7 @@ It reads its environment:
                          its GPUs, and the directory that has a file for each that is broken (the lab's fault): with one
                          of them no prediction works, and /readyz does not notice, as the driver tells nobody else
 
-/readyz says whether it is loaded and warm. A prediction by another artifact than its own is refused (409).
+/startupz says whether the artifact is loaded, /readyz whether it is warm, too. A prediction by another artifact than its own is refused (409).
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ class ModelServer:
             return answer(403, {"error": because})
         if request.path == "/healthz":
             return answer(200, {"status": "alive"})
-        if request.path not in ("/readyz", "/predict"):
+        if request.path not in ("/startupz", "/readyz", "/predict"):
             return answer(404, {"error": "There is no such path."})
+        if request.path == "/startupz" and self._model is not None:
+            return answer(200, {"status": "loaded", "sha256": self._digest})
         if self.state or self._model is None:
             return answer(503, {"error": self.state})
         if request.path == "/readyz":

@@ -58,7 +58,7 @@ def test_a_busy_moment_is_no_state_and_what_lasts_is_one(
     """So many looks, of two seconds each, see a source that is far too slow."""
     clock, seen = VirtualClock(), list[Observation]()
 
-    def observed(_: Session) -> Look:
+    def observed(_session: Session, _path: str) -> Look:
         bad = (clock.now().at - NOW) / steady.SECONDS < bad_for
         clock.sleep(steady.SECONDS)
         return Look(1.5 if bad else 0.1, 0, 100, not bad, bad)
@@ -81,7 +81,7 @@ def test_a_source_that_is_probed_already_is_not_probed_twice(ago: float, probes:
     session: Any = SimpleNamespace(
         context=SimpleNamespace(clock=clock), directory=SimpleNamespace(path=tmp_path, halted=lambda: "")
     )
-    seen = steady._measured(session, 2.0)
+    seen = steady._measured(session, "source", 2.0)
     assert abs(len(seen) - probes) <= 5 if probes else seen == []
     assert all(one.due / 1e9 < (clock.now().mono_ns / 1e9) - 2.0 for one in seen), "no outcome is still open"
 
@@ -115,3 +115,10 @@ def test_a_service_that_refuses_the_token_has_no_steady_state(
     probes(every=2)
     monkeypatch.setattr(steady, "PATIENCE", 0.0)
     assert not steady.in_slo(session), "one that answers some takes the token, and is ill"
+
+
+def test_a_way_that_the_service_does_not_have_is_refused_by_name(tmp_path: Path) -> None:
+    planned = Plan(Request("lab", (), Purpose.DRILL), RunIdentity("r1", "lab", Purpose.DRILL, ""), (), ())
+    session = Session(context(tmp_path), planned, {}, lambda _call, _note: None)
+    with pytest.raises(RefusedError, match="has no way 'cluster'"):
+        steady.in_slo(session, "cluster")

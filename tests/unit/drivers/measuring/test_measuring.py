@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dr.config.context import Context
@@ -60,6 +61,20 @@ def test_the_sources_endpoint_is_found_in_whatever_case_its_name_is_written(tmp_
 def test_no_argument_of_a_call_holds_a_secret(tmp_path: Path) -> None:
     calls = propose(context(tmp_path), path="source", markers=True)
     assert "hush" not in str(calls)
+
+
+def test_another_way_to_the_service_is_measured_by_its_name_and_held_against_what_it_answered(tmp_path: Path) -> None:
+    made, way = context(tmp_path), "http://127.0.0.1:4567"
+    service = msgspec.structs.replace(made.target.service, ways={"cluster": way})  # type: ignore[attr-defined]
+    object.__setattr__(made, "target", retargeted(made.target, service=service))
+    call = propose(made, path="cluster")["measure-cluster"]
+    assert (call.args["url"], call.args["held"]) == (way, True)
+    assert call.touches == (), "its predictions are rows of the source's own"
+    object.__setattr__(made, "target", retargeted(made.target, grants=()))
+    with pytest.raises(RefusedError, match="markers"):
+        propose(made, path="cluster")
+    with pytest.raises(UsageError, match=r"Where path 'elsewhere' is served is not known\. Add it to service\.ways"):
+        propose(made, path="elsewhere")
 
 
 def test_measuring_the_source_needs_the_grant_markers(tmp_path: Path) -> None:

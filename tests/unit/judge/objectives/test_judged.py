@@ -22,6 +22,7 @@ from dr.judge.findings import judged
 from dr.judge.former import Baseline, Fingerprint, Repeat, TableSum
 from dr.judge.objectives import registry
 from dr.judge.verdict import judge
+from tests.unit.judge.objectives.test_judged_clusters import KEPT_AND_BROKEN as OF_A_CLUSTER
 from tests.unit.judge.objectives.test_judged_failovers import KEPT_AND_BROKEN as OF_A_FAILOVER
 from tests.unit.recovery import DEMANDS, WALL, evidence, marker, samples
 
@@ -136,7 +137,7 @@ KEPT_AND_BROKEN: dict[str, tuple[Evidence, Evidence]] = {
 
 
 def test_every_objective_is_here() -> None:
-    assert set(KEPT_AND_BROKEN) | set(OF_A_FAILOVER) == set(KNOWN)
+    assert set(KEPT_AND_BROKEN) | set(OF_A_FAILOVER) | set(OF_A_CLUSTER) == set(KNOWN)
 
 
 @pytest.mark.parametrize("objective", KEPT_AND_BROKEN)
