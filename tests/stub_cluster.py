@@ -22,7 +22,7 @@ from tests.support import serving
 
 LISTS = (
     *("pods", "services", "endpointslices", "ingresses", "namespaces", "nodes", "persistentvolumeclaims"),
-    *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events"),
+    *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events", "secrets"),
 )
 TOKEN = "stub-t0ken"
 
@@ -103,6 +103,15 @@ def _within(key: str, path: str) -> bool:
     return parent == path or f"{group}/{rest.rpartition('/')[2]}" == path
 
 
+def _selects(selector: str, one: dict[str, Any]) -> bool:
+    """Whether an object is one of a fieldSelector's, such as spec.nodeName=x."""
+    field, _, value = selector.partition("=")
+    found: Any = one
+    for part in field.split(".") if field else ():
+        found = found.get(part, {})
+    return not field or found == value
+
+
 def merged(before: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
@@ -123,13 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
-        node = query.get("fieldSelector", ["="])[0].partition("=")[2]
+        selector = query.get("fieldSelector", [""])[0]
         if "watch" in query:
-            return self._watch(parts.path, int(query["resourceVersion"][0]), node)
+            return self._watch(parts.path, int(query["resourceVersion"][0]), selector)
         found = self.objects.found.get(parts.path)
         if found is None and parts.path.rpartition("/")[2] in LISTS:
             found = self.objects.listed(parts.path)
-            found["items"] = [one for one in found["items"] if not node or one["spec"]["nodeName"] == node]
+            found["items"] = [one for one in found["items"] if _selects(selector, one)]
         return self._answer(found)
 
     def do_POST(self) -> None:
@@ -141,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer(self.objects.delete(self.path, self._body()))
 
-    def _watch(self, path: str, version: int, node: str) -> None:
+    def _watch(self, path: str, version: int, selector: str) -> None:
         events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         with self.objects.lock:
             for event in self.objects.history[version:]:
@@ -153,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while True:
                 key, event = events.get()
-                if _within(key, path) and node in ("", event["object"].get("spec", {}).get("nodeName")):
+                if _within(key, path) and _selects(selector, event["object"]):
                     line = json.dumps(event).encode() + b"\n"
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         except OSError:

@@ -267,12 +267,13 @@ def test_a_node_that_is_lost_cannot_be_lost_again(cluster: Cluster) -> None:
         cluster.nodes.bring_back("gpu-9")
 
 
-def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them(tmp_path: Path) -> None:
+def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them_and_brings_no_lost_one_back(tmp_path: Path) -> None:
     with stub_cluster(tmp_path / "kubeconfig") as objects:
         nodes = Nodes(
-            tmp_path / "nodes", str(tmp_path / "kubeconfig"), tmp_path / "kubeconfig", pools=counts("general=1")
+            tmp_path / "nodes", str(tmp_path / "kubeconfig"), tmp_path / "kubeconfig", pools=counts("general=1,gpu=1")
         )
         nodes.start()
+        nodes.lose("gpu-1")
         body = {"metadata": {"name": "web"}, "spec": {"nodeName": "general-1", "containers": [WEB]}}
         uid = objects.create(f"{SPACE}/pods", body)["metadata"]["uid"]
         eventually(lambda: marked(uid))
@@ -281,6 +282,11 @@ def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them(tmp_path: Path) -> N
         assert supervisor is not None
         os.kill(supervisor.pid, signal.SIGKILL)
         eventually(lambda: not marked(uid) and not nodes.agents(), 10.0)
+        eventually(lambda: nodes.keep() or nodes.agents(), 20.0)
+        eventually(lambda: marked(uid), 20.0)
+        assert list(nodes.agents()) == ["general-1"]
+        nodes.bring_back("gpu-1")
+        assert list(nodes.agents()) == ["general-1", "gpu-1"]
         nodes.stop()
 
 
@@ -305,7 +311,7 @@ def test_services_and_ingress_hosts_lead_to_pods_that_are_ready(cluster: Cluster
     backend = {"service": {"name": "front", "port": {"number": 80}}}
     rule = {"host": "ui.example", "http": {"paths": [{"path": "/", "backend": backend}]}}
     objects.create(f"{networking}/ingresses", {"metadata": dict(metadata), "spec": {"rules": [rule]}})
-    url = eventually(lambda: cluster.nodes.urls.get("ui.example"), 20.0)
+    url = eventually(lambda: cluster.nodes.urls.get("ui.example"), 20.0).http
     assert status_of(url) == 503
     slices = "/apis/discovery.k8s.io/v1/namespaces/readmission-system/endpointslices"
     labels = {"kubernetes.io/service-name": "front"}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from dr.lab.cluster.forward import Forwarder
 from dr.lab.cluster.routing.router import Router, Where
 from dr.lab.cluster.routing.table import Place, Table
+from dr.lab.cluster.routing.urls import read_urls
 from dr.lab.servers.site import free_port
 from dr.lab.service.http import Connections, Request, Response, answer
 
@@ -30,8 +33,13 @@ async def echo(request: Request) -> Response:
     return answer(200, {"path": request.path, "host": request.headers["host"], "body": request.body.decode()})
 
 
-async def raw(place: Place, said: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(*place)
+def at(url: str) -> Place:
+    """Where a URL of the router's is listened for."""
+    return "127.0.0.1", int(url.rpartition(":")[2])
+
+
+async def raw(place: Place, said: bytes, **tls: Any) -> bytes:
+    reader, writer = await asyncio.open_connection(*place, **tls)
     try:
         writer.write(said)
         return await reader.read(-1)
@@ -56,8 +64,7 @@ class Led:
     async def host(self, *pods: Place) -> Place:
         """Where HOST is served when these pods are ready for it."""
         await self.router.lead(Table(hosts={HOST: (("/predict", pods),)}))
-        port = json.loads(self.where.routes.read_text())[HOST].rpartition(":")[2]
-        return "127.0.0.1", int(port)
+        return at(read_urls(self.where.routes)[HOST].http)
 
 
 @pytest.fixture
@@ -116,6 +123,54 @@ def test_what_was_sent_is_not_sent_again(led: Led) -> None:
 def test_what_leads_nowhere_is_told_apart(led: Led, host: str, path: str, status: int) -> None:
     async def test() -> None:
         assert (await raw(await led.host(), request(host, path))).startswith(f"HTTP/1.1 {status} ".encode())
+
+    run(test)
+
+
+def test_a_host_is_served_with_the_certificate_of_its_secret_and_with_the_next_one_once_that_is_renewed(
+    led: Led,
+) -> None:
+    authority = trustme.CA()
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def shown(place: Place) -> bytes:
+        _, writer = await asyncio.open_connection(*place, ssl=trusting, server_hostname=HOST)
+        writer.close()
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert found
+        return bytes(found)
+
+    async def test() -> None:
+        _, place = await pod(echo)
+        hosts = {HOST: (("/predict", (place,)),)}
+        await led.router.lead(Table(hosts=hosts))
+        front = at(read_urls(led.where.routes)[HOST].https)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await raw(front, request(), ssl=trusting, server_hostname=HOST)
+        seen = []
+        for _ in range(2):
+            pair = authority.issue_cert(HOST).private_key_and_cert_chain_pem.bytes().decode()
+            await led.router.lead(Table(hosts=hosts, certificates={HOST: pair}))
+            said = await raw(front, request(), ssl=trusting, server_hostname=HOST)
+            assert said.startswith(b"HTTP/1.1 200 ")
+            seen.append(await shown(front))
+        await led.router.lead(Table(hosts=hosts, certificates={HOST: "no certificate"}))
+        assert await shown(front) == seen[1] != seen[0]
+        assert {path.name for path in led.where.routes.parent.iterdir()} == {"hosts", "routes.json"}
+
+    run(test)
+
+
+def test_a_router_that_is_started_again_serves_each_host_where_the_one_before_it_did(led: Led) -> None:
+    async def test() -> None:
+        hosts: dict[str, Any] = {HOST: (), "other.example": ()}
+        led.where.routes.write_text(
+            json.dumps({name: {"http": f"http://127.0.0.1:{free_port()}"} for name in hosts}),
+        )
+        before = {name: urls.http for name, urls in read_urls(led.where.routes).items()}
+        await led.router.lead(Table(hosts=hosts))
+        assert {name: urls.http for name, urls in read_urls(led.where.routes).items()} == before
 
     run(test)
 

@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,8 +45,9 @@ CLAIM = 9
 class Supervisor:
     """Starts agents, and ends what a killed one left. Single-threaded: it forks."""
 
-    def __init__(self, nodes: tuple[Place, ...], settings: Settings, routes: Where) -> None:
+    def __init__(self, nodes: tuple[Place, ...], lost: Collection[str], settings: Settings, routes: Where) -> None:
         self._nodes = {place.name: place for place in nodes}
+        self._lost = lost
         self._settings = settings
         self._routes = routes
         self._agents: dict[str, Fork] = {}
@@ -55,7 +57,8 @@ class Supervisor:
         keep_orphans()
         preload()
         for name in self._nodes:
-            self._start(name)
+            if name not in self._lost:
+                self._start(name)
         self._publish()
         self._route()
         return self._heed()
@@ -171,6 +174,7 @@ def main() -> int:
     parser.add_argument("--router", required=True, help="the kubeconfig of the router, which reads Services")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--nodes", type=counts, default=POOLS)
+    parser.add_argument("--lost", action="append", default=[], help="a node that is not to be started yet")
     parser.add_argument("--images", type=Path, help="a JSON file of further images")
     parser.add_argument("--lease", type=int, default=40)
     arguments = parser.parse_args()
@@ -185,7 +189,7 @@ def main() -> int:
         settings = Settings(
             arguments.kubeconfig, directory, directory / "disks", images, passed(routes.hosts), arguments.lease
         )
-        return Supervisor(places(arguments.nodes, network), settings, routes).run()
+        return Supervisor(places(arguments.nodes, network), arguments.lost, settings, routes).run()
     except DrError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,11 +21,14 @@ from dr.host.decode import content, line_of
 from dr.lab import presence
 from dr.lab.cluster.nodes.disk import FAULTS
 from dr.lab.cluster.nodes.pools import POOLS, Pool
+from dr.lab.cluster.routing.urls import Urls, read_urls
 
 log = logging.getLogger(__name__)
 START_LIMIT = 60.0
 END_LIMIT = 10.0
 GLANCE = 0.05
+PAUSE = 1.0
+"""Seconds between two starts of a process that keeps dying."""
 
 
 class _Process(msgspec.Struct):
@@ -33,7 +36,6 @@ class _Process(msgspec.Struct):
     started: float
 
 
-URLS = msgspec.json.Decoder(dict[str, str])
 AGENTS = msgspec.json.Decoder(dict[str, _Process])
 
 
@@ -65,24 +67,28 @@ class Nodes:
         ]
         self._names = [f"{pool.name}-{n}" for pool in pools for n in range(1, pool.count + 1)]
         self._child: subprocess.Popen[bytes] | None = None
+        self._again = 0.0
 
     @property
     def names(self) -> list[str]:
         return list(self._names)
 
     @property
-    def urls(self) -> dict[str, str]:
+    def urls(self) -> dict[str, Urls]:
         """Where each Ingress host is served."""
-        found = content(self._directory / "routes.json", error=RefusedError)
-        return (line_of(found, URLS) if found is not None else None) or {}
+        return read_urls(self._directory / "routes.json")
 
     def start(self) -> None:
         """Start all agents, and return when each has its process. Raises ProviderError."""
+        self._spawn(self._names)
+        self._await(lambda: len(self.agents()) == len(self._names), START_LIMIT)
+
+    def _spawn(self, living: Collection[str]) -> None:
+        lost = [f"--lost={name}" for name in self._names if name not in living]
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._directory / "nodes.json").unlink(missing_ok=True)
         with (self._directory / "nodes.log").open("ab") as output:
             self._child = subprocess.Popen(
-                self._command,
+                [*self._command, *lost],
                 env={**os.environ, "PYTHONPATH": str(Path(dr.__file__).parent.parent)},
                 cwd="/",
                 stdin=subprocess.PIPE,
@@ -90,13 +96,16 @@ class Nodes:
                 stderr=output,
                 preexec_fn=die_with_parent(),
             )
-        self._await(lambda: len(self.agents()) == len(self._names), START_LIMIT)
 
     def agents(self) -> dict[str, int]:
         """The pid of each agent that lives."""
-        found = content(self._directory / "nodes.json", error=RefusedError)
-        told = (line_of(found, AGENTS) if found is not None else None) or {}
+        told = self._told() or {}
         return {name: one.pid for name, one in told.items() if presence.process(one.pid, one.started) is not None}
+
+    def _told(self) -> dict[str, _Process] | None:
+        """The agents that the process which holds them told of last; None: it told of none yet."""
+        found = content(self._directory / "nodes.json", error=RefusedError)
+        return line_of(found, AGENTS) if found is not None else None
 
     def lose(self, name: str) -> None:
         """Kill a node's agent, and with it all that ran there: nobody is told. Raises RefusedError where it is lost."""
@@ -137,10 +146,13 @@ class Nodes:
         return sorted(found, key=lambda path: path.stat().st_ctime)
 
     def keep(self) -> None:
-        """Start all of it again where the process that holds the agents died."""
-        if self._child is not None and self._child.poll() is not None:
-            log.warning("the lab's nodes ended with %s; they are started again", self._child.returncode)
-            self.start()
+        """Start again what ran where the process that holds the agents died. A node that was lost before stays so."""
+        if self._child is None or self._child.poll() is None or time.monotonic() < self._again:
+            return
+        log.warning("the lab's nodes ended with %s; they are started again", self._child.returncode)
+        self._again = time.monotonic() + PAUSE
+        told = self._told()
+        self._spawn(self._names if told is None else told)
 
     def stop(self) -> None:
         """End all agents, and all that runs on their nodes."""

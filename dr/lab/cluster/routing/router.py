@@ -8,28 +8,36 @@ nginx; one that was sent is not sent again.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
+import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
+import msgspec
+
+from dr.domain.errors import ProviderError
 from dr.drivers.kubernetes.api import Api
 from dr.lab.cluster.nodes.api import follow
 from dr.lab.cluster.routing.table import Place, Table, table
+from dr.lab.cluster.routing.urls import Urls, read_urls
 from dr.lab.loopback import stranger
-from dr.lab.servers.site import write_closed
+from dr.lab.servers.site import free_port, write_closed
 from dr.lab.service.http import HEAD_LIMIT, Connections, Malformed, Request, Response, answer, status_of
 
 log = logging.getLogger(__name__)
+Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 KINDS = {
     "services": "/api/v1/services",
     "slices": "/apis/discovery.k8s.io/v1/endpointslices",
     "ingresses": "/apis/networking.k8s.io/v1/ingresses",
+    "secrets": "/api/v1/secrets?fieldSelector=type=kubernetes.io/tls",
 }
 CHUNK = 64 * 1024
 CONNECT_LIMIT, ANSWER_LIMIT = 1.0, 60.0
@@ -42,7 +50,7 @@ HOP = ("connection", "keep-alive", "transfer-encoding", "upgrade", "host", "cont
 @dataclass(frozen=True, slots=True)
 class Where:
     """``network``: the second octet of the lab's own addresses for Services. ``hosts``: the file of names that it
-    writes; ``routes``: the file with the URL of each Ingress host."""
+    writes; ``routes``: the file with the URLs of each Ingress host, which a router that is started again keeps to."""
 
     kubeconfig: Path
     network: int
@@ -59,7 +67,9 @@ class Router:
         self._found: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._table = Table()
         self._listening: dict[Place, asyncio.Server] = {}
-        self._urls: dict[str, tuple[str, asyncio.Server]] = {}
+        self._urls: dict[str, Urls] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._pairs: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -70,8 +80,8 @@ class Router:
             await self._changed.wait()
             await asyncio.sleep(SETTLED)
             self._changed.clear()
-            services, slices, ingresses = (self._found[kind].values() for kind in KINDS)
-            await self.lead(table(services, slices, ingresses, self._where.network))
+            services, slices, ingresses, secrets = (self._found[kind].values() for kind in KINDS)
+            await self.lead(table(services, slices, ingresses, secrets, self._where.network))
 
     def _follow(self, loop: asyncio.AbstractEventLoop, kind: str, path: str) -> None:
         follow(
@@ -107,14 +117,32 @@ class Router:
         await self._serve_hosts(found)
 
     async def _serve_hosts(self, found: Table) -> None:
-        """Each host has a URL of its own, which stays also while no Ingress has it."""
-        for host in set(found.hosts) - set(self._urls):
-            connections = Connections(partial(self._forward, host))
-            server = await asyncio.start_server(connections.serve, "127.0.0.1", 0, limit=HEAD_LIMIT)
-            port = server.sockets[0].getsockname()[1]
-            self._urls[host] = f"http://127.0.0.1:{port}", server
-            urls = {name: url for name, (url, _) in self._urls.items()}
-            write_closed(self._where.routes, json.dumps(urls))
+        """Each host has URLs of its own, which stay also while no Ingress has it."""
+        if fresh := set(found.hosts) - set(self._urls):
+            before = read_urls(self._where.routes)
+            for host in fresh:
+                self._urls[host] = await self._serve(host, before.get(host, Urls()))
+            write_closed(self._where.routes, msgspec.json.encode(self._urls).decode())
+        for host, pair in found.certificates.items():
+            if host in self._contexts and self._pairs.get(host) != pair:
+                self._pairs[host] = pair
+                self._show(host, pair)
+
+    async def _serve(self, host: str, before: Urls) -> Urls:
+        serve = Connections(partial(self._forward, host)).serve
+        context = self._contexts[host] = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        return Urls(await _listen(serve, before.http), await _listen(serve, before.https, context))
+
+    def _show(self, host: str, pair: str) -> None:
+        """Let new connections to a host see this certificate. What is no certificate changes nothing."""
+        file = self._where.routes.with_name("shown.pem")
+        write_closed(file, pair)
+        try:
+            self._contexts[host].load_cert_chain(file)
+        except ssl.SSLError as error:
+            log.warning("the Secret for %s holds no certificate with its key: %s", host, error.reason)
+        finally:
+            file.unlink()
 
     # ---- Services
 
@@ -147,6 +175,16 @@ class Router:
                 continue
             return await _passed(request, host, there, back)
         return answer(503, {"error": "No pod is ready for this."})
+
+
+async def _listen(serve: Serve, before: str, context: ssl.SSLContext | None = None) -> str:
+    """Listen on the port of the URL ``before``, or on another where that is taken; the URL, by 127.0.0.1."""
+    for port in (urlsplit(before).port, free_port()):
+        with suppress(OSError):
+            if port is not None:
+                await asyncio.start_server(serve, "127.0.0.1", port, limit=HEAD_LIMIT, ssl=context)
+                return f"{'https' if context else 'http'}://127.0.0.1:{port}"
+    raise ProviderError("Nothing could listen for an Ingress host.")
 
 
 async def _passed(request: Request, host: str, there: asyncio.StreamReader, back: asyncio.StreamWriter) -> Response:

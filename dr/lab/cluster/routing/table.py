@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,16 +14,20 @@ Place: TypeAlias = tuple[str, int]
 Manifest: TypeAlias = Mapping[str, Any]
 DOMAIN = "svc.cluster.local"
 OWNER = "kubernetes.io/service-name"
+PAIR = ("tls.crt", "tls.key")
+"""What a Secret of the type kubernetes.io/tls holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """``services``: where each Service's port is listened at, and the pods that are ready behind it. ``hosts``: each
-    Ingress host, and its paths, the longest first, with theirs. ``names``: addresses, each with its names."""
+    Ingress host, and its paths, the longest first, with theirs. ``names``: addresses, each with its names.
+    ``certificates``: of each host that has one, the chain with its key, as PEM."""
 
     services: Mapping[Place, tuple[Place, ...]] = field(default_factory=dict)
     hosts: Mapping[str, tuple[tuple[str, tuple[Place, ...]], ...]] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def backends(self, host: str, path: str) -> tuple[Place, ...] | None:
         """The pods that are ready for a request; None where no Ingress has its host or its path."""
@@ -44,9 +49,14 @@ def service_address(cluster_ip: str, network: int) -> str:
 
 
 def table(
-    services: Iterable[Manifest], slices: Iterable[Manifest], ingresses: Iterable[Manifest], network: int
+    services: Iterable[Manifest],
+    slices: Iterable[Manifest],
+    ingresses: Collection[Manifest],
+    secrets: Iterable[Manifest],
+    network: int,
 ) -> Table:
-    """What leads where now. ``network``: the second octet of the lab's own addresses for Services."""
+    """What leads where now. ``secrets``: those of certificates. ``network``: the second octet of the lab's own
+    addresses for Services."""
     ready = _ready(slices)
     routed: dict[Place, tuple[Place, ...]] = {}
     named: dict[str, tuple[str, ...]] = {}
@@ -64,7 +74,7 @@ def table(
             full = f"{name}.{space}"
             names = (cluster_ip, f"{full}.{DOMAIN}", f"{full}.svc", full)
             named[service_address(cluster_ip, network)] = names
-    return Table(routed, _hosts(ingresses, behind), named)
+    return Table(routed, _hosts(ingresses, behind), named, _certificates(ingresses, secrets))
 
 
 def _routed(cluster_ip: str, port: Manifest | None = None) -> bool:
@@ -102,3 +112,14 @@ def _hosts(
                 )
                 found.setdefault(rule.get("host", ""), []).append((path.get("path") or "/", behind.get(key, ())))
     return {host: tuple(sorted(paths, key=lambda pair: -len(pair[0]))) for host, paths in found.items()}
+
+
+def _certificates(ingresses: Iterable[Manifest], secrets: Iterable[Manifest]) -> dict[str, str]:
+    known = {(one["metadata"]["namespace"], one["metadata"]["name"]): one.get("data") or {} for one in secrets}
+    found = {}
+    for ingress in ingresses:
+        for one in ingress["spec"].get("tls", []):
+            data = known.get((ingress["metadata"]["namespace"], one.get("secretName", "")), {})
+            pair = "".join(base64.b64decode(data.get(name, "")).decode("ascii", "replace") for name in PAIR)
+            found.update(dict.fromkeys(one.get("hosts", []), pair) if pair else {})
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from dr.lab.cluster.routing.table import Table, table
@@ -34,7 +35,7 @@ def ingress(*paths: tuple[str, str, int]) -> dict[str, Any]:
 
 
 def routed(*slices: dict[str, Any], ingresses: tuple[dict[str, Any], ...] = ()) -> Table:
-    return table([MODEL], slices, ingresses, 77)
+    return table([MODEL], slices, ingresses, [], 77)
 
 
 def test_a_service_leads_to_its_ready_pods_at_their_own_port() -> None:
@@ -64,7 +65,7 @@ def test_a_service_is_named_as_a_cluster_s_dns_names_it() -> None:
 
 def test_a_headless_service_has_no_address() -> None:
     headless = {"metadata": {"name": "h", "namespace": "system"}, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
-    assert table([headless], [], [], 77) == Table()
+    assert table([headless], [], [], [], 77) == Table()
 
 
 def test_a_host_leads_by_the_longest_path_that_fits() -> None:
@@ -73,7 +74,7 @@ def test_a_host_leads_by_the_longest_path_that_fits() -> None:
         "spec": {"clusterIP": "10.96.3.8", "ports": [{"name": "http", "port": 80}]},
     }
     slices = [endpoints(endpoint("10.44.1.2")), endpoints(endpoint("10.44.1.9"), service="other")]
-    found = table([MODEL, other], slices, [ingress(("/", "model", 8001), ("/deep", "other", 80))], 77)
+    found = table([MODEL, other], slices, [ingress(("/", "model", 8001), ("/deep", "other", 80))], [], 77)
     assert found.backends("api.example", "/predict") == (("127.44.1.2", 8081),)
     assert found.backends("api.example", "/deep/x") == (("127.44.1.9", 8081),)
     assert found.backends("api.example", "/deeper") == (("127.44.1.2", 8081),)
@@ -84,3 +85,17 @@ def test_a_host_whose_service_is_not_there_has_no_pods() -> None:
     found = routed(ingresses=(ingress(("/", "gone", 80)),))
     assert found.backends("api.example", "/") == ()
     assert routed(ingresses=(ingress(("/x", "model", 8001)),)).backends("api.example", "/") is None
+
+
+def test_a_host_has_the_certificate_of_the_secret_that_its_ingress_names() -> None:
+    def certificate(**data: str) -> dict[str, Any]:
+        encoded = {name.replace("_", "."): base64.b64encode(value.encode()).decode() for name, value in data.items()}
+        return {"metadata": {"name": "tls", "namespace": "system"}, "data": encoded}
+
+    served = ingress(("/", "model", 8001))
+    served["spec"]["tls"] = [{"hosts": ["api.example"], "secretName": "tls"}]
+    found = table([MODEL], [], [served], [certificate(tls_crt="chain-", tls_key="key")], 77)
+    assert found.certificates == {"api.example": "chain-key"}
+    assert "key" not in repr(found)
+    for lacking in ([], [certificate()], [{**certificate(tls_crt="c"), "metadata": {"name": "tls", "namespace": "x"}}]):
+        assert table([MODEL], [], [served], lacking, 77).certificates == {}
