@@ -40,9 +40,31 @@ def lab() -> None:
     envvar="DR_LAB_WITHOUT",
     help="Leave it out: the databases and what stands beside them are enough for most drills.",
 )
-def up(patients: int, load: Path | None, single: bool, without: tuple[str, ...]) -> None:
+@click.option(
+    "--node-grace",
+    type=click.FloatRange(2),
+    default=40,
+    show_default=True,
+    help="Seconds after which a silent node of the cluster is not ready.",
+)
+@click.option(
+    "--node-toleration",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    help="Seconds for which pods stay on a node that is not ready.",
+)
+def up(
+    patients: int,
+    load: Path | None,
+    single: bool,
+    without: tuple[str, ...],
+    node_grace: float,
+    node_toleration: int,
+) -> None:
     """Start the lab, or find it running."""
     from dr.lab import control
+    from dr.lab.cluster.timings import Timings
 
     common.make_ready()
     with suppress(RefusedError), locked(LAB):  # a run that is under way on a lab that died ends by itself
@@ -54,6 +76,7 @@ def up(patients: int, load: Path | None, single: bool, without: tuple[str, ...])
         lambda: take(LAB),
         single=single,
         without=without,
+        timings=Timings(node_grace, node_toleration),
         say=lambda phase: click.echo(f"{phase} ...", err=True),
     )
     for sentence in outcome.sentences():

@@ -17,9 +17,11 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.standing import Beside
+from dr.lab.cluster.bucket import Bucket
 from dr.lab.cluster.standing import Cluster
+from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.platform import dump, install
-from dr.lab.platform.roles import show_all
+from dr.lab.platform.roles import API, password, show_all
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, events, names
 from dr.lab.rds.actions_instances import enter, find
@@ -35,9 +37,9 @@ from dr.lab.rds.trouble import Trouble
 from dr.lab.rds.work import Work
 from dr.lab.servers.access import Access
 from dr.lab.servers.settings import ADMIN, SPACING
-from dr.lab.servers.site import free_port, open_site, write_closed
+from dr.lab.servers.site import IN_CLUSTER, free_port, kept_secret, open_site, write_closed
 from dr.lab.service.served import Served
-from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, READS, REPLICAS, SOURCE, render
+from dr.lab.target import DATABASE, ENTRY, MASTER, PROFILE, READS, REPLICAS, SOURCE, render, token_file
 from dr.ports import Clock
 
 SOURCE_TAGS = {"env": "prod", "project": "readmission-risk", "Name": SOURCE}
@@ -52,7 +54,7 @@ FOREIGN_ACCOUNT = "210987654321"
 class Lab:
     """A context: what it made is stopped at its end. ``prepare`` first, ``publish`` last."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, timings: Timings = USUAL) -> None:
         self._directory = directory
         self._site = open_site(directory, clock)
         self._servers = PostgresServers(self._site)
@@ -64,7 +66,8 @@ class Lab:
         self._work = Work(self._store, self._servers, clock, self._faults, enlarge=self._enlarge)
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._beside = Beside(self._site)
-        self.cluster = Cluster(self._site)
+        self.cluster = Cluster(self._site, timings)
+        self._bucket = Bucket(directory / "models")
         self._served: Served | None = None
         self.added: tuple[str, ...] = ()
         """What a loaded dump lacked and the service needs."""
@@ -81,6 +84,7 @@ class Lab:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._api.close()
         self.cluster.stop()
+        self._bucket.close()
         if self._served is not None:
             self._served.stop()
         self._beside.stop()
@@ -160,9 +164,26 @@ class Lab:
             self._work.begin(partial(self._add_standby, source))
         for one in self._replicas:
             self._work.begin(partial(self._work.replicas.create, one))
-        if self.cluster.address[0]:
-            yield "waiting for Kubernetes"
-            self.cluster.await_start()
+        if self.cluster.present:
+            yield "putting the platform into Kubernetes"
+            self._furnish(source)
+
+    def _furnish(self, source: Instance) -> None:
+        """Put the platform into the cluster, which reaches the database through the lab's pooler."""
+        self._bucket.start()
+        login = f"{API}:{password(self._directory / 'secrets', API)}"
+        self.cluster.furnish(
+            database_url=f"postgresql://{login}@{IN_CLUSTER}:5432/{DATABASE}?sslmode=verify-full",
+            ca=self._site.ca.read_bytes(),
+            token=kept_secret(token_file(self._directory)),
+            artifacts={
+                "AWS_ENDPOINT_URL_S3": self._bucket.url,
+                "AWS_ACCESS_KEY_ID": self.account.access_key,
+                "AWS_SECRET_ACCESS_KEY": self.account.secret_key,
+                "AWS_DEFAULT_REGION": self.account.region,
+            },
+            upstream=f"127.0.0.1:{self.pooler_port or source.port}",
+        )
 
     def _enlarge(self, key: str) -> None:
         self._trouble.fill_disk(key, full=False)
@@ -180,12 +201,13 @@ class Lab:
             ]
 
     def settle(self) -> None:
-        """Wait until the standby and the replicas are there. Raises ProviderError where one is not."""
+        """Wait until standby, replicas and the cluster's pods are there. Raises ProviderError where one is not."""
         limit = self._clock.now().mono_ns + round(SETTLE_LIMIT * 1e9)
         while waiting := self._unfinished():
             if self._clock.now().mono_ns > limit:
                 raise ProviderError(f"{waiting[0]} was not there within {SETTLE_LIMIT:.0f} s.", "See daemon.log.")
             self._clock.sleep(GLANCE)
+        self.cluster.settle()
 
     def _unfinished(self) -> list[str]:
         """What is still being made. Raises ProviderError for a replica that cannot be."""
@@ -293,6 +315,9 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "kubernetes": self.cluster.set_down,
+            "lose_node": self.cluster.lose_node,
+            "break_gpu": self.cluster.break_gpu,
+            "cluster": self.cluster.shown,
             "stubborn_service": self.stubborn_service,
             "instances": self.instances,
             **self._trouble.commands(self._key),

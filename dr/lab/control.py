@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import dr
 from dr.config.load import home
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import presence
+from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import as_error, call
 from dr.lab.servers.settings import SPACING
@@ -67,10 +68,11 @@ def up(
     *,
     single: bool = False,
     without: Collection[str] | None = None,
+    timings: Timings = USUAL,
 ) -> Outcome:
     """Bring the lab up, or find it up. ``baseline``: records what the source holds, before and after its backup.
     ``single``: without the standby and the two read replicas. ``without``: some of ``PARTS``; None: what DR_LAB_WITHOUT
-    names, separated by spaces.
+    names, separated by spaces. ``timings``: of the cluster.
 
     ``say`` is told each phase. Raises RefusedError, UsageError, ProviderError; then nothing is left running.
     """
@@ -88,6 +90,7 @@ def up(
     try:
         with presence.holding(place / "up.lock", LOAD_LIMIT if load else UP_LIMIT):
             command = _command(patients, load.absolute() if load else None, single, without)
+            command += [f"--node-grace={timings.grace:g}", f"--node-toleration={timings.toleration}"]
             return _up(place, command, LOAD_LIMIT if load else UP_LIMIT, baseline, say)
     except OSError as error:
         raise RefusedError(f"{place} cannot be used: {error.strerror}.", "Set DR_HOME to another place.") from None
@@ -222,6 +225,10 @@ class Condition:
 
     presence: Presence
     instances: tuple[dict[str, Any], ...]
+    nodes: Mapping[str, bool] = field(default_factory=dict)
+    """Of the cluster: whether each one's agent lives."""
+    ingress: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The URLs of each Ingress host of the cluster."""
 
     def lines(self) -> Iterator[str]:
         """What runs, and where."""
@@ -236,6 +243,10 @@ class Condition:
             yield f"metrics  {now.prometheus}"
         if now.kubernetes:
             yield f"cluster  {now.kubernetes}  KUBECONFIG={now.kubeconfig}"
+        for host, urls in self.ingress.items():
+            yield f"ingress  {host}  {'  '.join(urls)}"
+        for name, lives in self.nodes.items():
+            yield f"node     {name}" + ("" if lives else "  lost")
         yield from (f"without  {sentence}" for sentence in now.absent)
         yield from (f"added    {what}, which the dump lacked" for what in now.added)
         for one in self.instances:
@@ -246,8 +257,10 @@ class Condition:
 def status() -> Condition:
     """Raises RefusedError where the lab does not run."""
     now = running()
-    found = call(directory(), now.control, "instances") if now.phase in (PREPARED, READY) else []
-    return Condition(now, tuple(found))
+    if now.phase not in (PREPARED, READY):
+        return Condition(now, ())
+    cluster = call(directory(), now.control, "cluster")
+    return Condition(now, tuple(call(directory(), now.control, "instances")), **cluster)
 
 
 def env() -> dict[str, str]:
@@ -343,5 +356,7 @@ def inject(fault: str, **arguments: Any) -> Any:
       up the first connection that breaks or falls silent, and every request after that fails. Undone, it starts anew.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again; so does a component of the
       cluster, such as kube-apiserver, with ``kubernetes(component, down=True)``.
+    - ``lose_node(node, lost=True)``: a node of the cluster is gone with all that ran there, until it is brought back;
+      ``break_gpu(node, number=0, broken=True)``: a GPU of it falls off the bus.
     """
     return call(directory(), running().control, fault, **arguments)

@@ -24,6 +24,7 @@ from dr.config.place import OTHERS
 from dr.domain.errors import DrError, RefusedError
 from dr.host.clock import WallClock
 from dr.lab import presence
+from dr.lab.cluster.timings import Timings
 from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import Remote
 
@@ -37,13 +38,20 @@ class Daemon:
     """Brings the lab up, keeps it, takes it down."""
 
     def __init__(
-        self, directory: Path, patients: int, load: Path | None, single: bool, without: tuple[str, ...]
+        self,
+        directory: Path,
+        patients: int,
+        load: Path | None,
+        single: bool,
+        without: tuple[str, ...],
+        timings: Timings,
     ) -> None:
         self._directory = directory
         self._patients = patients
         self._load = load
         self._single = single
         self._without = without
+        self._timings = timings
         self._over = threading.Event()
         self._telling = threading.Lock()
         me = psutil.Process()
@@ -79,7 +87,7 @@ class Daemon:
     def _bring_up(self, stack: ExitStack) -> Any:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
 
-        lab = stack.enter_context(Lab(self._directory, WallClock()))
+        lab = stack.enter_context(Lab(self._directory, WallClock(), self._timings))
         for phase in lab.prepare(self._patients, self._load, single=self._single, without=self._without):
             self._tell(phase)
             if self._over.is_set():
@@ -145,11 +153,19 @@ def main() -> int:
     parser.add_argument("--load", type=Path)
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--node-grace", type=float, required=True)
+    parser.add_argument("--node-toleration", type=int, required=True)
     arguments = parser.parse_args()
     os.umask(OTHERS)  # what it and all that it starts write holds patients' identifiers
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    without = tuple(arguments.without)
-    return Daemon(home() / "lab", arguments.patients, arguments.load, arguments.single, without).run()
+    return Daemon(
+        home() / "lab",
+        arguments.patients,
+        arguments.load,
+        arguments.single,
+        tuple(arguments.without),
+        Timings(arguments.node_grace, arguments.node_toleration),
+    ).run()
 
 
 if __name__ == "__main__":

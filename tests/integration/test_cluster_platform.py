@@ -39,7 +39,7 @@ class Platform:
         return list(json.loads(self.kubectl.run("get", kind, *more, "--output", "json"))["items"])
 
     def predict(self, number: int = 0) -> tuple[int, dict[str, Any]]:
-        return predict(self.nodes.urls[HOSTS[0]], PROBE_REQUESTS[number])
+        return predict(self.nodes.urls[HOSTS[0]].http, PROBE_REQUESTS[number])
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The lab's control plane for real: what ``dr lab`` says of it, stock kubectl against it, how it ends.
+"""The lab's cluster for real: what ``dr lab`` says of it, stock kubectl against it, its loss of a node, how it ends.
 
 Skipped where ``dr lab install`` did not run.
 """
@@ -10,17 +10,23 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import urllib3
 from click.testing import CliRunner
 
 from dr.cli.lab import lab as command
+from dr.domain.errors import RefusedError
 from dr.lab import control
 from dr.lab.cluster.control import FOLDER
+from dr.lab.cluster.platform import HOSTS, NAMESPACES, SYSTEM
+from dr.lab.cluster.timings import Timings
+from dr.lab.platform.population import PROBE_REQUESTS
 from tests.contract.lab import lab_home
 from tests.support import eventually
 
@@ -30,7 +36,7 @@ pytestmark = pytest.mark.in_order
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with lab_home() as place:
-        control.up(patients=20, single=True, without=())
+        control.up(patients=20, single=True, without=(), timings=Timings(8.0, 3))
         yield place
 
 
@@ -72,22 +78,73 @@ def test_stock_kubectl_works_under_the_exports(home: Path) -> None:
     assert "v1.18.3" in typed("velero version --client-only")
 
 
-def test_the_controllers_work_what_they_are_told(home: Path) -> None:
+def listed(*what: str) -> list[dict[str, Any]]:
+    """What ``kubectl get`` finds."""
+    return list(json.loads(typed(f"kubectl get {' '.join(what)} --output json"))["items"])
+
+
+def true(one: dict[str, Any], condition: str) -> bool:
+    """Whether an object's status says so."""
+    return any(c["type"] == condition and c["status"] == "True" for c in one["status"].get("conditions", []))
+
+
+def served(**tls: Any) -> int:
+    """The status of a prediction that is asked for at the Ingress host of the platform."""
+    token, (plain, secure) = (control.directory() / "secrets" / "service.token").read_text().strip(), ingress()
+    headers = {"Authorization": f"Bearer {token}", "Host": HOSTS[0]}
+    with urllib3.PoolManager(**tls) as pool:
+        body = json.dumps(PROBE_REQUESTS[0])
+        url = f"{secure if tls else plain}/predict"
+        return pool.request("POST", url, body=body, headers=headers, timeout=30, retries=False).status
+
+
+def ingress() -> Sequence[str]:
+    return control.status().ingress[HOSTS[0]]
+
+
+def test_once_it_is_up_the_whole_platform_is_ready(home: Path) -> None:
+    assert [node["metadata"]["name"] for node in listed("nodes") if not true(node, "Ready")] == []
+    pods = listed("pods", "--all-namespaces")
+    assert [pod["metadata"]["name"] for pod in pods if not true(pod, "Ready")] == []
+    assert {pod["metadata"]["namespace"] for pod in pods} == set(NAMESPACES)
+
+
+def test_a_prediction_goes_through_the_ingress_with_its_certificate_and_without(home: Path) -> None:
+    assert served() == 200
+    authority = home / "lab" / FOLDER / "lab" / "ingress-authority" / "ca.pem"
+    assert served(ca_certs=str(authority), server_hostname=HOSTS[0]) == 200
+
+
+def test_an_image_that_the_lab_does_not_have_is_told_in_the_pod_s_status(home: Path) -> None:
     typed("kubectl create deployment waits --image example.org/waits --replicas 2")
-    found = eventually(
-        lambda: json.loads(typed("kubectl get pods --selector app=waits --output json"))["items"], seconds=30
-    )
-    assert {pod["spec"]["serviceAccountName"] for pod in found} == {"default"}
-    # The scheduler has looked at them, and there is no node.
-    reasons = eventually(
-        lambda: [
-            condition["reason"]
-            for pod in json.loads(typed("kubectl get pods --selector app=waits --output json"))["items"]
-            for condition in pod["status"].get("conditions", [])
-        ],
-        seconds=30,
-    )
-    assert set(reasons) == {"Unschedulable"}
+
+    def reasons() -> set[str]:
+        pods = listed("pods", "--selector", "app=waits")
+        return {one["state"]["waiting"]["reason"] for pod in pods for one in pod["status"].get("containerStatuses", [])}
+
+    assert eventually(reasons, seconds=30) <= {"ErrImagePull", "ImagePullBackOff"}
+    typed("kubectl delete deployment waits")
+
+
+def test_a_lost_node_is_noticed_and_stays_lost_until_it_is_brought_back(home: Path) -> None:
+    def model(node: str) -> list[dict[str, Any]]:
+        pods = listed("pods", "--namespace", SYSTEM, "--selector", "app=readmission-model")
+        return [pod for pod in pods if (pod["spec"].get("nodeName") == node) and true(pod, "Ready")]
+
+    def ready(node: str) -> bool:
+        return any(one["metadata"]["name"] == node and true(one, "Ready") for one in listed("nodes"))
+
+    lost = next(node for node in ("gpu-1", "gpu-2", "gpu-3") if model(node))
+    control.inject("lose_node", node=lost)
+    assert control.status().nodes[lost] is False
+    eventually(lambda: not ready(lost), seconds=30)
+    eventually(lambda: sum(len(model(f"gpu-{n}")) for n in (1, 2, 3)) == 2, seconds=60)
+    assert f"node     {lost}  lost\n" in CliRunner().invoke(command, ["status"]).stdout
+    assert served() == 200
+    control.inject("lose_node", node=lost, lost=False)
+    eventually(lambda: ready(lost), seconds=30)
+    with pytest.raises(RefusedError, match="gpu-9"):
+        control.inject("lose_node", node="gpu-9")
 
 
 def test_the_api_server_comes_back_with_all_that_it_held(home: Path) -> None:
@@ -127,12 +184,25 @@ def test_nobody_else_reads_what_is_in_its_folder_and_all_listen_on_loopback_alon
         assert {at.laddr.ip for at in one.net_connections("tcp") if at.status == psutil.CONN_LISTEN} <= {"127.0.0.1"}
 
 
+def pods_processes(home: Path) -> list[psutil.Process]:
+    """Those of the lab's pods and of its nodes."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            place = f"{home}/lab/{FOLDER}/"
+            if place in one.environ().get("DR_LAB_HOSTS", "") or place in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
 def test_after_a_killed_daemon_a_down_ends_all_of_it(home: Path) -> None:
     left = processes(home)
+    assert len(pods_processes(home)) > 30
     assert sorted(left) == ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
     os.kill(control.running().pid, signal.SIGKILL)
     assert control.down() is True
     eventually(lambda: not [one for one in left.values() if one.is_running() and one.status() != "zombie"])
+    assert pods_processes(home) == []
     assert list(home.iterdir()) == []
 
 
@@ -142,6 +212,7 @@ def test_a_down_ends_it_in_time(home: Path) -> None:
     began = time.monotonic()
     assert control.down() is True
     assert time.monotonic() - began < control.DOWN_LIMIT
+    assert pods_processes(home) == []
     assert not [one for one in left.values() if one.is_running() and one.status() != "zombie"]
 
 

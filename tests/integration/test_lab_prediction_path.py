@@ -105,7 +105,7 @@ def test_a_prediction_goes_all_the_way_and_is_stored(platform: Platform) -> None
     ingress = OBJECTS["Ingress", "readmission-ingress"]
     networking = f"/apis/networking.k8s.io/v1/namespaces/{SYSTEM}/ingresses"
     platform.objects.create(networking, {"metadata": dict(ingress["metadata"]), "spec": ingress["spec"]})
-    platform.url = eventually(lambda: platform.nodes.urls.get(HOSTS[0]))
+    platform.url = eventually(lambda: platform.nodes.urls.get(HOSTS[0])).http
     status, body = platform.predict(PROBE_REQUESTS[0])
     assert (status, body["model_version"]) == (200, "2.3.0")
     assert body["prediction_id"]

@@ -19,6 +19,8 @@ LOOPBACK = "127.0.0.1"
 SERVICES = "10.96.0.0/16"
 """Addresses of Services."""
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+MONITOR = 5.0
+"""Seconds between two looks of the node controller at all nodes, by default."""
 ANSWER_LIMIT = 2.0
 START_LIMIT = 120.0
 """Seconds that a component may take on a machine that has others to serve."""
@@ -135,14 +137,19 @@ class ApiServer(Component):
     title = "kube-apiserver"
     path = "/readyz"
 
-    def __init__(self, site: Site, program: Path, directory: Path, port: int, papers: Papers, store: str) -> None:
+    def __init__(
+        self, site: Site, program: Path, directory: Path, port: int, papers: Papers, store: str, toleration: int
+    ) -> None:
         super().__init__(site, program, directory, port, papers)
         self._store = store
+        self._toleration = toleration
 
     def flags(self) -> Mapping[str, object]:
         papers = self.papers
         return {
             "etcd-servers": self._store,
+            "default-not-ready-toleration-seconds": self._toleration,
+            "default-unreachable-toleration-seconds": self._toleration,
             "etcd-cafile": papers.etcd_authority.certificate,
             "etcd-certfile": papers.etcd_client.certificate,
             "etcd-keyfile": papers.etcd_client.key,
@@ -173,11 +180,17 @@ class Controllers(Component):
     title = "kube-controller-manager"
     path = "/healthz"
 
+    def __init__(self, site: Site, program: Path, directory: Path, port: int, papers: Papers, grace: float) -> None:
+        super().__init__(site, program, directory, port, papers)
+        self._grace = grace
+
     def flags(self) -> Mapping[str, object]:
         papers = self.papers
         return {
             **_of_manager(self),
             "controllers": "*,-nodeipam",
+            "node-monitor-grace-period": f"{self._grace:g}s",
+            "node-monitor-period": f"{min(MONITOR, self._grace / 4):g}s",
             "use-service-account-credentials": "true",
             "service-account-private-key-file": papers.accounts.key,
             "root-ca-file": papers.authority.certificate,

@@ -10,7 +10,16 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.companion import Companion
 from dr.lab.cluster.authority import Authority, kubeconfig
 from dr.lab.cluster.binaries import Programs
-from dr.lab.cluster.components import LOOPBACK, ApiServer, Component, Controllers, Etcd, Papers, Scheduler
+from dr.lab.cluster.components import (
+    LOOPBACK,
+    ApiServer,
+    Component,
+    Controllers,
+    Etcd,
+    Papers,
+    Scheduler,
+)
+from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site, free_port, write_closed
 
 FOLDER = "clusters"
@@ -93,7 +102,7 @@ class ControlPlane:
             found[component].launch()
 
 
-def open_cluster(site: Site, programs: Programs, name: str = MAIN) -> ControlPlane:
+def open_cluster(site: Site, programs: Programs, name: str = MAIN, timings: Timings = USUAL) -> ControlPlane:
     """A control plane of its own under ``site``, with certificates and kubeconfigs, on free ports; not started yet.
 
     Raises RefusedError where a program lacks, ProviderError where its directory cannot be written.
@@ -104,9 +113,10 @@ def open_cluster(site: Site, programs: Programs, name: str = MAIN) -> ControlPla
         authority, store = Authority(directory / "authority"), Authority(directory / "etcd-authority")
         papers = _papers(authority, store)
         etcd = Etcd(site, programs.path("etcd"), directory, free_port(), papers, free_port())
-        server = ApiServer(site, programs.path("kube-apiserver"), directory, free_port(), papers, etcd.url)
+        api, controllers = programs.path("kube-apiserver"), programs.path("kube-controller-manager")
+        server = ApiServer(site, api, directory, free_port(), papers, etcd.url, timings.toleration)
         managers: tuple[Component, ...] = (
-            Controllers(site, programs.path("kube-controller-manager"), directory, free_port(), papers),
+            Controllers(site, controllers, directory, free_port(), papers, timings.grace),
             Scheduler(site, programs.path("kube-scheduler"), directory, free_port(), papers),
         )
         made = ControlPlane(directory, authority, etcd, server, managers)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.domain.errors import ProviderError
-from dr.lab.cluster.platform import DEFINITIONS, FILES
+from dr.lab.cluster.platform import DEFINITIONS, FILES, MONITORING
 
 ESTABLISHED = 30
 """Seconds that definitions may take."""
@@ -60,3 +60,10 @@ def furnish(kubectl: Kubectl, known_here: Iterable[Mapping[str, Any]]) -> None:
     kubectl.apply(known_here)
     for path in rest:
         kubectl.run("apply", "--filename", str(path))
+
+
+def await_ready(kubectl: Kubectl) -> None:
+    """Return when every workload of the platform has all of its pods ready. Raises ProviderError."""
+    patience = f"--timeout={LIMIT - 10:.0f}s"
+    kubectl.run("wait", "--for=condition=Available", "deployments", "--all", "--all-namespaces", patience)
+    kubectl.run("rollout", "status", "daemonset", "fluent-bit", "--namespace", MONITORING, patience)
