@@ -17,10 +17,11 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.standing import Beside
-from dr.lab.cluster.bucket import Bucket
 from dr.lab.cluster.standing import Cluster
+from dr.lab.cluster.storage import ObjectStore
 from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.platform import dump, install
+from dr.lab.platform.model import ARTIFACT
 from dr.lab.platform.roles import API, password, show_all
 from dr.lab.rds import account as accounts
 from dr.lab.rds import building, events, names
@@ -67,7 +68,7 @@ class Lab:
         self._api = Api(RdsLab(self._store, self._work, clock))
         self._beside = Beside(self._site)
         self.cluster = Cluster(self._site, timings)
-        self._bucket = Bucket(directory / "models")
+        self._storage: ObjectStore | None = None
         self._served: Served | None = None
         self.added: tuple[str, ...] = ()
         """What a loaded dump lacked and the service needs."""
@@ -84,7 +85,8 @@ class Lab:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._api.close()
         self.cluster.stop()
-        self._bucket.close()
+        if self._storage is not None:
+            self._storage.close()
         if self._served is not None:
             self._served.stop()
         self._beside.stop()
@@ -170,18 +172,15 @@ class Lab:
 
     def _furnish(self, source: Instance) -> None:
         """Put the platform into the cluster, which reaches the database through the lab's pooler."""
-        self._bucket.start()
+        self._storage = ObjectStore(self.account)
+        self._storage.start()
+        self._storage.furnish({ARTIFACT.name: ARTIFACT.read_bytes()})
         login = f"{API}:{password(self._directory / 'secrets', API)}"
         self.cluster.furnish(
             database_url=f"postgresql://{login}@{IN_CLUSTER}:5432/{DATABASE}?sslmode=verify-full",
             ca=self._site.ca.read_bytes(),
             token=kept_secret(token_file(self._directory)),
-            artifacts={
-                "AWS_ENDPOINT_URL_S3": self._bucket.url,
-                "AWS_ACCESS_KEY_ID": self.account.access_key,
-                "AWS_SECRET_ACCESS_KEY": self.account.secret_key,
-                "AWS_DEFAULT_REGION": self.account.region,
-            },
+            artifacts=self._storage.environment,
             upstream=f"127.0.0.1:{self.pooler_port or source.port}",
         )
 
@@ -259,6 +258,7 @@ class Lab:
             metrics=self._beside.prometheus,
             replicated=bool(self._replicas),
             amcheck=self._amcheck,
+            cluster=self.cluster.running.plane if self.cluster.present else None,
         )
         write_closed(self._directory / "target.yaml", target)
 

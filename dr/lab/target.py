@@ -13,6 +13,7 @@ from dr.config.model import Login
 from dr.domain.model import Grant
 from dr.drivers.clients.config import ClientsConfig, PoolerConfig
 from dr.drivers.faults.plugin import FaultsConfig
+from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.config import Credentials, RdsConfig
@@ -20,6 +21,8 @@ from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
 from dr.lab.beside import pgbouncer, prometheus
 from dr.lab.beside.pgbouncer import PgBouncer
 from dr.lab.beside.prometheus import Prometheus
+from dr.lab.cluster.control import MAIN, ControlPlane
+from dr.lab.cluster.platform import NAMESPACES
 from dr.lab.platform.population import PROBE_REQUESTS, probes
 from dr.lab.platform.roles import ANALYST, API, HARNESS, secret_file
 from dr.lab.rds.account import DRILL_SECURITY_GROUP, DRILL_SUBNET_GROUP
@@ -34,6 +37,12 @@ ENTRY = "readmission"
 """PgBouncer's entry for the service."""
 READS = ("readmission_ro_1", "readmission_ro_2")
 """Its entries for the replicas."""
+
+
+# An endpoint keeps its address here, where RDS keeps its name: nobody has to look it up anew.
+EMULATED = ("RDS emulated", "DNS resolution not exercised")
+NO_INDEXES = ("indexes not examined",)
+IN_CLUSTER = ("no kubelet and no containers in the cluster", "NetworkPolicies not enforced")
 
 
 def token_file(directory: Path) -> Path:
@@ -51,6 +60,7 @@ def render(
     metrics: Prometheus | None = None,
     replicated: bool = False,
     amcheck: bool = True,
+    cluster: ControlPlane | None = None,
 ) -> str:
     """target.yaml's text; no secret in it, only where the secrets are."""
 
@@ -59,8 +69,7 @@ def render(
 
     target = {
         "grants": (Grant.MARKERS, Grant.FAULTS, Grant.DISPOSABLE),
-        # An endpoint keeps its address here, where RDS keeps its name: nobody has to look it up anew.
-        "emulated": "RDS emulated, DNS resolution not exercised" + ("" if amcheck else ", indexes not examined"),
+        "emulated": ", ".join((*EMULATED, *(() if amcheck else NO_INDEXES), *(IN_CLUSTER if cluster else ()))),
         "rds": RdsConfig(
             account=account.id,
             region=account.region,
@@ -95,9 +104,14 @@ def render(
         ),
         "clients": ClientsConfig(_pooler(pooler, READS if replicated else ()) if pooler else None),
         "prometheus": _prometheus(metrics) if metrics else None,
+        "kubernetes": _kubernetes(cluster) if cluster else None,
         "faults": FaultsConfig((sys.executable, "-m", "dr.lab.fault")),
     }
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
+
+
+def _kubernetes(cluster: ControlPlane) -> KubernetesConfig:
+    return KubernetesConfig(str(cluster.kubeconfig), MAIN, cluster.uid, NAMESPACES)
 
 
 def _planted() -> Iterator[Rows]:

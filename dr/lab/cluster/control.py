@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ MAIN = "lab"
 MASTERS = "system:masters"
 FIRST_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 """Before it is there no pod is taken."""
+IDENTITY = "/api/v1/namespaces/kube-system"
 ACCOUNT_LIMIT = 120.0
 GLANCE = 0.1
 
@@ -71,6 +73,14 @@ class ControlPlane:
             if time.monotonic() > limit:
                 raise ProviderError(f"The cluster had no ServiceAccount within {ACCOUNT_LIMIT:.0f} s.", "See its logs.")
             time.sleep(GLANCE)
+
+    @property
+    def uid(self) -> str:
+        """By which the cluster is known: that of its namespace kube-system. Raises ProviderError."""
+        status, body = self.server.asked(IDENTITY)
+        if status != 200:
+            raise ProviderError(f"The cluster does not say who it is (HTTP {status}).", f"See {self.server.log}.")
+        return str(json.loads(body)["metadata"]["uid"])
 
     def user(self, name: str, group: str, path: Path) -> Path:
         """Write to ``path`` a kubeconfig of the user ``name`` of ``group``, such as a node of system:nodes. Raises
