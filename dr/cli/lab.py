@@ -1,4 +1,4 @@
-"""``dr lab``: install, up, status, env, down."""
+"""``dr lab``: install, up, status, env, logs, down."""
 
 from __future__ import annotations
 
@@ -117,6 +117,18 @@ def env() -> None:
             " (Debian: postgresql-client).",
             err=True,
         )
+
+
+@lab.command()
+@click.argument("pod")
+@click.option("--namespace", "-n", default="", help="Of the pod, where several have one of this name.")
+@click.option("--container", "-c", default="", help="Of the pod, where it has several.")
+@click.option("--previous", "-p", is_flag=True, help="What its process before the last restart wrote.")
+def logs(pod: str, namespace: str, container: str, previous: bool) -> None:
+    """Print what a pod of the cluster wrote: its nodes have no kubelet that 'kubectl logs' could ask."""
+    from dr.lab import control
+
+    click.echo(control.logs(pod, namespace, container, previous=previous).read_bytes(), nl=False)
 
 
 @lab.command()

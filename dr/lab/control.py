@@ -151,7 +151,8 @@ def _start(place: Path, command: list[str], patience: float, say: Callable[[str]
         now = presence.read(place)
         if now is not None and now.pid == child.pid:
             if now.problem:
-                child.wait(timeout=DOWN_LIMIT)
+                with contextlib.suppress(subprocess.TimeoutExpired):  # whoever hears the error ends it
+                    child.wait(timeout=DOWN_LIMIT)
                 raise as_error(now.exit_code, now.problem)
             if now.phase != phase:
                 phase = now.phase
@@ -285,6 +286,28 @@ def env() -> dict[str, str]:
         "PGSSLROOTCERT": str(place / "ca.pem"),
         **({"KUBECONFIG": now.kubeconfig} if now.kubeconfig else {}),
     }
+
+
+def logs(pod: str, namespace: str = "", container: str = "", *, previous: bool = False) -> Path:
+    """The file that a pod's container of the cluster writes to, or its ``previous`` process wrote to.
+
+    Raises RefusedError where there is none, or not only one.
+    """
+    from dr.lab.cluster.control import FOLDER, MAIN
+    from dr.lab.cluster.nodes import running as nodes
+    from dr.lab.cluster.standing import NODES
+
+    running()
+    found = nodes.logs(directory() / FOLDER / MAIN / NODES, pod, namespace, container)
+    found = [path for path in found if path.parents[1] == found[-1].parents[1]]  # of its last pod of this name
+    containers = sorted({path.parent.name for path in found})
+    if len(containers) > 1:
+        raise RefusedError(f"The pod {pod} has several containers: {', '.join(containers)}.", "Name one: --container.")
+    found.sort(key=lambda path: int(path.stem))
+    if len(found) < 1 + previous:
+        what = "has not been restarted" if found else "has written nothing in this lab"
+        raise RefusedError(f"The pod {pod} {what}.", "'kubectl get pods --all-namespaces' names the pods.")
+    return found[-1 - previous]
 
 
 UNSET = (

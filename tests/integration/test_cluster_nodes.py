@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import ProviderError
-from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
+from dr.lab.cluster.binaries import find
 from dr.lab.cluster.control import ControlPlane, open_cluster
 from dr.lab.cluster.furnish import Kubectl, furnish
 from dr.lab.cluster.nodes.__main__ import counts
@@ -24,10 +24,7 @@ from dr.lab.cluster.platform import FILES, known_here, manifests
 from tests.lab_servers import lab_site
 from tests.support import eventually, status_of
 
-pytestmark = [
-    pytest.mark.in_order,
-    pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE)), reason=WITHOUT),
-]
+pytestmark = pytest.mark.in_order
 WEB = {
     "name": "web",
     "image": "dr.lab/stand-in:1",

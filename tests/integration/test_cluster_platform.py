@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
+from dr.lab.cluster.binaries import find
 from dr.lab.cluster.control import open_cluster
 from dr.lab.cluster.furnish import Kubectl, furnish
 from dr.lab.cluster.nodes.pools import POOLS
@@ -24,10 +24,7 @@ from tests.cluster_parts import parts, predict
 from tests.lab_servers import lab_site
 from tests.support import eventually
 
-pytestmark = [
-    pytest.mark.in_order,
-    pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE)), reason=WITHOUT),
-]
+pytestmark = pytest.mark.in_order
 
 
 @dataclass

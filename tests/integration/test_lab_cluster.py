@@ -115,6 +115,31 @@ def test_a_prediction_goes_through_the_ingress_with_its_certificate_and_without(
     assert served(ca_certs=str(authority), server_hostname=HOSTS[0]) == 200
 
 
+def test_what_a_pod_wrote_is_shown_as_kubectl_would(home: Path) -> None:
+    # Its schedule comes due while other tests go on.
+    typed("kubectl create cronjob often --image busybox:1.37 --schedule '* * * * *' -- sh -c 'echo on time'")
+    script = "echo begun; sleep 1; test -e again || { touch again; exit 1; }; echo anew; sleep infinity"
+    typed(f"kubectl run writes --image busybox:1.37 --command -- sh -c '{script}'")
+
+    def shown(*options: str) -> str:
+        return CliRunner().invoke(command, ["logs", "writes", *options]).output
+
+    eventually(lambda: shown() == "begun\nanew\n", seconds=60)
+    assert shown("--namespace", "default", "--container", "writes", "--previous") == "begun\n"
+    typed("kubectl delete pod writes --grace-period 0 --force")
+
+
+def test_a_log_that_is_not_there_is_refused_with_what_there_is(home: Path) -> None:
+    for options, why in (
+        (("nobody",), "The pod nobody has written nothing in this lab."),
+        (("*",), "has written nothing"),
+        (("often", "--namespace", "other"), "has written nothing"),
+    ):
+        refused = CliRunner().invoke(command, ["logs", *options])
+        assert isinstance(refused.exception, RefusedError)
+        assert why in str(refused.exception)
+
+
 def test_an_image_that_the_lab_does_not_have_is_told_in_the_pod_s_status(home: Path) -> None:
     typed("kubectl create deployment waits --image example.org/waits --replicas 2")
 
@@ -184,6 +209,17 @@ def test_nobody_else_reads_what_is_in_its_folder_and_all_listen_on_loopback_alon
         assert {at.laddr.ip for at in one.net_connections("tcp") if at.status == psutil.CONN_LISTEN} <= {"127.0.0.1"}
 
 
+def test_a_cron_job_runs_when_it_is_due(home: Path) -> None:
+    def done() -> list[str]:
+        jobs = [one for one in listed("jobs") if true(one, "Complete")]
+        return [one["metadata"]["name"] for one in jobs if one["metadata"]["name"].startswith("often-")]
+
+    job = eventually(done, seconds=90)[0]
+    pod = listed("pods", "--selector", f"job-name={job}")[0]["metadata"]["name"]
+    assert CliRunner().invoke(command, ["logs", pod]).output == "on time\n"
+    typed("kubectl delete cronjob often")
+
+
 def pods_processes(home: Path) -> list[psutil.Process]:
     """Those of the lab's pods and of its nodes."""
     found = []
@@ -197,6 +233,8 @@ def pods_processes(home: Path) -> list[psutil.Process]:
 
 def test_after_a_killed_daemon_a_down_ends_all_of_it(home: Path) -> None:
     left = processes(home)
+    typed("kubectl run leaves --image busybox:1.37 --command -- sh -c 'setsid sleep 1234 & sleep infinity'")
+    eventually(lambda: any("1234" in one.cmdline() for one in pods_processes(home)), seconds=30)
     assert len(pods_processes(home)) > 30
     assert sorted(left) == ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
     os.kill(control.running().pid, signal.SIGKILL)

@@ -15,10 +15,14 @@ from dr.lab.cluster.authority import Authority
 from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, Programs, find
 from dr.lab.cluster.control import FOLDER, ControlPlane, open_cluster
 from dr.lab.cluster.furnish import Kubectl, await_ready, furnish
+from dr.lab.cluster.nodes import running as agents
 from dr.lab.cluster.nodes.running import Nodes
 from dr.lab.cluster.platform import HOSTS, known_here
 from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site
+
+NODES = "nodes"
+"""Under a cluster's folder: its nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def _advising() -> Iterator[None]:
 def _made(site: Site, programs: Programs, timings: Timings) -> Running:
     """All of it, nothing started yet. Raises ProviderError."""
     plane = open_cluster(site, programs, timings=timings)
-    folder = plane.directory / "nodes"
+    folder = plane.directory / NODES
     nodes = Nodes(folder, str(folder / "{node}.kubeconfig"), plane.kubeconfig, lease=max(1, round(timings.grace)))
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -172,3 +176,4 @@ def end_strays(directory: Path) -> None:
     """End what an earlier daemon of the lab in ``directory`` left running of its clusters."""
     for place in (directory / FOLDER).glob("*"):
         companion.end_strays(place)
+        agents.end_strays(place / NODES)

@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 import msgspec
+import psutil
 
 import dr
 from dr.domain.errors import ProviderError, RefusedError
@@ -21,10 +23,13 @@ from dr.host.decode import content, line_of
 from dr.lab import presence
 from dr.lab.cluster.nodes.disk import FAULTS
 from dr.lab.cluster.nodes.pools import POOLS, Pool
+from dr.lab.cluster.nodes.processes import MARK
 from dr.lab.cluster.routing.urls import Urls, read_urls
+from dr.lab.service.names import VARIABLE as HOSTS
 
 log = logging.getLogger(__name__)
-START_LIMIT = 60.0
+START_LIMIT = 120.0
+"""Seconds that the agents may take on a machine that has others to serve."""
 END_LIMIT = 10.0
 GLANCE = 0.05
 PAUSE = 1.0
@@ -141,9 +146,8 @@ class Nodes:
             mark.unlink(missing_ok=True)
 
     def logs(self, namespace: str, pod: str, container: str = "") -> list[Path]:
-        """What a pod's containers wrote, a file for each process, the oldest first; none where it never ran."""
-        found = self._directory.glob(f"*/logs/pods/{namespace}_{pod}_*/{container or '*'}/*.log")
-        return sorted(found, key=lambda path: path.stat().st_ctime)
+        """As ``logs``."""
+        return logs(self._directory, pod, namespace, container)
 
     def keep(self) -> None:
         """Start again what ran where the process that holds the agents died. A node that was lost before stays so."""
@@ -173,3 +177,20 @@ class Nodes:
             if self._child is None or self._child.poll() is not None or time.monotonic() > limit:
                 raise ProviderError("The lab's nodes did not follow.", f"See {self._directory / 'nodes.log'}.")
             time.sleep(GLANCE)
+
+
+def logs(directory: Path, pod: str, namespace: str = "", container: str = "") -> list[Path]:
+    """What a pod's containers wrote on the nodes of ``directory``, a file CONTAINER/ATTEMPT.log for each process, the
+    oldest first; none where it never ran."""
+    named = f"{escape(namespace) or '*'}_{escape(pod)}_*/{escape(container) or '*'}"
+    found = directory.glob(f"*/logs/pods/{named}/*.log")
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def end_strays(directory: Path) -> None:
+    """End what pods on the nodes of ``directory`` left behind. Their own processes died with their agents."""
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            variables = one.environ()
+            if MARK in variables and variables.get(HOSTS, "").startswith(f"{directory}/"):
+                one.kill()
