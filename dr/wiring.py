@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from dr.config.context import Context
 from dr.config.load import load
@@ -132,10 +132,12 @@ def unrestored(name: str, target: Target) -> RefusedError:
     return RefusedError(f"Nothing restores target {name}.", " ".join(missing) or NOTHING)
 
 
-def restoring(name: str, target: Target, provider: str = "") -> Plugin:
-    """Who restores the target called ``name``. ``provider``: who is meant, where several could. Raises UsageError that
-    names the choices, or that says why none can be loaded; RefusedError where there is none."""
+def restoring(name: str, target: Target, provider: str = "", to: Mapping[str, Any] | None = None) -> Plugin:
+    """Who restores the target called ``name`` from a recovery point ``to``. ``provider``: who is meant, where several
+    could. Raises UsageError that names the choices, or that says why none can be loaded; RefusedError where there is
+    none."""
     able = who_restores(target)
+    able = {one: plugin for one, plugin in able.items() if plugin.restores_from(to)} or able
     choices = " or ".join(f"--provider {one}" for one in able)
     if lost := unloaded().get(provider) or ("" if able else " ".join(lost_sections(target).values())):
         raise UsageError(lost)

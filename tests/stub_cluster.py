@@ -23,6 +23,7 @@ from tests.support import serving
 LISTS = (
     *("pods", "services", "endpointslices", "ingresses", "namespaces", "nodes", "persistentvolumeclaims"),
     *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events", "secrets"),
+    *("backups", "restores", "deletebackuprequests", "configmaps"),
 )
 TOKEN = "stub-t0ken"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -30,9 +30,11 @@ from dr.wiring import ask_each, done_for, drivers, on_call, restoring
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
 SETTLE = "settle"
+EXAMINING = ("examine", "compare")
+"""The verbs that say whether what was restored is what it should be, each of another kind of provider."""
 MEASURING = frozenset({"serve", "measure", SETTLE})
 """The verbs that put load on a copy, and the one that ends that."""
-STEPS = frozenset({"restore", "examine", *MEASURING, CONFIGURE})
+STEPS = frozenset({"restore", *EXAMINING, *MEASURING, CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 
 
@@ -47,17 +49,19 @@ def request(
     verify: bool,
     settings: Mapping[str, Any] | None = None,
     provider: str = "",
+    namespaces: Collection[str] = (),
 ) -> Request:
     """What ``dr restore`` asks for: of its verbs those that somebody does for whoever restores the target.
     ``settings``: what the restoration is to have instead of the source's, by the provider's own names. ``provider``:
-    who is to restore it, where several could. Raises what ``wiring.restoring`` raises."""
-    said = {"as_name": as_name, "reset_master": reset_master, "set": dict(settings or {})}
+    who is to restore it, where several could. ``namespaces``: of a cluster's backup; empty: the target's. Raises what
+    ``wiring.restoring`` raises."""
+    said = {"as_name": as_name, "reset_master": reset_master, "set": dict(settings or {}), "namespaces": [*namespaces]}
     restore = {"to": dict(to), **{key: value for key, value in said.items() if value}}
     served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
-    restores = restoring(name, target, provider)
+    restores = restoring(name, target, provider, to)
     wanted = [Verb("restore", restore)]
     if verify:
-        wanted += [Verb("examine"), *(served if done_for(restores, served[0], target) else ())]
+        wanted += [*map(Verb, EXAMINING), *(served if done_for(restores, served[0], target) else ())]
     found = (done_for(restores, verb, target) for verb in (*wanted, Verb(CONFIGURE, restore)))
     return Request(name, tuple(verb for verb in found if verb is not None), Purpose.RESTORE, since=since)
 

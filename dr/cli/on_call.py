@@ -21,7 +21,10 @@ from dr.host.decode import json_of
 from dr.judge.objectives import outage
 from dr.report.words import moment
 
-ASKED = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given", "reset_master_secret", "provider")
+ASKED = (
+    *("snapshot", "latest_snapshot", "to_time", "latest", "backup", "namespaces"),
+    *("as_name", "given", "reset_master_secret", "provider"),
+)
 """The options that say what is asked for, beside --verify."""
 
 
@@ -32,6 +35,14 @@ ASKED = ("snapshot", "latest_snapshot", "to_time", "latest", "as_name", "given",
     "--to-time", metavar="T", help="Restore to this second (ISO 8601 with a zone). Waits until it is restorable."
 )
 @click.option("--latest", is_flag=True, help="Restore to the latest restorable time.")
+@click.option("--backup", metavar="NAME", help="Restore namespaces from this backup of a cluster; latest: the newest.")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Restore this namespace of the backup, and not all that the target names. May be repeated.",
+)
 @click.option(
     "--since", metavar="T", help="When the disaster happened: the RTO counts from then. Else from this command's start."
 )
@@ -57,7 +68,7 @@ def restore(ctx: click.Context, /, target: str, **options: Any) -> None:
     """Restore a copy of the database, examine it, serve from it, and say whether that is a recovery.
 
     The source is not touched. The restored instance stays until you adopt or delete it. RTO and RPO are held to the
-    limits in dr.yaml.
+    limits in dr.yaml. With --backup, restore namespaces of a cluster that are lost, and compare them with the backup.
     """
     prepared = _prepare(common.begin(), target, options)
     told = (*order.earlier_runs(prepared), *order.cautions(prepared.session.plan))
@@ -86,6 +97,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         verify=options["verify"],
         settings=given,
         provider=options["provider"],
+        namespaces=options["namespaces"],
     )
     return prepare(settings, wanted, order.asked(wanted, of), progress)
 
@@ -105,19 +117,21 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _recovery_point(options: dict[str, Any]) -> dict[str, Any]:
-    """What ``to`` says. Exactly one of the four must be given. Raises UsageError."""
+    """What ``to`` says. Exactly one of the five must be given. Raises UsageError."""
     to_time = options["to_time"] and {"time": refs.moment(options["to_time"], "--to-time")}
     could = (
         options["snapshot"] and {"snapshot": options["snapshot"]},
         options["latest_snapshot"] and {"snapshot": "latest"},
         to_time,
         options["latest"] and {"time": "latest"},
+        options["backup"] and {"backup": options["backup"]},
     )
     given = [point for point in could if point]
     if len(given) != 1:
         raise UsageError(
             f"{len(given) or 'No'} recovery points were named.",
-            "Give one of --snapshot ID, --latest-snapshot, --to-time T, --latest ('dr backups' lists what there is).",
+            "Give one of --snapshot ID, --latest-snapshot, --to-time T, --latest, --backup NAME ('dr backups' lists"
+            " them).",
         )
     return given[0]
 
@@ -128,7 +142,9 @@ def _what(prepared: Prepared) -> str:
         return "an unfinished restore goes on"
     request = prepared.session.plan.request
     to = request.verbs[0].args["to"]
-    if "snapshot" in to:
+    if "backup" in to:
+        point = "the newest backup" if to["backup"] == "latest" else f"backup {to['backup']}"
+    elif "snapshot" in to:
         point = "the newest snapshot" if to["snapshot"] == "latest" else str(to["snapshot"])
     else:
         point = "the latest restorable time" if to["time"] == "latest" else moment(float(to["time"]))

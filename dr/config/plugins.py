@@ -82,8 +82,9 @@ class Plugin:
     One that is not made only brings its section, which others read.
 
     ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the names of the
-    sections without which it cannot be made. ``restores``: it fulfils ``dr.ports.Restorer``, too. ``checks``: what
-    'dr doctor' asks of a target that has these sections, by what those who restore see.
+    sections without which it cannot be made. ``restores``: from which recovery points, by the words that its verb's
+    argument ``to`` takes; where there are any, it fulfils ``dr.ports.Restorer``, too. ``checks``: what 'dr doctor' asks
+    of a target that has these sections, by what those who restore see.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Plugin:
     objectives: tuple[Objective, ...] = ()
     section: type[Section] | None = None
     reads: tuple[str, ...] = ()
-    restores: bool = False
+    restores: tuple[str, ...] = ()
     checks: Callable[[Context, Facts], Iterable[Check]] = lambda _context, _facts: ()
 
     def made(self, context: Context) -> Provider:
@@ -107,6 +108,11 @@ class Plugin:
                 f"The provider {self.name} cannot be made ({type(error).__name__}: {error}).",
                 "Mend its folder, or install what it needs.",
             ) from None
+
+    def restores_from(self, to: object) -> bool:
+        """Whether it restores from a recovery point ``to``, as a verb says it; True where that says none, or where it
+        restores nothing at all."""
+        return not self.restores or not isinstance(to, Mapping) or not to or bool(to.keys() & {*self.restores})
 
     def lacks(self, target: Target) -> tuple[str, ...]:
         """The sections that it reads and ``target`` does not have."""
@@ -212,6 +218,7 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
         raise UsageError(unloaded()[provider])
     fits = [one for one in offered if not one[1].kinds or (isinstance(kind, str) and kind in one[1].kinds)]
     fits = [one for one in fits if provider in (None, one[0].name)]
+    fits = [one for one in fits if one[0].restores_from(verb.args.get("to"))] or fits
     if target is not None:
         able = [one for one in fits if not one[0].lacks(target)]
         if not able and (lost := lost_sections(target)):

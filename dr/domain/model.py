@@ -305,7 +305,8 @@ class Plan:
         """What the run is, for people: "drill", "failover" or "restore"."""
         if self.request.purpose is Purpose.DRILL:
             return "drill"
-        return "failover" if self.takes_over else "restore"
+        restores = any(call.restoration for call in self.calls)  # what takes the place of what is lost takes over, too
+        return "failover" if self.takes_over and not restores else "restore"
 
 
 @dataclass(frozen=True, slots=True)

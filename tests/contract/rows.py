@@ -28,6 +28,8 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.rds.naming import instance
 from dr.drivers.service.provider import ServingProvider
+from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.provider import VeleroProvider
 from dr.host import children
 from dr.host.clock import SystemClock
 from dr.lab.beside import pgbouncer
@@ -38,9 +40,10 @@ from tests.contract import example
 from tests.contract.provider_suite import Subject
 from tests.integration import meters, rds_endpoint
 from tests.lab_servers import lab_site
-from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM
+from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM, SYSTEM
 from tests.servers import PASSWORD, LocalServer, local_server
 from tests.stub_cluster import stub_cluster
+from tests.stub_velero import KEY, backup, stub_velero
 from tests.targets import retargeted, target_of
 
 RUN = RunIdentity("20261130-033333-cf4e", "lab", Purpose.DRILL, "d")
@@ -300,6 +303,32 @@ def kubernetes() -> Iterator[Subject]:
         )
 
 
+@contextmanager
+def velero() -> Iterator[Subject]:
+    """A namespace that is gone and a backup that holds it; broken is one whose cluster is not there."""
+    with directory() as at, stub_velero(at) as one:
+        one.objects.hold(PLATFORM[0])
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "known", "namespace": SYSTEM}}
+        one.keep(backup("nightly"), ("configmaps", config))
+        (at / "gone").write_text((at / "kubeconfig").read_text().replace(one.objects.url, NOWHERE))
+
+        def provider(file: str) -> VeleroProvider:
+            section = KubernetesConfig(str(at / file), "stub", KUBE_SYSTEM_UID, (SYSTEM,))
+            own = VeleroConfig(program=str(one.program))
+            target = retargeted(target_of(grants=(Grant.DISPOSABLE,)), kubernetes=section, velero=own)
+            return VeleroProvider(Context("lab", target, Settings(), at, at, SystemClock(), ""))
+
+        yield Subject(
+            plugin=plugins()["velero"],
+            provider=provider("kubeconfig"),
+            broken=provider("gone"),
+            request=requested(Verb("restore", {"to": {"backup": "latest"}})),
+            run=RUN,
+            things=one.restores,
+            secrets=("stub-t0ken", KEY),
+        )
+
+
 DRIVERS: Mapping[str, Callable[[], AbstractContextManager[Subject]]] = {
     "clients": clients,
     "faults": faults,
@@ -310,5 +339,6 @@ DRIVERS: Mapping[str, Callable[[], AbstractContextManager[Subject]]] = {
     "postgres": postgres,
     "rds": rds,
     "service": service,
+    "velero": velero,
 }
 """By the name of the plugin."""

@@ -9,11 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from dr.config.context import Context
+from dr.config.model import Settings
 from dr.domain.errors import ProviderError
-from dr.domain.model import Verb
+from dr.domain.model import Purpose, Request, Verb
+from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.provider import VeleroProvider
 from tests.contract import example
 from tests.contract.provider_suite import Left, UndoContract
+from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM, SYSTEM
+from tests.stub_velero import OWN, backup, stub_velero
+from tests.targets import retargeted, target_of
 from tests.unit.drivers.rds.support import (
     NOW,
     SOURCE,
@@ -96,12 +104,48 @@ def kv(home: Path) -> Iterator[Left]:
         )
 
 
+@contextmanager
+def velero(home: Path) -> Iterator[Left]:
+    """The record of a restore: the API server reads what it has stored, so that each answer is the truth."""
+
+    def nothing(_: float) -> None:
+        pass
+
+    clock = VirtualClock()
+    with stub_velero(home) as one:
+        one.objects.hold(PLATFORM[0])
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "known", "namespace": SYSTEM}}
+        one.keep(backup("nightly"), ("configmaps", config))
+        section = KubernetesConfig(str(home / "kubeconfig"), "stub", KUBE_SYSTEM_UID, (SYSTEM,))
+        target = retargeted(target_of(), kubernetes=section, velero=VeleroConfig(program=str(one.program)))
+        provider = VeleroProvider(Context("lab", target, Settings(), home, home, clock, ""))
+        verb = Verb("restore", {"to": {"backup": "nightly"}})
+        planned = provider.propose(verb, provider.look(Request("lab", (verb,), Purpose.DRILL)), example.RUN)
+        (call,) = (of for of in planned if of.id == "restore")
+        provider.apply(call, call.args)
+        (name,) = one.restores()
+        another = {"metadata": {"name": name, "labels": {"dr/run": "20200101-000000-0001"}}}
+        yield Left(
+            provider=provider,
+            call=call,
+            clock=clock,
+            things=one.restores,
+            unlisted=nothing,
+            denied=nothing,
+            late=nothing,
+            foreign=lambda: one.objects.hold((f"{OWN}/restores", another)),
+            broken=lambda: setattr(one.objects, "gone", True),
+            at_once=True,
+        )
+
+
 DELETE = "DeleteDBInstance"
 COPY = Verb("promote", {"copy": True})
 MADE: dict[str, Callable[[Path], AbstractContextManager[Left]]] = {
     "kv, a copy": kv,
     "rds, a copy": lambda home: rds(home, Verb("restore", {"to": {"snapshot": "latest"}}), "restore"),
     "rds, a replica of a copy": lambda home: rds(home, COPY, "replicate"),
+    "velero, a restore": velero,
 }
 """By the name of the plugin and what it makes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ WATCH_SECONDS = 240
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 NOT_FOUND, CONFLICT = "404", "409"
+Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""An object, or the steps of a JSON patch."""
 
 
 class Api:
@@ -50,7 +52,7 @@ class Api:
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._ask("POST", path, body)
 
-    def patch(self, path: str, body: Mapping[str, Any], kind: str = MERGE) -> dict[str, Any]:
+    def patch(self, path: str, body: Body, kind: str = MERGE) -> dict[str, Any]:
         return self._ask("PATCH", path, body, kind)
 
     def delete(self, path: str, body: Mapping[str, Any]) -> None:
@@ -76,7 +78,7 @@ class Api:
         finally:
             answer.close()
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, kind: str = "") -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Body | None = None, kind: str = "") -> dict[str, Any]:
         answer = self._send(method, path, body, kind, (self._seconds, self._seconds))
         try:
             found = json.loads(answer.data)
@@ -86,9 +88,7 @@ class Api:
             raise OddAnswerError(f"{method} {path}", "It is no object")
         return found
 
-    def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None, kind: str, seconds: tuple[float, float]
-    ) -> Any:
+    def _send(self, method: str, path: str, body: Body | None, kind: str, seconds: tuple[float, float]) -> Any:
         headers = {"Accept": "application/json", "Content-Type": kind or "application/json"}
         try:
             asked = self._client.param_serialize(

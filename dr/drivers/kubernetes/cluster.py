@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
-from dr.drivers.kubernetes.api import MERGE, NOT_FOUND, Api
+from dr.drivers.kubernetes.api import MERGE, NOT_FOUND, Api, Body
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
@@ -101,7 +101,7 @@ class Cluster:
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._once(path, lambda api: api.create(path, body))
 
-    def patch(self, path: str, body: Mapping[str, Any], kind: str = MERGE) -> dict[str, Any]:
+    def patch(self, path: str, body: Body, kind: str = MERGE) -> dict[str, Any]:
         return self._once(path, lambda api: api.patch(path, body, kind))
 
     def delete(self, path: str, body: Mapping[str, Any]) -> None:

@@ -81,6 +81,6 @@ PLUGIN = Plugin(
     ),
     section=RdsConfig,
     reads=("rds", "postgres"),
-    restores=True,
+    restores=("snapshot", "time"),
     checks=_checks,
 )

@@ -66,5 +66,5 @@ PLUGIN = Plugin(
     objectives=(Objective("keys", About.CONTENT, keys, on_call="examine"),),
     section=KvConfig,
     reads=("kv",),
-    restores=True,
+    restores=("snapshot",),
 )

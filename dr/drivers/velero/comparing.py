@@ -1,0 +1,189 @@
+"""A backup's objects against those that stand in a cluster.
+
+Where the two differ, the API server is asked, by an update that it does not keep (a dry run), what would become of what
+the backup says. A field that it sets itself again is its own; so is one that a controller wrote, which is whoever
+reports a status here. What is left is a difference that somebody, or the restore, has made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.manifests import (
+    NOTHING,
+    Object,
+    Path,
+    content,
+    controllers,
+    derived,
+    differing,
+    owners,
+    told,
+    value_at,
+    version,
+    with_value,
+)
+from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.velero.archive import Key
+
+RESTORER = "velero-server"
+"""As whom Velero's server writes."""
+ADDED = ("velero.io/backup-name", "velero.io/restore-name")
+"""Labels that Velero puts on all that it restores."""
+JSON_PATCH = "application/json-patch+json"
+ATTEMPTS = 4
+"""Updates of one object that are tried: each refusal may name fields that cannot be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object of the backup as it stands. ``version``: None where it is not there, "" where it is the backup's.
+    ``differs``: the fields that are not the backup's. ``owned``: so many are, since they are the server's or a
+    controller's. ``untold``: why it could not be compared."""
+
+    version: str | None
+    differs: tuple[str, ...] = ()
+    owned: int = 0
+    untold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was compared. ``derived``: objects that their controllers make anew, and that are not compared one by one.
+    ``beyond``: what stands, is nobody's derivation and is not in the backup."""
+
+    objects: Mapping[str, Seen] = field(default_factory=dict)
+    derived: int = 0
+    beyond: tuple[str, ...] = ()
+
+
+def name_of(key: Key) -> str:
+    """An object in words."""
+    resource, space, name = key
+    return f"{resource} {space}/{name}" if space else f"{resource} {name}"
+
+
+def collection(resource: str, one: Object, namespace: str) -> str:
+    """The API's path of the kind that ``one`` is of."""
+    group, _, number = str(one.get("apiVersion", "v1")).rpartition("/")
+    root = f"/apis/{group}/{number}" if group else f"/api/{number}"
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{within}/{resource.partition('.')[0]}"
+
+
+def listed(cluster: Cluster, objects: Mapping[Key, Object], mapped: Callable[[str], str]) -> dict[Key, Object]:
+    """What stands of each kind and namespace that ``objects`` hold anything of, by the keys of the backup. A kind that
+    the cluster does not know stands nowhere. ``mapped``: where a namespace of the backup was restored to."""
+    places = {(key[0], key[1]): one for key, one in objects.items()}
+    found: dict[Key, Object] = {}
+    for (resource, space), sample in places.items():
+        answer = cluster.get(collection(resource, sample, mapped(space) if space else ""))
+        shown = {key: sample.get(key) for key in ("apiVersion", "kind")}
+        for one in (answer or {}).get("items") or ():
+            found[resource, space, one["metadata"]["name"]] = {**shown, **one}  # a list's items tell neither
+    return found
+
+
+def compare(
+    cluster: Cluster, backup: Mapping[Key, Object], mapped: Callable[[str], str] = str, skip: Collection[str] = ()
+) -> Standing:
+    """``backup``, objects of namespaces, against what stands. ``skip``: resources that were not to be restored. Raises
+    as ``Cluster`` where that does not answer."""
+    wanted = {key: one for key, one in backup.items() if key[0] not in skip}
+    live = listed(cluster, wanted, mapped)
+    controlling = controllers([*wanted.values(), *live.values()], RESTORER)
+    kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
+    seen = {name_of(key): _compared(cluster, key, one, live.get(key), controlling, mapped) for key, one in kept.items()}
+    beyond = (name_of(key) for key, one in live.items() if key not in backup and not derived(one, controlling))
+    return Standing(seen, len(wanted) - len(kept), tuple(sorted(beyond)))
+
+
+def _compared(
+    cluster: Cluster,
+    key: Key,
+    backup: Object,
+    live: Object | None,
+    controlling: frozenset[str],
+    mapped: Callable[[str], str],
+) -> Seen:
+    if live is None:
+        return Seen(None)
+    wanted, there = content(backup, ADDED), content(live, ADDED)
+    wanted["metadata"]["namespace"] = there["metadata"].get("namespace")
+    paths = [*differing(wanted, there)]
+    left = [path for path in paths if not controlling & {*owners(live, path)}] if paths else []
+    if not left:
+        return Seen("", owned=len(paths))
+    at = f"{collection(key[0], live, mapped(key[1]) if key[1] else '')}/{key[2]}"
+    try:
+        left = [*_taken(cluster, at, wanted, live, left)]
+    except (RefusedError, ProviderError) as error:
+        return Seen(version(live, left), tuple(map(told, left)), len(paths) - len(left), str(error.args[0]))
+    return Seen(version(live, left), tuple(map(told, left)), len(paths) - len(left))
+
+
+def _taken(cluster: Cluster, at: str, wanted: Object, live: Object, paths: list[Path]) -> Iterator[Path]:
+    """Those of ``paths`` at which the server takes what the backup says; at the others it keeps or sets its own. What
+    can never be changed is its own where it fills that in for a new object."""
+    fixed: list[Path] = []
+    asked = list(paths)
+    for _ in range(ATTEMPTS):
+        try:
+            answer = cluster.patch(f"{at}?dryRun=All", [_step(live, wanted, path) for path in asked], JSON_PATCH)
+            break
+        except RefusedError as error:
+            named = [path for path in asked if _field(path) in str(error)]
+            if not named:
+                raise
+            fixed += named
+            asked = [path for path in asked if path not in named]
+    else:
+        raise ProviderError(f"{at} takes nothing of what the backup says.")
+    yield from (path for path in asked if value_at(answer, path) != value_at(live, path))
+    if fixed:
+        new = _new(cluster, at, live, fixed)
+        yield from (path for path in fixed if value_at(new, path[:2]) is NOTHING)
+
+
+def _field(path: Path) -> str:
+    """As a refusal names it: the first two steps, as in spec.selector."""
+    return told(path[:2])
+
+
+def _step(live: Object, wanted: Object, path: Path) -> dict[str, Any]:
+    """The step of a JSON patch (RFC 6902) that sets what the backup says. A list whose length changes is one path."""
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    value = value_at(wanted, path)
+    if value is not NOTHING:
+        return {"op": "add" if value_at(live, path) is NOTHING else "replace", "path": pointer, "value": value}
+    return {"op": "remove", "path": pointer}
+
+
+def _new(cluster: Cluster, at: str, live: Object, without: list[Path]) -> Any:
+    """What the server would make of a new object like this one, of which these fields are not said."""
+    where, _, name = at.rpartition("/")
+    fresh: Any = with_value(content(live), ("metadata", "name"), f"{name[:40]}-dr-look")
+    for path in without:
+        fresh = with_value(fresh, path[:2], NOTHING)
+    return cluster.create(f"{where}?dryRun=All", fresh)
+
+
+def packed(standing: Standing) -> dict[str, Any]:
+    """For an observation: names, digests and paths, and no value of any field."""
+    whole = sum(1 for one in standing.objects.values() if one.version == "" and not one.untold)
+    others = {
+        name: {"version": one.version, "differs": list(one.differs), "untold": one.untold}
+        for name, one in standing.objects.items()
+        if one.version != "" or one.untold
+    }
+    return {
+        "objects": len(standing.objects),
+        "whole": whole,
+        "others": others,
+        "derived": standing.derived,
+        "owned": sum(one.owned for one in standing.objects.values()),
+        "beyond": list(standing.beyond),
+    }

@@ -1,0 +1,68 @@
+"""The verbs ``compare`` and ``look_before``: what stands of a backup's objects, after a restore and before the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dr.domain.manifests import Object
+from dr.drivers.velero.archive import Archive
+from dr.drivers.velero.comparing import Standing, packed
+
+OBJECTS, RESULTS, SERVICES = "objects", "restore-results", "services"
+"""Observations."""
+ROUTINE = ("kube-root-ca.crt",)
+"""What a namespace gets from the cluster itself: Velero finds it there, and its warning is no news (velero#4799)."""
+
+
+def told(results: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Warnings that are no routine, and errors: without the noise that Velero adds to each."""
+    return {
+        kind: [text for text in _texts(results.get(kind) or {}) if not _routine(text)]
+        for kind in ("warnings", "errors")
+    }
+
+
+def _texts(held: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("velero", "cluster"):
+        yield from map(str, held.get(key) or ())
+    for texts in (held.get("namespaces") or {}).values():
+        yield from map(str, texts or ())
+
+
+def _routine(text: str) -> bool:
+    return any(one in text for one in ROUTINE)
+
+
+def unserved(services: Iterable[Object], slices: Iterable[Object]) -> dict[str, str]:
+    """Services that choose pods and have none that is ready, each with why. Pure."""
+    ready: dict[str, int] = {}
+    for one in slices:
+        of = str((one["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""))
+        ready[of] = ready.get(of, 0) + sum(
+            bool((held.get("conditions") or {}).get("ready")) for held in one.get("endpoints") or ()
+        )
+    return {
+        str(one["metadata"]["name"]): "no pod that it selects is ready"
+        for one in services
+        if (one.get("spec") or {}).get("selector") and not ready.get(str(one["metadata"]["name"]))
+    }
+
+
+def sleeping(objects: Mapping[Any, Object]) -> list[str]:
+    """Workloads of a backup that had no pod there either."""
+    return [
+        f"{str(one['kind']).lower()} {space}/{name}"
+        for (_, space, name), one in objects.items()
+        if one.get("kind") in ("Deployment", "StatefulSet") and (one.get("spec") or {}).get("replicas") == 0
+    ]
+
+
+def observed(standing: Standing, archive: Archive, namespaces: list[str], lacking: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of the observation ``objects``."""
+    return {
+        **packed(standing),
+        "namespaces": namespaces,
+        "lacking": sorted({one for name in namespaces for one in lacking.get(name, ())}),
+        "asleep": sleeping(archive.of(namespaces)),
+    }

@@ -1,0 +1,110 @@
+"""Whether what a backup holds stands, works, and came in time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr.domain.manifests import stands
+from dr.domain.model import Demand, Finding, Status
+from dr.evidence.model import Evidence
+from dr.evidence.restored import verified
+from dr.judge.findings import UnknownError, counted, finding, limit_of, named, some, within
+
+
+def _seen(evidence: Evidence, what: str, path: str) -> Mapping[str, Any]:
+    found = evidence.observed(what, path)
+    if not isinstance(found, Mapping):
+        raise UnknownError("What was restored was not compared with the backup.")
+    return found
+
+
+def objects(evidence: Evidence, demand: Demand) -> Finding:
+    """Each object of the backup by the rule of two looks: at the backup, and before the loss where anybody looked."""
+    seen, before = _seen(evidence, "objects", demand.path), evidence.observed("objects", "source")
+    if not seen["objects"]:
+        return finding(demand, Status.MISSED, "The backup holds no object of these namespaces that could be compared.")
+    wrong: dict[str, str] = {}
+    unproven: dict[str, str] = {}
+    either = 0
+    for name, one in seen["others"].items():
+        compared = stands("", one["version"], _lost(name, before))
+        if compared.wrong:
+            wrong[name] = _what(one)
+        elif one["untold"]:
+            unproven[name] = f"could not be compared: {one['untold'].rstrip('.')}"
+        elif compared.unknown:
+            unproven[name] = f"{_what(one)}, and is neither the backup's nor what was there before the loss"
+        else:
+            either += 1
+    if wrong or unproven:
+        status = Status.MISSED if wrong else Status.INCONCLUSIVE
+        more = f"; {counted(len(unproven), 'object')} could not be judged" if wrong and unproven else ""
+        return finding(demand, status, f"{named(wrong or unproven)}{more}.{_beside(seen, before)}", float(len(wrong)))
+    stand = f"All {seen['objects']} objects stand as the backup has them"
+    as_before = f", {either} of them as they were before the loss" if either else ""
+    return finding(demand, Status.MET, f"{stand}{as_before}.{_beside(seen, before)}", 0.0)
+
+
+def _lost(name: str, before: Any) -> str | None:
+    """The version before the loss; that of the backup where nobody looked: nothing is known to have changed."""
+    if not isinstance(before, Mapping) or name not in before["others"]:
+        return ""
+    version: str | None = before["others"][name]["version"]
+    return version
+
+
+def _what(one: Mapping[str, Any]) -> str:
+    return "is missing" if one["version"] is None else f"differs in {some(one['differs'])}"
+
+
+def _beside(seen: Mapping[str, Any], before: Any) -> str:
+    """What is to be known beside: what is owned by others, and what the backup did not hold."""
+    told = ""
+    if seen["derived"]:
+        told += f" {counted(seen['derived'], 'object')} of controllers were not compared."
+    if seen["owned"]:
+        told += f" {counted(seen['owned'], 'field')} are the server's or a controller's own."
+    if isinstance(before, Mapping) and before["beyond"]:
+        told += f" Not in the backup: {some(before['beyond'])}."
+    return told
+
+
+def restore_phase(evidence: Evidence, demand: Demand) -> Finding:
+    """Velero's own word, which is no proof that anything came back, and may prove that something did not."""
+    seen = _seen(evidence, "restore-results", demand.path)
+    if seen["phase"] != "Completed" or seen["errors"]:
+        errors = f": {some(seen['errors'])}" if seen["errors"] else ""
+        return finding(demand, Status.MISSED, f"Velero's restore is {seen['phase']}{errors}.")
+    if seen["warnings"]:
+        return finding(demand, Status.MISSED, f"Velero warned of what it did not restore: {some(seen['warnings'])}.")
+    return finding(demand, Status.MET, "Velero's restore is Completed, without a warning that is no routine.")
+
+
+def workloads(evidence: Evidence, demand: Demand) -> Finding:
+    """That what was restored runs: every workload was awaited, every Service has a pod, nothing sleeps."""
+    seen, services = _seen(evidence, "objects", demand.path), _seen(evidence, "services", demand.path)
+    if seen["lacking"]:
+        return finding(demand, Status.MISSED, f"The backup lacks what its workloads need: {some(seen['lacking'])}.")
+    if services["unserved"]:
+        told = named({f"service {name}": why for name, why in services["unserved"].items()})
+        return finding(demand, Status.MISSED, f"{told}.")
+    if evidence.milestone("available") is None:
+        raise UnknownError("Nobody waited for the workloads.")
+    asleep = f" Asleep in the backup, too: {some(seen['asleep'])}." if seen["asleep"] else ""
+    return finding(demand, Status.MET, f"All workloads are available, and every Service has a pod.{asleep}")
+
+
+def time_to_namespace(evidence: Evidence, demand: Demand) -> Finding:
+    """From the loss until all workloads were available and what stands was compared."""
+    disaster, available, examined = evidence.disaster(), evidence.milestone("available"), evidence.milestone("examined")
+    if available is None:
+        raise UnknownError("The workloads did not become available.")
+    if examined is None or verified(evidence.entries) is False:
+        raise UnknownError("What was restored was not examined.")
+    seconds = max(0.0, max(available, examined) - disaster)
+    low = max(0.0, available - disaster)
+    because = (
+        f"Workloads were available {low:.1f} s after the loss, and compared with the backup after {seconds:.1f} s."
+    )
+    return finding(demand, within(low, seconds, limit_of(demand)), because, seconds, (low, seconds))

@@ -1,0 +1,110 @@
+"""Velero as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from dr.config.context import Context
+from dr.config.needs import Check
+from dr.config.objective import About, Limit, Objective
+from dr.config.plugins import Plugin, VerbSpec, later
+from dr.domain.model import Facts
+from dr.drivers.kubernetes.cluster import Access
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.plugin import may
+from dr.drivers.velero import judge
+from dr.drivers.velero.config import VeleroConfig
+
+
+class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A backup's name; "latest": the newest that is complete."""
+
+    backup: str
+
+
+class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``namespaces``: which of the backup's; empty: those of the target."""
+
+    to: Backup
+    namespaces: tuple[str, ...] = ()
+
+
+class Safeguarding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``namespaces``: which are about to be lost; empty: those of the target."""
+
+    namespaces: tuple[str, ...] = ()
+
+
+class Looking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``backup``: what is looked at against; as ``Backup``."""
+
+    backup: str = "latest"
+    namespaces: tuple[str, ...] = ()
+
+
+def _access(target: Any, wanted: Iterable[tuple[str, str]]) -> Iterable[Check]:
+    kubernetes: KubernetesConfig | None = target.kubernetes
+    velero: VeleroConfig | None = target.velero
+    if kubernetes is None or velero is None:
+        return ()
+    return may(kubernetes, [Access(verb, kind, velero.namespace, "velero.io") for verb, kind in wanted])
+
+
+def _restoring(target: Any, _args: object) -> Iterable[Check]:
+    wanted = [("get", "backups"), ("list", "restores"), ("create", "restores"), ("patch", "restores")]
+    return _access(target, [*wanted, ("create", "downloadrequests"), ("get", "downloadrequests")])
+
+
+def _safeguarding(target: Any, _args: object) -> Iterable[Check]:
+    yield from _access(target, [("create", "backups"), ("create", "deletebackuprequests")])
+    if target.kubernetes is not None:
+        yield from may(target.kubernetes, [Access("delete", "namespaces")])
+
+
+def _checks(context: Context, facts: Facts) -> Iterable[Check]:
+    from dr.drivers.velero.provider import checked
+
+    return checked(context, facts)
+
+
+PLUGIN = Plugin(
+    "velero",
+    later("dr.drivers.velero.provider", "VeleroProvider"),
+    (
+        VerbSpec(
+            "restore",
+            "Restore namespaces from a backup, in the place of those that are lost.",
+            Restoration,
+            role="namespace",
+            paths=lambda *_: ("restored",),
+            needs=_restoring,
+        ),
+        VerbSpec(
+            "compare",
+            "Compare what stands with what the backup holds, object by object.",
+            role="namespace",
+            paths=lambda *_: ("restored",),
+        ),
+        VerbSpec("look_before", "Record how what stands differs from a backup.", Looking),
+        VerbSpec("safeguard", "Back up what a drill is about to lose.", Safeguarding, needs=_safeguarding),
+    ),
+    objectives=(
+        Objective("objects", About.CONTENT, judge.objects, on_call="compare", role="namespace"),
+        Objective("restore-phase", About.CONTENT, judge.restore_phase, on_call="compare", role="namespace"),
+        Objective("workloads", About.CONTENT, judge.workloads, on_call="compare", role="namespace"),
+        Objective(
+            *("time-to-namespace", About.TIME, judge.time_to_namespace, "s", (Limit("time-to-namespace", 3600.0),)),
+            on_call="compare",
+            role="namespace",
+            verified=True,
+        ),
+    ),
+    section=VeleroConfig,
+    reads=("velero", "kubernetes"),
+    restores=("backup",),
+    checks=_checks,
+)
+"""The platform states no limit for its namespaces: an hour, as for its database."""

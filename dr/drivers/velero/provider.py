@@ -1,0 +1,319 @@
+"""Velero as a provider. It is known by the cluster that it is in, which the section ``kubernetes`` pins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from dr.config.context import Context
+from dr.domain.errors import RefusedError, UsageError
+from dr.domain.model import (
+    Call,
+    Component,
+    Effect,
+    Facts,
+    Observation,
+    Progress,
+    Purpose,
+    Request,
+    Resource,
+    RunIdentity,
+    Verb,
+)
+from dr.drivers.kubernetes import standing
+from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding
+from dr.drivers.velero.command import Command
+from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.naming import DRIVER, LABELS, TAGS, tags_in
+from dr.drivers.velero.phases import DELETING, phase
+from dr.drivers.velero.storage import CONTENTS, Files
+
+KINDS = {"restore": "restores", "backup": "backups"}
+EXAMINE, LOOK_BEFORE = "compare", "look-before"
+
+
+class VeleroProvider:
+    late = 0.0
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._config = context.target.of(VeleroConfig)
+        self._kubernetes = context.target.of(KubernetesConfig)
+        self._cluster = Cluster(self._kubernetes, context.clock)
+        self._velero = look.Velero(self._cluster, self._config.namespace)
+        self._command = Command(self._config, self._kubernetes)
+        self._files = Files(self._cluster, self._velero.path, context.clock)
+        self._waiting = standing.Waiting(self._cluster, context.clock)
+        self._back = safeguarding.BringingBack(self._velero, self._command, self._read, self._cluster, context.clock)
+        self._archives: dict[str, archive.Archive] = {}
+
+    # -- looking
+
+    def look(self, request: Request) -> Facts:
+        backups, restores = self._velero.items("backups"), self._velero.items("restores")
+        points = look.points(backups, self._config.namespace)
+        return Facts(
+            at=self._now(),
+            resources=(*look.made(restores, "restore"), *look.made(backups, "backup")),
+            points=points,
+            extra={DRIVER: self._seen(request, points)},
+        )
+
+    def _seen(self, request: Request, points: Collection[Any]) -> dict[str, Any]:
+        """What planning has to know of the backup that is asked for, and of the namespaces."""
+        asked = look.asked_backup(request)
+        named = (verb.args.get("namespaces") or () for verb in request.verbs if verb.name in ("restore", "safeguard"))
+        names = {*self._kubernetes.namespaces, *(one for names in named for one in names)}
+        states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in sorted(names)}
+        seen: dict[str, Any] = {"namespaces": states, "holds": {"namespaces": {}, "lacking": {}}, "refused": ""}
+        if not asked:
+            return seen
+        try:
+            point = look.chosen(asked, points)
+            self._check_server()
+            seen["holds"] = look.holds(self._read(point.identifier))
+        except RefusedError as error:
+            seen["refused"] = str(error)
+        return seen
+
+    def _check_server(self) -> None:
+        """Raises RefusedError without the Deployment that a restore of pods reads, also of a server outside."""
+        if self._cluster.get(f"/apis/apps/v1/namespaces/{self._config.namespace}/deployments/velero") is None:
+            space = self._config.namespace
+            raise RefusedError(
+                f"There is no Deployment velero in namespace {space}, without which nothing is restored.",
+                "Install Velero there, or set velero.namespace.",
+            )
+
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.name == "restore":
+            return restoring.propose(verb, facts, run, self._kubernetes)
+        if verb.name == "safeguard":
+            return safeguarding.propose(verb, run, self._kubernetes)
+        if verb.name == "compare":
+            of = {key: f"${{restore.{key}}}" for key in ("identifier", "backup", "namespaces")}
+            return (Call("compare", verb.name, "verify", DRIVER, EXAMINE, of, effect=Effect.READS, deadline=600.0),)
+        if verb.name == "look_before":
+            point = look.chosen(str(verb.args.get("backup") or look.LATEST), facts.points)
+            args = {
+                "backup": point.identifier,
+                "namespaces": list(verb.args.get("namespaces") or self._kubernetes.namespaces),
+            }
+            return (
+                Call(
+                    "look-before", verb.name, "prepare", DRIVER, LOOK_BEFORE, args, effect=Effect.READS, deadline=600.0
+                ),
+            )
+        raise UsageError(f"There is no verb {verb.name!r} of Velero.")
+
+    def confirm_identity(self) -> None:
+        self._cluster.confirm()
+
+    # -- doing
+
+    def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        do: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+            restoring.RESTORE: self._restore,
+            restoring.FORGET: self._forget,
+            safeguarding.SAFEGUARD: self._safeguard,
+            safeguarding.REMOVE: self._remove,
+        }
+        if call.operation in do:
+            do[call.operation](args)
+        return dict(args)
+
+    def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
+        see: Mapping[str, Callable[[Mapping[str, Any]], Progress]] = {
+            restoring.ABSENT: self._absent,
+            restoring.RESTORE: self._restored,
+            standing.OPERATION: self._waiting.poll,
+            restoring.FORGET: lambda args: Progress(self._velero.get("restores", args["identifier"]) is None),
+            safeguarding.SAFEGUARD: self._safeguarded,
+            safeguarding.BRING_BACK: self._back.poll,
+            safeguarding.REMOVE: lambda args: Progress(self._velero.get("backups", args["identifier"]) is None),
+            EXAMINE: self._examined,
+            LOOK_BEFORE: self._looked_before,
+        }
+        return see[call.operation](result)
+
+    def _restore(self, args: Mapping[str, Any]) -> None:
+        name = str(args["identifier"])
+        if self._velero.get("restores", name) is None:
+            labels = {label: args["tags"][tag] for tag, label in LABELS.items()}
+            self._command.restore(name, args["backup"], restoring.flags(args, labels))
+        held = {"metadata": {"annotations": {TAGS: naming.packed(args["tags"])}}}
+        self._cluster.patch(f"{self._velero.path('restores')}/{name}", held)
+
+    def _forget(self, args: Mapping[str, Any]) -> None:
+        if self._is_runs("restores", args):  # what was restored stays
+            self._cluster.delete(f"{self._velero.path('restores')}/{args['identifier']}", {})
+
+    def _safeguard(self, args: Mapping[str, Any]) -> None:
+        name = str(args["identifier"])
+        if self._velero.get("backups", name) is None:
+            labels = ",".join(f"{label}={args['tags'][tag]}" for tag, label in LABELS.items())
+            named = {"include-namespaces": ",".join(args["namespaces"]), "include-cluster-resources": "true"}
+            self._command.back_up(name, {**named, "labels": labels})
+
+    def _remove(self, args: Mapping[str, Any]) -> None:
+        if self._is_runs("backups", args):
+            self._command.remove_backup(str(args["identifier"]))
+
+    def _is_runs(self, kind: str, args: Mapping[str, Any]) -> bool:
+        """Whether it is there. Raises RefusedError where it is not the run's."""
+        found = self._velero.get(kind, str(args["identifier"]))
+        if found is not None and tags_in(found).get("dr:run") != args["run"]:
+            raise RefusedError(
+                f"{args['identifier']} of Velero's {kind} is not of run {args['run']}, and is left alone."
+            )
+        return found is not None
+
+    # -- seeing
+
+    def _absent(self, args: Mapping[str, Any]) -> Progress:
+        states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in args["namespaces"]}
+        there = {name: state for name, state in states.items() if state["there"]}
+        note = "; ".join(f"namespace {name}: {state['terminating'] or 'exists'}" for name, state in there.items())
+        return Progress(not there, {"namespaces": list(args["namespaces"])}, note)
+
+    def _restored(self, args: Mapping[str, Any]) -> Progress:
+        found = self._velero.get("restores", str(args["identifier"]))
+        return restoring.polled(found, args, self._now(), self._kubernetes)
+
+    def _safeguarded(self, args: Mapping[str, Any]) -> Progress:
+        name = str(args["identifier"])
+        found = self._velero.get("backups", name)
+        return Progress(safeguarding.safeguarded(found, name), {"identifier": name}, phase(found or {}) or "New")
+
+    def _looked_before(self, args: Mapping[str, Any]) -> Progress:
+        seen = Observation(examining.OBJECTS, "source", self._compared(args), self._now())
+        return Progress(True, {"backup": args["backup"]}, observations=(seen,))
+
+    def _examined(self, args: Mapping[str, Any]) -> Progress:
+        """Milestone and components stand for all that was compared; how it came out, the judge says."""
+        backup = self._velero.get("backups", args["backup"]) or {}
+        results = self._files.results(args["identifier"], self._velero.location(backup))
+        restored = self._velero.get("restores", args["identifier"]) or {}
+        values = {
+            examining.OBJECTS: self._compared(args),
+            examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
+            examining.SERVICES: {"unserved": self._unserved(args["namespaces"])},
+        }
+        now = self._now()
+        return Progress(
+            True,
+            {"objects": values[examining.OBJECTS]["objects"]},
+            observations=tuple(Observation(what, "restored", value, now) for what, value in values.items()),
+            milestones={"examined": now},
+            components=tuple(Component("namespace", naming.namespace(one)) for one in args["namespaces"]),
+        )
+
+    def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        held, names = self._read(args["backup"]), list(args["namespaces"])
+        standing = comparing.compare(self._cluster, held.of(names), skip=restoring.LEFT_OUT)
+        return examining.observed(standing, held, names, look.holds(held)["lacking"])
+
+    def _unserved(self, namespaces: Collection[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for space in namespaces:
+            services = self._cluster.items(f"/api/v1/namespaces/{space}/services")
+            slices = self._cluster.items(f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices")
+            found |= {f"{space}/{name}": why for name, why in examining.unserved(services, slices).items()}
+        return found
+
+    def _read(self, backup: str) -> archive.Archive:
+        """A backup's archive, which never changes. Raises RefusedError where its place cannot be read."""
+        if backup not in self._archives:
+            location = self._velero.location(self._velero.get("backups", backup) or {})
+            self._archives[backup] = archive.read(self._files.fetch(CONTENTS, backup, location), backup)
+        return self._archives[backup]
+
+    # -- what happens to a restore after its run
+
+    def adopt(self, identifier: str, run: str) -> None:  # noqa: ARG002  (the Protocol's)
+        """A namespace bears no tag: of whatever a run restored, that is known by its record at Velero."""
+        if self._tagged(run):
+            gone: dict[str, Any] = {"labels": dict.fromkeys(LABELS.values()), "annotations": {TAGS: None}}
+            self._mark(run, gone)
+
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:  # noqa: ARG002
+        tags = self._tagged(run)
+        if not tags:
+            raise RefusedError(f"The restore {naming.restore_of(run).name} is no longer run {run}'s.")
+        self._mark(run, {"annotations": {TAGS: naming.packed({**tags, "dr:sealed": verdict})}})
+
+    def _tagged(self, run: str) -> dict[str, str]:
+        """The tags of a run's restore; empty where it was adopted. Raises RefusedError where there is none."""
+        found = self._velero.get("restores", naming.restore_of(run).name)
+        if found is None:
+            raise RefusedError(f"Velero has no restore {naming.restore_of(run).name}.")
+        return tags_in(found)
+
+    def _mark(self, run: str, metadata: Mapping[str, Any]) -> None:
+        self._cluster.patch(f"{self._velero.path('restores')}/{naming.restore_of(run).name}", {"metadata": metadata})
+
+    def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:  # noqa: ARG002
+        left = (
+            one
+            for one in self.remains("")
+            if one.tags["dr:run"] in over - under_way and one.tags.get("dr:purpose") == Purpose.DRILL
+        )
+        return tuple(self._removal(one) for one in left)
+
+    @staticmethod
+    def _removal(one: Resource) -> Call:
+        operation = restoring.FORGET if one.ref.kind == "restore" else safeguarding.REMOVE
+        return Call(
+            *(f"remove-{one.ref.name}", "restore", "unwind", DRIVER, operation),
+            {"identifier": one.ref.name, "run": one.tags["dr:run"]},
+            effect=Effect.CHANGES,
+            touches=(one.ref,),
+            deadline=safeguarding.REMOVE_SECONDS,
+        )
+
+    def remains(self, run: str) -> tuple[Resource, ...]:
+        found = (one for kind, plural in KINDS.items() for one in look.made(self._velero.items(plural), kind))
+        return tuple(one for one in found if run in ("", one.tags["dr:run"]) and one.status != DELETING)
+
+    def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
+        kind, space = found.ref.kind, self._config.namespace
+        command = f"{self._config.program} --namespace {space} {kind} delete {found.ref.name} --confirm"
+        return ((command, "removes its record; what it restored stays"),)
+
+    def ended_by_hand(self, found: Resource) -> str:
+        plural, space = KINDS[found.ref.kind], self._config.namespace
+        kind = f"{plural}.velero.io/{found.ref.name}"
+        return naming.kubectl(self._kubernetes, "--namespace", space, "label", kind, f"{LABELS['dr:run']}-")
+
+    def _now(self) -> float:
+        return self._context.clock.now().at
+
+
+def checked(context: Context, facts: Facts) -> list[tuple[str, Callable[[], object]]]:
+    """What ``dr doctor`` asks: that command line and server answer, and that the newest backup has what it needs."""
+    config, kubernetes = context.target.of(VeleroConfig), context.target.of(KubernetesConfig)
+    return [
+        ("velero: command line and server", Command(config, kubernetes).check),
+        ("velero: the newest backup", lambda: _check_newest(context, facts)),
+    ]
+
+
+def _check_newest(context: Context, facts: Facts) -> None:
+    provider = VeleroProvider(context)
+    point = look.chosen(look.LATEST, facts.points)
+    held = look.holds(provider._read(point.identifier))
+    lacking = sorted(
+        {one for name in context.target.of(KubernetesConfig).namespaces for one in held["lacking"].get(name, ())}
+    )
+    if lacking:
+        raise RefusedError(
+            f"The backup {point.identifier} lacks what its workloads need of the cluster: {', '.join(lacking)}.",
+            "Back up with --include-cluster-resources=true.",
+        )
+    without = [name for name in context.target.of(KubernetesConfig).namespaces if not held["namespaces"].get(name)]
+    if without:
+        raise RefusedError(
+            f"The backup {point.identifier} holds nothing of {', '.join(without)}.", "Widen its schedule."
+        )

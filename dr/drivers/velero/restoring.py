@@ -1,0 +1,151 @@
+"""The verb ``restore``: a backup's namespaces come back, and how far that is. Planning is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dr.domain.errors import FailedError, RefusedError
+from dr.domain.model import Call, Component, Effect, Facts, Observation, Progress, Purpose, RunIdentity, Verb
+from dr.drivers.kubernetes import standing
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.velero.look import chosen
+from dr.drivers.velero.naming import DRIVER, kubectl, namespace, restore_of, tags_of
+from dr.drivers.velero.phases import ENDED, FAILED, at, phase, progress, why
+
+ABSENT, RESTORE, FORGET = "await-absence", "restore", "forget-restore"
+CLEAR_SECONDS, RESTORE_SECONDS, FORGET_SECONDS = 600.0, 14_400.0, 60.0
+"""Volumes may take hours: four, as Velero gives them itself."""
+LEFT_OUT = (
+    *("nodes", "events", "events.events.k8s.io", "csinodes.storage.k8s.io", "volumeattachments.storage.k8s.io"),
+    *("backups.velero.io", "restores.velero.io", "backuprepositories.velero.io"),  # these Velero leaves out itself
+    "leases.coordination.k8s.io",
+    *(
+        f"{kind}.velero.io"
+        for kind in ("schedules", "backupstoragelocations", "volumesnapshotlocations", "serverstatusrequests")
+    ),
+    *(f"{kind}.velero.io" for kind in ("downloadrequests", "deletebackuprequests", "podvolumebackups", "datauploads")),
+)
+"""What no restore brings: Velero's own objects, and the Leases of nodes that are lost."""
+
+
+def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig) -> tuple[Call, ...]:
+    """Raises RefusedError where the facts show that it cannot work."""
+    point = chosen(str(verb.args["to"]["backup"]), facts.points)
+    names = tuple(verb.args.get("namespaces") or config.namespaces)
+    if not names:
+        raise RefusedError("No namespace is named that is to be restored.", "Say --namespace NAME.")
+    _check(names, facts.extra[DRIVER], point.identifier, drill=run.purpose is Purpose.DRILL)
+    touched, made = tuple(map(namespace, names)), restore_of(run.id)
+    clear = Call(
+        *("clear", verb.name, "clear", DRIVER, ABSENT),
+        {"namespaces": list(names)},
+        effect=Effect.TAKES_OVER,
+        touches=touched,
+        until="the namespaces being gone",
+        deadline=CLEAR_SECONDS,
+    )
+    forget = Call(
+        *("forget-restore", verb.name, "unwind", DRIVER, FORGET),
+        {"identifier": made.name, "run": run.id},
+        effect=Effect.CHANGES,
+        touches=(made,),
+        deadline=FORGET_SECONDS,
+    )
+    restore = Call(
+        *("restore", verb.name, "restore", DRIVER, RESTORE),
+        {
+            "identifier": made.name,
+            "backup": point.identifier,
+            "namespaces": list(names),
+            "recovery_point": point.covers,
+            "resolution": point.attributes["seconds"],
+            "tags": tags_of(run, point.covers),
+        },
+        effect=Effect.MAKES,
+        touches=touched,
+        makes=(made,),
+        undo=forget,
+        until="a phase that ends it",
+        deadline=RESTORE_SECONDS,
+        restoration=True,
+        promises=("available",),
+    )
+    ready = standing.propose(Verb(verb.name, {"namespaces": names}), names)
+    return clear, restore, replace(ready, driver=DRIVER)  # waited for as the cluster's own driver does
+
+
+def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, drill: bool) -> None:
+    """Raises RefusedError for what keeps a restore from bringing the namespaces back whole."""
+    if seen["refused"]:
+        raise RefusedError(seen["refused"])
+    held = seen["holds"]["namespaces"]
+    for name in names:
+        state = seen["namespaces"].get(name) or {"there": False, "terminating": ""}
+        if not held.get(name):
+            known = ", ".join(sorted(one for one, count in held.items() if count)) or "none"
+            raise RefusedError(
+                f"The backup {backup} holds nothing of namespace {name}; Velero would call that Completed.",
+                f"Its namespaces are: {known}.",
+            )
+        if state["terminating"]:
+            raise RefusedError(
+                f"The namespace {name} is still being deleted: {state['terminating'].rstrip('.')}.",
+                "Velero strips no finalizers: remove what holds it, then repeat the command.",
+            )
+        if state["there"] and not drill:
+            raise RefusedError(
+                f"The namespace {name} exists, and a restore changes nothing of what is there.",
+                "Restore it beside, with --into OTHER; or delete it first, if it is the one that is lost.",
+            )
+
+
+def flags(args: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
+    """For Velero's command line. Objects that exist are left alone, and show as warnings."""
+    return {
+        "include-namespaces": ",".join(args["namespaces"]),
+        "exclude-resources": ",".join(LEFT_OUT),
+        "existing-resource-policy": "none",
+        "labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+    }
+
+
+def polled(found: Mapping[str, Any] | None, args: Mapping[str, Any], now: float, config: KubernetesConfig) -> Progress:
+    """How far a restore is. Raises FailedError where it leads nowhere."""
+    name = str(args["identifier"])
+    if found is None:
+        raise FailedError(f"The restore {name} is gone from the cluster: somebody deleted it.")
+    state = phase(found)
+    if state in FAILED:
+        raise FailedError(f"The restore {name} is {state}: {why(found) or 'Velero tells no reason'}.", code=state)
+    if state not in ENDED:
+        return Progress(done=False, note=progress(found))
+    status = found.get("status") or {}
+    point = {
+        "kind": "backup",
+        "identifier": args["backup"],
+        "covers": args["recovery_point"],
+        "resolution": args["resolution"],
+    }
+    result = {
+        **{key: args[key] for key in ("identifier", "backup", "namespaces")},
+        "phase": state,
+        "errors": int(status.get("errors") or 0),
+        "warnings": int(status.get("warnings") or 0),
+        "began": at(found, "startTimestamp"),
+        "ended": at(found, "completionTimestamp"),
+    }
+    parts = tuple(_component(one, args, config) for one in args["namespaces"])
+    return Progress(
+        True, result, observations=(Observation("recovery-point", "restored", point, now),), components=parts
+    )
+
+
+def _component(name: str, args: Mapping[str, Any], config: KubernetesConfig) -> Component:
+    return Component(
+        "namespace",
+        namespace(name),
+        connect=kubectl(config, "--namespace", name, "get", "all"),
+        origin=f"backup {args['backup']}",
+    )
