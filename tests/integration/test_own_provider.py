@@ -107,8 +107,8 @@ def test_what_its_verbs_and_section_do_not_take_is_refused_as_everywhere(place: 
     assert "restore knows no argument set. It takes: to." in place.drill(code=2)
     place.target(kv={"id": "store-1", "file": "x", "backups": "y", "typo": 1})
     assert "typo" in place.drill(code=2)
-    place.target(velero={})
-    assert "velero" in place.drill(code=2)
+    place.target(restic={})
+    assert "restic" in place.drill(code=2)
 
 
 def test_chaos_toolkit_takes_its_activities(place: Place) -> None:

@@ -56,7 +56,7 @@ def target(tmp_path: Path, *sections: str) -> Any:
 
 def verbs(of: Any, provider: str = "") -> list[tuple[str, str]]:
     """The verbs of a restore, each with the provider that it names."""
-    asked = request("both", of, {"time": "latest"}, **SAID, provider=provider)
+    asked = request("both", of, {"snapshot": "latest"}, **SAID, provider=provider)
     return [(verb.name, verb.args.get("provider", "")) for verb in asked.verbs]
 
 

@@ -11,10 +11,12 @@ import pytest
 
 from dr import wiring
 from dr.config.context import Context
+from dr.config.model import Section
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Facts, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.velero.config import VeleroConfig
 from tests.integration.meters import context
 from tests.targets import retargeted
 
@@ -23,9 +25,10 @@ FACTS = Facts(0.0, "000000000000", "eu-central-1")
 RESTORE = Verb("restore", {"to": {"time": "latest"}})
 
 
-def with_cluster(run: Path) -> Context:
+def with_cluster(run: Path, **sections: Section) -> Context:
     plain = context(run)
-    return replace(plain, target=retargeted(plain.target, kubernetes=KubernetesConfig("/none", "none", "uid")))
+    cluster = KubernetesConfig("/none", "none", "uid")
+    return replace(plain, target=retargeted(plain.target, kubernetes=cluster, **sections))
 
 
 SPECS = [(plugin, spec) for plugin in plugins().values() for spec in plugin.verbs]
@@ -60,7 +63,7 @@ def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: lis
         (Verb("disaster", {"kind": "flood"}), "There is no disaster of kind 'flood'. The kinds are disk-full"),
         (Verb("disaster"), "The verb disaster needs an argument kind. The kinds are disk-full, disk-lost"),
         (Verb("remedy", {"kind": "rows"}), "There is no remedy of kind 'rows'"),
-        (Verb("restore", {"provider": "velero"}), "Who does restore is not clear. Give it provider: one of rds"),
+        (Verb("restore", {"provider": "restic"}), "Who does restore is not clear. Give it provider: one of rds"),
     ],
 )
 def test_a_verb_that_nobody_does_is_refused_with_those_that_there_are(verb: Verb, words: str) -> None:
@@ -74,7 +77,7 @@ def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
 ) -> None:
     kind = {"kind": min(spec.kinds)} if spec.kinds else {}
     verb = Verb(spec.name, {"typo": 1, "provider": plugin.name, **kind})
-    of = with_cluster(tmp_path)
+    of = with_cluster(tmp_path, velero=VeleroConfig())
     propose = wiring.proposing(wiring.drivers(of, [verb]), of.target)
     with pytest.raises(UsageError, match=f"{spec.name} knows no argument typo"):
         propose(verb, FACTS, RUN)
@@ -83,8 +86,8 @@ def test_an_argument_that_a_verb_does_not_know_is_refused_by_name(
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        (Verb("restore"), "restore does not take {}: .*missing required field `to`"),
-        (Verb("restore", {"to": "latest"}), "Expected `object`, got `str` - at `[$].to`"),
+        (Verb("restore", {"provider": "rds"}), "restore does not take {}: .*missing required field `to`"),
+        (Verb("restore", {"to": "latest", "provider": "rds"}), "Expected `object`, got `str` - at `[$].to`"),
         (Verb("measure", {"path": "../x"}), "measure does not take"),
         (Verb("measure", {"path": ""}), "measure does not take"),
         (Verb("measure", {"path": 1}), "measure does not take"),

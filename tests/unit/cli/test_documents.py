@@ -20,8 +20,7 @@ from dr.config.model import Meter
 from dr.config.plugins import settings_type, target_type
 from dr.domain.model import Verb
 from dr.engine.plan import demands
-from dr.judge.objectives import registry
-from dr.wiring import settings
+from dr.wiring import objectives, settings
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -57,7 +56,8 @@ def resolve(arguments: list[str]) -> tuple[click.Command, list[str]]:
 
 def test_documented_configuration_names_every_field_with_its_default() -> None:
     document = yaml.safe_load((ROOT / "docs" / "dr.yaml").read_text())
-    assert document["objectives"] == {limit.name: limit.default for one in registry().values() for limit in one.limits}
+    limits = {limit.name: limit.default for one in objectives().values() for limit in one.limits}
+    assert document["objectives"] == limits
     assert document["meter"] == msgspec.to_builtins(Meter())
     assert set(document) == {field.encode_name for field in msgspec.structs.fields(settings_type({}))}
     (target,) = document["targets"].values()
@@ -66,7 +66,7 @@ def test_documented_configuration_names_every_field_with_its_default() -> None:
 
 def test_every_objective_is_documented() -> None:
     text = (ROOT / "docs" / "design.md").read_text()
-    assert [name for name in registry() if f"`{name}`" not in text] == []
+    assert [name for name in objectives() if f"`{name}`" not in text] == []
 
 
 def assert_every_field(value: dict[str, Any], kind: Any) -> None:
@@ -105,7 +105,7 @@ def test_every_experiment_unwinds_always_and_has_no_controls(path: Path) -> None
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=NAMES)
 def test_every_experiment_demands_what_can_be_judged_and_has_a_runbook(path: Path) -> None:
     experiment = drill.read(str(path))
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), {})
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, objectives(), {})
     assert asked
     assert (ROOT / experiment.runbook).exists()
     assert experiment.foreign == ()
@@ -143,7 +143,7 @@ def test_every_path_that_is_judged_is_measured_before_the_disaster_and_settles_a
     (struck,) = disasters(experiment.verbs)
     before = {verb.args["path"] for verb in experiment.verbs[:struck] if verb.name == "measure"}
     (after,) = [{*verb.args["paths"]} for verb in experiment.verbs[struck:] if verb.name == "settle"]
-    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, registry(), {})
+    asked = demands(drill.request(experiment, "lab", keep=False), experiment.demands, {}, objectives(), {})
     assert before == after == {demand.path for demand in asked}
 
 

@@ -31,7 +31,7 @@ RESTORE = Verb("restore", {"to": {"time": "latest"}})
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on the plugins' path whose plugin.py imports what is not installed."""
-    folder = tmp_path / "plugins" / "velero"
+    folder = tmp_path / "plugins" / "restic"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder / "plugin.py").write_text("import not_installed_here\n")
@@ -48,7 +48,7 @@ def _fresh(folder: Path) -> Iterator[Path]:
     for found in (plugins._found, plugins.target_type):
         found.cache_clear()
     yield folder
-    for name in [name for name in sys.modules if name.startswith("dr.drivers.velero")]:
+    for name in [name for name in sys.modules if name.startswith("dr.drivers.restic")]:
         del sys.modules[name]
     for found in (plugins._found, plugins.target_type):
         found.cache_clear()
@@ -65,17 +65,17 @@ def test_a_broken_folder_hinders_no_target_that_does_not_name_it(tmp_path: Path,
 
 
 def test_a_target_that_names_it_is_restored_by_its_other_providers(tmp_path: Path, broken: Path) -> None:
-    target = find_target(read(tmp_path, targets={"prod": {**RDS, "velero": {"any": ["thing"]}}}), "prod")
+    target = find_target(read(tmp_path, targets={"prod": {**RDS, "restic": {"any": ["thing"]}}}), "prod")
     assert offer(RESTORE, target)[0].name == "rds"
     assert {*target.sections} == {"rds", "postgres"}
 
 
-@pytest.mark.parametrize("verb", [RESTORE, Verb("restore", {"provider": "velero"})])
+@pytest.mark.parametrize("verb", [RESTORE, Verb("restore", {"provider": "restic"})])
 def test_what_needs_it_says_what_happened_to_which_folder_and_what_to_do(
     tmp_path: Path, broken: Path, verb: Verb
 ) -> None:
-    target = find_target(read(tmp_path, targets={"store": {"velero": {}}}), "store")
-    words = rf"The provider velero cannot be loaded from {broken} \(.*not_installed_here'\)\. Mend that folder"
+    target = find_target(read(tmp_path, targets={"store": {"restic": {}}}), "store")
+    words = rf"The provider restic cannot be loaded from {broken} \(.*not_installed_here'\)\. Mend that folder"
     with pytest.raises(UsageError, match=words):
         offer(verb, target)
     with pytest.raises(UsageError, match=f"no verb 'back_up'.*{words}"):
@@ -93,8 +93,8 @@ def test_a_directory_that_is_not_there_is_told_and_hinders_nothing(
 
 def test_a_plugin_of_another_name_is_no_plugin(tmp_path: Path, broken: Path) -> None:
     (broken / "plugin.py").write_text("PLUGIN = 3\n")
-    with pytest.raises(UsageError, match="its PLUGIN is not the plugin velero"):
-        offer(Verb("restore", {"provider": "velero"}))
+    with pytest.raises(UsageError, match="its PLUGIN is not the plugin restic"):
+        offer(Verb("restore", {"provider": "restic"}))
 
 
 OF_A_TYPE_THAT_NOTHING_IS_READ_AS = """
@@ -104,7 +104,7 @@ from dr.config.plugins import Plugin, VerbSpec
 class Strange(Section, frozen=True):
     what: list | tuple
 
-PLUGIN = Plugin("velero", {})
+PLUGIN = Plugin("restic", {})
 """
 
 
@@ -112,10 +112,10 @@ PLUGIN = Plugin("velero", {})
     ("text", "why"),
     [
         ("raise SystemExit(0)", "SystemExit: 0"),
-        ("PLUGIN = Plugin('velero', objectives=None)", "TypeError"),
-        ("PLUGIN = Plugin('velero', objectives=(1,))", "1 is no objective"),
-        ("PLUGIN = Plugin('velero', verbs=(VerbSpec('undo', ''),))", "undo cannot be a verb's name"),
-        ("PLUGIN = Plugin('velero', verbs=(VerbSpec('a verb', ''),))", "a verb cannot be a verb's name"),
+        ("PLUGIN = Plugin('restic', objectives=None)", "TypeError"),
+        ("PLUGIN = Plugin('restic', objectives=(1,))", "1 is no objective"),
+        ("PLUGIN = Plugin('restic', verbs=(VerbSpec('undo', ''),))", "undo cannot be a verb's name"),
+        ("PLUGIN = Plugin('restic', verbs=(VerbSpec('a verb', ''),))", "a verb cannot be a verb's name"),
     ],
 )
 def test_a_plugin_that_cannot_be_one_is_told_and_hinders_no_other(
@@ -123,7 +123,7 @@ def test_a_plugin_that_cannot_be_one_is_told_and_hinders_no_other(
 ) -> None:
     (broken / "plugin.py").write_text(f"from dr.config.plugins import Plugin, VerbSpec\n{text}\n")
     assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
-    assert why in plugins.unloaded()["velero"]
+    assert why in plugins.unloaded()["restic"]
 
 
 @pytest.mark.parametrize("name", ["grants", "word", "emulated", "my-kv", "import"])
@@ -137,11 +137,11 @@ def test_a_name_that_no_section_can_have_hinders_no_target(tmp_path: Path, broke
 
 @pytest.mark.parametrize("text", ["import not_installed_here", "raise SystemExit(0)", ""])
 def test_a_provider_that_cannot_be_made_is_named(broken: Path, text: str) -> None:
-    made = f"PLUGIN = Plugin('velero', later('{dr.drivers.__name__}.velero.provider', 'Velero'))"
+    made = f"PLUGIN = Plugin('restic', later('{dr.drivers.__name__}.restic.provider', 'Restic'))"
     (broken / "plugin.py").write_text(f"from dr.config.plugins import Plugin, later\n{made}\n")
     (broken / "provider.py").write_text(text)
-    plugin = plugins.plugins()["velero"]
-    with pytest.raises(UsageError, match=r"The provider velero cannot be made \(.+\)\. Mend its folder"):
+    plugin = plugins.plugins()["restic"]
+    with pytest.raises(UsageError, match=r"The provider restic cannot be made \(.+\)\. Mend its folder"):
         plugin.made(None)  # type: ignore[arg-type]
 
 
@@ -151,10 +151,10 @@ def test_a_provider_that_cannot_be_made_is_named(broken: Path, text: str) -> Non
 def test_a_plugin_whose_types_nothing_can_be_read_as_hinders_no_other(tmp_path: Path, broken: Path, part: str) -> None:
     (broken / "plugin.py").write_text(OF_A_TYPE_THAT_NOTHING_IS_READ_AS.format(part))
     assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
-    with pytest.raises(UsageError, match="velero cannot be loaded"):
+    with pytest.raises(UsageError, match="restic cannot be loaded"):
         offer(
-            Verb("save", {"provider": "velero"}),
-            find_target(read(tmp_path, targets={"store": {"velero": {}}}), "store"),
+            Verb("save", {"provider": "restic"}),
+            find_target(read(tmp_path, targets={"store": {"restic": {}}}), "store"),
         )
 
 
@@ -167,8 +167,8 @@ def test_a_target_is_not_disposable_where_nobody_knows_what_a_section_leads_to(t
         return guard(EMPTY, told, Facts(0.0, told.pins), Consent())
 
     assert refusals() == ()
-    (refusal,) = refusals(velero={})
-    assert "whatever section velero leads to is not on loopback" in refusal
+    (refusal,) = refusals(restic={})
+    assert "whatever section restic leads to is not on loopback" in refusal
 
 
 EMPTY = Plan(Request("lab2", (), Purpose.DRILL), RunIdentity("r", "lab2", Purpose.DRILL, ""), (), ())
