@@ -46,8 +46,6 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     """The role among ``postgres.roles`` the service connects as."""
     requests: tuple[dict[str, object], ...]
     """Bodies of /predict for synthetic patients: probes send them in turn; their answers are the golden ones."""
-    ways: dict[Path, str] = {}
-    """Base URLs of other ways to it, such as through a cluster's ingress: each is measured on a path of its name."""
     artifacts: str = ""
     """Directory of model artifacts; passed on as MODEL_DIR, and digested against model_versions."""
     expected: tuple[str, ...] = ()
@@ -65,6 +63,8 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     token: str = ""
     """Where the token is found that is sent with each request to /predict (``Authorization: Bearer``), and that the
     command gets as API_TOKEN; empty: none is sent, and none given."""
+    ways: dict[Path, str] = {}
+    """Base URLs of other ways to it, such as through a cluster's ingress: each is measured on a path of its name."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a URL with a login, for a token that is no reference, for rows to plant that no request

@@ -13,8 +13,8 @@ It reads its environment:
                          its GPUs, and the directory that has a file for each that is broken (the lab's fault): with one
                          of them no prediction works, and /readyz does not notice, as the driver tells nobody else
 
-/startupz says whether the artifact is loaded, /readyz whether it is warm, too. A prediction by another artifact than its
-own is refused (409).
+/startupz says whether the artifact is loaded, /readyz whether it is warm, too. A prediction by another artifact than
+its own is refused (409).
 """
 
 from __future__ import annotations
