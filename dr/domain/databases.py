@@ -48,6 +48,7 @@ def joined(look: Look, database: str, other: Look) -> Look:
         tables={**look.tables, **prefixed(other.tables, database)},
         left_out={**look.left_out, **prefixed(other.left_out, database)},
         state=_state(look.state, database, other.state),
+        on_login={**look.on_login, database: other.on_login.get("", ())},
     )
 
 

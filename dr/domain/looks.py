@@ -115,7 +115,8 @@ class TableLook:
     """One table in one look. Two compare only where ``method`` and ``buckets`` are the same.
 
     ``parts``: by BEFORE, POINT, UNSURE and LATER, as far as the look has these cuts. ``touched``: rows that were
-    inserted, updated or deleted since the server's recovery by its own statistics; None where those do not tell.
+    inserted, updated or deleted since the server's recovery by its own statistics, or 0 where no transaction wrote
+    anything since; None where neither tells.
     ``filed``: the transaction that wrote its own row of the catalog, as whoever truncates it or writes it anew does; 0
     where nothing tells. ``uncounted``: nothing has counted its rows since its file is a new one: not by VACUUM FULL.
     """
@@ -173,6 +174,7 @@ class Look:
     ``objects``: by kind and name. ``left_out``: tables that dr.yaml excludes, and why. ``state``: what is neither row
     nor definition; None: it was not looked at. ``unlooked``: other databases of the server that could not be looked
     at, and why. ``recipe``: by which objects were digested; only those of the same compare. 0: they were not.
+    ``on_login``: by database, "" for the main one, event triggers that every session sets off, this look's among them.
     """
 
     at: float
@@ -185,6 +187,7 @@ class Look:
     state: State | None = None
     unlooked: Mapping[str, str] = field(default_factory=dict)
     recipe: int = 1
+    on_login: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def hides(self, name: str) -> bool:
         """Whether what bears ``name`` is of a database that could not be looked at."""

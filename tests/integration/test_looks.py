@@ -176,6 +176,21 @@ def test_what_a_hand_does_on_the_copy_is_wrong_by_whom_and_what(
     assert comparing.BY_HAND in found[table].wrong
 
 
+def test_a_copy_to_which_nobody_wrote_is_untouched_though_its_statistics_were_reset(server: LocalServer) -> None:
+    before = look(server)
+    with physical_copy(server) as copy:
+        with copy.superuser() as hand:
+            held = recovered(hand)
+            hand.execute("select pg_stat_reset()")
+            time.sleep(1.5)
+        touched = [compare(server, copy, before, held=held)["look restored"]["tables"]["public.queue"]["touched"]]
+        with copy.superuser() as hand:
+            hand.execute("delete from queue where id = 7; select pg_stat_reset()")
+            time.sleep(1.5)
+        touched += [compare(server, copy, before, held=held)["look restored"]["tables"]["public.queue"]["touched"]]
+    assert touched == [0, None]
+
+
 def test_what_a_hand_did_before_anybody_asked_is_told_by_the_recoverys_checkpoint(server: LocalServer) -> None:
     with physical_copy(server) as copy:
         with copy.superuser() as hand:
@@ -395,6 +410,31 @@ def test_a_database_that_the_copy_lacks_or_that_is_closed_there_hides_no_other(
     assert "public.patients" in here.tables
     if stood:
         assert there.tables["reports: public.bills"].parts[BEFORE].rows == 2
+
+
+def test_a_database_that_cannot_be_entered_hides_no_other_of_the_look(server: LocalServer) -> None:
+    database = msgspec.structs.replace(server.database(), databases=("nowhere",))
+    found = at_once(looking(server.address, database, Question()))
+    assert "public.patients" in found.tables
+    assert 'database "nowhere" does not exist' in found.unlooked["nowhere"]
+    assert found.hides("nowhere: public.bills")
+
+
+def test_event_triggers_that_each_login_sets_off_are_named(server: LocalServer) -> None:
+    with server.superuser() as owner:
+        owner.execute("set allow_system_table_mods = on")
+        owner.execute("create function greeted() returns event_trigger language plpgsql as 'begin end'")
+        for name, enabled in (("greet", "O"), ("asleep", "D"), ("always", "A")):
+            owner.execute(f"create event trigger {name} on ddl_command_end execute function greeted()".encode())
+            written = (
+                f"update pg_event_trigger set evtevent = 'login', evtenabled = '{enabled}' where evtname = '{name}'"
+            )
+            owner.execute(written.encode())  # as of PostgreSQL 17
+        try:
+            assert look(server).on_login == {"": ("always", "greet")}
+        finally:
+            owner.execute("drop function greeted() cascade")
+    assert look(server).on_login == {"": ()}
 
 
 def test_a_moment_shows_nothing_as_finished_that_is_under_way(server: LocalServer) -> None:

@@ -60,6 +60,12 @@ _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
 """
+_ON_LOGIN = """
+    select format('%I', evtname) from pg_event_trigger
+     where evtevent = 'login' and evtenabled in ('O', 'A')
+       and coalesce(current_setting('event_triggers', true), 'on') = 'on' order by 1
+"""
+"""Since PostgreSQL 17. A role whose event_triggers are off, which a superuser may set them to, sets none off."""
 SUMMING = "set local work_mem = '64MB'; set local enable_sort = off"
 """For the buckets of a table, of which the most take 50 MB, and which are not to be sorted: the planner takes them for
 as many as there are rows."""
@@ -149,8 +155,11 @@ class Moment:
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
         touched, filed = (_touched(first, asked.touched), _filed(first)) if asked.touched else ({}, {})
+        untouched = (
+            0 if asked.touched and self._current.xmax <= asked.touched.held.xmax else None
+        )  # no number was taken
         found = {
-            name: replace(look, touched=touched.get(name), **filed.get(name, {}))
+            name: replace(look, touched=touched.get(name, untouched), **filed.get(name, {}))
             for name, look in sorted(looks.items())
         }
         at = self._before if asked.cuts else self._after
@@ -164,6 +173,7 @@ class Moment:
             left_out,
             beside,
             recipe=RECIPE,
+            on_login={"": _on_login(first)},
         )
 
     @property
@@ -357,6 +367,11 @@ def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
     with translated("reading who wrote the catalog of tables"):
         rows, current = connection.execute(_FILED).fetchall(), newest(connection)
     return {name: {"filed": whole(xid, current), "uncounted": uncounted} for name, xid, uncounted in rows}
+
+
+def _on_login(connection: Connection) -> tuple[str, ...]:
+    with translated("reading the event triggers"):
+        return tuple(name for (name,) in connection.execute(_ON_LOGIN.encode()))
 
 
 def _touched(connection: Connection, since: Recovered) -> dict[str, int]:

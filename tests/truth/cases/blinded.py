@@ -93,6 +93,13 @@ SIGHT = (
         tells="indexes|schema",
         says="german",
     ),
+    blinded(  # the server here is of before there were such triggers, and only called by that name
+        name="rows-that-each-login-may-write",
+        before=("UPDATE pg_event_trigger SET evtevent = 'login' WHERE evtname = 'truth_watch'",),
+        copy=("INSERT INTO truth.queue VALUES (777, 'a login')",),
+        tells="data",
+        says="truth.queue: 1 row .* as truth_watch may do at each login",
+    ),
     blinded(
         name="no-night-before",
         around="nightless",
