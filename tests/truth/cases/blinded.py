@@ -121,6 +121,11 @@ STOPS = tuple(
         ("harness", "harness", "passed", 6, 0.3, Drill.WHOLE, "time-to-copy"),
         ("harness", "harness", "copy", 6, 0.2, Drill.WHOLE, "time-to-copy"),
         ("machine", "machine", "copy", 8, 3, Drill.SERVED, "latency|errors|awake"),
+        ("writer-for-long", "mark-source", "looked", 30, 1, Drill.MARKED, "loss|exact-point"),
+        ("machine-for-a-second", "machine", "passed", 1, 0.3, Drill.WHOLE, "time-to-copy|awake"),
+        ("machine-for-long", "machine", "passed", 30, 0.3, Drill.WHOLE, "time-to-copy"),
+        ("harness-for-long", "harness", "copy", 30, 0.2, Drill.WHOLE, "time-to-copy"),
+        ("harness-before-the-disaster", "harness", "looked", 4, 0.3, Drill.EXAMINED, "awake"),
     )
 )
 
@@ -131,6 +136,26 @@ LATER_STOPS = (
         copy=("!stop-later measure-restored measure-restored 7 1",),
         tells="latency|errors",
         expect="inconclusive|met",  # met where it was measured long enough afterwards
+    ),
+    blinded(
+        name="prober-stood-still-for-long-while-measured",
+        drill=Drill.SERVED,
+        copy=("!stop-later measure-restored measure-restored 30 1",),
+        tells="latency|errors",
+        expect="inconclusive|met",
+    ),
+    blinded(
+        name="harness-stood-still-while-it-serves",
+        drill=Drill.SERVED,
+        copy=("!stop-later serve harness 9 0",),
+        tells="awake",
+    ),
+    blinded(
+        name="service-stood-still-for-long-while-measured",
+        drill=Drill.SERVED,
+        copy=("!stop-later measure-restored serve 30 1",),
+        tells="latency|errors",
+        says="process was stopped for about|are void",
     ),
     blinded(
         name="service-stood-still-while-measured",

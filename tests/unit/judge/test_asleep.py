@@ -82,7 +82,7 @@ def test_a_look_during_which_dr_slept_is_taken_once_more_whatever_the_time(
     clock, seen = VirtualClock(), list[Observation]()
     taken: list[Look] = []
 
-    def observed(_: object) -> Look:
+    def observed(*_: object) -> Look:
         void = len(taken) < stalled
         clock.sleep(30.0 if void else steady.SECONDS)
         taken.append(Look(30.0, 0, 100, not void, False, "the prober was stalled" if void else ""))
@@ -142,6 +142,20 @@ def test_a_run_in_which_dr_slept_for_more_than_a_moment_says_so(place: int, asle
     if told:
         assert awake[0].status is Status.INCONCLUSIVE
         assert f"dr itself was stopped for {asleep:.1f} s of the run" in awake[0].because
+
+
+def test_a_stop_of_a_second_or_of_half_a_minute_is_told_at_whatever_step() -> None:
+    whole = drill()
+    first, last = whole.steps()
+    places = [n for n, one in enumerate(whole.entries) if first < one.stamp.at <= last]
+    assert len(places) > 5
+    for place in places:
+        for asleep in (1.0, 9.0, 30.0):
+            since = whole.entries[place].stamp.at
+            found = stopped(whole, since, min(asleep, since - first), whole.entries[place])
+            statuses = {one.objective: one.status for one in judge(found, registry()).findings}
+            assert statuses["awake"] is Status.INCONCLUSIVE, (place, asleep)
+            assert judge(found, registry()).status is not Status.MET
 
 
 def lasting(found: Evidence, factor: float) -> Evidence:
