@@ -62,6 +62,11 @@ class Column(NamedTuple):
         return self.number, kind, self.nullable
 
     @property
+    def kept(self) -> tuple[int, str]:
+        """What it keeps when it may be null, or no more."""
+        return self.form[:2]
+
+    @property
     def form_as_text(self) -> tuple[int, str, bool]:
         """The same where each value is made text, or sent."""
         return self.number, self._kept + self.definition, self.nullable
@@ -133,11 +138,16 @@ class Table(NamedTuple):
         return self._replace(columns=columns, key=key)
 
     def sharing(self, other: Table) -> Table:
-        """It with those columns alone that ``other`` has, too; all of it where its rows are told apart otherwise."""
-        theirs = {column.form for column in other.columns}
-        columns = tuple(column for column in self.columns if column.form in theirs)
-        alike = [column.form for column in self.key] == [column.form for column in other.key]
-        return self._replace(columns=columns) if columns and alike else self
+        """It with those columns alone that ``other`` has, too. Which of the two may not be null is no difference, and
+        rows that each tells apart otherwise are told by the whole of them."""
+        theirs = {column.kept: column for column in other.columns}
+        columns = tuple(
+            column._replace(nullable=column.nullable or theirs[column.kept].nullable)
+            for column in self.columns
+            if column.kept in theirs
+        )
+        alike = [column.kept for column in self.key] == [column.kept for column in other.key]
+        return self._replace(columns=columns, key=self.key if alike else ()) if columns else self
 
 
 def copy_beside(source: Mapping[str, Table], copy: Table, like: str) -> Table:
@@ -157,8 +167,8 @@ def source_beside(copy: Mapping[str, Table], source: Table, _like: str) -> Table
 
 def _lacking(copy: Table, source: Table) -> bool:
     """Whether ``copy`` has a column no more that its source kept: no number is given twice."""
-    here = {column.form for column in copy.columns}
-    return any(column.form not in here and column.number <= copy.ever for column in source.columns)
+    here = {column.kept for column in copy.columns}
+    return any(column.kept not in here and column.number <= copy.ever for column in source.columns)
 
 
 def in_reach(snapshot: Snapshot, newest: int) -> bool:

@@ -146,7 +146,8 @@ class Moment:
             like = None if like is None or like.unreadable else like
             method = like.method if like else ""
             summed = asked.summed(table, method)
-            if without := [column.name for column in table.columns if column not in summed.columns]:
+            kept = {column.number for column in summed.columns}
+            if without := [column.name for column in table.columns if column.number not in kept]:
                 told = f"its columns {', '.join(without)}, which not every look has"
                 left_out[table.name] = "; ".join([*([left_out[table.name]] if share < 1 else []), told])
             hashed = ways(summed, major, method, portable=asked.portable, share=share)
@@ -371,7 +372,7 @@ def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def _on_login(connection: Connection) -> tuple[str, ...]:
     with translated("reading the event triggers"):
-        return tuple(name for (name,) in connection.execute(_ON_LOGIN.encode()))
+        return tuple(name for (name,) in connection.execute(_ON_LOGIN).fetchall())
 
 
 def _touched(connection: Connection, since: Recovered) -> dict[str, int]:

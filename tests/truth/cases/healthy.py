@@ -519,6 +519,11 @@ OTHERS = (
         load=("ALTER TABLE truth.queue ADD IF NOT EXISTS c int DEFAULT 7", "ALTER TABLE truth.queue DROP IF EXISTS c"),
         rate=3,
     ),
+    healthy(
+        name="not-null-comes-and-goes",
+        load=("ALTER TABLE truth.stays ALTER note SET NOT NULL", "ALTER TABLE truth.stays ALTER note DROP NOT NULL"),
+        rate=3,
+    ),
     healthy(name="other-database", **BILLED),
 )
 

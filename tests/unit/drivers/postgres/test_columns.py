@@ -47,8 +47,23 @@ def test_a_column_of_another_type_is_another_one() -> None:
     assert summed(table(1, 3, ever=3), table(1, 4, base="int8"), "") == ([1], [1])
 
 
-def test_rows_that_are_told_apart_by_another_key_are_summed_whole() -> None:
-    assert summed(table(1, 2, 3), table(1, 2, key=(2,)), "") == ([1, 2, 3], [1, 2])
+def test_rows_that_are_told_apart_by_another_key_are_told_by_the_whole_of_them() -> None:
+    copy, source = table(1, 2, 3), table(1, 2, key=(2,))
+    assert summed(copy, source, "") == ([1, 2], [1, 2])
+    here = copy_beside({NAME: source}, copy, "")
+    assert here.key == source_beside({NAME: here}, source, "").key == ()
+    assert table(1, 2).sharing(table(1, 2)).key == table(1, 2).key
+
+
+@pytest.mark.parametrize("nullable", [(True, False), (False, True)])
+def test_a_column_that_may_be_null_on_one_side_alone_is_summed_alike(nullable: tuple[bool, bool]) -> None:
+    copy, source = (Table(NAME, (table(1).columns[0], Column("v", "text", of, 2)), ever=2) for of in nullable)
+    here = copy_beside({NAME: source}, copy, "")
+    there = source_beside({NAME: here}, source, method(here))
+    assert here.columns == there.columns
+    assert here.columns[1].nullable
+    assert method(here) == method(there)
+    assert copy_beside({NAME: source}, copy, method(copy)) == copy  # the look before has it as it is
 
 
 def test_nothing_is_left_out_by_a_look_that_does_not_say_its_shape_or_where_there_is_no_other_table() -> None:
