@@ -233,7 +233,8 @@ def _check(experiment: Experiment, settings: Settings, where: Target | None, tar
     for one in experiment.verbs:
         _, spec = offer(one, where)
         spec.arguments(one)
-    demands(request(experiment, target, keep=False), experiment.demands, settings.objectives, objectives(), {})
+    asked = request(experiment, target, keep=False)
+    demands(asked, experiment.demands, settings.objectives, objectives(), {}, where)
     if experiment.runbook and not Path(experiment.runbook).is_file():
         raise UsageError(f"Its runbook {experiment.runbook} is not there.", "Write it, or correct the experiment.")
 

@@ -118,7 +118,7 @@ def _plan(settings: Settings, request: Request, asked: Asked, tell: Tell) -> Pre
         request = replace(request, since=earlier.number(elsewhere, "dr:since"))
     text = packed(request.verbs) if on_call else ""
     identity = RunIdentity(context.run.name, request.target, request.purpose, request.digest, request.since, text)
-    frozen = demands(request, asked, settings.objectives, wiring.objectives(), facts.extra)
+    frozen = demands(request, asked, settings.objectives, wiring.objectives(), facts.extra, context.target)
     planned = plan(request, identity, facts, wiring.proposing(drivers, context.target), frozen)
     return Prepared(Session(context, planned, drivers, tell), facts, began)
 

@@ -65,6 +65,14 @@ class VerbSpec:
                 f"{verb.name} does not take {given!r}: {error}.", f"It takes: {', '.join(known)}."
             ) from None
 
+    def takes(self, verb: Verb) -> bool:
+        """Whether the arguments of ``verb`` are of their type."""
+        try:
+            self.arguments(verb)
+        except UsageError:
+            return False
+        return True
+
 
 TAKEN = frozenset({"undo", "whole_drill", "predictions_in_slo"})
 """What experiments call beside verbs."""
@@ -207,8 +215,8 @@ def settings_type(limits: Mapping[str, Any]) -> type[Any]:
 
 
 def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
-    """Who does ``verb``: of several, whoever has a section in ``target``. Raises UsageError where nobody does, where
-    whoever does cannot be loaded, or where it is not clear who of several."""
+    """Who does ``verb``: of several, whoever has a section in ``target``; without one, whoever takes its arguments.
+    Raises UsageError where nobody does, where whoever does cannot be loaded, or where it is not clear who."""
     offered = verbs().get(verb.name, ())
     if not offered:
         hint = " ".join((f"Known verbs: {', '.join(verbs())}.", *unloaded().values()))
@@ -224,6 +232,8 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
         if not able and (lost := lost_sections(target)):
             raise UsageError(" ".join(lost.values()))
         fits = able or fits
+    else:
+        fits = [one for one in fits if one[1].takes(verb)][:1] or fits[:1]
     if len(fits) == 1:
         return fits[0]
     kinds = sorted(kind for _, spec in offered for kind in spec.kinds)

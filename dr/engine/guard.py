@@ -246,6 +246,8 @@ def _consent(plan: Plan, terms: Terms, consent: Consent) -> tuple[str, ...]:
         return ()
     if consent.yes and Grant.DISPOSABLE in terms.grants:
         return ()
+    if not word:
+        return (f"Nothing can be typed as consent to a run on {plan.request.target}: write 'consent' in dr.yaml.",)
     if consent.yes:
         return (f"--yes is for disposable targets; say --confirm {word} for {plan.request.target}.",)
     if given:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dr.config.model import Target
 from dr.config.objective import Objective
-from dr.config.plugins import verbs
+from dr.config.plugins import offer, verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Demand, Facts, Plan, Request, RunIdentity, Verb
 from dr.engine.references import named
@@ -29,10 +30,12 @@ def demands(
     stated: Mapping[str, float],
     objectives: Mapping[str, Objective],
     extra: Mapping[str, Any],
+    target: Target | None = None,
 ) -> tuple[Demand, ...]:
     """Freeze the limits of what is ``asked``: as dr.yaml has ``stated`` them, or the objective's own.
 
-    ``extra``: what the look found. An objective whose need it says is not met, is not asked.
+    ``extra``: what the look found. An objective whose need it says is not met, is not asked. ``target``: of which the
+    request is, where that is known: who does a verb to another sees nothing of it.
 
     Raises UsageError for an objective that does not exist, and for a path that no verb of the request sees.
     """
@@ -40,7 +43,7 @@ def demands(
     if unknown:
         known = f"Objectives there are: {', '.join(sorted(objectives))}."
         raise UsageError(f"There is no objective {', '.join(unknown)}.", known)
-    paths = _paths(request)
+    paths = _paths(request, target)
     unseen = sorted(f"{objective} [{path}]" for objective, path in _each(asked) if path not in paths)
     if unseen:
         known = f"Paths there are: {', '.join(sorted(paths))}." if paths else "Nothing is restored or measured."
@@ -57,10 +60,13 @@ def _each(asked: Asked) -> Iterator[tuple[str, str]]:
         yield from ((objective, path) for path in ([paths] if isinstance(paths, str) else paths))
 
 
-def _paths(request: Request) -> frozenset[str]:
+def _paths(request: Request, target: Target | None) -> frozenset[str]:
     """The paths of which the request's verbs observe anything."""
-    offered = ((spec, verb.args) for verb in request.verbs for _, spec in verbs().get(verb.name, ()))
-    return frozenset(path for spec, args in offered for path in spec.paths(args, request.purpose))
+    found: set[str] = set()
+    for verb in request.verbs:
+        offered = [offer(verb, target)] if target is not None else verbs().get(verb.name, ())
+        found.update(path for _, spec in offered for path in spec.paths(verb.args, request.purpose))
+    return frozenset(found)
 
 
 def plan(request: Request, run: RunIdentity, facts: Facts, propose: Propose, asked: tuple[Demand, ...]) -> Plan:

@@ -199,3 +199,7 @@ def test_a_backup_that_lost_a_key_is_missed_on_call_and_the_copy_stays(place: Pl
     place.write("backups/nightly.json", {**KEYS, "b": [3]})
     assert "1 of 3 keys are lost." in restore(place, "--snapshot", "nightly", "--confirm", "store-1", code=1)
     assert len(place.copies) == 1
+
+
+def test_a_provider_of_ones_own_hinders_no_drill_of_another(place: Place) -> None:
+    assert "The lab is not running" in place.dr("drill", "run", "rds-snapshot-restore", "--yes", code=3)

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import pytest
 
+from dr.config.model import Login
+from dr.config.plugins import Plugin, VerbSpec, verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
+from dr.drivers.postgres.config import PostgresConfig
 from dr.engine.plan import demands, plan
 from dr.judge.objectives import registry
+from tests.targets import target_of
 from tests.virtual import Scripted
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("run", "lab", Purpose.DRILL, "digest")
 KNOWN = registry()
+POSTGRES = target_of(database=PostgresConfig("readmission", Login("dr_harness", "env:HARNESS")))
 
 
 def request(*verbs: Verb) -> Request:
@@ -99,3 +104,17 @@ def test_a_restore_to_nothing_that_can_be_read_is_left_to_its_driver_to_refuse(
     args: dict[str, object], time: bool
 ) -> None:
     assert request(Verb("restore", args)).restores_a_time() is time
+
+
+def test_who_does_a_verb_to_other_targets_is_not_asked_what_it_measures_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_args: object, _purpose: Purpose) -> tuple[str, ...]:
+        raise AssertionError
+
+    another = Plugin("another", lambda _: Scripted(), (VerbSpec("examine", "", paths=fails),), reads=("another",))
+    offered = {**verbs(), "examine": ((another, another.verbs[0]), *verbs()["examine"])}
+    for module in ("dr.config.plugins", "dr.engine.plan"):
+        monkeypatch.setattr(f"{module}.verbs", lambda: offered)
+    wanted = request(Verb("restore", {"to": {"snapshot": "latest"}}), Verb("examine"))
+    assert demands(wanted, {"data": "restored"}, {}, KNOWN, {}, POSTGRES)
