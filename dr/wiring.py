@@ -187,6 +187,10 @@ def proposing(by_name: Mapping[str, Provider], target: Target) -> Propose:
     def propose(verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         plugin, spec = offer(verb, target)
         spec.arguments(verb)
-        return by_name[plugin.name].propose(verb, facts, run)
+        calls = by_name[plugin.name].propose(verb, facts, run)
+        if odd := [one for one in calls if not isinstance(one, Call) or one.driver not in by_name]:
+            what = getattr(odd[0], "id", odd[0])
+            raise UsageError(f"The provider {plugin.name} plans {what!r} for {verb.name}, which no provider does.")
+        return calls
 
     return propose

@@ -174,8 +174,17 @@ def _unfit(plugin: Plugin) -> str:
             msgspec.convert({}, kind)
     if odd := [one for one in plugin.objectives if not isinstance(one, Objective)]:
         return f"{odd[0]!r} is no objective"
-    taken = [spec.name for spec in plugin.verbs if spec.name in TAKEN or not spec.name.isidentifier()]
-    return f"{taken[0]} cannot be a verb's name" if taken else ""
+    names = [spec.name for spec in plugin.verbs]
+    taken = [spec.name for spec in plugin.verbs if spec.name in TAKEN or not _may_be_called(spec.name)]
+    if taken:
+        return f"{taken[0]} cannot be a verb's name"
+    if twice := [spec.name for n, spec in enumerate(plugin.verbs) if spec.name in names[:n] and not spec.kinds]:
+        return f"it offers {twice[0]} twice"
+    return f"nothing makes who does {names[0]}" if names and plugin.make is None else ""
+
+
+def _may_be_called(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
 
 
 def _may_be_a_section(name: str) -> bool:

@@ -65,7 +65,8 @@ class Machines:
     def _drivers(self, _context: Context, _verbs: Collection[str]) -> Mapping[str, Provider]:
         here = context(self._path / str(self._count), self.clock)
         rds = RdsProvider(here, self.fake, FakeServers())  # type: ignore[arg-type]
-        return {"rds": rds, "postgres": Scripted(), "measuring": Scripted(), "service": Scripted()}
+        others = ("postgres", "measuring", "service", "scripted")  # the last does what those propose
+        return {"rds": rds, **{name: Scripted() for name in others}}
 
     def begin(self, asked_for: Request) -> Prepared:
         """Begin a restore and be killed once RDS has accepted it."""

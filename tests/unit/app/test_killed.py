@@ -232,7 +232,7 @@ def test_a_signal_is_passed_on_where_another_listens_too(tmp_path: Path) -> None
 IN_CHAOS_TOOLKIT = """
     import json, os, pathlib, signal, sys, time
     from chaoslib.experiment import run_experiment
-    from dr import activities
+    from dr.app import activity
     from dr.domain.errors import HaltedError
     from dr.evidence.directory import RunDirectory
 
@@ -248,7 +248,7 @@ IN_CHAOS_TOOLKIT = """
             if self.directory.halted():
                 raise HaltedError("The run was stopped.")
 
-    activities._attached = lambda run: Session()
+    activity._attached = lambda run: Session()
     own = {"type": "python", "module": "dr.activities", "func": "baseline"}
     other = {"type": "process", "path": "/bin/sh", "arguments": ["-c", f"kill -TERM {os.getpid()}; sleep 20"]}
     steps = [own, other, own] if sys.argv[2] == "between" else [own, own]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,12 @@ from dr.config.context import Context
 from dr.config.model import Section
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
 from dr.domain.errors import UsageError
-from dr.domain.model import Facts, Purpose, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.config import VeleroConfig
 from tests.integration.meters import context
 from tests.targets import retargeted
+from tests.virtual import Scripted, call
 
 RUN = RunIdentity("20250101-000000-ab12", "lab", Purpose.DRILL, "")
 FACTS = Facts(0.0, "000000000000", "eu-central-1")
@@ -123,3 +125,14 @@ def test_loading_every_plugin_imports_no_slow_library() -> None:
     program = f"import sys; from dr.config.plugins import plugins; plugins(); print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("planned", [replace(call("a"), driver="nobody"), "a"])
+def test_what_no_provider_does_is_not_planned(tmp_path: Path, planned: Any) -> None:
+    class Odd(Scripted):
+        def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+            return (planned,)
+
+    propose = wiring.proposing({"postgres": Odd()}, context(tmp_path).target)
+    with pytest.raises(UsageError, match="postgres plans 'a' for examine, which no provider does"):
+        propose(Verb("examine"), FACTS, RUN)
