@@ -57,6 +57,8 @@ MADE = """
     create policy mine on things using (name = current_user);
     alter database clinic set work_mem = '5MB'; alter role reader set work_mem = '6MB';
     alter role reader in database clinic set work_mem = '7MB';
+    create subscription feed connection 'host=/nowhere password=hidden' publication p with (connect = false);
+    insert into pg_seclabel select 'things'::regclass, 'pg_class'::regclass, 0, 'masks', 'open';
     comment on table things is 'all of them'; comment on column things.note is 'a note';
     comment on index things_name is 'by name'; comment on constraint positive on things is 'above zero';
     comment on trigger touch on things is 'always'; comment on function two(a int) is 'of one';
@@ -210,6 +212,12 @@ CHANGES: dict[str, tuple[str, str]] = {
     "a publication's way": ("alter publication news set (publish = 'insert')", "publication news"),
     "a publication's schema": ("alter publication news add tables in schema apart", "publication news of schema apart"),
     "a publication dropped": ("drop publication news", "publication news"),
+    "a subscription's place": (
+        "alter subscription feed connection 'host=/elsewhere password=hidden'",
+        "subscription feed",
+    ),
+    "a subscription's slot": ("alter subscription feed set (slot_name = none)", "subscription feed"),
+    "a security label": ("update pg_seclabel set label = 'masked'", "security label of masks on table public.things"),
     "a comment": ("comment on table things is 'some of them'", "comment on table public.things"),
     "a language": ("alter language own owner to app", "language own"),
     "a tablespace": ("alter tablespace pg_default set (seq_page_cost = 9)", "tablespace pg_default"),
@@ -230,6 +238,7 @@ SETTLED: tuple[str, ...] = (
     "create temporary table passing (n int)",
     "alter role master password 'another'",
     "alter user mapping for reader server away options (set password 'another')",
+    "alter subscription feed connection 'host=/nowhere password=another'",
 )
 """What leaves every definition as it was."""
 
@@ -378,7 +387,7 @@ def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServe
     """pg_read_all_data reads pg_authid, too; a harness that is granted each table by itself does not."""
     owner.execute("create role narrow login password 'narrow'")
     mapping = "user mapping of reader at away"
-    known = ("role reader", "settings of role reader", "membership of role app in reader", mapping)
+    known = ("role reader", "settings of role reader", "membership of role app in reader", mapping, "subscription feed")
     with connect(server.address, server.database()) as connection:
         found = objects(connection)
     with connect(server.address, server.database("narrow", user="narrow")) as connection:
@@ -387,7 +396,7 @@ def test_who_wrote_what_the_harness_may_not_read_is_not_known(server: LocalServe
     assert all(found[name].xid > 700 for name in known)
     assert {narrow[name].xid for name in known} == {0}
     assert narrow["table public.things"] == found["table public.things"]
-    own = {name: narrow[name].digest for name in ("role narrow", mapping)}  # whose options it is not shown
+    own = {name: narrow[name].digest for name in ("role narrow", *known[3:])}  # whose options it is not shown
     readable = {name: digest for name, digest in digests(found).items() if not name.startswith("password ")}
     assert digests(narrow) == readable | own
 

@@ -38,6 +38,10 @@ _ROLES = "<roles>"
 """Stands for pg_roles with the column ``written``: who wrote it, 0 where the harness may not read that."""
 _MAPPINGS = "<mappings>"
 """Stands for user mappings: ``written``, by whom, as an array. Their options are shown to whoever may read that."""
+_SUBSCRIPTIONS = "<subscriptions>"
+"""Stands for this database's subscriptions: ``written``, by whom, as an array, and ``place``, where they lead, without
+a password; neither where the harness may not read that."""
+_HIDDEN = r"password\s*=\s*(''[^'']*''|\S+)|:[^:@/]*@"
 _STANDS_FOR = {
     _ROLES: (
         "(select '0'::xid as written, r.* from pg_roles r)",
@@ -50,8 +54,18 @@ _STANDS_FOR = {
               from pg_user_mapping m join pg_foreign_server s on s.oid = m.umserver
               left join pg_authid a on a.oid = m.umuser)""",
     ),
+    _SUBSCRIPTIONS: tuple(
+        f"(select {written} as written, {place} as place, s.oid, s.subname, s.subowner, s.subenabled, s.subslotname,"
+        " s.subpublications, s.subsynccommit from pg_subscription s where s.subdbid ="
+        " (select d.oid from pg_database d where d.datname = current_database()))"
+        for written, place in (
+            ("array['0']", "''"),
+            ("array[s.xmin]::text[]", f"regexp_replace(s.subconninfo, '{_HIDDEN}', '', 'gi')"),
+        )
+    ),
 }
 """For what it stands where the harness may not read passwords' catalogs, and where it may."""
+_KNOWN = "select bool_and(has_table_privilege(c, 'select')) from unnest(array['pg_authid', 'pg_subscription']) as c"
 _UNWRITTEN = "array['0']"
 """Where the rows' writers cannot be read, or the name rests on a row whose writer cannot."""
 _SECRETIVE = "'^[^=]*(pass|secret|token|key|cred)'"
@@ -561,6 +575,23 @@ _KINDS: tuple[_Kind, ...] = (
     _named("foreign server", "pg_foreign_server", acl="srvacl", options="srvoptions"),
     _named("publication", "pg_publication"),
     _Kind(
+        "subscriptions",
+        "format('subscription %I', s.subname)",
+        "s.written",
+        _row("s", "written"),
+        f"{_SUBSCRIPTIONS} s",
+        key="s.oid",
+    ),
+    _Kind(
+        "security labels",
+        "format('security label of %s on ', l.provider) || i.type || ' ' || i.identity",
+        _UNWRITTEN,
+        "to_jsonb(l.label)",
+        f"""(select classoid, objoid, objsubid, provider, label from pg_seclabel
+             union all select classoid, objoid, 0, provider, label from pg_shseclabel) as l
+          cross join pg_identify_object(l.classoid, l.objoid, l.objsubid) as i where l.objoid >= {_USERS}""",
+    ),
+    _Kind(
         "tables of publications",
         "format('publication %I of %I.%I', p.pubname, n.nspname, c.relname)",
         _by("p", "x", "c", "n"),
@@ -618,7 +649,7 @@ def objects(connection: Connection) -> dict[str, Version]:
     keys: dict[str, str] = {}
     with translated("reading the server's transactions"):
         current = newest(connection)
-        known = bool(one(connection, "select has_table_privilege('pg_authid', 'select')"))
+        known = bool(one(connection, _KNOWN))
     for kind in _KINDS:
         if major >= kind.since:
             for name, xids, row, key in _read(connection, kind, known):

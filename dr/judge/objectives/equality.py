@@ -11,6 +11,7 @@ from typing import Any
 
 from dr.config.objective import About, Objective
 from dr.domain import comparing
+from dr.domain.comparing import Compared
 from dr.domain.databases import parsed
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
@@ -22,6 +23,8 @@ from dr.judge.findings import UnknownError, baseline_of, by_name, counted, findi
 from dr.judge.objectives.content import looked, tables
 from dr.judge.objectives.state import sides
 
+UNSEEN = Compared(unknown=1)
+"""Of a table of a former run, whose rows are proven or not as a whole."""
 UNASKED = "nobody asked for it"
 """Of a setting that differs and should not, where no more is known."""
 
@@ -50,8 +53,8 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
             continue
         elif source is None:
             unproven[name] = f"{told}, and the source could not be asked whether it had them"
-        elif orphans <= source:
-            theirs.append(f"{name}: {told}")
+        elif orphans <= source or _every_row_agrees(evidence, demand.path, key["table"], proven=True):
+            theirs.append(f"{name}: {told}" + (", mended there since" if orphans > source else ""))
         elif source or _every_row_agrees(evidence, demand.path, key["table"]):
             unproven[name] = f"{told}, and {source} on the source by now: how many there were is not known"
         else:
@@ -63,17 +66,18 @@ def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
     return by_name(demand, wrong, unproven, met, "foreign key")
 
 
-def _every_row_agrees(evidence: Evidence, path: str, name: str) -> bool:
+def _every_row_agrees(evidence: Evidence, path: str, name: str, *, proven: bool = False) -> bool:
     """Whether nothing is the matter with any table of the database of ``name``, so that orphans there may have been the
-    source's."""
+    source's; ``proven``: they were, since there is no row that nobody can know."""
     database, _ = parsed(name)
     try:
-        found = {one.name: one.status for one in tables(evidence, path)}
+        found = {one.name: one for one in tables(evidence, path)}
     except UnknownError:
         return False
     closed = {one for one in found if one.startswith("database ")}  # and none of the tables of the main one
     theirs = {one for one in {*found} - closed if parsed(one)[0] == database} | closed & {f"database {database}"}
-    return all(found[one] is Status.MET for one in theirs)
+    known = not proven or not any(getattr(found[one], "found", UNSEEN).unknown for one in theirs)
+    return known and all(found[one].status is Status.MET for one in theirs)
 
 
 def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:

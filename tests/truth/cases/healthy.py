@@ -272,6 +272,16 @@ BROKEN_BEFORE = (
         tells="state",
         says="brings no replication slot, so that their readers have a gap: .*truth_consumer",
     ),
+    healthy(
+        name="subscription",
+        before=(
+            "CREATE SUBSCRIPTION truth_sub CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p"
+            " WITH (connect = false)",
+        ),
+        after=("ALTER SUBSCRIPTION truth_sub SET (slot_name = NONE)", "DROP SUBSCRIPTION truth_sub"),
+        tells="state",
+        says="does not bring back where subscriptions were: .*truth_sub",
+    ),
     healthy(name="unlogged-and-empty", before=("CREATE UNLOGGED TABLE truth.sessions (id int PRIMARY KEY)",)),
 )
 

@@ -358,6 +358,7 @@ DEFINITIONS = tuple(
         ("event-trigger-disabled", "ALTER EVENT TRIGGER truth_watch DISABLE", "schema", "truth_watch"),
         ("event-trigger-dropped", "DROP EVENT TRIGGER truth_watch", "schema", "truth_watch"),
         ("publication-dropped", "DROP PUBLICATION truth_feed", "schema", "truth_feed"),
+        ("publication-forged", "CREATE PUBLICATION truth_forged FOR TABLE truth.stays", "schema", "truth_forged"),
         ("publication-of-nothing", "ALTER PUBLICATION truth_feed DROP TABLE truth.stays", "schema", "truth_feed"),
         ("publication-of-inserts", "ALTER PUBLICATION truth_feed SET (publish = 'insert')", "schema", "truth_feed"),
         (
@@ -551,7 +552,29 @@ SETTINGS = (
     ),
 )
 
+SUBSCRIBED = (
+    "CREATE SUBSCRIPTION truth_sub CONNECTION 'host=127.0.0.1 port=1 dbname=x password=synthetic' PUBLICATION p"
+    " WITH (connect = false)"
+)
+UNSUBSCRIBED = (
+    "ALTER SUBSCRIPTION truth_sub SET (slot_name = NONE)",
+    "DROP SUBSCRIPTION truth_sub",
+)
 OTHERS = (
+    *(
+        sabotaged(
+            name=f"subscription-{what}",
+            before=(SUBSCRIBED,),
+            after=UNSUBSCRIBED,
+            copy=acts,
+            tells="schema",
+            says="subscription truth_sub",
+        )
+        for what, acts in (
+            ("gone", UNSUBSCRIBED),
+            ("elsewhere", ("ALTER SUBSCRIPTION truth_sub CONNECTION 'host=127.0.0.9 port=1 dbname=y'",)),
+        )
+    ),
     in_copy(
         "sampled-table-emptied",
         f"{UNCHECKED}DELETE FROM truth.stays",
