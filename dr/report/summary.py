@@ -174,7 +174,7 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
     if out:  # nothing is restored when another server takes over
         return (*out, *primary)
     if evidence.record.plan.takes_over and not verdict.restored:
-        return primary or (Fact("Primary", "no other server is known to have taken over"),)
+        return primary or (Fact("Primary", "no other server is known to have taken over", _pending(evidence)),)
     return (*primary, _restored(evidence, verdict), *_of_the_copy(evidence, verdict))
 
 
@@ -183,8 +183,17 @@ def _primary(evidence: Evidence) -> tuple[Fact, ...]:
     value = getattr(evidence.latest("failover"), "value", None)
     if not isinstance(value, Mapping) or not value.get("server") or number(value.get("promoted_at")) is None:
         return ()
-    because = value.get("because")
-    return (Fact("Primary", str(value["server"]), f", because {because}" if because else ""),)
+    listens, because = (value.get(name) for name in ("listens", "because"))
+    detail = f"{f', which listens at {listens}' if listens else ''}{f', because {because}' if because else ''}"
+    return (Fact("Primary", str(value["server"]), detail),)
+
+
+def _pending(evidence: Evidence) -> str:
+    """That a takeover was asked for whose end nobody saw; "" where none was."""
+    state = fold(evidence.entries)
+    calls = [call for call in evidence.record.plan.calls if call.effect is Effect.TAKES_OVER]
+    asked = any(call.id in state.intended and call.id not in {*state.effects, *state.refused} for call in calls)
+    return ", though one was asked to: it may still do so, and that cannot be taken back" if asked else ""
 
 
 def _out(verdict: Verdict) -> tuple[Fact, ...]:
@@ -277,7 +286,9 @@ def _closing(evidence: Evidence, verdict: Verdict) -> str:
     if out := _out(verdict):
         return ", ".join(f"{fact.name.lower()} {fact.value}" for fact in out)
     begun, primary = _unfinished(evidence), _primary(evidence)
-    nothing = "no server took over" if evidence.record.plan.takes_over else "nothing restored"
+    nothing = "nothing restored"
+    if evidence.record.plan.takes_over:
+        nothing = "a server was asked to take over" if _pending(evidence) else "no server took over"
     stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else nothing
     parts = [", ".join(of.ref.name for of in verdict.restored) or stands]
     for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):

@@ -120,6 +120,7 @@ class Takeover:
         zone = found.attributes.get("AvailabilityZone", "")
         server = f"{found.ref.name} in {zone}" if zone else found.ref.name
         told = {"events": list(seen.events), "promoted_at": seen.completed, "server": server}
+        told |= {"listens": str(found.endpoint)} if found.endpoint is not None else {}
         return Observation("failover", "source", {**told, **more})
 
     # -- lag, and which replica to promote

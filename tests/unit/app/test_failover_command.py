@@ -292,8 +292,8 @@ def test_a_promotion_moves_clients_backs_up_and_rebuilds_the_other_replica(night
     assert effect(outcome, f"rebuild-{TWO}")["source"] == ONE
     assert outcome.run.sealed()
     assert not night.fake.made("DeleteDBInstance")
-    said = rendered("text", outcome.run.load(night.clock), outcome.verdict)
-    assert f"Primary   {ONE}, because {ONE} has received 0/9" in said
+    said = " ".join(rendered("text", outcome.run.load(night.clock), outcome.verdict).split())
+    assert f"Primary {ONE}, which listens at {ONE}.example.com:5432, because {ONE} has received 0/9" in said
     assert "failover on pooled" in said
     assert f"{ONE} took over" in said
 
@@ -370,6 +370,9 @@ def test_a_halt_is_heard_and_told(night: Night) -> None:
     assert isinstance(outcome.error, HaltedError)
     assert "The failover was stopped before its end: somebody said so. The same command" in str(outcome.error)
     assert exit_code(outcome) == 130
+    said = " ".join(rendered("text", outcome.run.load(night.clock), outcome.verdict).split())
+    assert "taken over, though one was asked to: it may still do so" in said
+    assert "INCONCLUSIVE a server was asked to take over" in said
 
 
 def night_home(_night: Night) -> Path:
