@@ -177,10 +177,10 @@ class Lab:
         self._storage.furnish({ARTIFACT.name: ARTIFACT.read_bytes()})
         login = f"{API}:{password(self._directory / 'secrets', API)}"
         self.cluster.furnish(
+            self._storage,
             database_url=f"postgresql://{login}@{IN_CLUSTER}:5432/{DATABASE}?sslmode=verify-full",
             ca=self._site.ca.read_bytes(),
             token=kept_secret(token_file(self._directory)),
-            artifacts=self._storage.environment,
             upstream=f"127.0.0.1:{self.pooler_port or source.port}",
         )
 
@@ -259,6 +259,8 @@ class Lab:
             replicated=bool(self._replicas),
             amcheck=self._amcheck,
             cluster=self.cluster.running.plane if self.cluster.present else None,
+            velero=self.cluster.velero_program,
+            way=self.cluster.way(),
         )
         write_closed(self._directory / "target.yaml", target)
 
@@ -315,6 +317,8 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "kubernetes": self.cluster.set_down,
+            "velero": lambda down=True: self.cluster.velero.set_down(down),
+            "storage": self.refuse_storage,
             "lose_node": self.cluster.lose_node,
             "break_gpu": self.cluster.break_gpu,
             "cluster": self.cluster.shown,
@@ -383,6 +387,12 @@ class Lab:
             one = _find(state, instance)
         replicas = self._replicas if one.identifier == SOURCE else self._work.replicas.of(one)
         rebuild(self._work, self._store, one, replicas)
+
+    def refuse_storage(self, methods: list[str]) -> None:
+        """Let the cluster's S3 deny requests of these HTTP methods, until it is told others."""
+        if self._storage is None:
+            raise RefusedError("This lab has no S3.", "'dr lab up' with Kubernetes has one.")
+        self._storage.refuse(methods)
 
     def stubborn_service(self, stubborn: bool = True) -> None:
         self._running_service().set_stubborn(stubborn)

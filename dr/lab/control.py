@@ -379,6 +379,8 @@ def inject(fault: str, **arguments: Any) -> Any:
       up the first connection that breaks or falls silent, and every request after that fails. Undone, it starts anew.
     - ``pgbouncer(down=True)``, ``prometheus(down=True)``: it ends, and is not started again; so does a component of the
       cluster, such as kube-apiserver, with ``kubernetes(component, down=True)``.
+    - ``velero(down=True)``: its server ends, and is not started again; ``storage(methods)``: the cluster's S3 denies
+      requests of these HTTP methods, such as PUT, until it is told others.
     - ``lose_node(node, lost=True)``: a node of the cluster is gone with all that ran there, until it is brought back;
       ``break_gpu(node, number=0, broken=True)``: a GPU of it falls off the bus.
     """

@@ -18,6 +18,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.config import Credentials, RdsConfig
 from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
+from dr.drivers.velero.config import VeleroConfig
 from dr.lab.beside import pgbouncer, prometheus
 from dr.lab.beside.pgbouncer import PgBouncer
 from dr.lab.beside.prometheus import Prometheus
@@ -45,6 +46,10 @@ NO_INDEXES = ("indexes not examined",)
 IN_CLUSTER = ("no kubelet and no containers in the cluster", "NetworkPolicies not enforced")
 
 
+CLUSTER = "cluster"
+"""The path that is measured through the cluster's Ingress."""
+
+
 def token_file(directory: Path) -> Path:
     """Where the token stands that the prediction service asks for."""
     return directory / "secrets" / "service.token"
@@ -61,8 +66,11 @@ def render(
     replicated: bool = False,
     amcheck: bool = True,
     cluster: ControlPlane | None = None,
+    velero: str = "",
+    way: str = "",
 ) -> str:
-    """target.yaml's text; no secret in it, only where the secrets are."""
+    """target.yaml's text; no secret in it, only where the secrets are. ``velero``: its command line. ``way``: the
+    URL of the service through the cluster."""
 
     def login(role: str) -> Login:
         return Login(role, f"file:{secret_file(directory / 'secrets', role)}")
@@ -101,10 +109,12 @@ def render(
             planted=Planting(login(MASTER), (*_planted(),)),
             stored=Stored("public.predictions", "admission_id"),
             token=f"file:{token_file(directory)}",
+            ways={CLUSTER: way} if way else {},
         ),
         "clients": ClientsConfig(_pooler(pooler, READS if replicated else ()) if pooler else None),
         "prometheus": _prometheus(metrics) if metrics else None,
         "kubernetes": _kubernetes(cluster) if cluster else None,
+        "velero": VeleroConfig(program=velero) if velero else None,
         "faults": FaultsConfig((sys.executable, "-m", "dr.lab.fault")),
     }
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from dr.lab.servers.site import Site, free_port
 
 SPACE, LOCATION = "velero", "default"
 """Velero's own namespace, and its storage location."""
+FOLDER = "velero"
+"""Under a cluster's folder: its Velero."""
 SCHEDULE = "readmission-backup"
 NIGHTLY, KEPT = "0 2 * * *", "336h0m0s"
 """When the platform is backed up, and how long that is kept."""
@@ -33,6 +36,11 @@ SYNCED = "5s"
 CREDENTIALS = "cloud-credentials"
 START_LIMIT, BACKUP_LIMIT, ANSWER_LIMIT = 60.0, 120.0, 2.0
 GLANCE = 0.2
+
+
+def nightly(at: float) -> str:
+    """The name of the backup of the night before ``at``, wall time, as the platform's runbook calls it."""
+    return f"{SCHEDULE}-{datetime.fromtimestamp(at, UTC):%Y%m%d}"
 
 
 class VeleroServer(Companion):
@@ -85,7 +93,7 @@ class Velero:
     """Velero for one cluster, its backups in ``storage``."""
 
     def __init__(self, site: Site, programs: Programs, plane: ControlPlane, storage: ObjectStore) -> None:
-        self.directory = plane.directory / "velero"
+        self.directory = plane.directory / FOLDER
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self._program, self._storage, self._plane = programs.path(VELERO[0]), storage, plane
         self._kubectl = Kubectl(programs.path("kubectl"), plane.kubeconfig)
@@ -117,6 +125,11 @@ class Velero:
 
     def stop(self) -> None:
         self._server.stop()
+
+    @property
+    def program(self) -> Path:
+        """Its command line."""
+        return self._program
 
     @property
     def pid(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,16 +12,21 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside import companion
+from dr.lab.cluster import backups
 from dr.lab.cluster.authority import Authority
+from dr.lab.cluster.backups import Velero, nightly
 from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, Programs, find
 from dr.lab.cluster.control import FOLDER, ControlPlane, open_cluster
 from dr.lab.cluster.furnish import Kubectl, await_ready, furnish
+from dr.lab.cluster.modules import VELERO
 from dr.lab.cluster.nodes import running as agents
 from dr.lab.cluster.nodes.running import Nodes
 from dr.lab.cluster.platform import HOSTS, known_here
+from dr.lab.cluster.storage import ObjectStore
 from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site
 
+SERVED_LIMIT, GLANCE = 60.0, 0.05
 NODES = "nodes"
 """Under a cluster's folder: its nodes."""
 
@@ -34,6 +40,7 @@ class Running:
     kubectl: Kubectl
     ingress: Authority
     """Of the certificate that its Ingress shows."""
+    programs: Programs
 
 
 class Cluster:
@@ -45,6 +52,8 @@ class Cluster:
         self._starting = ThreadPoolExecutor(1)
         self._started: Future[None] | None = None
         self._running: Running | None = None
+        self._velero: Velero | None = None
+        self._backing_up: Future[None] | None = None
         self.absent: tuple[str, ...] = ()
         """A sentence where the programs are not there."""
         self.folders: tuple[str, ...] = ()
@@ -87,23 +96,53 @@ class Cluster:
             if self._started is not None:
                 self._started.result()
 
-    def furnish(self, **known: Any) -> None:
-        """Put the platform into it once it was started; ``known``: as ``known_here``, but for the certificate.
-
-        Raises ProviderError.
+    def furnish(self, storage: ObjectStore, **known: Any) -> None:
+        """Put the platform into it once it was started, and begin to start Velero, which backs up to ``storage``.
+        ``known``: as ``known_here``, but for what ``storage`` and the certificate tell. Raises ProviderError.
         """
         self.await_start()
         running = self.running
         pair = running.ingress.issue("ingress", HOSTS[0], hosts=HOSTS)
         tls = (pair.certificate.read_bytes(), pair.key.read_bytes())
         with _advising():
-            furnish(running.kubectl, known_here(tls=tls, **known))
+            furnish(running.kubectl, known_here(tls=tls, artifacts=storage.environment, **known))
+        if not running.programs.lacking(*VELERO):
+            self._velero = Velero(self._site, running.programs, running.plane, storage)
+            self._backing_up = self._starting.submit(self._velero.start)
+
+    @property
+    def velero(self) -> Velero:
+        """Raises RefusedError where there is none."""
+        if self._velero is None:
+            raise RefusedError("This lab has no Velero.", WITHOUT)
+        return self._velero
+
+    @property
+    def velero_program(self) -> str:
+        """Its command line; "" where there is none."""
+        return str(self._velero.program) if self._velero is not None else ""
 
     def settle(self) -> None:
-        """Return when the whole platform is ready in it. Raises ProviderError where it does not become so."""
+        """Return when the whole platform is ready in it, and backed up as it is each night. Raises ProviderError where
+        it does not become so."""
         if self._running is not None:
             with _advising():
                 await_ready(self._running.kubectl)
+                if self._velero is not None and self._backing_up is not None:
+                    self._backing_up.result()
+                    self._velero.back_up(nightly(self._site.clock.now().at))
+
+    def way(self) -> str:
+        """Where predictions are asked for through it, on loopback; "" without one. Raises ProviderError where its
+        Ingress is not served in time."""
+        if self._running is None:
+            return ""
+        limit = time.monotonic() + SERVED_LIMIT
+        while (found := self._running.nodes.urls.get(HOSTS[0])) is None:
+            if time.monotonic() > limit:
+                raise ProviderError(f"The Ingress of {HOSTS[0]} was not served within {SERVED_LIMIT:.0f} s.")
+            time.sleep(GLANCE)
+        return found.http
 
     def shown(self) -> dict[str, Any]:
         """Its nodes, each with whether its agent lives, and where its Ingress hosts are served."""
@@ -122,15 +161,21 @@ class Cluster:
             self._running.plane.keep()
             if self._started is not None and self._started.done():
                 self._running.nodes.keep()
+            if self._velero is not None and self._backing_up is not None and self._backing_up.done():
+                self._velero.keep()
 
     def stop(self) -> None:
         """End it, also while it is being started."""
         if self._running is not None:
-            self._running.nodes.stop()
-            self._running.plane.stop()
+            self._end(self._running)
             self._starting.shutdown()
-            self._running.nodes.stop()
-            self._running.plane.stop()  # what was started meanwhile
+            self._end(self._running)  # what was started meanwhile
+
+    def _end(self, running: Running) -> None:
+        if self._velero is not None:
+            self._velero.stop()
+        running.nodes.stop()
+        running.plane.stop()
 
     # ---- faults
 
@@ -169,11 +214,12 @@ def _made(site: Site, programs: Programs, timings: Timings) -> Running:
         ingress = Authority(plane.directory / "ingress-authority")
     except OSError as error:
         raise ProviderError(f"{folder} cannot be written: {error.strerror}.") from None
-    return Running(plane, nodes, Kubectl(programs.path("kubectl"), plane.kubeconfig), ingress)
+    return Running(plane, nodes, Kubectl(programs.path("kubectl"), plane.kubeconfig), ingress, programs)
 
 
 def end_strays(directory: Path) -> None:
     """End what an earlier daemon of the lab in ``directory`` left running of its clusters."""
     for place in (directory / FOLDER).glob("*"):
         companion.end_strays(place)
+        companion.end_strays(place / backups.FOLDER)
         agents.end_strays(place / NODES)
