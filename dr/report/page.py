@@ -252,7 +252,7 @@ def _outages(evidence: Evidence, verdict: Verdict, axis: Axis) -> dict[str, tupl
         out = _known(outage_of, evidence, one.path) if one.objective == "outage" else None
         if out is not None and out.whole is not None:
             began, low, high = out.whole.began.best, out.whole.ended.low, out.whole.ended.high
-        elif one.objective == "time-to-copy" and disaster is not None and (one.interval or one.status is Status.MISSED):
+        elif one == told.timed(verdict) and disaster is not None and (one.interval or one.status is Status.MISSED):
             began, (low, high) = disaster, (disaster + bound for bound in one.interval or (math.inf, math.inf))
         else:
             continue

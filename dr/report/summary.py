@@ -108,6 +108,11 @@ def find(verdict: Verdict, objective: str) -> Finding | None:
     return next((finding for finding in verdict.findings if finding.objective == objective), None)
 
 
+def timed(verdict: Verdict) -> Finding | None:
+    """How long what was restored took: the first finding of an objective called time-to-something. None: not asked."""
+    return next((one for one in verdict.findings if one.objective.startswith("time-to-")), None)
+
+
 def disaster(evidence: Evidence) -> float | None:
     """When it happened, wall clock; None also where the ledger's entry of it cannot be read."""
     try:
@@ -250,7 +255,7 @@ def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
         since = named.get(by, "the disaster")
     elif evidence.record.plan.request.since is None:  # a run that was told nothing counts from its own start
         since = "the command's start (no --since was given)"
-    took, point, lost = (find(verdict, objective) for objective in ("time-to-copy", "exposure", "loss"))
+    took, point, lost = timed(verdict), *(find(verdict, objective) for objective in ("exposure", "loss"))
     if took is None:
         yield Fact("Took", "not asked")
     else:
@@ -291,8 +296,8 @@ def _closing(evidence: Evidence, verdict: Verdict) -> str:
         nothing = "a server was asked to take over" if _pending(evidence) else "no server took over"
     stands = f"{primary[0].value} took over" if primary else f"{begun[0]} unfinished" if begun else nothing
     parts = [", ".join(of.ref.name for of in verdict.restored) or stands]
-    for objective, form in (("time-to-copy", "in {}"), ("exposure", "{} not covered"), ("loss", "{} lost")):
-        finding = find(verdict, objective)
+    point, lost = (find(verdict, objective) for objective in ("exposure", "loss"))
+    for finding, form in ((timed(verdict), "in {}"), (point, "{} not covered"), (lost, "{} lost")):
         if finding is not None and finding.measured is not None:
             parts.append(form.format(words.quantity(finding.measured, finding.unit)))
     return ", ".join(parts)

@@ -16,7 +16,7 @@ RUNBOOKS = {path.stem: path for path in (ROOT / "runbooks").glob("*.md")}
 FAILOVERS = ["db-failover", "db-replica-promotion"]
 """In this order: after a promotion the lab is another."""
 CLUSTERS = ["gpu-device-loss", "gpu-node-loss", "velero-namespace-restore"]
-"""Those about a cluster, which a lab has where 'dr lab install' ran: test_gpu_drills.py and test_velero_drills.py, beside this."""
+"""Those about a cluster, which a lab has where 'dr lab install' ran: test_gpu_drills.py and test_velero_drills.py."""
 RESTORED = "readmission-db-restored"
 
 
