@@ -126,18 +126,20 @@ def derived(one: Object, controlling: Collection[str]) -> bool:
 def owners(one: Object, path: Path) -> frozenset[str]:
     """The managers that the object says own the field at ``path``, or what is above it or in it."""
     entries = one.get("metadata", {}).get("managedFields") or ()
-    return frozenset(str(of.get("manager", "")) for of in entries if _owns(of.get("fieldsV1") or {}, path, one))
+    return frozenset(
+        str(of.get("manager", "")) for of in entries if of.get("fieldsV1") and _owns(of["fieldsV1"], path, one)
+    )
 
 
 def _owns(fields: Mapping[str, Any], path: Path, held: Any) -> bool:
     """Whether a fieldsV1 names ``path`` or something in it. Items of a list go by their keys (k:) or values (v:)."""
-    if not path:
+    if not path or not fields:  # a leaf stands for all that is in it
         return True
     part, rest = path[0], path[1:]
     inside = value_at(held, (part,))
     if isinstance(part, str):
         named = fields.get(f"f:{part}")
-        return named is not None and (not named or _owns(named, rest, inside))
+        return named is not None and _owns(named, rest, inside)
     return any(_owns(of, rest, inside) for key, of in fields.items() if _is_item(key, inside))
 
 
@@ -164,5 +166,7 @@ def _hash(value: Any) -> str:
 def stands(backup: str | None, copy: str | None, lost: str | None) -> Compared:
     """One object by its ``version``: in the backup, restored, and at the last look before the loss; None where it was
     not there. What was altered between backup and loss may stand in either version; what was not, in its own."""
+    if copy is None and lost is not None:
+        lost = backup  # whatever became of it, it was there all the while
     before, now, after = (None if one is None else Version(one, 0) for one in (backup, copy, lost))
     return definition((before, now, after), UNKNOWN)

@@ -1,0 +1,130 @@
+"""What differs between two versions of a cluster's object, whose a field is, and what may stand after a restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dr.domain import manifests
+from dr.domain.manifests import NOTHING, content, controllers, derived, differing, owners, stands, told, version
+
+
+def written(manager: str, fields: dict[str, Any], subresource: str = "") -> dict[str, Any]:
+    return {"manager": manager, "subresource": subresource, "fieldsV1": fields}
+
+
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {
+        "name": "api",
+        "uid": "1",
+        "labels": {"app": "api", "velero.io/restore-name": "r"},
+        "annotations": {"deployment.kubernetes.io/revision": "3"},
+        "managedFields": [
+            written("velero-server", {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"a"}': {}}}}}}),
+            written("controller", {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}),
+            written("controller", {"f:status": {}}, "status"),
+            written("controller", {"f:spec": {"f:replicas": {}}}, "scale"),
+        ],
+    },
+    "spec": {"replicas": 5, "template": {"spec": {"containers": [{"name": "a", "image": "x:1"}]}}},
+    "status": {"replicas": 5},
+}
+
+
+def test_what_belongs_to_one_creation_and_what_is_reported_is_no_content() -> None:
+    held = content(DEPLOYMENT, ("velero.io/restore-name",))
+    assert held["metadata"] == {
+        "name": "api",
+        "labels": {"app": "api"},
+        "annotations": {"deployment.kubernetes.io/revision": "3"},
+    }
+    assert "status" not in held
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "paths"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b"]),
+        ({"a": [1, {"b": 1}]}, {"a": [1, {"b": 2}]}, ["a[1].b"]),
+        ({"a": [1]}, {"a": [1, 2]}, ["a"]),
+        ({}, {"a": 0}, ["a"]),
+        ({}, {"a": {}}, []),
+        ({"a": None}, {"a": ""}, []),
+        ({"a": False}, {}, ["a"]),
+        ({"a": {"x.io/y": "1"}}, {"a": {"x.io/y": "2"}}, ["a['x.io/y']"]),
+    ],
+)
+def test_each_field_that_differs_is_told_by_its_path(one: Any, other: Any, paths: list[str]) -> None:
+    assert [told(path) for path in differing(one, other)] == paths
+
+
+def test_who_reports_a_status_is_a_controller_and_who_restores_is_none() -> None:
+    restored = {"metadata": {"managedFields": [written("velero-server", {"f:status": {}}, "status")]}}
+    assert controllers([DEPLOYMENT, restored], "velero-server") == {"controller"}
+
+
+@pytest.mark.parametrize(
+    ("path", "whose"),
+    [
+        (("spec", "replicas"), {"controller"}),
+        (("metadata", "annotations", "deployment.kubernetes.io/revision"), {"controller"}),
+        (("spec", "template", "spec", "containers", 0, "image"), {"velero-server"}),
+        (("spec", "paused"), set()),
+    ],
+)
+def test_a_field_is_its_managers(path: manifests.Path, whose: set[str]) -> None:
+    assert owners(DEPLOYMENT, path) == whose
+
+
+def test_what_a_controller_makes_anew_is_derived() -> None:
+    owned = {"metadata": {"ownerReferences": [{"controller": True}]}}
+    made = {"metadata": {"managedFields": [written("controller", {})]}}
+    assert derived(owned, ())
+    assert derived(made, ("controller",))
+    assert not derived(made, ("another",))
+    assert not derived(DEPLOYMENT, ("controller",))
+    assert not derived({"metadata": {}}, ("controller",)), "nobody is known to have written it"
+
+
+def test_a_version_is_told_by_the_fields_that_differ_and_holds_no_value() -> None:
+    secret = {"data": {"password": "aHVzaA=="}}
+    one = version(secret, [("data", "password")])
+    assert version(secret, []) == ""
+    assert one != version({"data": {"password": "b2xk"}}, [("data", "password")])
+    assert "aHVzaA" not in one
+
+
+def test_a_value_is_set_and_taken_away() -> None:
+    held = {"a": [{"b": 1}, {"c": 2}], "d": 3}
+    assert manifests.with_value(held, ("a", 1, "c"), 4) == {"a": [{"b": 1}, {"c": 4}], "d": 3}
+    assert manifests.with_value(held, ("d",), NOTHING) == {"a": [{"b": 1}, {"c": 2}]}
+    assert held["d"] == 3
+
+
+@pytest.mark.parametrize(
+    ("copy", "lost", "outcome"),
+    [
+        ("", "", "proven"),
+        (None, "", "wrong"),
+        ("x", "", "wrong"),
+        ("", "x", "either"),
+        ("x", "x", "either"),
+        ("y", "x", "unknown"),
+        (None, "x", "wrong"),
+        (None, None, "unknown"),
+        ("", None, "either"),
+    ],
+)
+def test_what_changed_between_backup_and_loss_may_stand_in_either_version(
+    copy: str | None, lost: str | None, outcome: str
+) -> None:
+    found = stands("", copy, lost)
+    told_by = {
+        "proven": found.proven == 1 and not found.either,
+        "either": found.either == 1,
+        "unknown": found.unknown == 1,
+        "wrong": bool(found.wrong),
+    }
+    assert told_by == {name: name == outcome for name in told_by}

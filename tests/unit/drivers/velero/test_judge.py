@@ -1,0 +1,125 @@
+"""Each objective of a restored namespace: kept, broken, and not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dr.domain.model import Component, Demand, Observation, Status
+from dr.domain.refs import Ref
+from dr.drivers.velero import judge
+from dr.evidence.model import Evidence
+from dr.judge.findings import judged
+from tests.unit.recovery import WALL, evidence
+
+MET, MISSED, INCONCLUSIVE = Status.MET, Status.MISSED, Status.INCONCLUSIVE
+WHOLE = {"objects": 28, "whole": 28, "others": {}, "derived": 17, "owned": 6, "beyond": [], "lacking": [], "asleep": []}
+SECRET = "secrets readmission-system/readmission-database"
+
+
+def differing(version: str | None = "x", untold: str = "") -> dict[str, Any]:
+    return {"version": version, "differs": ["data.url"], "untold": untold}
+
+
+def seen(before: Mapping[str, Any] | None = None, **changes: Any) -> Evidence:
+    found = evidence(observed={"objects": {**WHOLE, **changes}, "services": {"unserved": {}}})
+    if before is None:
+        return found
+    recorded = Observation("objects", "source", {**WHOLE, **before}, WALL - 30)
+    return replace(found, observations=(*found.observations, recorded))
+
+
+def status(what: Any, of: Evidence, limit: float | None = None) -> tuple[Status, str]:
+    found = judged(what, of, Demand("x", "restored", limit, "s"))
+    return found.status, found.because
+
+
+@pytest.mark.parametrize(
+    ("of", "expected", "words"),
+    [
+        (seen(), MET, "All 28 objects stand"),
+        (seen(others={SECRET: differing()}), MISSED, f"{SECRET}: differs in data.url"),
+        (seen(others={SECRET: differing(None)}), MISSED, "is missing"),
+        (seen(others={SECRET: differing("", "the webhook refused it")}), INCONCLUSIVE, "the webhook refused it"),
+        (seen({"others": {SECRET: differing()}}, others={SECRET: differing()}), MET, "1 of them as they were before"),
+        (seen({"others": {SECRET: differing("y")}}), MET, "All 28 objects stand"),
+        (seen({"others": {SECRET: differing("y")}}, others={SECRET: differing()}), INCONCLUSIVE, "neither"),
+        (seen({"beyond": ["configmaps a/new"]}), MET, "Not in the backup: configmaps a/new."),
+        (seen(objects=0), MISSED, "no object"),
+        (evidence(), INCONCLUSIVE, "not compared"),
+    ],
+)
+def test_objects(of: Evidence, expected: Status, words: str) -> None:
+    found, because = status(judge.objects, of)
+    assert (found, words in because) == (expected, True), because
+
+
+def results(**of: Any) -> Evidence:
+    return evidence(observed={"restore-results": {"phase": "Completed", "errors": [], "warnings": [], **of}})
+
+
+@pytest.mark.parametrize(
+    ("of", "expected", "words"),
+    [
+        (results(), MET, "Completed"),
+        (results(phase="PartiallyFailed", errors=["no room"]), MISSED, "PartiallyFailed: no room"),
+        (results(phase="Unheard"), MISSED, "Unheard"),
+        (results(warnings=["Secret s differs"]), MISSED, "Secret s differs"),
+        (evidence(), INCONCLUSIVE, "not compared"),
+    ],
+)
+def test_restore_phase(of: Evidence, expected: Status, words: str) -> None:
+    found, because = status(judge.restore_phase, of)
+    assert (found, words in because) == (expected, True), because
+
+
+def unserved() -> Evidence:
+    return evidence(observed={"objects": WHOLE, "services": {"unserved": {"a/api": "no pod that it selects is ready"}}})
+
+
+def unawaited() -> Evidence:
+    found = seen()
+    return replace(found, entries=tuple(one for one in found.entries if "available" not in one.milestones))
+
+
+@pytest.mark.parametrize(
+    ("of", "expected", "words"),
+    [
+        (seen(), MET, "every Service has a pod"),
+        (seen(asleep=["deployment a/b"]), MET, "Asleep in the backup, too: deployment a/b"),
+        (seen(lacking=["priorityclasses x"]), MISSED, "lacks what its workloads need: priorityclasses x"),
+        (unserved(), MISSED, "service a/api: no pod that it selects is ready"),
+        (unawaited(), INCONCLUSIVE, "Nobody waited"),
+        (evidence(), INCONCLUSIVE, "not compared"),
+    ],
+)
+def test_workloads(of: Evidence, expected: Status, words: str) -> None:
+    found, because = status(judge.workloads, of)
+    assert (found, words in because) == (expected, True), because
+
+
+def another_namespace() -> Evidence:
+    """One of two that were restored was not compared."""
+    found = evidence()
+    parts = [Component("namespace", Ref("kubernetes", "namespace", name)) for name in ("a", "b")]
+    told = {"restore": tuple(parts), "examine": (parts[0],)}
+    return replace(found, entries=tuple(replace(one, components=told.get(one.call, ())) for one in found.entries))
+
+
+@pytest.mark.parametrize(
+    ("of", "limit", "expected", "words"),
+    [
+        (evidence(), 19.0, MET, "available 10.0 s after the loss"),
+        (evidence(), 15.0, INCONCLUSIVE, "compared with the backup after 19.0 s"),
+        (evidence(), 9.0, MISSED, "19.0 s"),
+        (evidence(examined=None), 60.0, INCONCLUSIVE, "not examined"),
+        (unawaited(), 60.0, INCONCLUSIVE, "did not become available"),
+        (another_namespace(), 60.0, INCONCLUSIVE, "not examined"),
+    ],
+)
+def test_time_to_namespace(of: Evidence, limit: float, expected: Status, words: str) -> None:
+    found, because = status(judge.time_to_namespace, of, limit)
+    assert (found, words in because) == (expected, True), because

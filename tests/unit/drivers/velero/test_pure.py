@@ -1,0 +1,191 @@
+"""What Velero's objects, archives and results tell, and what may be restored from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dr.domain.errors import FailedError, ProviderError, RefusedError
+from dr.domain.model import Facts, Purpose, RunIdentity, Verb
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.velero import archive, examining, look, phases, restoring
+from dr.drivers.velero.command import last_words
+from dr.drivers.velero.naming import DRIVER, packed, tags_in, tags_of
+from tests.stub_velero import archived, backup
+
+SYSTEM = "readmission-system"
+RUN = RunIdentity("20261130-033333-cf4e", "lab", Purpose.RESTORE, "d", since=1.0, request="x")
+CONFIG = KubernetesConfig("/k", "c", "u", (SYSTEM,))
+THERE = {"there": True, "terminating": ""}
+GONE = {"there": False, "terminating": ""}
+
+
+def facts(*backups: dict[str, Any], holds: int = 3, refused: str = "", **state: Any) -> Facts:
+    seen = {"namespaces": {SYSTEM: {**GONE, **state}}, "holds": {"namespaces": {SYSTEM: holds}, "lacking": {}}}
+    return Facts(1.0, points=look.points(backups, "velero"), extra={DRIVER: {**seen, "refused": refused}})
+
+
+def propose(seen: Facts, run: RunIdentity = RUN, **args: Any) -> list[str]:
+    verb = Verb("restore", {"to": {"backup": "latest"}, **args})
+    return [call.operation for call in restoring.propose(verb, seen, run, CONFIG)]
+
+
+@pytest.mark.parametrize(
+    "phase", [*phases.UNDER_WAY, "Failed", "PartiallyFailed", "FailedValidation", "Unheard", "Deleting"]
+)
+def test_a_backup_in_any_phase_but_completed_is_refused(phase: str) -> None:
+    found = backup("b", phase)
+    assert phases.unusable(found, "b")
+    with pytest.raises(RefusedError):
+        look.chosen("b", look.points([found], "velero"))
+
+
+def test_a_backup_that_is_being_deleted_is_refused_although_it_is_completed() -> None:
+    found = backup("b")
+    found["metadata"]["deletionTimestamp"] = "2026-11-30T00:00:00Z"
+    assert phases.unusable(found, "b") == "The backup b is being deleted."
+    assert phases.unusable(backup("b", "Completed (Deleting)"), "b") == ""
+
+
+def test_a_phase_may_have_the_command_line_s_words_behind_it() -> None:
+    assert phases.phase(backup("b", "Completed (Deleting)")) == "Completed"
+
+
+def test_the_newest_complete_backup_is_the_latest() -> None:
+    every = look.points([backup("old", day=10), backup("new", day=20), backup("torn", "Failed", day=25)], "velero")
+    assert look.chosen("latest", every).identifier == "new"
+    with pytest.raises(RefusedError, match="Velero has no backup 'none'"):
+        look.chosen("none", every)
+    with pytest.raises(RefusedError, match="no complete backup"):
+        look.chosen("latest", every[2:])
+
+
+def test_a_restore_takes_the_place_of_what_is_gone() -> None:
+    assert propose(facts(backup("b"))) == ["await-absence", "restore", "await-workloads"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (facts(backup("b"), holds=0), "holds nothing of namespace readmission-system"),
+        (facts(backup("b"), there=True), "exists, and a restore changes nothing"),
+        (facts(backup("b"), there=True, terminating="finalizer x in 1 instance"), "still being deleted: finalizer x"),
+        (facts(backup("b"), refused="No Velero there."), "No Velero there"),
+        (facts(), "no complete backup"),
+    ],
+)
+def test_what_keeps_a_restore_from_being_whole_is_refused_before_anything_is_done(seen: Facts, words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        propose(seen)
+
+
+def test_a_drill_may_find_there_what_it_loses_first() -> None:
+    drill = RunIdentity("20261130-033333-cf4e", "lab", Purpose.DRILL, "d")
+    assert propose(facts(backup("b"), there=True), drill)
+
+
+def test_what_nobody_named_is_refused() -> None:
+    with pytest.raises(RefusedError, match="No namespace is named"):
+        restoring.propose(
+            Verb("restore", {"to": {"backup": "b"}}), facts(backup("b")), RUN, KubernetesConfig("/k", "c", "u")
+        )
+
+
+ARGS = {"identifier": "r", "backup": "b", "namespaces": [SYSTEM], "recovery_point": 5.0, "resolution": 6.0}
+
+
+@pytest.mark.parametrize("phase", [*phases.UNDER_WAY, "Unheard"])
+def test_a_phase_that_is_not_known_is_no_end(phase: str) -> None:
+    assert not restoring.polled(backup("r", phase), ARGS, 1.0, CONFIG).done
+
+
+@pytest.mark.parametrize("phase", ["Failed", "FailedValidation"])
+def test_a_restore_that_failed_leads_nowhere_and_says_why(phase: str) -> None:
+    with pytest.raises(FailedError, match=r"r is .*: no such bucket"):
+        restoring.polled(backup("r", phase, validationErrors=["no such bucket"]), ARGS, 1.0, CONFIG)
+    with pytest.raises(FailedError, match="gone from the cluster"):
+        restoring.polled(None, ARGS, 1.0, CONFIG)
+
+
+@pytest.mark.parametrize("phase", ["Completed", "PartiallyFailed"])
+def test_a_restore_that_ended_tells_what_its_backup_covers(phase: str) -> None:
+    found = restoring.polled(backup("r", phase, errors=2), ARGS, 1.0, CONFIG)
+    assert found.done
+    assert (found.result["phase"], found.result["errors"]) == (phase, 2)
+    assert found.observations[0].value["covers"] == 5.0
+    assert [one.ref.name for one in found.components] == [SYSTEM]
+
+
+def test_an_archive_holds_each_object_once() -> None:
+    config = {"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "a"}, "data": {"x": "1"}}
+    held = archive.read(archived(("configmaps", config), ("namespaces", {"metadata": {"name": "empty"}})), "b")
+    assert set(held.objects) == {("configmaps", "a", "c"), ("namespaces", "", "empty")}
+    assert held.namespaces == {"a", "empty"}
+    assert look.holds(held)["namespaces"] == {"a": 1, "empty": 0}
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"no archive", archived()[:20], archived(("x", {"metadata": {"name": "y"}}))[:-40]]
+)
+def test_an_archive_that_is_torn_is_an_error_that_names_its_backup(packed: bytes) -> None:
+    with pytest.raises(ProviderError, match="archive of backup b cannot be read"):
+        archive.read(packed, "b")
+
+
+def test_what_workloads_need_of_the_cluster_and_the_backup_lacks_is_named() -> None:
+    pod = {"spec": {"template": {"spec": {"priorityClassName": "serving"}}}}
+    deployment = {"kind": "Deployment", "metadata": {"name": "d", "namespace": "a"}, **pod}
+    issued = {"kind": "Certificate", "metadata": {"name": "c", "namespace": "a"}}
+    issued["spec"] = {"issuerRef": {"kind": "ClusterIssuer", "name": "letsencrypt"}}
+    some = [("deployments.apps", deployment), ("certificates.cert-manager.io", issued)]
+    lacking = ["clusterissuers.cert-manager.io letsencrypt", "priorityclasses.scheduling.k8s.io serving"]
+    assert look.lacking(archive.read(archived(*some), "b"), "a") == lacking
+    there = ("priorityclasses.scheduling.k8s.io", {"metadata": {"name": "serving"}})
+    assert look.lacking(archive.read(archived(*some, there), "b"), "a") == lacking[:1]
+
+
+def test_only_the_routine_warning_is_no_news() -> None:
+    routine = 'could not restore, ConfigMap "kube-root-ca.crt" already exists.'
+    held = {
+        "warnings": {"velero": [], "namespaces": {"a": [routine, "Secret s differs"]}},
+        "errors": {"cluster": ["x"]},
+    }
+    assert examining.told(held) == {"warnings": ["Secret s differs"], "errors": ["x"]}
+
+
+def test_a_service_that_selects_and_has_no_ready_pod_is_unserved() -> None:
+    services = [
+        {"metadata": {"name": name}, "spec": {"selector": {"app": name}} if name != "outside" else {}}
+        for name in ("api", "ui", "gone", "outside")
+    ]
+    slices = [
+        {"metadata": {"labels": {"kubernetes.io/service-name": name}}, "endpoints": [{"conditions": {"ready": ready}}]}
+        for name, ready in (("api", True), ("ui", False))
+    ]
+    assert set(examining.unserved(services, slices)) == {"ui", "gone"}
+
+
+def test_tags_are_labels_and_an_annotation_that_may_have_been_altered() -> None:
+    tags = tags_of(RUN, 5.0)
+    labels = {"dr/run": RUN.id, "dr/purpose": "restore"}
+    assert tags_in({"metadata": {"labels": labels, "annotations": {"dr/tags": packed(tags)}}}) == tags
+    assert tags_in({"metadata": {"labels": labels, "annotations": {"dr/tags": "[1"}}}) == {
+        "dr:run": RUN.id,
+        "dr:purpose": "restore",
+    }
+    assert tags_in({"metadata": {"annotations": {"dr/tags": packed(tags)}}}) == {}
+
+
+def test_a_namespace_that_ends_says_what_holds_it() -> None:
+    told = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "x.io/keep in 1 resource instances"}
+    quiet = {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All content deleted"}
+    found = {"metadata": {"deletionTimestamp": "t"}, "status": {"conditions": [told, quiet]}}
+    assert look.state_of(found) == {"there": True, "terminating": "x.io/keep in 1 resource instances"}
+    assert look.state_of({"metadata": {}}) == THERE
+    assert look.state_of(None) == GONE
+
+
+def test_the_last_line_of_a_command_is_told() -> None:
+    assert last_words("x\nAn error occurred: no backup.\n\n") == "no backup"
+    assert last_words("") == "it said nothing"
