@@ -137,6 +137,7 @@ def _settings(server: LocalServer, settings: dict[str, str]) -> str:
         "port": server.port,
         "unix_socket_directories": server.directory,
         "fsync": "off",
+        "jit": "off",  # as in the lab's: to compile a question of the whole catalog takes a hundred times as long as it
         **(encrypted if binaries().tls else {"listen_addresses": ""}),
         **settings,
     }

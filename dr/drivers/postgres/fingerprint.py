@@ -25,7 +25,7 @@ _FIRST_NORMAL = 3
 """Lower xids are permanent: always visible."""
 _BITMAP = 48
 """Nullable columns in one bitmap word."""
-_CHAINED = 330
+CHAINED = 330
 """Columns in one chain of hashes: PostgreSQL's stack (2 MB by default) bears some 1,600, at 1.5 kB each."""
 _ARGUMENTS = 90
 """PostgreSQL's functions take a hundred."""
@@ -266,7 +266,7 @@ def row_hash(columns: Sequence[Column]) -> str:
     A table of more columns than one chain bears is hashed in several, and these by their text, which is not linear
     either. A narrower table's hash must stay what it is: stored baselines are compared with it.
     """
-    chains = [_chain(columns[start : start + _CHAINED]) for start in range(0, len(columns) or 1, _CHAINED)]
+    chains = [_chain(columns[start : start + CHAINED]) for start in range(0, len(columns) or 1, CHAINED)]
     return chains[0] if len(chains) == 1 else f"hashtextextended(concat_ws(',', {', '.join(chains)}) collate \"C\", 0)"
 
 
