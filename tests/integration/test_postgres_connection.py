@@ -22,6 +22,7 @@ from dr.lab.servers.site import free_port
 from tests.dripping import dripping
 from tests.relay import Relay
 from tests.servers import LocalServer, local_server
+from tests.support import BUSY, eventually
 
 WRONG = "s3cret-but-wrong"
 
@@ -168,8 +169,8 @@ def test_a_server_that_falls_silent_after_the_login_is_not_waited_for_without_en
             connection.execute("select 1")
     relay.close()
     assert caught.value.transient
-    assert time.monotonic() - began < 20
-    with connect(server.address, server.database(), seconds=0.2) as connection:
+    assert time.monotonic() - began < 20 * BUSY
+    with connect(server.address, server.database(), seconds=2.0) as connection:
         connection.execute("select 1")
 
 
@@ -184,13 +185,10 @@ def test_a_statement_of_hours_ends_once_the_run_is_told_to_stop_here_and_at_the_
     began = time.monotonic()
     with pytest.raises(HaltedError), connect(server.address, server.database()) as connection, heeding(check):
         connection.execute("select pg_sleep(60)")
-    assert time.monotonic() - began < 10  # of 60; usually 0.7
+    assert time.monotonic() - began < 10 * BUSY  # of 60; usually 0.7
     with connect(server.address, server.database()) as other:
         busy = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
-        until = time.monotonic() + 10
-        while other.execute(busy).fetchone() != (0,) and time.monotonic() < until:
-            time.sleep(0.05)
-        assert other.execute(busy).fetchone() == (0,)
+        eventually(lambda: other.execute(busy).fetchone() == (0,), 10)
 
 
 def test_a_server_that_never_ends_its_greeting_is_given_up() -> None:
@@ -200,4 +198,4 @@ def test_a_server_that_never_ends_its_greeting_is_given_up() -> None:
         error = failure(Endpoint("localhost", port), PostgresConfig("clinic", Login("dr", "env:PATH")), seconds=1.0)
     assert isinstance(error, ProviderError)
     assert error.transient
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 20 * BUSY
