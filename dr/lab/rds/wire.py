@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from botocore.loaders import create_loader
+from moto.core.errors import ErrorLookup, ErrorLookupFactory
 from moto.core.model import OperationModel, ServiceModel
 from moto.core.parse import JSONParser, QueryParser
 from moto.core.serialize import JSONSerializer, QuerySerializer, SerializationContext
@@ -89,13 +91,26 @@ class Wire:
 
 
 class _Serializer(QuerySerializer):
-    """moto's, but for the two things that take it most of its time."""
+    """moto's, but for the three things that take it most of its time."""
+
+    def _serialize_error(self, resp: Any, error: Any) -> Any:
+        shape = _errors(self.service_model).from_code(error.code)
+        if shape is None:
+            return super()._serialize_error(resp, error)
+        said: dict[str, Any] = self.MAP_TYPE()
+        self._serialize_error_metadata(said, error, shape)
+        return self._serialized_error_to_response(resp, error, shape, said)
 
     def get_value(self, value: Any, key: str, shape: Any) -> Any:
         return value.get(key) if isinstance(value, dict) else super().get_value(value, key, shape)
 
     def _serialize_body(self, body: Mapping[str, Any]) -> str:
         return xml(body)
+
+
+@cache
+def _errors(service: ServiceModel) -> ErrorLookup:
+    return ErrorLookupFactory().for_service(service)
 
 
 def xml(elements: Mapping[str, Any]) -> str:
