@@ -25,8 +25,8 @@ from dr.lab.presence import PREPARED, READY, Presence
 from dr.lab.rds.remote import as_error, call
 from dr.lab.servers.settings import SPACING
 
-UP_LIMIT = 180.0
-"""Seconds the daemon may take."""
+UP_LIMIT = 600.0
+"""Seconds the daemon may take: with a cluster on a machine that has others to serve it takes minutes."""
 LOAD_LIMIT = 3600.0
 """Seconds it may take to load a dump."""
 DOWN_LIMIT = 60.0

@@ -22,11 +22,13 @@ from dr.lab.beside.companion import Companion, Program
 from dr.lab.cluster import standing
 from dr.lab.cluster.control import FOLDER, ControlPlane, open_cluster
 from dr.lab.cluster.standing import Cluster, end_strays
+from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site
 from tests.integration.fake_components import noted, programs
 from tests.lab_servers import site_at
 from tests.support import eventually, open_directory
 
+SHORT = Timings(6.0, 4)
 MANAGERS = {"kube-controller-manager", "kube-scheduler"}
 
 
@@ -72,6 +74,21 @@ def test_one_that_ends_at_once_is_told_with_its_last_words(site: Site) -> None:
         plane.start()
 
 
+def test_an_api_server_that_gave_up_by_itself_is_started_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(site, "gives-up") as plane:
+        launch, given_up = plane.server.launch, iter((True, True, False))
+
+        def busy() -> None:
+            launch()
+            if next(given_up):
+                plane.server.stop()
+                raise ProviderError("A hook took too long.")
+
+        monkeypatch.setattr(plane.server, "launch", busy)
+        plane.start()
+        assert len(pids(plane)) == 4
+
+
 def test_what_died_is_started_again_and_what_was_taken_down_is_not(site: Site) -> None:
     with opened(site, "kept") as plane:
         plane.start()
@@ -88,6 +105,19 @@ def test_what_died_is_started_again_and_what_was_taken_down_is_not(site: Site) -
         assert plane.server.asked("/readyz")[0] == 200
         with pytest.raises(RefusedError, match=r"no component 'etcdd'.*It has etcd, kube-apiserver, "):
             plane.set_down("etcdd")
+
+
+def test_how_long_a_silent_node_is_waited_for_is_told_to_whoever_waits(site: Site) -> None:
+    usual, short = (open_cluster(site, programs(site.directory / "timed-programs"), "timed", t) for t in (USUAL, SHORT))
+
+    def told(plane: ControlPlane, *names: str) -> list[str]:
+        return [flag for one in plane.components for flag in one.command() if flag.split("=")[0].strip("-") in names]
+
+    grace, tolerations = ("node-monitor-grace-period", "node-monitor-period"), "default-unreachable-toleration-seconds"
+    assert told(usual, *grace) == ["--node-monitor-grace-period=40s", "--node-monitor-period=5s"]
+    assert told(usual, tolerations) == [f"--{tolerations}=300"]
+    assert told(short, *grace) == ["--node-monitor-grace-period=6s", "--node-monitor-period=1.5s"]
+    assert told(short, tolerations) == [f"--{tolerations}=4"]
 
 
 def test_what_a_killed_daemon_left_is_found_by_its_files_and_ended(site: Site) -> None:

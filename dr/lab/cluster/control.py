@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from dr.lab.cluster.components import (
 from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site, free_port, write_closed
 
+log = logging.getLogger(__name__)
 FOLDER = "clusters"
 """Under the lab's directory: a folder for each cluster."""
 MAIN = "lab"
@@ -32,6 +34,8 @@ FIRST_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 """Before it is there no pod is taken."""
 IDENTITY = "/api/v1/namespaces/kube-system"
 ACCOUNT_LIMIT = 120.0
+SERVER_STARTS = 3
+"""How often the API server is started before that has failed."""
 GLANCE = 0.1
 
 
@@ -54,6 +58,7 @@ class ControlPlane:
         self._etcd = etcd
         self._managers = managers
         """What works through the API."""
+        self._stopped = False
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -63,7 +68,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start it, and return when all of it answers and the first ServiceAccount is there. Raises ProviderError."""
         self._etcd.launch()
-        self.server.launch()
+        self._launch_server()
         for one in self._managers:
             one.begin()
         for one in self._managers:
@@ -73,6 +78,17 @@ class ControlPlane:
             if time.monotonic() > limit:
                 raise ProviderError(f"The cluster had no ServiceAccount within {ACCOUNT_LIMIT:.0f} s.", "See its logs.")
             time.sleep(GLANCE)
+
+    def _launch_server(self) -> None:
+        """It gives up by itself where a hook of its own takes half a minute: that is so on a very busy machine."""
+        for left in reversed(range(SERVER_STARTS)):
+            try:
+                self.server.launch()
+                return
+            except ProviderError as error:
+                if self._stopped or not left:
+                    raise
+                log.warning("%s It is started again.", error)
 
     @property
     def uid(self) -> str:
@@ -95,7 +111,8 @@ class ControlPlane:
             one.keep()
 
     def stop(self) -> None:
-        """End all of it: what works through the API, then the API, then its store, without which it would not end."""
+        """End it for good: what works through the API, then that, then its store, without which it would not end."""
+        self._stopped = True
         with ThreadPoolExecutor(len(self._managers)) as side_by_side:
             list(side_by_side.map(Companion.stop, self._managers))
         self.server.stop()
