@@ -25,9 +25,9 @@ def test_definitions_are_waited_for_and_secrets_come_before_what_reads_them(tmp_
     furnish(kubectl, [secret("login", {"password": "s3cret"})])
     told = (tmp_path / "notes").read_text().splitlines()
     assert all(line.startswith(f"--kubeconfig {tmp_path / 'kubeconfig'} ") for line in told)
-    files = [line.split()[-1] for line in told]
     definitions, namespaces, *rest = map(str, FILES)
-    assert files == [definitions, definitions, namespaces, "-", *rest]
+    assert [line.split()[-1] for line in told[:-1]] == [definitions, definitions, namespaces, "-"]
+    assert told[-1].split()[2:] == ["apply", *(f"--filename={path}" for path in rest)]
     assert " wait --for=condition=Established " in told[1]
 
 

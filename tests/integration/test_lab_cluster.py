@@ -36,7 +36,9 @@ pytestmark = pytest.mark.in_order
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with lab_home() as place:
-        control.up(patients=20, single=True, without=(), timings=Timings(8.0, 3))
+        control.up(
+            patients=20, single=True, without=(), timings=Timings(15.0, 3)
+        )  # on a busy machine a node may be silent for seconds
         yield place
 
 
@@ -103,10 +105,12 @@ def ingress() -> Sequence[str]:
 
 
 def test_once_it_is_up_the_whole_platform_is_ready(home: Path) -> None:
-    assert [node["metadata"]["name"] for node in listed("nodes") if not true(node, "Ready")] == []
-    pods = listed("pods", "--all-namespaces")
-    assert [pod["metadata"]["name"] for pod in pods if not true(pod, "Ready")] == []
-    assert {pod["metadata"]["namespace"] for pod in pods} == set(NAMESPACES)
+    def unready(what: str, *options: str) -> list[str]:
+        return [one["metadata"]["name"] for one in listed(what, *options) if not true(one, "Ready")]
+
+    eventually(lambda: not unready("nodes"), 20.0, lambda: str(unready("nodes")))
+    eventually(lambda: not unready("pods", "--all-namespaces"), 20.0, lambda: str(unready("pods", "--all-namespaces")))
+    assert {pod["metadata"]["namespace"] for pod in listed("pods", "--all-namespaces")} == set(NAMESPACES)
 
 
 def test_a_prediction_goes_through_the_ingress_with_its_certificate_and_without(home: Path) -> None:

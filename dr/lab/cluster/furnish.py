@@ -58,8 +58,8 @@ def furnish(kubectl: Kubectl, known_here: Iterable[Mapping[str, Any]]) -> None:
     _, namespaces, *rest = FILES
     kubectl.run("apply", "--filename", str(namespaces))
     kubectl.apply(known_here)
-    for path in rest:
-        kubectl.run("apply", "--filename", str(path))
+    # One process for all of them: each asks anew for all that the API server knows.
+    kubectl.run("apply", *(f"--filename={path}" for path in rest))
 
 
 def await_ready(kubectl: Kubectl) -> None:
