@@ -57,7 +57,7 @@ def report(run: str, form: str) -> None:
 def history(output: str) -> None:
     """List the runs, newest last."""
     rows, known = [], seals(home(), SystemClock())
-    common.caution(gone(home(), known))
+    common.caution(gone(home(), known, SystemClock()))
     for directory in runs(home()):
         try:
             plan = directory.record().plan

@@ -86,11 +86,19 @@ def previous(home: Path, clock: Clock) -> str:
     return noted[-1] if noted else ""
 
 
-def gone(home: Path, known: Seals) -> tuple[str, ...]:
+def _was_noted(run: RunDirectory, clock: Clock) -> bool:
+    """Whether the seal of ``run`` was noted beside it: since seals are, a ledger's last word tells of each file."""
+    try:
+        return run.sealed() and any("files" in entry.data for entry in run.ledger(clock).entries()[-1:])
+    except EvidenceError:
+        return False  # of which 'dr history' tells by itself
+
+
+def gone(home: Path, known: Seals, clock: Clock) -> tuple[str, ...]:
     """What was replaced or taken away of the runs of this DR_HOME, a sentence each."""
     there = {run.id: run for run in runs(home)}
     found = [f"{known.broken} Which runs were sealed since is not known. {_anew(home)}"] if known.broken else []
-    if not (known.noted or known.broken) and any(run.sealed() for run in there.values()):
+    if not (known.noted or known.broken) and any(_was_noted(run, clock) for run in there.values()):
         found.append(f"{_path(home)} notes no seal, although sealed runs are here: it was emptied, or taken away.")
     away = [run for run in known.noted if run not in there]
     more = f" and {len(away) - SHOWN} more" if len(away) > SHOWN else ""

@@ -289,6 +289,14 @@ def test_a_chain_that_was_taken_away_whole_is_missed_once(emptied: bool, runs: P
     assert "notes no seal" not in dr("history")[2]
 
 
+def test_runs_of_before_there_was_a_chain_miss_none(runs: Path) -> None:
+    (runs.parent / "seals.jsonl").unlink()
+    for run in (FIRST, SECOND, THIRD, GOOD):
+        ledger = runs / run / "ledger.jsonl"
+        ledger.write_text("".join(line for line in ledger.read_text().splitlines(True) if '"files"' not in line))
+    assert "notes no seal" not in dr("history")[2]
+
+
 def test_an_observation_of_a_kind_that_is_not_known_or_of_nothing_may_hold_anything(runs: Path) -> None:
     run = written(runs.parent, "20261124-141500-ffff")
     seen = [Observation("of-later", "source", 1), Observation("model", "restored", None)]
