@@ -28,6 +28,8 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
     directory, evidence, verdict = _judged(run)
     click.echo(common.rendered(output, evidence, verdict))
     common.caution(f"{problem}." for problem in (*evidence.problems, evidence.unsealed) if problem)
+    untold = seals(home(), SystemClock()).untold(directory, SystemClock())
+    common.caution([untold] if untold else [])
     recorded = directory.verdict_document() or {}
     given = recorded.get("verdict")
     if given is None:
@@ -67,7 +69,7 @@ def history(output: str) -> None:
             continue
         document = directory.verdict_document() or {}
         came_out = document.get("verdict", "unfinished") if directory.sealed() else "unfinished"
-        if any(directory.broken_seals()) or known.of_another(directory):
+        if any(directory.broken_seals(SystemClock())) or known.of_another(directory):
             came_out = "altered"
         if document.get("verified") is False and came_out == "met":
             came_out = "not verified"

@@ -319,9 +319,21 @@ class RunDirectory:
     def _measured(self, pattern: str) -> list[Path]:
         return [path for path in listed(self.path) if path.match(pattern)]
 
-    def broken_seals(self) -> Iterator[str]:
+    def broken_seals(self, clock: Clock) -> Iterator[str]:
         """What is not as it was sealed, a phrase each; nothing of a run that was not."""
-        return self._broken(self.digests)
+        digests = cache(self.digests)
+        yield from self._broken(digests)
+        with suppress(EvidenceError):  # a ledger that cannot be read is not what was sealed
+            yield from self._unlike(self.ledger(clock).entries(self._sealed_length()), digests)
+
+    def closed(self, clock: Clock) -> bool:
+        """Whether it was sealed by a version that notes each seal beside the runs: there a ledger's last word tells of
+        each file."""
+        try:
+            entries = self.ledger(clock).entries(self._sealed_length())
+        except EvidenceError:
+            return False
+        return self.sealed() and any("files" in entry.data for entry in entries[-1:])
 
     def _broken(self, digests: Callable[[], Mapping[str, str]]) -> Iterator[str]:
         if not self.sealed():

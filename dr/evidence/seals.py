@@ -34,6 +34,14 @@ class Seals:
             return ""
         return f"seal.json is not that of the run {run.id} that was sealed here: it was replaced"
 
+    def untold(self, run: RunDirectory, clock: Clock) -> str:
+        """That nothing beside ``run`` shows it to be the one that was sealed, a sentence; "" where something does, and
+        of one that was sealed before seals were noted."""
+        if run.id in self.noted or not run.closed(clock):
+            return ""
+        why = self.broken or "it was emptied, replaced or taken away."
+        return f"The seal of run {run.id} is not in the chain of seals beside the runs: {why}"
+
 
 def _path(home: Path) -> Path:
     return home / "seals.jsonl"
@@ -86,19 +94,11 @@ def previous(home: Path, clock: Clock) -> str:
     return noted[-1] if noted else ""
 
 
-def _was_noted(run: RunDirectory, clock: Clock) -> bool:
-    """Whether the seal of ``run`` was noted beside it: since seals are, a ledger's last word tells of each file."""
-    try:
-        return run.sealed() and any("files" in entry.data for entry in run.ledger(clock).entries()[-1:])
-    except EvidenceError:
-        return False  # of which 'dr history' tells by itself
-
-
 def gone(home: Path, known: Seals, clock: Clock) -> tuple[str, ...]:
     """What was replaced or taken away of the runs of this DR_HOME, a sentence each."""
     there = {run.id: run for run in runs(home)}
     found = [f"{known.broken} Which runs were sealed since is not known. {_anew(home)}"] if known.broken else []
-    if not (known.noted or known.broken) and any(_was_noted(run, clock) for run in there.values()):
+    if not (known.noted or known.broken) and any(run.closed(clock) for run in there.values()):
         found.append(f"{_path(home)} notes no seal, although sealed runs are here: it was emptied, or taken away.")
     away = [run for run in known.noted if run not in there]
     more = f" and {len(away) - SHOWN} more" if len(away) > SHOWN else ""

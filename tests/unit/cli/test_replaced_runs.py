@@ -37,6 +37,7 @@ def verdicts() -> dict[str, str]:
 def test_runs_as_they_were_sealed_are_believed_and_nothing_is_said(runs: Path) -> None:
     assert {verdicts()[run] for run in (FIRST, SECOND, THIRD)} == {"met"}
     assert "sealed" not in dr("history")[2]
+    assert "chain" not in dr("verify", FIRST)[2]
     assert previous(runs.parent, CLOCK) == RunDirectory(runs / THIRD).seal_digest()
 
 
@@ -46,7 +47,7 @@ def test_a_run_that_was_replaced_whole_proves_nothing(runs: Path) -> None:
     forged = written(runs.parent, FIRST)
     forged.write_verdict({"verdict": "met", "forged": True})
     forged.seal(CLOCK.now(), forged.digests())
-    assert not any(forged.broken_seals())
+    assert not any(forged.broken_seals(CLOCK))
     code, _, err = dr("verify", FIRST)
     assert code == 4
     assert f"dr: seal.json is not that of the run {FIRST} that was sealed here: it was replaced." in err
@@ -112,7 +113,7 @@ def test_a_seal_that_was_made_to_fit_again_is_not_what_the_ledger_tells_of(runs:
     whole = json.loads(seal_json.read_text())
     whole["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     seal_json.write_text(json.dumps(whole))
-    assert not any(run.broken_seals())
+    assert verdicts()[FIRST] == "altered"
     code, _, err = dr("verify", FIRST)
     assert code == 4
     assert "dr: what was sealed is not what the ledger tells of." in err
@@ -283,6 +284,7 @@ def test_a_chain_that_was_taken_away_whole_is_missed_once(emptied: bool, runs: P
     path.write_bytes(b"") if emptied else path.unlink()
     told = f"dr: {path} notes no seal, although sealed runs are here: it was emptied, or taken away."
     assert dr("history")[2].count(told) == 1
+    assert f"dr: The seal of run {FIRST} is not in the chain of seals beside the runs:" in dr("verify", FIRST)[2]
     for run in (FIRST, SECOND, THIRD, GOOD):
         shutil.rmtree(runs / run)
     written(runs.parent, FIRST)
