@@ -129,9 +129,12 @@ def table(
     copy: TableLook,
     after: TableLook | None,
     rows: tuple[TableRows, TableRows] | None = None,
+    *,
+    told: bool = True,
 ) -> Compared:
     """``copy`` against the looks at the source. ``rows``: of the unsettled buckets, on the copy and afterwards on the
-    source, where they were read. Raises EvidenceError where sums are damaged."""
+    source, where they were read. ``told``: had rows been deleted on the copy since its recovery, that would be told.
+    Raises EvidenceError where sums are damaged."""
     before, after = comparable(copy, before), comparable(copy, after)
     copy = _come_round(before, copy, after)
     written = copy.parts[LATER].rows if LATER in copy.parts else 0
@@ -147,8 +150,7 @@ def table(
         found, more = _by_rows(found, buckets, copy, rows)
         wrong.update(more)
     wrong[BY_HAND] = max(written + wrong[BY_HAND], copy.touched or 0)
-    untold = LATER in copy.parts and copy.touched is None
-    unknown = found.unknown + _gone(buckets, _rows(after, copy.buckets), untold=untold)
+    unknown = found.unknown + _gone(buckets, _rows(after, copy.buckets), untold=LATER in copy.parts and not told)
     return Compared(found.proven, found.either, unknown, {what: count for what, count in wrong.items() if count})
 
 
@@ -260,7 +262,7 @@ def definition(
     earlier, point = cuts.earlier, cuts.point
     stood = after is not None and _stood(before, after, cuts)
     if copy is None:
-        if stood or _lasted(before, after, held):
+        if (stood and after is not None and after.xid) or _lasted(before, after, held):
             return _wrong(MISSING)
         may_have = after is not None and cuts.kept is not None and cuts.kept.doubts(after.xid)
         return Compared(unknown=1) if before is not None or may_have else Compared(proven=1)

@@ -115,8 +115,8 @@ class TableLook:
     """One table in one look. Two compare only where ``method`` and ``buckets`` are the same.
 
     ``parts``: by BEFORE, POINT, UNSURE and LATER, as far as the look has these cuts. ``touched``: rows that were
-    inserted, updated or deleted since the server's recovery by its own statistics, or 0 where no transaction wrote
-    anything since; None where neither tells.
+    inserted, updated or deleted since the server's recovery by its own statistics, which need not count all; None where
+    these do not tell.
     ``filed``: the transaction that wrote its own row of the catalog, as whoever truncates it or writes it anew does; 0
     where nothing tells. ``uncounted``: nothing has counted its rows since its file is a new one: not by VACUUM FULL.
     """
@@ -175,6 +175,8 @@ class Look:
     nor definition; None: it was not looked at. ``unlooked``: other databases of the server that could not be looked
     at, and why. ``recipe``: by which objects were digested; only those of the same compare. 0: they were not.
     ``on_login``: by database, "" for the main one, event triggers that every session sets off, this look's among them.
+    ``taken``: so many transactions have taken a number since the server's recovery, as whatever writes does; None: it
+    is not known. ``counted``: so many rows do its statistics tell written since, in whatever database.
     """
 
     at: float
@@ -188,6 +190,18 @@ class Look:
     unlooked: Mapping[str, str] = field(default_factory=dict)
     recipe: int = 1
     on_login: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    taken: int | None = None
+    counted: int = 0
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether nothing was written to its server since its recovery."""
+        return self.taken == 0
+
+    @property
+    def accounted(self) -> bool:
+        """Whether its statistics may tell of whatever wrote: one that took a number and let nothing count is none."""
+        return self.taken is None or self.taken <= self.counted
 
     def hides(self, name: str) -> bool:
         """Whether what bears ``name`` is of a database that could not be looked at."""

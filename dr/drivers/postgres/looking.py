@@ -60,6 +60,7 @@ _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
 """
+_COUNTED = "select sum(tup_inserted + tup_updated + tup_deleted)::int8 from pg_stat_database"
 _ON_LOGIN = """
     select format('%I', evtname) from pg_event_trigger
      where evtevent = 'login' and evtenabled in ('O', 'A')
@@ -156,11 +157,8 @@ class Moment:
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
         touched, filed = (_touched(first, asked.touched), _filed(first)) if asked.touched else ({}, {})
-        untouched = (
-            0 if asked.touched and self._current.xmax <= asked.touched.held.xmax else None
-        )  # no number was taken
         found = {
-            name: replace(look, touched=touched.get(name, untouched), **filed.get(name, {}))
+            name: replace(look, touched=touched.get(name), **filed.get(name, {}))
             for name, look in sorted(looks.items())
         }
         at = self._before if asked.cuts else self._after
@@ -175,6 +173,8 @@ class Moment:
             beside,
             recipe=RECIPE,
             on_login={"": _on_login(first)},
+            taken=max(0, self._current.xmax - asked.touched.held.xmax) if asked.touched else None,
+            counted=_counted(first) if asked.touched else 0,
         )
 
     @property
@@ -368,6 +368,11 @@ def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
     with translated("reading who wrote the catalog of tables"):
         rows, current = connection.execute(_FILED).fetchall(), newest(connection)
     return {name: {"filed": whole(xid, current), "uncounted": uncounted} for name, xid, uncounted in rows}
+
+
+def _counted(connection: Connection) -> int:
+    with translated("reading the statistics of databases"):
+        return int(one(connection, _COUNTED) or 0)
 
 
 def _on_login(connection: Connection) -> tuple[str, ...]:

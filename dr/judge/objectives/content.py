@@ -203,7 +203,9 @@ def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLoo
             why = f"cannot be read on the source: {source.unreadable}"
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, why)
     try:
-        found = comparing.table(before, copy, after, looks.rows.get(name) if after is not None else None)
+        rows = looks.rows.get(name) if after is not None else None
+        told = looks.copy.unwritten or (copy.touched is not None and looks.copy.accounted)
+        found = comparing.table(before, copy, after, rows, told=told)
     except (EvidenceError, IndexError) as error:
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, f"its sums cannot be read: {error}")
     because = ", ".join(f"{counted(count, 'row')} {what}" for what, count in found.wrong.items())
@@ -292,9 +294,16 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         wrong.update((name, what) for what in one.wrong)
         if one.unknown and here is None and (after is None or after.hides(name)):
             unproven[name] = "missing; whether it was dropped before the recovery point is not known"
+        elif one.unknown and here is None and _may_have_lasted(there, kept) and not copy.unwritten:
+            unproven[name] = "missing, and on the source before and afterwards; whether it went there is not known"
         if here is not None and not here.xid and there is kept is None and name.startswith(_ROLE):
             unproven[name] = "in neither look at the source; who made it cannot be read without SELECT on pg_authid"
     return _finding(demand, looks, found, (wrong, unproven), "object", "object", _SECRETS)
+
+
+def _may_have_lasted(before: Version | None, after: Version | None) -> bool:
+    """Whether it may be one and the same, for all that its versions tell."""
+    return before is not None and after is not None and before.identity == after.identity == ""
 
 
 def _finding(

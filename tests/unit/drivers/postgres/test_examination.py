@@ -35,7 +35,7 @@ TABLES, KEYS, INDEXES = ("public.a", "public.b", "public.c"), ("a_fkey", "b_fkey
 MAJOR = 15
 NOTHING_THERE = (
     *(indexes._COLLATIONS, indexes._OF_THE_DATABASE, examine._MODEL_VERSIONS),
-    *(looking._TOUCHED, looking._FILED, looking._ON_LOGIN, snapshots._RECOVERED),
+    *(looking._TOUCHED, looking._FILED, looking._ON_LOGIN, looking._COUNTED, snapshots._RECOVERED),
 )
 
 

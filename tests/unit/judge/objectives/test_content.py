@@ -467,6 +467,31 @@ def test_rows_of_a_table_that_is_gone_are_not_known_where_those_of_now_are_all_l
     assert (found.status, "2 (40.00%)" in found.because) == (Status.MET, True)
 
 
+@pytest.mark.parametrize(
+    ("taken", "counted", "touched", "unknown"),
+    [(0, 0, None, 0), (3, 3, 0, 0), (3, 2, 0, 2), (3, 9, None, 2), (None, 0, 0, 0), (None, 0, None, 2)],
+)
+def test_rows_that_went_by_then_are_known_where_nobody_wrote_to_the_copy_or_its_statistics_tell_of_whoever_did(
+    taken: int | None, counted: int, touched: int | None, unknown: int
+) -> None:
+    drained = replace(
+        with_tables(COPY, b=table(touched=touched), a=replace(A, touched=0)), taken=taken, counted=counted
+    )
+    found = compared(copy=drained, after=with_tables(AFTER, b=table()), limit=0.9)
+    assert found.status is Status.MET
+    assert (f"; {unknown} (" in found.because) is bool(unknown)
+
+
+def test_what_bears_no_writer_and_no_identity_and_is_missing_may_have_gone_on_the_copy() -> None:
+    name = "comment on publication news"
+    both = {**OBJECTS, name: Version("9", 0)}
+    before, after = replace(BASELINE, look=replace(FIRST, objects=both)), replace(AFTER, objects=both)
+    found = compared("schema", COPY, before, after, limit=0.5)
+    told = f"{name}: missing, and on the source before and afterwards; whether it went there is not known. "
+    assert (found.status, found.because.startswith(told)) == (Status.INCONCLUSIVE, True)
+    assert compared("schema", replace(COPY, taken=0), before, after, limit=0.5).status is Status.MET
+
+
 def test_sums_of_other_methods_do_not_compare() -> None:
     found = compared(copy=with_tables(COPY, a=replace(A, method="md5/1")))
     assert found.status is Status.INCONCLUSIVE
