@@ -205,37 +205,40 @@ def adopt(settings: Settings, run: str, confirmed: str) -> Iterator[str]:
     on that. Tells what was done, a sentence each; one that fails keeps none of the others, and is raised last. Raises
     RefusedError for a drill's copy, for a run that restored nothing, and where none of it is named as consent."""
     session = attach(settings, find_run(home(), run), lambda *_: None)  # nothing is performed here
-    names, failed = _restored(session), list[DrError]()
+    found, failed = _restored(session), list[DrError]()
+    names = [ref.name for ref in found]
     if confirmed not in names:
         what = f"Say --confirm {names[0]} to take the run's tags off {', '.join(names)}."
         raise RefusedError("Nothing was confirmed.", what)
     with locked(session.context.name):
-        for name in names:
+        for ref in found:
             try:
-                session.restorer.adopt(name, session.directory.id)
+                session.restorer(ref).adopt(ref.name, session.directory.id)
             except DrError as error:
                 failed.append(error)
                 continue
-            session.engine.ledger.append("event", data={"text": f"{name} was adopted", "adopted": name})
-            yield f"{name} is an ordinary instance now; dr will not touch it again."
+            session.engine.ledger.append("event", data={"text": f"{ref.name} was adopted", "adopted": ref.name})
+            yield f"{ref.name} is an ordinary instance now; dr will not touch it again."
     if failed:
         raise failed[0]
 
 
-def _restored(session: Session) -> list[str]:
+def _restored(session: Session) -> list[Ref]:
     """What there is to adopt: what took effect, and of what was only asked for that which bears the run's tag; what is
     adopted already only where all of it is. Raises RefusedError."""
     run, asked = session.directory.id, session.restorations()
     if session.plan.request.purpose is not Purpose.RESTORE or not asked:
         raise RefusedError(f"Run {run} has no restoration to adopt.", "Only dr restore makes them.")
-    names = [one.ref.name for one in standing(session.directory.entries(session.context.clock))]
-    if not {ref.name for ref in asked} <= {*names}:
-        tagged = of_purpose(Purpose.RESTORE, session.restorer.remains(run))
-        names += [one.ref.name for one in tagged if one.ref.name not in names]
-    if not names:
+    found = [one.ref for one in standing(session.directory.entries(session.context.clock))]
+    if not {*asked} <= {*found}:
+        answers, failed = ask_each(session.providers, lambda one: of_purpose(Purpose.RESTORE, one.remains(run)))
+        found += [one.ref for one in chain.from_iterable(answers) if one.ref not in found]
+        if failed and not found:
+            raise failed[0]
+    if not found:
         raise RefusedError(
             f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
             "Repeat the command in a few minutes.",
         )
     adopted = {entry.data.get("adopted") for entry in session.engine.ledger.entries()}
-    return [name for name in names if name not in adopted] or names
+    return [ref for ref in found if ref.name not in adopted] or found

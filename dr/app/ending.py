@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dr.app.pools import look_after
 from dr.app.session import Session, Tell
-from dr.domain.errors import DrError
+from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Call, Purpose, Resource, Verdict
 from dr.domain.refs import Ref
 from dr.engine.perform import carry_out
@@ -20,7 +20,7 @@ from dr.judge.verdict import exit_code as verdict_code
 from dr.judge.verdict import judge
 from dr.ports import Clock, Restorer
 from dr.report.formats import document
-from dr.wiring import objectives
+from dr.wiring import ask_each, objectives
 
 WORST_FIRST = (129, 130, 143, 1, 5, 4, 3, 2)
 """Interrupted before all; then a missed demand before a failure before inconclusive before refused."""
@@ -98,7 +98,7 @@ def seal(session: Session, verdict: Verdict) -> None:
     def mark() -> None:
         for ref in session.restorations():
             try:
-                session.restorer.seal_tag(ref.name, session.directory.id, verdict.status)
+                session.restorer(ref).seal_tag(ref.name, session.directory.id, verdict.status)
             except DrError as error:
                 session.engine.ledger.append("event", data={"text": f"{ref.name} could not be tagged: {error}"})
 
@@ -125,27 +125,31 @@ class Seen:
 
 
 def look(session: Session, *, keep: bool, over: bool, sweep: bool) -> Seen:
-    """Ask once more, and note the answer in the ledger. ``keep``: a drill's restorations were to be spared. ``over``:
-    the run is not gone on with. ``sweep``: delete what a drill left that its ledger does not tell, too."""
+    """Ask all who restore once more, and note the answer in the ledger. ``keep``: a drill's restorations were to be
+    spared. ``over``: the run is not gone on with. ``sweep``: delete what a drill left that its ledger does not
+    tell, too."""
     on_call = session.plan.request.purpose is Purpose.RESTORE
     if on_call and not any(call.restoration for call in session.plan.calls):
         return Seen("")  # what a failover changes is the source, which nobody takes for a thing that was left
-    run, failed = session.directory.id, ""
-    spared = frozenset(session.restorations()) if keep else frozenset[Ref]()
-    try:
-        if sweep and not on_call:
-            failed = _sweep(session, spared)
-        found = session.restorer.remains(run)
-    except DrError as error:
-        what = f"The provider could not be asked what stands of run {run}: {error}"
-        seen = Seen(what) if on_call else Seen(what, (f"{what} 'dr cleanup {run}' asks again.",))
-        return _noted(session, seen, None)
+    run, spared = session.directory.id, frozenset(session.restorations()) if keep else frozenset[Ref]()
+
+    def ask(provider: Restorer) -> tuple[str, tuple[Resource, ...]]:
+        failed = _sweep(session, provider, spared) if sweep and not on_call else ""
+        found = provider.remains(run)
+        if strange := [one.ref for one in found if session.restorer(one.ref) is not provider]:
+            raise RefusedError(f"A provider tells of {strange[0]}, which is {strange[0].provider}'s.")
+        return failed, found
+
+    answers, lost = ask_each(session.providers, ask)
+    found = tuple(one for _, of in answers for one in of)
+    unknown = tuple(f"The provider could not be asked what stands of run {run}: {error}" for error in lost)
     if on_call:
         found = of_purpose(Purpose.RESTORE, found)
-        seen = Seen(_on_call(session, found, over), stands=tuple(one.ref.name for one in found))
+        told = () if lost and not found else (_on_call(session, found, over),)
+        seen = Seen("\n".join((*told, *unknown)), stands=tuple(one.ref.name for one in found))
     else:
-        seen = _of_a_drill(run, found, spared, failed)
-    return _noted(session, seen, found)
+        seen = _of_a_drill(run, found, spared, " ".join(filter(None, (failed for failed, _ in answers))), unknown)
+    return _noted(session, seen, None if lost else found)
 
 
 def remove(provider: Restorer, calls: Iterable[Call], clock: Clock, tell: Tell) -> list[tuple[Call, str]]:
@@ -167,20 +171,24 @@ def of_purpose(purpose: Purpose, found: Iterable[Resource]) -> tuple[Resource, .
     return tuple(one for one in found if one.tags.get("dr:purpose") == purpose)
 
 
-def _sweep(session: Session, spared: frozenset[Ref]) -> str:
+def _sweep(session: Session, provider: Restorer, spared: frozenset[Ref]) -> str:
     """Delete what bears the tag of a drill whose ledger shows nothing open. Returns what failed."""
-    provider, clock = session.restorer, session.context.clock
+    clock = session.context.clock
     found = provider.orphans(clock.now().at, frozenset(), frozenset({session.directory.id}))
     calls = [call for call in found if spared.isdisjoint(call.touches)]
     return " ".join(because for _, because in remove(provider, calls, clock, session.tell) if because)
 
 
-def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[Ref], failed: str) -> Seen:
+def _of_a_drill(
+    run: str, found: tuple[Resource, ...], spared: frozenset[Ref], failed: str, unknown: tuple[str, ...]
+) -> Seen:
+    """``failed``: why a deletion failed. ``unknown``: who could not be asked, a sentence each."""
     kept = [one for one in found if one.ref in spared]
     left = [one for one in found if one not in kept]
     sentences = [f"{_stands(one)}, as --keep asked: 'dr cleanup {run}' removes it." for one in kept]
     told = tuple(f"{_stands(one)}: 'dr cleanup {run}' tries again to remove it. {failed}".strip() for one in left)
-    if failed and not left:
+    told += tuple(f"{what} 'dr cleanup {run}' asks again." for what in unknown)
+    if failed and not told:
         told = (failed,)
     sentence = " ".join((*sentences, *told)) or NOTHING
     return Seen(sentence, told, tuple(one.ref.name for one in found))
@@ -189,7 +197,7 @@ def _of_a_drill(run: str, found: tuple[Resource, ...], spared: frozenset[Ref], f
 def _on_call(session: Session, found: tuple[Resource, ...], over: bool) -> str:
     run, asked = session.directory.id, session.restorations()
     if found:
-        return "\n".join(f"{_stands(one)}. {_ways(run, one, over, session.restorer)}" for one in found)
+        return "\n".join(f"{_stands(one)}. {_ways(run, one, over, session.restorer(one.ref))}" for one in found)
     if not asked:
         return f"The provider was asked to make nothing{'' if over else '; the same command begins anew'}."
     done = session.engine.ledger.state().effects

@@ -83,7 +83,9 @@ def prepare(settings: Settings, request: Request, asked: Asked, tell: Tell, *, n
     if prepared.goes_on and not named:
         session, now = prepared.session, prepared.session.context.clock.now().at
         usual = time_to_copy.LIMIT.of(settings.objectives)
-        ends = None if session.directory.path.exists() else session.restorer.ended_by_hand
+        ends = (
+            None if session.directory.path.exists() else lambda found: session.restorer(found.ref).ended_by_hand(found)
+        )
         earlier.check_age(session.plan, prepared.facts, now, usual, ends)
     return same_since(prepared, request.since)
 
@@ -95,7 +97,7 @@ def _goes_on(here: Prepared) -> bool:
         return False
     session, run = here.session, here.session.directory.id
     earlier.check_alive(run, session.plan.what, here.facts, here=True)
-    since = session.context.clock.now().at - session.restorer.late
+    since = session.context.clock.now().at - session.late
     came = earlier.made(run, here.facts) or earlier.asked_since(since, session.plan, session.engine.ledger.state())
     return bool(came) or _under_way(session)
 

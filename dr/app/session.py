@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 from dr import wiring
 from dr.app import earlier
 from dr.config.context import Context
 from dr.config.load import find_target, home
 from dr.config.model import Settings
+from dr.config.plugins import plugins
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Plan, Purpose, Verb
 from dr.domain.refs import Ref
@@ -39,10 +41,16 @@ class Session:
         return RunDirectory(self.context.run)
 
     @property
-    def restorer(self) -> Restorer:
-        """Who makes this run's restorations; of a run without any, whoever would."""
-        makes = {call.driver for call in self.plan.calls if call.restoration}
-        return wiring.restorers({name: self.providers[name] for name in makes} or self.providers)[0]
+    def late(self) -> float:
+        """Seconds that what was accepted to be restored may not be listed yet."""
+        return max(one.late for one in wiring.restorers(self.providers))
+
+    def restorer(self, ref: Ref) -> Restorer:
+        """Who restored what ``ref`` refers to. Raises RefusedError where that is nobody of this run."""
+        able = {name for name, plugin in plugins().items() if plugin.restores}
+        if ref.provider not in able & self.providers.keys():
+            raise RefusedError(f"Nobody here restores {ref}: it belongs to {ref.provider or 'no provider'}.")
+        return cast("Restorer", self.providers[ref.provider])
 
     @cached_property
     def engine(self) -> Engine:

@@ -78,5 +78,8 @@ def plan(request: Request, run: RunIdentity, facts: Facts, propose: Propose, ask
     ids = [call.id for call in calls]
     twice = sorted({id for id in ids if ids.count(id) > 1})
     if twice:
-        raise UsageError(f"The plan holds {', '.join(twice)} twice.", "Give each verb a path of its own.")
+        raise UsageError(
+            f"The plan holds {', '.join(twice)} twice.",
+            "Give each a path of its own, and each provider names of its own.",
+        )
     return Plan(request, run, named(calls), asked)

@@ -121,7 +121,7 @@ def velero(home: Path) -> Iterator[Left]:
         provider = VeleroProvider(Context("lab", target, Settings(), home, home, clock, ""))
         verb = Verb("restore", {"to": {"backup": "nightly"}})
         planned = provider.propose(verb, provider.look(Request("lab", (verb,), Purpose.DRILL)), example.RUN)
-        (call,) = (of for of in planned if of.id == "restore")
+        (call,) = (of for of in planned if of.restoration)
         provider.apply(call, call.args)
         (name,) = one.restores()
         another = {"metadata": {"name": name, "labels": {"dr/run": "20200101-000000-0001"}}}

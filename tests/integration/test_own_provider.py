@@ -203,3 +203,82 @@ def test_a_backup_that_lost_a_key_is_missed_on_call_and_the_copy_stays(place: Pl
 
 def test_a_provider_of_ones_own_hinders_no_drill_of_another(place: Place) -> None:
     assert "The lab is not running" in place.dr("drill", "run", "rds-snapshot-restore", "--yes", code=3)
+
+
+# -- two providers in one drill
+
+
+class Both(Place):
+    """A target of two stores, each restored by a provider of its own, in one drill."""
+
+    def __init__(self, at: Path) -> None:
+        super().__init__(at)
+        for file in shutil.copytree(at / "plugins" / "kv", at / "plugins" / "kw").glob("*.py"):
+            file.write_text(file.read_text().replace("kv", "kw").replace('"keys"', '"entries"'))
+        (at / "other" / "backups").mkdir(parents=True)
+        for name in ("store.json", "backups/later.json"):
+            (at / "other" / name).write_text(json.dumps({"id": "store-2", "entries": KEYS}))
+        self.of = {"kv": (at, "store-1", "nightly"), "kw": (at / "other", "store-2", "later")}
+        sections = {
+            name: {"id": id, "file": str(home / "store.json"), "backups": str(home / "backups")}
+            for name, (home, id, _) in self.of.items()
+        }
+        (at / "dr.yaml").write_text(yaml.safe_dump({"targets": {"store": {"consent": "store-1", **sections}}}))
+        self.demand(keys="restored", entries="restored")
+
+    def demand(self, **demands: str) -> None:
+        path = self.at / "experiments" / "kv-restore.yaml"
+        drill = yaml.safe_load(path.read_text())
+        drill["extensions"][0]["demands"] = demands
+        restore, examine = (step["provider"] for step in drill["method"][:2])
+        drill["method"] = [
+            {"name": f"{step['func']}-{name}", "type": "action", "provider": {**step, "arguments": arguments}}
+            for name, (_, _, backup) in self.of.items()
+            for step, arguments in (
+                (restore, {"to": {"snapshot": backup}, "provider": name}),
+                (examine, {"provider": name}),
+            )
+        ]
+        path.write_text(yaml.safe_dump(drill))
+
+    def breaks(self, provider: str, old: str, new: str) -> None:
+        code = self.at / "plugins" / provider / "provider.py"
+        assert old in code.read_text()
+        code.write_text(code.read_text().replace(old, new))
+
+    @property
+    def copies(self) -> list[str]:
+        return [str(one.relative_to(self.at)) for one in self.at.rglob("copy-*")]
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Both:
+    return Both(tmp_path)
+
+
+def test_what_two_providers_restored_is_judged_kept_and_removed(both: Both) -> None:
+    said = " ".join(both.drill("--keep").split())
+    run = next((both.at / "home" / "runs").iterdir()).name
+    assert said.startswith("MET")
+    assert said.count(f"copy-{run}.json stays at the provider, where it is available, as --keep asked") == 2
+    both.dr("cleanup", run)
+    assert both.copies == []
+
+
+@pytest.mark.parametrize("provider", ["kv", "kw"])
+def test_what_either_left_behind_is_told(both: Both, provider: str) -> None:
+    both.breaks(provider, 'if call.operation == "delete" and', "if False and")
+    said = both.drill(code=5)
+    (left,) = both.copies
+    assert f"{left.removeprefix('other/')} stays at the provider" in said
+    assert "nothing of this run" not in said
+
+
+@pytest.mark.parametrize("provider", ["kv", "kw"])
+def test_whoever_could_not_be_asked_what_is_left_is_told(both: Both, provider: str) -> None:
+    with (both.at / "plugins" / provider / "provider.py").open("a") as code:
+        code.write(f"\n\n{ENDING.format('KvProvider.remains')}")
+    said = both.drill(code=5)
+    assert f"The provider {provider} failed in remains" in said
+    assert "nothing of this run" not in said
+    assert both.copies == []

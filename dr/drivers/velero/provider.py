@@ -93,7 +93,7 @@ class VeleroProvider:
         if verb.name == "safeguard":
             return safeguarding.propose(verb, run, self._kubernetes)
         if verb.name == "compare":
-            of = {key: f"${{restore.{key}}}" for key in ("identifier", "backup", "namespaces")}
+            of = {key: f"${{restore-namespaces.{key}}}" for key in ("identifier", "backup", "namespaces")}
             return (Call("compare", verb.name, "verify", DRIVER, EXAMINE, of, effect=Effect.READS, deadline=600.0),)
         if verb.name == "look_before":
             point = look.chosen(str(verb.args.get("backup") or look.LATEST), facts.points)

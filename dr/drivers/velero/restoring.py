@@ -54,7 +54,7 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         deadline=FORGET_SECONDS,
     )
     restore = Call(
-        *("restore", verb.name, "restore", DRIVER, RESTORE),
+        *("restore-namespaces", verb.name, "restore", DRIVER, RESTORE),
         {
             "identifier": made.name,
             "backup": point.identifier,

@@ -49,8 +49,8 @@ class KvProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         if verb.name == "examine":
-            copy = {"identifier": "${restore.identifier}"}
-            return (Call("examine", "examine", "verify", "kv", "compare", copy, effect=Effect.READS),)
+            copy = {"identifier": "${kv-restore.identifier}"}
+            return (Call("kv-examine", "examine", "verify", "kv", "compare", copy, effect=Effect.READS),)
         point = self._point(verb.args["to"]["snapshot"], facts)
         copy = Ref("kv", "store", f"copy-{run.id}.json")
         named = {"identifier": copy.name, "run": run.id}
@@ -58,7 +58,7 @@ class KvProvider:
         tags = {**telling(run, self._store.name), **of_point(point.identifier, point.covers)}
         return (
             Call(
-                *("restore", "restore", "restore", "kv", "copy"),
+                *("kv-restore", "restore", "restore", "kv", "copy"),
                 {"backup": point.identifier, "covers": point.covers, "tags": tags, "identifier": copy.name},
                 effect=Effect.MAKES,
                 makes=(copy,),

@@ -223,7 +223,7 @@ def test_no_setting_that_a_request_may_hold_is_a_secret() -> None:
 
 def test_a_run_that_has_ended_and_one_that_never_was_are_told_apart(machines: Machines) -> None:
     begun = machines.begin(wanted()).session
-    begun.restorer.seal_tag(str(begun.plan.calls[0].args["identifier"]), begun.directory.id, "met")
+    begun.providers["rds"].seal_tag(str(begun.plan.calls[0].args["identifier"]), begun.directory.id, "met")
     machines.another()
     with pytest.raises(RefusedError, match="come to its end"):
         resumed(SETTINGS, "prod", begun.directory.id, None, tell)
@@ -355,7 +355,7 @@ def test_a_restoration_that_was_adopted_elsewhere_is_nobodys_to_go_on_with(machi
     machines.another()
     session = resumed(SETTINGS, "prod", run, None, tell).session
     restored = machines.finish(run)
-    session.restorer.adopt(restored, run)
+    session.providers["rds"].adopt(restored, run)
     ended_and_noted(machines, run, f"{restored} is no longer run {run}'s: it was adopted elsewhere")
 
 
@@ -373,7 +373,7 @@ def test_an_end_that_cannot_be_noted_here_hinders_no_new_restore(machines: Machi
 def test_cleaning_up_here_leaves_the_mark_of_whoever_ended_the_run(machines: Machines) -> None:
     begun = machines.begin_here(wanted()).session
     restored = str(begun.plan.calls[0].args["identifier"])
-    begun.restorer.seal_tag(restored, begun.directory.id, "met")
+    begun.providers["rds"].seal_tag(restored, begun.directory.id, "met")
     clean(SETTINGS, RunDirectory(begun.directory.path), tell)
     assert begun.directory.sealed()
     assert machines.tags(restored)["dr:sealed"] == "met"
