@@ -151,11 +151,21 @@ def restoring(name: str, target: Target, provider: str = "", to: Mapping[str, An
     return able[provider or next(iter(able))]
 
 
+def able(verb: Verb, target: Target) -> bool:
+    """Whether somebody does ``verb`` to ``target``, which has what that is about."""
+    return bool(_able(verb, target))
+
+
+def _able(verb: Verb, target: Target) -> list[Plugin]:
+    offered = verbs().get(verb.name, ())
+    return [plugin for plugin, spec in offered if not plugin.lacks(target) and spec.concerns(target, verb.args)]
+
+
 def done_for(restores: Plugin, verb: Verb, target: Target) -> Verb | None:
     """``verb`` of a run in which ``restores`` restores: it names who does it, where others could. None: nobody does."""
-    able = [plugin for plugin, _ in verbs().get(verb.name, ()) if not plugin.lacks(target)]
-    fits = [plugin for plugin in able if plugin is restores or restores.name in plugin.reads]
-    if not fits or len(able) == 1:
+    everybody = _able(verb, target)
+    fits = [plugin for plugin in everybody if plugin is restores or restores.name in plugin.reads]
+    if not fits or len(everybody) == 1:
         return verb if fits else None
     return replace(verb, args={**verb.args, PROVIDER: (restores if restores in fits else fits[0]).name})
 

@@ -13,7 +13,7 @@ PROVIDERS = sorted(path.parent.name for path in Path(dr.drivers.__file__).parent
 for name in (
     *(module for module, _ in COMMANDS.values()),
     *(f"dr.drivers.{provider}.provider" for provider in PROVIDERS),
-    *("dr.activities", "dr.drivers.checks", "dr.host.bounded_yaml", "dr.lab.control", "dr.report.page"),
+    *("dr.activities", "dr.host.bounded_yaml", "dr.lab.control", "dr.report.page"),
     *("chaoslib.experiment", "prometheus_client.parser", "_strptime", "tests.forked"),
 ):
     import_module(name)

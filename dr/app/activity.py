@@ -28,7 +28,6 @@ from dr.config.place import OTHERS
 from dr.config.plugins import PROVIDER, VerbSpec, verbs
 from dr.domain.errors import DrError, ProviderError
 from dr.domain.model import Call
-from dr.drivers.measuring.paths import SOURCE
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
 from dr.host.awake import watching
@@ -40,7 +39,7 @@ CHAOS_TOOLKIT = "Chaos Toolkit"
 """Who receives the signals of this process."""
 
 
-def predictions_in_slo(path: str = SOURCE, configuration: Configuration | None = None) -> bool:
+def predictions_in_slo(path: str = steady.SOURCE, configuration: Configuration | None = None) -> bool:
     """Probe: whether the prediction service on the source answers within its objectives now, on the way of ``path``."""
     with _listening(configuration) as session:
         return steady.in_slo(session, path)

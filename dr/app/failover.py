@@ -13,40 +13,36 @@ from dr.app.ending import Outcome
 from dr.app.session import Session
 from dr.config.model import Target
 from dr.domain.model import Facts, Grant, Own, Purpose, Request, Verb
-from dr.drivers.sections import Sections, pooler_of, secret_of, sections
+from dr.wiring import able
 
 BEST = "best"
 """The replica that has received most, whichever it is."""
+MOVE, MEASURE = Verb("move"), Verb("measure", {"path": "source"})
 MEASURED = ("latency", "errors")
 PROMOTED = (*MEASURED, "split-brain")
 RUNS = (
     "The provider shows {} as available. While it runs, a promotion makes two primaries, and writes may go to both."
     " Fail over instead, by 'dr failover', or keep clients away from it first."
 )
-UNMOVED = "The target names neither a pooler nor a secret: lead clients to the promoted replica yourself."
+UNMOVED = "The target names nothing that leads its clients: lead clients to the promoted replica yourself."
 UNMEASURED = (
     "The service is not measured, so nothing is proven. Measuring it takes service in the target, and grant markers."
 )
 
 
-def request(name: str, of: Target, promote: str, since: float | None) -> Request:
+def request(name: str, target: Target, promote: str, since: float | None) -> Request:
     """What ``dr failover`` asks for. ``promote``: a replica's name, or ``BEST``; "": the standby takes over. The
     service is measured where it is there after that, and the target lets predictions be written."""
-    target, verbs = sections(of), [Verb("failover")]
+    verbs, moved = [Verb("failover")], able(MOVE, target)
     if promote:
         chosen: dict[str, Any] = {} if promote == BEST else {"replica": promote}
         verbs = [Verb("promote", chosen)]
-        verbs += [Verb("move")] if moves(target) else []
-    if (moves(target) or not promote) and target.service is not None and Grant.MARKERS in target.grants:
-        verbs += [Verb("measure", {"path": "source"}), Verb("settle", {"paths": ["source"]})]
+        verbs += [MOVE] if moved else []
+    if (moved or not promote) and able(MEASURE, target) and Grant.MARKERS in target.grants:
+        verbs += [MEASURE, Verb("settle", {"paths": ["source"]})]
     if promote:
         verbs.append(Verb("rebuild"))
     return Request(name, tuple(verbs), Purpose.RESTORE, since=since)
-
-
-def moves(target: Sections) -> bool:
-    """Whether the target names what leads its clients."""
-    return pooler_of(target) is not None or secret_of(target) is not None
 
 
 def asked(wanted: Request) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from dr.app.session import Session
+from dr.config.plugins import plugins
 from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
-from dr.drivers.sections import pooler_of, sections
 from dr.judge.course import KINDS, left
 
 Held = list[dict[str, Any]]
@@ -21,10 +22,9 @@ def look_before(session: Session) -> None:
     """Record what the pools hold; of a target without a pooler, that they are not looked at."""
     if session.plan.request.purpose is not Purpose.DRILL:
         return
-    seen: dict[str, Any] = {"because": NOBODY}
     try:
-        if pooler_of(sections(session.context.target)) is not None:
-            seen = {"pools": _held(session)}
+        held = _held(session)
+        seen: dict[str, Any] = {"because": NOBODY} if held is None else {"pools": held}
     except DrError as error:
         seen = {"because": str(error)}
     _note(session, "before", seen)
@@ -33,13 +33,13 @@ def look_before(session: Session) -> None:
 def look_after(session: Session) -> None:
     """Record the least that the pools held in a while, which is over once that is no more than before."""
     looks = [o.value for o in session.directory.observations() if o.what == "pools"]
-    if pooler_of(sections(session.context.target)) is None or not looks:
+    if not looks or looks[0].get("because") == NOBODY:
         return
     before, clock = looks[0].get("pools", []), session.context.clock
     until, least, because = clock.now().at + PATIENCE, Held(), ""
     while True:
         try:
-            least, because = _least(least, _held(session)), ""
+            least, because = _least(least, _held(session) or []), ""
         except DrError as error:
             because = str(error)
         if clock.now().at >= until or not (because or left(before, least)):
@@ -48,10 +48,11 @@ def look_after(session: Session) -> None:
     _note(session, "after", {"because": because} if because else {"pools": least})
 
 
-def _held(session: Session) -> Held:
-    from dr.drivers.clients.pgbouncer_console import held  # psycopg is slow to import
-
-    return held(sections(session.context.target))
+def _held(session: Session) -> Held | None:
+    """Of all that the target has; None where it has nothing like it."""
+    able = (one for one in plugins().values() if not one.lacks(session.context.target))
+    every = [found for found in (plugin.held(session.context) for plugin in able) if found is not None]
+    return list(chain.from_iterable(every)) if every else None
 
 
 def _least(so_far: Held, now: Held) -> Held:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from dr import __version__, wiring
 from dr.app import earlier
@@ -17,6 +17,7 @@ from dr.app.session import Session, Tell, attach, context_of
 from dr.app.terms import refusals
 from dr.config.load import home
 from dr.config.model import Settings
+from dr.config.plugins import plugins
 from dr.domain.errors import DrError, EvidenceError, RefusedError
 from dr.domain.model import Effect, Facts, Purpose, Request, Resource, RunIdentity, Stamp
 from dr.domain.refs import is_run
@@ -32,7 +33,8 @@ from dr.judge.objectives import time_to_copy
 from dr.report.words import moment
 from dr.wiring import look
 
-PARTS = ("boto3", "chaostoolkit", "chaostoolkit-lib", "psycopg")
+PARTS = ("chaostoolkit", "chaostoolkit-lib")
+"""What every run rests on, whoever does its verbs."""
 
 
 @dataclass(frozen=True)
@@ -252,11 +254,21 @@ def _asks_for(request: Request, tags: Mapping[str, str]) -> bool:
 
 
 def _record(session: Session, began: Stamp) -> RunRecord:
+    target = session.context.target
+    able = (one for one in plugins().values() if not one.lacks(target))
+    parts = sorted({*PARTS, *(part for plugin in able for part in plugin.parts)})
     return RunRecord(
         plan=session.plan,
         started=began,
-        emulated=session.context.target.emulated,
-        versions={"dr": __version__, **{name: version(name) for name in PARTS}},
+        emulated=target.emulated,
+        versions={"dr": __version__, **{name: _version(name) for name in parts}},
         window=session.context.settings.meter.window,
         previous_seal=previous(session.context.home, session.context.clock),
     )
+
+
+def _version(part: str) -> str:
+    try:
+        return version(part)
+    except PackageNotFoundError:
+        return "not installed"

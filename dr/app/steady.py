@@ -7,10 +7,9 @@ from dataclasses import asdict
 from time import monotonic_ns
 
 from dr.app.session import Session
+from dr.config.model import Asked, Target
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Grant, Observation
-from dr.drivers.measuring.paths import SOURCE
-from dr.drivers.service.config import ServiceConfig
 from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.judge.objectives.service import ERRORS, LATENCY
@@ -20,6 +19,8 @@ from dr.meter.http import endpoint, request
 from dr.meter.loop import Pace, run
 from dr.meter.probe import Prober, Settings
 
+SOURCE = "source"
+"""The path on which a target's users ask."""
 VOIDS = 3
 """Looks that say nothing, since dr itself slept, after each of which one more is taken whatever the time."""
 SECONDS = 2.0
@@ -56,19 +57,25 @@ def in_slo(session: Session, path: str = SOURCE) -> bool:
 
 
 def _observed(session: Session, path: str) -> Look:
-    service = session.context.target.of(ServiceConfig)
-    url = service.way(path)
-    if not url:
-        raise RefusedError(f"The target's service has no way {path!r}.", "Add it to service.ways.")
+    service = _asked(session.context.target, path)
     if not {Grant.MARKERS, Grant.DISPOSABLE} & set(session.context.target.grants):
         raise RefusedError("The target does not grant markers, so its service is not probed.", "Grant them in dr.yaml.")
     stated = session.context.settings.objectives
     meter = session.context.settings.meter
-    samples = _measured(session, path, meter.timeout) or _burst(service, url, meter.rate, meter.timeout)
+    samples = _measured(session, path, meter.timeout) or _burst(service, meter.rate, meter.timeout)
     if not any(good(one) for one in samples):
         for one in samples:
-            check_taken(f"at {url}", one.status, service.token)
+            check_taken(f"at {service.url}", one.status, service.token)
     return look(samples, meter.timeout, Slo(LATENCY.of(stated), ERRORS.of(stated)), round(SECONDS * meter.rate))
+
+
+def _asked(target: Target, path: str) -> Asked:
+    found = next(filter(None, (section.asked(path) for section in target.sections.values())), None)
+    if found is None:
+        raise RefusedError(
+            f"The target has no way {path!r} to a service.", "Name the service, or that way to it, in dr.yaml."
+        )
+    return found
 
 
 def _measured(session: Session, measured: str, timeout: float) -> list[Sample]:
@@ -84,9 +91,9 @@ def _measured(session: Session, measured: str, timeout: float) -> list[Sample]:
     return [s for s in found.samples if ended - SECONDS <= found.wall(s.due) < ended] if found is not None else []
 
 
-def _burst(service: ServiceConfig, url: str, rate: float, timeout: float) -> list[Sample]:
+def _burst(service: Asked, rate: float, timeout: float) -> list[Sample]:
     """Every probe of a moment."""
-    to = endpoint(url.rstrip("/") + "/predict")
+    to = endpoint(service.url)
     until = monotonic_ns() + round(SECONDS * 1e9)
     written: list[bytes] = []
     shown = authorization(service.token)

@@ -11,8 +11,8 @@ from dr.app.session import context_of
 from dr.app.terms import all_needs, terms, tried
 from dr.config.load import home
 from dr.config.model import Settings
-from dr.config.plugins import PROVIDER, lost_sections, plugins
-from dr.domain.errors import DrError
+from dr.config.plugins import PROVIDER, lost_sections, plugins, unloaded
+from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Facts, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.engine.guard import Consent, guard
 from dr.evidence import profiles
@@ -62,7 +62,8 @@ def check(settings: Settings, name: str) -> Iterator[tuple[str, str]]:
     yield from all_needs(target)
     facts = merged(seen) if seen else Facts(context.clock.now().at)
     able = (one for one in plugins().values() if not one.lacks(target) and one.name not in by_name.keys() - seen.keys())
-    yield from tried(check for plugin in able for check in plugin.checks(context, facts))
+    in_order = sorted(able, key=lambda one: not one.restores)  # what is restored, before what rests on it
+    yield from tried(check for plugin in in_order for check in plugin.checks(context, facts))
 
 
 def forget(target: str) -> None:
@@ -72,11 +73,14 @@ def forget(target: str) -> None:
 
 
 def take(target: str) -> str:
-    """Repeat earlier baselines of the target's source and take a new one. Returns what was done, in a sentence. Raises
-    ProviderError where the source or its service cannot be read, RefusedError where the target lacks a section."""
-    from dr.drivers.postgres.provider import nightly
-    from dr.drivers.service.asking import ask_golden
-
+    """Repeat earlier baselines of the target's source and take a new one: everybody who can. Returns what was done, in
+    a sentence each. Raises ProviderError where the source or its service cannot be read, RefusedError where the target
+    lacks a section."""
     context = context_of(wiring.settings(), target, "baseline")
-    wiring.does(Verb("baseline", {PROVIDER: "postgres"}), context)
-    return nightly(context, ask_golden)
+    takers = [(one, one.baseline) for one in plugins().values() if one.baseline is not None]
+    done = [take_one(context) for one, take_one in takers if not one.lacks(context.target)]
+    if not done:
+        for one, _ in takers:  # it says which section lacks
+            wiring.does(Verb("baseline", {PROVIDER: one.name}), context)
+        raise RefusedError(f"Nobody takes a baseline of target {target}.", " ".join(unloaded().values()))
+    return " ".join(done)

@@ -6,13 +6,14 @@ line of a file).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Grant
+from dr.domain.refs import Ref
 
 REFERENCES = ("env:", "file:")
 # The upper bounds keep out what is infinite or not a number, and what nobody waits for.
@@ -45,6 +46,34 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_reference(f"secret of {self.user}", self.secret)
 
 
+class Protected(NamedTuple):
+    """What a target protects: others look for it among what its provider shows.
+
+    ``role``: of the components that are restored of it. ``name``, ``replicas``: as the section writes them. ``named``:
+    the reference of a thing of that kind, by its name.
+    """
+
+    role: str
+    name: str
+    named: Callable[[str], Ref]
+    replicas: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """The reference of it."""
+        return self.named(self.name)
+
+
+class Asked(NamedTuple):
+    """A service over HTTP. ``requests``: what is sent to ``url``, in turn; ``expected``: fields of a good answer;
+    ``token``: where the one is found that is sent with each, or ""."""
+
+    url: str
+    requests: tuple[dict[str, object], ...]
+    expected: tuple[str, ...]
+    token: str
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a target says for one provider. A provider's own section says what the core asks of it."""
 
@@ -59,6 +88,14 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def consents(self) -> str:
         """The name that somebody types as consent to what is done to the target; "": another section says it."""
         return ""
+
+    def protects(self) -> Protected | None:
+        """What the target protects by it; None: nothing."""
+        return None
+
+    def asked(self, path: str) -> Asked | None:  # noqa: ARG002 - a section's that has one
+        """The service on ``path`` whose answers are the target's steady state; None: it has none."""
+        return None
 
 
 S = TypeVar("S", bound=Section)
@@ -90,6 +127,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name = kind.__module__.split(".")[-2]
             raise RefusedError(f"The target has no section {name!r}.", "Add it in dr.yaml, or choose another target.")
         return found
+
+    def protects(self, role: str) -> Protected:
+        """What of this role it protects. Raises RefusedError where none of its sections says so."""
+        found = (section.protects() for section in self.sections.values())
+        named = next((one for one in found if one is not None and one.role == role), None)
+        if named is None:
+            raise RefusedError(f"No section of the target says which {role} it protects.", "Add it in dr.yaml.")
+        return named
 
     @property
     def word(self) -> str:

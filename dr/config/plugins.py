@@ -23,7 +23,7 @@ from dr.config.model import Meter, Section, Target
 from dr.config.needs import Check
 from dr.config.objective import Objective
 from dr.domain.errors import DEFECTS, DrError, UsageError
-from dr.domain.model import Facts, Purpose, Verb
+from dr.domain.model import Facts, Purpose, Resource, Verb
 from dr.ports import Provider
 
 DRIVERS = "dr.drivers"
@@ -39,7 +39,7 @@ class VerbSpec:
     ``kind`` that this provider takes, where another offers the same verb for others; empty: whatever it says.
     ``role``: of the components that it reads, where that decides what may be demanded of them.
     ``paths``: those of which its calls observe anything, by arguments and purpose. ``needs``: of a target and arguments
-    (None: whatever they may be), what it needs of this machine.
+    (None: whatever they may be), what it needs of this machine. ``concerns``: whether a target has what it is about.
     """
 
     name: str
@@ -49,6 +49,7 @@ class VerbSpec:
     role: str = ""
     paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = lambda _args, _purpose: ()
     needs: Callable[[Any, Any], Iterable[Check]] = lambda _target, _args: ()
+    concerns: Callable[[Target, Mapping[str, Any]], bool] = lambda _target, _args: True
 
     def arguments(self, verb: Verb) -> Any:
         """The arguments of ``verb`` as their type. Raises UsageError for one that it does not take."""
@@ -93,6 +94,11 @@ class Plugin:
     sections without which it cannot be made. ``restores``: from which recovery points, by the words that its verb's
     argument ``to`` takes; where there are any, it fulfils ``dr.ports.Restorer``, too. ``checks``: what 'dr doctor' asks
     of a target that has these sections, by what those who restore see.
+
+    ``parts``: the distributions by which it works; a run records their versions. ``shows``: whatever is of the kind of
+    what a target protects, without all else that planning needs. ``last_seen``: what it protects as it was seen last,
+    without a request; None: that is not known. ``held``: what of it others cannot use now, a pool each; None where a
+    target has nothing like it. ``baseline``: records what the source holds, apart from any run; says what was done.
     """
 
     name: str
@@ -103,6 +109,11 @@ class Plugin:
     reads: tuple[str, ...] = ()
     restores: tuple[str, ...] = ()
     checks: Callable[[Context, Facts], Iterable[Check]] = lambda _context, _facts: ()
+    parts: tuple[str, ...] = ()
+    shows: Callable[[Context], tuple[Resource, ...]] = lambda _context: ()
+    last_seen: Callable[[Context], Resource | None] = lambda _context: None
+    held: Callable[[Context], list[dict[str, Any]] | None] = lambda _context: None
+    baseline: Callable[[Context], str] | None = None
 
     def made(self, context: Context) -> Provider:
         """Its provider. Raises UsageError where that cannot be made, as where its client library lacks."""

@@ -129,6 +129,8 @@ class Resource:
 
     ``endpoint``: where it listens; None where it does not, or not yet.
     ``replica_of``: what it replicates from; else None.
+    ``uid``: what differs where a thing was made anew under the same name; "" where the provider has nothing like it.
+    ``replicas``: what the provider names as replicas of it, also where it does not show them.
     ``remedy``: what a person does about it where its status leads nowhere, so that nobody waits for it; else "".
     """
 
@@ -139,6 +141,8 @@ class Resource:
     replica_of: Ref | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    uid: str = ""
+    replicas: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,7 @@ def of_server(server: LocalServer, at: Path, secret: str = PASSWORD, **parts: An
 
 def as_seen(server: LocalServer) -> tuple[Resource, ...]:
     """The source as RDS's driver sees it."""
-    known_as = {"DbiResourceId": "db-1"}
-    return (Resource(instance(SOURCE), "available", endpoint=server.address, attributes=known_as),)
+    return (Resource(instance(SOURCE), "available", endpoint=server.address, uid="db-1"),)
 
 
 def own_tables(server: LocalServer) -> list[str]:

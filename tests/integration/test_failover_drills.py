@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.drivers.clients.config import pooler_of
 from dr.drivers.clients.pgbouncer_console import console
-from dr.drivers.sections import pooler_of
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.host.clock import SystemClock

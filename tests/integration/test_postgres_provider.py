@@ -34,7 +34,7 @@ from dr.domain.model import (
 from dr.domain.refs import Endpoint, Ref
 from dr.drivers.postgres import baseline as baseline_module
 from dr.drivers.postgres import compare
-from dr.drivers.postgres.provider import PostgresProvider, nightly
+from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
 from dr.drivers.rds.naming import instance
 from dr.drivers.service.asking import predictions
@@ -115,8 +115,8 @@ def drill(server: LocalServer, tmp_path: Path, *grants: Grant, known: bool = Tru
         grants=grants,
     )
     context = Context("clinic", target, Settings(), tmp_path, tmp_path / "runs" / RUN.id, SystemClock(), "")
-    at, known_as = Endpoint("localhost", server.port), {"DbiResourceId": "db-1"}
-    resource = Resource(instance("clinic-db"), "available", endpoint=at, attributes=known_as)
+    at = Endpoint("localhost", server.port)
+    resource = Resource(instance("clinic-db"), "available", endpoint=at, uid="db-1")
     facts = Facts(0.0, resources=(resource,) if known else ())
     provider = PostgresProvider(context, lambda *_: {"P1": "answer"})
     return Drill(context, provider, facts)
@@ -316,7 +316,7 @@ def test_a_schema_that_the_run_made_goes_with_its_last_table(tmp_path: Path) -> 
 
 def nightly_on(source: Drill, monkeypatch: pytest.MonkeyPatch, server: LocalServer) -> str:
     monkeypatch.setattr(baseline_module, "locate", lambda _: Source("clinic-db", "db-1", server.address))
-    return nightly(source.context, lambda *_: {"P1": "answer"})
+    return baseline_module.nightly(source.context, lambda *_: {"P1": "answer"})
 
 
 def test_nightly_baselines_cover_what_lies_between_two_of_them(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dr.config.model import Login, Section
+from dr.config.model import Login, Section, Target
 from dr.domain.refs import Endpoint
 from dr.drivers.kubernetes.kubeconfig import servers
 
@@ -74,3 +74,15 @@ class ClientsConfig(Section, frozen=True, forbid_unknown_fields=True):
         """Raises RefusedError where the kubeconfig does not say where the Secret's cluster is."""
         pooler = (f"tcp://{self.pooler.address}",) if self.pooler is not None else ()
         return (*pooler, *(servers(self.secret.kubeconfig, self.secret.context) if self.secret is not None else ()))
+
+
+def pooler_of(target: Target) -> PoolerConfig | None:
+    """What clients reach the databases through; None where they go there directly."""
+    clients = target.section(ClientsConfig)
+    return clients.pooler if clients is not None else None
+
+
+def secret_of(target: Target) -> SecretConfig | None:
+    """What tells the service in a cluster where the database is, where anything does."""
+    clients = target.section(ClientsConfig)
+    return clients.secret if clients is not None else None

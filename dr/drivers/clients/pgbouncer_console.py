@@ -11,11 +11,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from dr.config.model import Target
 from dr.config.secrets import secret
 from dr.domain.errors import DrError, ProviderError, RefusedError
-from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.clients.config import PoolerConfig, pooler_of
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import opened, reason, severed_after
-from dr.drivers.sections import Sections, pooler_of
 from dr.meter.limits import DIRECT, Sizes, through_pooler
 
 SECONDS = 2
@@ -62,14 +63,14 @@ def shown(session: Session, what: str) -> list[dict[str, Any]]:
     return session.execute(sql.SQL("SHOW {}").format(sql.SQL(what))).fetchall()
 
 
-def allowed(target: Sections, logins: list[Mapping[str, Any]]) -> dict[str, Any]:
+def allowed(target: Target, logins: list[Mapping[str, Any]]) -> dict[str, Any]:
     """``limits``: of each of a meter's endpoints, as it is told them; ``because``: why these are guessed. The console
     is asked, since a pool may have any size; where it does not tell, a path is still to be measured."""
     pooler = pooler_of(target)
     if pooler is None or not all(login.get("pooled") for login in logins):
         return {"limits": asdict(DIRECT)}
     try:
-        with console(pooler, target.postgres.ca) as session:
+        with console(pooler, target.of(PostgresConfig).ca) as session:
             databases, settings = shown(session, "DATABASES"), shown(session, "CONFIG")
         sizes = [_sizes(str(login["database"]), databases, settings) for login in logins]
     except DrError as error:
@@ -90,7 +91,7 @@ def _sizes(entry: str, databases: list[dict[str, Any]], settings: list[dict[str,
         raise ProviderError("PgBouncer's console does not show the limits of its pools.") from None
 
 
-def held(target: Sections) -> list[dict[str, Any]]:
+def held(target: Target) -> list[dict[str, Any]]:
     """What each pool holds that others cannot use: clients that wait for a server, cancels at any stage, and of the
     harness's own pools the server connections in use. Raises as ``console`` does.
 
@@ -99,9 +100,9 @@ def held(target: Sections) -> list[dict[str, Any]]:
     pooler = pooler_of(target)
     if pooler is None:
         return []
-    with console(pooler, target.postgres.ca) as session:
+    with console(pooler, target.of(PostgresConfig).ca) as session:
         rows = [row for row in shown(session, "POOLS") if row["database"] != pooler.console]
-    own = target.postgres.harness.user
+    own = target.of(PostgresConfig).harness.user
     return [
         {
             "database": str(row["database"]),

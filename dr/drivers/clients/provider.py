@@ -12,18 +12,20 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from dr.config.context import Context
+from dr.config.model import Target
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Own, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
+from dr.drivers.clients.config import ClientsConfig, pooler_of, secret_of
 from dr.drivers.clients.place import DRIVER, NotTakenError, Place, entry, secret
-from dr.drivers.sections import Sections, pooler_of, secret_of, sections
+from dr.drivers.postgres.config import PostgresConfig
 
 POOLER, SECRET = "pooler", "secret"
 DEADLINES = {POOLER: 60.0, SECRET: 300.0}
 """Seconds; a Secret's pods are replaced one after another."""
 
 
-def leading(target: Sections) -> dict[str, Ref]:
+def leading(target: Target) -> dict[str, Ref]:
     """All that leads a target's clients."""
     pooler, kept = pooler_of(target), secret_of(target)
     found = {POOLER: entry(pooler)} if pooler is not None else {}
@@ -57,18 +59,17 @@ class MovingProvider:
 
     def __init__(self, context: Context, leads: Mapping[str, Lead] | None = None) -> None:
         self._context = context
-        self._sections = sections(context.target)
         self._given = leads
 
     @property
     def _leads(self) -> Mapping[str, Lead]:
         """What the target names; its client libraries are slow to import."""
         if self._given is None:
-            target, found = self._sections, dict[str, Lead]()
+            target, found = self._context.target, dict[str, Lead]()
             if (pooler := pooler_of(target)) is not None:
                 from dr.drivers.clients.pgbouncer_entry import Entry
 
-                found[POOLER] = Entry(pooler, target.postgres.ca)
+                found[POOLER] = Entry(pooler, target.of(PostgresConfig).ca)
             if (kept := secret_of(target)) is not None:
                 from dr.drivers.clients.kubernetes_secret import Secret
 
@@ -81,13 +82,14 @@ class MovingProvider:
         for lead in self._leads.values():
             lead.check()
         led = {kind: _told(lead.present()) for kind, lead in self._leads.items()}
-        own = dict.fromkeys(leading(self._sections).values(), Own.LEADS)
+        own = dict.fromkeys(leading(self._context.target).values(), Own.LEADS)
         identity = {DRIVER: seen} if (seen := self._identity()) else {}
         return Facts(self._context.clock.now().at, identity, own=own, extra={"led": led})
 
     def confirm_identity(self) -> None:
         """Compare the Secret's cluster with the target's, where that names its UID. TLS verifies PgBouncer."""
-        pinned = self._sections.clients.pins() if self._sections.clients is not None else {}
+        clients = self._context.target.section(ClientsConfig)
+        pinned = clients.pins() if clients is not None else {}
         for what, seen in self._identity().items():
             if seen != pinned[what]:
                 raise RefusedError(
@@ -100,7 +102,7 @@ class MovingProvider:
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
         """Raises RefusedError where nothing is known that leads clients."""
-        target = self._sections
+        target = self._context.target
         if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants:
             return ()  # the drill's own copy has no clients, and the real ones are none of its business
         led = facts.extra.get("led") or {}
@@ -120,7 +122,7 @@ class MovingProvider:
             operation=f"lead-{kind}",
             args={"to": {"host": "${promote.host}", "port": "${promote.port}"}, "before": dict(before)},
             effect=Effect.TAKES_OVER,
-            touches=(leading(self._sections)[kind],),
+            touches=(leading(self._context.target)[kind],),
             until="clients are led to the promoted replica",
             deadline=DEADLINES[kind],
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dr.config.model import Amount, Section
+from dr.config.model import Amount, Section, Target
 from dr.config.plugins import Plugin, VerbSpec, later
 
 COMMAND_SECONDS = 120.0
@@ -66,6 +66,12 @@ class FaultsConfig(Section, frozen=True, forbid_unknown_fields=True):
     command: tuple[str, ...]
     """It is given a fault's name and its arguments, as a JSON object. The neutral value of an argument takes the fault
     back. It prints a JSON object."""
+
+
+def command_of(target: Target) -> tuple[str, ...]:
+    """What puts faults into the target; empty: nothing does."""
+    faults = target.section(FaultsConfig)
+    return faults.command if faults is not None else ()
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

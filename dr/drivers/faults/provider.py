@@ -17,14 +17,13 @@ from typing import Any
 import msgspec
 
 from dr.config.context import Context
+from dr.config.model import Target
 from dr.config.plugins import PROVIDER
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Progress, Request, RunIdentity, Verb
-from dr.drivers.faults.plugin import COMMAND_SECONDS, KINDS, Kind
-from dr.drivers.postgres.source import status_of
-from dr.drivers.rds.naming import instance
-from dr.drivers.rds.promotion import ON_A_COPY
-from dr.drivers.sections import Sections, command_of, sections
+from dr.domain.refs import Ref
+from dr.drivers.faults.plugin import COMMAND_SECONDS, KINDS, Kind, command_of
+from dr.drivers.postgres.source import database_of, status_of
 from dr.host.bounded import GRACE, SLICE
 from dr.host.decode import json_of, read_json
 from dr.host.files import write_atomically
@@ -33,6 +32,7 @@ from dr.host.hearing import heed
 DRIVER = "faults"
 NOTICE_SECONDS = 300.0
 """The most until the provider shows what a remedy is for."""
+ON_A_COPY = "'dr drill run db-replica-promotion-copy' breaks nothing but a copy that it makes."
 LONGEST = 300
 """Characters of a command's own words that a sentence repeats."""
 
@@ -40,7 +40,7 @@ LONGEST = 300
 # -- planning: pure
 
 
-def propose(target: Sections, verb: Verb) -> Call:
+def propose(target: Target, verb: Verb) -> Call:
     """The call that puts the fault of ``verb``'s kind in, with its undo; of a remedy the one that takes it out before
     the run unwinds, once the provider shows it, as a person would. Raises UsageError for an argument of another kind,
     and for a remedy of a kind that passes by itself; RefusedError where the target has no command for faults."""
@@ -51,25 +51,26 @@ def propose(target: Sections, verb: Verb) -> Call:
     if unknown:
         what = f"A {verb.name} of kind {name} knows no argument {', '.join(unknown)}."
         raise UsageError(what, f"It takes: {', '.join(takes)}.")
+    source = database_of(target)
     if kind.undo_fault and not remedy and Grant.DISPOSABLE not in target.grants:
-        raise RefusedError(f"{target.rds.instance} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
+        raise RefusedError(f"{source.name} is not disposable: nobody loses it for good in a drill.", ON_A_COPY)
     if not command_of(target):
         raise RefusedError(
-            f"The target of {target.rds.instance} names no command that puts faults into it.",
+            f"The target of {source.name} names no command that puts faults into it.",
             "The lab has one; elsewhere set faults in dr.yaml.",
         )
-    hit = str(verb.args.get(kind.on) or (target.rds.instance if kind.on == "instance" else ""))
+    hit = str(verb.args.get(kind.on) or (source.name if kind.on == "instance" else ""))
     if not hit:
         raise UsageError(f"A disaster of kind {name} needs {kind.on}: the replica that it hits.")
-    out = _taking_out(name, verb, kind, hit)
+    out = _taking_out(name, verb, kind, source.named(hit), hit)
     if not remedy:
-        return _putting_in(name, verb, kind, hit, out)
+        return _putting_in(name, verb, kind, source.named(hit), hit, out)
     if out is None:
         raise UsageError(f"A disaster of kind {name} passes by itself: there is nothing to remedy.")
     return out
 
 
-def _putting_in(name: str, verb: Verb, kind: Kind, hit: str, undo: Call | None) -> Call:
+def _putting_in(name: str, verb: Verb, kind: Kind, at: Ref, hit: str, undo: Call | None) -> Call:
     given = {key: float(value) for key, value in verb.args.items() if key in kind.takes and value is not None}
     chosen = {**kind.takes, **given}
     return Call(
@@ -83,14 +84,14 @@ def _putting_in(name: str, verb: Verb, kind: Kind, hit: str, undo: Call | None) 
             "arguments": [{kind.on: hit, **args, **chosen} for args in (kind.first, kind.args) if args is not None],
         },
         effect=Effect.FAULT,
-        touches=(instance(hit),),
+        touches=(at,),
         undo=undo,
         until="the fault is in",
         deadline=COMMAND_SECONDS,
     )
 
 
-def _taking_out(name: str, verb: Verb, kind: Kind, hit: str) -> Call | None:
+def _taking_out(name: str, verb: Verb, kind: Kind, at: Ref, hit: str) -> Call | None:
     if kind.undo is None:
         return None
     remedy = verb.name == "remedy"
@@ -106,7 +107,7 @@ def _taking_out(name: str, verb: Verb, kind: Kind, hit: str) -> Call | None:
             "shows": kind.shows if remedy else "",
         },
         effect=Effect.CHANGES,
-        touches=(instance(hit),),
+        touches=(at,),
         until="the fault is out",
         deadline=kind.undo_seconds + (NOTICE_SECONDS if remedy else 0.0),
     )
@@ -133,7 +134,7 @@ class FaultsProvider:
         return Facts(self._context.clock.now().at)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
-        return (propose(sections(self._context.target), verb),)
+        return (propose(self._context.target, verb),)
 
     def confirm_identity(self) -> None:
         """Nothing to compare: the command is the target's own, and the guard lets it pass on loopback alone."""
@@ -162,7 +163,7 @@ class FaultsProvider:
         return Progress(done=True, result={"answer": answer}, milestones=when)
 
     def _run(self, call: Call, fault: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return run_command(command_of(sections(self._context.target)), fault, arguments, call.deadline)
+        return run_command(command_of(self._context.target), fault, arguments, call.deadline)
 
 
 def first_begun(run: Path, name: str, now: float) -> float:

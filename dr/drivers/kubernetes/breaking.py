@@ -8,6 +8,7 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Progress
+from dr.drivers.faults.plugin import command_of
 from dr.drivers.faults.provider import first_begun, run_command
 from dr.drivers.kubernetes import gentle
 from dr.drivers.kubernetes.cluster import Cluster
@@ -16,7 +17,6 @@ from dr.drivers.kubernetes.looking import NAMESPACES, NODES
 from dr.drivers.kubernetes.scene import NodeSeen, on_node, seen_node, seen_pod
 from dr.drivers.kubernetes.workloads import name_of, status
 from dr.drivers.rds.client import RdsClient
-from dr.drivers.sections import command_of, sections
 
 ACTIVITY_SECONDS = 60.0
 """For one activity of chaostoolkit-kubernetes, whose import alone takes some."""
@@ -38,10 +38,10 @@ class Breaking:
         if call.phase == "disaster":
             at = first_begun(self._context.run, call.id, at)
         if call.operation in ("put-in", "take-out"):
-            command = command_of(sections(self._context.target))
+            command = command_of(self._context.target)
             run_command(command, str(args["fault"]), args["arguments"], call.deadline)
         elif call.operation == "terminate":
-            client = RdsClient(sections(self._context.target), self._context.clock)
+            client = RdsClient(self._context.target, self._context.clock)
             client.call("TerminateInstances", {"InstanceIds": [args["instance"]]}, service="ec2")
         elif call.operation == "drain":
             self._check_drain(str(args["node"]))

@@ -11,6 +11,7 @@ from dr.config.context import Context
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Own, Progress, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Ref
+from dr.drivers.faults.plugin import command_of
 from dr.drivers.kubernetes import losing, redundancy, standing
 from dr.drivers.kubernetes.breaking import Breaking
 from dr.drivers.kubernetes.cluster import Cluster
@@ -20,7 +21,6 @@ from dr.drivers.kubernetes.redundancy import Before, Course
 from dr.drivers.kubernetes.refs import DRIVER, namespace
 from dr.drivers.kubernetes.scene import Scene, chosen
 from dr.drivers.kubernetes.workloads import Object, condition, name_of, status
-from dr.drivers.sections import command_of, sections
 from dr.host import hearing
 from dr.judge.objectives.redundancy import LIMIT
 
@@ -80,7 +80,7 @@ class KubernetesProvider:
         raise UsageError(f"There is no verb {verb.name!r} of a cluster.")
 
     def _check_command(self, call: Call) -> None:
-        if call.operation == "put-in" and not command_of(sections(self._context.target)):
+        if call.operation == "put-in" and not command_of(self._context.target):
             raise RefusedError(
                 f"The target {self._context.name} names no command that puts {call.id} into it.",
                 "The lab has one; elsewhere set faults in dr.yaml, or kubernetes.machines.",

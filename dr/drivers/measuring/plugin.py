@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from dr.config.model import Target
 from dr.config.needs import Check, bundle
 from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Purpose
+from dr.drivers.clients.config import pooler_of
 from dr.drivers.measuring.paths import DATABASE_PATHS, WRITES, Path
 from dr.drivers.postgres.plugin import harness
-from dr.drivers.sections import Sections, pooler_of
+from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.plugin import token
 
 
@@ -35,11 +37,16 @@ def _measured(args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:
     return (str(args["path"]),) if "path" in args else ()
 
 
-def _needs(target: Sections, args: Measurement | None) -> Iterable[Check]:
+def _concerns(target: Target, args: Mapping[str, Any]) -> bool:
+    return args.get("path") in DATABASE_PATHS or target.section(ServiceConfig) is not None
+
+
+def _needs(target: Target, args: Measurement | None) -> Iterable[Check]:
+    service = target.section(ServiceConfig)
     if args is None or args.markers or args.path in DATABASE_PATHS:
         yield from harness(target)
-    if target.service is not None and (args is None or args.path not in DATABASE_PATHS):
-        yield from token(target.service)
+    if service is not None and (args is None or args.path not in DATABASE_PATHS):
+        yield from token(service)
     pooler = pooler_of(target)
     if pooler is not None and (args is None or args.path == WRITES):
         yield from bundle("clients.pooler.ca", pooler.ca)
@@ -49,7 +56,12 @@ PLUGIN = Plugin(
     "measuring",
     later("dr.drivers.measuring.provider", "MeasuringProvider"),
     (
-        VerbSpec("measure", "Measure a path until the run unwinds.", Measurement, paths=_measured, needs=_needs),
+        VerbSpec(
+            *("measure", "Measure a path until the run unwinds.", Measurement),
+            paths=_measured,
+            needs=_needs,
+            concerns=_concerns,
+        ),
         VerbSpec("settle", "Wait until all paths are good together, or it was waited long enough for them.", Settling),
     ),
     reads=("rds", "postgres"),

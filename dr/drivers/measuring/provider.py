@@ -18,7 +18,7 @@ from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
-from dr.drivers.clients.config import PoolerConfig
+from dr.drivers.clients.config import PoolerConfig, pooler_of
 from dr.drivers.clients.pgbouncer_console import allowed
 from dr.drivers.measuring.paths import (
     DATABASE_PATHS,
@@ -33,8 +33,8 @@ from dr.drivers.measuring.paths import (
 )
 from dr.drivers.measuring.settle import Settle
 from dr.drivers.measuring.stored import PROBER, counted, counting, planted
-from dr.drivers.rds.naming import instance
-from dr.drivers.sections import pooler_of, sections
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.source import database_of
 from dr.drivers.service.asking import ask_golden, predictions, service
 from dr.drivers.service.config import ServiceConfig
 from dr.drivers.service.variants import variants
@@ -52,7 +52,7 @@ class MeasuringProvider:
     ``count-stored``. A table of another path than the source is made by ``marker-table-PATH``."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._target = context, sections(context.target)
+        self._context, self._target, self._source = context, context.target, database_of(context.target)
         self._settle = Settle(context)
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
@@ -109,9 +109,9 @@ class MeasuringProvider:
 
     def _marking(self, verb: Verb, path: str, facts: Facts, run: RunIdentity) -> tuple[Call, Call]:
         """The table is made, and dropped, past the pooler, whose connections may lead to a server that was given up."""
-        suffix, direct = "" if path == SOURCE else f"-{path}", self._direct(facts, self._target.rds.instance)
+        suffix, direct = "" if path == SOURCE else f"-{path}", self._direct(facts, self._source.name)
         args = {"login": direct, "run_id": run.id, "path": path}
-        written = markers(instance(self._target.rds.instance), path)
+        written = markers(self._source.ref, path)
         drop = Call(
             *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
             effect=Effect.CHANGES,
@@ -163,7 +163,7 @@ class MeasuringProvider:
 
     def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
         """Every replica: through the pooler where it leads to them, else directly."""
-        if not self._target.rds.replicas:
+        if not self._source.replicas:
             raise RefusedError(
                 f"Target {self._context.name} names no replicas, so there is nothing to read from.",
                 "Add them to the target, or leave path reads out of the measurement.",
@@ -171,11 +171,11 @@ class MeasuringProvider:
         pooler = pooler_of(self._target)
         if pooler is not None and pooler.reads:
             return [self._pooled(pooler, entry) for entry in pooler.reads]
-        return [self._direct(facts, name) for name in self._target.rds.replicas]
+        return [self._direct(facts, name) for name in self._source.replicas]
 
     def _direct(self, facts: Facts, name: str) -> dict[str, Any]:
         """The login at the endpoint of the instance ``name``."""
-        found = facts.find(instance(name))
+        found = facts.find(self._source.named(name))
         if found is None or found.endpoint is None:
             raise RefusedError(
                 f"The instance {name} has no endpoint, so that it cannot be measured.",
@@ -198,7 +198,7 @@ class MeasuringProvider:
         return {**direct, "database": entry, "ca": pooler.ca or direct["ca"], "pooled": True}
 
     def _login(self, host: str, port: int) -> dict[str, Any]:
-        database = self._target.postgres
+        database = self._target.of(PostgresConfig)
         return {
             "host": host,
             "port": port,
@@ -219,7 +219,7 @@ class MeasuringProvider:
             args |= {"run": run.id, "golden": "${golden.answers}", "planted": planted(self._service())}
         of_source = url in self._service().endpoints()
         asked = children.process("serve") if url == SERVED else service(url)
-        written = (predictions(instance(self._target.rds.instance)),) if of_source else ()
+        written = (predictions(self._source.ref),) if of_source else ()
         return self._metering(
             *(verb, f"measure-{path}", "probe", args, "the first probe answered or given up"),
             phase="warm-up" if path == RESTORED else "measure",
@@ -317,7 +317,8 @@ class MeasuringProvider:
     def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Raises RefusedError where the service refuses the probes' token: that is no outage of its database."""
         self._alive(name)
-        line, service = last_line(samples_file(self._context.run, str(result["path"]))), self._target.service
+        line = last_line(samples_file(self._context.run, str(result["path"])))
+        service = self._target.section(ServiceConfig)
         if line is None:
             return Progress(done=False, result=dict(result), note="no probe is over yet")
         if service is not None:

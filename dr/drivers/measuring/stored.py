@@ -10,8 +10,8 @@ from dr.domain.errors import ProviderError, RefusedError, UnreachableError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.drivers.measuring.paths import RESTORED
-from dr.drivers.postgres.source import source_among
-from dr.drivers.sections import sections
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.source import database_of, source_among
 from dr.drivers.service.config import ServiceConfig, Stored
 from dr.evidence.samples import load_samples, samples_file
 from dr.host import children
@@ -37,16 +37,16 @@ def planted(service: ServiceConfig) -> object:
 
 def counting(context: Context, verb: Verb, facts: Facts, run: RunIdentity) -> Iterator[Call]:
     """The call of the verb settle that counts; none where the target does not say where predictions are stored."""
-    target = sections(context.target)
-    if verb.args["paths"] != [RESTORED] or target.service is None or not isinstance(target.service.stored, Stored):
+    service = context.target.section(ServiceConfig)
+    if verb.args["paths"] != [RESTORED] or service is None or not isinstance(service.stored, Stored):
         return
-    source = source_among(facts.resources, target.rds.instance)
+    source = source_among(facts.resources, database_of(context.target))
     args = {
         "copy": {name: f"${{serve.{name}}}" for name in ("host", "port")},
         "source": source.to_args() if source else None,
         "run": run.id,
-        "planted": planted(target.service),
-        **(_SINCE if target.service.planted else {}),
+        "planted": planted(service),
+        **(_SINCE if service.planted else {}),
     }
     yield Call(
         *("count-stored", verb.name, "verify", "measuring", "count", args),
@@ -88,12 +88,12 @@ def _held(context: Context, args: Mapping[str, Any], name: str) -> dict[str, Any
     """How many ``name`` holds, or why that is not known."""
     from dr.drivers.service.rows import count_stored  # psycopg is slow to import
 
-    target, service = sections(context.target), context.target.of(ServiceConfig)
+    database, service = context.target.of(PostgresConfig), context.target.of(ServiceConfig)
     if service.planted is None or not isinstance(service.stored, Stored):
         return {"because": "the target no longer says where"}
     where = Endpoint(str(args[name]["host"]), int(args[name]["port"]))
     try:
-        held = count_stored(where, target.postgres, service.stored, service.planted, str(args["run"]))
+        held = count_stored(where, database, service.stored, service.planted, str(args["run"]))
         return {name: held, "because": ""}
     except (ProviderError, RefusedError) as error:
         silent = {"silent": True} if name == "source" and isinstance(error, UnreachableError) else {}

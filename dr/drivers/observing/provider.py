@@ -16,18 +16,17 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Observation, Progress, Request, RunIdentity, Verb
-from dr.domain.refs import Endpoint
+from dr.domain.refs import Endpoint, Ref
+from dr.drivers.faults.plugin import command_of
 from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
-from dr.drivers.postgres.source import source_among
+from dr.drivers.postgres.source import database_of, source_among
 from dr.drivers.postgres.state import unkept
 from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
 from dr.drivers.prometheus.plugin import PrometheusConfig
-from dr.drivers.rds.naming import instance
-from dr.drivers.rds.promotion import replicas_of
-from dr.drivers.sections import command_of, sections
 from dr.drivers.service.asking import metrics
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
@@ -55,7 +54,7 @@ class ObservingProvider:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._target = sections(context.target)
+        self._source, self._database = database_of(context.target), context.target.of(PostgresConfig)
         self._old: Endpoint | None = None
         self._looks: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Observation]]] = {
             "service": self._service,
@@ -77,22 +76,20 @@ class ObservingProvider:
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Raises UsageError for bad arguments, RefusedError where the source has no endpoint."""
         when, paths, promoted = _arguments(verb)
-        found = source_among(facts.resources, self._target.rds.instance)
+        found = source_among(facts.resources, self._source)
         if when == BEFORE:
             service = _call(verb, "service", "observe-service-before", "prepare", {})
             if found is None:
                 return (service,)
             listens = {"host": found.server.host, "port": found.server.port}
-            follow = {"replicas": _replicas(found.identifier, facts), "places": _places(found.identifier, facts)}
+            follow = {"replicas": _replicas(self._source.ref, facts), "places": _places(self._source.ref, facts)}
             return (
                 service,
                 _call(verb, "replication", "observe-replication", "prepare", {**listens, **follow}),
                 _call(verb, "unkept", "observe-unkept-before", "prepare", {**listens, "when": BEFORE}),
             )
         if found is None and not promoted:
-            raise RefusedError(
-                f"The source {self._target.rds.instance} has no endpoint to look at.", "Wait until it has."
-            )
+            raise RefusedError(f"The source {self._source.name} has no endpoint to look at.", "Wait until it has.")
         at: dict[str, Any] = {"host": "${promote.host}", "port": "${promote.port}"}
         if not promoted and found is not None:
             at = {"host": found.server.host, "port": found.server.port}
@@ -106,7 +103,7 @@ class ObservingProvider:
 
     def _attempting(self, call: Call) -> Call:
         """The write is attempted in the first of the tables; without one there is none."""
-        tables = [markers(instance(self._target.rds.instance), path) for path in call.args["tables"]]
+        tables = [markers(self._source.ref, path) for path in call.args["tables"]]
         return replace(call, effect=Effect.CHANGES, touches=tuple(tables[:1])) if tables else call
 
     # -- doing
@@ -145,7 +142,7 @@ class ObservingProvider:
     def _replication(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """How many servers stream from the source, for how many of them its commits wait, and how many are replicas. No
         sender tells whose it is, so each replica is asked whether it streams."""
-        server, servers = _server(args), Servers(self._target.postgres)
+        server, servers = _server(args), Servers(self._database)
         streaming = sum(_receives(servers, _server(place)) for place in args["places"])
         seen = servers.followed(server.host, server.port)
         value = {"standbys": seen.standbys, "synchronous": seen.synchronous, "commit": seen.commit}
@@ -156,36 +153,36 @@ class ObservingProvider:
         """Every write that the new primary holds, by path."""
         server, tables = _server(args), args["tables"]
         begun = self._now()
-        held = {path: read_markers(server, self._target.postgres, str(table)) for path, table in tables.items()}
+        held = {path: read_markers(server, self._database, str(table)) for path, table in tables.items()}
         return [Observation("markers", path, {**found, "at": begun}, self._now()) for path, found in held.items()]
 
     def _unkept(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """What a server that takes over does not hold, as it is before that and then."""
-        with connect(_server(args), self._target.postgres, seconds=ASK_SECONDS) as connection:
+        with connect(_server(args), self._database, seconds=ASK_SECONDS) as connection:
             value = {"when": args["when"], **unkept(connection)}
         return [Observation("unkept", SOURCE, value, self._now())]
 
     def _old_primary(self, args: Mapping[str, Any]) -> Sequence[Observation]:
         """What a write comes to where the primary was before."""
-        if not command_of(self._target) or not args["tables"]:
+        if not command_of(self._context.target) or not args["tables"]:
             raise RefusedError("Where the old primary listens is not known.")
         self._old = old = self._old or self._ask_old()
         table = str(next(iter(args["tables"].values())))
-        value = attempt_write(old, _server(args), self._target.postgres, table)
+        value = attempt_write(old, _server(args), self._database, table)
         if value["outcome"] == "unreachable":
             raise _UnreachableError(f"The old primary at {old} does not answer.", transient=True)
         return [Observation("old-primary", SOURCE, value, self._now())]
 
     def _ask_old(self) -> Endpoint:
         """Where the primary was before. Only what puts faults in knows; that takes a process, and so is asked once."""
-        instance = {"instance": self._target.rds.instance}
-        answer = run_command(command_of(self._target), "old_primary", instance, FAULT_SECONDS)
+        instance = {"instance": self._source.name}
+        answer = run_command(command_of(self._context.target), "old_primary", instance, FAULT_SECONDS)
         if not (answer.get("host") and answer.get("port")):
             raise RefusedError("Where the old primary listens was not told.")
         return _server(answer)
 
     def _prometheus(self, _: Mapping[str, Any]) -> Sequence[Observation]:
-        config = self._target.prometheus
+        config = self._context.target.section(PrometheusConfig)
         if config is None:
             raise RefusedError("The target names no Prometheus.")
         directory = RunDirectory(self._context.run)
@@ -232,16 +229,15 @@ def runs(times: Sequence[float], step: float) -> list[list[float]]:
     return [list(pair) for pair in zip(begins, ends, strict=True)]
 
 
-def _replicas(source: str, facts: Facts) -> int:
+def _replicas(source: Ref, facts: Facts) -> int:
     """How many read replicas the provider shows of ``source``: its own list has those of other regions, too."""
-    shown = facts.find(instance(source))
-    named = (shown.attributes.get("ReadReplicaDBInstanceIdentifiers") or ()) if shown else ()
-    return max(len(named), len(replicas_of(source, facts)))
+    shown = facts.find(source)
+    return max(len(shown.replicas if shown else ()), sum(one.replica_of == source for one in facts.resources))
 
 
-def _places(source: str, facts: Facts) -> list[dict[str, Any]]:
+def _places(source: Ref, facts: Facts) -> list[dict[str, Any]]:
     """Where the replicas of ``source`` listen that can be asked: those of other regions are only named."""
-    ends = (one.endpoint for one in replicas_of(source, facts))
+    ends = (one.endpoint for one in sorted(facts.resources, key=lambda one: one.ref.name) if one.replica_of == source)
     return [{"host": end.host, "port": end.port} for end in ends if end is not None]
 
 

@@ -13,12 +13,13 @@ from dr.config.context import Context
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.looks import BEFORE, Baseline, Snapshot
 from dr.domain.model import Grant
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import connect
 from dr.drivers.postgres.examine import model_of
 from dr.drivers.postgres.looking import Question, looking
-from dr.drivers.postgres.source import Source, locate
-from dr.drivers.sections import sections
+from dr.drivers.postgres.source import Source, database_of, locate
 from dr.drivers.service.asking import ask_golden
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.baselines import BaselineStore
 from dr.host.hearing import Steps, at_once
 
@@ -31,7 +32,7 @@ def take_baseline(
     context: Context, source: Source, include: tuple[str, ...] = (), golden: Mapping[str, str] | None = None
 ) -> Steps[Baseline]:
     """Look at the source and read its active model. Raises what ``looking`` raises."""
-    database = sections(context.target).postgres
+    database = context.target.of(PostgresConfig)
     look = yield from looking(source.server, database, Question(include=include))
     # the time, so that names sort, and a digest, so that two of one second differ
     digest = hashlib.sha256(msgspec.json.encode(look)).hexdigest()[:8]
@@ -50,18 +51,18 @@ def looked_again(
     """
     cuts = {BEFORE: Snapshot.parse(baseline.look.cuts[BEFORE])}
     asked = Question(cuts, baseline.look.tables, include)
-    later = yield from looking(source.server, sections(context.target).postgres, asked)
+    later = yield from looking(source.server, context.target.of(PostgresConfig), asked)
     return replace(baseline, later=(*baseline.later, later))
 
 
 def nearer(context: Context, source: Source, baseline: Baseline, include: tuple[str, ...] = ()) -> Steps[Baseline]:
     """``baseline`` with another look at its source, of now. Golden answers stay, and what they may rest on that has
     changed since is told. Raises what ``looking`` raises."""
-    database, first = sections(context.target).postgres, baseline.look
+    database, first = context.target.of(PostgresConfig), baseline.look
     look = yield from looking(source.server, database, Question(like=first.tables, include=include))
     with connect(source.server, database) as connection:
         model = model_of(connection, context)
-    service = sections(context.target).service
+    service = context.target.section(ServiceConfig)
     read = [rows.table for rows in service.planted.rows] if service and service.planted else []
     changed = [
         name
@@ -76,10 +77,10 @@ def nearer(context: Context, source: Source, baseline: Baseline, include: tuple[
 
 def golden_answers(context: Context, ask: AskGolden) -> tuple[dict[str, str], str]:
     """The source's own answers, or none and why. Asking makes the service write rows: that needs the grant markers."""
-    service = sections(context.target).service
+    service = context.target.section(ServiceConfig)
     if service is None or not service.requests:
         return {}, "no service with requests is configured"
-    if Grant.MARKERS not in sections(context.target).grants:
+    if Grant.MARKERS not in context.target.grants:
         return {}, "asking makes the service write, and the target does not grant markers"
     try:
         return dict(ask(service.url, service.requests, service.volatile, service.token, service.tolerance)), ""
@@ -96,7 +97,7 @@ def nightly(context: Context, ask: AskGolden = ask_golden) -> str:
     """
     source = locate(context)
     if source is None:
-        raise RefusedError(f"The source {sections(context.target).rds.instance} has no endpoint to connect to.")
+        raise RefusedError(f"The source {database_of(context.target).name} has no endpoint to connect to.")
     store = BaselineStore(context.home, context.name)
     earlier, problems = store.load(source.identifier)
     notes, again = list(problems), 0

@@ -35,9 +35,8 @@ from dr.drivers.postgres.others import everywhere, joined_indexes, joined_keys
 from dr.drivers.postgres.own_schema import OWN_SCHEMA, USERS_OWN
 from dr.drivers.postgres.schema import newest, whole
 from dr.drivers.postgres.snapshots import Recovered
-from dr.drivers.postgres.source import Source
-from dr.drivers.rds.naming import instance
-from dr.drivers.sections import sections
+from dr.drivers.postgres.source import Source, database_of
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.baselines import BaselineStore, covering, looked_after, read_baseline
 from dr.evidence.samples import markers_file
 from dr.host.hearing import Steps, working
@@ -196,7 +195,7 @@ def active_model(connection: Connection, artifacts: str, login: str) -> dict[str
 
 def model_of(connection: Connection, context: Context) -> dict[str, Any]:
     """The model that the target's service would use."""
-    service = sections(context.target).service
+    service = context.target.section(ServiceConfig)
     return active_model(connection, service.artifacts if service else "", service.login if service else "")
 
 
@@ -263,7 +262,7 @@ class Examination:
 
     def __init__(self, context: Context, args: Mapping[str, Any]) -> None:
         self._context = context
-        self._database = sections(context.target).postgres
+        self._database, self._protected = context.target.of(PostgresConfig), database_of(context.target)
         self._copy = Endpoint(str(args["host"]), int(args["port"]))
         self._args, self._run = args, str(args["run"])
         self._point: float | None = None if args["recovery_point"] is None else float(args["recovery_point"])
@@ -306,7 +305,7 @@ class Examination:
             {"notes": self._notes},
             observations=seen,
             milestones={**first, "examined": self._now()},
-            components=(Component("database", instance(made), connect=way),),
+            components=(Component("database", self._protected.named(made), connect=way),),
         )
 
     def _now(self) -> float:
@@ -387,7 +386,7 @@ class Examination:
             self._notes.append("the recovery point's time is not known")
             return None
         stored = BaselineStore(self._context.home, self._context.name)
-        known, problems = stored.load(sections(self._context.target).rds.instance)
+        known, problems = stored.load(self._protected.name)
         self._notes += problems
         if (path := self._context.run / RUN_BASELINE).exists():
             try:

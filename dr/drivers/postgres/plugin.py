@@ -7,11 +7,12 @@ from typing import Literal
 
 import msgspec
 
+from dr.config.context import Context
+from dr.config.model import Target
 from dr.config.needs import Check, bundle, login
 from dr.config.plugins import Plugin, VerbSpec, later
-from dr.domain.model import Verb
+from dr.domain.model import Facts, Verb
 from dr.drivers.postgres.config import PostgresConfig
-from dr.drivers.sections import Sections
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,15 +32,28 @@ def made_by(verb: Verb) -> str:
     return "promote" if verb.args.get("of") == "promoted" else "restore"
 
 
-def harness(target: Sections, _args: object = None) -> Iterable[Check]:
+def harness(target: Target, _args: object = None) -> Iterable[Check]:
     """What logging in as the harness needs."""
-    yield login(target.postgres.harness)
-    yield from bundle("postgres.ca", target.postgres.ca)
+    database = target.of(PostgresConfig)
+    yield login(database.harness)
+    yield from bundle("postgres.ca", database.ca)
 
 
-def _every_role(target: Sections, _args: object) -> Iterable[Check]:
+def _every_role(target: Target, _args: object) -> Iterable[Check]:
     yield from harness(target)
-    yield from map(login, target.postgres.roles)
+    yield from map(login, target.of(PostgresConfig).roles)
+
+
+def _checks(context: Context, facts: Facts) -> Iterable[Check]:
+    from dr.drivers.postgres.checks import login_checks
+
+    return login_checks(context.target, facts.resources)
+
+
+def _baseline(context: Context) -> str:
+    from dr.drivers.postgres.baseline import nightly
+
+    return nightly(context)
 
 
 PLUGIN = Plugin(
@@ -57,4 +71,7 @@ PLUGIN = Plugin(
     ),
     section=PostgresConfig,
     reads=("rds", "postgres"),
+    checks=_checks,
+    parts=("psycopg",),
+    baseline=_baseline,
 )

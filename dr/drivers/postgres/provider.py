@@ -11,18 +11,16 @@ from dr.domain.errors import DrError, PasswordError, ProviderError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.postgres import own_schema
-from dr.drivers.postgres.baseline import AskGolden, golden_answers, nearer, nightly, take_baseline
+from dr.drivers.postgres.baseline import AskGolden, golden_answers, nearer, take_baseline
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, database_clock, translated
 from dr.drivers.postgres.examine import LOOK_SECONDS, RUN_BASELINE, Examination
 from dr.drivers.postgres.plugin import made_by
-from dr.drivers.postgres.source import Source, last_seen, require_source, source_among
-from dr.drivers.rds.naming import instance
-from dr.drivers.sections import sections
+from dr.drivers.postgres.source import Source, database_of, last_seen, require_source, source_among
 from dr.drivers.service.asking import ask_golden, predictions
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.baselines import read_baseline, write_baseline
 from dr.host.hearing import Steps
-
-__all__ = ["PostgresProvider", "nightly"]
 
 REACH_SECONDS = 300.0
 """How long a restored server that is available may refuse connections before that is an error."""
@@ -39,7 +37,7 @@ class PostgresProvider:
 
     def __init__(self, context: Context, ask: AskGolden = ask_golden) -> None:
         self._context = context
-        self._target = sections(context.target)
+        self._database, self._protected = context.target.of(PostgresConfig), database_of(context.target)
         self._ask_golden = ask
         self._steps: dict[str, Steps[None]] = {}
 
@@ -55,11 +53,11 @@ class PostgresProvider:
         try:
             source = last_seen(self._context)
             if source is not None:
-                with connect(source.server, self._target.postgres, seconds=LOOK_SECONDS) as connection:
+                with connect(source.server, self._database, seconds=LOOK_SECONDS) as connection:
                     seen = {"reachable": True, **clock_offset(connection, self._now)}
         except DrError as error:
             seen |= {"because": str(error), "stale": isinstance(error, PasswordError)}
-        return Facts(self._now(), extra={"amcheck": self._target.postgres.amcheck, "database": seen})
+        return Facts(self._now(), extra={"amcheck": self._database.amcheck, "database": seen})
 
     def confirm_identity(self) -> None:
         """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
@@ -80,7 +78,8 @@ class PostgresProvider:
 
     def _propose_baseline(self, args: Mapping[str, Any], run: RunIdentity) -> tuple[Call, ...]:
         table = self._victims(run)
-        asks = self._target.service is not None and bool(self._target.service.requests)
+        service = self._context.target.section(ServiceConfig)
+        asks = service is not None and bool(service.requests)
         return (
             Call(
                 *("plant-victims", "baseline", "prepare", "postgres", "plant-victims", args),
@@ -91,7 +90,7 @@ class PostgresProvider:
             Call(
                 *("take-baseline", "baseline", "prepare", "postgres", "take-baseline", args),
                 effect=Effect.MAKES if asks else Effect.READS,
-                makes=(predictions(instance(self._target.rds.instance)),) if asks else (),
+                makes=(predictions(self._protected.ref),) if asks else (),
                 until="every table is summed",
                 deadline=READ_SECONDS,
             ),
@@ -109,11 +108,11 @@ class PostgresProvider:
         )
 
     def _victims(self, run: RunIdentity) -> Ref:
-        return Ref("postgres", "table", own_schema.victims(run.id), instance(self._target.rds.instance))
+        return Ref("postgres", "table", own_schema.victims(run.id), self._protected.ref)
 
     def _propose_examine(self, verb: Verb, facts: Facts, run: RunIdentity) -> Call:
         self._check_password(facts, run)
-        source, made = source_among(facts.resources, self._target.rds.instance), made_by(verb)
+        source, made = source_among(facts.resources, self._protected), made_by(verb)
         args: dict[str, Any] = {
             name: f"${{restore.{name}}}" for name in ("recovery_point", "resolution", "kind", "point_id", "point")
         }
@@ -133,24 +132,24 @@ class PostgresProvider:
 
     def _granted(self, verb: Verb, facts: Facts, run: RunIdentity) -> dict[str, Any]:
         """The arguments of a call that writes rows of the harness's own to the source. Raises RefusedError."""
-        if Grant.MARKERS not in self._target.grants:
+        if Grant.MARKERS not in self._context.target.grants:
             raise RefusedError(
-                f"The verb {verb.name} writes rows of its own to {self._target.rds.instance}, which is not granted.",
+                f"The verb {verb.name} writes rows of its own to {self._protected.name}, which is not granted.",
                 "Add markers to the target's grants.",
             )
         self._check_password(facts, run)
-        return {**require_source(facts.resources, self._target.rds.instance).to_args(), "run": run.id}
+        return {**require_source(facts.resources, self._protected).to_args(), "run": run.id}
 
     def _check_password(self, facts: Facts, run: RunIdentity) -> None:
         """A copy has the source's roles: it is not made only to be told then that it cannot be read. Of a source that
         is gone or out of reach nothing is known, and it keeps nobody from restoring. Raises RefusedError."""
         stale = (facts.extra.get("database") or {}).get("stale", False)
-        if not stale or source_among(facts.resources, self._target.rds.instance) is None:
+        if not stale or source_among(facts.resources, self._protected) is None:
             return
-        harness = self._target.postgres.harness
+        harness = self._database.harness
         spared = ", or restore with --no-verify, which does not read the copy" if run.purpose is Purpose.RESTORE else ""
         raise RefusedError(
-            f"The source {self._target.rds.instance} does not take the password of {harness.user} that {harness.secret}"
+            f"The source {self._protected.name} does not take the password of {harness.user} that {harness.secret}"
             " refers to, so that a copy of it could not be read either.",
             f"Put the right one there{spared}.",
         )
@@ -239,7 +238,7 @@ class PostgresProvider:
                 yield Progress(False, note=str(error))
 
     def _source(self, args: Mapping[str, Any]) -> AbstractContextManager[Connection]:
-        return connect(Source.from_args(args).server, self._target.postgres)
+        return connect(Source.from_args(args).server, self._database)
 
     def _now(self) -> float:
         return self._context.clock.now().at

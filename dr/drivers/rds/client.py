@@ -41,13 +41,13 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 from botocore.validate import ParamValidator
 
+from dr.config.model import Target
 from dr.domain.errors import DrError, OddAnswerError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant
 from dr.domain.refs import on_loopback
-from dr.drivers.rds.config import Credentials
+from dr.drivers.rds.config import Credentials, RdsConfig
 from dr.drivers.rds.errors import from_code
 from dr.drivers.rds.naming import SET_BY, same
-from dr.drivers.sections import Sections
 from dr.host.bounded import NO_ANSWER, given_up, persistently, within
 from dr.host.clock import SystemClock
 from dr.ports import Clock
@@ -108,15 +108,15 @@ class RdsClient:
     """RDS, CloudWatch and STS of one target. Ambient endpoints are ignored, and ambient profiles where it names its
     own."""
 
-    def __init__(self, target: Sections, clock: Clock | None = None) -> None:
-        self._target = target
+    def __init__(self, target: Target, clock: Clock | None = None) -> None:
+        self._rds, self._lab = target.of(RdsConfig), Grant.DISPOSABLE in target.grants
         self._clock = clock or SystemClock()
         self._clients: dict[str, Any] = {}
 
     @property
     def where(self) -> str:
         """What is talked to, for people."""
-        return f"{self._target.rds.endpoint or 'AWS'} in {self._target.rds.region}"
+        return f"{self._rds.endpoint or 'AWS'} in {self._rds.region}"
 
     def account(self) -> str:
         """The account that the credentials belong to, as STS says. Raises RefusedError, ProviderError."""
@@ -206,8 +206,8 @@ class RdsClient:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            session = _session(self._target.rds.credentials, self._target.rds.region)
-            endpoint = self._target.rds.endpoint
+            session = _session(self._rds.credentials, self._rds.region)
+            endpoint = self._rds.endpoint
             config = Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
@@ -249,8 +249,7 @@ class RdsClient:
             )
         if isinstance(error, _UNREACHABLE):
             unreached = f"{self.where} cannot be reached ({operation}: {text})."
-            lab = Grant.DISPOSABLE in self._target.grants
-            hint = _LAB if lab else "Check the network and the target's endpoint and region."
+            hint = _LAB if self._lab else "Check the network and the target's endpoint and region."
             return ProviderError(unreached, hint, code=type(error).__name__, transient=True)
         if isinstance(error, ParamValidationError):
             said = f"RDS takes no such setting, or not this value of it ({operation}: {text})."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dr.config.model import Section, without_login
+from dr.config.model import Protected, Section, without_login
+from dr.drivers.rds.naming import instance
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,3 +45,6 @@ class RdsConfig(Section, frozen=True, forbid_unknown_fields=True):
 
     def consents(self) -> str:
         return self.instance
+
+    def protects(self) -> Protected:
+        return Protected("database", self.instance, instance, self.replicas)

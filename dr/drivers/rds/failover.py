@@ -13,7 +13,6 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.drivers.rds.naming import DRIVER, instance, where
 from dr.drivers.rds.points import iso
-from dr.drivers.sections import Sections
 
 FORCE = "RebootDBInstance"
 AWAIT = "DescribeEvents"
@@ -82,13 +81,13 @@ def _meant(message: str) -> tuple[str, str]:
     return next(((kind, name) for sign, kind, name in _MESSAGES if sign in said), (OTHER, ""))
 
 
-def propose(target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
-    """The call that forces a failover of the target's instance, or that awaits RDS's own after a fault of this run.
+def propose(source: str, objective: float, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+    """The call that forces a failover of the instance ``source``, or that awaits RDS's own after a fault of this run.
     ``objective``: seconds an outage may last. Raises RefusedError where there is no standby to fail over to, where the
     instance is not available, and where a failover is under way."""
     usual = "forced" if verb.name == "failover" else "automatic"
     forced = verb.args.get("kind", usual) == "forced"
-    found = require_instance(target.rds.instance, facts)
+    found = require_instance(source, facts)
     _refuse_unless_ready(found, facts)
     told = _told(facts.extra.get("events") or ())
     since = max([facts.at - CLOCKS, *(at for at, _ in told)])

@@ -11,9 +11,9 @@ from dr.domain.errors import FailedError, HaltedError, OddAnswerError, ProviderE
 from dr.domain.model import Call, Progress, Purpose, Resource
 from dr.drivers.rds import look as rds_look
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.naming import State, classify
 from dr.drivers.rds.restore import DELETE, LISTED_SECONDS, MODIFY, UNLISTED_SECONDS, bears
-from dr.drivers.sections import sections
 from dr.host.bounded import persistently
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Instances:
         found = self.describe(identifier)
         if found is None:
             raise RefusedError(
-                f"There is no instance {identifier} in {sections(self._context.target).rds.region}.",
+                f"There is no instance {identifier} in {self._context.target.of(RdsConfig).region}.",
                 "Was it deleted meanwhile?",
             )
         return found

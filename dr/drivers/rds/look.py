@@ -9,9 +9,9 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Own, RecoveryPoint, Request, Resource
 from dr.domain.refs import Ref
 from dr.drivers.rds.client import RdsClient
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.naming import State, classify, instance, listens, remedy
 from dr.drivers.rds.settings import tags
-from dr.drivers.sections import Sections
 
 _COVERS = ("SnapshotDatabaseTime", "OriginalSnapshotCreateTime", "SnapshotCreateTime")
 """The first is documented as the time of the last transaction in the restored instance; a copy changes the last one."""
@@ -19,15 +19,14 @@ _ARNS = ("DBInstanceAutomatedBackupsArn", "DBSnapshotArn", "DBInstanceArn")
 """A thing's own comes first: a backup that was replicated from another region names its source there, too."""
 
 
-def instances(client: RdsClient, target: Sections) -> tuple[Resource, ...]:
+def instances(client: RdsClient, rds: RdsConfig) -> tuple[Resource, ...]:
     """All instances in the account and region. Raises RefusedError where the endpoint serves another region."""
     found = tuple(resource(row) for row in client.pages("DescribeDBInstances", "DBInstances", {}))
     for one in found:
         arn = str(one.attributes.get("DBInstanceArn", "")).split(":")
-        if len(arn) > 4 and (arn[3], arn[4]) != (target.rds.region, target.rds.account):
+        if len(arn) > 4 and (arn[3], arn[4]) != (rds.region, rds.account):
             raise RefusedError(
-                f"{client.where} serves region {arn[3]} of account {arn[4]}, not {target.rds.region}"
-                f" of {target.rds.account}.",
+                f"{client.where} serves region {arn[3]} of account {arn[4]}, not {rds.region} of {rds.account}.",
                 "Correct the target's endpoint, region or account.",
             )
     return found
@@ -53,7 +52,17 @@ def resource(row: Mapping[str, Any]) -> Resource:
     stuck = remedy(status) if classify(status) is State.FAILED else ""
     source = str(row.get("ReadReplicaSourceDBInstanceIdentifier") or "")
     replica_of = instance(source) if source else None
-    return Resource(instance(row["DBInstanceIdentifier"]), status, tags(row), listens(row), replica_of, row, stuck)
+    return Resource(
+        instance(row["DBInstanceIdentifier"]),
+        status,
+        tags(row),
+        listens(row),
+        replica_of,
+        row,
+        stuck,
+        uid=str(row.get("DbiResourceId") or ""),
+        replicas=tuple(map(instance, row.get("ReadReplicaDBInstanceIdentifiers") or ())),
+    )
 
 
 def named_snapshot(request: Request) -> str:

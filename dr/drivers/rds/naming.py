@@ -1,5 +1,4 @@
-"""How RDS names its things, where they listen, what their states mean, and what was last seen of a source. Quick to
-import.
+"""How RDS names its things, where they listen, and what their states mean. Quick to import.
 
 botocore's own waiter fails on five of the states and waits for the others until its time runs out, so the list is kept
 here. Source: RDS User Guide, "Viewing Amazon RDS DB instance status".
@@ -11,11 +10,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from dr.config.context import Context
 from dr.domain.model import Facts
 from dr.domain.refs import Endpoint, Ref
-from dr.drivers.sections import sections
-from dr.evidence import profiles
 
 DRIVER = "rds"
 SET_BY = "with --set NAME=VALUE, or for a drill under 'restored:' of the target in dr.yaml"
@@ -47,20 +43,6 @@ def where(facts: Facts) -> str:
     """Region and account, for people."""
     region = facts.identity.get(DRIVER, {}).get("region")
     return f"{region or 'the region'} (account {account(facts)})"
-
-
-def pins(context: Context) -> dict[str, str]:
-    """What tells a target's source from every other."""
-    rds = sections(context.target).rds
-    return {**rds.pins(), "instance": rds.instance}
-
-
-def last_seen(context: Context) -> Mapping[str, Any] | None:
-    """The stored description of this very source: a target may have been pointed elsewhere since. Raises
-    EvidenceError."""
-    stored = profiles.load(context.home, context.name) or {}
-    described: Mapping[str, Any] | None = stored.get("source")
-    return described if pins(context).items() <= stored.items() else None
 
 
 class State(StrEnum):

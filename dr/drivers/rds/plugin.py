@@ -8,12 +8,14 @@ from typing import Any, Literal
 import msgspec
 
 from dr.config.context import Context
+from dr.config.model import Target
 from dr.config.needs import Check, login
 from dr.config.plugins import Plugin, VerbSpec, later
-from dr.domain.model import Facts, Purpose
+from dr.domain.model import Facts, Purpose, Resource
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import harness
 from dr.drivers.rds.config import RdsConfig
-from dr.drivers.sections import Sections, sections
+from dr.drivers.rds.profile import last_seen
 
 
 class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,15 +52,32 @@ def _promoted(args: Mapping[str, Any], purpose: Purpose) -> Collection[str]:
     return ("restored",) if args.get("copy") else ("source",) if purpose is Purpose.RESTORE else ()
 
 
-def _master(target: Sections, args: Restoration | None) -> Iterable[Check]:
-    if target.postgres.master is not None and (args is None or args.reset_master):
-        yield login(target.postgres.master)
+def _master(target: Target, args: Restoration | None) -> Iterable[Check]:
+    master = target.of(PostgresConfig).master
+    if master is not None and (args is None or args.reset_master):
+        yield login(master)
 
 
 def _checks(context: Context, facts: Facts) -> Iterable[Check]:
-    from dr.drivers.checks import database_checks
+    from dr.drivers.rds.checks import instance_checks
 
-    return database_checks(sections(context.target), facts.resources)
+    return instance_checks(context.target.of(RdsConfig), facts.resources)
+
+
+def _shows(context: Context) -> tuple[Resource, ...]:
+    from dr.drivers.rds.client import RdsClient
+    from dr.drivers.rds.look import instances
+
+    return instances(RdsClient(context.target, context.clock), context.target.of(RdsConfig))
+
+
+def _last_seen(context: Context) -> Resource | None:
+    described = last_seen(context)
+    if described is None:
+        return None
+    from dr.drivers.rds.look import resource
+
+    return resource({"DBInstanceIdentifier": context.target.of(RdsConfig).instance, **described})
 
 
 PLUGIN = Plugin(
@@ -83,4 +102,7 @@ PLUGIN = Plugin(
     reads=("rds", "postgres"),
     restores=("snapshot", "time"),
     checks=_checks,
+    parts=("boto3",),
+    shows=_shows,
+    last_seen=_last_seen,
 )

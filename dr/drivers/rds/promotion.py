@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dr.config.model import Target
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint, Ref, result_of
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import settings
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.failover import require_instance
 from dr.drivers.rds.naming import DRIVER, State, classify, instance, listens, where
-from dr.drivers.sections import Sections
 
 LAG = "GetMetricData"
 CHOOSE = "ask-replicas"
@@ -106,10 +107,10 @@ def replicas_of(source: str, facts: Facts) -> tuple[Resource, ...]:
 
 
 def propose(
-    name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of ``verb``. ``objective``: seconds an outage may last. Raises RefusedError, UsageError."""
-    source, apart = target.rds.instance, bool(verb.args.get("copy"))
+    source, apart = target.of(RdsConfig).instance, bool(verb.args.get("copy"))
     if run.purpose is Purpose.DRILL and Grant.DISPOSABLE not in target.grants and not apart:
         raise RefusedError(
             f"{source} is not disposable, and a promotion of its replica could not be undone.", ON_A_COPY
@@ -237,13 +238,13 @@ def _promotion(
     )
 
 
-def _promote_apart(name: str, target: Sections, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+def _promote_apart(name: str, target: Target, objective: float, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
     """A copy of the newest snapshot, a replica of that copy, and its promotion: nothing that users know is touched."""
     kept = {"BackupRetentionPeriod": 1}
     newest = Verb("restore", {"to": {"snapshot": "latest"}, "set": kept})
     restore, *rest = rds_restore.propose(name, target, objective, newest, facts, run)
     source = str(restore.args["identifier"])
-    new = instance(rds_restore.made_up(target.rds.instance, "replica", run.id))
+    new = instance(rds_restore.made_up(target.of(RdsConfig).instance, "replica", run.id))
     args = {"instead_of": "", "parameters": restore.args["parameters"], "tags": restore.args["tags"]}
     place = {"identifier": new.name, "host": "${replicate.host}", "port": "${replicate.port}"}
     return (

@@ -16,6 +16,7 @@ from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageE
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.domain.tags import of_point, ours
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.servers import Servers
 from dr.drivers.rds import failover as rds_failover
 from dr.drivers.rds import look as rds_look
@@ -23,12 +24,13 @@ from dr.drivers.rds import promotion as rds_promotion
 from dr.drivers.rds import restore as rds_restore
 from dr.drivers.rds import restored, settings
 from dr.drivers.rds.client import RdsClient, wanted_instead
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.instances import BUSY, Begin, Deletion, Instances, Poll, only_looking, pairs
 from dr.drivers.rds.log import reached, replay_seconds
-from dr.drivers.rds.naming import DRIVER, State, instance, last_seen, pins
+from dr.drivers.rds.naming import DRIVER, State, instance
 from dr.drivers.rds.points import iso
+from dr.drivers.rds.profile import last_seen, pins
 from dr.drivers.rds.takeover import Takeover
-from dr.drivers.sections import sections
 from dr.evidence import profiles
 from dr.host.bounded import persistently
 from dr.judge.objectives import outage, time_to_copy
@@ -46,11 +48,11 @@ class RdsProvider:
 
     def __init__(self, context: Context, client: RdsClient | None = None, servers: Servers | None = None) -> None:
         self._context = context
-        self._target = sections(context.target)
-        self._client = client or RdsClient(self._target, context.clock)
+        self._rds, self._database = context.target.of(RdsConfig), context.target.of(PostgresConfig)
+        self._client = client or RdsClient(context.target, context.clock)
         self._at = Instances(context, self._client)
         self._now = self._at.now
-        self._servers = servers or Servers(self._target.postgres)
+        self._servers = servers or Servers(self._database)
         self._takeover = Takeover(self._at, self._servers)
         deletion = Deletion(self._at)
         self._steps: Mapping[str, tuple[Begin, Poll]] = {
@@ -72,8 +74,8 @@ class RdsProvider:
     def look(self, request: Request) -> Facts:
         """Read instances, snapshots and windows; keep the source's profile outside AWS for the day it is gone."""
         self.confirm_identity()
-        found = rds_look.instances(self._client, self._target)
-        name = self._target.rds.instance
+        found = rds_look.instances(self._client, self._rds)
+        name = self._rds.instance
         source = next((one for one in found if one.ref == instance(name)), None)
         points = rds_look.points(self._client, source, name, rds_look.named_snapshot(request))
         at, extra = self._now(), dict[str, Any]()
@@ -94,9 +96,9 @@ class RdsProvider:
             return
         first = self._confirmed is None  # whoever has just typed a command is told at once
         self._account = self._client.account() if first else self._at.patiently(self._client.account)
-        if self._account != self._target.rds.account:
+        if self._account != self._rds.account:
             raise RefusedError(
-                f"The credentials belong to account {self._account}, not to {self._target.rds.account} of target "
+                f"The credentials belong to account {self._account}, not to {self._rds.account} of target "
                 f"{self._context.name!r} ({self._client.where}).",
                 "Use credentials of the target's account, or name another --target.",
             )
@@ -108,34 +110,34 @@ class RdsProvider:
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:
         """The deletions of drills' copies of this source that no run will delete; see ``restore.orphans``."""
-        return rds_restore.orphans(self._all(), self._target.rds.instance, now, under_way, over)
+        return rds_restore.orphans(self._all(), self._rds.instance, now, under_way, over)
 
     def remains(self, run: str) -> tuple[Resource, ...]:
         """What bears the tag of ``run``, or of any run that took this source; see ``ports.Restorer``."""
         if run:
             return tuple(one for one in self._all() if one.tags.get("dr:run") == run)
-        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._target.rds.instance))
+        return tuple(one for one in self._all() if rds_restore.taken_from(one, self._rds.instance))
 
     def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
-        return restored.deleting(found, self._target.rds)
+        return restored.deleting(found, self._rds)
 
     ended_by_hand = staticmethod(restored.ending)
 
     def _all(self) -> tuple[Resource, ...]:
         self.confirm_identity()
-        return self._at.patiently(lambda: rds_look.instances(self._client, self._target))
+        return self._at.patiently(lambda: rds_look.instances(self._client, self._rds))
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """The calls of one verb; see ``restore``, ``failover`` and ``promotion``."""
-        name, stated = self._context.name, self._context.settings.objectives
+        name, target, stated = self._context.name, self._context.target, self._context.settings.objectives
         if verb.name in rds_failover.VERBS:
-            return rds_failover.propose(self._target, outage.FAILOVER.of(stated), verb, facts, run)
+            return rds_failover.propose(self._rds.instance, outage.FAILOVER.of(stated), verb, facts, run)
         if verb.name in rds_promotion.VERBS:
-            return rds_promotion.propose(name, self._target, outage.PROMOTION.of(stated), verb, facts, run)
-        calls = rds_restore.propose(name, self._target, time_to_copy.LIMIT.of(stated), verb, facts, run)
+            return rds_promotion.propose(name, target, outage.PROMOTION.of(stated), verb, facts, run)
+        calls = rds_restore.propose(name, target, time_to_copy.LIMIT.of(stated), verb, facts, run)
         _check_types(verb.args.get("set") or {}, "--set '{}={}'")
         if run.purpose is Purpose.DRILL:
-            _check_types(self._target.rds.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
+            _check_types(self._rds.restored, "'{}: {}' under the target's 'restored' in dr.yaml")
         return calls
 
     # -- doing
@@ -266,7 +268,7 @@ class RdsProvider:
         point |= {"resolution": done["resolution"], **(far if done["kind"] == "time" else {})}
         if call.args["recovery_point"] is None:
             point.pop("target", None)  # RDS chose it: there is no second that was asked for
-        made = restored.restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._target.postgres)
+        made = restored.restored(done, str(call.args["source"]), call.args.get("replicas", ()), self._database)
         return Progress(
             done=True,
             result=done,

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dr.config.model import Target
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Purpose, Resource, RunIdentity, Verb
 from dr.domain.tags import VALUE, of_run, telling
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds import settings
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.naming import DRIVER, instance, listens, same
 from dr.drivers.rds.points import choose, iso
-from dr.drivers.sections import Sections
 
 AWAIT = "DescribeDBInstances"
 FROM_SNAPSHOT = "RestoreDBInstanceFromDBSnapshot"
@@ -41,12 +43,12 @@ nobody's way leads to it."""
 
 
 def propose(
-    name: str, target: Sections, objective: float, verb: Verb, facts: Facts, run: RunIdentity
+    name: str, target: Target, objective: float, verb: Verb, facts: Facts, run: RunIdentity
 ) -> tuple[Call, ...]:
     """The calls of one restoration. ``objective``: seconds it should take. Raises RefusedError, UsageError. On call
     what RDS sets only afterwards is the verb ``configure``, with the same arguments: RDS takes it once it is done with
     the instance, from which a first backup keeps it for hours, while the copy is examined and served from."""
-    _refuse_second(name, target.rds.instance, facts, run)
+    _refuse_second(name, target.of(RdsConfig).instance, facts, run)
     wanted = _Restoration(target, verb, facts, run)
     if verb.name == "configure":
         return (wanted.configuring(objective),)
@@ -112,8 +114,9 @@ class _Restoration:
     says, and on call the command line has the word.
     """
 
-    def __init__(self, target: Sections, verb: Verb, facts: Facts, run: RunIdentity) -> None:
-        self.target, self.run, self.source = target, run, target.rds.instance
+    def __init__(self, target: Target, verb: Verb, facts: Facts, run: RunIdentity) -> None:
+        self.rds, self.master, self.run = target.of(RdsConfig), target.of(PostgresConfig).master, run
+        self.source = self.rds.instance
         self.drill = run.purpose is Purpose.DRILL
         self.choice = choose(verb.args.get("to"), self.source, facts, run.purpose)
         self.identifier = _identifier(str(verb.args.get("as_name") or ""), self.source, facts, run)
@@ -122,7 +125,7 @@ class _Restoration:
         self.have = settings.comparable(self.known or {})
         self.asked = settings.asked_attributes(verb.args.get("set", {}), "--set")
         if self.drill:
-            apart = settings.asked_attributes(target.rds.restored, "The target's 'restored'")
+            apart = settings.asked_attributes(self.rds.restored, "The target's 'restored'")
             self.asked = {**_APART, **apart, **self.asked}
         wanted = self._wanted()
         if self.drill and Grant.DISPOSABLE not in target.grants:
@@ -137,7 +140,7 @@ class _Restoration:
 
     def _wanted(self) -> dict[str, Any]:
         """Every setting it is to have. Raises RefusedError that lists what nobody knows."""
-        point, prepared = self.choice.point, self.target.rds.fallback
+        point, prepared = self.choice.point, self.rds.fallback
         unknown = settings.REQUIRED if self.known is None else self._outgrown()
         outgrown = {settings.RESTORE[parameter] for parameter in unknown}
         have = {name: value for name, value in self.have.items() if name not in outgrown}
@@ -192,7 +195,7 @@ class _Restoration:
         return {**kept, **own}, left
 
     def _master_secret(self) -> str:
-        master = self.target.postgres.master
+        master = self.master
         if master is None:
             raise RefusedError("The target names no postgres.master whose secret could be set.", "Add it to dr.yaml.")
         user = (self.known or {}).get("MasterUsername", master.user)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from dr.config.model import Amount, Login, Section, check_reference, without_login
+from dr.config.model import Amount, Asked, Login, Section, check_reference, without_login
 from dr.drivers.measuring.paths import SOURCE, Path
 from dr.evidence.answers import renamed, standing
 
@@ -96,3 +96,7 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     def way(self, path: str) -> str:
         """The URL of the path ``source``, or of one of ``ways``; "" of any other."""
         return self.url if path == SOURCE else self.ways.get(path, "")
+
+    def asked(self, path: str) -> Asked | None:
+        url = self.way(path)
+        return Asked(f"{url.rstrip('/')}/predict", self.requests, self.expected, self.token) if url else None

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from functools import partial
 
 from dr.config.context import Context
+from dr.config.model import Target
 from dr.config.needs import Check, login, program
 from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts
+from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import Examination, harness
-from dr.drivers.sections import Sections
 from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import authorization
 
@@ -21,18 +22,19 @@ def token(service: ServiceConfig) -> Iterable[Check]:
         yield f"secret {service.token}", partial(authorization, service.token)
 
 
-def _serving(target: Sections, _args: object) -> Iterable[Check]:
-    if target.service is None:
+def _serving(target: Target, _args: object) -> Iterable[Check]:
+    service = target.section(ServiceConfig)
+    if service is None:
         return
     yield from harness(target)
-    yield from (login(role) for role in target.postgres.roles if role.user == target.service.login)
-    yield from token(target.service)
-    if target.service.command:
-        yield program("service.command", target.service.command[0])
+    yield from (login(role) for role in target.of(PostgresConfig).roles if role.user == service.login)
+    yield from token(service)
+    if service.command:
+        yield program("service.command", service.command[0])
 
 
 def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
-    from dr.drivers.checks import service_checks
+    from dr.drivers.service.checks import service_checks
 
     return service_checks(context.target.of(ServiceConfig), context.target.grants)
 

@@ -24,7 +24,6 @@ from dr.drivers.measuring.paths import RESTORED
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
-from dr.drivers.sections import sections
 from dr.drivers.service import guardian
 from dr.drivers.service.asking import answer_form, get, name_of, predict
 from dr.drivers.service.config import ServiceConfig, Stored
@@ -50,7 +49,7 @@ class ServingProvider:
     the answers that the baseline's has given, and for those to what was planted."""
 
     def __init__(self, context: Context, watch: Watch = watching) -> None:
-        self._context, self._target, self._watch = context, sections(context.target), watch
+        self._context, self._watch, self._database = context, watch, context.target.of(PostgresConfig)
         self._pidfile, self._log = context.run / guardian.PIDFILE, context.run / "serve.log"
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
@@ -158,7 +157,7 @@ class ServingProvider:
 
     def _login(self) -> Login:
         user = self._service().login
-        found = next((role for role in self._target.postgres.roles if role.user == user), None)
+        found = next((role for role in self._database.roles if role.user == user), None)
         if found is None:
             raise UsageError(
                 f"The service logs in as {user!r}, which is none of database.roles of {self._context.name}."
@@ -168,7 +167,7 @@ class ServingProvider:
     def _change_rows(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """What cannot be planted is a finding, and keeps the copy from nothing else. ``at`` tells one planting from
         another; ``next``: the number from which on requests under load can be for it."""
-        copy, database, service = Endpoint(str(args["host"]), int(args["port"])), self._target.postgres, self._service()
+        copy, database, service = Endpoint(str(args["host"]), int(args["port"])), self._database, self._service()
         planting, run = service.planted, str(args["run"])
         if planting is None:
             raise UsageError("The target no longer says how rows are planted (service.planted).", "Say it as before.")
@@ -199,10 +198,10 @@ class ServingProvider:
         return {"served": {**served, "host": copy.host, "port": copy.port}, "copy": copy, "before": before}
 
     def _watching(self, copy: Endpoint) -> AbstractContextManager[Look]:
-        return self._watch(copy, self._target.postgres, self._login().user)
+        return self._watch(copy, self._database, self._login().user)
 
     def _environment(self, copy: Endpoint, own_port: int) -> dict[str, str]:
-        service, login, database = self._service(), self._login(), self._target.postgres
+        service, login, database = self._service(), self._login(), self._database
         return {
             "DATABASE_URL": f"postgresql://{quote(login.user, safe='')}@{copy}/{quote(database.name, safe='')}",
             "PGPASSWORD": secret(login.secret),

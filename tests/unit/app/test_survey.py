@@ -15,16 +15,18 @@ from dr.app import survey
 from dr.cli import cli
 from dr.config.context import Context
 from dr.config.model import Login, Settings, Target
+from dr.config.plugins import Plugin
 from dr.domain.errors import PasswordError, ProviderError, RefusedError
 from dr.domain.model import Grant
 from dr.domain.refs import Endpoint
-from dr.drivers import checks
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_entry import Entry
+from dr.drivers.postgres import checks as logins
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus import client as prometheus
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.provider import RdsProvider
+from dr.drivers.service import checks
 from dr.drivers.service.config import ServiceConfig
 from dr.meter.bearer import check_taken
 from dr.ports import Provider
@@ -61,7 +63,7 @@ class Site:
             replicas=("replica-1",),
         )
         monkeypatch.setattr(survey, "drivers", self._drivers)
-        monkeypatch.setattr(checks, "log_in", self._log_in)
+        monkeypatch.setattr(logins, "log_in", self._log_in)
         monkeypatch.setattr(checks, "get", self._get)
         monkeypatch.setattr(checks, "predict", self._predict)
         self.takes = ""
@@ -284,3 +286,20 @@ def test_no_baseline_is_taken_of_a_target_that_lacks_a_section(tmp_path: Path, m
     for name, missing in {"prod": "postgres", "none": "rds, postgres"}.items():
         with pytest.raises(RefusedError, match=rf"Target {name} has no section {missing}, which baseline needs\. Add"):
             survey.take(name)
+
+
+def test_everybody_who_can_takes_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_HOME", str(tmp_path))
+    monkeypatch.setenv("DR_CONFIG", str(tmp_path / "dr.yaml"))
+    (tmp_path / "dr.yaml").write_text("targets: {prod: {consent: prod}}")
+    takers = {
+        "one": Plugin("one", baseline=lambda of: f"Took one of {of.name}."),
+        "two": Plugin("two", baseline=lambda of: f"Took two of {of.name}."),
+        "far": Plugin("far", reads=("far",), baseline=lambda _: "Took what is not there."),
+        "idle": Plugin("idle"),
+    }
+    monkeypatch.setattr(survey, "plugins", lambda: takers)
+    assert survey.take("prod") == "Took one of prod. Took two of prod."
+    monkeypatch.setattr(survey, "plugins", lambda: {"idle": takers["idle"]})
+    with pytest.raises(RefusedError, match="Nobody takes a baseline of target prod"):
+        survey.take("prod")

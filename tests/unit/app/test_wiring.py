@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dr import wiring
+from dr.app.prepare import _record, _version
+from dr.app.session import Session
 from dr.config.context import Context
 from dr.config.model import Section
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
 from dr.domain.errors import UsageError
-from dr.domain.model import Call, Facts, Purpose, RunIdentity, Verb
+from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.config import VeleroConfig
 from tests.integration.meters import context
@@ -118,6 +121,37 @@ def test_every_verb_is_an_activity_that_says_what_it_takes() -> None:
     for name, offered in verbs().items():
         activity = getattr(dr.activities, name)
         assert activity.__doc__ == " ".join(spec.does for _, spec in offered)
+
+
+@pytest.mark.parametrize(
+    ("verb", "lacking", "expected"),
+    [
+        (Verb("move"), (), False),
+        (Verb("measure", {"path": "source"}), (), True),
+        (Verb("measure", {"path": "source"}), ("service",), False),
+        (Verb("measure", {"path": "writes"}), ("service",), True),
+        (Verb("serve"), ("service",), False),
+        (Verb("no-such-verb"), (), False),
+    ],
+)
+def test_a_verb_can_be_done_to_a_target_that_has_what_it_is_about(
+    verb: Verb, lacking: tuple[str, ...], expected: bool, tmp_path: Path
+) -> None:
+    target = msgspec.structs.replace(context(tmp_path).target, **dict.fromkeys(lacking))
+    assert wiring.able(verb, target) is expected
+
+
+def test_a_run_records_the_versions_of_what_its_target_is_reached_by(tmp_path: Path) -> None:
+    of = context(tmp_path)
+    planned = Plan(Request("lab", (), Purpose.DRILL), RUN, (), ())
+    session = Session(of, planned, {}, lambda _call, _note: None)
+    assert _record(session, of.clock.now()).versions.keys() == {
+        *("dr", "boto3", "psycopg", "chaostoolkit", "chaostoolkit-lib")
+    }
+    bare = replace(of, target=msgspec.structs.replace(of.target, rds=None, postgres=None, clients=None))
+    session = Session(bare, planned, {}, lambda _call, _note: None)
+    assert _record(session, of.clock.now()).versions.keys() == {"dr", "chaostoolkit", "chaostoolkit-lib"}
+    assert _version("no-such-part") == "not installed"
 
 
 def test_loading_every_plugin_imports_no_slow_library() -> None:

@@ -116,9 +116,10 @@ def test_before_the_disaster_the_services_process_is_looked_at(tmp_path: Path, s
     assert (seen.what, seen.path, seen.value) == ("service-process", "source", {"started": 1795417000.25})
 
 
-def listed(**attributes: Any) -> Facts:
-    """The source, and two replicas of it in its own region."""
-    source = Resource(instance("Source-DB"), "available", endpoint=LISTENS, attributes=attributes)
+def listed(*named: str) -> Facts:
+    """The source, which names these as its replicas, and two replicas of it in its own region."""
+    follow = tuple(map(instance, named))
+    source = Resource(instance("Source-DB"), "available", endpoint=LISTENS, replicas=follow)
     replicas = [
         Resource(instance(name), "available", endpoint=Endpoint(f"{name}.example", 5432), replica_of=source.ref)
         for name in "ab"
@@ -152,7 +153,7 @@ def test_before_the_disaster_the_source_is_asked_who_follows_it(
 
 
 def test_replicas_of_other_regions_are_counted_too(tmp_path: Path) -> None:
-    shown = listed(ReadReplicaDBInstanceIdentifiers=["a", "b", "arn:aws:rds:eu-west-1:123456789012:db:far"])
+    shown = listed("a", "b", "arn:aws:rds:eu-west-1:123456789012:db:far")
     calls = provider(tmp_path).propose(BEFORE, shown, RUN)
     assert named(calls, "observe-replication").args["replicas"] == 3
 

@@ -27,7 +27,6 @@ from tests.unit.drivers.rds.support import (
     facts,
     run,
 )
-from tests.unit.drivers.rds.support import target as a_target
 
 STARTED = "Multi-AZ instance failover started."
 STANDBY = "Multi-AZ failover to standby complete - DNS propagation may take a few minutes."
@@ -41,7 +40,7 @@ def planned(
 ) -> Call:
     seen = facts(instances=(description(**{"AvailabilityZone": "eu-central-1a", **row}),))
     told = [{"Date": at, "Message": message} for at, message in events]
-    return propose(a_target(), 120.0, verb, replace(seen, extra={"events": told}), run(purpose))[0]
+    return propose(SOURCE, 120.0, verb, replace(seen, extra={"events": told}), run(purpose))[0]
 
 
 # -- planning
@@ -97,7 +96,7 @@ def test_an_unknown_instance_is_refused() -> None:
     with pytest.raises(
         RefusedError, match=r"There is no instance readmission-db in eu-central-1 \(account 123456789012\)"
     ):
-        propose(a_target(), 120.0, FORCED, facts(instances=()), run())
+        propose(SOURCE, 120.0, FORCED, facts(instances=()), run())
 
 
 # -- what the events tell

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from dr.domain.errors import RefusedError
 from dr.domain.model import Own
 from dr.domain.refs import Endpoint, Ref
 from dr.drivers.rds.look import own, resource
 from dr.drivers.rds.naming import instance, listens
+from tests.targets import target_of
 from tests.unit.drivers.rds.support import description
 
 
@@ -35,6 +37,19 @@ def test_an_instance_listens_where_rds_says() -> None:
     found = resource({**description("Copy"), "Endpoint": {"Address": "copy.example", "Port": 5433}})
     assert (found.ref, found.endpoint) == (instance("copy"), Endpoint("copy.example", 5433))
     assert str(found.endpoint) == "copy.example:5433"
+
+
+def test_what_others_need_of_an_instance_is_not_in_rds_spelling() -> None:
+    far = "arn:aws:rds:eu-west-1:1:db:far"
+    found = resource({**description("Copy"), "DbiResourceId": "db-1", "ReadReplicaDBInstanceIdentifiers": ["A", far]})
+    assert (found.uid, found.replicas) == ("db-1", (instance("a"), instance(far)))
+
+
+def test_a_targets_database_is_its_instance_by_the_name_that_it_has_there() -> None:
+    of = target_of(instance="Clinic", replicas=("One",)).protects("database")
+    assert (of.name, of.ref, of.replicas, of.named("X")) == ("Clinic", instance("clinic"), ("One",), instance("x"))
+    with pytest.raises(RefusedError, match="No section of the target says which namespace it protects"):
+        target_of().protects("namespace")
 
 
 def test_the_source_is_the_targets_own_also_where_it_is_gone_and_replicas_of_others_are_not() -> None:

@@ -11,6 +11,7 @@ from dr.app.terms import terms
 from dr.domain.errors import FailedError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Plan, Purpose, RecoveryPoint, Request, RunIdentity, Verb
 from dr.drivers.rds import look as rds_look
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.rds.instances import APART_SECONDS
 from dr.drivers.rds.provider import SETTLED_SECONDS, RdsProvider
 from dr.drivers.rds.restore import LISTED_SECONDS, deletion
@@ -175,7 +176,7 @@ def test_the_guard_compares_what_sts_and_the_arns_said_and_not_the_pins_with_the
     if not there:
         stage.fake.rows.clear()
     elsewhere = target(account="999999999999", region="us-east-1")
-    monkeypatch.setattr(stage.provider, "_target", elsewhere)
+    monkeypatch.setattr(stage.provider, "_rds", elsewhere.of(RdsConfig))
     monkeypatch.setattr(rds_look, "instances", lambda *_: tuple(resource(row) for row in stage.fake.rows.values()))
     seen = stage.provider.look(stage.request)
     refusals = guard(Plan(stage.request, run(), (), ()), terms(elsewhere), seen, Consent())
