@@ -12,7 +12,7 @@ from dr.config.context import Context
 from dr.config.load import load
 from dr.config.model import Settings, Target
 from dr.config.objective import Objective
-from dr.config.plugins import PROVIDER, Plugin, lost_sections, offer, plugins, unloaded, verbs
+from dr.config.plugins import PROVIDER, Plugin, ignored, lost_sections, offer, plugins, unloaded, verbs
 from dr.domain.errors import DrError, RefusedError, UsageError
 from dr.domain.model import Call, Facts, Request, RunIdentity, Verb
 from dr.engine.plan import Propose
@@ -113,7 +113,10 @@ def on_call(verb: Verb, target: Target | None = None) -> tuple[str, ...]:
 
 
 def settings(path: Path | None = None) -> Settings:
-    """What dr.yaml says, with the limits of all objectives that there are. Raises UsageError."""
+    """What dr.yaml says, with the limits of all objectives that there are. Raises UsageError. Whatever stands where
+    providers do and is none, or none that has a name of its own, is named once."""
+    for sentence in ignored():
+        _say_once(sentence)
     return load(path, {limit.name: one.number for one in objectives().values() for limit in one.limits})
 
 

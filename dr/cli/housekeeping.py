@@ -15,7 +15,7 @@ from dr.app.survey import check, recovery_points, take
 from dr.cli import common
 from dr.config.load import LAB, find_target, home, present, rewritten
 from dr.config.model import Settings
-from dr.config.plugins import unloaded
+from dr.config.plugins import ignored, unloaded
 from dr.domain.errors import DrError, EvidenceError, UsageError
 from dr.domain.refs import is_run
 from dr.evidence.directory import RunDirectory, find_run
@@ -177,7 +177,7 @@ def doctor(ctx: click.Context, target: str) -> None:
     Exits with 3 where anything is wrong.
     """
     code, settings = 0, common.begin()
-    common.caution(unloaded().values())
+    common.caution(why for why in unloaded().values() if why not in ignored())  # those every command tells
     common.caution(why for name, why in settings.unusable.items() if name != target)
     for name, problem in check(settings, target):
         click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))

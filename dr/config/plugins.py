@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 import keyword
-import pkgutil
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from os.path import isdir
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -148,31 +148,58 @@ def unloaded() -> Mapping[str, str]:
     return {name: one for name, one in _found().items() if isinstance(one, str)}
 
 
+def ignored() -> tuple[str, ...]:
+    """Of what is not loaded, that by whose name nobody could ask for it: what it is, and what to do next."""
+    return tuple(why for name, why in unloaded().items() if os.sep in name)
+
+
 @cache
 def _found() -> Mapping[str, Plugin | str]:
-    package = importlib.import_module(DRIVERS)
-    folders = sorted((one for one in pkgutil.iter_modules(package.__path__) if one.ispkg), key=lambda one: one.name)
-    found = ((one.name, _plugin(one.name, getattr(one.module_finder, "path", ""))) for one in folders)
-    places = [str(place) for place in package.__path__]
-    missing = {place: f"DR_PLUGINS names {place}, which is no directory." for place in places if not isdir(place)}
-    return {name: one for name, one in found if one is not None} | missing
+    """By name; what is no provider, or none that has a name of its own, by its path."""
+    found: dict[str, Plugin | str] = {}
+    places = {os.path.realpath(place): Path(place) for place in importlib.import_module(DRIVERS).__path__}
+    for place in places.values():
+        try:
+            entries = sorted(place.iterdir())
+        except OSError as error:
+            why = "is no directory" if not place.is_dir() else f"cannot be read: {error.strerror}"
+            found[str(place)] = f"DR_PLUGINS names {place}, which {why}."
+            continue
+        for at in entries:
+            if at.name.startswith((".", "_")) or (lack := _no_folder(at)) is None:
+                continue
+            if lack:
+                found[str(at)] = f"{at} is no provider: {lack}. Mend it, or take it out of that directory."
+            elif at.name in found:
+                found[str(at)] = f"{at} is left out: there is another provider {at.name}. Give it a name of its own."
+            else:
+                found[at.name] = _plugin(at)
+    return dict(sorted(found.items()))
 
 
-def _plugin(folder: str, within: str) -> Plugin | str | None:
-    """What the plugin.py of a folder describes, or why that cannot be told; None where there is none."""
-    name, why = f"{DRIVERS}.{folder}.plugin", f"its PLUGIN is not the plugin {folder}"
+def _no_folder(at: Path) -> str | None:
+    """What keeps ``at`` from being the folder of a provider, "" where nothing does; None of a file without code."""
+    if at.is_symlink() and not at.exists():
+        return "it is a link that leads nowhere"
+    if not at.is_dir():
+        return "it is a file, and a provider is a folder" if at.suffix == ".py" else None
+    lacking = [name for name in ("__init__.py", "plugin.py") if not (at / name).is_file()]
+    return f"it has no {' and no '.join(lacking)}" if lacking else ""
+
+
+def _plugin(at: Path) -> Plugin | str:
+    """What the plugin.py of a folder describes, or why that cannot be told."""
+    folder = at.name
+    why = f"its PLUGIN is not the plugin {folder}"
     try:
-        found = importlib.import_module(name).PLUGIN
+        found = importlib.import_module(f"{DRIVERS}.{folder}.plugin").PLUGIN
         if isinstance(found, Plugin) and found.name == folder:
             why = _unfit(found)
             if not why:
                 return found
     except DEFECTS as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == name:
-            return None
         why = f"{type(error).__name__}: {error}".rstrip(".")
-    what = f"The provider {folder} cannot be loaded from {within}/{folder} ({why})."
-    return f"{what} Mend that folder, or install what it needs."
+    return f"The provider {folder} cannot be loaded from {at} ({why}). Mend that folder, or install what it needs."
 
 
 def _unfit(plugin: Plugin) -> str:

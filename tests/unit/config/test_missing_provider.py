@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 import dr.drivers
-from dr import activities
+from dr import activities, wiring
 from dr.app import activity
 from dr.app.terms import terms
 from dr.config import plugins
@@ -90,6 +90,66 @@ def test_a_directory_that_is_not_there_is_told_and_hinders_nothing(
     monkeypatch.setattr(dr.drivers, "__path__", [*dr.drivers.__path__, gone])
     assert plugins.unloaded()[gone] == f"DR_PLUGINS names {gone}, which is no directory."
     assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
+
+
+def shadowed(place: Path) -> tuple[Path, str]:
+    again = place / "rds"
+    again.mkdir()
+    (again / "__init__.py").touch()
+    (again / "plugin.py").write_text("raise SystemExit('it is not to be read')")
+    return again, "is left out: there is another provider rds. Give it a name of its own."
+
+
+def without(name: str) -> Callable[[Path], tuple[Path, str]]:
+    def made(place: Path) -> tuple[Path, str]:
+        folder = place / "lacking"
+        folder.mkdir()
+        for other in {"__init__.py", "plugin.py"} - set(name.split()):
+            (folder / other).write_text("PLUGIN = 1")
+        return folder, f"is no provider: it has no {' and no '.join(name.split())}. Mend it"
+
+    return made
+
+
+def dangling(place: Path) -> tuple[Path, str]:
+    link = place / "gone"
+    link.symlink_to(place / "nowhere")
+    return link, "is no provider: it is a link that leads nowhere. Mend it"
+
+
+def single(place: Path) -> tuple[Path, str]:
+    file = place / "store.py"
+    file.touch()
+    return file, "is no provider: it is a file, and a provider is a folder. Mend it"
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [shadowed, without("__init__.py"), without("plugin.py"), without("__init__.py plugin.py"), dangling, single],
+)
+def test_what_stands_where_providers_do_and_is_none_is_told_by_every_command_once(
+    tmp_path: Path, broken: Path, strange: Callable[[Path], tuple[Path, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beside it stands what nobody takes for a provider."""
+    (broken.parent / "README.md").touch()
+    (broken.parent / "_shared").mkdir()
+    at, why = strange(broken.parent)
+    wiring._say_once.cache_clear()
+    for _ in range(2):
+        assert find_target(read(tmp_path, targets={"prod": RDS}), "prod").word == "db"
+    said = capfd.readouterr().err.strip()
+    assert said.startswith(f"dr: {at} {why}"), said
+    assert said.count("\n") == 0, "once, and of nothing else"
+    assert offer(RESTORE)[0].name == "rds"
+    assert plugins.unloaded().keys() == {broken.name, str(at)}, "that one has a name to be asked for"
+
+
+def test_a_directory_that_is_named_twice_holds_its_providers_once(
+    tmp_path: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "again").symlink_to(broken.parent)
+    monkeypatch.setattr(dr.drivers, "__path__", [*dr.drivers.__path__, str(tmp_path / "again")])
+    assert plugins.unloaded().keys() == {broken.name}
 
 
 def test_a_plugin_of_another_name_is_no_plugin(tmp_path: Path, broken: Path) -> None:
