@@ -86,22 +86,27 @@ def read(name: str) -> Experiment:
         raise ForeignError(f"{path} is no drill of dr: its extensions name no 'dr'.")
     try:
         if document.extension is not None and document.extension.use:
-            whole = _resolved(path, document.extension.use)
+            whole = _whole(path)
             return replace(_experiment(path, msgspec.convert(whole, _Document)), document=whole)
         return _experiment(path, document)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _resolved(path: Path, use: str) -> dict[str, Any]:
-    """The experiment at ``path``, which uses another: the one that lies beside it, or else a known one."""
-    beside = path.parent / f"{check_name(use, 'drill')}.yaml"
-    other = beside if beside.exists() else known().get(use)
+def _whole(path: Path, users: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The experiment at ``path`` as it is written, or what it comes down to where it uses another: the one that lies
+    beside it, or else a known one. ``users``: those that led to it."""
+    written, extension = read_yaml(path, dict[str, Any], UsageError), read_yaml(path, _Document, UsageError).extension
+    if extension is None or not extension.use:
+        return written
+    beside = path.parent / f"{check_name(extension.use, 'drill')}.yaml"
+    other = beside if beside.exists() else known().get(extension.use)
     if other is None:
-        raise UsageError(f"It uses {use!r}, and there is no such drill.", f"Known drills: {', '.join(known())}.")
-    read_yaml(other, _Document, UsageError)
-    whole = dict[str, Any]
-    return resolved(path.stem, read_yaml(path, whole, UsageError), read_yaml(other, whole, UsageError))
+        drills = f"Known drills: {', '.join(known())}."
+        raise UsageError(f"It uses {extension.use!r}, and there is no such drill.", drills)
+    if other.resolve() in (*users, path.resolve()):
+        raise UsageError(f"It uses {extension.use}, which leads back to it.", "Use a drill with a method of its own.")
+    return resolved(path.stem, written, _whole(other, (*users, path.resolve())))
 
 
 class _Provider(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A drill that uses another's method and says what differs: its fault, and the demands that are its own. Pure.
+"""A drill that uses another's method and says what differs: its fault, other steps, and demands of its own. Pure.
 
 Chaos Toolkit knows nothing like it. To it such a file is an experiment of one activity, ``whole_drill``, which runs all
 of it; what is resolved here is the experiment that Chaos Toolkit is then given.
@@ -16,7 +16,7 @@ from dr.judge.course import ACTIVITIES
 
 WHOLE = "whole_drill"
 """The one activity of such a file."""
-STRIKES = frozenset({"disaster", "failover", "await_failover"})
+STRIKES = frozenset({"declare", "disaster", "failover", "await_failover"})
 """The verbs that are an experiment's fault: in their place stands the fault of whoever uses it."""
 _STATED = frozenset({"version", "title", "description", "tags", "configuration", "extensions", "method"})
 
@@ -31,13 +31,17 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """dr's extension of such a file. ``use``: the other drill's name. ``remedy``: what takes the fault out after it has
-    settled, where it does not end by itself. ``demands``: over the other's; null leaves one out."""
+    """dr's extension of such a file. ``use``: the other drill's name. ``instead``: what stands in the place of the
+    other's step of a name; null leaves it out. ``remedy``: what takes the fault out after it has settled, where it does
+    not end by itself. ``after``: what follows the other's last step. ``demands``: over the other's; null leaves one
+    out."""
 
     name: str
     use: str
     fault: list[Step]
+    instead: dict[str, Step | None] = {}
     remedy: list[Step] = []
+    after: list[Step] = []
     demands: dict[str, Any] = {}
     runbook: str = ""
 
@@ -59,8 +63,6 @@ def resolved(name: str, document: Mapping[str, Any], other: Mapping[str, Any]) -
             f"Its use of another drill is not valid: {wrong}.", "Give use, fault, and what differs."
         ) from None
     base = extension(other)
-    if "use" in base:
-        raise UsageError(f"It uses {said.use}, which uses another itself.", "Use a drill with a method of its own.")
     strange = sorted(set(document) - _STATED)
     if strange or [_func(step) for step in document.get("method") or ()] != [WHOLE]:
         more = f" and has its own {', '.join(strange)}" if strange else ""
@@ -90,9 +92,24 @@ def _method(said: Use, other: Mapping[str, Any]) -> list[Any]:
     if not struck or not said.fault:
         lacking = f"{said.use} has no fault" if not struck else "It gives no fault"
         raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(sorted(STRIKES))}.")
-    *after, last = steps[struck[-1] + 1 :] or [None]
-    remedy = map(_activity, said.remedy)
-    return [*steps[: struck[0]], *map(_activity, said.fault), *after, *remedy, *([] if last is None else [last])]
+    before, later = steps[: struck[0]], steps[struck[-1] + 1 :]
+    if strange := sorted(set(said.instead) - {_name(step) for step in (*before, *later)}):
+        known = ", ".join(str(_name(step)) for step in (*before, *later))
+        raise UsageError(f"{said.use} has no step {', '.join(strange)} beside its fault.", f"Its steps: {known}.")
+    *between, last = _instead(said, later) or [None]
+    remedy, after = map(_activity, said.remedy), map(_activity, said.after)
+    ended = [] if last is None else [last]
+    return [*_instead(said, before), *map(_activity, said.fault), *between, *remedy, *ended, *after]
+
+
+def _instead(said: Use, steps: list[Any]) -> list[Any]:
+    """The other's ``steps``, each as it is or as whoever uses them has it."""
+    found = ((step, said.instead.get(_name(step), step)) for step in steps)
+    return [step if own is step else _activity(own) for step, own in found if own is not None]
+
+
+def _name(step: object) -> str:
+    return str(step.get("name", "")) if isinstance(step, Mapping) else ""
 
 
 def _activity(step: Step) -> dict[str, Any]:

@@ -196,12 +196,36 @@ def test_a_drill_that_uses_another_is_that_with_its_own_fault_and_demands(tmp_pa
     }
 
 
+def test_steps_of_another_drill_stand_as_whoever_uses_it_has_them(tmp_path: Path) -> None:
+    whole, end = ({"name": name, "func": name} for name in ("settle", "rebuild"))
+    given = read(using(tmp_path, instead={"look": None, "settle": {**whole, "name": "wait"}}, after=[end])).document
+    assert given is not None
+    assert [one["name"] for one in given["method"]] == ["crash", "wait", "look-after", "rebuild"]
+    assert given["method"][2] == BASE["method"][3]
+
+
+def test_a_drill_may_use_one_that_uses_another_whose_fault_is_a_declaration(tmp_path: Path) -> None:
+    declare = {"name": "declare", "func": "declare"}
+    using(tmp_path, fault=[declare], demands={"errors": "source"})
+    extension = {"name": "dr", "use": "x", "fault": [CRASH], "demands": {"outage": None}}
+    document = {"title": "y", "description": "y", "extensions": [extension], "method": [WHOLE]}
+    (tmp_path / "y.yaml").write_text(yaml.safe_dump(document))
+    found = read(str(tmp_path / "y.yaml"))
+    assert [one.name for one in found.verbs] == ["observe", "disaster", "settle", "observe"]
+    assert found.demands == {"split-brain": "writes", "errors": "source"}
+    assert (found.name, found.runbook) == ("y", "runbooks/b.md")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"use": "nobody"}, "It uses 'nobody', and there is no such drill"),
         ({"use": "../base"}, "is no name of a drill"),
-        ({"use": "x"}, "It uses x, which uses another itself. Use a drill with"),
+        ({"use": "x"}, "It uses x, which leads back to it. Use a drill with a method of its own"),
+        ({"base": {**BASE, "extensions": [{"name": "dr", "use": "x"}]}}, "It uses x, which leads back to it"),
+        ({"instead": {"lok": None}}, "base has no step lok beside its fault. Its steps: look, settle, look-after"),
+        ({"instead": {"force": None}}, "base has no step force beside its fault"),
+        ({"instead": {"look": 1}}, "Expected `object | null`, got `int`"),
         ({"fault": []}, "It gives no fault"),
         ({"fault": {"kind": "x"}}, "its use of another drill is not valid: Expected `array`"),
         ({"fault": [{"name": "crash"}]}, "missing required field `func`"),
