@@ -6,15 +6,14 @@ API, as they would ask the platform's own.
 
 from __future__ import annotations
 
-import http.client
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 
 from dr.domain.errors import ProviderError
+from dr.lab.asked import is_ready
 from dr.lab.beside import companion
 from dr.lab.beside.companion import Companion, Program
 from dr.lab.servers.binaries import environment
@@ -73,12 +72,7 @@ class Prometheus(Companion):
         return [str(self._program.path), *(f"--{name}={value}" for name, value in options.items())]
 
     def answers(self) -> bool:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)) as connection:
-            try:
-                connection.request("GET", "/-/ready")
-                return connection.getresponse().status == 200
-            except (OSError, http.client.HTTPException):
-                return False
+        return is_ready(f"{self.url}/-/ready", 2)
 
     def _check(self) -> None:
         """Let promtool, where it stands beside, read the configuration and the rules. Raises ProviderError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 import subprocess
@@ -17,6 +16,7 @@ import psutil
 import dr
 from dr.domain.errors import ProviderError
 from dr.lab import presence
+from dr.lab.asked import is_ready
 from dr.lab.platform.roles import API, password
 from dr.lab.servers.site import kept_secret
 from dr.lab.target import DATABASE, token_file
@@ -49,7 +49,7 @@ class Served:
             self.stop()
             self._spawn()
         limit = time.monotonic() + READY_LIMIT
-        while not self._ready():
+        while not is_ready(f"{self.url}/readyz", 1):
             if self._child is None or self._child.poll() is not None or time.monotonic() > limit:
                 raise ProviderError(
                     "The prediction service did not become ready.", f"See {self._directory / 'service.log'}."
@@ -112,13 +112,3 @@ class Served:
                 stderr=output,
             )
         self.process = (self._child.pid, presence.start(psutil.Process(self._child.pid)))
-
-    def _ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
