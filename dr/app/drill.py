@@ -23,7 +23,7 @@ from dr.app.signals import code_of, halting
 from dr.app.using import resolved
 from dr.config.load import find_target
 from dr.config.model import Settings, Target
-from dr.config.plugins import offer
+from dr.config.plugins import takes
 from dr.domain.errors import DrError, HaltedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import Grant, Purpose, Request, Verb
 from dr.domain.refs import check_name, moment, zoned
@@ -219,7 +219,7 @@ def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Exp
     for name in names:
         try:
             experiment = read(name)
-            _check(experiment, settings, where, target)
+            _check(experiment, where)
             found.append(experiment)
         except DrError as error:
             wrong.append((name, error))
@@ -231,15 +231,19 @@ def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Exp
     return tuple(found)
 
 
-def _check(experiment: Experiment, settings: Settings, where: Target | None, target: str) -> None:
-    """Raises UsageError and RefusedError."""
+def check(experiment: Experiment, where: Target | None = None) -> None:
+    """Raises UsageError for a verb that nobody does, or nobody with such arguments, and for a demand that nobody knows
+    or that no verb measures; RefusedError for what may not be done to the target ``where``."""
     if where is not None:
         check_foreign(experiment, where)
     for one in experiment.verbs:
-        _, spec = offer(one, where)
-        spec.arguments(one)
-    asked = request(experiment, target, keep=False)
-    demands(asked, experiment.demands, settings.objectives, objectives(), {}, where)
+        takes(one, where)
+    demands(request(experiment, "", keep=False), experiment.demands, {}, objectives(), {}, where)
+
+
+def _check(experiment: Experiment, where: Target | None) -> None:
+    """Raises UsageError and RefusedError."""
+    check(experiment, where)
     if experiment.runbook and not Path(experiment.runbook).is_file():
         raise UsageError(f"Its runbook {experiment.runbook} is not there.", "Write it, or correct the experiment.")
 

@@ -10,12 +10,13 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import click
 
 from dr import __version__
-from dr.cli.streams import Enduring, endure
+from dr.cli.streams import Enduring, apart, endure
 from dr.config.place import OTHERS
 from dr.domain.errors import DEFECTS, DrError, RefusedError
 from dr.host.signals import Interrupted, handling, interrupt
@@ -37,6 +38,11 @@ COMMANDS = {
 }
 
 
+@cache
+def _command(name: str) -> click.Command:
+    return apart(getattr(importlib.import_module(COMMANDS[name][0]), name))
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when called, and whose help needs none of them."""
 
@@ -44,8 +50,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module, _ = COMMANDS.get(cmd_name, ("", ""))
-        return getattr(importlib.import_module(module), cmd_name) if module else None
+        return _command(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

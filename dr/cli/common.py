@@ -20,6 +20,7 @@ from dr.app.lock import locked
 from dr.app.prepare import Prepared, accept
 from dr.app.session import Session
 from dr.cli import noted
+from dr.cli.streams import echo, results
 from dr.config import place
 from dr.config.load import home
 from dr.config.model import Settings
@@ -145,10 +146,10 @@ def show_plan(prepared: Prepared, err: bool = False) -> None:
         does += f" touches {', '.join(map(str, call.touches))}" if call.touches else ""
         until = f" until {call.until} (at most {call.deadline:.0f} s)" if call.until else ""
         undo = f"; undone by {call.undo.operation}" if call.undo else ""
-        click.echo(f"{call.verb:>14}  {call.driver}.{call.operation}{does}{until}{undo}", err=err)
+        echo(f"{call.verb:>14}  {call.driver}.{call.operation}{does}{until}{undo}", err=err)
     for verb in prepared.session.plan.request.verbs:
         for name, value in verb.args.get("set", {}).items() if verb.name == "restore" else ():
-            click.echo(f"{'set':>14}  {name} to {json.dumps(value)}, instead of the source's", err=err)
+            echo(f"{'set':>14}  {name} to {json.dumps(value)}, instead of the source's", err=err)
 
 
 def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) -> None:
@@ -156,14 +157,14 @@ def print_plan(prepared: Prepared, output: str, cautions: Iterable[str] = ()) ->
     caution(cautions)
     plan, target = prepared.session.plan, prepared.session.context.target
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(plan), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
         return
     show_plan(prepared)
     for demand in plan.demands:
         limit = f" at most {words.quantity(demand.limit, demand.unit)}" if demand.limit is not None else ""
-        click.echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
+        echo(f"{'demand':>14}  {demand.objective} [{demand.path}]{limit}")
     for refusal in prepared.refusals(Consent(target.word)):
-        click.echo(f"{'refused':>14}  {refusal}")
+        echo(f"{'refused':>14}  {refusal}")
 
 
 def make_ready() -> None:
@@ -223,7 +224,7 @@ def go_through(
 
 def print_document(outcome: Outcome) -> None:
     """The verdict as JSON: verdict.json, or where it could not be judged, what is known all the same."""
-    click.echo(dumps(outcome.run.verdict_document() if outcome.judged else formats.outline(outcome.verdict)))
+    echo(dumps(outcome.run.verdict_document() if outcome.judged else formats.outline(outcome.verdict)))
 
 
 def conclude(session: Session, outcome: Outcome, output: str) -> int:
@@ -233,8 +234,8 @@ def conclude(session: Session, outcome: Outcome, output: str) -> int:
     try:
         evidence = outcome.load(session.context.clock)
         if output == "text":
-            click.echo(rendered(output, evidence, outcome.verdict), nl=False)
-            click.echo(f"  Evidence  {outcome.run.path}")
+            echo(rendered(output, evidence, outcome.verdict), nl=False)
+            echo(f"  Evidence  {outcome.run.path}")
         if evidence.samples:  # nobody waits at night for a page without a measurement; 'dr report' draws it on request
             _write_page(outcome, evidence, output)
     except Exception as error:
@@ -284,7 +285,7 @@ def _write_page(outcome: Outcome, evidence: Evidence, output: str) -> None:
     page = outcome.run.path / "report.html"
     try:
         page.write_text(rendered("html", evidence, outcome.verdict))
-        click.echo(f"  Report    {page}", err=output != "text")
+        echo(f"  Report    {page}", err=output != "text")
     except Exception as error:  # a page that cannot be drawn must not cost anybody the verdict
         click.echo(f"dr: the page {page} could not be written ({type(error).__name__}).", err=True)
 
@@ -293,7 +294,7 @@ def rendered(form: str, evidence: Evidence, verdict: Verdict) -> str:
     """A report in one of its forms."""
     if form == "text":
         width = shutil.get_terminal_size((100, 40)).columns
-        return formats.text(evidence, verdict, width, formats.style_for(sys.stdout, os.environ))
+        return formats.text(evidence, verdict, width, formats.style_for(results(), os.environ))
     if form in ("html", "markdown"):
         from dr.report import page  # its templates are slow to compile
 

@@ -16,6 +16,7 @@ from dr.app.lock import locked
 from dr.app.prepare import accept, prepare
 from dr.app.session import Session
 from dr.cli import common
+from dr.cli.streams import echo
 from dr.config.model import Settings
 from dr.domain.errors import DrError, HaltedError, UsageError
 from dr.report.junit import Refused, junit
@@ -39,10 +40,10 @@ def list_drills(output: str) -> None:
         except UsageError as error:  # one that cannot be read hides none of the others
             click.echo(f"dr: {error}", err=True)
     if output == "json":
-        click.echo(common.dumps([{"name": e.name, "title": e.title, "path": str(e.path)} for e in experiments]))
+        echo(common.dumps([{"name": e.name, "title": e.title, "path": str(e.path)} for e in experiments]))
         return
     for experiment in experiments:
-        click.echo(f"{experiment.name:<24} {experiment.title}")
+        echo(f"{experiment.name:<24} {experiment.title}")
 
 
 @drill.command()
@@ -51,15 +52,16 @@ def list_drills(output: str) -> None:
 def show(name: str, output: str) -> None:
     """Show what a drill does and what it demands."""
     e = read(name)
+    drills.check(e)
     if output == "json":
         verbs = [{"name": verb.name, "args": dict(verb.args)} for verb in e.verbs]
-        click.echo(common.dumps({"name": e.name, "title": e.title, "verbs": verbs, "demands": dict(e.demands)}))
+        echo(common.dumps({"name": e.name, "title": e.title, "verbs": verbs, "demands": dict(e.demands)}))
         return
-    click.echo(f"{e.name}: {e.title}\n{e.description}\nRunbook: {e.runbook}\nExperiment: {e.path}\n")
+    echo(f"{e.name}: {e.title}\n{e.description}\nRunbook: {e.runbook}\nExperiment: {e.path}\n")
     for verb in e.verbs:
-        click.echo(f"  {verb.name} {', '.join(f'{key}={value}' for key, value in verb.args.items())}".rstrip())
+        echo(f"  {verb.name} {', '.join(f'{key}={value}' for key, value in verb.args.items())}".rstrip())
     of = {name: paths if isinstance(paths, str) else ", ".join(paths) for name, paths in e.demands.items()}
-    click.echo(f"\nDemands: {', '.join(f'{objective} [{paths}]' for objective, paths in of.items())}")
+    echo(f"\nDemands: {', '.join(f'{objective} [{paths}]' for objective, paths in of.items())}")
 
 
 @drill.command("run")
@@ -138,7 +140,7 @@ def _print_json(ran: Ran, refused: list[Refused]) -> None:
     """One document whatever the number of drills: the verdict of one, or a list."""
     documents: list[dict[str, Any] | None] = [outcome.run.verdict_document() for _, outcome in ran]
     documents += [{"drill": one.drill, "target": one.target, "refused": one.because} for one in refused]
-    click.echo(common.dumps(documents[0] if len(documents) == 1 else documents))
+    echo(common.dumps(documents[0] if len(documents) == 1 else documents))
 
 
 def _check_writable(path: Path, umask: int | None) -> None:

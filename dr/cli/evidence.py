@@ -8,10 +8,11 @@ import click
 
 from dr.app.lock import busy
 from dr.cli import common
+from dr.cli.streams import echo
 from dr.config.load import home
 from dr.domain.errors import EvidenceError
 from dr.domain.model import Verdict
-from dr.evidence.directory import RunDirectory, find_run, runs
+from dr.evidence.directory import RunDirectory, find_run, none_yet, runs
 from dr.evidence.model import Evidence
 from dr.evidence.seals import gone, seals
 from dr.host.clock import SystemClock
@@ -26,7 +27,7 @@ from dr.wiring import objectives
 def verify(ctx: click.Context, run: str, output: str) -> None:
     """Judge RUN again from its evidence alone, and say whether that is the verdict it was given."""
     directory, evidence, verdict = _judged(run)
-    click.echo(common.rendered(output, evidence, verdict))
+    echo(common.rendered(output, evidence, verdict))
     common.caution(f"{problem}." for problem in (*evidence.problems, evidence.unsealed) if problem)
     untold = seals(home(), SystemClock()).untold(directory, SystemClock())
     common.caution([untold] if untold else [])
@@ -51,7 +52,7 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
 def report(run: str, form: str) -> None:
     """Print RUN's report; html is one self-contained page."""
     _, evidence, verdict = _judged(run)
-    click.echo(common.rendered(form, evidence, verdict))
+    echo(common.rendered(form, evidence, verdict))
 
 
 @click.command()
@@ -76,10 +77,12 @@ def history(output: str) -> None:
         what = plan.request.drill or plan.what
         rows.append({"run": directory.id, "what": what, "target": plan.request.target, "verdict": came_out})
     if output == "json":
-        click.echo(common.dumps(rows))
+        echo(common.dumps(rows))
         return
+    if not rows:
+        common.caution([none_yet(home())])
     for row in rows:
-        click.echo(f"{row['run']}  {row['what']:<24} {row['target']:<12} {row['verdict']}")
+        echo(f"{row['run']}  {row['what']:<24} {row['target']:<12} {row['verdict']}")
 
 
 def _judged(run: str) -> tuple[RunDirectory, Evidence, Verdict]:

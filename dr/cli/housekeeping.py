@@ -13,6 +13,7 @@ from dr.app.ending import worst
 from dr.app.lock import busy
 from dr.app.survey import check, recovery_points, take
 from dr.cli import common
+from dr.cli.streams import echo
 from dr.config.load import LAB, find_target, home, present, rewritten
 from dr.config.model import Settings
 from dr.config.plugins import ignored, unloaded
@@ -30,7 +31,7 @@ from dr.report.words import moment
 def adopt(run: str, confirm: str) -> None:
     """At cut-over: the instance that RUN restored becomes an ordinary one, which dr never touches again."""
     for sentence in hand_over(common.begin(), run, confirm):
-        click.echo(sentence)
+        echo(sentence)
 
 
 @click.command()
@@ -65,7 +66,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
             codes.add(error.exit_code)
             continue
         left = " ".join(outcome.leftovers) or outcome.saw or "nothing is left."
-        click.echo(f"{directory.id}: {outcome.verdict.status}. {left}")
+        echo(f"{directory.id}: {outcome.verdict.status}. {left}")
         codes.add(5 if outcome.leftovers else 0)
     swept = () if not everything else (target,) if named else present(settings)
     blind = {_orphans(settings, name, progress) for name in swept} - {0}
@@ -73,7 +74,7 @@ def cleanup(ctx: click.Context, run: str | None, everything: bool, target: str) 
     if not chosen:
         which = "Of the runs that can be read, nothing" if lost else "Of the runs here, nothing" if blind else "Nothing"
         more = "" if everything else f" on {target}; 'dr cleanup --all' asks the provider for copies, too"
-        click.echo(f"{which} was left unfinished{more}.")
+        echo(f"{which} was left unfinished{more}.")
     ctx.exit(worst(codes))
 
 
@@ -83,7 +84,7 @@ def _ended_elsewhere(settings: Settings, target: str, run: str, progress: common
         return False
     told = clean_elsewhere(settings, target, run, progress)
     for sentence in told:
-        click.echo(sentence)
+        echo(sentence)
     return bool(told)
 
 
@@ -95,10 +96,10 @@ def _orphans(settings: Settings, target: str, progress: common.Progress) -> int:
         click.echo(f"dr: drill copies that no run owns were not looked for on {target}: {error}", err=True)
         return error.exit_code
     for sentence in (*swept.gone, *swept.stands):
-        click.echo(sentence)
+        echo(sentence)
     common.caution(f"left behind: {sentence}" for sentence in swept.left)
     if not swept.stands and not swept.left:
-        click.echo(f"The provider lists no drill's copy on {target}.")
+        echo(f"The provider lists no drill's copy on {target}.")
     return 5 if swept.left else 0
 
 
@@ -114,15 +115,15 @@ def abort(ctx: click.Context, run: str | None, everything: bool) -> None:
         raise UsageError(f"{len(chosen)} runs are under way.", "Name one, or say --all.")
     for directory in chosen:
         if directory.sealed():
-            click.echo(f"{directory.id} has already ended.")
+            echo(f"{directory.id} has already ended.")
             continue
         directory.halt("dr abort was called")
         if not directory.readable():
             click.echo(f"dr: {directory.id}: whether it runs is not known: its run.json is unreadable.", err=True)
             lost += 1
-        click.echo(f"{directory.id} was told to stop.{'' if busy(directory) else _ended(directory)}")
+        echo(f"{directory.id} was told to stop.{'' if busy(directory) else _ended(directory)}")
     if not chosen:
-        click.echo("Of the runs that can be read, none is under way." if lost else "No run is under way.")
+        echo("Of the runs that can be read, none is under way." if lost else "No run is under way.")
     ctx.exit(EvidenceError.exit_code if lost else 0)
 
 
@@ -147,7 +148,7 @@ def baseline(target: str) -> None:
     """
     common.make_ready()
     common.tell_unreadable()
-    click.echo(take(target))
+    echo(take(target))
 
 
 @click.command()
@@ -160,11 +161,11 @@ def backups(ctx: click.Context, target: str, output: str) -> None:
     points, failed = recovery_points(wiring.settings(), target)
     common.caution(map(str, failed))
     if output == "json":
-        click.echo(msgspec.json.encode(points).decode())
+        echo(msgspec.json.encode(points).decode())
     for point in points if output == "text" else ():
         since = f"{moment(point.earliest)} to " if point.earliest is not None else ""
         covers = moment(point.covers) if point.covers is not None else "not known"
-        click.echo(f"{point.kind:<9} {point.identifier:<48} {point.status:<10} {since}{covers}")
+        echo(f"{point.kind:<9} {point.identifier:<48} {point.status:<10} {since}{covers}")
     ctx.exit(failed[0].exit_code if failed else 0)
 
 
@@ -180,8 +181,8 @@ def doctor(ctx: click.Context, target: str) -> None:
     common.caution(why for why in unloaded().values() if why not in ignored())  # those every command tells
     common.caution(why for name, why in settings.unusable.items() if name != target)
     for name, problem in check(settings, target):
-        click.echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
+        echo(f"{'ok' if not problem else 'wrong':<6} {name}" + (f": {problem}" if problem else ""))
         code = 3 if problem else code
     if instead := rewritten(target):
-        click.echo(f"dr: Target {target} is written in a former form, which is still read. Write it as:\n\n{instead}")
+        echo(f"dr: Target {target} is written in a former form, which is still read. Write it as:\n\n{instead}")
     ctx.exit(code)

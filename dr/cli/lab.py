@@ -12,6 +12,7 @@ from dr.app.cleanup import abandon
 from dr.app.lock import locked
 from dr.app.survey import forget, take
 from dr.cli import common
+from dr.cli.streams import echo
 from dr.config.load import LAB
 from dr.domain.errors import DrError, RefusedError
 
@@ -80,7 +81,7 @@ def up(
         say=lambda phase: click.echo(f"{phase} ...", err=True),
     )
     for sentence in outcome.sentences():
-        click.echo(sentence)
+        echo(sentence)
     click.echo('Use it with stock tools: eval "$(dr lab env)"', err=True)
 
 
@@ -89,7 +90,7 @@ def install() -> None:
     """Build the programs of the lab's cluster, once for all labs of this user."""
     from dr.lab.cluster.install import install as build
 
-    click.echo(build(lambda sentence: click.echo(sentence, err=True)).sentence())
+    echo(build(lambda sentence: click.echo(sentence, err=True)).sentence())
 
 
 @lab.command()
@@ -99,7 +100,7 @@ def status() -> None:
 
     condition = control.status()
     for line in condition.lines():
-        click.echo(line)
+        echo(line)
     if condition.presence.phase != "ready":
         raise RefusedError("The lab is not up yet.", "Wait for 'dr lab up', or repeat it.")
 
@@ -109,7 +110,7 @@ def env() -> None:
     """Print shell exports for stock aws, psql and chaos: eval "$(dr lab env)"."""
     from dr.lab import control
 
-    click.echo(control.exports())
+    echo(control.exports())
     problem = control.psql_problem()
     if problem:
         click.echo(
@@ -139,7 +140,7 @@ def down() -> None:
     common.make_ready()
     with locked(LAB):
         forget(LAB)
-        click.echo("The lab is down." if control.down() else "The lab was not running.")
+        echo("The lab is down." if control.down() else "The lab was not running.")
         _tell_abandoned()
 
 

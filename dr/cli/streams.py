@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
+
+import click
 
 
 class Enduring(TextIOWrapper):
@@ -52,3 +56,42 @@ def endure() -> Enduring:
 
 def _binary(stream: TextIO | None) -> Any:
     return stream.buffer if stream is not None else Path(os.devnull).open("wb")
+
+
+_results: TextIO | None = None
+"""Where results go while a command runs; None: no command does."""
+
+
+def results() -> TextIO:
+    """Where the results of the command that runs go."""
+    return _results or sys.stdout
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a result of the command that runs, or what is said beside it."""
+    click.echo(text, file=None if err else _results, err=err, nl=nl)
+
+
+def apart(command: click.Command) -> click.Command:
+    """``command``, while which stdout holds its results alone: whatever else is printed, as by a provider of somebody's
+    own, goes to stderr."""
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            command.commands[name] = apart(one)
+    elif command.callback is not None:
+        command.callback = _apart(command.callback)
+    return command
+
+
+def _apart(do: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(do)
+    def done(*args: Any, **options: Any) -> Any:
+        global _results
+        before, _results = _results, sys.stdout
+        try:
+            with redirect_stdout(sys.stderr):
+                return do(*args, **options)
+        finally:
+            _results = before
+
+    return done

@@ -261,6 +261,28 @@ def settings_type(limits: Mapping[str, Any]) -> type[Any]:
     return msgspec.defstruct("Settings", fields, frozen=True, forbid_unknown_fields=True)
 
 
+def takes(verb: Verb, target: Target | None = None) -> None:
+    """Raises UsageError where nobody does ``verb`` with its arguments: of several, whoever ``offer`` finds for
+    ``target``; without a target any of them may be meant."""
+    able = _fitting(verb) if target is None else [offer(verb, target)]
+    wrong = []
+    for _, spec in able or [offer(verb)]:
+        try:
+            spec.arguments(verb)
+        except UsageError as error:
+            wrong.append(error)
+        else:
+            return
+    raise wrong[0]
+
+
+def _fitting(verb: Verb) -> list[tuple[Plugin, VerbSpec]]:
+    """Who offers ``verb``, by its kind and by the provider that it names."""
+    kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
+    fits = [one for one in verbs().get(verb.name, ()) if provider in (None, one[0].name)]
+    return [one for one in fits if not one[1].kinds or (isinstance(kind, str) and kind in one[1].kinds)]
+
+
 def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
     """Who does ``verb``: of several, whoever has a section in ``target``; without one, whoever takes its arguments.
     Raises UsageError where nobody does, where whoever does cannot be loaded, or where it is not clear who."""
@@ -271,8 +293,7 @@ def offer(verb: Verb, target: Target | None = None) -> tuple[Plugin, VerbSpec]:
     kind, provider = verb.args.get("kind"), verb.args.get(PROVIDER)
     if isinstance(provider, str) and provider in unloaded():
         raise UsageError(unloaded()[provider])
-    fits = [one for one in offered if not one[1].kinds or (isinstance(kind, str) and kind in one[1].kinds)]
-    fits = [one for one in fits if provider in (None, one[0].name)]
+    fits = _fitting(verb)
     fits = [one for one in fits if one[0].restores_from(verb.args.get("to"))] or fits
     if target is not None:
         able = [one for one in fits if not one[0].lacks(target)]

@@ -82,17 +82,24 @@ def unfinished(home: Path) -> Unfinished:
     return Unfinished(tuple(known), unreadable)
 
 
+def none_yet(home: Path) -> str:
+    """That there is no run, and what to do about it."""
+    return f"There is no run yet under {home / RUNS}. 'dr drill run' begins one; DR_HOME says where others lie."
+
+
 def find_run(home: Path, name: str) -> RunDirectory:
     """The run called ``name``, an unambiguous part of its name, or "latest". Raises UsageError."""
     if not name:
         raise UsageError("No run was named.", "An empty name is a part of every run's: 'dr history' lists the runs.")
     known = runs(home)
+    if name == "latest" and not known:
+        raise UsageError(none_yet(home))
     found = known[-1:] if name == "latest" else tuple(run for run in known if name in run.path.name)
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} runs are called like {name!r}" if found else f"There is no run {name!r}"
     raise UsageError(
-        f"{what} under {home / 'runs'}.",
+        f"{what} under {home / RUNS}.",
         "'dr history' lists the runs; one begun on another machine goes on when its command is typed again.",
     )
 

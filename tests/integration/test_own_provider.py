@@ -50,6 +50,7 @@ class Place:
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
+        self.said = done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr
 
     def drill(self, *more: str, code: int = 0) -> str:
@@ -157,6 +158,22 @@ def test_a_judge_that_ends_the_process_knows_nothing(place: Place) -> None:
     ends_the_process(place, "keys", "judge")
     assert "The judge itself failed with SystemExit" in place.drill(code=4)
     assert place.copies == []
+
+
+def test_what_a_provider_prints_is_no_part_of_a_result(place: Place) -> None:
+    for name in ("plugin", "provider", "judge"):
+        code = place.at / "plugins" / "kv" / f"{name}.py"
+        text = code.read_text().replace("def look(self, request: Request) -> Facts:", LOUD)
+        code.write_text(f"{text}\nprint('loading {name}')\n")
+    assert [one["identifier"] for one in json.loads(place.dr("backups", "--target", "store", "--output", "json"))]
+    verdict = json.loads(place.drill("--output", "json"))
+    assert (verdict["verdict"], place.said.count("loading plugin")) == ("met", 1)
+    assert "looking" in place.said
+    assert place.dr("drill", "--help").startswith("Usage")
+
+
+LOUD = """def look(self, request: Request) -> Facts:
+        print("looking")"""
 
 
 def restore(place: Place, *more: str, code: int = 0) -> str:

@@ -85,6 +85,23 @@ def test_an_experiment_of_somebody_else_is_told_from_a_drill_with_a_mistake(tmp_
     assert not isinstance(refused.value, ForeignError)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"func": "explode"}, "There is no verb 'explode'"),
+        ({"func": "disaster", "arguments": "{kind: flood}"}, "There is no disaster of kind 'flood'"),
+        ({"func": "serve", "arguments": "{typo: 1}"}, "serve knows no argument typo"),
+        ({"func": "examine", "arguments": "{of: all}"}, "Invalid enum value 'all'"),
+        ({"func": "examine", "demands": "{bliss: restored}"}, "There is no objective bliss"),
+        ({"func": "examine", "demands": "{data: restored}"}, "No verb measures what is demanded: data"),
+    ],
+)
+def test_a_drill_that_no_target_could_run_is_not_shown(home: Path, change: dict[str, str], words: str) -> None:
+    shown: Any = dr("drill", "show", written(home / "x.yaml", **change))
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert words in shown.stderr
+
+
 def test_a_foreign_experiment_breaks_neither_the_list_nor_all(home: Path) -> None:
     (home / "experiments").mkdir()
     (home / "experiments" / "theirs.yaml").write_text(FOREIGN)

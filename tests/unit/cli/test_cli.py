@@ -50,6 +50,8 @@ def dr(*args: str) -> subprocess.CompletedProcess[str]:
         (("abort", ""), 2, "No run was named"),
         (("restore", "--resume", ""), 2, "No run was named"),
         (("report", "zzz"), 2, "no run 'zzz'"),
+        (("report",), 2, "There is no run yet under "),
+        (("verify", "latest"), 2, "'dr drill run' begins one; DR_HOME says where others lie."),
         (("adopt", "zzz"), 2, "no run 'zzz'"),
         (("cleanup", "zzz"), 2, "no run 'zzz'"),
         (("cleanup", "--all", "--target", "lab"), 3, "that no run owns were not looked for on lab"),
@@ -122,7 +124,10 @@ def test_help_names_every_command_and_imports_no_heavy_library(home: Path) -> No
 
 def test_an_empty_history_is_no_error(home: Path) -> None:
     ended = dr("history", "--output", "json")
-    assert (ended.returncode, ended.stdout.strip()) == (0, "[]")
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "[]", "")
+    said = dr("history")
+    assert (said.returncode, said.stdout) == (0, "")
+    assert f"There is no run yet under {home / 'runs'}." in said.stderr
 
 
 def test_nothing_to_clean_or_abort_is_no_error(home: Path) -> None:

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from dr.app.cleanup import Ended, abandon, clean_drills
 from dr.app.ending import Outcome
 from dr.app.signals import halting
 from dr.cli.common import tell_cleaned
+from dr.cli.streams import apart, echo, results
 from dr.config.model import Settings
 from dr.domain.model import Status, Verdict
 from dr.evidence.directory import RunDirectory
@@ -92,3 +95,28 @@ def test_runs_that_cannot_be_listed_change_nothing_of_a_commands_outcome(
     (tmp_path / "runs").touch()
     tell_cleaned(end())
     assert f"killed drills could not be cleaned up: {tmp_path}/runs cannot be listed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_while_a_command_runs_stdout_holds_its_results_alone(fails: bool) -> None:
+    """Whether results are coloured, is asked of where they go. ``fails``: the command ends with an error."""
+    asked = []
+
+    @click.group()
+    def every() -> None:
+        """A group, whose commands are apart, too."""
+
+    @every.command()
+    def say() -> None:
+        print("beside")
+        asked.append((results() is not sys.stdout, results().isatty()))
+        echo("result")
+        echo("told", err=True)
+        if fails:
+            raise ValueError
+
+    before = sys.stdout
+    ended = CliRunner().invoke(apart(every), ["say"])
+    assert (ended.stdout, ended.stderr) == ("result\n", "beside\ntold\n")
+    assert (asked, bool(ended.exception)) == ([(True, False)], fails)
+    assert results() is sys.stdout is before
