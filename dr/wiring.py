@@ -35,7 +35,7 @@ def drivers(context: Context, asked: Iterable[Verb]) -> Mapping[str, Provider]:
     """
     doing = [does(verb, context) for verb in asked]
     needed = {plugin.name for plugin in doing}
-    read = {section for plugin in doing for section in plugin.reads}
+    read = {section for plugin in doing for section in plugin.read_of(context.target)}
     known = {name for name, section in context.target.sections.items() if name in read and section.pins()}
     restore = who_restores(context.target).keys()
     return {
@@ -127,7 +127,7 @@ def who_restores(target: Target) -> Mapping[str, Plugin]:
 
 def unrestored(name: str, target: Target) -> RefusedError:
     """That nothing restores the target called ``name``: with what is missing to a provider of which it has a part."""
-    partly = (one for one in plugins().values() if one.restores and target.sections.keys() & {*one.reads})
+    partly = (one for one in plugins().values() if one.restores and one.read_of(target))
     missing = (
         f"Add section {', '.join(one.lacks(target))} in dr.yaml, which {one.name} needs to restore it."
         for one in partly
@@ -167,7 +167,7 @@ def _able(verb: Verb, target: Target) -> list[Plugin]:
 def done_for(restores: Plugin, verb: Verb, target: Target) -> Verb | None:
     """``verb`` of a run in which ``restores`` restores: it names who does it, where others could. None: nobody does."""
     everybody = _able(verb, target)
-    fits = [plugin for plugin in everybody if plugin is restores or restores.name in plugin.reads]
+    fits = [plugin for plugin in everybody if plugin is restores or restores.name in plugin.read_of(target)]
     if not fits or len(everybody) == 1:
         return verb if fits else None
     return replace(verb, args={**verb.args, PROVIDER: (restores if restores in fits else fits[0]).name})

@@ -32,17 +32,17 @@ def refusals(
     the one that is meant. A plan without calls stands for the whole target.
     """
     whole = terms(target)
-    asked = _asked(plan) or {*whole.pins, *facts.identity}
+    asked = _asked(plan, target) or {*whole.pins, *facts.identity}
     pins = {name: pinned for name, pinned in whole.pins.items() if name in asked}
     seen = {name: shown for name, shown in facts.identity.items() if name in asked}
     lacking = (what for _, what in needs(target, plan.request.verbs) if what)
     return (*guard(plan, replace(whole, pins=pins), replace(facts, identity=seen), consent, begun), *lacking)
 
 
-def _asked(plan: Plan) -> frozenset[str]:
+def _asked(plan: Plan, target: Target) -> frozenset[str]:
     """The providers that do the plan's calls or undo them, and those whose sections these read."""
     drivers = {one.driver for call in plan.calls for one in (call, call.undo) if one is not None}
-    return frozenset(drivers).union(*(plugins()[name].reads for name in drivers if name in plugins()))
+    return frozenset(drivers).union(*(plugins()[name].read_of(target) for name in drivers if name in plugins()))
 
 
 def needs(target: Target, verbs: Iterable[Verb]) -> Iterator[tuple[str, str]]:

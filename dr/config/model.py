@@ -7,7 +7,7 @@ line of a file).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -49,11 +49,9 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Protected(NamedTuple):
     """What a target protects: others look for it among what its provider shows.
 
-    ``role``: of the components that are restored of it. ``name``, ``replicas``: as the section writes them. ``named``:
-    the reference of a thing of that kind, by its name.
+    ``name``, ``replicas``: as the section writes them. ``named``: the reference of a thing of that kind, by its name.
     """
 
-    role: str
     name: str
     named: Callable[[str], Ref]
     replicas: tuple[str, ...] = ()
@@ -77,6 +75,9 @@ class Asked(NamedTuple):
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a target says for one provider. A provider's own section says what the core asks of it."""
 
+    role: ClassVar[str] = ""
+    """Of the components that are restored of what the target protects by it; "": it protects nothing."""
+
     def pins(self) -> Mapping[str, str]:
         """What the provider's identity has to be, by the names under which it is observed; empty: it has none."""
         return {}
@@ -89,9 +90,9 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The name that somebody types as consent to what is done to the target; "": another section says it."""
         return ""
 
-    def protects(self) -> Protected | None:
-        """What the target protects by it; None: nothing."""
-        return None
+    def protects(self) -> Protected:
+        """What the target protects by it; asked only of one that has a role."""
+        raise NotImplementedError
 
     def asked(self, path: str) -> Asked | None:  # noqa: ARG002 - a section's that has one
         """The service on ``path`` whose answers are the target's steady state; None: it has none."""
@@ -130,11 +131,10 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def protects(self, role: str) -> Protected:
         """What of this role it protects. Raises RefusedError where none of its sections says so."""
-        found = (section.protects() for section in self.sections.values())
-        named = next((one for one in found if one is not None and one.role == role), None)
-        if named is None:
+        found = next((section for section in self.sections.values() if section.role == role), None)
+        if found is None:
             raise RefusedError(f"No section of the target says which {role} it protects.", "Add it in dr.yaml.")
-        return named
+        return found.protects()
 
     @property
     def word(self) -> str:

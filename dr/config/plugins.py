@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -90,10 +91,11 @@ class Plugin:
 
     One that is not made only brings its section, which others read.
 
-    ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the names of the
-    sections without which it cannot be made. ``restores``: from which recovery points, by the words that its verb's
-    argument ``to`` takes; where there are any, it fulfils ``dr.ports.Restorer``, too. ``checks``: what 'dr doctor' asks
-    of a target that has these sections, by what those who restore see.
+    ``section``: the type of what a target says for it; None where it needs nothing said. ``reads``: the sections
+    without which it cannot be made, each by its name, or by the role of what a target protects by it. ``restores``:
+    from which recovery points, by the words that its verb's argument ``to`` takes; where there are any, it fulfils
+    ``dr.ports.Restorer``, too. ``checks``: what 'dr doctor' asks of a target that has these sections, by what those who
+    restore see.
 
     ``parts``: the distributions by which it works; a run records their versions. ``shows``: whatever is of the kind of
     what a target protects, without all else that planning needs. ``last_seen``: what it protects as it was seen last,
@@ -133,9 +135,24 @@ class Plugin:
         restores nothing at all."""
         return not self.restores or not isinstance(to, Mapping) or not to or bool(to.keys() & {*self.restores})
 
+    def read_of(self, target: Target) -> frozenset[str]:
+        """The sections that it reads, as far as ``target`` has them."""
+        return frozenset(chain.from_iterable(_standing_for(name, target) for name in self.reads))
+
     def lacks(self, target: Target) -> tuple[str, ...]:
         """The sections that it reads and ``target`` does not have."""
-        return tuple(name for name in self.reads if name not in target.sections)
+        return tuple(_called(name) for name in self.reads if not _standing_for(name, target))
+
+
+def _standing_for(read: str, target: Target) -> list[str]:
+    """The sections of ``target`` of this name, or of this role."""
+    return [name for name, section in target.sections.items() if read in (name, section.role)]
+
+
+def _called(read: str) -> str:
+    """What somebody would add for it: of a role, any section that has it."""
+    sections = ((name, plugin.section) for name, plugin in plugins().items() if plugin.section is not None)
+    return " or ".join(name for name, section in sections if read != name and section.role == read) or read
 
 
 def plugins() -> Mapping[str, Plugin]:

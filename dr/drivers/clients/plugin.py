@@ -49,7 +49,7 @@ PLUGIN = Plugin(
     _make,
     (VerbSpec("move", "Lead clients to what was promoted.", needs=_needs, concerns=_leads),),
     section=ClientsConfig,
-    reads=("rds", "postgres"),
+    reads=("database", "postgres"),
     checks=_checks,
     held=_held,
 )

@@ -100,5 +100,5 @@ PLUGIN = Plugin(
         VerbSpec("remedy", "Take a fault out, as soon as the provider shows it.", Remedy, kinds=frozenset(KINDS)),
     ),
     section=FaultsConfig,
-    reads=("rds",),
+    reads=("database",),
 )

@@ -64,5 +64,5 @@ PLUGIN = Plugin(
         ),
         VerbSpec("settle", "Wait until all paths are good together, or it was waited long enough for them.", Settling),
     ),
-    reads=("rds", "postgres"),
+    reads=("database", "postgres"),
 )

@@ -22,5 +22,5 @@ PLUGIN = Plugin(
     "observing",
     later("dr.drivers.observing.provider", "ObservingProvider"),
     (VerbSpec("observe", "Look at what a failover changes, before it and after it.", Look, needs=harness),),
-    reads=("rds", "postgres"),
+    reads=("database", "postgres"),
 )

@@ -70,7 +70,7 @@ PLUGIN = Plugin(
         ),
     ),
     section=PostgresConfig,
-    reads=("rds", "postgres"),
+    reads=("database", "postgres"),
     checks=_checks,
     parts=("psycopg",),
     baseline=_baseline,

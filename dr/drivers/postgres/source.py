@@ -12,6 +12,9 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import Resource
 from dr.domain.refs import Endpoint
 
+ROLE = "database"
+"""Of what a target protects and this driver reads."""
+
 
 class Source(NamedTuple):
     """The database that is protected. ``resource_id`` differs when it is made anew under the same name."""
@@ -32,7 +35,7 @@ class Source(NamedTuple):
 
 def database_of(target: Target) -> Protected:
     """The database that ``target`` protects, which another section names. Raises RefusedError where none does."""
-    return target.protects("database")
+    return target.protects(ROLE)
 
 
 def source_among(resources: Iterable[Resource], of: Protected) -> Source | None:

@@ -18,6 +18,8 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RdsConfig(Section, frozen=True, forbid_unknown_fields=True):
     """The source, pinned."""
 
+    role = "database"
+
     account: str
     region: str
     instance: str
@@ -47,4 +49,4 @@ class RdsConfig(Section, frozen=True, forbid_unknown_fields=True):
         return self.instance
 
     def protects(self) -> Protected:
-        return Protected("database", self.instance, instance, self.replicas)
+        return Protected(self.instance, instance, self.replicas)

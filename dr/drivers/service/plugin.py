@@ -44,6 +44,6 @@ PLUGIN = Plugin(
     later("dr.drivers.service.provider", "ServingProvider"),
     (VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),),
     section=ServiceConfig,
-    reads=("rds", "postgres", "service"),
+    reads=("database", "postgres", "service"),
     checks=_checks,
 )

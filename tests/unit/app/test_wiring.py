@@ -15,11 +15,14 @@ from dr import wiring
 from dr.app.prepare import _record, _version
 from dr.app.session import Session
 from dr.config.context import Context
-from dr.config.model import Section
+from dr.config.model import Protected, Section, Target
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
 from dr.domain.errors import UsageError
 from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
+from dr.domain.refs import Ref
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.source import database_of
 from dr.drivers.velero.config import VeleroConfig
 from tests.integration.meters import context
 from tests.targets import retargeted
@@ -139,6 +142,27 @@ def test_a_verb_can_be_done_to_a_target_that_has_what_it_is_about(
 ) -> None:
     target = msgspec.structs.replace(context(tmp_path).target, **dict.fromkeys(lacking))
     assert wiring.able(verb, target) is expected
+
+
+class Elsewhere(Section, frozen=True):
+    role = "database"
+
+    def protects(self) -> Protected:
+        return Protected("clinic", lambda name: Ref("elsewhere", "server", name), ("copy",))
+
+
+def test_drivers_of_a_database_read_whichever_section_protects_one(tmp_path: Path) -> None:
+    rds = context(tmp_path).target
+    sections: list[Any] = [(name, Section | None, None) for name in ("postgres", "elsewhere")]
+    kind: Any = msgspec.defstruct("Elsewhere", sections, bases=(Target,), frozen=True)
+    target: Target = kind(postgres=rds.of(PostgresConfig), elsewhere=Elsewhere())
+    for name in ("postgres", "measuring", "observing", "faults", "clients"):
+        plugin = plugins()[name]
+        assert (plugin.lacks(target), "elsewhere" in plugin.read_of(target)) == ((), True)
+        assert (plugin.lacks(rds), "rds" in plugin.read_of(rds)) == ((), True)
+    assert plugins()["faults"].lacks(kind()) == ("rds",), "whatever there is to add"
+    assert plugins()["rds"].lacks(target) == ("rds",)
+    assert database_of(target).ref == Ref("elsewhere", "server", "clinic")
 
 
 def test_a_run_records_the_versions_of_what_its_target_is_reached_by(tmp_path: Path) -> None:
