@@ -69,7 +69,7 @@ class ObservingProvider:
         return Facts(self._now())
 
     def confirm_identity(self) -> None:
-        """Nothing to compare: TLS verifies the database, and RDS's driver the account that named it."""
+        """Nothing to compare: TLS verifies the database, and whoever named it tells who it is."""
 
     # -- planning
 

@@ -60,7 +60,7 @@ class PostgresProvider:
         return Facts(self._now(), extra={"amcheck": self._database.amcheck, "database": seen})
 
     def confirm_identity(self) -> None:
-        """Nothing of its own to compare: TLS verifies every server, and RDS's driver the account that named it."""
+        """Nothing of its own to compare: TLS verifies every server, and whoever named it tells who it is."""
 
     # -- planning
 
