@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from dr.app.session import Session
+from dr.config.contained import contained
 from dr.config.plugins import plugins
 from dr.domain.errors import DrError
 from dr.domain.model import Observation, Purpose
@@ -50,7 +51,7 @@ def look_after(session: Session) -> None:
 
 def _held(session: Session) -> Held | None:
     """Of all that the target has; None where it has nothing like it."""
-    able = (one for one in plugins().values() if not one.lacks(session.context.target))
+    able = (contained(name, one) for name, one in plugins().items() if not one.lacks(session.context.target))
     every = [found for found in (plugin.held(session.context) for plugin in able) if found is not None]
     return list(chain.from_iterable(every)) if every else None
 

@@ -9,6 +9,7 @@ from itertools import chain
 from dr import wiring
 from dr.app.session import context_of
 from dr.app.terms import all_needs, terms, tried
+from dr.config.contained import contained
 from dr.config.load import home
 from dr.config.model import Settings
 from dr.config.plugins import PROVIDER, lost_sections, plugins, unloaded
@@ -77,10 +78,10 @@ def take(target: str) -> str:
     a sentence each. Raises ProviderError where the source or its service cannot be read, RefusedError where the target
     lacks a section."""
     context = context_of(wiring.settings(), target, "baseline")
-    takers = [(one, one.baseline) for one in plugins().values() if one.baseline is not None]
-    done = [take_one(context) for one, take_one in takers if not one.lacks(context.target)]
-    if not done:
-        for one, _ in takers:  # it says which section lacks
-            wiring.does(Verb("baseline", {PROVIDER: one.name}), context)
+    takers = {name: one for name, one in plugins().items() if one.baseline}
+    able = [contained(name, one).baseline for name, one in takers.items() if not one.lacks(context.target)]
+    if not able:
+        for name in takers:  # it says which section lacks
+            wiring.does(Verb("baseline", {PROVIDER: name}), context)
         raise RefusedError(f"Nobody takes a baseline of target {target}.", " ".join(unloaded().values()))
-    return " ".join(done)
+    return " ".join(taken(context) for taken in able if taken)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from dr.domain.errors import DEFECTS, DefectError, DrError
-from dr.ports import Provider
+
+T = TypeVar("T")
 
 
 class _Contained:
-    """A provider that raises nothing but DrError, whatever its code does."""
+    """A provider, or its plugin, that raises nothing but DrError, whatever its code does."""
 
-    def __init__(self, name: str, provider: Provider) -> None:
+    def __init__(self, name: str, provider: object) -> None:
         self._name, self._provider = name, provider
 
     def __getattr__(self, attribute: str) -> Any:
@@ -33,6 +34,7 @@ class _Contained:
         return held
 
 
-def contained(name: str, provider: Provider) -> Provider:
-    """``provider``, whose defects come as DefectError: its undos are still done, and its run is judged all the same."""
-    return cast("Provider", _Contained(name, provider))
+def contained(name: str, provider: T) -> T:
+    """``provider``, or its plugin, whose defects come as DefectError: its undos are still done, and its run is judged
+    all the same."""
+    return cast("T", _Contained(name, provider))

@@ -49,6 +49,16 @@ def test_a_target_without_pools_is_told_as_such_once(tmp_path: Path, monkeypatch
     assert looked(tmp_path, monkeypatch, None) == [{"when": "before", "because": pools.NOBODY}]
 
 
-def test_pools_that_cannot_be_looked_at_are_told_with_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    why = {"because": "The console does not answer."}
-    assert looked(tmp_path, monkeypatch, failing) == [{"when": "before", **why}, {"when": "after", **why}]
+def broken(_context: object) -> None:
+    raise ValueError("a password, perhaps")
+
+
+@pytest.mark.parametrize(
+    ("held", "because"),
+    [(failing, "The console does not answer."), (broken, "The provider 0 failed in held (ValueError).")],
+)
+def test_pools_that_cannot_be_looked_at_are_told_with_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Any, because: str
+) -> None:
+    why = {"because": because}
+    assert looked(tmp_path, monkeypatch, held) == [{"when": "before", **why}, {"when": "after", **why}]

@@ -176,6 +176,7 @@ def test_a_run_records_the_versions_of_what_its_target_is_reached_by(tmp_path: P
     session = Session(bare, planned, {}, lambda _call, _note: None)
     assert _record(session, of.clock.now()).versions.keys() == {"dr", "chaostoolkit", "chaostoolkit-lib"}
     assert _version("no-such-part") == "not installed"
+    assert "not installed" not in {_version(part) for plugin in plugins().values() for part in plugin.parts}
 
 
 def test_loading_every_plugin_imports_no_slow_library() -> None:
