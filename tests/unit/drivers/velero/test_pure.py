@@ -32,7 +32,7 @@ def propose(seen: Facts, run: RunIdentity = RUN, **args: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "phase", [*phases.UNDER_WAY, "Failed", "PartiallyFailed", "FailedValidation", "Unheard", "Deleting"]
+    "phase", [*sorted(phases.UNDER_WAY), "Failed", "PartiallyFailed", "FailedValidation", "Unheard", "Deleting"]
 )
 def test_a_backup_in_any_phase_but_completed_is_refused(phase: str) -> None:
     found = backup("b", phase)
@@ -95,7 +95,7 @@ def test_what_nobody_named_is_refused() -> None:
 ARGS = {"identifier": "r", "backup": "b", "namespaces": [SYSTEM], "recovery_point": 5.0, "resolution": 6.0}
 
 
-@pytest.mark.parametrize("phase", [*phases.UNDER_WAY, "Unheard"])
+@pytest.mark.parametrize("phase", [*sorted(phases.UNDER_WAY), "Unheard"])
 def test_a_phase_that_is_not_known_is_no_end(phase: str) -> None:
     assert not restoring.polled(backup("r", phase), ARGS, 1.0, CONFIG).done
 
@@ -126,7 +126,9 @@ def test_an_archive_holds_each_object_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"no archive", archived()[:20], archived(("x", {"metadata": {"name": "y"}}))[:-40]]
+    "packed",
+    [b"", b"no archive", archived()[:20], archived(("x", {"metadata": {"name": "y"}}))[:-40]],
+    ids=["empty", "none", "cut at its head", "cut at its end"],
 )
 def test_an_archive_that_is_torn_is_an_error_that_names_its_backup(packed: bytes) -> None:
     with pytest.raises(ProviderError, match="archive of backup b cannot be read"):
