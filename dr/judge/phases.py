@@ -77,7 +77,8 @@ def events(evidence: Evidence) -> list[Mapping[str, Any]]:
 
 def of_failover(evidence: Evidence) -> tuple[Phase, ...]:
     """Detection, promotion, reconnection of the last path to come back, and until the paths are in their SLO again.
-    Where nothing was to fail over, a remedy or a restart in place is in the promotion's stead.
+    Where nothing was to fail over, a remedy or a restart in place is in the promotion's stead; a workload's
+    steps are told by what was seen of it.
 
     A phase of which an end is not known is left out, and so are those after it.
     """
@@ -98,6 +99,8 @@ def of_failover(evidence: Evidence) -> tuple[Phase, ...]:
 def _in_place(evidence: Evidence, disaster: float) -> Iterator[tuple[str, float]]:
     """Until the provider showed what was wrong, and the remedy was done; or until the engine was back by itself."""
     calls = evidence.record.plan.calls
+    if evidence.latest("redundancy") is not None:
+        return
     if _observed(evidence) or any(call.effect is Effect.TAKES_OVER or "failed-over" in call.promises for call in calls):
         return
     yield "", disaster

@@ -56,40 +56,47 @@ class Redundancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Path = "cluster"
 
 
-def may(config: KubernetesConfig, wanted: Iterable[Access]) -> Iterable[Check]:
-    """That the credentials may do each thing that is ``wanted``: the cluster is asked before anything begins."""
-    cluster = Cluster(config)
-    for one in wanted:
-        yield f"kubernetes: may {one}", partial(cluster.check_access, (one,))
+def may(config: KubernetesConfig, wanted: Iterable[Access], what: str = "") -> Iterable[Check]:
+    """That the credentials may do all that is ``wanted``: the cluster is asked before anything begins. ``what``: for
+    what that is, in words; "": each is named."""
+    asked = tuple(wanted)
+    yield f"kubernetes: may {what or ', '.join(map(str, asked))}", partial(_check_access, config, asked)
+
+
+def _check_access(config: KubernetesConfig, wanted: tuple[Access, ...]) -> None:
+    Cluster(config).check_access(wanted)
 
 
 def _awaiting(target: Any, args: Workloads | None) -> Iterable[Check]:
     config: KubernetesConfig | None = target.kubernetes
     if config is None:
         return ()
-    return may(config, standing.access((args.namespaces if args else ()) or config.namespaces))
+    asked = (args.namespaces if args is not None else ()) or config.namespaces
+    return may(config, standing.access(asked), "await workloads")
 
 
 def _losing(target: Any, args: Loss | None) -> Iterable[Check]:
-    config: KubernetesConfig | None = target.kubernetes
-    if config is None or args is None:
+    if target.kubernetes is None or args is None:
         return ()
-    scene = looking.access(parted(args.of)[0]) if args.of else []
-    return may(config, (*losing.access(args.kind), *scene))
+    wanted = (*losing.access(args.kind), *_looking(args.of))
+    return may(target.kubernetes, wanted, f"bring about {args.kind}")
 
 
 def _moving(target: Any, args: Remedied | None) -> Iterable[Check]:
-    config: KubernetesConfig | None = target.kubernetes
-    if config is None or args is None:
+    if target.kubernetes is None or args is None:
         return ()
-    return may(config, (Access("delete", "pods", parted(args.of)[0]), *looking.access(parted(args.of)[0])))
+    wanted = (Access("delete", "pods", parted(args.of)[0]), *_looking(args.of))
+    return may(target.kubernetes, wanted, f"move pods of {args.of}")
 
 
 def _watching(target: Any, args: Redundancy | None) -> Iterable[Check]:
-    config: KubernetesConfig | None = target.kubernetes
-    if config is None or args is None:
+    if target.kubernetes is None or args is None:
         return ()
-    return may(config, looking.access(parted(args.of)[0]))
+    return may(target.kubernetes, _looking(args.of), f"watch {args.of}")
+
+
+def _looking(of: str) -> list[Access]:
+    return looking.access(parted(of)[0]) if of else []
 
 
 def _watched(args: Mapping[str, Any], _purpose: Purpose) -> Collection[str]:

@@ -126,7 +126,9 @@ def judge_noticed(evidence: Evidence, demand: Demand) -> Finding:
             raise UnknownError(f"{because} It was not watched for its {limit:g} s.")
         return finding(demand, Status.MISSED, because, interval=(watched, math.inf))
     low, high = (max(0.0, float(at) - disaster) for at in came)
-    remedied = evidence.milestone("remedied")
+    remedied, detected = evidence.milestone("remedied"), evidence.milestone("detected")
+    if detected is not None:  # whoever had to act on it looked before the workload was watched
+        high = min(high, detected - disaster)
     moved = f" A person's remedy moved its pods {remedied - disaster:.1f} s after it." if remedied is not None else ""
     gone = seen["steps"].get("evicted")
     if remedied is None and gone is not None:
