@@ -20,6 +20,8 @@ from dr.lab.cluster.authority import Authority, kubeconfig
 from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM, SYSTEM
 from tests.stub_cluster import TOKEN, Objects, stub_cluster
 
+USERS, HOOK = "users may not.", 'admission webhook "hold.example.org" denied the request: frozen.'
+
 
 @pytest.fixture
 def objects(tmp_path: Path) -> Iterator[Objects]:
@@ -53,24 +55,25 @@ def test_what_the_credentials_may_not_do_is_named_by_verb_and_resource(
 
 
 def test_a_kind_that_the_cluster_does_not_know_is_named(objects: Objects, config: KubernetesConfig) -> None:
-    with pytest.raises(RefusedError, match=r"knows nothing at /apis/velero\.io/v1/backups"):
-        Cluster(config).items("/apis/velero.io/v1/backups")
+    with pytest.raises(RefusedError, match=r"knows nothing at /apis/example\.org/v1/things"):
+        Cluster(config).items("/apis/example.org/v1/things")
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "words"),
+    ("status", "kind", "words", "said"),
     [
-        (401, RefusedError, "does not take the credentials: they are wrong, or have expired"),
-        (403, RefusedError, "HTTP 403: users may not. Grant that"),
-        (422, RefusedError, "HTTP 422: users may not. The cluster takes it in no other form"),
-        (409, ProviderError, "HTTP 409"),
-        (500, ProviderError, "HTTP 500"),
+        (401, RefusedError, "does not take the credentials: they are wrong, or have expired", USERS),
+        (403, RefusedError, "HTTP 403: users may not. Grant that", USERS),
+        (403, RefusedError, "denied the request: frozen. A webhook of the cluster refuses it", HOOK),
+        (422, RefusedError, "HTTP 422: users may not. The cluster takes it in no other form", USERS),
+        (409, ProviderError, "HTTP 409", USERS),
+        (500, ProviderError, "HTTP 500", USERS),
     ],
 )
 def test_each_refusal_of_the_api_server_is_told_for_what_it_is(
-    objects: Objects, config: KubernetesConfig, status: int, kind: type[Exception], words: str
+    objects: Objects, config: KubernetesConfig, status: int, kind: type[Exception], words: str, said: str
 ) -> None:
-    objects.refuses = (status, "users may not.")
+    objects.refuses = (status, said)
     with pytest.raises(kind, match=words) as told:
         Cluster(config).patch("/api/v1/nodes/gpu-1", {})
     assert TOKEN not in str(told.value)

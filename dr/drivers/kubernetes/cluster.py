@@ -24,6 +24,8 @@ LOST_SECONDS = 8.0
 """How long a reading is repeated that the API server did not answer: it may be restarted."""
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+WEBHOOK = "admission webhook"
+"""What the API server says where it was one that refused, with whatever status that chose."""
 UNAUTHORIZED, FORBIDDEN = "401", "403"
 
 
@@ -155,6 +157,8 @@ def _told(error: ProviderError, context: str) -> Exception:
             f"The cluster of context {context} does not take the credentials: they are wrong, or have expired.",
             "Renew them in the target's kubeconfig.",
         )
+    if WEBHOOK in said:
+        return RefusedError(said, "A webhook of the cluster refuses it: see whether that is meant.")
     if error.code == FORBIDDEN:
         return RefusedError(said, f"Grant that to the credentials of context {context}, or name others.")
     if error.code == NOT_FOUND:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from dr.domain.errors import RefusedError
 from dr.drivers.kubernetes.cluster import Access, Cluster
-from dr.drivers.kubernetes.scene import Scene, parted, scene
+from dr.drivers.kubernetes.scene import SERVICE, Scene, leading, parted, scene, selecting
 
 NODES, NAMESPACES = "/api/v1/nodes", "/api/v1/namespaces"
 
@@ -23,14 +25,19 @@ def access(namespace: str) -> list[Access]:
 def look(cluster: Cluster, of: str) -> Scene:
     """The scene of the workload ``of``, also where that is gone."""
     namespace, name = parted(of)
-    core = f"{NAMESPACES}/{namespace}"
-    return scene(
-        cluster.items(NODES),
-        cluster.items(f"{core}/pods"),
-        cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"),
-        cluster.items(f"{core}/services"),
-        cluster.items(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
+    core, discovery = f"{NAMESPACES}/{namespace}", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}"
+    nodes = cluster.items(NODES)
+    workload = cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+    if workload is None:
+        return scene(nodes, (), None, (), ())
+    # Of a namespace of thousands of pods only its own are asked for, four times a second.
+    pods = cluster.items(f"{core}/pods?labelSelector={quote(selecting(workload))}")
+    services = cluster.items(f"{core}/services")
+    names = ",".join(leading(workload, services))
+    slices = (
+        cluster.items(f"{discovery}/endpointslices?labelSelector={quote(f'{SERVICE} in ({names})')}") if names else ()
     )
+    return scene(nodes, pods, workload, services, slices)
 
 
 def look_first(cluster: Cluster, of: str) -> Scene:

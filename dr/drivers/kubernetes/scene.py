@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,8 @@ from dr.domain.errors import RefusedError, UsageError
 from dr.drivers.kubernetes.workloads import OVER, Object, condition, name_of, replicas, status
 
 GPU = "nvidia.com/gpu"
+SERVICE = "kubernetes.io/service-name"
+"""The label of an EndpointSlice that names its Service."""
 DAEMON_SET, MIRROR = "DaemonSet", "kubernetes.io/config.mirror"
 
 
@@ -120,23 +122,34 @@ def scene(
     if workload is None:
         return Scene({name_of(one): seen_node(one) for one in nodes})
     chosen = workload["spec"].get("selector")
-    labels = ((workload["spec"].get("template") or {}).get("metadata") or {}).get("labels")
     own = [seen_pod(one) for one in pods if matches(chosen, one["metadata"].get("labels"))]
-    led = [one for one in services if matches(one["spec"].get("selector"), labels)]
+    led = leading(workload, services)
     return Scene(
         {name_of(one): seen_node(one) for one in nodes},
         tuple(sorted(own, key=lambda one: (one.node, one.name))),
         replicas(workload),
-        tuple(sorted(map(name_of, led))),
-        _served(slices, {name_of(one) for one in led}),
+        led,
+        _served(slices, led),
     )
 
 
-def _served(slices: Iterable[Object], services: set[str]) -> tuple[str, ...]:
+def selecting(workload: Object) -> str:
+    """The labels by which a workload knows its pods, as a list takes them."""
+    wanted = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in wanted.items())
+
+
+def leading(workload: Object, services: Iterable[Object]) -> tuple[str, ...]:
+    """The Services that lead to the workload's pods."""
+    labels = ((workload["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    return tuple(sorted(name_of(one) for one in services if matches(one["spec"].get("selector"), labels)))
+
+
+def _served(slices: Iterable[Object], services: Collection[str]) -> tuple[str, ...]:
     found = {
         str((each.get("targetRef") or {}).get("name"))
         for one in slices
-        if (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name") in services
+        if (one["metadata"].get("labels") or {}).get(SERVICE) in services
         for each in one.get("endpoints") or ()
         if (each.get("conditions") or {}).get("ready") is not False
     }
