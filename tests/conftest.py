@@ -35,7 +35,7 @@ NEEDS_SYSTEM = {
 }
 """What only a system's PostgreSQL has, by the name of the test; skipped where there is none."""
 NEEDS_CLUSTER = tuple(
-    f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes", "cluster_platform")
+    f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes", "cluster_platform", "gpu_drills")
 )
 """What needs the cluster's programs, by the beginning of the name; skipped where ``dr lab install`` did not run."""
 MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py", "tests/integration/test_lab_velero.py", *NEEDS_CLUSTER)

@@ -1,7 +1,4 @@
-"""The drills of a lost GPU node and of a lost GPU, in a lab with a real control plane whose waits are short.
-
-Skipped where ``dr lab install`` did not run.
-"""
+"""The drills of a lost GPU node and of a lost GPU, in a lab with a real control plane whose waits are short."""
 
 from __future__ import annotations
 
@@ -18,14 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
+from dr.lab.cluster.binaries import find
 from tests.labs import ROOT, Lab, configured, inject, lab_up
 from tests.support import eventually
 
-pytestmark = [
-    pytest.mark.in_order,
-    pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE)), reason=WITHOUT),
-]
+pytestmark = pytest.mark.in_order
 NODE_LOSS = ROOT / "experiments" / "gpu-node-loss.yaml"
 SYSTEM, MODEL = "readmission-system", "readmission-model"
 
