@@ -13,7 +13,7 @@ import time
 
 from bench.figures import Machine
 
-BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor")
+BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor", "cluster")
 
 
 def main(names: list[str]) -> int:
