@@ -48,6 +48,8 @@ class Outcome:
         """What a person is told once it is there."""
         words = "is running already" if self.found else "is up"
         yield f"The lab {words}: RDS at {self.presence.api}, predictions at {self.presence.service}."
+        if self.presence.kubernetes:
+            yield f"The platform is in Kubernetes at {self.presence.kubernetes}; 'dr lab status' shows its nodes."
         yield from (f"The dump lacked {what}: added." for what in self.presence.added)
         yield from self.presence.absent
 

@@ -36,9 +36,8 @@ pytestmark = pytest.mark.in_order
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with lab_home() as place:
-        control.up(
-            patients=20, single=True, without=(), timings=Timings(15.0, 3)
-        )  # on a busy machine a node may be silent for seconds
+        # On a busy machine a node may be silent for seconds.
+        control.up(patients=20, single=True, without=(), timings=Timings(15.0, 3))
         yield place
 
 
@@ -70,6 +69,7 @@ def test_status_says_where_it_is(home: Path) -> None:
     now = control.running()
     assert f"cluster  {now.kubernetes}  KUBECONFIG={now.kubeconfig}\n" in shown
     assert "without" not in shown
+    assert any(now.kubernetes in sentence for sentence in control.up(single=True, without=()).sentences())
 
 
 def test_stock_kubectl_works_under_the_exports(home: Path) -> None:
