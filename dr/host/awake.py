@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
-LATE = 1.0
-"""Seconds by which a look that comes late shows that nothing else was done meanwhile, either."""
+LATE = 1.0 - TICK
+"""Seconds by which a look that comes late shows that nothing else was done meanwhile, either: whoever is stopped for
+one second may have been about to look."""
 
 
 @contextmanager

@@ -221,7 +221,7 @@ def test_a_frozen_row_with_the_number_of_one_of_the_copys_own_transactions_is_no
         _numbered_like_a_hand(point, chosen), looked_before=looked_before, looked_after=True, by_rows=True
     )
     assert found.wrong == {}
-    assert found.proven + found.unknown == len(point)
+    assert 0 <= found.proven + found.unknown - len(point) <= len(drill.source(drill.before))
     assert found.proven >= len(kept)
     act = data.draw(ACTS.filter(lambda act: act is not _doubled_beneath))
     copy = [more for row in point for more in (act(row) if row == chosen[0] else [row])]

@@ -214,6 +214,8 @@ def _stop(server: Server, whom: str, seconds: str, after: str = "0") -> None:
 def _stop_later(server: Server, call: str, whom: str, seconds: str, after: str) -> None:
     """The same, ``after`` so many seconds after a later step has done ``call``."""
     nowhere = subprocess.DEVNULL
+    if whom == "harness":  # by then it is no child of it any more
+        whom = ",".join(map(str, _pids(server, whom)))
     words = [sys.executable, "-m", "tests.truth.hand", LATER, call, whom, seconds, after]
     subprocess.Popen(words, start_new_session=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
@@ -229,7 +231,10 @@ def _await(home: Path, run: str, words: list[str]) -> None:
 
 
 def _pids(server: Server, whom: str) -> list[int]:
-    """``harness``: dr and its Chaos Toolkit; ``machine``: all that works for the run; else what a call has started."""
+    """``harness``: dr and its Chaos Toolkit; ``machine``: all that works for the run; numbers: these; else what a call
+    has started."""
+    if whom.replace(",", "").isdigit():
+        return [int(pid) for pid in whom.split(",")]
     mine = [one for one in psutil.Process().parents() if "truth.yaml" in _words(one)]
     match whom:
         case "harness":

@@ -24,7 +24,7 @@ LATER = 10.0
 """Seconds after the last answer within which a service may store its prediction."""
 _SINCE = {
     "first": "${plant.next}",
-    "before": {"good": "${golden.good}", "planting": "${golden.planting}"},
+    "before": {"good": "${golden.good}", "sent": "${golden.sent}", "planting": "${golden.planting}"},
     "planting": "${plant.at}",
 }
 """From when on predictions count: a restore on call that is gone on with has taken away what it planted before."""
@@ -61,16 +61,18 @@ def counted(context: Context, args: Mapping[str, Any]) -> Progress:
     """The observation ``stored``, once the prober of the copy has ended: {copy, source}: how many each holds, null: it
     is not known; ``because``: why; ``silent``: the source does not answer, so that nothing can have been stored
     there; ``first``, ``last``: the numbers of the requests under load whose answers count; ``before``: how many good
-    answers to what was planted came before those. It is waited for predictions that come after their answer.
+    answers to what was planted came before those, and ``sent``: to how many requests. It is waited for
+    predictions that come after their answer.
     """
     found: dict[str, Any] = {"copy": None, "source": None, "because": "", "silent": args["source"] is None}
     if not args["planted"]:
         return _seen({**found, "because": "nothing was planted there"})
     measured, first = load_samples(samples_file(context.run, RESTORED)), int(args["first"])
     requests = [one for one in (measured.samples if measured is not None else ()) if one.n >= first]
-    before = int(args["before"]["good"]) if args["before"]["planting"] == args["planting"] else 0
+    earlier = args["before"] if args["before"]["planting"] == args["planting"] else {"good": 0}
+    before, sent = int(earlier["good"]), int(earlier.get("sent", earlier["good"]))
     wanted, late = before + sum(map(good, requests)), context.clock.now().at > float(args["asked_at"]) + LATER
-    found |= {"first": first, "last": max((one.n for one in requests), default=-1), "before": before}
+    found |= {"first": first, "last": max((one.n for one in requests), default=-1), "before": before, "sent": sent}
     found |= _held(context, args, "copy")
     if found["copy"] is not None and found["copy"] < wanted and not late:
         return Progress(False, note=f"{found['copy']} predictions stored for {wanted} good answers")

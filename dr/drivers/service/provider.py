@@ -32,10 +32,13 @@ from dr.drivers.service.variants import variants
 from dr.evidence.answers import UNANSWERED, Names, answered
 from dr.evidence.samples import next_number, samples_file
 from dr.host import children
+from dr.host.bounded import NO_ANSWER
 
 LOOPBACK = "127.0.0.1"
 PLANT_DEADLINE, START_DEADLINE, GOLDEN_DEADLINE = 120.0, 120.0, 300.0
 READY_PATIENCE = 2.0
+GOLDEN_AGAIN = 4
+"""Golden requests that are asked once more in all: what a service that stood still for half a minute did not answer."""
 READY_ASKS, GOLDEN_ASKS = 8, 3
 """Times that /readyz, then /predict is asked while the service's session is looked for: some two seconds, and one."""
 NOT_SAID = "the target does not say how (service.planted)"
@@ -51,6 +54,8 @@ class ServingProvider:
     def __init__(self, context: Context, watch: Watch = watching) -> None:
         self._context, self._watch, self._database = context, watch, context.target.of(PostgresConfig)
         self._pidfile, self._log = context.run / guardian.PIDFILE, context.run / "serve.log"
+        self._asked = self._again = 0
+        """How many requests were sent, and how many more may be where one was not answered in time."""
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         """``extra``: {"stored": whether the service stores predictions, as far as dr.yaml tells}."""
@@ -259,9 +264,10 @@ class ServingProvider:
 
         Raises RefusedError where the service refuses the token: then nothing is found out about the copy.
         """
-        service, url = self._service(), str(args["url"])
+        service, url, self._again = self._service(), str(args["url"]), GOLDEN_AGAIN
         answers = {name_of(request): self._answer(url, request, {}) for request in service.requests}
         planted = variants(service, str(args["run"]), planted=True) if args.get("planted") else ()
+        before = self._asked
         found = {one.golden: self._answer(url, one.request, one.names) for one in planted}
         seen = (
             Observation("golden", "restored", answers, self._now()),
@@ -269,16 +275,22 @@ class ServingProvider:
                 "planted", "restored", {"answers": found, "because": args.get("because", NOT_SAID)}, self._now()
             ),
         )
-        told = {"good": sum(map(answered, found.values())), "planting": args.get("planting")}
+        good = sum(map(answered, found.values()))
+        told = {"good": good, "sent": max(good, self._asked - before), "planting": args.get("planting")}
         return Progress(done=True, result={"asked": len(answers), "answers": answers, **told}, observations=seen)
 
     def _answer(self, url: str, request: Mapping[str, object], names: Names) -> str:
-        """The form of its answer, or why there was none."""
+        """The form of its answer, or why there was none. One that was not answered in time is asked again: a process
+        that stood still for half a minute says nothing of the copy."""
         service = self._service()
-        try:
-            return answer_form(url, request, service.volatile, service.token, service.tolerance, names)
-        except ProviderError as error:
-            return f"{UNANSWERED}: {error}"
+        while True:
+            self._asked += 1
+            try:
+                return answer_form(url, request, service.volatile, service.token, service.tolerance, names)
+            except ProviderError as error:
+                if error.code != NO_ANSWER or not self._again:
+                    return f"{UNANSWERED}: {error}"
+                self._again -= 1
 
     def _now(self) -> float:
         return self._context.clock.now().at

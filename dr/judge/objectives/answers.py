@@ -81,7 +81,7 @@ def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
     told = f"The copy holds {seen['copy']} predictions of this run for {answers} good answers"
     if seen["copy"] < answers:
         return finding(demand, Status.MISSED, f"{told}.", float(answers - seen["copy"]))
-    if (asked := max(0, seen["last"] + 1 - seen["first"]) + seen["before"]) < seen["copy"]:
+    if (asked := max(0, seen["last"] + 1 - seen["first"]) + seen.get("sent", seen["before"])) < seen["copy"]:
         many = f"{told}, and was asked no more than {asked} times"
         return finding(demand, Status.MISSED, f"{many}.", float(seen["copy"] - asked))
     if seen["source"] is None and not seen["silent"]:

@@ -171,7 +171,7 @@ def _restarted(of: Sides) -> tuple[dict[str, str], list[str]]:
         beyond = [one.next for one in there if one.next != here.next and (here.cycles or here.steps_from(one) < 0)]
         if not beyond:
             continue
-        told = f"gives out {here.next} next, since it is unlogged: {beyond[-1]} on the source"
+        told = f"was set to its start, since it is unlogged: {beyond[-1]} is next on the source"
         if any(name == one or here.column.startswith(f"{one}.") for one in of.copy.expendable):
             notes.append(f"{name} is expendable and {told}")
         elif len(beyond) == len(there):

@@ -151,6 +151,13 @@ LATER_STOPS = (
         tells="awake",
     ),
     blinded(
+        name="service-stood-still-while-golden-requests-are-asked",
+        drill=Drill.SERVED,
+        copy=("!stop-later serve serve 29 0",),
+        tells="golden",
+        expect="inconclusive|met",  # each is asked until it goes on
+    ),
+    blinded(
         name="service-stood-still-for-long-while-measured",
         drill=Drill.SERVED,
         copy=("!stop-later measure-restored serve 30 1",),

@@ -630,7 +630,7 @@ OTHERS = (
         "unlogged-sequence-restarted",
         "SELECT 1",
         "state",
-        "tokens_id_seq: gives out 1 next, since it is unlogged",
+        "tokens_id_seq: was set to its start, since it is unlogged: 91",
         before=("CREATE UNLOGGED TABLE truth.tokens (id serial); SELECT setval('truth.tokens_id_seq', 90)",),
     ),
     sabotaged(

@@ -74,7 +74,7 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Count:
     return Count(tmp_path, monkeypatch, 20)
 
 
-KNOWN = {"copy": 20, "source": 0, "because": "", "silent": False, "first": 0, "last": 22, "before": 0}
+KNOWN = {"copy": 20, "source": 0, "because": "", "silent": False, "first": 0, "last": 22, "before": 0, "sent": 0}
 
 
 def test_both_are_counted(count: Count) -> None:
@@ -85,7 +85,7 @@ def test_both_are_counted(count: Count) -> None:
 def test_a_prediction_may_come_after_its_answer_and_those_before_the_load_are_waited_for_too(count: Count) -> None:
     """The source is counted once, however often the copy is."""
     count.holds["copy"] = [19, 20, 21, 22]
-    assert count.end(before={"good": 2, "planting": 1.0}) == {**KNOWN, "copy": 22, "before": 2}
+    assert count.end(before={"good": 2, "sent": 3, "planting": 1.0}) == {**KNOWN, "copy": 22, "before": 2, "sent": 3}
     assert count.asked == {"copy": 4, "source": 1}
 
 

@@ -20,6 +20,7 @@ from dr.drivers.service.variants import variants
 from dr.engine.guard import Consent, Terms, guard
 from dr.engine.references import fill, named
 from dr.evidence.samples import header, sample_line, samples_file
+from dr.host.bounded import NO_ANSWER
 from dr.host.children import process
 from tests.integration.meters import context
 from tests.virtual import call
@@ -189,3 +190,23 @@ def test_a_connection_that_breaks_leaves_it_unknown_whether_rows_are_planted(
     provider = ServingProvider(context(tmp_path, planted=PLANTING, stored=False))
     told = provider.apply(call, {"host": "copy", "port": 1, "run": RUN.id})
     assert (told["rows"], told["because"], told["unsure"]) == (0, str(error), unsure)
+
+
+def test_a_golden_request_that_was_not_answered_in_time_is_asked_again_a_few_times_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = {"a": 3, "b": 9, "c": 1}
+
+    def answer_form(_: str, request: dict[str, str], *__: object) -> str:
+        name = request["patient"]
+        silent[name] -= 1
+        if silent[name] >= 0:
+            raise ProviderError("It was not answered within 10 s.", code=NO_ANSWER if name != "c" else "")
+        return name * 64
+
+    monkeypatch.setattr("dr.drivers.service.provider.answer_form", answer_form)
+    provider = ServingProvider(context(tmp_path, requests=tuple({"patient": name} for name in silent)))
+    call = {one.id: one for one in provider.propose(SERVE, Facts(0.0), ON_CALL)}["golden"]
+    answers = dict(provider.poll(call, provider.apply(call, {"url": "http://s", "planted": 0})).result)["answers"]
+    assert [answer[:9] for answer in answers.values()] == ["a" * 9, "no answer", "no answer"]
+    assert silent == {"a": -1, "b": 7, "c": 0}  # three and one more in all; what is refused is not asked again

@@ -188,6 +188,8 @@ def test_a_request_without_a_good_answer_may_have_been_stored_once_and_not_more_
     assert [one.status for one in found] == [Status.MISSED, Status.MET, Status.MET, Status.MISSED]
     told = "The copy holds 603 predictions of this run for 601 good answers, and was asked no more than 602 times."
     assert (found[-1].because, found[-1].measured) == (told, 1.0)
+    assert stored(copy=605, before=2, sent=5).status is Status.MET
+    assert stored(copy=606, before=2, sent=5).status is Status.MISSED
     assert stored(copy=501, first=100).status is stored(copy=601).status is Status.MISSED
 
 

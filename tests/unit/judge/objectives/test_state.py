@@ -335,7 +335,7 @@ def test_an_unlogged_sequence_that_was_restarted_is_missed_unless_its_table_or_i
 
     used = replace(IDS, unlogged=True)
     start = replace(used, last=1, called=False, utmost=None)
-    told = "gives out 1 next, since it is unlogged: 601 on the source"
+    told = "was set to its start, since it is unlogged: 601 is next on the source"
     wrong = found(start, used, replace(used, last=600))
     assert wrong.status is Status.MISSED
     assert wrong.because == f"public.ids: {told}; its table, or it, may be called expendable in dr.yaml."
