@@ -233,12 +233,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One fact about ``path``, written to observations.jsonl. ``value`` is JSON: identifiers and digests, no rows."""
+    """One fact about ``path``, written to observations.jsonl. ``value`` is JSON: identifiers and digests, no rows.
+
+    ``call``: by which it was observed, as the engine notes; "" of what no call observed, and in former runs.
+    """
 
     what: str
     path: str
     value: Any
     at: Moment = 0.0
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     def poll() -> Progress:
         with looking_up(_impatience(engine, call)):
             progress = provider.poll(call, result)
-        engine.run.observe(progress.observations, engine.clock.now().at)
+        engine.run.observe(progress.observations, engine.clock.now().at, call.id)
         return progress
 
     # Between a kill and a resumption nobody waited: that time is not counted against the call.

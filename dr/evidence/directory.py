@@ -185,9 +185,10 @@ class RunDirectory:
         found = self.ledger(clock).entries(length)
         return former.told(record.plan, found) if earlier else found
 
-    def observe(self, observations: Iterable[Observation], at: float) -> None:
-        """Append observations, stamped ``at`` where they bear no time of their own; on disk when this returns."""
-        lines = [msgspec.json.encode(writable(msgspec.to_builtins(replace(o, at=o.at or at)))) for o in observations]
+    def observe(self, observations: Iterable[Observation], at: float, call: str = "") -> None:
+        """Append what ``call`` saw, stamped ``at`` where it bears no time of its own; on disk when this returns."""
+        stamped = (replace(one, at=one.at or at, call=call) for one in observations)
+        lines = [msgspec.json.encode(writable(msgspec.to_builtins(one))) for one in stamped]
         if not lines:
             return
         path = self.path / "observations.jsonl"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from dr.domain.model import LATEST, Component, Effect, Moment, Observation, Plan, Stamp
+from dr.domain.refs import Ref
 from dr.evidence.clocks import Clocks, clocks
 
 
@@ -177,6 +178,25 @@ class Evidence:
     def observed(self, what: str, path: str) -> Any:
         """The newest observation of ``what`` on ``path``, or None: not observed."""
         return next((o.value for o in reversed(self.observations) if (o.what, o.path) == (what, path)), None)
+
+    def points(self, path: str) -> tuple[Observation, ...]:
+        """The recovery points on ``path``: the newest that each call observed, which is one for each restoration."""
+        seen = (o for o in self.observations if (o.what, o.path) == ("recovery-point", path))
+        return tuple({o.call: o for o in seen}.values())
+
+    def point(self, path: str, what: str) -> Any:
+        """The recovery point of that of which ``what`` was observed; None: not observed, or it is not known of which.
+        Of several it is that whose call and the observing one name the same component."""
+        points = self.points(path)
+        if len(points) > 1:
+            by = next((o.call for o in reversed(self.observations) if (o.what, o.path) == (what, path)), "")
+            points = tuple(one for one in points if self.named(one.call) & self.named(by))
+        return points[0].value if len(points) == 1 else None
+
+    def named(self, call: str) -> frozenset[Ref]:
+        """The components that ``call`` told of."""
+        told = (entry.components for entry in self.entries if entry.kind == "effect" and entry.call == call)
+        return frozenset(one.ref for of in told for one in of)
 
     def latest(self, what: str) -> Observation | None:
         """The newest observation of ``what`` on whatever path: for what a run has one of."""

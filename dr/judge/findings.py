@@ -12,6 +12,8 @@ from dr.domain.model import Demand, Finding, Status
 from dr.evidence.clocks import UnknownError as UnknownError
 from dr.evidence.model import Evidence
 
+WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
+
 
 def judged(judge: Judge, evidence: Evidence, demand: Demand) -> Finding:
     """What ``judge`` finds; inconclusive where the evidence does not tell, and where the judge itself fails."""

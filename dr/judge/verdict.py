@@ -14,9 +14,8 @@ from dr.domain.model import Finding, Phase, Status, Verdict
 from dr.evidence.model import Evidence
 from dr.evidence.restored import components
 from dr.judge import course, phases
-from dr.judge.findings import finding, judged
+from dr.judge.findings import WORST_FIRST, finding, judged
 
-WORST_FIRST = (Status.MISSED, Status.INCONCLUSIVE, Status.MET)
 UNLOADED = " Where a provider in a directory of DR_PLUGINS brings it, that was not loaded here."
 _EXIT_CODES = {Status.MET: 0, Status.MISSED: 1, Status.INCONCLUSIVE: 4}
 

@@ -97,16 +97,17 @@ def _known(judge: Callable[[Evidence, str], _Known], evidence: Evidence, path: s
 
 def _signals(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     """Latency of every path, and markers, on one axis of time, which counts from the disaster."""
-    disaster, covers = told.disaster(evidence), told.recovery_point(evidence)
+    disaster, points = told.disaster(evidence), told.recovery_points(evidence)
+    covered = [covers for _, covers in points]
     paths = [samples for samples in evidence.samples.values() if samples.samples]
     moments = [samples.wall(edge.due) for samples in paths for edge in (samples.samples[0], samples.samples[-1])]
     if (written := evidence.markers.get(loss.WRITTEN_TO)) and written.markers:
         moments += [written.wall(edge.due) for edge in (written.markers[0], written.markers[-1])]
-    axis = _axis(moments, (disaster, covers), evidence.record.started.at if disaster is None else disaster)
+    axis = _axis(moments, (disaster, *covered), evidence.record.started.at if disaster is None else disaster)
     if axis is None:
         return {"latencies": [], "lanes": None}
     limits = {demand.path: demand.limit for demand in evidence.record.plan.demands if demand.objective == "latency"}
-    named = ((disaster, "disaster"), (covers, "recovery point"))
+    named = [(disaster, "disaster"), *((covers, "recovery point") for covers in covered)]
     return {
         "axis": axis,
         "latencies": [_latency(samples, axis, limits.get(samples.path)) for samples in paths],

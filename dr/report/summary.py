@@ -15,7 +15,7 @@ from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, 
 from dr.evidence.ledger import fold
 from dr.evidence.model import ASLEEP, Evidence
 from dr.evidence.restored import removed, verified
-from dr.judge.verdict import WORST_FIRST
+from dr.judge.findings import WORST_FIRST
 from dr.report import words
 
 _NO_TIME_OR_COUNT = 1e15
@@ -261,8 +261,9 @@ def _of_the_copy(evidence: Evidence, verdict: Verdict) -> Iterator[Fact]:
     else:
         detail = f"{_bounds(took)} from {since} to a verified copy{_limit(took)}{'; ' if steps else ''}{steps}"
         yield _measured("Took", took, detail)
-    covers = recovery_point(evidence)
-    at = words.moment(covers) if covers is not None else "not known"
+    points = recovery_points(evidence)
+    at = ", ".join(f"{words.moment(covers)}{f' ({of})' if len(points) > 1 else ''}" for of, covers in points)
+    at = at or "not known"
     if point is None:
         yield Fact("Back to", at)
     else:
@@ -307,10 +308,13 @@ def _limit(finding: Finding) -> str:
     return f", limit {words.limit(finding)}: {finding.status}" if finding.limit is not None else f": {finding.status}"
 
 
-def recovery_point(evidence: Evidence) -> float | None:
-    """What is restored covers up to then, wall clock; None where that was not observed."""
-    point = evidence.observed("recovery-point", "restored")
-    return number(point.get("covers")) if isinstance(point, Mapping) else None
+def recovery_points(evidence: Evidence) -> tuple[tuple[str, float], ...]:
+    """Up to when what was restored covers, wall clock: each component, or several of one restoration, with its own."""
+    seen = [
+        (one.call, one.value.get("covers")) for one in evidence.points("restored") if isinstance(one.value, Mapping)
+    ]
+    told = ((", ".join(sorted(ref.name for ref in evidence.named(call))), number(covers)) for call, covers in seen)
+    return tuple((of, covers) for of, covers in told if covers is not None)
 
 
 def _kept(evidence: Evidence, verdict: Verdict) -> str:

@@ -10,7 +10,8 @@ The copy's own log may tell how far it was replayed; that stands on the source's
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dr.config.objective import About, Limit, Objective
@@ -20,7 +21,7 @@ from dr.evidence.clocks import JUMP
 from dr.evidence.model import Evidence, Marker
 from dr.evidence.samples import ACKNOWLEDGED, FAILED
 from dr.judge import former
-from dr.judge.findings import UnknownError, finding, limit_of, within
+from dr.judge.findings import WORST_FIRST, UnknownError, finding, judged, limit_of, within
 
 WRITTEN_TO = "source"
 """The path whose markers a restoration is judged by."""
@@ -69,8 +70,12 @@ class Judged:
 
 
 def point_of(evidence: Evidence, path: str) -> Point:
-    """The recovery point that was restored."""
-    seen = evidence.observed("recovery-point", path)
+    """The recovery point of what was asked for its markers."""
+    return _point(evidence, evidence.point(path, "markers"))
+
+
+def _point(evidence: Evidence, seen: Any) -> Point:
+    """A recovery point that was observed."""
     if seen is None or seen.get("covers") is None:
         raise UnknownError("What the recovery point covers was not observed.")
     read, markers = evidence.observed("clock", "source"), evidence.markers.get(WRITTEN_TO)
@@ -95,11 +100,10 @@ def _parted(evidence: Evidence) -> float:
     return apart if apart > JUMP else 0.0
 
 
-def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
+def _replayed(seen: Any) -> tuple[Status, str] | None:
     """Met where the copy's log proves that it holds its second and no more, missed where it proves that it holds less
     or more, inconclusive where it does not tell; and how far it came, a sentence. None where no point in time was
     restored, or which one is not known."""
-    seen = evidence.observed("recovery-point", path)
     if seen is None or seen.get("kind") != "time" or seen.get("covers") is None:
         return None
     last, stop, target = (seen.get(name) for name in ("replayed_to", "stopped_before", "target"))
@@ -126,11 +130,13 @@ def _replayed(evidence: Evidence, path: str) -> tuple[Status, str] | None:
     return Status.INCONCLUSIVE, f"{newest}, and whether there were later ones it does not tell."
 
 
-def _older(evidence: Evidence, path: str, point: Point) -> str:
+def _older(evidence: Evidence, path: str, seen: Any, point: Point) -> str:
     """That the copy lacks transactions which a look at the source from before the recovery point shows, or ""."""
+    if seen is not evidence.point(path, "look"):
+        return ""
     copy, baseline = evidence.observed("look", path) or {}, evidence.observed("baseline", "source") or {}
     cut, look = copy.get("cuts", {}).get(POINT), baseline.get("look")
-    if cut is None or look is None or look["at"] > evidence.observed("recovery-point", path)["covers"]:
+    if cut is None or look is None or look["at"] > seen["covers"]:
         return ""
     short = Snapshot.parse(look["snapshot"]).xmax - Snapshot.parse(cut).xmax
     before = point.covers - float(look["at"])
@@ -142,11 +148,24 @@ def _older(evidence: Evidence, path: str, point: Point) -> str:
 
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
     """Disaster minus what the recovery point covers, widened by what the clocks leave open. Missed where the copy's own
-    log proves that it does not stand there."""
-    point, replay, limit = point_of(evidence, demand.path), _replayed(evidence, demand.path), limit_of(demand)
+    log proves that it does not stand there. Of several recovery points that which is worst."""
+    points = evidence.points(demand.path)
+    if len(points) < 2:
+        return _each(evidence, demand, points[0].value if points else None)
+    told = []
+    for one in points:
+        found = judged(partial(_each, seen=one.value), evidence, demand)
+        of = ", ".join(sorted(ref.name for ref in evidence.named(one.call)))
+        told.append(replace(found, because=f"{of or one.call}: {found.because}"))
+    return min(told, key=lambda one: (WORST_FIRST.index(one.status), -(one.measured or 0.0)))
+
+
+def _each(evidence: Evidence, demand: Demand, seen: Any) -> Finding:
+    """By one recovery point."""
+    point, replay, limit = _point(evidence, seen), _replayed(seen), limit_of(demand)
     if replay is not None and replay[0] is Status.MISSED:
         return finding(demand, Status.MISSED, replay[1])
-    if older := _older(evidence, demand.path, point):
+    if older := _older(evidence, demand.path, seen, point):
         return finding(demand, Status.MISSED, older)
     seconds = evidence.disaster() - point.covers
     # its time was given, or its fault recorded, and not taken from the command's start
@@ -277,7 +296,8 @@ def _seconds_lost(evidence: Evidence, judged: Judged) -> float:
 def exact_point(evidence: Evidence, demand: Demand) -> Finding:
     """A point-in-time restore holds every marker that is certainly before its second, and none that is after it. The
     copy's own log may prove the contrary; it alone proves the second where no markers were written."""
-    seen, replay = evidence.observed("recovery-point", demand.path), _replayed(evidence, demand.path)
+    seen = evidence.point(demand.path, "markers")
+    replay = _replayed(seen)
     if seen is not None and seen.get("kind") == "snapshot":
         raise UnknownError("A snapshot was restored, and no point in time asked for.")
     if replay is not None and (replay[0] is Status.MISSED or not evidence.markers):

@@ -61,6 +61,7 @@ class Played(Scripted):
         super().__init__(**more)
         self._clock = clock
         self._examined = examined
+        self._age = 60.0
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
         now = self._clock.at = self._clock.at + 5.0
@@ -72,7 +73,8 @@ class Played(Scripted):
                 return Progress(True, milestones={"correct": now, "examined": now}, components=told)
             case _:
                 of = DATABASE if call.id == "a-database" else NAMESPACE
-                covers = {"kind": "snapshot", "identifier": "x", "covers": now - 60.0, "resolution": 1.0}
+                covers = {"kind": "snapshot", "identifier": "x", "covers": now - self._age, "resolution": 1.0}
+                self._age += 60.0
                 seen = (Observation("recovery-point", "restored", covers),)
                 return Progress(True, observations=seen, milestones={"available": now}, components=(of,))
 
@@ -116,6 +118,7 @@ def test_a_run_of_two_components_is_judged_and_reported_whole(tmp_path: Path) ->
     assert verdict.restored == (DATABASE, NAMESPACE)
     said = words(text(evidence, verdict))
     assert "Restored clinic-1 from copy monday, clinic-2 from backup nightly-7" in said
+    assert "Back to 2023-11-14 22:12:30 UTC (clinic-1), 2023-11-14 22:11:35 UTC (clinic-2), exposure 1 min 50 s" in said
     assert "database clinic-1: sqlite3 clinic-1 It is read-only until then." in said
     assert "namespace clinic-2: kubectl -n clinic-2 get all" in said
     steps = [*DATABASE.cut_over, *NAMESPACE.cut_over]

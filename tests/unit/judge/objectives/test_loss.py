@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Demand, Finding, Observation, Status
+from dr.domain.model import Component, Demand, Finding, Observation, Status
+from dr.domain.refs import Ref
 from dr.evidence.model import Evidence, Marker
 from dr.judge.findings import UnknownError, judged
 from dr.judge.objectives import registry
@@ -584,3 +585,52 @@ def test_seconds_lost_begin_with_what_was_acknowledged_before_the_first_lost_mar
     )
     told = judged(KNOWN["loss"].judge, found, demand("loss")).because
     assert "(2): 19.8 s lost" in told, "the first was acknowledged at -19.75 s, the second as the third was sent"
+
+
+# -- several restorations in one run: each has a recovery point of its own
+
+DATABASE, NAMESPACE = (Component(role, Ref("p", role, role)) for role in ("database", "namespace"))
+OLD = POINT - 400_000
+HOURS = 10_000.0
+
+
+def beside(objective: str, *, database: float, namespace: float, last: str, present: int = 29) -> Finding:
+    """Two restorations, and the points that they cover; ``last``: which was restored last. The database alone is asked
+    for its markers, and holds those up to number ``present``."""
+    kept = {"table": True, "present": [[0, present]]}
+    found = evidence(None, WRITTEN, {"markers": kept}, disaster=DISASTER)
+    points = {
+        "restore": Observation("recovery-point", "restored", _covering(database), WALL, "restore"),
+        "other": Observation("recovery-point", "restored", _covering(namespace), WALL, "other"),
+    }
+    ordered = sorted(points, key=lambda call: call == last)
+    seen = (*(replace(one, call="examine") for one in found.observations), *(points[call] for call in ordered))
+    told = {"restore": (DATABASE,), "examine": (DATABASE,)}
+    entries = [replace(one, components=told.get(one.call, ())) for one in found.entries]
+    entries.append(replace(entries[0], call="other", milestones={}, components=(NAMESPACE,)))
+    asked = replace(demand(objective), limit=HOURS if objective == "exposure" else demand(objective).limit)
+    return judged(KNOWN[objective].judge, replace(found, observations=seen, entries=tuple(entries)), asked)
+
+
+def _covering(at: float) -> dict[str, Any]:
+    return {"kind": "time", "identifier": "x", "covers": at, "resolution": 1.0}
+
+
+@pytest.mark.parametrize("last", ["restore", "other"])
+def test_the_worst_of_several_exposures_counts_whichever_was_restored_last(last: str) -> None:
+    both = beside("exposure", database=POINT, namespace=POINT - 60, last=last)
+    assert (both.status, both.measured) == (Status.MET, 70.0)
+    old = beside("exposure", database=POINT, namespace=OLD, last=last)
+    assert (old.status, old.because.split(":")[0]) == (Status.MISSED, "namespace")
+    other = beside("exposure", database=OLD, namespace=POINT, last=last)
+    assert (other.status, other.because.split(":")[0]) == (Status.MISSED, "database")
+
+
+@pytest.mark.parametrize("last", ["restore", "other"])
+@pytest.mark.parametrize("objective", ["loss", "exact-point"])
+def test_markers_are_judged_by_the_point_of_whatever_holds_them(objective: str, last: str) -> None:
+    for namespace in (OLD, POINT - 10, POINT + 10):
+        whole = beside(objective, database=POINT, namespace=namespace, last=last)
+        assert whole.status is Status.MET, whole.because
+        lacks = beside(objective, database=POINT, namespace=namespace, last=last, present=20)
+        assert lacks.status is Status.MISSED, lacks.because
