@@ -34,6 +34,8 @@ SPACING = 1.2
 """Seconds between a baseline and the backup beside it."""
 FRESH = 240.0
 """Seconds for which a backup serves: whatever was written since is replayed by every restore."""
+ENOUGH = 0.8
+"""Of a case's load, the share that has to be reached."""
 LIMIT = 240
 """Seconds that one command may take."""
 EXAMINED = ("schema", "data", "state", "foreign-keys", "indexes", "model", "logins", "configuration")
@@ -365,6 +367,10 @@ def _run_file(server: hand.Server, name: str) -> None:
         connection.execute((WORLD / name).read_bytes())
 
 
+def _committed(server: hand.Server) -> int:
+    return int(server.one("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"))
+
+
 @contextmanager
 def loaded(server: hand.Server, case: Case) -> Iterator[None]:
     """The case's load, by sessions whose statements the server repeats by itself. Raises what ended one of them."""
@@ -373,8 +379,11 @@ def loaded(server: hand.Server, case: Case) -> Iterator[None]:
         work = _repeated(case.load, number, SESSIONS / case.rate)
         threads.append(threading.Thread(target=_repeat, args=(server, work, over, failed), daemon=True))
         threads[-1].start()
+    began, done = time.monotonic(), _committed(server)
     try:
         yield
+        reached = (_committed(server) - done) / (time.monotonic() - began)
+        assert reached >= ENOUGH * case.rate, f"the load came to {reached:.0f} transactions a second of {case.rate:g}"
     finally:
         over.set()
         for thread in threads:

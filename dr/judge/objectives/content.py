@@ -29,6 +29,10 @@ UNPROVEN = Limit("unproven", 0.05)
 how they stood at it."""
 
 
+UNACCOUNTED = (
+    "went before the recovery point, or on the copy itself, to which more transactions have written than its statistics"
+    " tell of"
+)
 _SECRETS = "Passwords, and options that look like one, are not compared."
 _ROLE = "role "
 """Begins the name of a role's definition."""
@@ -206,9 +210,13 @@ def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLoo
         rows = looks.rows.get(name) if after is not None else None
         told = looks.copy.unwritten or (copy.touched is not None and looks.copy.accounted)
         found = comparing.table(before, copy, after, rows, told=told)
+        sure = found if looks.copy.accounted else comparing.table(before, copy, after, rows)
     except (EvidenceError, IndexError) as error:
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, f"its sums cannot be read: {error}")
     because = ", ".join(f"{counted(count, 'row')} {what}" for what, count in found.wrong.items())
+    if not because and (gone := found.unknown - sure.unknown):
+        because = f"{counted(gone, 'row')} of the look before {UNACCOUNTED}"
+        return Table(name, there, copy.rows, Status.INCONCLUSIVE, because, found)
     return Table(name, there, copy.rows, Status.MISSED if because else Status.MET, because, found)
 
 

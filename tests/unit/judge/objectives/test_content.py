@@ -469,7 +469,7 @@ def test_rows_of_a_table_that_is_gone_are_not_known_where_those_of_now_are_all_l
 
 @pytest.mark.parametrize(
     ("taken", "counted", "touched", "unknown"),
-    [(0, 0, None, 0), (3, 3, 0, 0), (3, 2, 0, 2), (3, 9, None, 2), (None, 0, 0, 0), (None, 0, None, 2)],
+    [(0, 0, None, 0), (3, 3, 0, 0), (3, 9, None, 2), (None, 0, 0, 0), (None, 0, None, 2)],
 )
 def test_rows_that_went_by_then_are_known_where_nobody_wrote_to_the_copy_or_its_statistics_tell_of_whoever_did(
     taken: int | None, counted: int, touched: int | None, unknown: int
@@ -480,6 +480,15 @@ def test_rows_that_went_by_then_are_known_where_nobody_wrote_to_the_copy_or_its_
     found = compared(copy=drained, after=with_tables(AFTER, b=table()), limit=0.9)
     assert found.status is Status.MET
     assert (f"; {unknown} (" in found.because) is bool(unknown)
+
+
+def test_rows_that_went_are_named_where_somebody_wrote_to_the_copy_and_let_nothing_count() -> None:
+    drained = replace(with_tables(COPY, b=table(touched=0), a=replace(A, touched=0)), taken=3, counted=2)
+    found = compared(copy=drained, after=with_tables(AFTER, b=table()), limit=0.9)
+    told = f"public.b: 2 rows of the look before {content.UNACCOUNTED}. "
+    assert (found.status, found.because.startswith(told)) == (Status.INCONCLUSIVE, True)
+    whole = replace(COPY, tables={name: replace(one, touched=0) for name, one in COPY.tables.items()}, taken=3)
+    assert compared(copy=whole).status is Status.MET
 
 
 def test_what_bears_no_writer_and_no_identity_and_is_missing_may_have_gone_on_the_copy() -> None:
