@@ -17,6 +17,7 @@ from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.kubernetes import cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.provider import KubernetesProvider
 from dr.drivers.rds.config import Credentials
@@ -161,3 +162,23 @@ def test_a_remedy_waits_until_the_node_counts_less_and_moves_the_workloads_pods_
     told = losing.begin(call)
     assert (told.done, [*told.milestones]) == (True, ["detected", "remedied"])
     assert told.result["deleted"] == ["readmission-model-a"]
+
+
+# -- an API server that does not answer for a while
+
+
+def test_a_watch_goes_on_where_the_api_server_answers_again_and_ends_with_its_time(
+    objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "LOST_SECONDS", 0.0)
+    losing = Losing(tmp_path)
+    call = losing.call("await_redundancy", of=OF, within=600.0)
+    began = losing.provider.apply(call, call.args)
+    assert losing.provider.poll(call, began).observations
+    objects.gone = True
+    blind = losing.provider.poll(call, began)
+    assert (blind.done, blind.blind) == (False, True)
+    over = losing.provider.poll(call, {**began, "within": 0.0})
+    assert (over.done, over.result["restored"]) == (True, False)
+    objects.gone = False
+    assert not losing.provider.poll(call, began).blind

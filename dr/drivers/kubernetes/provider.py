@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dr.config.context import Context
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Own, Progress, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.faults.plugin import command_of
@@ -110,9 +110,22 @@ class KubernetesProvider:
         return dict(args) if call.operation == standing.OPERATION else self._breaking.apply(call, args)
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
-        if call.operation == WATCH:
-            return self._watched(result)
-        return self._waiting.poll(result) if call.operation == standing.OPERATION else self._breaking.poll(call, result)
+        """An API server that does not answer for a while is asked again, until the call's time is over."""
+        try:
+            if call.operation == WATCH:
+                return self._watched(result)
+            waiting = call.operation == standing.OPERATION
+            return self._waiting.poll(result) if waiting else self._breaking.poll(call, result)
+        except ProviderError as error:
+            if not error.transient:
+                raise
+            if call.operation == WATCH and self._over(result):
+                return Progress(done=True, result={"restored": False, "because": str(error)})
+            return Progress(done=False, note=str(error), blind=True)
+
+    def _over(self, result: Mapping[str, Any]) -> bool:
+        """Whether the time of a watch is."""
+        return self._now() - float(result["began"]) > float(result["within"])
 
     def _watched(self, result: Mapping[str, Any]) -> Progress:
         """A look each ``PERIOD``, until the workload is whole, or its time over: what then lacks is judged."""
@@ -121,8 +134,7 @@ class KubernetesProvider:
         if course.looks:
             hearing.pause(self._context.clock, PERIOD)
         self._course = now = redundancy.advanced(course, look(self._cluster, course.before.of), self._now())
-        over = now.until - float(result["began"]) > float(result["within"])
-        done = now.restored is not None or over
+        done = now.restored is not None or self._over(result)
         changed = done or {**now.told(), "until": 0} != {**course.told(), "until": 0}
         seen = (Observation("redundancy", str(result["path"]), now.told(), now.until),) if changed else ()
         told = {"restored": now.restored is not None, "looks": now.looks} if done else {}
