@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dr.domain.manifests import Object
+from dr.domain.model import Call, Effect, Facts, Verb
+from dr.drivers.kubernetes import standing
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.comparing import Standing, packed
+from dr.drivers.velero.look import LATEST, chosen
+from dr.drivers.velero.naming import DRIVER
 
+COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"
+COMPARE_SECONDS = 600.0
 OBJECTS, RESULTS, SERVICES = "objects", "restore-results", "services"
 """Observations."""
 ROUTINE = ("kube-root-ca.crt",)
 """What a namespace gets from the cluster itself: Velero finds it there, and its warning is no news (velero#4799)."""
+
+
+def propose(verb: Verb, within: float) -> tuple[Call, ...]:
+    """What stands is compared first, so that what a workload waits for is known where it never comes. ``within``:
+    seconds in which all of them have to be available."""
+    of = {key: f"${{restore-namespaces.{key}}}" for key in ("identifier", "backup", "namespaces")}
+    compare = Call(
+        *("compare", verb.name, "verify", DRIVER, COMPARE), of, effect=Effect.READS, deadline=COMPARE_SECONDS
+    )
+    there = {"namespaces": of["namespaces"]}
+    ready = standing.propose(Verb(verb.name, {"namespaces": ["-"], "within": within}), ())
+    served = Call(*("look-at-services", verb.name, "verify", DRIVER, SERVED), there, effect=Effect.READS)
+    return compare, replace(ready, driver=DRIVER, args=there), served
+
+
+def before(verb: Verb, facts: Facts, namespaces: tuple[str, ...]) -> tuple[Call, ...]:
+    """How what stands differs from a backup, before it is lost. Raises RefusedError where there is no such backup."""
+    point = chosen(str(verb.args.get("backup") or LATEST), facts.points)
+    args = {"backup": point.identifier, "namespaces": list(verb.args.get("namespaces") or namespaces)}
+    look = Call(*("look-before", verb.name, "prepare", DRIVER, LOOK_BEFORE), args, effect=Effect.READS)
+    return (replace(look, deadline=COMPARE_SECONDS),)
 
 
 def told(results: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dr.config.objective import Limit
 from dr.domain.manifests import stands
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
 from dr.judge.findings import UnknownError, counted, finding, limit_of, named, some, within
+
+LIMIT = Limit("time-to-namespace", 3600.0)
+"""Seconds; the platform names none: an hour, as for its database."""
 
 
 def _seen(evidence: Evidence, what: str, path: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from dr.config.context import Context
 from dr.config.needs import Check
-from dr.config.objective import About, Limit, Objective
+from dr.config.objective import About, Objective
 from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts
 from dr.drivers.kubernetes.cluster import Access
@@ -96,7 +96,7 @@ PLUGIN = Plugin(
         Objective("restore-phase", About.CONTENT, judge.restore_phase, on_call="compare", role="namespace"),
         Objective("workloads", About.CONTENT, judge.workloads, on_call="compare", role="namespace"),
         Objective(
-            *("time-to-namespace", About.TIME, judge.time_to_namespace, "s", (Limit("time-to-namespace", 3600.0),)),
+            *("time-to-namespace", About.TIME, judge.time_to_namespace, "s", (judge.LIMIT,)),
             on_call="compare",
             role="namespace",
             verified=True,
@@ -107,4 +107,3 @@ PLUGIN = Plugin(
     restores=("backup",),
     checks=_checks,
 )
-"""The platform states no limit for its namespaces: an hour, as for its database."""

@@ -26,12 +26,12 @@ from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.judge import LIMIT
 from dr.drivers.velero.naming import DRIVER, LABELS, TAGS, tags_in
 from dr.drivers.velero.phases import DELETING, phase
 from dr.drivers.velero.storage import CONTENTS, Files
 
 KINDS = {"restore": "restores", "backup": "backups"}
-EXAMINE, LOOK_BEFORE = "compare", "look-before"
 
 
 class VeleroProvider:
@@ -93,19 +93,9 @@ class VeleroProvider:
         if verb.name == "safeguard":
             return safeguarding.propose(verb, run, self._kubernetes)
         if verb.name == "compare":
-            of = {key: f"${{restore-namespaces.{key}}}" for key in ("identifier", "backup", "namespaces")}
-            return (Call("compare", verb.name, "verify", DRIVER, EXAMINE, of, effect=Effect.READS, deadline=600.0),)
+            return examining.propose(verb, LIMIT.of(self._context.settings.objectives))
         if verb.name == "look_before":
-            point = look.chosen(str(verb.args.get("backup") or look.LATEST), facts.points)
-            args = {
-                "backup": point.identifier,
-                "namespaces": list(verb.args.get("namespaces") or self._kubernetes.namespaces),
-            }
-            return (
-                Call(
-                    "look-before", verb.name, "prepare", DRIVER, LOOK_BEFORE, args, effect=Effect.READS, deadline=600.0
-                ),
-            )
+            return examining.before(verb, facts, self._kubernetes.namespaces)
         raise UsageError(f"There is no verb {verb.name!r} of Velero.")
 
     def confirm_identity(self) -> None:
@@ -133,8 +123,9 @@ class VeleroProvider:
             safeguarding.SAFEGUARD: self._safeguarded,
             safeguarding.BRING_BACK: self._back.poll,
             safeguarding.REMOVE: lambda args: Progress(self._velero.get("backups", args["identifier"]) is None),
-            EXAMINE: self._examined,
-            LOOK_BEFORE: self._looked_before,
+            examining.COMPARE: self._examined,
+            examining.SERVED: self._served,
+            examining.LOOK_BEFORE: self._looked_before,
         }
         return see[call.operation](result)
 
@@ -199,7 +190,6 @@ class VeleroProvider:
         values = {
             examining.OBJECTS: self._compared(args),
             examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
-            examining.SERVICES: {"unserved": self._unserved(args["namespaces"])},
         }
         now = self._now()
         return Progress(
@@ -209,6 +199,12 @@ class VeleroProvider:
             milestones={"examined": now},
             components=tuple(Component("namespace", naming.namespace(one)) for one in args["namespaces"]),
         )
+
+    def _served(self, args: Mapping[str, Any]) -> Progress:
+        """That a workload is available does not show that anybody is led to it."""
+        unserved = self._unserved(args["namespaces"])
+        seen = Observation(examining.SERVICES, "restored", {"unserved": unserved}, self._now())
+        return Progress(True, {"unserved": sorted(unserved)}, observations=(seen,))
 
     def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         held, names = self._read(args["backup"]), list(args["namespaces"])

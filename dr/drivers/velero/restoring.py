@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from dr.domain.errors import FailedError, RefusedError
 from dr.domain.model import Call, Component, Effect, Facts, Observation, Progress, Purpose, RunIdentity, Verb
-from dr.drivers.kubernetes import standing
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.look import chosen
 from dr.drivers.velero.naming import DRIVER, kubectl, namespace, restore_of, tags_of
@@ -70,10 +68,9 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         until="a phase that ends it",
         deadline=RESTORE_SECONDS,
         restoration=True,
-        promises=("available",),
+        promises=("available",),  # of what it failed to make, nothing can become that
     )
-    ready = standing.propose(Verb(verb.name, {"namespaces": names}), names)
-    return clear, restore, replace(ready, driver=DRIVER)  # waited for as the cluster's own driver does
+    return clear, restore
 
 
 def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, drill: bool) -> None:

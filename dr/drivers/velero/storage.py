@@ -8,6 +8,7 @@ import json
 import secrets
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import urllib3
@@ -21,7 +22,7 @@ CONTENTS, RESULTS = "BackupContents", "RestoreResults"
 """Kinds of files: a backup's archive, and a restore's warnings and errors."""
 SIGNED_SECONDS, GLANCE = 60.0, 0.1
 """How long Velero may take to sign a URL, and between two looks."""
-FETCH_SECONDS = 120.0
+FETCH_SECONDS, ATTEMPTS = 120.0, 3
 
 
 class Files:
@@ -31,8 +32,14 @@ class Files:
         self._cluster, self._path, self._clock = cluster, path, clock
 
     def fetch(self, kind: str, of: str, location: Mapping[str, Any]) -> bytes:
-        """A file of the backup or restore ``of``. ``location``: the storage location where it lies. Raises
-        ProviderError."""
+        """A file of the backup or restore ``of``. ``location``: the storage location where it lies. A URL that is not
+        taken may have been signed too long ago, so that another one is asked for. Raises ProviderError."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ProviderError):
+                return self._fetched(kind, of, location)
+        return self._fetched(kind, of, location)
+
+    def _fetched(self, kind: str, of: str, location: Mapping[str, Any]) -> bytes:
         name = f"{of[:40].rstrip('-.')}-{secrets.token_hex(4)}"
         request = {
             "apiVersion": "velero.io/v1",

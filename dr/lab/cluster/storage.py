@@ -99,6 +99,8 @@ class ObjectStore:
             because = "This endpoint serves the lab's account alone."
         elif request.method in self._refused:
             because = "Refused by the lab."
+        if because:
+            log.warning("%s %s is denied: %s", request.method, request.path, because)
         body = f"<Error><Code>AccessDenied</Code><Message>{because}</Message></Error>"
         return (403, XML, body) if because else None
 

@@ -62,7 +62,7 @@ def test_the_newest_complete_backup_is_the_latest() -> None:
 
 
 def test_a_restore_takes_the_place_of_what_is_gone() -> None:
-    assert propose(facts(backup("b"))) == ["await-absence", "restore", "await-workloads"]
+    assert propose(facts(backup("b"))) == ["await-absence", "restore"]
 
 
 @pytest.mark.parametrize(
