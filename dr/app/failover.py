@@ -18,8 +18,7 @@ from dr.wiring import able
 BEST = "best"
 """The replica that has received most, whichever it is."""
 MOVE, MEASURE = Verb("move"), Verb("measure", {"path": "source"})
-MEASURED = ("latency", "errors")
-PROMOTED = (*MEASURED, "split-brain")
+PROMOTED = (*restore.MEASURED, "split-brain")
 RUNS = (
     "The provider shows {} as available. While it runs, a promotion makes two primaries, and writes may go to both."
     " Fail over instead, by 'dr failover', or keep clients away from it first."
@@ -51,7 +50,7 @@ def asked(wanted: Request) -> dict[str, str]:
     verbs = {verb.name for verb in wanted.verbs}
     if "promote" in verbs:
         return dict.fromkeys(PROMOTED, "source")
-    return dict.fromkeys(MEASURED, "source") if "measure" in verbs else {}
+    return dict.fromkeys(restore.MEASURED, "source") if "measure" in verbs else {}
 
 
 def source(facts: Facts) -> str:

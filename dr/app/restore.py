@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,9 +18,10 @@ from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.model import Settings, Target
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
-from dr.domain.model import Effect, Finding, Plan, Purpose, Request, Resource, Status, Verb, Verdict
+from dr.domain.model import Effect, Finding, Grant, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.refs import is_run
 from dr.domain.tags import spread
+from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.host.awake import watching
@@ -34,6 +35,8 @@ EXAMINING = ("examine", "compare")
 """The verbs that say whether what was restored is what it should be, each of another kind of provider."""
 MEASURING = frozenset({"serve", "measure", SETTLE})
 """The verbs that put load on a copy, and the one that ends that."""
+MEASURED = ("latency", "errors")
+"""What is demanded of a service that was there before."""
 STEPS = frozenset({"restore", *EXAMINING, *MEASURING, CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 
@@ -63,7 +66,20 @@ def request(
     if verify:
         wanted += [*map(Verb, EXAMINING), *(served if done_for(restores, served[0], target) else ())]
     found = (done_for(restores, verb, target) for verb in (*wanted, Verb(CONFIGURE, restore)))
-    return Request(name, tuple(verb for verb in found if verb is not None), Purpose.RESTORE, since=since)
+    asked = [verb for verb in found if verb is not None]
+    return Request(
+        name, (*asked, *(_through(target) if verify and "backup" in to else ())), Purpose.RESTORE, since=since
+    )
+
+
+def _through(target: Target) -> Iterator[Verb]:
+    """What asks the service on its ways through a cluster, once namespaces were restored in their own place; nothing
+    where the target has none, or does not let predictions be written."""
+    service = target.section(ServiceConfig)
+    if service is None or not service.ways or not {Grant.MARKERS, Grant.DISPOSABLE} & {*target.grants}:
+        return
+    yield from (Verb("measure", {"path": way}) for way in service.ways)
+    yield Verb(SETTLE, {"paths": [*service.ways]})
 
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
@@ -160,9 +176,14 @@ def fitted(planned: Plan) -> tuple[str, ...]:
     )
 
 
-def asked(wanted: Request, target: Target | None = None) -> dict[str, str]:
-    """The demands of a restore on call: objective to path. Markers exist in drills alone, so loss is not asked."""
-    return {name: "restored" for verb in wanted.verbs for name in on_call(verb, target)}
+def asked(wanted: Request, target: Target | None = None) -> dict[str, str | list[str]]:
+    """The demands of a restore on call: objective to path, or to several. Markers exist in drills alone, so loss is not
+    asked."""
+    ways = [verb.args["path"] for verb in wanted.verbs if verb.name == "measure" and verb.args["path"] != "restored"]
+    return {
+        **{name: "restored" for verb in wanted.verbs for name in on_call(verb, target)},
+        **(dict.fromkeys(MEASURED, ways) if ways else {}),
+    }
 
 
 def run(session: Session, how: str = "", before: Callable[[Verb], None] = lambda _: None) -> Outcome:
