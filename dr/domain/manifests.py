@@ -24,6 +24,9 @@ CREATION = frozenset(
 UNKNOWN = Cuts(None, None, None)
 """Nothing in a cluster tells which transaction wrote an object: looks alone prove it."""
 
+SAME = "by its name"
+"""Objects of one name are one: whatever became of one that both looks show, it was there all the while."""
+
 
 class _Nothing:
     """In the place of a value that is not there."""
@@ -166,7 +169,5 @@ def _hash(value: Any) -> str:
 def stands(backup: str | None, copy: str | None, lost: str | None) -> Compared:
     """One object by its ``version``: in the backup, restored, and at the last look before the loss; None where it was
     not there. What was altered between backup and loss may stand in either version; what was not, in its own."""
-    if copy is None and lost is not None:
-        lost = backup  # whatever became of it, it was there all the while
-    before, now, after = (None if one is None else Version(one, 0) for one in (backup, copy, lost))
+    before, now, after = (None if one is None else Version(one, 0, identity=SAME) for one in (backup, copy, lost))
     return definition((before, now, after), UNKNOWN)
