@@ -119,6 +119,7 @@ class TableLook:
     these do not tell.
     ``filed``: the transaction that wrote its own row of the catalog, as whoever truncates it or writes it anew does; 0
     where nothing tells. ``uncounted``: nothing has counted its rows since its file is a new one: not by VACUUM FULL.
+    ``short``: its file is shorter than the catalog, or an index of it, has it.
     """
 
     method: str
@@ -127,6 +128,7 @@ class TableLook:
     touched: int | None = None
     filed: int = 0
     uncounted: bool = False
+    short: bool = False
 
     @property
     def rows(self) -> int:

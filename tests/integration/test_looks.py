@@ -177,6 +177,33 @@ def test_what_a_hand_does_on_the_copy_is_wrong_by_whom_and_what(
     assert comparing.BY_HAND in found[table].wrong
 
 
+def test_a_file_that_lacks_pages_is_told_and_one_that_vacuum_made_shorter_is_none(server: LocalServer) -> None:
+    made = ("lost", "counted", "emptied", "whole")
+    with server.superuser() as owner:
+        for name in made:
+            owner.execute(
+                f"create table {name} (id int primary key); insert into {name} select generate_series(1, 900)".encode()
+            )
+        owner.execute("analyze counted; delete from emptied where id > 5; delete from whole")
+        owner.execute("vacuum emptied")
+        try:
+            with physical_copy(server) as copy:
+                with copy.superuser() as hand:
+                    held = recovered(hand)
+                    hand.execute("checkpoint")
+                    files = [hand.execute("select pg_relation_filepath(%s)", (name,)).fetchone() for name in made[:2]]
+                copy.stop("fast")
+                for found in files:
+                    assert found is not None
+                    (copy.data / found[0]).write_bytes(b"")
+                copy.start()
+                tables = compare(server, copy, look(server), held=held)["look restored"]["tables"]
+        finally:
+            owner.execute("drop table lost, counted, emptied, whole")
+    assert [tables[f"public.{name}"]["short"] for name in made] == [True, True, False, False]
+    assert not tables["public.queue"]["short"]
+
+
 def test_what_wrote_to_a_copy_and_let_nothing_count_is_told_by_its_number(server: LocalServer) -> None:
     def seen() -> Look:
         time.sleep(1.5)  # until the statistics tell

@@ -60,6 +60,14 @@ _MOMENT = """
     select pg_current_snapshot()::text, extract(epoch from statement_timestamp())::float8,
            extract(epoch from clock_timestamp())::float8
 """
+_SHORT = """
+    select c.relpages > pg_relation_size(c.oid) / s.page
+        or (pg_relation_size(c.oid) = 0 and c.reltuples < 0 and exists (
+           select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am m on m.oid = x.relam
+            where i.indrelid = c.oid and m.amname = 'btree' and pg_relation_size(x.oid) > s.page))
+      from pg_class c, (select current_setting('block_size')::int8 as page) as s where c.oid = %s::regclass
+"""
+"""Whether a table's file lacks pages: nothing but VACUUM makes one shorter, which counts its rows and pages then."""
 _COUNTED = "select sum(tup_inserted + tup_updated + tup_deleted)::int8 from pg_stat_database"
 _ON_LOGIN = """
     select format('%I', evtname) from pg_event_trigger
@@ -107,13 +115,14 @@ class Question(NamedTuple):
 
 class _Reading(NamedTuple):
     """How one table is read: the first of ``ways`` for which no value is too long as text; ``parts`` and their
-    ``names``, what is later last."""
+    ``names``, what is later last. ``of_copy``: its file is looked at, too."""
 
     table: Table
     ways: tuple[Summed, ...]
     buckets: int
     parts: str
     names: tuple[str, ...]
+    of_copy: bool = False
 
 
 class Moment:
@@ -153,7 +162,7 @@ class Moment:
                 left_out[table.name] = "; ".join([*([left_out[table.name]] if share < 1 else []), told])
             hashed = ways(summed, major, method, portable=asked.portable, share=share)
             buckets = like.buckets if like else table.buckets
-            self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names)
+            self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names, asked.touched is not None)
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
         touched, filed = (_touched(first, asked.touched), _filed(first)) if asked.touched else ({}, {})
@@ -334,13 +343,14 @@ def _sum(reading: _Reading, connection: Connection) -> TableLook:
         try:
             with connection.transaction():
                 found = read_sums(connection, query, reading.buckets, reading.names)
+                short = reading.of_copy and bool(one(connection, _SHORT, (reading.table.name,)))
         except Error as error:
             said = unread(error, connection, _TABLES)
             why = why or said
             if not isinstance(error, ProgramLimitExceeded) and _TOO_LONG_FOR_POSTGRESQL not in str(error):
                 break
             continue
-        return TableLook(way.method, reading.buckets, found)
+        return TableLook(way.method, reading.buckets, found, short=short)
     return TableLook(UNREADABLE + why)
 
 

@@ -162,7 +162,11 @@ def _table(name: str, looks: Looks) -> Table:
     if found.status is Status.MISSED and any(renamed := _renamed(name, looks)):
         found = _compared(name, looks, None if renamed[0] else before, None if renamed[1] else after)
     found = _by_login(found, looks) if found.status is Status.MISSED else found
-    return _filed(found, before, looks) if found.status is Status.MET else found
+    found = _filed(found, before, looks) if found.status is Status.MET else found
+    copy = looks.copy.tables.get(name)
+    if found.status is Status.MET and copy is not None and copy.short:
+        return found._replace(status=Status.INCONCLUSIVE, because="its file lacks pages that were written to it")
+    return found
 
 
 def _by_login(found: Table, looks: Looks) -> Table:

@@ -167,6 +167,13 @@ ROWS = (
                 "Too much is unknown: .* 400 [(].* nobody can know",
             ),
             (
+                "file",
+                "DELETE FROM truth.queue",
+                "!lose truth.queue",
+                "data",
+                "truth.queue: its file lacks pages",
+            ),
+            (
                 "large-object",
                 "SELECT lo_put(424242, 3, 'later')",
                 "SELECT lo_unlink(424242)",

@@ -482,6 +482,15 @@ def test_rows_that_went_by_then_are_known_where_nobody_wrote_to_the_copy_or_its_
     assert (f"; {unknown} (" in found.because) is bool(unknown)
 
 
+def test_a_table_whose_file_lacks_pages_is_named_though_its_rows_agree() -> None:
+    short = with_tables(COPY, b=replace(COPY.tables["public.b"], short=True))
+    found = compared(copy=short)
+    told = "public.b: its file lacks pages that were written to it. "
+    assert (found.status, found.because.startswith(told)) == (Status.INCONCLUSIVE, True)
+    wrong = with_tables(short, b=replace(table(part((2, 89)), part((1, 5))), short=True))
+    assert compared(copy=wrong).status is Status.MISSED
+
+
 def test_rows_that_went_are_named_where_somebody_wrote_to_the_copy_and_let_nothing_count() -> None:
     drained = replace(with_tables(COPY, b=table(touched=0), a=replace(A, touched=0)), taken=3, counted=2)
     found = compared(copy=drained, after=with_tables(AFTER, b=table()), limit=0.9)
