@@ -64,10 +64,18 @@ def look(by_name: Mapping[str, Provider], request: Request) -> Facts:
 
 def merged(seen: Mapping[str, Facts]) -> Facts:
     """As one. By what a provider is known, it has told itself: of another's identity nobody is believed. Raises
-    RefusedError where a provider shows what is not of its own, or calls it the target's."""
+    RefusedError where a provider shows what is not of its own, or calls it the target's, or tells another's ``extra``.
+    """
     every = tuple(seen.values())
     own = {ref for facts in every for ref in facts.own}
+    extra: dict[str, Any] = {}
     for name, facts in seen.items():
+        if twice := sorted(extra.keys() & facts.extra.keys()):
+            raise RefusedError(
+                f"The provider {name} tells of {twice[0]!r}, of which another one tells, too.",
+                "Nothing was changed. Let its look name that by its own name.",
+            )
+        extra |= facts.extra
         around = [holder for ref in facts.own for holder in ref.holders if holder not in own]
         for ref in (*facts.own, *around, *(one.ref for one in facts.resources)):
             if ref.provider != name:
@@ -79,9 +87,9 @@ def merged(seen: Mapping[str, Facts]) -> Facts:
         at=every[0].at,
         identity={name: facts.identity[name] for name, facts in seen.items() if name in facts.identity},
         resources=tuple(resource for facts in every for resource in facts.resources),
-        points=tuple(point for facts in every for point in facts.points),
+        points=tuple(replace(point, provider=name) for name, facts in seen.items() for point in facts.points),
         own={ref: what for facts in every for ref, what in facts.own.items()},
-        extra={key: value for facts in every for key, value in facts.extra.items()},
+        extra=extra,
     )
 
 
@@ -195,12 +203,14 @@ def ask_each(by_name: Mapping[str, Provider], ask: Callable[[Restorer], T]) -> t
 
 
 def proposing(by_name: Mapping[str, Provider], target: Target) -> Propose:
-    """Who proposes the calls of a verb, among all of ``drivers``, once its arguments are of their type."""
+    """Who proposes the calls of a verb, among all of ``drivers``, once its arguments are of their type. It sees no
+    recovery point of another provider: "latest" is the latest of its own."""
 
     def propose(verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         plugin, spec = offer(verb, target)
         spec.arguments(verb)
-        calls = by_name[plugin.name].propose(verb, facts, run)
+        own = tuple(point for point in facts.points if point.provider == plugin.name)
+        calls = by_name[plugin.name].propose(verb, replace(facts, points=own), run)
         if odd := [one for one in calls if not isinstance(one, Call) or one.driver not in by_name]:
             what = getattr(odd[0], "id", odd[0])
             raise UsageError(f"The provider {plugin.name} plans {what!r} for {verb.name}, which no provider does.")

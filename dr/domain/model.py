@@ -147,7 +147,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
-    """What can be restored, by its ``kind``: a "snapshot" covers up to ``covers``, a "window" ``earliest`` to that."""
+    """What can be restored, by its ``kind``: a "snapshot" covers up to ``covers``, a "window" ``earliest`` to that.
+
+    ``provider``: whose it is, as whoever puts several providers' facts together notes: it proposes from its own alone.
+    """
 
     kind: str
     identifier: str
@@ -157,6 +160,7 @@ class RecoveryPoint:
     earliest: float | None = None
     automated: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

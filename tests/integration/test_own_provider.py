@@ -282,6 +282,20 @@ def test_what_two_providers_restored_is_judged_kept_and_removed(both: Both) -> N
     assert both.copies == []
 
 
+def test_each_takes_the_latest_of_its_own_recovery_points(both: Both) -> None:
+    for home, *_ in both.of.values():
+        (backup,) = (home / "backups").glob("*.json")
+        later = json.loads(backup.read_text())
+        backup.write_text(json.dumps({**later, "keys": {}, "entries": {}}))
+        os.utime(backup, (1.0, 1.0))
+        backup.with_name(f"newest-{later['id']}.json").write_text(json.dumps(later))
+    drill = both.at / "experiments" / "kv-restore.yaml"
+    drill.write_text(drill.read_text().replace("nightly", "latest").replace("later", "latest"))
+    said = both.drill()
+    assert "from backup newest-store-1" in said
+    assert "from backup newest-store-2" in said
+
+
 @pytest.mark.parametrize("provider", ["kv", "kw"])
 def test_what_either_left_behind_is_told(both: Both, provider: str) -> None:
     both.breaks(provider, 'if call.operation == "delete" and', "if False and")

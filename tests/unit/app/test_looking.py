@@ -28,6 +28,11 @@ def test_what_several_saw_is_told_as_one() -> None:
     assert (whole.find(DATABASE), merged({"q": OTHER}).identity) == (None, {})
 
 
+def test_what_two_call_by_one_name_is_neithers() -> None:
+    with pytest.raises(RefusedError, match="The provider q tells of 'a', of which another one tells, too"):
+        merged({"p": SEEN, "q": replace(OTHER, extra={"a": 2})})
+
+
 def test_nobody_is_believed_of_anothers_identity() -> None:
     lying = replace(OTHER, identity={"p": {"account": "999999999999"}})
     assert merged({"p": SEEN, "q": lying}).identity == KNOWN
