@@ -304,7 +304,7 @@ def test_a_secret_that_was_changed_meanwhile_is_not_overwritten(tmp_path: Path, 
 
 
 def test_a_context_a_key_and_a_server_that_are_not_there_are_sentences(tmp_path: Path, cluster: Cluster) -> None:
-    with pytest.raises(RefusedError, match="no usable context 'other'"):
+    with pytest.raises(RefusedError, match="names no cluster of context 'other'"):
         secret(tmp_path, cluster, context="other").present()
     with pytest.raises(RefusedError, match="has no key 'hostname'"):
         secret(tmp_path, cluster, host_key="hostname").present()

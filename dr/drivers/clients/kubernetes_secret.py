@@ -1,6 +1,5 @@
 """Where a Kubernetes Secret leads the service: its host and port changed, and the deployments restarted that read it.
 
-The only module that imports the Kubernetes client, which is an extra of its own: ``pip install 'dr[kubernetes]'``.
 Nothing ambient is looked at: the target names kubeconfig and context. What else the Secret holds, a password in its
 URL, say, is left as it is, and neither told nor recorded: led back by host and port alone, each value is to the letter
 what it was. What two clients could read differently in a URL (several hosts, a host in the query, a password with a
@@ -12,13 +11,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
 from dr.drivers.clients.config import SecretConfig
 from dr.drivers.clients.place import DEFAULT_PORT, Place, secret
+from dr.drivers.kubernetes.kubeconfig import connected, not_installed
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
 
@@ -173,10 +172,7 @@ class Secret:
             from kubernetes import client
             from urllib3.exceptions import HTTPError
         except ImportError:
-            raise RefusedError(
-                f"{self.ref} cannot be reached: the Kubernetes client is not installed.",
-                "Install it: pip install 'dr[kubernetes]'.",
-            ) from None
+            raise not_installed(str(self.ref)) from None
         api = client.AppsV1Api if method.endswith("deployment") else client.CoreV1Api
         within_it = () if method.endswith("_namespace") else (self._config.namespace,)
         try:
@@ -202,17 +198,7 @@ class Secret:
     def _connected(self) -> Any:
         """A client of the cluster that the target names; made at the first request."""
         if self._client is None:
-            from kubernetes import config
-
-            path = Path(self._config.kubeconfig).expanduser()
-            try:
-                self._client = config.new_client_from_config(str(path), self._config.context)
-            except config.ConfigException as error:
-                raise RefusedError(
-                    f"{path} has no usable context {self._config.context!r}: {str(error).rstrip('.')}.",
-                    "Correct the target's secret.kubeconfig and secret.context.",
-                ) from None
-            self._client.configuration.retries = False  # a request is repeated by whoever knows what it did
+            self._client = connected(self._config.kubeconfig, self._config.context)
         return self._client
 
 

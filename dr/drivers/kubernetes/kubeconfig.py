@@ -33,10 +33,7 @@ def connected(file: str, context: str = "") -> Any:
     try:
         from kubernetes import client, config
     except ImportError:
-        raise RefusedError(
-            "The cluster cannot be asked: the Kubernetes client is not installed.",
-            "Install it: pip install 'dr[kubernetes]'.",
-        ) from None
+        raise not_installed("The cluster") from None
     whole, _ = _of_context(file, context)
     settings = client.Configuration()
     settings.proxy = None  # the library takes that of the environment
@@ -47,6 +44,14 @@ def connected(file: str, context: str = "") -> Any:
         raise _unusable(file, f"has no usable context {context!r}: {str(error).rstrip('.')}") from None
     settings.retries = False  # a request is repeated by whoever knows what it did
     return client.ApiClient(settings)
+
+
+def not_installed(what: str) -> RefusedError:
+    """That ``what`` needs the Kubernetes library."""
+    return RefusedError(
+        f"{what} cannot be reached: the Kubernetes client is not installed.",
+        "Install it: pip install 'dr[kubernetes]'.",
+    )
 
 
 def handed(file: str, context: str) -> tuple[str, tuple[int, ...]]:

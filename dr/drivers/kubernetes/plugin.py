@@ -132,5 +132,6 @@ PLUGIN = Plugin(
     ),
     section=KubernetesConfig,
     reads=("kubernetes",),
+    parts=("kubernetes", "chaostoolkit-kubernetes"),
     checks=_checks,
 )
