@@ -115,14 +115,14 @@ class Question(NamedTuple):
 
 class _Reading(NamedTuple):
     """How one table is read: the first of ``ways`` for which no value is too long as text; ``parts`` and their
-    ``names``, what is later last. ``of_copy``: its file is looked at, too."""
+    ``names``, what is later last. ``filed``: its file is looked at, too."""
 
     table: Table
     ways: tuple[Summed, ...]
     buckets: int
     parts: str
     names: tuple[str, ...]
-    of_copy: bool = False
+    filed: bool = False
 
 
 class Moment:
@@ -162,7 +162,7 @@ class Moment:
                 left_out[table.name] = "; ".join([*([left_out[table.name]] if share < 1 else []), told])
             hashed = ways(summed, major, method, portable=asked.portable, share=share)
             buckets = like.buckets if like else table.buckets
-            self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names, asked.touched is not None)
+            self._readings[table.name] = _Reading(summed, hashed, buckets, parts, names, bool(asked.cuts))
         jobs = {name: partial(_sum, reading) for name, reading in self._readings.items()}
         looks = yield from self._side_by_side(jobs, lambda name: f"summing {name} of {asked.of}")
         touched, filed = (_touched(first, asked.touched), _filed(first)) if asked.touched else ({}, {})
@@ -343,7 +343,7 @@ def _sum(reading: _Reading, connection: Connection) -> TableLook:
         try:
             with connection.transaction():
                 found = read_sums(connection, query, reading.buckets, reading.names)
-                short = reading.of_copy and bool(one(connection, _SHORT, (reading.table.name,)))
+                short = reading.filed and bool(one(connection, _SHORT, (reading.table.name,)))
         except Error as error:
             said = unread(error, connection, _TABLES)
             why = why or said

@@ -164,7 +164,7 @@ def _table(name: str, looks: Looks) -> Table:
     found = _by_login(found, looks) if found.status is Status.MISSED else found
     found = _filed(found, before, looks) if found.status is Status.MET else found
     copy = looks.copy.tables.get(name)
-    if found.status is Status.MET and copy is not None and copy.short:
+    if found.status is Status.MET and copy is not None and copy.short and not (after is not None and after.short):
         return found._replace(status=Status.INCONCLUSIVE, because="its file lacks pages that were written to it")
     return found
 

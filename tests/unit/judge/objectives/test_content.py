@@ -487,6 +487,10 @@ def test_a_table_whose_file_lacks_pages_is_named_though_its_rows_agree() -> None
     found = compared(copy=short)
     told = "public.b: its file lacks pages that were written to it. "
     assert (found.status, found.because.startswith(told)) == (Status.INCONCLUSIVE, True)
+    both = with_tables(AFTER, b=replace(AFTER.tables["public.b"], short=True))
+    assert (
+        compared(copy=short, after=both).status is Status.MET
+    )  # what the catalog says of it was brought from elsewhere
     wrong = with_tables(short, b=replace(table(part((2, 89)), part((1, 5))), short=True))
     assert compared(copy=wrong).status is Status.MISSED
 
