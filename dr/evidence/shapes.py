@@ -22,7 +22,7 @@ _VALUES: Mapping[str, Any] = {
     **dict.fromkeys(_LISTS, list[dict[str, Any]]),
     **dict.fromkeys(_OBJECTS, dict[str, Any]),
     "configuration": list[dict[str, Any]] | dict[str, Any],
-    "clock": dict[str, float],
+    **dict.fromkeys(("clock", "asked"), dict[str, float]),
 }
 
 

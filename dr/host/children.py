@@ -13,10 +13,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -37,6 +38,8 @@ CLAIM = 15.0
 END_SECONDS = 5.0
 """For a process that was told to end, and for one that was killed."""
 POLL = 0.02
+LOOK = 0.25
+"""Seconds between two looks at what may stand still."""
 PR_SET_PDEATHSIG = 1
 
 _children: dict[int, Fork] = {}
@@ -68,6 +71,29 @@ def stands_still(group: int) -> bool:
             if fields and fields[0] == "T" and int(fields[2]) == group:
                 return True
     return False
+
+
+@contextmanager
+def standing_still(group: int) -> Iterator[Callable[[], float]]:
+    """While this is open, a thread looks whether ``stands_still``. What is given says for how many seconds it did so
+    far, to within a look; of what stopped this process, too, it sees nothing."""
+    over, stood = threading.Event(), [0.0]
+
+    def look() -> None:
+        looked = time.monotonic()
+        while not over.wait(LOOK):
+            now = time.monotonic()
+            if stands_still(group):
+                stood[0] += now - looked
+            looked = now
+
+    looking = threading.Thread(target=look, name=f"looking at group {group}", daemon=True)
+    looking.start()
+    try:
+        yield lambda: stood[0]
+    finally:
+        over.set()
+        looking.join()
 
 
 def identity(pid: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,8 +157,9 @@ def test_golden_answers_differ_where_the_prediction_does_and_not_by_volatile_fie
 
 
 def golden(provider: ServingProvider, url: str) -> Observation:
-    seen, planted = drive(provider, call(provider, "golden"), url=url).observations
+    seen, planted, asked = drive(provider, call(provider, "golden"), url=url).observations
     assert planted.value == {"answers": {}, "because": NOT_SAID}
+    assert asked.value == {"stood": 0.0}
     return seen
 
 
@@ -171,6 +173,18 @@ def test_an_unanswered_golden_request_is_a_finding_and_no_failure(tmp_path: Path
     with pytest.raises(ProviderError, match="status 500"):
         ask_golden(url, [{"fail": True}], ())
     children.stop(tmp_path / "serve.pid")
+
+
+def test_a_service_that_stood_still_is_asked_again_and_that_is_told(
+    tmp_path: Path, provider: ServingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr.drivers.service.asking.get", partial(get, patience=0.5))
+    url, stopped = serve(provider)["url"], the_service(tmp_path)
+    stopped.suspend()
+    threading.Timer(2.0, stopped.resume).start()
+    seen, _, asked = drive(provider, call(provider, "golden"), url=url).observations
+    assert {len(answer) for answer in seen.value.values()} == {64}
+    assert 1.0 < asked.value["stood"] < 10.0
 
 
 def test_the_service_gets_the_token_that_it_is_asked_with(tmp_path: Path) -> None:

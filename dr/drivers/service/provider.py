@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -265,15 +265,17 @@ class ServingProvider:
         Raises RefusedError where the service refuses the token: then nothing is found out about the copy.
         """
         service, url, self._again = self._service(), str(args["url"]), GOLDEN_AGAIN
-        answers = {name_of(request): self._answer(url, request, {}) for request in service.requests}
         planted = variants(service, str(args["run"]), planted=True) if args.get("planted") else ()
-        before = self._asked
-        found = {one.golden: self._answer(url, one.request, one.names) for one in planted}
+        with self._seeing_it_stopped() as stood:
+            answers = {name_of(request): self._answer(url, request, {}) for request in service.requests}
+            before = self._asked
+            found = {one.golden: self._answer(url, one.request, one.names) for one in planted}
         seen = (
             Observation("golden", "restored", answers, self._now()),
             Observation(
                 "planted", "restored", {"answers": found, "because": args.get("because", NOT_SAID)}, self._now()
             ),
+            Observation("asked", "restored", {"stood": round(stood(), 1)}, self._now()),
         )
         good = sum(map(answered, found.values()))
         told = {"good": good, "sent": max(good, self._asked - before), "planting": args.get("planting")}
@@ -291,6 +293,11 @@ class ServingProvider:
                 if error.code != NO_ANSWER or not self._again:
                     return f"{UNANSWERED}: {error}"
                 self._again -= 1
+
+    def _seeing_it_stopped(self) -> AbstractContextManager[Callable[[], float]]:
+        """For how many seconds the service's process stood still meanwhile."""
+        held = children.running(self._pidfile)
+        return nullcontext(lambda: 0.0) if held is None else children.standing_still(held.pid)
 
     def _now(self) -> float:
         return self._context.clock.now().at

@@ -12,7 +12,7 @@ from dr.domain.model import Demand, Finding, Status
 from dr.evidence.answers import answered, same
 from dr.evidence.model import Evidence, Sample
 from dr.judge.findings import UnknownError, finding
-from dr.judge.objectives.service import numbered
+from dr.judge.objectives.service import numbered, stopped_while_asked
 from dr.judge.windows import good
 
 UNTOLD = "service.tolerance was changed in between, or a number is too large"
@@ -29,6 +29,11 @@ def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
     held = {name: name in golden and same(golden[name], answer) for name, answer in answers.items()}
     wrong = [answers[name] for name, alike in held.items() if alike is False]
     asked = f"{len(answers)} requests for what only the copy holds"
+    unlike = [name for name, alike in held.items() if alike is False and name in golden]
+    if (stopped := stopped_while_asked(evidence, demand.path)) and not any(
+        answered(answers[name]) and answered(golden[name]) for name in unlike
+    ):
+        raise UnknownError(f"{stopped}.")
     if wrong:
         why = next((f" ({answer.rstrip('.')})" for answer in wrong if not answered(answer)), "")
         because = f"{len(wrong)} of {asked} are not answered as what that is equal to{why}."

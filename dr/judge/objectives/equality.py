@@ -21,6 +21,7 @@ from dr.evidence.model import Evidence
 from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
 from dr.judge.objectives.content import looked, tables
+from dr.judge.objectives.service import stopped_while_asked
 from dr.judge.objectives.state import sides
 
 UNSEEN = Compared(unknown=1)
@@ -201,6 +202,9 @@ def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
     if why:
         unproven |= {name: f"{what}, {why}" for name, what in others.items()}
         others = {}
+    if stopped := stopped_while_asked(evidence, demand.path):
+        unproven |= {**silent, "service": stopped[0].lower() + stopped[1:]}
+        silent = {}
     met = f"All {counted(len(expected), 'golden prediction')} are the source's."
     return by_name(demand, silent | others, unproven, met, "prediction")
 

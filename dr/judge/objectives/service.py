@@ -45,6 +45,18 @@ def stood_still(evidence: Evidence, path: str) -> None:
         raise UnknownError(f"The service's process was stopped for about {ended.stood:.1f} s while it was measured.")
 
 
+def seconds_stopped(evidence: Evidence, path: str) -> float:
+    """For how many seconds that process was seen stopped while it was asked for single answers."""
+    asked = evidence.observed("asked", path) or {}
+    return float(asked.get("stood", 0.0))
+
+
+def stopped_while_asked(evidence: Evidence, path: str) -> str:
+    """The same, as the reason why an answer that did not come proves nothing; "" where it never was."""
+    stood = seconds_stopped(evidence, path)
+    return f"The service's process was stopped for about {stood:.1f} s while it was asked" if stood else ""
+
+
 def numbered(measured: Samples, first: int, last: int) -> tuple[Sample, ...]:
     """The samples with these numbers. Raises UnknownError where too many of them are missing."""
     kept, whole = tuple(s for s in measured.samples if first <= s.n <= last), last - first + 1

@@ -9,7 +9,7 @@ from dr.domain.model import Demand, Effect, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
 from dr.judge.findings import UnknownError, finding, limit_of, within
-from dr.judge.objectives.service import stood_still
+from dr.judge.objectives.service import seconds_stopped, stood_still
 from dr.judge.windows import (
     IN_A_ROW,
     Slo,
@@ -44,8 +44,8 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     last_bad = bad[-1] if bad else min(start, evidence.milestone("started") or start)
     bad_until = min(good_at, max(last_bad, examined))
     # the copy was ready no later for it, and would have been found sooner
-    stopped = evidence.asleep(disaster, good_at)
-    low, high = max(0.0, bad_until - disaster - stopped), good_at - disaster
+    stopped, still = evidence.asleep(disaster, good_at), seconds_stopped(evidence, demand.path)
+    low, high = max(0.0, bad_until - disaster - stopped - still), good_at - disaster
     read = {
         "available": evidence.milestone("available"),
         "first correct query": evidence.milestone("correct"),

@@ -150,12 +150,15 @@ LATER_STOPS = (
         copy=("!stop-later serve harness 9 0",),
         tells="awake",
     ),
-    blinded(
-        name="service-stood-still-while-golden-requests-are-asked",
-        drill=Drill.SERVED,
-        copy=("!stop-later serve serve 29 0",),
-        tells="golden",
-        expect="inconclusive|met",  # each is asked until it goes on
+    *(
+        blinded(
+            name=f"service-stood-still-for-{seconds}-s-while-asked",
+            drill=Drill.SERVED,
+            copy=(f"!stop-later serve serve {seconds} 0",),
+            tells="golden|planted",
+            says="process was stopped for about",
+        )
+        for seconds in (14, 29)
     ),
     blinded(
         name="service-stood-still-for-long-while-measured",

@@ -130,6 +130,13 @@ def test_how_long_a_copy_took_is_not_known_where_dr_slept_unless_it_was_late_wit
         assert one.interval == pytest.approx((19.5 - asleep, 20.0))
 
 
+def test_the_time_for_which_the_service_stood_still_is_not_held_against_the_copy() -> None:
+    asked = replace(demand("time-to-copy"), limit=15.0)
+    still = evidence(samples(600), observed={"asked": {"stood": 6.0}})
+    one = judged(time_to_copy, still, asked)
+    assert (one.status, one.interval) == (Status.INCONCLUSIVE, pytest.approx((13.5, 20.0)))
+
+
 @pytest.mark.parametrize(("asleep", "told"), [(0.1, False), (0.3, True), (5.0, True)])
 @pytest.mark.parametrize("place", [5, 7])
 def test_a_run_in_which_dr_slept_for_more_than_a_moment_says_so(place: int, asleep: float, told: bool) -> None:

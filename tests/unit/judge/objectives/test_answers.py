@@ -16,6 +16,7 @@ from dr.judge.objectives import answers
 from tests.unit.recovery import evidence, sample, samples
 
 GOLDEN = {"p1": "aa", "p2": "bb"}
+SILENT = "no answer: /predict was not answered within 10 s."
 GONE = "no answer: the service answered request p1 with status 404."
 
 
@@ -58,6 +59,22 @@ def test_what_is_planted_and_not_found_or_answered_otherwise_is_missed(
     asked = f"{wrong} of {len(said)} requests for what only the copy holds"
     assert found.because == f"{asked} are not answered as what that is equal to{told}."
     assert (found.status, found.measured) == (Status.MISSED, float(wrong))
+
+
+@pytest.mark.parametrize("said", [GOLDEN, {**GOLDEN, "p2": SILENT}])
+def test_what_a_service_that_was_stopped_did_not_answer_proves_nothing(said: dict[str, str]) -> None:
+    for golden in (GOLDEN, {**GOLDEN, "p2": SILENT}):
+        seen = {"golden": golden, "planted": {"answers": said, "because": ""}, "asked": {"stood": 29.04}}
+        found = find("planted", evidence(observed=seen))
+        told = "The service's process was stopped for about 29.0 s while it was asked."
+        assert (found.status, found.because) == (Status.INCONCLUSIVE, told)
+
+
+def test_what_a_service_answered_otherwise_is_missed_although_it_was_stopped() -> None:
+    said = {"p1": SILENT, "p2": "cc"}
+    seen = {"golden": GOLDEN, "planted": {"answers": said, "because": ""}, "asked": {"stood": 29.0}}
+    assert find("planted", evidence(observed=seen)).status is Status.MISSED
+    assert find("planted", evidence(observed=seen | {"golden": {"p1": "aa"}})).status is Status.INCONCLUSIVE
 
 
 def test_where_nothing_was_planted_nothing_is_known() -> None:

@@ -384,6 +384,18 @@ def test_golden_predictions_that_rest_on_what_the_source_changed_since_prove_not
     assert golden({"p1": "aa"}, outdated).status is Status.MISSED
 
 
+def test_golden_requests_that_a_stopped_service_did_not_answer_prove_nothing() -> None:
+    def of(answers: Mapping[str, str]) -> Finding:
+        stopped = seen("asked", {"stood": 29.0})
+        return judged("golden", seen("baseline", BASELINE, "source"), seen("golden", answers), stopped)
+
+    told = "the service's process was stopped for about 29.0 s while it was asked"
+    silent = of({"p1": "aa", "p2": "no answer: within 10 s"})
+    assert (silent.status, silent.because) == (Status.INCONCLUSIVE, f"p2: not answered, service: {told}.")
+    assert of({"p1": "aa", "p2": "bb"}).because == f"service: {told}."
+    assert of({"p1": "xx"}).status is Status.MISSED
+
+
 def test_without_golden_predictions_of_the_source_they_are_inconclusive() -> None:
     for baseline in ({"golden": {}}, {}):
         found = golden({"p1": "aa"}, baseline)
