@@ -239,6 +239,14 @@ def test_a_webhook_that_refuses_leaves_an_object_uncompared_with_its_reason(plac
     assert "deny.example.com" in standing["others"][f"configmaps {SYSTEM}/known"]["untold"]
 
 
+def test_a_field_that_the_server_takes_is_a_difference(place: Place) -> None:
+    altered = {**CONFIG, "data": {"a": "hush", "more": "x"}}
+    place.velero.objects.hold((f"/api/v1/namespaces/{SYSTEM}/configmaps", altered))
+    found = place.provider._compared({"backup": "nightly", "namespaces": [SYSTEM]})
+    assert found["others"][f"configmaps {SYSTEM}/known"]["differs"] == ["data.a", "data.more"]
+    assert "hush" not in str(found)
+
+
 def test_five_thousand_objects_are_compared_by_one_list_of_each_kind(place: Place) -> None:
     many = [{**CONFIG, "metadata": {"name": f"c{n}", "namespace": SYSTEM}} for n in range(5000)]
     place.velero.keep(backup("nightly"), *(("configmaps", one) for one in many))

@@ -130,7 +130,7 @@ class Place:
         done = self.dr("restore", "--backup", backup, "--target", "c", "--yes", "--output", "json", *more)
         assert done.stdout, done.stderr
         verdict = json.loads(done.stdout)
-        return verdict["status"], {one["objective"]: (one["status"], one["because"]) for one in verdict["findings"]}
+        return verdict["verdict"], {one["objective"]: (one["status"], one["because"]) for one in verdict["findings"]}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def place() -> Iterator[Place]:
             velero.start()
             kubernetes = {"kubeconfig": str(plane.kubeconfig), "context": "lab", "cluster_uid": plane.uid}
             own = {"kubernetes": {**kubernetes, "namespaces": [SMALL]}, "velero": {"program": str(velero.program)}}
-            written = {"targets": {"c": {"grants": ["disposable"], **own}}, "objectives": {"time-to-namespace": 20.0}}
+            written = {"targets": {"c": {"grants": ["disposable"], **own}}, "objectives": {"time-to-namespace": 45.0}}
             (Path(at) / "dr.yaml").write_text(yaml.safe_dump(written))
             yield Place(Kubectl(programs.path("kubectl"), plane.kubeconfig), velero, storage, nodes, Path(at))
         finally:
@@ -196,7 +196,7 @@ def greedy(one: dict[str, Any]) -> None:
     ("resource", "name", "change", "objective", "words"),
     [
         ("configmaps", "settings", left_out, "completed", "settings"),
-        ("deployments.apps", "web", other_image, "completed", "Image"),
+        ("deployments.apps", "web", other_image, "completed", "no.such/image:1"),
         ("deployments.apps", "web", asleep, "workloads", "service small/web: no pod that it selects is ready"),
         ("services", "web", for_nobody, "workloads", "service small/web: no pod that it selects is ready"),
         ("deployments.apps", "web", greedy, "completed", "nvidia.com/gpu"),

@@ -104,7 +104,8 @@ def not_ready(pod: Object) -> str:
     for one in status(pod).get("containerStatuses") or ():
         waiting = (one.get("state") or {}).get("waiting") or {}
         if waiting.get("reason"):
-            return f"{one.get('name')} is {waiting['reason']}"
+            said = f": {waiting['message']}".rstrip(".") if waiting.get("message") else ""
+            return f"{one.get('name')} is {waiting['reason']}{said}"
     return f"{phase}, not ready"
 
 

@@ -27,7 +27,7 @@ from dr.domain.manifests import (
     with_value,
 )
 from dr.drivers.kubernetes.cluster import Cluster
-from dr.drivers.velero.archive import Key
+from dr.drivers.velero.archive import Archive, Key
 
 RESTORER = "velero-server"
 """As whom Velero's server writes."""
@@ -88,13 +88,18 @@ def listed(cluster: Cluster, objects: Mapping[Key, Object], mapped: Callable[[st
 
 
 def compare(
-    cluster: Cluster, backup: Mapping[Key, Object], mapped: Callable[[str], str] = str, skip: Collection[str] = ()
+    cluster: Cluster,
+    held: Archive,
+    namespaces: Collection[str],
+    mapped: Callable[[str], str] = str,
+    skip: Collection[str] = (),
 ) -> Standing:
-    """``backup``, objects of namespaces, against what stands. ``skip``: resources that were not to be restored. Raises
-    as ``Cluster`` where that does not answer."""
+    """What a backup has of ``namespaces`` against what stands. ``skip``: resources that were not to be restored. Who
+    works as a controller, all of the backup tells. Raises as ``Cluster`` where that does not answer."""
+    backup = held.of(namespaces)
     wanted = {key: one for key, one in backup.items() if key[0] not in skip}
     live = listed(cluster, wanted, mapped)
-    controlling = controllers([*wanted.values(), *live.values()], RESTORER)
+    controlling = controllers([*held.objects.values(), *live.values()], RESTORER)
     kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
     seen = {name_of(key): _compared(cluster, key, one, live.get(key), controlling, mapped) for key, one in kept.items()}
     beyond = (name_of(key) for key, one in live.items() if key not in backup and not derived(one, controlling))

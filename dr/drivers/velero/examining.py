@@ -9,6 +9,7 @@ from typing import Any
 from dr.domain.manifests import Object
 from dr.domain.model import Call, Effect, Facts, Verb
 from dr.drivers.kubernetes import standing
+from dr.drivers.kubernetes.workloads import condition
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.comparing import Standing, packed
 from dr.drivers.velero.look import LATEST, chosen
@@ -62,18 +63,15 @@ def _routine(text: str) -> bool:
     return any(one in text for one in ROUTINE)
 
 
-def unserved(services: Iterable[Object], slices: Iterable[Object]) -> dict[str, str]:
-    """Services that choose pods and have none that is ready, each with why. Pure."""
-    ready: dict[str, int] = {}
-    for one in slices:
-        of = str((one["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""))
-        ready[of] = ready.get(of, 0) + sum(
-            bool((held.get("conditions") or {}).get("ready")) for held in one.get("endpoints") or ()
-        )
+def unserved(services: Iterable[Object], pods: Iterable[Object]) -> dict[str, str]:
+    """Services that choose pods and have none that is ready, each with why. EndpointSlices may still be the backup's.
+    Pure."""
+    ready = [one["metadata"].get("labels") or {} for one in pods if condition(one, "Ready").get("status") == "True"]
+    chosen = ((str(one["metadata"]["name"]), (one.get("spec") or {}).get("selector")) for one in services)
     return {
-        str(one["metadata"]["name"]): "no pod that it selects is ready"
-        for one in services
-        if (one.get("spec") or {}).get("selector") and not ready.get(str(one["metadata"]["name"]))
+        name: "no pod that it selects is ready"
+        for name, selector in chosen
+        if selector and not any(selector.items() <= labels.items() for labels in ready)
     }
 
 

@@ -208,15 +208,15 @@ class VeleroProvider:
 
     def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         held, names = self._read(args["backup"]), list(args["namespaces"])
-        standing = comparing.compare(self._cluster, held.of(names), skip=restoring.LEFT_OUT)
+        standing = comparing.compare(self._cluster, held, names, skip=restoring.LEFT_OUT)
         return examining.observed(standing, held, names, look.holds(held)["lacking"])
 
     def _unserved(self, namespaces: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for space in namespaces:
             services = self._cluster.items(f"/api/v1/namespaces/{space}/services")
-            slices = self._cluster.items(f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices")
-            found |= {f"{space}/{name}": why for name, why in examining.unserved(services, slices).items()}
+            pods = self._cluster.items(f"/api/v1/namespaces/{space}/pods")
+            found |= {f"{space}/{name}": why for name, why in examining.unserved(services, pods).items()}
         return found
 
     def _read(self, backup: str) -> archive.Archive:

@@ -120,7 +120,7 @@ class BringingBack:
     def _begin(self, backup: str, run: str, restore: str, names: list[str], there: list[str]) -> str:
         """Nothing has to be done where all stands as it was; else the namespaces are made free, then restored."""
         if len(there) == len(names):
-            found = comparing.compare(self._cluster, self._read(backup).of(names), skip=restoring.LEFT_OUT)
+            found = comparing.compare(self._cluster, self._read(backup), names, skip=restoring.LEFT_OUT)
             if all(one.version == "" and not one.untold for one in found.objects.values()) and not found.beyond:
                 return ""
         for one in there:

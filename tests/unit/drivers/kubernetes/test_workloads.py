@@ -82,6 +82,8 @@ def test_a_container_that_waits_is_told_with_its_reason() -> None:
     held = pod("a-1", condition("Ready", holds=False))
     held["status"]["containerStatuses"] = [{"name": "api", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
     assert not_ready(held) == "api is ImagePullBackOff"
+    held["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = "x:1 is not there."
+    assert not_ready(held) == "api is ImagePullBackOff: x:1 is not there"
 
 
 def test_a_pod_that_is_being_deleted_is_waited_for_by_nobody() -> None:

@@ -161,11 +161,14 @@ def test_a_service_that_selects_and_has_no_ready_pod_is_unserved() -> None:
         {"metadata": {"name": name}, "spec": {"selector": {"app": name}} if name != "outside" else {}}
         for name in ("api", "ui", "gone", "outside")
     ]
-    slices = [
-        {"metadata": {"labels": {"kubernetes.io/service-name": name}}, "endpoints": [{"conditions": {"ready": ready}}]}
-        for name, ready in (("api", True), ("ui", False))
+    pods = [
+        {
+            "metadata": {"name": f"{name}-1", "labels": {"app": name, "hash": "1"}},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }
+        for name, ready in (("api", "True"), ("ui", "False"))
     ]
-    assert set(examining.unserved(services, slices)) == {"ui", "gone"}
+    assert set(examining.unserved(services, pods)) == {"ui", "gone"}
 
 
 def test_tags_are_labels_and_an_annotation_that_may_have_been_altered() -> None:

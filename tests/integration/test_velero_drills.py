@@ -1,0 +1,110 @@
+"""The drill of a lost namespace, and its runbook, in a lab with the whole platform in a real cluster.
+
+Skipped where ``dr lab install`` did not run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
+from dr.lab.cluster.modules import VELERO
+from tests.integration.test_runbooks import RUNBOOKS, commands, follow
+from tests.labs import ROOT, Lab, inject, lab_up
+from tests.support import eventually
+
+pytestmark = [
+    pytest.mark.in_order,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE, *VELERO)), reason=WITHOUT),
+]
+SYSTEM, DRILL = "readmission-system", "velero-namespace-restore"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_up("--single", "--patients", "30", DR_LAB_WITHOUT="") as one:
+        yield one
+
+
+def typed(lab: Lab, *words: str) -> str:
+    """A stock command, as under ``eval "$(dr lab env)"``."""
+    config = lab.target.kubernetes.kubeconfig  # type: ignore[attr-defined]
+    path = os.pathsep.join((*map(str, find().folders), os.environ["PATH"]))
+    environment = {**lab.env, "KUBECONFIG": config, "PATH": path}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def names(lab: Lab, kind: str, *more: str) -> list[str]:
+    found: list[dict[str, Any]] = json.loads(typed(lab, "kubectl", "get", kind, *more, "--output", "json"))["items"]
+    return [one["metadata"]["name"] for one in found]
+
+
+def velero(lab: Lab, kind: str) -> list[str]:
+    return names(lab, f"{kind}.velero.io", "--namespace", "velero")
+
+
+def findings(verdict: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {one["objective"]: (one["status"], one["because"]) for one in verdict["findings"]}
+
+
+def test_a_lab_is_backed_up_as_each_night(lab: Lab) -> None:
+    (backup,) = velero(lab, "backups")
+    assert backup.startswith("readmission-backup-")
+    assert backup in lab.dr("backups", code=0).stdout
+    assert "readmission-backup" in typed(lab, "velero", "schedule", "get")
+
+
+def test_a_lost_namespace_comes_back_whole_and_nothing_of_the_drill_is_left(lab: Lab) -> None:
+    before = velero(lab, "backups")
+    found = findings(lab.verdict("drill", "run", DRILL, "--yes", code=0))
+    assert {status for status, _ in found.values()} == {"met"}, found
+    assert "objects stand as the backup has them" in found["objects"][1]
+    assert velero(lab, "backups") == before
+    assert velero(lab, "restores") == []
+
+
+def test_a_drill_that_is_told_to_stop_leaves_the_cluster_as_it_was(lab: Lab) -> None:
+    kept = sorted(names(lab, "configmaps,secrets,services,deployments", "--namespace", SYSTEM))
+    drill = subprocess.Popen(
+        [sys.executable, "-m", "dr", "drill", "run", DRILL, "--yes"], env=lab.env, cwd=ROOT, start_new_session=True
+    )
+    eventually(lambda: SYSTEM not in standing(lab), 120.0)
+    drill.send_signal(signal.SIGTERM)
+    assert drill.wait(300) == 143
+    assert sorted(names(lab, "configmaps,secrets,services,deployments", "--namespace", SYSTEM)) == kept
+    assert velero(lab, "restores") == []
+    assert len(velero(lab, "backups")) == 1
+
+
+def standing(lab: Lab) -> list[str]:
+    """The namespaces that are not being deleted."""
+    found = json.loads(typed(lab, "kubectl", "get", "namespaces", "--output", "json"))["items"]
+    return [one["metadata"]["name"] for one in found if one["status"]["phase"] == "Active"]
+
+
+def test_a_storage_that_cannot_be_read_refuses_a_restore_before_anything_is_lost(lab: Lab) -> None:
+    inject(lab, "storage", methods=["GET", "PUT", "POST", "DELETE"])
+    try:
+        done = lab.dr("drill", "run", DRILL, "--yes")
+    finally:
+        inject(lab, "storage", methods=[])
+    assert done.returncode in (3, 5), done.stderr
+    assert "storage location" in done.stderr
+    assert SYSTEM in standing(lab)
+
+
+def test_every_command_of_its_runbook_does_what_it_says(lab: Lab) -> None:
+    eventually(lambda: "Available" in typed(lab, "velero", "backup-location", "get"), 90.0)
+    follow(lab, commands(RUNBOOKS[DRILL]))
+    assert SYSTEM in standing(lab)
