@@ -13,7 +13,7 @@ import time
 
 from bench.figures import Machine
 
-BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor", "cluster")
+BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor", "cluster", "gpus")
 
 
 def main(names: list[str]) -> int:

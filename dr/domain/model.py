@@ -59,6 +59,7 @@ class Own(StrEnum):
     SOURCE = "the source itself"
     REPLICA = "a replica of the source"
     LEADS = "which leads the target's clients"
+    PART = "which the target's service runs on"
 
 
 LATEST = 1e11

@@ -122,7 +122,7 @@ def test_no_key_is_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.parent.mkdir()
     pair = authority.issue("somebody", "somebody")
     file.write_text(kubeconfig("https://127.0.0.1:1", authority.own, "somebody", pair, "lab"))
-    settings = connected(str(file)).configuration
-    assert Path(settings.key_file).read_bytes() == pair.key.read_bytes()
+    client = connected(str(file))
+    assert Path(client.configuration.key_file).read_bytes() == pair.key.read_bytes()
     assert [*elsewhere.iterdir()] == []
     assert [*file.parent.iterdir()] == [file]

@@ -13,9 +13,9 @@ from dr.drivers.faults.provider import first_begun, run_command
 from dr.drivers.kubernetes import gentle
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.looking import NAMESPACES, NODES
-from dr.drivers.kubernetes.scene import NodeSeen, on_node, seen_node, seen_pod
-from dr.drivers.kubernetes.workloads import name_of, status
+from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look
+from dr.drivers.kubernetes.scene import NodeSeen, on_node, seen_node
+from dr.drivers.kubernetes.workloads import status
 from dr.drivers.rds.client import RdsClient
 
 ACTIVITY_SECONDS = 60.0
@@ -146,18 +146,16 @@ class Breaking:
     def _moved(self, result: Mapping[str, Any]) -> Progress:
         """Once the node counts less GPUs than it has, delete the workload's pods there: others are made elsewhere."""
         name, within = str(result["node"]), str(result["namespace"])
-        seen = self._node(name)
+        there = look(self._cluster, f"{within}/{result['workload']}")
+        seen = there.nodes.get(name)
         if seen is not None and seen.ready and seen.gpus >= seen.capacity:
             return Progress(done=False, note=f"node {name} still counts all of its {seen.capacity} GPUs")
         detected = self._now()
-        deleted = []
-        for one in self._cluster.items(f"{NAMESPACES}/{within}/pods?fieldSelector=spec.nodeName%3D{name}"):
-            pod = seen_pod(one)
-            if pod.gpus and not pod.ending and pod.name.startswith(f"{result['workload']}-"):
-                self._cluster.delete(f"{NAMESPACES}/{within}/pods/{pod.name}", {"preconditions": {"uid": pod.uid}})
-                deleted.append(name_of(one))
+        hit = [pod for pod in there.pods if pod.node == name and pod.gpus and not pod.ending]
+        for pod in hit:
+            self._cluster.delete(f"{NAMESPACES}/{within}/pods/{pod.name}", {"preconditions": {"uid": pod.uid}})
         when = {"detected": detected, "remedied": self._now()}
-        return Progress(done=True, result={**result, "deleted": deleted}, milestones=when)
+        return Progress(done=True, result={**result, "deleted": [pod.name for pod in hit]}, milestones=when)
 
     def _now(self) -> float:
         return self._context.clock.now().at

@@ -14,7 +14,7 @@ from typing import Any
 
 from dr.drivers.faults.provider import run_command
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.kubeconfig import handed
+from dr.drivers.kubernetes.kubeconfig import close, handed
 
 ACTIVITIES = ("cordon_node", "uncordon_node", "drain_nodes")
 AMBIENT = ("KUBECONFIG", "KUBERNETES_CONTEXT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
@@ -29,8 +29,7 @@ def act(config: KubernetesConfig, activity: str, arguments: Mapping[str, Any], s
     try:
         return run_command(command, activity, arguments, seconds, env={**kept, **told}, pass_fds=descriptors)
     finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close(descriptors)
 
 
 def main(words: Sequence[str]) -> int:

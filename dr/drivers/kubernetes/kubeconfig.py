@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def connected(file: str, context: str = "") -> Any:
         from kubernetes import client, config
     except ImportError:
         raise not_installed("The cluster") from None
-    whole, _ = _of_context(file, context)
+    whole, descriptors = _of_context(file, context)
     settings = client.Configuration()
     settings.proxy = None  # the library takes that of the environment
     try:
@@ -43,7 +44,9 @@ def connected(file: str, context: str = "") -> Any:
         context = whole["current-context"]
         raise _unusable(file, f"has no usable context {context!r}: {str(error).rstrip('.')}") from None
     settings.retries = False  # a request is repeated by whoever knows what it did
-    return client.ApiClient(settings)
+    made = client.ApiClient(settings)
+    weakref.finalize(made, close, descriptors)  # each new connection reads them
+    return made
 
 
 def not_installed(what: str) -> RefusedError:
@@ -62,6 +65,12 @@ def handed(file: str, context: str) -> tuple[str, tuple[int, ...]]:
     whole, descriptors = _of_context(file, context)
     last = _in_memory(yaml.safe_dump(whole).encode(), "kubeconfig")
     return _path(last), (*descriptors, last)
+
+
+def close(descriptors: Iterable[int]) -> None:
+    """Let go of files in memory."""
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _of_context(file: str, context: str) -> tuple[dict[str, Any], tuple[int, ...]]:

@@ -52,7 +52,7 @@ class KubernetesProvider:
         spaces, nodes = self._cluster.items(NAMESPACES), self._cluster.items(NODES)
         there = [_seen("namespace", one) for one in spaces]
         machines = [_seen("node", one) for one in nodes]
-        own = {namespace(name): Own.SOURCE for name in self._config.namespaces}
+        own = {namespace(name): Own.PART for name in self._config.namespaces}
         of = {str(verb.args["of"]) for verb in request.verbs if "/" in str(verb.args.get("of", ""))}
         known = {
             "scenes": {name: look_first(self._cluster, name) for name in sorted(of)},
@@ -62,7 +62,7 @@ class KubernetesProvider:
             at=self._now(),
             identity={DRIVER: {"cluster_uid": uid}},
             resources=(*there, *machines),
-            own={**own, **{one.ref: Own.SOURCE for one in machines}},
+            own={**own, **{one.ref: Own.PART for one in machines}},
             extra={SCENE: known},
         )
 
