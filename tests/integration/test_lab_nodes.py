@@ -260,6 +260,14 @@ def test_a_lost_node_takes_all_that_ran_there_with_it_and_starts_it_again_when_i
     assert cluster.ready(path)["podIP"] == address
 
 
+def test_a_node_comes_back_also_where_its_loss_was_noticed_by_nobody_yet(cluster: Cluster) -> None:
+    for _ in range(3):
+        before = cluster.nodes.agents()["compute-1"]
+        cluster.nodes.lose("compute-1")
+        cluster.nodes.bring_back("compute-1")
+        assert cluster.nodes.agents()["compute-1"] != before
+
+
 def test_a_node_that_is_lost_cannot_be_lost_again(cluster: Cluster) -> None:
     with pytest.raises(RefusedError, match="gpu-9"):
         cluster.nodes.lose("gpu-9")
@@ -277,6 +285,7 @@ def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them_and_brings_no_lost_o
         body = {"metadata": {"name": "web"}, "spec": {"nodeName": "general-1", "containers": [WEB]}}
         uid = objects.create(f"{SPACE}/pods", body)["metadata"]["uid"]
         eventually(lambda: marked(uid))
+        address = objects.found["/api/v1/nodes/general-1"]["status"]["addresses"]
         agents = list(nodes.agents().values())
         supervisor = psutil.Process(agents[0]).parent()
         assert supervisor is not None
@@ -285,6 +294,7 @@ def test_the_end_of_whoever_runs_the_nodes_ends_all_of_them_and_brings_no_lost_o
         eventually(lambda: nodes.keep() or nodes.agents(), 20.0)
         eventually(lambda: marked(uid), 20.0)
         assert list(nodes.agents()) == ["general-1"]
+        assert objects.found["/api/v1/nodes/general-1"]["status"]["addresses"] == address
         nodes.bring_back("gpu-1")
         assert list(nodes.agents()) == ["general-1", "gpu-1"]
         nodes.stop()

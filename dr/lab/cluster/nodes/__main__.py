@@ -21,10 +21,12 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from dr.domain.errors import DrError, RefusedError
 from dr.host.children import PR_SET_PDEATHSIG, Fork
+from dr.host.decode import content, line_of
 from dr.lab import presence
 from dr.lab.cluster.nodes.agent import Agent, Settings, passed
 from dr.lab.cluster.nodes.api import preload
@@ -38,6 +40,7 @@ log = logging.getLogger("dr.lab.cluster.nodes")
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 TICK = 0.2
 """Seconds between two looks at whether an agent has died."""
+NETWORKS = msgspec.json.Decoder(tuple[int, int])
 CLAIM = 9
 """A port of UDP that nobody uses: who holds it on 127.N.255.254 has the network N."""
 
@@ -77,7 +80,14 @@ class Supervisor:
             self._look()
 
     def _obey(self, words: list[str]) -> None:
-        if len(words) == 2 and words[0] == "start" and words[1] in self._nodes and words[1] not in self._agents:
+        if len(words) != 2 or words[0] != "start" or words[1] not in self._nodes:
+            return
+        lost = self._agents.get(words[1])
+        if lost is not None and psutil.Process(lost.pid).status() == psutil.STATUS_ZOMBIE:
+            # Whoever wants it back knows of its end sooner than this process, for whom its threads are still ending.
+            lost.wait()
+            del self._agents[words[1]]
+        if words[1] not in self._agents:
             self._start(words[1])
             self._publish()
 
@@ -143,11 +153,11 @@ def _children() -> set[int]:
         return {child.pid for child in psutil.Process().children()}
 
 
-def claim() -> tuple[int, socket.socket]:
-    """A network that no other lab of this machine has, as long as its socket is open. Raises RefusedError."""
+def claim(before: int = 0) -> tuple[int, socket.socket]:
+    """A network that no other lab of this machine has, as long as its socket is open: the one that this lab had
+    ``before``, where nobody took it. Raises RefusedError."""
     start = int.from_bytes(os.urandom(1))
-    for n in range(253):
-        network = 1 + (start + n) % 253
+    for network in (*([before] if before else []), *(1 + (start + n) % 253 for n in range(253))):
         holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             holder.bind((f"127.{network}.255.254", CLAIM))
@@ -156,6 +166,18 @@ def claim() -> tuple[int, socket.socket]:
         else:
             return network, holder
     raise RefusedError("No addresses on loopback are left for another cluster.", "End a lab that is not needed.")
+
+
+def claim_both(directory: Path) -> tuple[int, int, list[socket.socket]]:
+    """The networks of pods and of Services, as ``claim``; a file tells which they were, as pods keep their addresses
+    where the process that holds the agents died. Raises RefusedError."""
+    file = directory / "networks.json"
+    found = content(file, error=RefusedError)
+    before = (line_of(found, NETWORKS) if found is not None else None) or (0, 0)
+    claimed = [claim(one) for one in before]
+    networks = [network for network, _ in claimed]
+    write_closed(file, json.dumps(networks))
+    return networks[0], networks[1], [holder for _, holder in claimed]
 
 
 def counts(text: str) -> tuple[Pool, ...]:
@@ -182,8 +204,7 @@ def main() -> int:
     try:
         directory = arguments.directory.resolve()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        network, _holder = claim()
-        services, _another = claim()
+        network, services, _holders = claim_both(directory)
         routes = Where(Path(arguments.router), services, directory / "hosts", directory / "routes.json")
         images = {**IMAGES, **(read(arguments.images) if arguments.images else {})}
         settings = Settings(
