@@ -152,7 +152,7 @@ def place() -> Iterator[Place]:
             velero.start()
             kubernetes = {"kubeconfig": str(plane.kubeconfig), "context": "lab", "cluster_uid": plane.uid}
             own = {"kubernetes": {**kubernetes, "namespaces": [SMALL]}, "velero": {"program": str(velero.program)}}
-            written = {"targets": {"c": {"grants": ["disposable"], **own}}, "objectives": {"time-to-namespace": 45.0}}
+            written = {"targets": {"c": {"grants": ["disposable"], **own}}, "objectives": {"time-to-namespace": 25.0}}
             (Path(at) / "dr.yaml").write_text(yaml.safe_dump(written))
             yield Place(Kubectl(programs.path("kubectl"), plane.kubeconfig), velero, storage, nodes, Path(at))
         finally:

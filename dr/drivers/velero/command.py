@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.kubernetes.config import KubernetesConfig
@@ -25,7 +26,7 @@ class Command:
     def __init__(self, velero: VeleroConfig, kubernetes: KubernetesConfig) -> None:
         self._program = velero.program
         self._where = (
-            f"--kubeconfig={kubernetes.kubeconfig}",
+            f"--kubeconfig={Path(kubernetes.kubeconfig).expanduser()}",
             f"--kubecontext={kubernetes.context}",
             f"--namespace={velero.namespace}",
         )
