@@ -5,6 +5,7 @@ Skipped where ``dr lab install`` did not run.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -13,12 +14,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 
 from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
 from dr.lab.cluster.modules import VELERO
+from dr.lab.cluster.storage import ARTIFACTS
+from dr.lab.platform.model import ARTIFACT
 from tests.integration.test_runbooks import RUNBOOKS, commands, follow
-from tests.labs import ROOT, Lab, inject, lab_up
+from tests.labs import ROOT, Lab, configured, inject, lab_up
 from tests.support import eventually
 
 pytestmark = [
@@ -26,6 +30,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE, *VELERO)), reason=WITHOUT),
 ]
+KINDS = "configmaps,secrets,services,deployments"
 SYSTEM, DRILL = "readmission-system", "velero-namespace-restore"
 
 
@@ -75,16 +80,55 @@ def test_a_lost_namespace_comes_back_whole_and_nothing_of_the_drill_is_left(lab:
 
 
 def test_a_drill_that_is_told_to_stop_leaves_the_cluster_as_it_was(lab: Lab) -> None:
-    kept = sorted(names(lab, "configmaps,secrets,services,deployments", "--namespace", SYSTEM))
+    kept = sorted(names(lab, KINDS, "--namespace", SYSTEM))
     drill = subprocess.Popen(
         [sys.executable, "-m", "dr", "drill", "run", DRILL, "--yes"], env=lab.env, cwd=ROOT, start_new_session=True
     )
     eventually(lambda: SYSTEM not in standing(lab), 120.0)
     drill.send_signal(signal.SIGTERM)
     assert drill.wait(300) == 143
-    assert sorted(names(lab, "configmaps,secrets,services,deployments", "--namespace", SYSTEM)) == kept
+    assert sorted(names(lab, KINDS, "--namespace", SYSTEM)) == kept
     assert velero(lab, "restores") == []
     assert len(velero(lab, "backups")) == 1
+
+
+def test_a_drill_that_was_killed_is_taken_back_by_clean_up(lab: Lab) -> None:
+    kept = sorted(names(lab, KINDS, "--namespace", SYSTEM))
+    drill = subprocess.Popen(
+        [sys.executable, "-m", "dr", "drill", "run", DRILL, "--yes"], env=lab.env, cwd=ROOT, start_new_session=True
+    )
+    eventually(lambda: SYSTEM not in standing(lab), 120.0)
+    os.killpg(drill.pid, signal.SIGKILL)
+    drill.wait()
+    assert "inconclusive" in lab.dr("cleanup").stdout.lower()
+    assert sorted(names(lab, KINDS, "--namespace", SYSTEM)) == kept
+    assert velero(lab, "restores") == []
+    assert len(velero(lab, "backups")) == 1
+
+
+def test_an_artifact_that_was_altered_is_missed_although_every_object_stands(lab: Lab) -> None:
+    keys = json.loads(typed(lab, "kubectl", "get", "secret", "readmission-artifacts", "-n", SYSTEM, "-o", "json"))[
+        "data"
+    ]
+    told = {name: base64.b64decode(value).decode() for name, value in keys.items()}
+    store = boto3.client(
+        "s3",
+        endpoint_url=told["AWS_ENDPOINT_URL_S3"],
+        region_name=told["AWS_DEFAULT_REGION"],
+        aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+    )
+    whole = ARTIFACT.read_bytes()
+    lab.env |= configured(lab.home, objectives={"outage-failover": 25.0, "time-to-namespace": 60.0})
+    try:
+        store.put_object(Bucket=ARTIFACTS, Key=ARTIFACT.name, Body=whole.replace(b"-3.1", b"-2.1"))
+        found = findings(lab.verdict("drill", "run", DRILL, "--yes", code=1))
+    finally:
+        store.put_object(Bucket=ARTIFACTS, Key=ARTIFACT.name, Body=whole)
+        typed(lab, "kubectl", "rollout", "restart", "deployment", "--namespace", SYSTEM)
+        typed(lab, "kubectl", "rollout", "status", "deployment", "readmission-api", "--namespace", SYSTEM)
+    assert found["objects"][0] == "met", found
+    assert "missed" in {found[one][0] for one in ("completed", "outage", "workloads") if one in found}, found
 
 
 def standing(lab: Lab) -> list[str]:

@@ -54,8 +54,13 @@ def _access(target: Any, wanted: Iterable[tuple[str, str]]) -> Iterable[Check]:
 
 
 def _restoring(target: Any, _args: object) -> Iterable[Check]:
-    wanted = [("get", "backups"), ("list", "restores"), ("create", "restores"), ("patch", "restores")]
-    return _access(target, [*wanted, ("create", "downloadrequests"), ("get", "downloadrequests")])
+    verbs = {
+        "backups": ("get", "list"),
+        "backupstoragelocations": ("get",),
+        "restores": ("get", "list", "create", "patch"),
+        "downloadrequests": ("get", "create", "delete"),
+    }
+    return _access(target, [(verb, kind) for kind, each in verbs.items() for verb in each])
 
 
 def _safeguarding(target: Any, _args: object) -> Iterable[Check]:
