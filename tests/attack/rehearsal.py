@@ -32,6 +32,8 @@ from dr.domain.model import Call, Component, Facts, Grant, Observation, Progress
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.provider import POOLER, MovingProvider
 from dr.drivers.faults.provider import FaultsProvider
+from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.provider import KubernetesProvider
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.observing.provider import ObservingProvider
 from dr.drivers.postgres.config import PostgresConfig
@@ -58,6 +60,8 @@ from dr.lab.rds.wire import Wire
 from dr.lab.rds.work import Work
 from dr.ports import Provider
 from tests.attack.answers import Answer, Attack, Break
+from tests.attack.cluster import PlayedCluster
+from tests.platform_objects import KUBE_SYSTEM_UID, SYSTEM
 from tests.targets import target_of
 from tests.unit.drivers.clients.test_moving import FakeLead
 from tests.unit.lab.fakes import ACCOUNT, FakeServers
@@ -72,8 +76,8 @@ TAKES = {"vanish": 2.0, "examine": 1.0, "take-baseline": 1.0, "settle": 4.0, "st
 COARSE = 1.0
 """Virtual seconds that any sleep takes at the least, as on a busy machine: fewer polls, and each takes real time."""
 METER = Meter(rate=30.0, markers=5.0)
-PLAYED = frozenset({"time-to-copy", "exposure", "configuration", "latency", "errors"})
-"""The objectives whose evidence is whole in a rehearsal: RDS's own, and those of the played meters."""
+PLAYED = frozenset({"time-to-copy", "exposure", "configuration", "latency", "errors", "redundancy", "noticed"})
+"""The objectives whose evidence is whole in a rehearsal: RDS's own, the cluster's, and those of the played meters."""
 WIRE = Wire()
 
 
@@ -313,11 +317,11 @@ class Client(RdsClient):
 class Played:
     """A driver that plans as it is, and whose doings are played. What it makes is in ``things`` until it is undone."""
 
-    def __init__(self, real: Provider, play: Play) -> None:
-        self._real, self._play = real, play
+    def __init__(self, real: Provider, play: Play, **extra: Any) -> None:
+        self._real, self._play, self._extra = real, play, extra
 
     def look(self, request: Request) -> Facts:
-        return Facts(at=self._play.clock.at, extra={"amcheck": False, "led": {}})
+        return Facts(at=self._play.clock.at, extra=self._extra)
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         return self._real.propose(verb, facts, run)
@@ -443,10 +447,12 @@ def target() -> Target:
             *("http://127.0.0.1:9", ("true",), "readmission_api", ({"patient_id": "S1"},)),
             planted=Planting(Login("admin", secret), (Rows("patients", {"patient_id": "S1"}),)),
             stored=Stored("predictions", "patient_id"),
+            ways={"cluster": "http://127.0.0.1:9"},
         ),
         replicas=REPLICAS,
         pooler=PoolerConfig("127.0.0.1", 9, "readmission", Login("admin", secret), "/nowhere"),
         faults=("true",),
+        kubernetes=KubernetesConfig("/nowhere", "played", KUBE_SYSTEM_UID, (SYSTEM,)),
         restored={
             "DBSubnetGroupName": accounts.DRILL_SUBNET_GROUP,
             "VpcSecurityGroupIds": [accounts.DRILL_SECURITY_GROUP],
@@ -489,6 +495,8 @@ class Theatre:
         self.clock = Virtual()
         self.cloud = Cloud(directory, self.clock)
         self.wiretap = Wiretap()
+        self.cluster = PlayedCluster(self.clock)
+        self.clock.each_time(self.cluster.tick)
         self.lead = FakeLead()
         self._home = self.lead.at
         self.things: dict[str, float] = {}
@@ -504,6 +512,9 @@ class Theatre:
             monkeypatch.setattr(f"dr.app.{module}.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.drivers.faults.provider.run_command", self.cloud.fault)
+        monkeypatch.setattr("dr.drivers.kubernetes.breaking.run_command", self.cluster.fault)
+        monkeypatch.setattr("dr.drivers.kubernetes.cluster.Api", lambda *_: self.cluster)
+        monkeypatch.setattr("dr.drivers.kubernetes.config.servers", lambda *_: ("https://127.0.0.1:9",))
         monkeypatch.setattr("dr.drivers.clients.pgbouncer_console.held", lambda _: [])
         monkeypatch.setattr(wiring, "drivers", self._drivers)
         monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
@@ -517,17 +528,19 @@ class Theatre:
         self.wiretap = _Stage.wiretap = wiretap
         return wiretap
 
-    def _drivers(self, context: Context, _verbs: Collection[str] = ()) -> Mapping[str, Provider]:
+    def _drivers(self, context: Context, verbs: Collection[Verb] = ()) -> Mapping[str, Provider]:
         play = Play(self.clock, context.run)
         play.things, play.slow = self.things, self.slow
         played: dict[str, Provider] = {
-            "postgres": Played(PostgresProvider(context), play),
+            "postgres": Played(PostgresProvider(context), play, amcheck=False),
             "measuring": Played(MeasuringProvider(context), play),
             "service": Played(ServingProvider(context), play),
             "observing": Played(ObservingProvider(context), play),
             "faults": FaultsProvider(context, status=lambda _, name: self.cloud.instances().get(name, "")),
             "clients": MovingProvider(context, {POOLER: self.lead}),
         }
+        if any("/" in str(verb.args.get("of", "")) for verb in verbs):
+            played["kubernetes"] = KubernetesProvider(context)
         return {"rds": RdsProvider(context, client(), _Servers(self.cloud)), **played}  # type: ignore[arg-type]
 
     # One drill
@@ -603,4 +616,4 @@ class Theatre:
         present = {SOURCE, *REPLICAS}
         strange = [name for name in self.cloud.instances() if name not in present]
         led = [] if self.lead.at == self._home else ["the pooler's entry"]
-        return [*strange, *self.things, *led]
+        return [*strange, *self.things, *led, *self.cluster.left()]
