@@ -17,7 +17,7 @@ from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Purpose, Resource
 from dr.domain.refs import Ref
 from dr.evidence.directory import RunDirectory, find_run, runs, unfinished
-from dr.evidence.restored import standing
+from dr.evidence.restored import made
 from dr.evidence.seals import seal
 from dr.host import locks
 from dr.host.clock import SystemClock
@@ -217,28 +217,32 @@ def adopt(settings: Settings, run: str, confirmed: str) -> Iterator[str]:
             except DrError as error:
                 failed.append(error)
                 continue
-            session.engine.ledger.append("event", data={"text": f"{ref.name} was adopted", "adopted": ref.name})
-            yield f"{ref.name} is an ordinary instance now; dr will not touch it again."
+            session.engine.ledger.append("event", data=_adopted(ref))
+            yield f"{ref.name} is handed over: it bears no tag of the run any more. dr will not touch it again."
     if failed:
         raise failed[0]
 
 
+def _adopted(ref: Ref) -> dict[str, str]:
+    return {"text": f"{ref.name} was adopted", "adopted": ref.name, "provider": ref.provider}
+
+
 def _restored(session: Session) -> list[Ref]:
-    """What there is to adopt: what took effect, and of what was only asked for that which bears the run's tag; what is
-    adopted already only where all of it is. Raises RefusedError."""
+    """What there is to adopt: what its restorations made, and whatever else bears the run's tag; what is adopted
+    already only where all of it is. Raises RefusedError."""
     run, asked = session.directory.id, session.restorations()
     if session.plan.request.purpose is not Purpose.RESTORE or not asked:
         raise RefusedError(f"Run {run} has no restoration to adopt.", "Only dr restore makes them.")
-    found = [one.ref for one in standing(session.directory.entries(session.context.clock))]
-    if not {*asked} <= {*found}:
-        answers, failed = ask_each(session.providers, lambda one: of_purpose(Purpose.RESTORE, one.remains(run)))
-        found += [one.ref for one in chain.from_iterable(answers) if one.ref not in found]
-        if failed and not found:
-            raise failed[0]
+    entries = session.directory.entries(session.context.clock)
+    answers, failed = ask_each(session.providers, lambda one: of_purpose(Purpose.RESTORE, one.remains(run)))
+    found = dict.fromkeys((*made(session.plan, entries), *(one.ref for one in chain.from_iterable(answers))))
+    if failed and not found:
+        raise failed[0]
     if not found:
         raise RefusedError(
             f"The provider lists nothing of run {run}: {asked[0].name} was asked for, and may be listed later.",
             "Repeat the command in a few minutes.",
         )
-    adopted = {entry.data.get("adopted") for entry in session.engine.ledger.entries()}
-    return [ref for ref in found if ref.name not in adopted] or found
+    adopted = [entry.data for entry in entries if "adopted" in entry.data]  # a former version noted the name alone
+    known = {(one["adopted"], one.get("provider", ref.provider)) for one in adopted for ref in found}
+    return [ref for ref in found if (ref.name, ref.provider) not in known] or [*found]

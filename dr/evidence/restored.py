@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
-from dr.domain.model import Component
+from dr.domain.model import Component, Plan
 from dr.domain.refs import Ref
 from dr.evidence.model import Entry
 
@@ -30,10 +30,13 @@ def removed(entries: Sequence[Entry]) -> frozenset[Ref]:
     return frozenset(of.ref for entry in entries if entry.call in undone for of in entry.components)
 
 
-def standing(entries: Sequence[Entry]) -> tuple[Component, ...]:
-    """What of it the run has not removed again."""
-    gone = removed(entries)
-    return tuple(of for of in components(entries) if of.ref not in gone)
+def made(plan: Plan, entries: Iterable[Entry]) -> tuple[Ref, ...]:
+    """What the restorations made whose effects stand: that bears the run's tags, and not each component in it."""
+    done: dict[str, bool] = {}
+    for entry in entries:
+        if entry.kind in ("effect", "undone"):
+            done[entry.call] = entry.kind == "effect"
+    return tuple(ref for call in plan.calls if call.restoration and done.get(call.id) for ref in call.makes)
 
 
 def verified(entries: Sequence[Entry]) -> bool | None:

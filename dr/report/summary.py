@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, Verdict
 from dr.evidence.ledger import fold
 from dr.evidence.model import ASLEEP, Evidence
-from dr.evidence.restored import removed, verified
+from dr.evidence.restored import made, removed, verified
 from dr.judge.findings import WORST_FIRST
 from dr.report import words
 
@@ -345,7 +345,8 @@ def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...])
     if evidence.record.plan.request.purpose is not Purpose.RESTORE:
         return ()
     steps = [step for component in left for step in component.cut_over]
-    adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(left[0].ref.name)}"
+    of = next(iter(made(evidence.record.plan, evidence.entries)), left[0].ref)
+    adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(of.name)}"
     what = "it" if len(left) == 1 else "them"
     steps.append(f"Hand {what} over, so that dr never touches {what} again:\n  {adopts}")
     if verified(evidence.entries) is False:

@@ -313,3 +313,19 @@ def test_whoever_could_not_be_asked_what_is_left_is_told(both: Both, provider: s
     assert f"The provider {provider} failed in remains" in said
     assert "nothing of this run" not in said
     assert both.copies == []
+
+
+def test_a_restore_of_several_parts_is_handed_over_by_the_command_that_it_prints(place: Place) -> None:
+    """Its components are a store, and a part of it that has no copy of its own."""
+    code = place.at / "plugins" / "kv" / "provider.py"
+    part = 'Component("configuration", Ref("kv", "part", "etc", {}))'
+    text = code.read_text().replace("components=(made,)", f"components=(made, {part.format('ref')})")
+    of = 'Ref("kv", "store", copy.name)'
+    code.write_text(text.replace("components=(read,)", f"components=(read, {part.format(of)})"))
+    said = place.dr("restore", "--snapshot", "nightly", "--target", "store", "--confirm", "store-1")
+    (command,) = [line.split() for line in said.splitlines() if line.split()[:2] == ["dr", "adopt"] and "#" not in line]
+    (copy,) = place.copies
+    assert command[-1] == copy
+    assert f"Say --confirm {copy}" in place.dr(*command[1:-1], "etc", code=3)
+    assert place.dr(*command[1:]).startswith(f"{copy} is handed over")
+    assert json.loads((place.at / copy).read_text())["tags"] == {}

@@ -12,6 +12,7 @@ from dr.app.earlier import ended_elsewhere
 from dr.app.session import Session
 from dr.domain.errors import DrError, RefusedError
 from dr.domain.model import Component, Facts, Resource
+from dr.domain.refs import Ref
 from dr.drivers.rds.naming import instance
 from tests.unit.drivers.rds.support import SOURCE
 from tests.unit.machines import SETTINGS, Machines, wanted
@@ -45,6 +46,17 @@ def test_all_that_a_run_restored_is_adopted_by_the_name_of_any(machines: Machine
     assert tagged(machines, names) == names
     told = list(adopt(SETTINGS, session.directory.id, names[confirmed]))
     assert [sentence.split()[0] for sentence in told] == names
+    assert tagged(machines, names) == []
+
+
+def test_a_part_of_what_was_restored_is_neither_adopted_nor_consent(machines: Machines) -> None:
+    session, names = two(machines)
+    part = Component("configuration", Ref("rds", "settings", "etc", instance(names[0])))
+    session.engine.ledger.append("effect", "look", components=(part,))
+    with pytest.raises(RefusedError, match=f"Say --confirm {names[0]}"):
+        list(adopt(SETTINGS, session.directory.id, "etc"))
+    assert tagged(machines, names) == names
+    assert [sentence.split()[0] for sentence in adopt(SETTINGS, session.directory.id, names[0])] == names
     assert tagged(machines, names) == []
 
 

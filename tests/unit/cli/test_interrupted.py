@@ -119,7 +119,7 @@ def test_cleaning_an_unfinished_restore_says_what_stays_and_how_to_take_it(machi
     assert "--resume" not in cleaned.output
     assert [untrue for untrue in UNTRUE if untrue in cleaned.output] == []
     assert session.directory.sealed()
-    assert "ordinary instance now" in next(adopt(SETTINGS, name, copy))
+    assert "is handed over" in next(adopt(SETTINGS, name, copy))
 
 
 def test_a_refusal_after_a_lost_answer_does_not_end_the_run_as_if_nothing_was_made(machines: Machines) -> None:
@@ -173,7 +173,7 @@ def test_adopting_takes_what_the_ledger_only_intended(machines: Machines) -> Non
     with pytest.raises(RefusedError, match=f"Say --confirm {copy}"):
         next(adopt(SETTINGS, directory.id, ""))
     (told,) = adopt(SETTINGS, directory.id, copy)
-    assert told == f"{copy} is an ordinary instance now; dr will not touch it again."
+    assert told == f"{copy} is handed over: it bears no tag of the run any more. dr will not touch it again."
     assert not [key for key in machines.tags(copy) if key.startswith("dr:")]
     with pytest.raises(RefusedError, match=f"{copy} is no longer run {directory.id}'s"):
         resumed(SETTINGS, "prod", directory.id, None, tell)
