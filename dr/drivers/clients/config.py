@@ -49,7 +49,7 @@ class SecretConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: str
     name: str
     cluster: str = ""
-    """The UID of the cluster's namespace kube-system, by which the cluster is known. Empty: it is not compared."""
+    """The UID of the cluster's namespace kube-system, by which the cluster is known. Empty: nothing is changed."""
     host_key: str = "host"
     port_key: str = "port"
     """Empty, or absent from the Secret: 5432."""

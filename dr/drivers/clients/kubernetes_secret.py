@@ -52,8 +52,6 @@ class Secret:
 
     def identity(self) -> Mapping[str, str]:
         """The UID of the cluster that the kubeconfig leads to, which is that of its namespace kube-system."""
-        if not self._config.cluster:
-            return {}
         what = "looking at the cluster of"
         return {"cluster": str(self._ask(what, "read_namespace", "kube-system", found=lambda held: held.metadata.uid))}
 

@@ -87,13 +87,18 @@ class MovingProvider:
         return Facts(self._context.clock.now().at, identity, own=own, extra={"led": led})
 
     def confirm_identity(self) -> None:
-        """Compare the Secret's cluster with the target's, where that names its UID. TLS verifies PgBouncer."""
+        """Compare the Secret's cluster with the target's. TLS verifies PgBouncer."""
         clients = self._context.target.section(ClientsConfig)
         pinned = clients.pins() if clients is not None else {}
         for what, seen in self._identity().items():
-            if seen != pinned[what]:
+            if not (wanted := pinned.get(what)):
                 raise RefusedError(
-                    f"The target's kubeconfig leads to {what} {seen}, not to {pinned[what]} of {self._context.name!r}.",
+                    f"The target's kubeconfig leads to {what} {seen}, and its secret does not say which is meant.",
+                    f"Is it that one? Then say secret.cluster: {seen}.",
+                )
+            if seen != wanted:
+                raise RefusedError(
+                    f"The target's kubeconfig leads to {what} {seen}, not to {wanted} of {self._context.name!r}.",
                     "Correct the target's secret.kubeconfig and secret.context, or name another --target.",
                 )
 

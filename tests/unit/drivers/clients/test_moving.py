@@ -122,6 +122,13 @@ def test_the_cluster_of_a_secret_is_compared_with_the_targets(tmp_path: Path) ->
         stage.provider.confirm_identity()
 
 
+def test_a_secret_in_a_cluster_that_the_target_does_not_pin_is_changed_in_none(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, **{**LAB, "secret": SECRET})
+    stage.lead.known = {"cluster": "uid-1"}
+    with pytest.raises(RefusedError, match=r"leads to cluster uid-1, and .* Then say secret.cluster: uid-1"):
+        stage.provider.confirm_identity()
+
+
 def test_on_call_the_move_stays(stage: Stage) -> None:
     assert stage.calls(run(Purpose.RESTORE))[0].undo is None
 
