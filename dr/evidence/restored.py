@@ -41,6 +41,10 @@ def made(plan: Plan, entries: Iterable[Entry]) -> tuple[Ref, ...]:
 
 def verified(entries: Sequence[Entry]) -> bool | None:
     """Whether each component that was restored is named by an examination; None where nothing was restored."""
-    restored = {component.ref for component in components(entries)}
+    return not unread(entries) if components(entries) else None
+
+
+def unread(entries: Sequence[Entry]) -> tuple[Component, ...]:
+    """The components that no examination names."""
     examined = {component.ref for entry in entries if "examined" in entry.milestones for component in entry.components}
-    return restored <= examined if restored else None
+    return tuple(of for of in components(entries) if of.ref not in examined)

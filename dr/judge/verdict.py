@@ -6,13 +6,13 @@ was not proven is never met: an empty list of demands, a run that did not finish
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from dr.config.objective import About, Objective
 from dr.domain.model import Finding, Phase, Status, Verdict
 from dr.evidence.model import Evidence
-from dr.evidence.restored import components
+from dr.evidence.restored import components, unread
 from dr.judge import course, phases
 from dr.judge.findings import WORST_FIRST, finding, judged
 
@@ -41,7 +41,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
         else finding(demand, Status.INCONCLUSIVE, f"No judge knows the objective {demand.objective!r}.{UNLOADED}")
         for demand in plan.demands
     ]
-    findings = [*course.findings(evidence), *_of_verified_copies(evidence, objectives, findings)]
+    findings = [*course.findings(evidence), *_unread(evidence), *_of_verified_copies(evidence, objectives, findings)]
     timed: tuple[Phase, ...] = ()
     try:
         timed = phases.phases(evidence)
@@ -58,6 +58,14 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
         phases=timed,
         restored=components(evidence.entries),
     )
+
+
+def _unread(evidence: Evidence) -> Iterator[Finding]:
+    """What an examination left out is not proven by what it did read. Where nothing was to be examined, as with
+    --no-verify, the report says so, and nothing was asked."""
+    lacks = ", ".join(f"{of.role} {of.ref.name}" for of in unread(evidence.entries))
+    if lacks and evidence.milestone("examined") is not None:
+        yield Finding("examined", "", Status.INCONCLUSIVE, f"No examination named {lacks}: that is not verified.")
 
 
 def _of_verified_copies(

@@ -10,8 +10,8 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from dr.domain.model import Status, Verdict
 from dr.evidence.model import Evidence
-from dr.evidence.restored import verified
 from dr.report import words
+from dr.report.summary import unverified
 
 
 class Refused(NamedTuple):
@@ -49,8 +49,7 @@ def _suite(evidence: Evidence, verdict: Verdict) -> TestSuite:
     suite = TestSuite(words.printable(f"{name} {verdict.run}"))
     for key, value in (("run", verdict.run), ("target", verdict.target), ("emulated", evidence.record.emulated)):
         suite.add_property(key, words.printable(value))
-    if verified(evidence.entries) is False:
-        because = "The copy was not verified: nobody has read it."
+    if because := unverified(evidence):
         suite.add_testcase(_case(name, "verified", Error, because, "not verified"))
     for finding in verdict.findings:
         values = [f"measured {words.measured(finding)}"] if words.measured(finding) else []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dr.domain.model import Component, Effect, Finding, Phase, Purpose, Status, Verdict
 from dr.evidence.ledger import fold
 from dr.evidence.model import ASLEEP, Evidence
-from dr.evidence.restored import made, removed, verified
+from dr.evidence.restored import made, removed, unread
 from dr.judge.findings import WORST_FIRST
 from dr.report import words
 
@@ -79,13 +79,13 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
     """The summary of a run."""
     gone = removed(evidence.entries)
     left = tuple(component for component in verdict.restored if component.ref not in gone)
-    unread = verified(evidence.entries) is False
-    hollow = verdict.status is Status.MET and unread
+    lacks = unverified(evidence)
+    hollow = verdict.status is Status.MET and bool(lacks)
     return Summary(
         title=f"{verdict.drill or evidence.record.plan.what} on {verdict.target}",
         word="not verified" if hollow else str(verdict.status),
         tone=Status.INCONCLUSIVE if hollow else verdict.status,
-        headline=f"{'The copy was not verified: nobody has read it. ' if unread else ''}{_judged(verdict)}",
+        headline=f"{lacks}{' ' if lacks else ''}{_judged(verdict)}",
         facts=_facts(evidence, verdict),
         closing=_closing(evidence, verdict),
         findings=tuple(sorted(verdict.findings, key=lambda finding: WORST_FIRST.index(finding.status))),
@@ -95,6 +95,12 @@ def summarise(evidence: Evidence, verdict: Verdict) -> Summary:
         differences=_differences(evidence),
         harness=_harness(evidence, verdict),
     )
+
+
+def unverified(evidence: Evidence) -> str:
+    """What of the restored nobody has read, a sentence; "" where all of it was."""
+    names = ", ".join(f"{of.role} {of.ref.name}" for of in unread(evidence.entries))
+    return f"Not verified, since nobody has read it: {names}." if names else ""
 
 
 def named(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
@@ -349,8 +355,8 @@ def _cut_over(evidence: Evidence, verdict: Verdict, left: tuple[Component, ...])
     adopts = f"dr adopt {verdict.run} --confirm {shlex.quote(of.name)}"
     what = "it" if len(left) == 1 else "them"
     steps.append(f"Hand {what} over, so that dr never touches {what} again:\n  {adopts}")
-    if verified(evidence.entries) is False:
-        return ("The copy was not verified: read it before users depend on it.", *steps)
+    if lacks := unverified(evidence):
+        return (f"{lacks} Read it before users depend on it.", *steps)
     if verdict.status is Status.MET:
         return tuple(steps)
     return (f"The verdict is {verdict.status}: settle the findings above before users depend on it.", *steps)

@@ -30,7 +30,7 @@ from dr.engine.perform import Engine, perform, unwind
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence, RunRecord
 from dr.judge.objectives import registry
-from dr.judge.verdict import judge
+from dr.judge.verdict import exit_code, judge
 from dr.report.formats import as_json, text
 from dr.report.page import html, markdown
 from tests.virtual import Scripted, VirtualClock, call
@@ -138,13 +138,17 @@ def test_a_run_of_two_components_is_judged_and_reported_whole(tmp_path: Path) ->
 
 def test_what_nobody_examined_keeps_the_whole_from_being_verified(tmp_path: Path) -> None:
     evidence, verdict = run(tmp_path, DATABASE)
-    assert text(evidence, verdict).startswith("NOT VERIFIED")
+    assert (verdict.status, exit_code(verdict)) == (Status.INCONCLUSIVE, 4)
+    said = words(text(evidence, verdict))
+    assert "Not verified, since nobody has read it: namespace clinic-2." in said
+    assert "No examination named namespace clinic-2: that is not verified." in said
+    assert "database clinic-1: that is" not in said
     assert json.loads(as_json(evidence, verdict))["verified"] is False
 
 
 def test_an_examination_that_names_none_vouches_for_none(tmp_path: Path) -> None:
     evidence, verdict = run(tmp_path)
-    assert text(evidence, verdict).startswith("NOT VERIFIED")
+    assert "No examination named database clinic-1, namespace clinic-2" in words(text(evidence, verdict))
     assert json.loads(as_json(evidence, verdict))["verified"] is False
 
 

@@ -73,8 +73,8 @@ def test_a_copy_that_nobody_read_is_never_called_met_to_a_person() -> None:
     said = text(unverified(), met())
     assert said.startswith("NOT VERIFIED  ")
     assert said.splitlines()[-2].startswith("NOT VERIFIED  ")
-    assert "The copy was not verified: nobody has read it." in said
-    assert "1. The copy was not verified: read it before users depend on it." in said
+    assert "Not verified, since nobody has read it: database readmission-db-dr-7f3a." in " ".join(said.split())
+    assert "1. Not verified, since nobody has read it:" in said
     assert markdown(unverified(), met()).startswith("# NOT VERIFIED: ")
     assert json.loads(as_json(unverified(), met()))["verified"] is False
     assert JUnitXml.fromstring(junit([(unverified(), met())]).encode()).errors == 1
