@@ -12,6 +12,7 @@ from dr.domain.errors import DeadlineError, DrError, HaltedError, ProviderError,
 from dr.domain.model import Call, Effect, Progress
 from dr.engine.guard import astray
 from dr.engine.references import fill
+from dr.engine.told import misfit, stated
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger, State
 from dr.host import hearing
@@ -109,6 +110,7 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     # Between a kill and a resumption nobody waited: that time is not counted against the call.
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
     progress = _awaited(call, poll, began, engine.clock, engine.tell, partial(hearing.pause, engine.clock))
+    _check_told(engine, call, progress)
     engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
 
 
@@ -132,6 +134,15 @@ def _check_overdue(call: Call, waited: float) -> None:
     if waited > call.deadline + OVERDUE:
         what = f"The provider {call.driver} has not returned from {call.id} for {waited:.0f} s."
         raise ProviderError(what, "See what it waits for.", transient=True)
+
+
+def _check_told(engine: Engine, call: Call, progress: Progress) -> None:
+    """Raises ProviderError where what the provider tells at the end is not of what the plan lets it do."""
+    plan = engine.run.record().plan.calls if progress.components else ()
+    if why := misfit(call, progress, stated(plan, call)):
+        raise ProviderError(
+            f"{call.id}: the provider {call.driver} {why}.", "Nothing of that is taken. Mend its folder."
+        )
 
 
 def _check_names(call: Call, args: Mapping[str, Any]) -> None:

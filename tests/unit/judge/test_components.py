@@ -86,8 +86,8 @@ def run(
     makes = {"restoration": True, "promises": ("available",)}
     calls = (
         call("lose", effect=Effect.FAULT, phase="disaster", makes=(), undo=None),
-        call("a-database", **makes),
-        call("a-namespace", **makes),
+        call("a-database", makes=(DATABASE.ref,), **makes),
+        call("a-namespace", makes=(NAMESPACE.ref,), **makes),
         call("look", effect=Effect.READS, phase="verify", makes=(), undo=None),
     )
     clock = VirtualClock()
@@ -123,7 +123,7 @@ def test_a_run_of_two_components_is_judged_and_reported_whole(tmp_path: Path) ->
     assert "namespace clinic-2: kubectl -n clinic-2 get all" in said
     steps = [*DATABASE.cut_over, *NAMESPACE.cut_over]
     hands = "Hand them over, so that dr never touches them again:"
-    steps += [f"{hands} dr adopt {verdict.run} --confirm a-database"]
+    steps += [f"{hands} dr adopt {verdict.run} --confirm clinic-1"]
     assert [said.index(f"{n}. {step}") for n, step in enumerate(steps, 1)]
     for form in (markdown, html):
         for of in verdict.restored:
