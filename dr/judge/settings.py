@@ -19,7 +19,9 @@ OF_ITS_SIZE = re.compile(
     r"shared_buffers|effective_cache_size|max_connections|(maintenance|autovacuum)_work_mem|autovacuum_max_workers"
     r"|max_(worker_processes|parallel_.*|wal_size)|min_wal_size|huge_page.*|shared_memory_size.*|wal_buffers"
 )
-"""What RDS sets by the class of the instance, unless somebody does: these may differ, and are named."""
+"""What RDS sets by the class of the instance, unless somebody does: these may differ where that does, and are named."""
+CLASS = "DBInstanceClass"
+"""What a provider calls that class, among what differs of an instance."""
 
 
 class Compared(NamedTuple):
@@ -32,9 +34,9 @@ class Compared(NamedTuple):
     same: int
 
 
-def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
+def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_class: bool) -> Compared:
     """``source``: what was looked at there, before and afterwards: as it was at either time is right. One that changed
-    there may have been any other in between."""
+    there may have been any other in between. ``one_class``: both instances are known to be of the same class."""
     wrong, unknown, sized, same = {}, {}, [], 0
     for name, here in sorted(copy.items()):
         there = [settings[name] for settings in source if name in settings]
@@ -42,7 +44,7 @@ def compared(copy: Mapping[str, str], *source: Mapping[str, str]) -> Compared:
             continue
         if here in there:
             same += 1
-        elif OF_ITS_SIZE.fullmatch(name):
+        elif OF_ITS_SIZE.fullmatch(name) and not one_class:
             sized.append(name)
         elif len({*there}) > 1:
             theirs = " and ".join(one or "nothing" for one in there)

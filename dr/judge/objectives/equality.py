@@ -251,7 +251,8 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
         except UnknownError as error:
             unproven["settings"] = str(error).rstrip(".")
         else:
-            acting = settings.compared(of.copy.settings, *(state.settings for state in of.source))
+            one_class = settings.CLASS not in {d["name"] for d in differences}
+            acting = settings.compared(of.copy.settings, *(state.settings for state in of.source), one_class=one_class)
             wrong |= acting.wrong
             unproven |= acting.unknown
             expected += acting.sized

@@ -550,6 +550,15 @@ SETTINGS = (
         tells="configuration|schema",
         says="track_commit_timestamp",
     ),
+    *(
+        sabotaged(
+            name=f"size-of-another-class-{name.replace('_', '-')}",
+            copy=(f"ALTER SYSTEM SET {name} = '{value}'", "!reboot"),
+            tells="configuration",
+            says=name,
+        )
+        for name, value in (("max_connections", "40"), ("shared_buffers", "1MB"))
+    ),
     in_copy(
         "setting-of-the-database",
         "ALTER DATABASE readmission SET row_security = off",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from dr.judge.settings import compared
+from dr.judge import settings
+from dr.judge.settings import Compared
 
 OF_ITS_PLACE = (
     *("port", "listen_addresses", "unix_socket_group", "bonjour", "bonjour_name", "cluster_name", "data_directory"),
@@ -32,6 +35,10 @@ ITS_OWN = (
 )
 
 
+def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_class: bool = False) -> Compared:
+    return settings.compared(copy, *source, one_class=one_class)
+
+
 @pytest.mark.parametrize("name", OF_ITS_PLACE)
 def test_a_setting_of_its_place_is_left_out(name: str) -> None:
     assert compared({name: "1"}, {name: "1"}) == compared({name: "1"}, {name: "2"}) == ({}, {}, (), 0)
@@ -41,6 +48,12 @@ def test_a_setting_of_its_place_is_left_out(name: str) -> None:
 def test_a_setting_of_its_size_may_differ_and_is_named(name: str) -> None:
     assert compared({name: "1"}, {name: "2"}) == ({}, {}, (name,), 0)
     assert compared({name: "1"}, {name: "1"}) == ({}, {}, (), 1)
+
+
+@pytest.mark.parametrize("name", OF_ITS_SIZE)
+def test_a_setting_of_its_size_has_to_be_the_sources_on_an_instance_of_its_class(name: str) -> None:
+    wrong = {name: "20 instead of 100"}
+    assert compared({name: "20"}, {name: "100"}, {name: "100"}, one_class=True) == (wrong, {}, (), 0)
 
 
 @pytest.mark.parametrize("name", ITS_OWN)

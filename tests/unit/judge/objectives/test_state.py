@@ -433,11 +433,16 @@ def test_a_setting_that_the_source_changed_meanwhile_is_not_known_where_the_copy
     assert found("4096").status is found("8192").status is Status.MET
 
 
-def test_settings_of_the_instances_size_are_named_and_those_of_its_place_left_out() -> None:
-    found = configured({"max_connections": "50", "port": "6543"})
+SMALLER = {"name": "DBInstanceClass", "source": "db.l", "restored": "db.s", "expected": True, "because": "asked for"}
+
+
+def test_settings_of_the_instances_size_are_named_where_that_differs_and_those_of_its_place_left_out() -> None:
+    found = configured({"max_connections": "50", "port": "6543"}, SMALLER)
     assert found.status is Status.MET
     left = "2 settings act as on the source; those of its place and way there were left out."
-    assert found.because == f"It differs only as expected: max_connections. {left}"
+    assert found.because == f"It differs only as expected: DBInstanceClass, max_connections. {left}"
+    alike = configured({"max_connections": "50"})
+    assert (alike.status, alike.because) == (Status.MISSED, "max_connections: 50 instead of 100.")
     assert (
         configured({}).because
         == "It is the source's. 3 settings act as on the source; those of its place and way there were left out."
@@ -459,8 +464,8 @@ def test_what_the_provider_shows_and_settings_as_they_act_are_told_together() ->
     storage = {"name": "StorageType", "source": "io1", "restored": "gp3", "expected": False, "because": ""}
     both = configured({"fsync": "off"}, size, storage)
     assert both.because == "StorageType: gp3 instead of io1, fsync: off instead of on."
-    met = configured({"max_connections": "50"}, size).because
-    assert met.startswith("It differs only as expected: MultiAZ, max_connections. ")
+    met = configured({"max_connections": "50"}, size, SMALLER).because
+    assert met.startswith("It differs only as expected: MultiAZ, DBInstanceClass, max_connections. ")
 
 
 def test_a_former_run_that_looked_at_no_setting_is_judged_by_its_differences_alone() -> None:
