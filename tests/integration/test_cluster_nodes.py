@@ -5,7 +5,6 @@ Skipped where ``dr lab install`` did not run.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ import pytest
 from dr.domain.errors import ProviderError
 from dr.lab.cluster.binaries import find
 from dr.lab.cluster.control import ControlPlane, open_cluster
-from dr.lab.cluster.furnish import Kubectl, furnish
+from dr.lab.cluster.furnish import Kubectl
 from dr.lab.cluster.nodes.__main__ import counts
 from dr.lab.cluster.nodes.pools import loopback
 from dr.lab.cluster.nodes.running import Nodes
-from dr.lab.cluster.platform import FILES, known_here, manifests
+from dr.lab.cluster.timings import Timings
 from tests.lab_servers import lab_site
 from tests.support import eventually, status_of
 
@@ -74,7 +73,7 @@ def holds(one: dict[str, Any], condition: str) -> bool:
 def cluster() -> Iterator[Cluster]:
     with lab_site() as site:
         programs = find()
-        plane = open_cluster(site, programs)
+        plane = open_cluster(site, programs, timings=Timings(grace=16.0))
         folder = plane.directory / "nodes"
         pools = counts("general=2,gpu=2")
         nodes = Nodes(folder, str(folder / "{node}.kubeconfig"), plane.kubeconfig, pools=pools, lease=8)
@@ -143,27 +142,6 @@ def test_a_field_that_is_not_honoured_is_named(cluster: Cluster) -> None:
     assert found["reason"] == "FieldNotHonoured"
     assert "spec.hostNetwork" in found["message"]
     cluster.kubectl.run("delete", "deployment", "odd", "--wait=false")
-
-
-def test_the_platform_s_manifests_are_taken_as_they_stand_and_again(cluster: Cluster) -> None:
-    here = known_here(
-        database_url="postgresql://nobody@nowhere/none",
-        ca=b"",
-        token="none",
-        artifacts={"AWS_DEFAULT_REGION": "us-east-1"},
-        tls=(b"-", b"-"),
-        upstream="127.0.0.1:1",
-    )
-    furnish(cluster.kubectl, here)
-    furnish(cluster.kubectl, here)
-    kinds = {one["kind"] for path in FILES for one in manifests(path)}
-    assert len(kinds) > 20
-    claim = ("persistentvolumeclaim", "prometheus-data", "--namespace", "readmission-monitoring")
-    eventually(lambda: cluster.get(*claim)["status"].get("phase") == "Bound")
-    for space, name in (("readmission-monitoring", "prometheus"), ("ingress-nginx", "ingress-nginx-controller")):
-        cluster.kubectl.run("rollout", "status", "deployment", name, "--namespace", space, "--timeout=100s")
-    secret = cluster.get("secret", "readmission-api", "--namespace", "readmission-system")
-    assert base64.b64decode(secret["data"]["token"]) == b"none"
 
 
 def test_kubectl_s_refusals_are_told_with_their_reason(cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ Skipped where ``dr lab install`` did not run.
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ from dr.lab.cluster.control import open_cluster
 from dr.lab.cluster.furnish import Kubectl, furnish
 from dr.lab.cluster.nodes.pools import POOLS
 from dr.lab.cluster.nodes.running import Nodes
-from dr.lab.cluster.platform import HOSTS, SYSTEM
+from dr.lab.cluster.platform import FILES, HOSTS, SYSTEM, manifests
 from dr.lab.platform.population import PROBE_REQUESTS
-from tests.cluster_parts import parts, predict
+from tests.cluster_parts import TOKEN, parts, predict
 from tests.lab_servers import lab_site
 from tests.support import eventually
 
@@ -31,9 +32,13 @@ pytestmark = pytest.mark.in_order
 class Platform:
     nodes: Nodes
     kubectl: Kubectl
+    known: list[dict[str, Any]]
 
     def items(self, kind: str, *more: str) -> list[dict[str, Any]]:
-        return list(json.loads(self.kubectl.run("get", kind, *more, "--output", "json"))["items"])
+        return list(self.get(kind, *more)["items"])
+
+    def get(self, *what: str) -> Any:
+        return json.loads(self.kubectl.run("get", *what, "--output", "json"))
 
     def predict(self, number: int = 0) -> tuple[int, dict[str, Any]]:
         return predict(self.nodes.urls[HOSTS[0]].http, PROBE_REQUESTS[number])
@@ -54,7 +59,7 @@ def platform() -> Iterator[Platform]:
                 plane.user(f"system:node:{name}", "system:nodes", folder / f"{name}.kubeconfig")
             nodes.start()
             furnish(kubectl, here.known)
-            yield Platform(nodes, kubectl)
+            yield Platform(nodes, kubectl, here.known)
         finally:
             nodes.stop()
             plane.stop()
@@ -76,6 +81,22 @@ def test_every_workload_of_the_platform_becomes_available(platform: Platform) ->
     (daemons,) = platform.items("daemonsets", "--all-namespaces")
     eventually(lambda: platform.items("daemonsets", "--all-namespaces")[0]["status"]["numberReady"] == 9)
     assert daemons["status"]["desiredNumberScheduled"] == 9
+
+
+def test_the_platform_s_manifests_are_taken_as_they_stand_and_again(platform: Platform) -> None:
+    before = platform.items("pods", "--namespace", SYSTEM)
+    furnish(platform.kubectl, platform.known)
+    kinds = {one["kind"] for path in FILES for one in manifests(path)}
+    assert len(kinds) > 20
+    claim = platform.get("persistentvolumeclaim", "prometheus-data", "--namespace", "readmission-monitoring")
+    assert claim["status"].get("phase") == "Bound"
+    secret = platform.get("secret", "readmission-api", "--namespace", SYSTEM)
+    assert base64.b64decode(secret["data"]["token"]) == TOKEN.encode()
+    assert names(platform.items("pods", "--namespace", SYSTEM)) == names(before), "the same anew rolls nothing out"
+
+
+def names(items: list[dict[str, Any]]) -> set[str]:
+    return {one["metadata"]["name"] for one in items}
 
 
 def test_each_model_has_a_gpu_node_of_its_own(platform: Platform) -> None:
