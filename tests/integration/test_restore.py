@@ -280,10 +280,14 @@ def intends(run: Path, call: str) -> bool:
 
 
 def test_another_machine_finds_the_restoration_by_its_tag(lab: Lab, tmp_path: Path) -> None:
-    running = lab.begin("restore", "--latest-snapshot", "--no-verify", "--yes", **altered(lab, tmp_path))
-    eventually(lambda: len(lab.instances()) == 2)
-    running.kill()
-    running.wait(10)
+    inject(lab, "delay_restores", seconds=60.0)  # else the run may have come to its end before it is killed
+    try:
+        running = lab.begin("restore", "--latest-snapshot", "--no-verify", "--yes", **altered(lab, tmp_path))
+        eventually(lambda: len(lab.instances()) == 2)
+        running.kill()
+        assert running.wait(10) == -signal.SIGKILL
+    finally:
+        inject(lab, "delay_restores", seconds=0.0)
     run = lab.runs()[-1].name
     elsewhere = Path(tmp_path / "elsewhere")
     finished = lab.verdict(
