@@ -194,7 +194,7 @@ def by_chaos_run(lab: Lab, name: str) -> dict[str, Any]:
     command += ["--journal-path", str(journal), f"experiments/{name}.yaml"]
     for consent in ({}, {"DR_YES": "1"}):
         ran = subprocess.run(
-            command, env=lab.env | USUAL | consent, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+            command, env=lab.env | USUAL | consent, capture_output=True, text=True, cwd=ROOT, timeout=900, check=False
         )
         (step,) = json.loads(journal.read_text())["run"]
         assert (step["status"], len(lab.runs()) - len(known)) == (("succeeded", 1) if consent else ("failed", 0)), ran

@@ -19,6 +19,9 @@ CLUSTERS = ["gpu-device-loss", "gpu-node-loss", "velero-namespace-restore"]
 """Those about a cluster, which a lab has where 'dr lab install' ran: test_gpu_drills.py and test_velero_drills.py."""
 RESTORED = "readmission-db-restored"
 
+pytestmark = pytest.mark.timeout(1800)
+"""A whole night's work each, on a machine that has more to do."""
+
 
 def commands(runbook: Path) -> str:
     """The bash blocks of a runbook, in order."""
@@ -53,7 +56,7 @@ def follow(lab: Lab, script: str) -> None:
         text=True,
         env=lab.env,
         cwd=ROOT,
-        timeout=600,
+        timeout=1500,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
