@@ -234,8 +234,12 @@ def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
 
 def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
     differences = _observed(evidence, demand, "The copy's configuration was not compared with the source's")
+    unproven = {}
     if isinstance(differences, Mapping):
-        raise UnknownError(f"The copy's configuration was not compared: {differences['because']}.")
+        if evidence.observed("look", demand.path) is None:
+            raise UnknownError(f"The copy's configuration was not compared: {differences['because']}.")
+        unproven, differences = {"what the provider shows": f"not compared, {differences['because']}"}, []
+    one_class = not unproven and settings.CLASS not in {d["name"] for d in differences}
     # ``because`` may tell what to do about it, and of most says only that nobody asked for it
     wrong = {
         d["name"]: f"{d['restored']} instead of {d['source']}"
@@ -244,14 +248,12 @@ def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
         if not d["expected"]
     }
     expected, beside = [d["name"] for d in differences if d["expected"]], ""
-    unproven = {}
     if evidence.observed("look", demand.path) is not None:  # a former run looked at no setting
         try:
             of = sides(evidence, demand.path, "The settings")
         except UnknownError as error:
             unproven["settings"] = str(error).rstrip(".")
         else:
-            one_class = settings.CLASS not in {d["name"] for d in differences}
             acting = settings.compared(of.copy.settings, *(state.settings for state in of.source), one_class=one_class)
             wrong |= acting.wrong
             unproven |= acting.unknown

@@ -468,6 +468,23 @@ def test_what_the_provider_shows_and_settings_as_they_act_are_told_together() ->
     assert met.startswith("It differs only as expected: MultiAZ, DBInstanceClass, max_connections. ")
 
 
+def test_settings_are_compared_where_nothing_is_known_of_what_the_provider_shows() -> None:
+    def found(**copy: str) -> Finding:
+        looks = (
+            seen("baseline", None, "source"),
+            seen("look", _plain(replace(AFTER, state=STATE)), "source"),
+            seen("look", _plain(replace(COPY, state=replace(STATE, settings={**STATE.settings, **copy})))),
+        )
+        return judged("configuration", *looks, seen("configuration", {"because": "the source is gone"}))
+
+    wrong = found(fsync="off", max_connections="50")
+    told = "fsync: off instead of on; 1 setting could not be judged."
+    assert (wrong.status, wrong.because) == (Status.MISSED, told)
+    alike = found()
+    told = "what the provider shows: not compared, the source is gone."
+    assert (alike.status, alike.because) == (Status.INCONCLUSIVE, told)
+
+
 def test_a_former_run_that_looked_at_no_setting_is_judged_by_its_differences_alone() -> None:
     assert judged("configuration", seen("configuration", [])).because == "It is the source's."
 
