@@ -90,6 +90,9 @@ def _sequence(name: str, of: Sides) -> tuple[Status, str]:
     altered = cuts.earlier is not None and not cuts.earlier.shows(here.xid)
     since = None if before is None or altered or before.step != here.step else before
     found = _moved(here, since, after) if since is not None else None
+    if found is not None and found[0] is Status.MISSED and after is not None and of.looks.copy.unwritten:
+        # to set one takes a transaction: it came by the log
+        found = Status.INCONCLUSIVE, f"{found[1]}, where it may have been set and set back: nobody wrote to the copy"
     return found or _ahead(here, since, (before, after)) or (Status.MET, behind)
 
 

@@ -393,6 +393,26 @@ def test_statistics_that_an_upgrade_does_not_bring_are_named(major: int, told: b
     assert ("An upgrade brings no statistics to plan queries by: run ANALYZE" in found.because) is told
 
 
+def test_a_sequence_that_was_set_and_set_back_on_the_source_is_no_hands_where_nobody_wrote_to_the_copy() -> None:
+    def found(taken: int | None) -> Finding:
+        one = Sequence(1700, True)
+        state = [replace(STATE, sequences={"public.ids": replace(one, last=last)}) for last in (1700, 5000, 1700)]
+        first = replace(BASELINE, look=replace(BASELINE.look, state=state[0]))
+        return judged(
+            "state",
+            seen("baseline", _plain(first), "source"),
+            seen("look", _plain(replace(COPY, state=state[1], taken=taken))),
+            seen("look", _plain(replace(AFTER, state=state[2])), "source"),
+        )
+
+    assert (found(0).status, found(3).status, found(None).status) == (
+        Status.INCONCLUSIVE,
+        Status.MISSED,
+        Status.MISSED,
+    )
+    assert "5001 next" in found(0).because
+
+
 # -- settings
 
 
