@@ -48,6 +48,12 @@ def content(one: Object, added: Collection[str] = ()) -> dict[str, Any]:
     return {**{key: value for key, value in one.items() if key != "status"}, "metadata": metadata}
 
 
+def is_bare(one: Object) -> bool:
+    """Whether it holds nothing but what names it."""
+    held = content(one)
+    return not held.keys() - {"apiVersion", "kind", "metadata"} and not held["metadata"].keys() - {"name", "namespace"}
+
+
 def differing(one: Any, other: Any, at: Path = ()) -> Iterator[Path]:
     """The paths of the fields in which two versions differ. An empty list, object or text is the same as nothing, as it
     is to the API."""

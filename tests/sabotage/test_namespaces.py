@@ -239,7 +239,7 @@ def test_an_object_that_was_altered_after_the_restore_is_missed(place: Place) ->
     finally:
         race.kill()
         race.wait()
-    assert (status, found["objects"][0]) == ("missed", "missed"), found
+    assert (status, found["objects"][0]) == ("missed", "missed"), found["objects"][1]
     assert f"secrets {SMALL}/login: differs in data.password" in found["objects"][1]
     assert "hush" not in str(found)
     assert PASSWORD not in str(found)
@@ -265,7 +265,7 @@ def test_nothing_that_was_restored_is_no_namespace(place: Place) -> None:
     strip(place, backup)
     place.lose()
     status, found = place.restore(backup)
-    assert (status, found["objects"][0]) == ("missed", "missed"), found
+    assert (status, found["objects"][0]) == ("missed", "missed"), found["objects"][1]
     assert "holds no object" in found["objects"][1]
 
 

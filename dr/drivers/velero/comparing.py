@@ -20,6 +20,7 @@ from dr.domain.manifests import (
     controllers,
     derived,
     differing,
+    is_bare,
     owners,
     told,
     value_at,
@@ -53,10 +54,12 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What was compared. ``derived``: objects that their controllers make anew, and that are not compared one by one.
+    ``bare``: so many hold nothing but their name, as a namespace's own ServiceAccount does.
     ``beyond``: what stands, is nobody's derivation and is not in the backup."""
 
     objects: Mapping[str, Seen] = field(default_factory=dict)
     derived: int = 0
+    bare: int = 0
     beyond: tuple[str, ...] = ()
 
 
@@ -103,7 +106,8 @@ def compare(
     kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
     seen = {name_of(key): _compared(cluster, key, one, live.get(key), controlling, mapped) for key, one in kept.items()}
     beyond = (name_of(key) for key, one in live.items() if key not in backup and not derived(one, controlling))
-    return Standing(seen, len(wanted) - len(kept), tuple(sorted(beyond)))
+    bare = sum(is_bare(one) for one in kept.values())
+    return Standing(seen, len(wanted) - len(kept), bare, tuple(sorted(beyond)))
 
 
 def _compared(
@@ -189,6 +193,7 @@ def packed(standing: Standing) -> dict[str, Any]:
         "whole": whole,
         "others": others,
         "derived": standing.derived,
+        "bare": standing.bare,
         "owned": sum(one.owned for one in standing.objects.values()),
         "beyond": list(standing.beyond),
     }

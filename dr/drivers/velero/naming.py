@@ -34,6 +34,11 @@ def backup_of(run: str) -> Ref:
     return Ref(DRIVER, "backup", f"dr-{run}")
 
 
+def restored(name: str) -> Ref:
+    """What was restored of a namespace: Velero's driver answers for that."""
+    return Ref(DRIVER, "namespace", name)
+
+
 def namespace(name: str) -> Ref:
     """The cluster's, whose driver tells of it."""
     return Ref("kubernetes", "namespace", name)

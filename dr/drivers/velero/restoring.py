@@ -9,7 +9,7 @@ from dr.domain.errors import FailedError, RefusedError
 from dr.domain.model import Call, Component, Effect, Facts, Observation, Progress, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.look import chosen
-from dr.drivers.velero.naming import DRIVER, kubectl, namespace, restore_of, tags_of
+from dr.drivers.velero.naming import DRIVER, kubectl, namespace, restore_of, restored, tags_of
 from dr.drivers.velero.phases import ENDED, FAILED, at, phase, progress, why
 
 ABSENT, RESTORE, FORGET = "await-absence", "restore", "forget-restore"
@@ -142,7 +142,7 @@ def polled(found: Mapping[str, Any] | None, args: Mapping[str, Any], now: float,
 def _component(name: str, args: Mapping[str, Any], config: KubernetesConfig) -> Component:
     return Component(
         "namespace",
-        namespace(name),
+        restored(name),
         connect=kubectl(config, "--namespace", name, "get", "all"),
         origin=f"backup {args['backup']}",
     )

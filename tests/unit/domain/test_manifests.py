@@ -42,6 +42,14 @@ def test_what_belongs_to_one_creation_and_what_is_reported_is_no_content() -> No
     assert "status" not in held
 
 
+def test_what_holds_nothing_but_its_name_is_bare() -> None:
+    assert manifests.is_bare(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "uid": "1"}}
+    )
+    assert not manifests.is_bare({"metadata": {"name": "a"}, "secrets": []})
+    assert not manifests.is_bare({"metadata": {"name": "a", "labels": {"b": "c"}}})
+
+
 @pytest.mark.parametrize(
     ("one", "other", "paths"),
     [

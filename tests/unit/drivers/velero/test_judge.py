@@ -16,7 +16,17 @@ from dr.judge.findings import judged
 from tests.unit.recovery import WALL, evidence
 
 MET, MISSED, INCONCLUSIVE = Status.MET, Status.MISSED, Status.INCONCLUSIVE
-WHOLE = {"objects": 28, "whole": 28, "others": {}, "derived": 17, "owned": 6, "beyond": [], "lacking": [], "asleep": []}
+WHOLE = {
+    "objects": 28,
+    "whole": 28,
+    "others": {},
+    "derived": 17,
+    "bare": 1,
+    "owned": 6,
+    "beyond": [],
+    "lacking": [],
+    "asleep": [],
+}
 SECRET = "secrets readmission-system/readmission-database"
 
 
@@ -48,7 +58,7 @@ def status(what: Any, of: Evidence, limit: float | None = None) -> tuple[Status,
         (seen({"others": {SECRET: differing("y")}}), MET, "All 28 objects stand"),
         (seen({"others": {SECRET: differing("y")}}, others={SECRET: differing()}), INCONCLUSIVE, "neither"),
         (seen({"beyond": ["configmaps a/new"]}), MET, "Not in the backup: configmaps a/new."),
-        (seen(objects=0), MISSED, "no object"),
+        (seen(objects=1), MISSED, "no object"),
         (evidence(), INCONCLUSIVE, "not compared"),
     ],
 )
