@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from dr.domain.errors import DrError, RefusedError, UsageError
-from dr.domain.model import Effect, Verb
+from dr.domain.model import Effect, Facts, Grant, Own, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.kubernetes import losing
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.refs import namespace, node
 from dr.drivers.kubernetes.scene import NodeSeen, PodSeen, Scene
+from dr.engine.guard import Consent, Terms, guard
 from tests.platform_objects import OF, SYSTEM
 
 CONFIG = KubernetesConfig("/none", "none", "uid", (SYSTEM,))
@@ -86,3 +87,19 @@ def test_a_remedy_moves_what_the_gpu_hit_and_there_is_none_of_another_loss() -> 
     assert call.touches == (node("gpu-1"), namespace(SYSTEM))
     with pytest.raises(UsageError, match="no remedy of a node-lost"):
         planned("node-lost", scene(), name="remedy")
+
+
+@pytest.mark.parametrize("kind", sorted(losing.KINDS))
+def test_nothing_is_lost_of_a_target_that_is_not_disposable(kind: str) -> None:
+    call = planned(kind, scene(), namespace=SYSTEM)
+    run = RunIdentity("20261130-033333-cf4e", "t", Purpose.DRILL, "d")
+    plan = Plan(Request("t", (Verb("disaster"),), Purpose.DRILL), run, (call,), ())
+    pins = {"kubernetes": {"cluster_uid": "uid"}}
+    facts = Facts(0.0, pins, own={node("gpu-1"): Own.PART, namespace(SYSTEM): Own.PART})
+
+    def refused(*grants: Grant) -> tuple[str, ...]:
+        return guard(plan, Terms(grants, pins, ("https://127.0.0.1:1",), "word"), facts, Consent("word"))
+
+    assert refused(Grant.DISPOSABLE) == ()
+    (why,) = refused(Grant.FAULTS, Grant.MARKERS)
+    assert "which the target's service runs on, which is not disposable" in why

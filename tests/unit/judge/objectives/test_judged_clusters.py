@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dr.domain.model import Demand, Observation, Status
-from dr.evidence.model import Evidence
+from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import redundancy, registry
 from dr.judge.phases import phases
-from tests.unit.outages import DISASTER, Out, Script, dice, evidence, samples
+from tests.unit.outages import DISASTER, Out, Script, dice, evidence, samples, stamp
 
 KNOWN = registry()
 ASKED = {
@@ -108,6 +109,16 @@ def test_what_was_not_watched_for_its_limit_is_not_known() -> None:
     assert found("noticed", watched(None, until=19.0, noticed=None)).status is Status.INCONCLUSIVE
     assert found("noticed", watched(None, until=21.0, noticed=None)).status is Status.MISSED
     assert found("redundancy", watched(None, until=-1.0)).status is Status.INCONCLUSIVE
+
+
+def test_who_moved_the_pods_is_told_and_a_remedy_looked_first() -> None:
+    alone = found("noticed", watched(25.0))
+    assert "The cluster moved its pods by itself." in alone.because
+    seen = watched(25.0)
+    acted = Entry(9, stamp(6.0), "effect", "remedy", {}, "", "", {"detected": DISASTER + 5, "remedied": DISASTER + 6})
+    told = found("noticed", replace(seen, entries=(*seen.entries, acted)))
+    assert (told.measured, told.status) == (5.0, Status.MET)
+    assert "A person's remedy moved its pods 6.0 s after it." in told.because
 
 
 def test_each_step_is_a_phase() -> None:
