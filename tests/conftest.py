@@ -34,8 +34,10 @@ NEEDS_SYSTEM = {
     f"{LIFECYCLE}the_platforms_recovery_commands_work_as_they_are_typed": "a psql that speaks TLS",
 }
 """What only a system's PostgreSQL has, by the name of the test; skipped where there is none."""
-NEEDS_CLUSTER = tuple(
-    f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes", "cluster_platform", "gpu_drills")
+NEEDS_CLUSTER = (
+    *(f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes", "cluster_platform")),
+    *(f"tests/integration/test_{name}.py" for name in ("gpu_drills", "velero_drills")),
+    "tests/sabotage/test_namespaces.py",
 )
 """What needs the cluster's programs, by the beginning of the name; skipped where ``dr lab install`` did not run."""
 MAY_BE_SKIPPED = ("tests/aws/test_rds_account.py", "tests/integration/test_lab_velero.py", *NEEDS_CLUSTER)
