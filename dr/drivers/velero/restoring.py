@@ -34,11 +34,12 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
     names = tuple(verb.args.get("namespaces") or config.namespaces)
     if not names:
         raise RefusedError("No namespace is named that is to be restored.", "Say --namespace NAME.")
-    _check(names, facts.extra[DRIVER], point.identifier, drill=run.purpose is Purpose.DRILL)
     touched, made = tuple(map(namespace, names)), restore_of(run.id)
+    begun = facts.find(made) is not None  # by another machine, which has made the namespaces, too
+    _check(names, facts.extra[DRIVER], point.identifier, filled=begun or run.purpose is Purpose.DRILL)
     clear = Call(
         *("clear", verb.name, "clear", DRIVER, ABSENT),
-        {"namespaces": list(names)},
+        {"namespaces": list(names), "restore": made.name},
         effect=Effect.TAKES_OVER,
         touches=touched,
         until="the namespaces being gone",
@@ -73,8 +74,9 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
     return clear, restore
 
 
-def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, drill: bool) -> None:
-    """Raises RefusedError for what keeps a restore from bringing the namespaces back whole."""
+def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, filled: bool) -> None:
+    """Raises RefusedError for what keeps a restore from bringing the namespaces back whole. ``filled``: they may be
+    there now."""
     if seen["refused"]:
         raise RefusedError(seen["refused"])
     held = seen["holds"]["namespaces"]
@@ -91,7 +93,7 @@ def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, drill:
                 f"The namespace {name} is still being deleted: {state['terminating'].rstrip('.')}.",
                 "Velero strips no finalizers: remove what holds it, then repeat the command.",
             )
-        if state["there"] and not drill:
+        if state["there"] and not filled:
             raise RefusedError(
                 f"The namespace {name} exists, and a restore changes nothing of what is there.",
                 "Restore it beside, with --into OTHER; or delete it first, if it is the one that is lost.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,12 @@ def test_what_keeps_a_restore_from_being_whole_is_refused_before_anything_is_don
 def test_a_drill_may_find_there_what_it_loses_first() -> None:
     drill = RunIdentity("20261130-033333-cf4e", "lab", Purpose.DRILL, "d")
     assert propose(facts(backup("b"), there=True), drill)
+
+
+def test_what_another_machine_began_goes_on_although_the_namespace_is_there_by_now() -> None:
+    seen = facts(backup("b"), there=True)
+    begun = look.made([{"metadata": {"name": f"dr-{RUN.id}", "labels": {"dr/run": RUN.id}}}], "restore")
+    assert propose(replace(seen, resources=begun))
 
 
 def test_what_nobody_named_is_refused() -> None:
