@@ -34,9 +34,9 @@ def backup_of(run: str) -> Ref:
     return Ref(DRIVER, "backup", f"dr-{run}")
 
 
-def restored(name: str) -> Ref:
-    """What was restored of a namespace: Velero's driver answers for that."""
-    return Ref(DRIVER, "namespace", name)
+def restored(name: str, restore: str) -> Ref:
+    """What a restore of that name has brought of a namespace: Velero's driver answers for it."""
+    return Ref(DRIVER, "namespace", name, Ref(DRIVER, "restore", restore))
 
 
 def namespace(name: str) -> Ref:

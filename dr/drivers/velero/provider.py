@@ -200,7 +200,9 @@ class VeleroProvider:
             {"objects": values[examining.OBJECTS]["objects"]},
             observations=tuple(Observation(what, "restored", value, now) for what, value in values.items()),
             milestones={"examined": now},
-            components=tuple(Component("namespace", naming.restored(one)) for one in args["namespaces"]),
+            components=tuple(
+                Component("namespace", naming.restored(one, str(args["identifier"]))) for one in args["namespaces"]
+            ),
         )
 
     def _served(self, args: Mapping[str, Any]) -> Progress:

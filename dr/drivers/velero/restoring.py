@@ -144,7 +144,7 @@ def polled(found: Mapping[str, Any] | None, args: Mapping[str, Any], now: float,
 def _component(name: str, args: Mapping[str, Any], config: KubernetesConfig) -> Component:
     return Component(
         "namespace",
-        restored(name),
+        restored(name, str(args["identifier"])),
         connect=kubectl(config, "--namespace", name, "get", "all"),
         origin=f"backup {args['backup']}",
     )
