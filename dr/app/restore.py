@@ -21,7 +21,6 @@ from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, R
 from dr.domain.model import Effect, Finding, Grant, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.refs import is_run
 from dr.domain.tags import spread
-from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.host.awake import watching
@@ -75,11 +74,11 @@ def request(
 def _through(target: Target) -> Iterator[Verb]:
     """What asks the service on its ways through a cluster, once namespaces were restored in their own place; nothing
     where the target has none, or does not let predictions be written."""
-    service = target.section(ServiceConfig)
-    if service is None or not service.ways or not {Grant.MARKERS, Grant.DISPOSABLE} & {*target.grants}:
+    ways = [way for section in target.sections.values() for way in section.ways_round()]
+    if not ways or not {Grant.MARKERS, Grant.DISPOSABLE} & {*target.grants}:
         return
-    yield from (Verb("measure", {"path": way}) for way in service.ways)
-    yield Verb(SETTLE, {"paths": [*service.ways]})
+    yield from (Verb("measure", {"path": way}) for way in ways)
+    yield Verb(SETTLE, {"paths": ways})
 
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:

@@ -98,6 +98,10 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The service on ``path`` whose answers are the target's steady state; None: it has none."""
         return None
 
+    def ways_round(self) -> tuple[str, ...]:
+        """The further paths on which that service is asked, such as through a cluster's ingress."""
+        return ()
+
 
 S = TypeVar("S", bound=Section)
 

@@ -90,6 +90,9 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
         if self.token:
             check_reference("token of the service", self.token)
 
+    def ways_round(self) -> tuple[str, ...]:
+        return tuple(self.ways)
+
     def endpoints(self) -> tuple[str, ...]:
         return (self.url, *self.ways.values())
 
