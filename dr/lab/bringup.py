@@ -19,7 +19,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.lab.beside.standing import Beside
 from dr.lab.cluster.standing import Cluster
 from dr.lab.cluster.storage import ObjectStore
-from dr.lab.cluster.timings import USUAL, Timings
+from dr.lab.cluster.timings import Timings
 from dr.lab.platform import dump, install
 from dr.lab.platform.model import ARTIFACT
 from dr.lab.platform.roles import API, password, show_all
@@ -53,9 +53,12 @@ FOREIGN_ACCOUNT = "210987654321"
 
 
 class Lab:
-    """A context: what it made is stopped at its end. ``prepare`` first, ``publish`` last."""
+    """A context: what it made is stopped at its end. ``prepare`` first, ``publish`` last. ``tell_service``: as
+    ``Served``'s ``tell``."""
 
-    def __init__(self, directory: Path, clock: Clock, timings: Timings = USUAL) -> None:
+    def __init__(
+        self, directory: Path, clock: Clock, timings: Timings, tell_service: Callable[[int, float], object]
+    ) -> None:
         self._directory = directory
         self._site = open_site(directory, clock)
         self._servers = PostgresServers(self._site)
@@ -69,6 +72,7 @@ class Lab:
         self._beside = Beside(self._site)
         self.cluster = Cluster(self._site, timings)
         self._storage: ObjectStore | None = None
+        self._tell_service = tell_service
         self._served: Served | None = None
         self.added: tuple[str, ...] = ()
         """What a loaded dump lacked and the service needs."""
@@ -101,11 +105,6 @@ class Lab:
     @property
     def service_url(self) -> str:
         return self._running_service().url
-
-    @property
-    def service_process(self) -> tuple[int, float]:
-        """The service's pid and ``presence.start``."""
-        return self._running_service().process
 
     @property
     def pooler_port(self) -> int:
@@ -158,7 +157,7 @@ class Lab:
         self._replicas = [] if single else self._enter_replicas(source)
         reads = {name: one.port for name, one in zip(READS, self._replicas, strict=False)}
         self._beside.pool({ENTRY: source.port, **reads})
-        self._served = Served(self._directory, self.pooler_port or source.port, free_port())
+        self._served = Served(self._directory, self.pooler_port or source.port, free_port(), self._tell_service)
         self._served.start()
         self._beside.scrape(self._served.url)
         self._api.start()

@@ -84,10 +84,15 @@ class Daemon:
                 log.info("%s", phase)
             presence.write(self._directory, self._presence)
 
+    def _tell_service(self, pid: int, started: float) -> None:
+        """At once, also while the lab is brought up: it would outlive a daemon that is killed."""
+        self._presence.service_pid, self._presence.service_started = pid, started
+        self._tell()
+
     def _bring_up(self, stack: ExitStack) -> Any:
         from dr.lab.bringup import Lab  # heavy: moto and botocore's models
 
-        lab = stack.enter_context(Lab(self._directory, WallClock(), self._timings))
+        lab = stack.enter_context(Lab(self._directory, WallClock(), self._timings, self._tell_service))
         for phase in lab.prepare(self._patients, self._load, single=self._single, without=self._without):
             self._tell(phase)
             if self._over.is_set():
@@ -97,7 +102,6 @@ class Daemon:
         p = self._presence
         p.api, p.control, p.service = lab.api_url, remote.port, lab.service_url
         p.account, p.region = lab.account.id, lab.account.region
-        p.service_pid, p.service_started = lab.service_process
         p.added, p.absent = lab.added, lab.absent
         p.pooler, p.prometheus = lab.pooler_port, lab.prometheus_url
         p.kubernetes, p.kubeconfig = lab.cluster.address
@@ -116,9 +120,6 @@ class Daemon:
                 log.info("the directory is gone or another's")
                 return
             lab.watch()
-            if (self._presence.service_pid, self._presence.service_started) != lab.service_process:
-                self._presence.service_pid, self._presence.service_started = lab.service_process
-                self._tell()
 
 
 def clean(directory: Path, left: Presence | None) -> None:

@@ -25,6 +25,7 @@ from dr.host.clock import SystemClock
 from dr.lab import control, fault, presence
 from dr.lab.beside import companion, pgbouncer, prometheus
 from dr.lab.bringup import Lab
+from dr.lab.cluster.timings import USUAL
 from tests.contract.lab import lab_home
 from tests.support import eventually, status_of
 
@@ -159,7 +160,7 @@ def test_a_fault_that_cannot_be_put_in_is_told(
 def test_where_they_are_not_installed_the_lab_says_so_and_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(companion, "find", lambda *_: None)
     sentences = (pgbouncer.WITHOUT, prometheus.WITHOUT)
-    with lab_home() as home, Lab(home / "lab", SystemClock()) as lab:
+    with lab_home() as home, Lab(home / "lab", SystemClock(), USUAL, lambda *_: None) as lab:
         list(lab.prepare(20, None, single=True, without=("kubernetes",)))
         lab.publish()
         bare: Any = find_target(Settings(), "lab")

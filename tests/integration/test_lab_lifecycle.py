@@ -201,6 +201,17 @@ def test_an_up_that_is_interrupted_leaves_nothing(home: Path) -> None:
     assert not (home / "lab").exists()
 
 
+def test_a_daemon_that_is_killed_while_it_brings_the_lab_up_leaves_nothing(home: Path) -> None:
+    child = spawn_up()
+    served = eventually(lambda: (now := presence.read(home / "lab")) and now.service_pid and now, 60)
+    assert served.phase not in (presence.PREPARED, presence.READY)
+    os.kill(served.pid, signal.SIGKILL)
+    child.wait(timeout=60)
+    assert child.returncode != 0
+    eventually(lambda: not processes(home))
+    assert not (home / "lab").exists()
+
+
 def test_an_up_whose_baseline_fails_says_so_and_leaves_nothing(home: Path) -> None:
     def broken() -> None:
         raise ProviderError("The baseline could not be taken.")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,9 +30,10 @@ PAUSE = 1.0
 
 
 class Served:
-    """The service's process. ``url`` stays the same over restarts. ``database_port``: PgBouncer's, or the source's."""
+    """The service's process. ``url`` stays the same over restarts. ``database_port``: PgBouncer's, or the source's.
+    ``tell``: is told each process's pid and ``presence.start`` as soon as there is one."""
 
-    def __init__(self, directory: Path, database_port: int, port: int) -> None:
+    def __init__(self, directory: Path, database_port: int, port: int, tell: Callable[[int, float], object]) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._directory = directory
         self._port = port
@@ -40,8 +42,7 @@ class Served:
         self._again = 0.0
         self._stubborn = False
         self._lock = threading.RLock()
-        self.process = (0, 0.0)
-        """Its pid and ``presence.start``."""
+        self._tell = tell
 
     def start(self) -> None:
         """Start it, in place of one that runs, and wait until it is ready. Raises ProviderError; it is kept even so."""
@@ -111,4 +112,4 @@ class Served:
                 stdout=output,
                 stderr=output,
             )
-        self.process = (self._child.pid, presence.start(psutil.Process(self._child.pid)))
+        self._tell(self._child.pid, presence.start(psutil.Process(self._child.pid)))
