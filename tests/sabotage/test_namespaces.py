@@ -211,7 +211,7 @@ def test_what_does_not_work_after_a_restore_is_missed_with_its_reason(
     strip(place, backup)
     place.lose()
     status, found = place.restore(backup)
-    assert status == "missed", found
+    assert status == "missed", str(found)
     assert found[objective][0] == "missed", found
     assert words in found[objective][1], found
 

@@ -114,9 +114,13 @@ class Velero:
         """Take a backup as the schedule would, and return when it is complete. Raises ProviderError."""
         self._run("backup", "create", name, "--from-schedule", SCHEDULE)
         limit = time.monotonic() + BACKUP_LIMIT
-        while (phase := self._phase(name)) != "Completed":
+        while (phase := (seen := self._status(name)).get("phase", "")) != "Completed":
             if "Fail" in phase or time.monotonic() > limit:
-                raise ProviderError(f"Velero's backup {name} is {phase or 'not begun'}.", f"See {self._server.log}.")
+                why = (
+                    seen.get("failureReason") or "; ".join(seen.get("validationErrors") or ()) or "it does not say why"
+                )
+                told = f"Velero's backup {name} is {phase or 'not begun'}: {str(why).rstrip('.')}."
+                raise ProviderError(told, f"See {self._server.log}.")
             time.sleep(GLANCE)
 
     def keep(self) -> None:
@@ -143,9 +147,8 @@ class Velero:
         elif self._server.pid() is None:
             self._server.launch()
 
-    def _phase(self, name: str) -> str:
-        found = json.loads(self._run("backup", "get", name, "--output", "json"))
-        return str(found.get("status", {}).get("phase", ""))
+    def _status(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self._run("backup", "get", name, "--output", "json")).get("status") or {})
 
     def _run(self, *arguments: str) -> str:
         command = [str(self._program), "--kubeconfig", str(self._plane.kubeconfig), *arguments]
