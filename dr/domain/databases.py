@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from dr.domain.looks import Look
+from dr.domain.looks import NOWHERE, Look
 from dr.domain.state import State
 
 T = TypeVar("T")
@@ -46,10 +46,17 @@ def joined(look: Look, database: str, other: Look) -> Look:
         look,
         objects={**look.objects, **prefixed(other.objects, database)},
         tables={**look.tables, **prefixed(other.tables, database)},
-        left_out={**look.left_out, **prefixed(other.left_out, database)},
+        left_out=_left_out(look.left_out, database, other.left_out),
         state=_state(look.state, database, other.state),
         on_login={**look.on_login, database: other.on_login.get("", ())},
     )
+
+
+def _left_out(main: Mapping[str, str], database: str, other: Mapping[str, str]) -> dict[str, str]:
+    """dr.yaml names tables of all databases alike: one that is not in this one is nowhere only if it is in none."""
+    found = {name: why for name, why in other.items() if why != NOWHERE}
+    kept = {name: why for name, why in main.items() if why != NOWHERE or name in other.keys() - found.keys()}
+    return {**kept, **prefixed(found, database)}
 
 
 def part_of(look: Look, database: str) -> Look:

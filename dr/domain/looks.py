@@ -167,6 +167,10 @@ class TableRows:
         return [Row(*one) for one in _unpacked(_ROW, self.parts.get(part, b""))]
 
 
+NOWHERE = "dr.yaml names it, and no table that is compared is called so"
+"""Why something is left out that is not there at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """A database at one moment.

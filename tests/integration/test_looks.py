@@ -13,7 +13,7 @@ import pytest
 
 from dr.domain import comparing
 from dr.domain.comparing import Compared
-from dr.domain.looks import BEFORE, POINT, Look, Snapshot, TableRows
+from dr.domain.looks import BEFORE, NOWHERE, POINT, Look, Snapshot, TableRows
 from dr.domain.state import State
 from dr.drivers.postgres import snapshots
 from dr.drivers.postgres.compare import Comparison, everywhere
@@ -305,6 +305,26 @@ def test_what_dr_yaml_leaves_out_is_named_and_a_sample_is_the_same_each_time(ser
     assert "public.events" not in first.tables
     assert 350 < first.tables["public.patients"].rows < 650
     assert first.tables["public.patients"] == again.tables["public.patients"]
+
+
+def test_a_partitioned_tables_name_stands_for_all_its_partitions_and_one_of_no_table_is_told(
+    server: LocalServer,
+) -> None:
+    database = server.database()
+    some = Tables(exclude=("public.years", "public.yeers"), sample={"public.months": 0.5})
+    left = PostgresConfig(database.name, database.harness, ca=database.ca, tables=some)
+    with server.superuser() as connection:
+        for name in ("years", "months"):
+            connection.execute(f"create table {name} (id int primary key) partition by range (id)".encode())
+            connection.execute(f"create table {name}_old partition of {name} for values from (0) to (9)".encode())
+        try:
+            found = at_once(looking(server.address, left, Question()))
+        finally:
+            connection.execute("drop table years, months")
+    assert found.left_out["public.years_old"] == "dr.yaml excludes it"
+    assert found.left_out["public.months_old"].startswith("all but a sample of 0.5")
+    assert found.left_out["public.yeers"] == NOWHERE
+    assert found.left_out.keys() == {"public.years_old", "public.months_old", "public.yeers"}
 
 
 def test_a_table_whose_columns_changed_is_not_compared_with_what_it_was(server: LocalServer) -> None:

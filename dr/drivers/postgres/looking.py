@@ -19,6 +19,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.looks import (
     BEFORE,
     LATER,
+    NOWHERE,
     POINT,
     UNREADABLE,
     UNSURE,
@@ -142,16 +143,10 @@ class Moment:
 
         Raises RefusedError where a cut is too old to filter by, ProviderError where the connection is lost.
         """
-        first, cuts, tables = self._sessions[0], asked.cuts or {BEFORE: self._cut}, self._tables
+        first, cuts = self._sessions[0], asked.cuts or {BEFORE: self._cut}
         parts, names = parts_of(cuts.values(), self._current), names_of(cuts)
         major, left_out = major_version(first), dict[str, str]()
-        for table in find_tables(first, asked.include):
-            share = tables.sample.get(table.name, 1.0)
-            if table.name in tables.exclude:
-                left_out[table.name] = "dr.yaml excludes it"
-                continue
-            if share < 1:
-                left_out[table.name] = f"all but a sample of {share:.3g} of its rows, as dr.yaml says"
+        for table, share in self._wanted(asked, left_out):
             like = asked.like.get(table.name)
             like = None if like is None or like.unreadable else like
             method = like.method if like else ""
@@ -185,6 +180,22 @@ class Moment:
             taken=max(0, self._current.xmax - asked.touched.held.xmax) if asked.touched else None,
             counted=_counted(first) if asked.touched else 0,
         )
+
+    def _wanted(self, asked: Question, left_out: dict[str, str]) -> Iterator[tuple[Table, float]]:
+        """Each table that is to be summed, with the share of its rows. ``left_out`` gets what dr.yaml leaves out."""
+        first, tables = self._sessions[0], self._tables
+        named, every = {*tables.exclude, *tables.sample}, find_tables(first, asked.include)
+        above = _above(first) if named else {}
+        left_out |= dict.fromkeys(sorted(named.difference((one.name for one in every), *above.values())), NOWHERE)
+        for table in every:
+            names = (table.name, *above.get(table.name, ()))
+            share = next((tables.sample[name] for name in names if name in tables.sample), 1.0)
+            if not {*tables.exclude}.isdisjoint(names):
+                left_out[table.name] = "dr.yaml excludes it"
+                continue
+            if share < 1:
+                left_out[table.name] = f"all but a sample of {share:.3g} of its rows, as dr.yaml says"
+            yield table, share
 
     @property
     def summed(self) -> dict[str, Table]:
@@ -234,6 +245,21 @@ class Moment:
                         session.cancel_safe(timeout=CANCEL_SECONDS)
                 raise
         return done
+
+
+_ABOVE = """
+    select quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+        array_agg(quote_ident(m.nspname) || '.' || quote_ident(p.relname))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    cross join lateral pg_partition_ancestors(c.oid) as a(relid)
+    join pg_class p on p.oid = a.relid and p.oid <> c.oid join pg_namespace m on m.oid = p.relnamespace
+    where c.relispartition group by 1"""
+
+
+def _above(connection: Connection) -> dict[str, list[str]]:
+    """Each partition's partitioned tables: whoever names one of these means all that it holds."""
+    with translated("reading which tables are partitions"):
+        return dict(connection.execute(_ABOVE).fetchall())
 
 
 @contextmanager
