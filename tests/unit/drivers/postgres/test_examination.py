@@ -15,16 +15,18 @@ from psycopg import sql
 from dr.config.model import Login
 from dr.domain.errors import HaltedError
 from dr.domain.looks import BEFORE, Baseline, Look, Part
-from dr.domain.model import Call, Effect, Purpose, Request, Verb
+from dr.domain.model import Call, Effect, Plan, Purpose, Request, RunIdentity, Verb
 from dr.domain.state import State
 from dr.drivers.postgres import compare, examine, fingerprint, indexes, looking, others, snapshots
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.provider import PostgresProvider
 from dr.drivers.postgres.source import Source
+from dr.drivers.rds.naming import instance
 from dr.engine.perform import Engine, perform
 from dr.engine.plan import demands
 from dr.evidence.baselines import write_baseline
 from dr.evidence.directory import RunDirectory
+from dr.evidence.model import RunRecord
 from dr.host.hearing import Steps
 from dr.wiring import objectives
 from tests.unit.drivers.rds.support import NOW, SOURCE, VirtualClock, context
@@ -112,7 +114,11 @@ class Stage:
         monkeypatch.setattr(looking.state, "looking", lambda *_: _nothing())
         monkeypatch.setattr(examine, "answers", lambda *_: True)
         self.directory = RunDirectory(self.context.run)
-        self.directory.path.mkdir(parents=True)
+        names = ("restore", "1-restore", "restore", "rds", "restore")
+        made = Call(*names, effect=Effect.MAKES, makes=(instance("copy"), instance("another")))
+        who = RunIdentity("run", "prod", Purpose.DRILL, "")
+        plan = Plan(Request("prod", (), Purpose.DRILL), who, (made,), ())
+        self.directory.create(RunRecord(plan, self.clock.now(), "", {}, 1.0))
         self.notes: list[str] = []
         self.halt_at = ("no note", 1)
         ledger = self.directory.ledger(self.clock)
