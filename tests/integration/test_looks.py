@@ -205,19 +205,18 @@ def test_a_file_that_lacks_pages_is_told_and_one_that_vacuum_made_shorter_is_non
 
 
 def test_what_wrote_to_a_copy_and_let_nothing_count_is_told_by_its_number(server: LocalServer) -> None:
-    def seen() -> Look:
-        time.sleep(1.5)  # until the statistics tell
+    def seen(after: str) -> Look:
+        with copy.superuser() as hand:
+            hand.execute(after.encode())
+        time.sleep(1.5)  # until its process has ended, which tells the statistics what they lack
         return msgspec.convert(compare(server, copy, before, held=held)["look restored"], Look)
 
     before = look(server)
-    with physical_copy(server) as copy, copy.superuser() as hand:
-        held = recovered(hand)
-        hand.execute("select pg_stat_reset()")
-        looks = [seen()]
-        hand.execute("delete from queue where id = 7")
-        looks += [seen()]
-        hand.execute("set track_counts = off; delete from queue where id = 8")
-        looks += [seen()]
+    with physical_copy(server) as copy:
+        with copy.superuser() as hand:
+            held = recovered(hand)
+        uncounted = "set track_counts = off; delete from queue where id = 8"
+        looks = [seen(after) for after in ("select pg_stat_reset()", "delete from queue where id = 7", uncounted)]
     assert [(one.taken, one.unwritten, one.accounted) for one in looks] == [
         (0, True, True),
         (1, False, True),
