@@ -169,7 +169,7 @@ STATES: dict[str, tuple[str, str, str]] = {
 @pytest.mark.parametrize("change", [name for name, (_, _, said) in STATES.items() if said])
 def test_state_that_is_altered_in_the_copy_is_missed_by_name(night: Night, change: str) -> None:
     statement, undo, said = STATES[change]
-    found = night.judged("state", here=replace(night.here, state=altered(night.copy, statement, undo)))
+    found = night.judged("state", here=replace(night.here, state=altered(night.copy, statement, undo), taken=1))
     assert found.status is Status.MISSED
     assert said in found.because
 
