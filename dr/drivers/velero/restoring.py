@@ -96,7 +96,7 @@ def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, filled
         if state["there"] and not filled:
             raise RefusedError(
                 f"The namespace {name} exists, and a restore changes nothing of what is there.",
-                "Restore it beside, with --into OTHER; or delete it first, if it is the one that is lost.",
+                "Delete it first, if it is the one that is lost.",
             )
 
 
