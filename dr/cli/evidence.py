@@ -14,7 +14,7 @@ from dr.domain.errors import EvidenceError
 from dr.domain.model import Verdict
 from dr.evidence.directory import RunDirectory, find_run, none_yet, runs
 from dr.evidence.model import Evidence
-from dr.evidence.seals import gone, seals
+from dr.evidence.seals import Seals, gone, seals
 from dr.host.clock import SystemClock
 from dr.judge.verdict import exit_code, judge
 from dr.wiring import objectives
@@ -26,11 +26,11 @@ from dr.wiring import objectives
 @click.pass_context
 def verify(ctx: click.Context, run: str, output: str) -> None:
     """Judge RUN again from its evidence alone, and say whether that is the verdict it was given."""
-    directory, evidence, verdict = _judged(run)
+    known = seals(home(), SystemClock())
+    directory, evidence, verdict = _judged(run, known)
     echo(common.rendered(output, evidence, verdict))
     common.caution(f"{problem}." for problem in (*evidence.problems, evidence.unsealed) if problem)
-    untold = seals(home(), SystemClock()).untold(directory, SystemClock())
-    common.caution([untold] if untold else [])
+    common.caution(filter(None, [known.untold(directory, SystemClock())]))
     recorded = directory.verdict_document() or {}
     given = recorded.get("verdict")
     if given is None:
@@ -51,7 +51,7 @@ def verify(ctx: click.Context, run: str, output: str) -> None:
 )
 def report(run: str, form: str) -> None:
     """Print RUN's report; html is one self-contained page."""
-    _, evidence, verdict = _judged(run)
+    _, evidence, verdict = _judged(run, seals(home(), SystemClock()))
     echo(common.rendered(form, evidence, verdict))
 
 
@@ -85,11 +85,11 @@ def history(output: str) -> None:
         echo(f"{row['run']}  {row['what']:<24} {row['target']:<12} {row['verdict']}")
 
 
-def _judged(run: str) -> tuple[RunDirectory, Evidence, Verdict]:
+def _judged(run: str, known: Seals) -> tuple[RunDirectory, Evidence, Verdict]:
     """A run's directory, evidence and verdict, judged anew. A run without a seal proves nothing: that is a problem."""
-    directory, clock = find_run(home(), run), SystemClock()
-    evidence = directory.load(clock)
-    if replaced := seals(home(), clock).of_another(directory):
+    directory = find_run(home(), run)
+    evidence = directory.load(SystemClock())
+    if replaced := known.of_another(directory):
         evidence = replace(evidence, problems=(replaced, *evidence.problems))
     if not directory.sealed():
         why = "it is still under way" if busy(directory) else "it never came to its end"

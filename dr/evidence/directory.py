@@ -341,7 +341,7 @@ class RunDirectory:
             entries = self.ledger(clock).entries(self._sealed_length())
         except EvidenceError:
             return False
-        return self.sealed() and any("files" in entry.data for entry in entries[-1:])
+        return self.sealed() and _files_told(entries) is not None
 
     def _broken(self, digests: Callable[[], Mapping[str, str]]) -> Iterator[str]:
         if not self.sealed():
@@ -363,7 +363,7 @@ class RunDirectory:
     def _unlike(self, entries: Sequence[Entry], digests: Callable[[], Mapping[str, str]]) -> Iterator[str]:
         """What is not as the ledger has it, whose last word tells of each file before the run is sealed, a phrase each.
         What follows it is of a run that was gone on with, since it was killed before it was sealed."""
-        told = next((e.data["files"] for e in entries[-1:] if "files" in e.data), None)
+        told = _files_told(entries)
         if told is None:
             return
         if not self.sealed():
@@ -392,6 +392,11 @@ class RunDirectory:
                 f"observations.jsonl, line {number}, is not what it should be: {why}" for number, why in named
             )
         return tuple(one for one in found if one is not None and not misfit(one))
+
+
+def _files_told(entries: Sequence[Entry]) -> Any:
+    """What a ledger's last word tells of each file; None where it tells of none."""
+    return entries[-1].data.get("files") if entries else None
 
 
 def _content(path: Path) -> bytes:
