@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import pytest
 import yaml
 
 from dr.lab.cluster.binaries import find
+from tests.integration.test_runbooks import RUNBOOKS, commands, follow
 from tests.labs import ROOT, Lab, configured, inject, lab_up
 from tests.support import eventually
 
@@ -339,16 +338,4 @@ def test_an_api_server_that_is_gone_in_the_middle_is_waited_for_and_what_was_bro
 @pytest.mark.parametrize("runbook", ["gpu-device-loss", "gpu-node-loss"])
 def test_every_command_of_the_runbooks_works(lab: Lab, runbook: str) -> None:
     eventually(lambda: ready(lab) == 2, 120.0)
-    text = (ROOT / "runbooks" / f"{runbook}.md").read_text()
-    script = "".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    ended = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f'dr() {{ {shlex.quote(sys.executable)} -m dr "$@"; }}\n{script}'],
-        capture_output=True,
-        text=True,
-        env=lab.env,
-        cwd=ROOT,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "gpu-1" in ended.stdout
+    assert "gpu-1" in follow(lab, commands(RUNBOOKS[runbook]), 300)

@@ -48,15 +48,16 @@ def test_every_command_of_the_failovers_runbooks_does_what_it_says() -> None:
             assert RESTORED not in lab.instances()
 
 
-def follow(lab: Lab, script: str) -> None:
-    """Run a runbook's commands in a lab, which the first of them finds up."""
+def follow(lab: Lab, script: str, seconds: float = 1500) -> str:
+    """Run a runbook's commands in a lab, which the first of them finds up. Returns what they printed."""
     ended = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", f'dr() {{ {shlex.quote(sys.executable)} -m dr "$@"; }}\n{script}'],
         capture_output=True,
         text=True,
         env=lab.env,
         cwd=ROOT,
-        timeout=1500,
+        timeout=seconds,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout

@@ -17,6 +17,7 @@ from moto.s3.responses import S3Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
+from dr.lab.background import Background
 from dr.lab.loopback import stranger
 from dr.lab.rds.signature import Account
 
@@ -28,25 +29,17 @@ XML = {"Content-Type": "application/xml"}
 Answer = tuple[int, Mapping[str, str], str | bytes]
 
 
-class ObjectStore:
+class ObjectStore(Background):
     """The endpoint: ``url`` once made; serves in threads of its own between ``start`` and ``close``."""
 
     def __init__(self, account: Account, port: int = 0) -> None:
         self._account = account
-        self._server = make_server("127.0.0.1", port, self._answered, threaded=True, request_handler=_Quiet)
+        server = make_server("127.0.0.1", port, self._answered, threaded=True, request_handler=_Quiet)
+        super().__init__(server)
         self._refused: frozenset[str] = frozenset()
         self._one = threading.Lock()
         """moto is not made for several requests at once: beside others, one in some hundreds failed."""
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+        self.url = f"http://127.0.0.1:{server.server_port}"
 
     def refuse(self, methods: Iterable[str]) -> None:
         """Deny requests of these HTTP methods from now on, as a bucket does that may not be written, or read."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from dr.domain.errors import DrError
+from dr.lab.background import Background
 from dr.lab.loopback import stranger
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.errors import AwsError
@@ -27,7 +27,7 @@ LARGEST = 1 << 20
 """Bytes of a request's body: AWS takes less."""
 
 
-class Api:
+class Api(Background):
     """The endpoint: ``url`` once made; serves in threads of its own until ``close``.
 
     ``failures``: what a call can be made to fail with.
@@ -41,18 +41,10 @@ class Api:
 
         Handler.lab, Handler.wire = lab, wire
         self.failures = frozenset({*wire.codes(), DROP})
-        self._server = _Server(("127.0.0.1", port), Handler)
-        self.port = int(self._server.server_address[1])
+        server = _Server(("127.0.0.1", port), Handler)
+        super().__init__(server)
+        self.port = int(server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
