@@ -5,6 +5,7 @@ It schedules nothing and controls nothing; what a real one does beyond that is t
 
 from __future__ import annotations
 
+import copy
 import json
 import queue
 import threading
@@ -46,9 +47,9 @@ class Objects:
         """It answers nothing any more, and closes its connections."""
 
     def hold(self, *objects: tuple[str, dict[str, Any]]) -> None:
-        """Have objects, each with the path of its list."""
+        """Have objects of one's own, each with the path of its list."""
         for path, one in objects:
-            self.found[f"{path}/{one['metadata']['name']}"] = one
+            self.found[f"{path}/{one['metadata']['name']}"] = copy.deepcopy(one)
 
     def listed(self, path: str) -> dict[str, Any]:
         with self.lock:

@@ -203,11 +203,13 @@ def _standing(one: Resource, under_way: frozenset[str]) -> str:
 def adopt(settings: Settings, run: str, confirmed: str) -> Iterator[str]:
     """Take the run's tags off all that it restored, or has only asked for when it was killed: the provider has the word
     on that. Tells what was done, a sentence each; one that fails keeps none of the others, and is raised last. Raises
-    RefusedError for a drill's copy, for a run that restored nothing, and where none of it is named as consent."""
+    RefusedError for a drill's copy, for a run that restored nothing, and where neither any of it nor a place that it
+    was restored into, as a namespace, is named as consent."""
     session = attach(settings, find_run(home(), run), lambda *_: None)  # nothing is performed here
     found, failed = _restored(session), list[DrError]()
     names = [ref.name for ref in found]
-    if confirmed not in names:
+    filled = [ref.name for call in session.plan.calls if call.restoration for ref in call.touches]
+    if confirmed not in (*names, *filled):
         what = f"Say --confirm {names[0]} to take the run's tags off {', '.join(names)}."
         raise RefusedError("Nothing was confirmed.", what)
     with locked(session.context.name):

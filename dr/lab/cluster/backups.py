@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from dr.lab.cluster.modules import VELERO
 from dr.lab.cluster.platform import secret
 from dr.lab.cluster.storage import BACKUPS, ObjectStore
 from dr.lab.servers.binaries import Account
+from dr.lab.servers.postgres import socket_place
 from dr.lab.servers.site import Site, free_port
 
 SPACE, LOCATION = "velero", "default"
@@ -59,7 +61,8 @@ class VeleroServer(Companion):
             link = self._plugins / name
             link.unlink(missing_ok=True)
             link.symlink_to(programs.path(name))
-        self.extra = {"HOME": str(directory), "VELERO_SCRATCH_DIR": str(directory)}
+        self._temporary = socket_place(directory / "tmp")
+        self.extra = {"HOME": str(directory), "VELERO_SCRATCH_DIR": str(directory), "TMPDIR": str(self._temporary)}
 
     @property
     def account(self) -> Account | None:
@@ -81,6 +84,20 @@ class VeleroServer(Companion):
             "colorized": "false",
         }
         return [str(self._program.path), "server", *(f"--{name}={value}" for name, value in flags.items())]
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _spawn(self) -> None:
+        """Its temporary files are its own: Velero keeps the keys of its storage there, in a file that every Velero of a
+        machine calls the same."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        try:
+            self._temporary.mkdir(mode=0o700)
+        except OSError as error:
+            raise ProviderError(f"Velero's temporary files: {error.filename}: {error.strerror}.") from None
+        super()._spawn()
 
     def answers(self) -> bool:
         with suppress(urllib3.exceptions.HTTPError):
