@@ -22,6 +22,8 @@ from dr.config.model import Login as Account
 from dr.domain.model import Observation, Plan, Purpose, Request, RunIdentity, Stamp
 from dr.domain.refs import Endpoint
 from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.meter.login import Login
+from dr.drivers.postgres.meter.mark import create_table, marker_table
 from dr.drivers.postgres.servers import read_markers
 from dr.evidence.model import Evidence, RunRecord
 from dr.evidence.samples import load_markers, markers_file
@@ -30,8 +32,6 @@ from dr.lab.rds.postgres import PostgresServers
 from dr.lab.rds.trouble import Trouble
 from dr.lab.servers import postgres
 from dr.lab.servers.site import free_port
-from dr.meter.login import Login
-from dr.meter.mark import create_table, marker_table
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site
 
 KILLS, KEY, PATH = 100, "db-BENCH", "bench"

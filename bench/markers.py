@@ -28,10 +28,10 @@ import psycopg
 from bench import prober, stub_postgres
 from bench.figures import figure
 from bench.meter import start
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
 from dr.host.children import identity
 from dr.meter.loop import Pace, percentile
-from dr.meter.mark import marker_table
 from dr.meter.punctual import be_punctual
 
 RATE, SECONDS, ROUNDS, THREADS = 500, 6.0, 3, 4

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+from dr.drivers.measuring.provider import WORK
 from dr.meter.process import run
 
 
@@ -19,4 +20,4 @@ def start(job: str, config: dict[str, Any]) -> subprocess.Popen[bytes]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1], json.load(sys.stdin)))
+    sys.exit(run(WORK[sys.argv[1]], json.load(sys.stdin)))

@@ -108,7 +108,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text!r} gives no value.", "Say it as --set DBInstanceClass=db.r6g.large.")
+            raise UsageError(f"--set {text!r} gives no value.", "Say it as --set NAME=VALUE.")
         try:
             chosen[name] = json_of(value.encode("utf-8", "replace"), object, name)
         except EvidenceError:

@@ -113,7 +113,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consent: str = ""
     """What somebody types as consent; empty: what its sections say, the source's name."""
     emulated: str = ""
-    """What of this target is not the real thing; stands in every report ("RDS emulated")."""
+    """What of this target is not the real thing; stands in every report."""
 
     @property
     def sections(self) -> Mapping[str, Section]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from dr.config.model import Amount, Seconds, Share
-from dr.domain.model import Demand, Finding, Request
+from dr.domain.model import Demand, Finding, Phase, Request
 from dr.evidence.model import Evidence
 
 Judge = Callable[[Evidence, Demand], Finding]
@@ -59,7 +59,7 @@ class Objective:
     restored; "": drills alone demand it. ``role``: of the components that it is about, which that verb has to read; "":
     any. ``needs``: a key of the facts' ``extra``; where that is false, it is not demanded. "": none. ``verified``: it
     times a restoration, and so is met only by one whose content is as demanded, and missed where the provider failed to
-    make it.
+    make it. ``phases``: what the time went into, of a run of which it is demanded.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Objective:
     role: str = ""
     needs: str = ""
     verified: bool = False
+    phases: Callable[[Evidence], tuple[Phase, ...]] | None = None
 
     @property
     def number(self) -> Any:

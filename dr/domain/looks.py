@@ -39,7 +39,7 @@ _ROW = struct.Struct("<QQ")
 
 
 class Snapshot(NamedTuple):
-    """A pg_snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids.
+    """A snapshot: transactions below ``xmax`` that are not in ``running`` are visible in it. 64-bit xids.
 
     ``unsure``: of those from the first to before the second, nobody looked whether they had ended; both 0: of none.
     """
@@ -59,7 +59,7 @@ class Snapshot(NamedTuple):
                 raise ValueError
             return cls(int(low), int(high), tuple(int(x) for x in running.split(",") if x), (first, end))
         except ValueError:
-            raise EvidenceError(f"{text!r} is not a pg_snapshot.", "The baseline is damaged: take a new one.") from None
+            raise EvidenceError(f"{text!r} is not a snapshot.", "The baseline is damaged: take a new one.") from None
 
     def __str__(self) -> str:
         unsure = f":{self.unsure[0]}-{self.unsure[1]}" if any(self.unsure) else ""

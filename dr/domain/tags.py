@@ -9,7 +9,7 @@ from dr.domain.model import Moment, Purpose, RunIdentity
 VALUE = 256
 """Characters of one tag's value."""
 PARTS = 8
-"""The most tags that a request takes: AWS gives 50 to a resource, and the source's are to fit beside them."""
+"""The most tags that a request takes: providers give a thing some fifty, and the source's are to fit beside them."""
 _PART = "dr:request-{}"
 
 

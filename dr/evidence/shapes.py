@@ -1,4 +1,5 @@
-"""What the value of an observation is, by its kind, as docs/design.md lists them: a judge takes it for granted. Pure.
+"""What the value of an observation is, by its kind, as docs/design.md lists them: the core's judges take it for
+granted. Pure.
 
 Only as far as an object is told from a list and from all else: what is missing within one, its judge finds.
 """
@@ -16,7 +17,7 @@ _LISTS = ("foreign-keys", "logins")
 _OBJECTS = (
     *("baseline", "look", "rows", "indexes", "model", "service-sessions", "golden", "planted", "stored", "markers"),
     *("victims", "recovery-point", "metrics", "pools", "failover", "replaced", "lag", "replica-choice", "steady"),
-    *("old-primary", "service-process", "replication", "unkept", "prometheus", "redundancy"),
+    *("old-primary", "service-process", "replication", "unkept"),
 )
 _VALUES: Mapping[str, Any] = {
     **dict.fromkeys(_LISTS, list[dict[str, Any]]),

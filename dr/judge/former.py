@@ -34,7 +34,7 @@ class TableSum:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """A database under one recorded pg_snapshot. ``schema``: object name to digest. ``tables``: name to sum."""
+    """A database under one recorded snapshot. ``schema``: object name to digest. ``tables``: name to sum."""
 
     at: float
     major: int

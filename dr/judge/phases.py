@@ -1,29 +1,38 @@
-"""What the time went into: of a restore by the ledger alone, of a failover also by what was measured, of a workload
-that lost a part by what was seen of it. Pure."""
+"""What the time went into: of a restore by the ledger alone, of a failover also by what was measured, of anything else
+as the objectives that are demanded tell it. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from dr.config.objective import Objective
 from dr.domain.model import Effect, Phase
 from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import UnknownError
 from dr.judge.interruption import outage_of
-from dr.judge.objectives.redundancy import course, steps
 from dr.judge.windows import Slo, recovered, slo_of, windows
 
 
-def phases(evidence: Evidence) -> tuple[Phase, ...]:
-    """Those whose length the run's clocks tell."""
+def phases(evidence: Evidence, objectives: Mapping[str, Objective]) -> tuple[Phase, ...]:
+    """Those whose length the run's clocks tell. ``objectives``: all that there are."""
+    demanded = [objectives[one.objective] for one in evidence.record.plan.demands if one.objective in objectives]
+    own = dict.fromkeys(one.phases for one in demanded if one.phases is not None)
+    derived: list[Callable[[Evidence], Iterable[Phase]]] = [of_restore, partial(of_failover, alone=not own), *own]
     found: list[Phase] = []
-    for derive in (of_restore, of_failover, of_redundancy):
+    for derive in derived:
         with suppress(UnknownError):
             found += derive(evidence)
     return tuple(found)
+
+
+def between(moments: Iterable[tuple[str, float]]) -> tuple[Phase, ...]:
+    """Phases by the moments at which they end, the earliest first; what the first is called, none is."""
+    return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))
 
 
 # -- a restore
@@ -75,16 +84,16 @@ def events(evidence: Evidence) -> list[Mapping[str, Any]]:
     return sorted(_observed(evidence).get("events") or (), key=lambda event: float(event["at"]))
 
 
-def of_failover(evidence: Evidence) -> tuple[Phase, ...]:
+def of_failover(evidence: Evidence, *, alone: bool = True) -> tuple[Phase, ...]:
     """Detection, promotion, reconnection of the last path to come back, and until the paths are in their SLO again.
-    Where nothing was to fail over, a remedy or a restart in place is in the promotion's stead; a workload's
-    steps are told by what was seen of it.
+    Where nothing was to fail over, a remedy or a restart in place is in the promotion's stead, if nobody else tells the
+    run's phases: it is ``alone``.
 
     A phase of which an end is not known is left out, and so are those after it.
     """
     disaster, seen = evidence.disaster(), _observed(evidence)
     if seen.get("promoted_at") is None:
-        moments = [*_in_place(evidence, disaster)]
+        moments = [*_in_place(evidence, disaster)] if alone else []
     else:
         evidence.clocks().check(others=True)  # a provider tells by its own
         promoted = float(seen["promoted_at"])
@@ -93,14 +102,12 @@ def of_failover(evidence: Evidence) -> tuple[Phase, ...]:
             begun.append(float(seen["promotion_started_at"]))
         moments = [("", disaster), ("detection", min([*begun, promoted])), ("promotion", promoted)]
         moments += _after(evidence, promoted)
-    return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))
+    return between(moments)
 
 
 def _in_place(evidence: Evidence, disaster: float) -> Iterator[tuple[str, float]]:
     """Until the provider showed what was wrong, and the remedy was done; or until the engine was back by itself."""
     calls = evidence.record.plan.calls
-    if evidence.latest("redundancy") is not None:
-        return
     if _observed(evidence) or any(call.effect is Effect.TAKES_OVER or "failed-over" in call.promises for call in calls):
         return
     yield "", disaster
@@ -141,18 +148,3 @@ def _in_slo(evidence: Evidence, path: str, back: float) -> float:
     later = [window for window in found if window.start + window.seconds > back]
     first = recovered(later, slo)
     return math.inf if first is None else later[first].start
-
-
-# -- a workload that lost a part
-
-
-def of_redundancy(evidence: Evidence) -> tuple[Phase, ...]:
-    """Each step from the loss until the workload stood whole again, by when it was first seen."""
-    seen = evidence.latest("redundancy")
-    if seen is None:
-        return ()
-    found = course(evidence, seen.path)
-    moments = [("", evidence.disaster()), *steps(found)]
-    if found["restored"] is not None:
-        moments.append(("redundant", float(found["restored"][1])))
-    return tuple(Phase(name, begin, max(0.0, end - begin)) for (_, begin), (name, end) in pairwise(moments))

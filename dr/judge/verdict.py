@@ -44,7 +44,7 @@ def judge(evidence: Evidence, objectives: Mapping[str, Objective]) -> Verdict:
     findings = [*course.findings(evidence), *_unread(evidence), *_of_verified_copies(evidence, objectives, findings)]
     timed: tuple[Phase, ...] = ()
     try:
-        timed = phases.phases(evidence)
+        timed = phases.phases(evidence, objectives)
     except Exception as error:
         because = f"The phases could not be derived: {type(error).__name__}."
         findings.append(Finding("phases", "", Status.INCONCLUSIVE, because))

@@ -1,4 +1,4 @@
-"""A meter's process: it probes, marks, or reads replicas.
+"""A meter's process, whatever it measures; and the prober's work.
 
 It holds its pid file, ends when its owner is gone or SIGTERM comes, and notes there why it ended, in room that a full
 disk cannot take from it.
@@ -26,6 +26,8 @@ from dr.meter.probe import Prober, Settings
 
 LOOK = 1.0
 """Seconds between two looks whether the owner lives."""
+Work = Callable[[dict[str, Any], Callable[[], str]], str]
+"""Measures by its configuration until the second tells why to end, which it returns."""
 
 
 def until_told(owner: str) -> Callable[[], str]:
@@ -52,7 +54,7 @@ def until_told(owner: str) -> Callable[[], str]:
 
 
 def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
-    """Measure one path until told otherwise. Returns why it ended."""
+    """The ``Work`` of a path's prober."""
     to = endpoint(config["url"])
     shown = authorization(config.get("token", ""))
     requests = [request(to, body, shown) for body in config["bodies"]]
@@ -62,18 +64,9 @@ def probe(config: dict[str, Any], ended: Callable[[], str]) -> str:
     return record(prober, out, config, ended, [to.host])
 
 
-def _work(job: str) -> Callable[[dict[str, Any], Callable[[], str]], str]:
-    """What ``job`` is. A prober needs no database's client."""
-    if job == "probe":
-        return probe
-    from dr.meter.mark import read_rows, write_markers
-
-    return write_markers if job == "mark" else read_rows
-
-
-def run(job: str, config: dict[str, Any]) -> int:
-    """Do ``job`` (probe, mark or read) until told otherwise. Returns the exit code; the pid file and stderr say why.
-    No secret stands in ``config``."""
+def run(work: Work, config: dict[str, Any]) -> int:
+    """Do ``work`` until told otherwise. Returns the exit code; the pid file and stderr say why. No secret stands in
+    ``config``."""
     ended = until_told(config["owner"])
     try:
         pidfile = PidFile(Path(config["pidfile"]), config["owner"])
@@ -81,7 +74,7 @@ def run(job: str, config: dict[str, Any]) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     try:
-        pidfile.conclude(_work(job)(config, ended))
+        pidfile.conclude(work(config, ended))
     except DrError as error:
         pidfile.conclude(str(error), error.exit_code)
         with contextlib.suppress(OSError):  # the log may lie on the very disk that is full

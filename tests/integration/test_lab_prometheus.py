@@ -17,7 +17,7 @@ import pytest
 
 from dr.domain.errors import ProviderError
 from dr.drivers.prometheus.client import Points, Prometheus, expression, scraped
-from dr.judge.objectives.corroboration import stretches
+from dr.drivers.prometheus.judge import stretches
 from dr.lab.beside import companion, prometheus
 from dr.lab.servers.process import suspend_tree
 from dr.lab.servers.site import Site, free_port

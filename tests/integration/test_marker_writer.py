@@ -20,13 +20,13 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Facts, Purpose, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.postgres.meter.login import Login
+from dr.drivers.postgres.meter.mark import Writer, clock_offset, create_table, drop_table, marker_table
+from dr.drivers.postgres.meter.query import Task
 from dr.drivers.rds.naming import instance
 from dr.evidence.model import Markers
 from dr.evidence.samples import load_markers, markers_file
 from dr.host import children
-from dr.meter.login import Login
-from dr.meter.mark import Writer, clock_offset, create_table, drop_table, marker_table
-from dr.meter.query import Task
 from tests.integration.meters import context, drive, wait_for
 from tests.servers import LocalServer, local_server
 

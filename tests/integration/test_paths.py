@@ -20,6 +20,7 @@ from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.clients.pgbouncer_console import held
 from dr.drivers.measuring.provider import MeasuringProvider
 from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.drivers.rds.naming import instance
 from dr.evidence.model import Marker
 from dr.evidence.samples import load_markers, load_samples, markers_file, samples_file
@@ -29,7 +30,6 @@ from dr.lab.beside.pgbouncer import Entry, PgBouncer
 from dr.lab.platform.roles import secret_file
 from dr.lab.servers.postgres import Server
 from dr.lab.servers.site import Site, free_port
-from dr.meter.mark import marker_table
 from tests.integration.meters import context, drive, wait_for
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, log_in, make_server
 from tests.relay import Relay

@@ -22,11 +22,11 @@ from dr.evidence.samples import load_samples, samples_file
 from dr.host import children
 from dr.host.clock import SystemClock
 from dr.judge.findings import judged
-from dr.judge.objectives import registry
 from dr.lab.platform.install import install
 from dr.lab.platform.population import PROBE_REQUESTS
 from dr.lab.platform.roles import API, HARNESS, secret_file
 from dr.lab.servers.access import Access
+from dr.wiring import objectives
 from tests.integration.meters import drive
 from tests.integration.meters import record as run_record
 from tests.lab_servers import DATABASE, MASTER, PASSWORD, lab_site, make_server
@@ -34,7 +34,7 @@ from tests.targets import target_of
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("r1", "lab", Purpose.DRILL, "")
-KNOWN = registry()
+KNOWN = objectives()
 DEMANDS = (
     Demand("latency", "restored", 1.0, "s"),
     Demand("errors", "restored", 0.01, "share"),

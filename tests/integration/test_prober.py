@@ -23,7 +23,7 @@ from dr.evidence.model import Sample
 from dr.evidence.samples import last_line, load_samples, samples_file
 from dr.host import children
 from dr.judge.windows import Slo, latency, windows
-from dr.meter.process import run
+from dr.meter.process import probe, run
 from tests.integration.meters import Server, context, drive, record, serving, somebody, wait_for
 
 FACTS = Facts(0.0)
@@ -287,7 +287,7 @@ def test_a_full_disk_ends_it_with_the_reason_noted(tmp_path: Path, server: Serve
 
     def on_a_full_disk() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, 16 << 10))
-        return run("probe", document)
+        return run(probe, document)
 
     children.begin(on_a_full_disk, pidfile, log)
     wait_for(lambda: children.running(pidfile) is None)

@@ -15,8 +15,9 @@ from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
 from dr.evidence.samples import header, load_markers, marker_line
 from dr.judge.findings import judged
-from dr.judge.objectives import outage, registry
+from dr.judge.objectives import outage
 from dr.judge.objectives.survival import seconds_lost, survived
+from dr.wiring import objectives
 from tests.support import many
 from tests.unit.outages import (
     KINDS,
@@ -37,7 +38,7 @@ from tests.unit.outages import (
 from tests.unit.outages import evidence as run
 
 judge_outage = partial(judged, outage.judge_outage)
-KNOWN = registry()
+KNOWN = objectives()
 seeds = st.integers(0, 2**32)
 
 

@@ -15,11 +15,11 @@ from dr.evidence.model import Evidence, Marker, Markers
 from dr.evidence.samples import header, load_markers, load_samples, marker_line, sample_line
 from dr.judge.bounds import ENOUGH, at_most, p95_ranks, share
 from dr.judge.findings import judged
-from dr.judge.objectives import registry
+from dr.wiring import objectives
 from tests.support import many
 from tests.unit.recovery import DEMANDS, RATE, TIMEOUT, WALL, evidence, marker, samples
 
-KNOWN = registry()
+KNOWN = objectives()
 POINT = WALL - 30
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dr.domain.model import Demand, Finding, Status
 from dr.evidence.model import Evidence
-from dr.judge.objectives import registry
 from dr.judge.verdict import combine, judge
+from dr.wiring import objectives
 from tests.unit.recoveries import drill
 
 some_statuses = st.lists(st.sampled_from(Status), min_size=1)
@@ -43,7 +43,7 @@ def met(_: Evidence, demand: Demand) -> Finding:
     return Finding(demand.objective, demand.path, Status.MET, "Told so.")
 
 
-ALL_MET = {name: replace(one, judge=met) for name, one in registry().items()}
+ALL_MET = {name: replace(one, judge=met) for name, one in objectives().items()}
 
 
 @settings(deadline=None)

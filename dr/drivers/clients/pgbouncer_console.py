@@ -17,7 +17,7 @@ from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.drivers.clients.config import PoolerConfig, pooler_of
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import opened, reason, severed_after
-from dr.meter.limits import DIRECT, Sizes, through_pooler
+from dr.drivers.postgres.meter.limits import DIRECT, Sizes, through_pooler
 
 SECONDS = 2
 """For a login, and for all that is asked in one session: it answers from memory, and whoever waits is to be heard."""

@@ -16,6 +16,7 @@ from dr.domain.model import Facts, Purpose
 from dr.drivers.kubernetes import looking, losing, standing
 from dr.drivers.kubernetes.cluster import Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.judge import OBJECTIVES
 from dr.drivers.kubernetes.scene import parted
 from dr.drivers.measuring.paths import Path
 
@@ -130,6 +131,7 @@ PLUGIN = Plugin(
             needs=_watching,
         ),
     ),
+    objectives=OBJECTIVES,
     section=KubernetesConfig,
     reads=("kubernetes",),
     parts=("kubernetes", "chaostoolkit-kubernetes"),

@@ -16,13 +16,13 @@ from dr.drivers.kubernetes import losing, redundancy, standing
 from dr.drivers.kubernetes.breaking import Breaking
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.judge import LIMIT
 from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look, look_first
 from dr.drivers.kubernetes.redundancy import Before, Course
 from dr.drivers.kubernetes.refs import DRIVER, namespace
 from dr.drivers.kubernetes.scene import Scene, chosen
 from dr.drivers.kubernetes.workloads import Object, condition, name_of, status
 from dr.host import hearing
-from dr.judge.objectives.redundancy import LIMIT
 
 WATCH = "watch-redundancy"
 PERIOD = 0.25

@@ -9,7 +9,7 @@ loses no marker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_f
 from dr.host import children
 from dr.meter.bearer import check_taken
 from dr.meter.http import endpoint
+from dr.meter.process import probe, run
 
 START_DEADLINE, TABLE_DEADLINE, STOP_DEADLINE = 30.0, 60.0, 30.0
 
@@ -267,8 +268,8 @@ class MeasuringProvider:
         return self._context.run / f"meter-{name}.log"
 
     def _change_table(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        from dr.meter.login import Login  # psycopg is slow to import
-        from dr.meter.mark import create_table, drop_table, marker_table
+        from dr.drivers.postgres.meter.login import Login  # psycopg is slow to import
+        from dr.drivers.postgres.meter.mark import create_table, drop_table, marker_table
 
         change = create_table if operation == "create" else drop_table
         change(Login(**args["login"]), str(args["run_id"]), str(args["path"]))
@@ -276,8 +277,6 @@ class MeasuringProvider:
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
-        from dr.meter.process import run  # psycopg is slow to import
-
         pidfile, owner, kept = self._pidfile(name), self._context.owner, dict[str, Any]()
         held = children.running(pidfile)
         if held is None or held.owner != owner:
@@ -294,7 +293,7 @@ class MeasuringProvider:
                     how = (service.requests, service.volatile, service.token, service.tolerance)
                     args = {**args, "golden": ask_golden(str(args["url"]), *how)}
                 document |= self._asked(service, args)
-            held = children.begin(partial(run, job, document), pidfile, self._log(name))
+            held = children.begin(partial(run, WORK[job], document), pidfile, self._log(name))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
 
     @staticmethod
@@ -334,6 +333,22 @@ class MeasuringProvider:
         clock = {"offset": markers.offset, "uncertainty": markers.uncertainty}
         seen = Observation("clock", SOURCE, clock, self._context.clock.now().at)
         return Progress(done=True, result=dict(result), observations=(seen,))
+
+
+def _write_markers(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    from dr.drivers.postgres.meter.mark import write_markers  # psycopg is slow to import
+
+    return write_markers(config, ended)
+
+
+def _read_rows(config: dict[str, Any], ended: Callable[[], str]) -> str:
+    from dr.drivers.postgres.meter.mark import read_rows
+
+    return read_rows(config, ended)
+
+
+WORK = {"probe": probe, "mark": _write_markers, "read": _read_rows}
+"""What the process of an operation does."""
 
 
 def _arguments(verb: Verb) -> tuple[str, bool, str]:

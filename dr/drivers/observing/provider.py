@@ -22,6 +22,7 @@ from dr.drivers.faults.provider import run_command
 from dr.drivers.measuring.paths import markers
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import connect
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.drivers.postgres.servers import Servers, attempt_write, read_markers
 from dr.drivers.postgres.source import database_of, source_among
 from dr.drivers.postgres.state import unkept
@@ -31,7 +32,6 @@ from dr.drivers.service.asking import metrics
 from dr.drivers.service.config import ServiceConfig
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
-from dr.meter.mark import marker_table
 
 DRIVER = "observing"
 SOURCE = "source"

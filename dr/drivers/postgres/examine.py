@@ -31,6 +31,7 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, clock_offset, connect, one, psql, reason, translated
 from dr.drivers.postgres.fingerprint import in_reach
 from dr.drivers.postgres.indexes import indexes
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.drivers.postgres.others import everywhere, joined_indexes, joined_keys
 from dr.drivers.postgres.own_schema import OWN_SCHEMA, USERS_OWN
 from dr.drivers.postgres.schema import newest, whole
@@ -40,7 +41,6 @@ from dr.drivers.service.config import ServiceConfig
 from dr.evidence.baselines import BaselineStore, covering, looked_after, read_baseline
 from dr.evidence.samples import markers_file
 from dr.host.hearing import Steps, working
-from dr.meter.mark import marker_table
 
 T = TypeVar("T")
 _Seen = tuple[Observation, ...]

@@ -13,6 +13,7 @@ from dr.config.needs import Check, bundle, login
 from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts, Verb
 from dr.drivers.postgres.config import PostgresConfig
+from dr.drivers.postgres.judge import OBJECTIVES
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +70,7 @@ PLUGIN = Plugin(
             needs=_every_role,
         ),
     ),
+    objectives=OBJECTIVES,
     section=PostgresConfig,
     reads=("database", "postgres"),
     checks=_checks,

@@ -1,4 +1,5 @@
-"""The Prometheus that watches the service, as a plugin: what a target says of it, which others read."""
+"""The Prometheus that watches the service, as a plugin: what a target says of it, which others read, and what is
+demanded of what it saw."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from dr.config.model import Section, without_login
 from dr.config.needs import Check
 from dr.config.plugins import Plugin
 from dr.domain.model import Facts
+from dr.drivers.prometheus.judge import OBJECTIVES
 
 
 class PrometheusConfig(Section, frozen=True, forbid_unknown_fields=True):
@@ -37,4 +39,4 @@ def _checks(context: Context, _facts: Facts) -> Iterable[Check]:
     return ((f"Prometheus at {url}", Prometheus(url).alert_rules),)
 
 
-PLUGIN = Plugin("prometheus", section=PrometheusConfig, reads=("prometheus",), checks=_checks)
+PLUGIN = Plugin("prometheus", objectives=OBJECTIVES, section=PrometheusConfig, reads=("prometheus",), checks=_checks)

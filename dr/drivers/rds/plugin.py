@@ -105,4 +105,6 @@ PLUGIN = Plugin(
     parts=("boto3",),
     shows=_shows,
     last_seen=_last_seen,
+    keeps="rds.",
+    sized_by="DBInstanceClass",
 )

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
-from dr.domain.manifests import (
+from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.velero.archive import Archive, Key
+from dr.drivers.velero.manifests import (
     NOTHING,
     Object,
     Path,
@@ -27,8 +29,6 @@ from dr.domain.manifests import (
     version,
     with_value,
 )
-from dr.drivers.kubernetes.cluster import Cluster
-from dr.drivers.velero.archive import Archive, Key
 
 RESTORER = "velero-server"
 """As whom Velero's server writes."""

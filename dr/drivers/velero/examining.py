@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dr.domain.manifests import Object
 from dr.domain.model import Call, Effect, Facts, Verb
 from dr.drivers.kubernetes import standing
 from dr.drivers.kubernetes.workloads import condition
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.comparing import Standing, packed
 from dr.drivers.velero.look import LATEST, chosen
+from dr.drivers.velero.manifests import Object
 from dr.drivers.velero.naming import DRIVER
 
 COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"

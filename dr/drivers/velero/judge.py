@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.config.objective import Limit
-from dr.domain.manifests import stands
 from dr.domain.model import Demand, Finding, Status
+from dr.drivers.velero.manifests import stands
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
 from dr.judge.findings import UnknownError, counted, finding, limit_of, named, some, within

@@ -309,7 +309,7 @@ def _judge_schema(evidence: Evidence, demand: Demand) -> Finding:
         elif one.unknown and here is None and _may_have_lasted(there, kept) and not copy.unwritten:
             unproven[name] = "missing, and on the source before and afterwards; whether it went there is not known"
         if here is not None and not here.xid and there is kept is None and name.startswith(_ROLE):
-            unproven[name] = "in neither look at the source; who made it cannot be read without SELECT on pg_authid"
+            unproven[name] = "in neither look at the source, and who made it could not be read on the copy"
     return _finding(demand, looks, found, (wrong, unproven), "object", "object", _SECRETS)
 
 

@@ -13,25 +13,20 @@ from dr.config.objective import About, Objective
 from dr.domain import comparing
 from dr.domain.comparing import Compared
 from dr.domain.databases import parsed
-from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
 from dr.domain.state import Version
 from dr.evidence.answers import answered, same
 from dr.evidence.model import Evidence
-from dr.judge import settings
 from dr.judge.findings import UnknownError, baseline_of, by_name, counted, finding, some
 from dr.judge.objectives.content import looked, tables
 from dr.judge.objectives.service import stopped_while_asked
-from dr.judge.objectives.state import sides
 
 UNSEEN = Compared(unknown=1)
 """Of a table of a former run, whose rows are proven or not as a whole."""
-UNASKED = "nobody asked for it"
-"""Of a setting that differs and should not, where no more is known."""
 
 
-def _observed(evidence: Evidence, demand: Demand, what: str) -> Any:
-    """Raises UnknownError with ``what`` was not done."""
+def observed(evidence: Evidence, demand: Demand, what: str) -> Any:
+    """What was observed of the demand's own. Raises UnknownError with ``what`` was not done."""
     seen = evidence.observed(demand.objective, demand.path)
     if seen is None:
         raise UnknownError(f"{what}.")
@@ -42,7 +37,7 @@ def _observed(evidence: Evidence, demand: Demand, what: str) -> Any:
 
 
 def _judge_foreign_keys(evidence: Evidence, demand: Demand) -> Finding:
-    keys, wrong, unproven, theirs = _observed(evidence, demand, "The foreign keys were not examined"), {}, {}, []
+    keys, wrong, unproven, theirs = observed(evidence, demand, "The foreign keys were not examined"), {}, {}, []
     there = {(k["table"], k["name"]): k["orphans"] for k in evidence.observed(demand.objective, "source") or ()}
     for key in keys:
         name, orphans = f"{key['table']} ({key['name']})" if key["name"] else key["table"], key["orphans"]
@@ -81,64 +76,8 @@ def _every_row_agrees(evidence: Evidence, path: str, name: str, *, proven: bool 
     return known and all(found[one].status is Status.MET for one in theirs)
 
 
-def _judge_indexes(evidence: Evidence, demand: Demand) -> Finding:
-    seen = _observed(evidence, demand, "The indexes were not examined")
-    if "probed" in seen:
-        return _judge_probed(seen, evidence.observed(demand.objective, "source") or {}, demand)
-    if not seen["available"]:
-        raise UnknownError(f"The indexes were not examined: {seen.get('because', 'amcheck is not available')}.")
-    unchecked = [
-        f"it cannot check {count} of kind {kind}" for kind, count in sorted((seen.get("others") or {}).items())
-    ]
-    if seen.get("invalid"):
-        unchecked.append(f"invalid, and so not checked: {some(seen['invalid'])}")
-    beside = "".join(f"; {what}" for what in unchecked)
-    if not seen["checked"]:
-        raise UnknownError(f"The database has no B-tree index that amcheck could check{beside}.")
-    wrong = {failure["index"]: failure["error"] for failure in seen["failed"]}
-    return by_name(demand, wrong, {}, f"amcheck found {counted(seen['checked'], 'index')} whole{beside}.", "index")
-
-
-def _judge_probed(seen: Mapping[str, Any], source: Mapping[str, Any], demand: Demand) -> Finding:
-    """``source``: what of it that is wrong here was found to be there, too."""
-    there = _broken(source) | _outdated(source)
-    both = _broken(seen) | _outdated(seen)
-    theirs = [f"{name}: {what}" for name, what in both.items() if name in there]
-    wrong, unproven = (
-        {name: what for name, what in found.items() if name not in there} for found in (_broken(seen), _outdated(seen))
-    )
-    told = [f"rows that were drawn at random were found through {counted(seen['probed'], 'index')} alone"]
-    if seen["available"]:
-        told.insert(0, f"amcheck found {counted(seen['checked'] - len(seen['failed']), 'B-tree')} whole")
-    else:
-        unproven["B-trees"] = f"not checked, {seen.get('because', 'amcheck is not available')}"
-    unproven |= {name: f"not checked, {why}" for name, why in seen.get("unchecked", {}).items()}
-    torn = {name: why for name, why in seen["unprobed"].items() if why.startswith(DAMAGED)}
-    unproven |= {name: f"not gone through, {why}" for name, why in torn.items()}
-    left = [f"{name} ({why})" for name, why in sorted(seen["unprobed"].items()) if name not in torn]
-    told += [f"not gone through: {some(left)}"] if left else []
-    told += [f"invalid, and so not checked: {some(seen['invalid'])}"] if seen["invalid"] else []
-    told += [f"as on the source, {some(theirs)}"] if theirs else []
-    met = "; ".join(told)
-    return by_name(demand, wrong, unproven, f"{met}.", "index")
-
-
-def _broken(seen: Mapping[str, Any]) -> dict[str, str]:
-    """Name to what is the matter."""
-    lost = {lost["index"]: f"finds {lost['found']} of {lost['rows']} rows" for lost in seen.get("lost", ())}
-    return lost | {failure["index"]: failure["error"] for failure in seen.get("failed", ())}
-
-
-def _outdated(seen: Mapping[str, Any]) -> dict[str, str]:
-    """Collations of another version than indexes were built with: these may be in another order than is looked for."""
-    return {
-        f"collation {name}": f"indexes were built with version {recorded}, and this server has {actual}: REINDEX them"
-        for name, recorded, actual in seen.get("collations", ())
-    }
-
-
 def _judge_model(evidence: Evidence, demand: Demand) -> Finding:
-    seen = _observed(evidence, demand, "The active model was not examined")
+    seen = observed(evidence, demand, "The active model was not examined")
     if seen["active"] is None:
         raise UnknownError(f"The active model is not known: {seen.get('because', 'it could not be read')}.")
     if seen["active"] != 1:
@@ -186,7 +125,7 @@ def _other_model(evidence: Evidence, demand: Demand, seen: Mapping[str, Any]) ->
 
 
 def _judge_golden(evidence: Evidence, demand: Demand) -> Finding:
-    answers = _observed(evidence, demand, "The golden predictions were not asked of the copy")
+    answers = observed(evidence, demand, "The golden predictions were not asked of the copy")
     expected = baseline_of(evidence, "The golden predictions").get("golden") or {}
     if not expected:
         raise UnknownError("The baseline holds no golden predictions of the source.")
@@ -222,7 +161,7 @@ def _model_of_the_look(seen: Mapping[str, Any]) -> str:
 
 
 def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
-    roles = _observed(evidence, demand, "No application role was tried")
+    roles = observed(evidence, demand, "No application role was tried")
     if not roles:
         raise UnknownError("The target names no application role to try.")
     told = {role["user"]: (role["ok"], role["because"].rstrip(".")) for role in roles}
@@ -232,43 +171,9 @@ def _judge_logins(evidence: Evidence, demand: Demand) -> Finding:
     return by_name(demand, wrong, unproven, met, "role")
 
 
-def _judge_configuration(evidence: Evidence, demand: Demand) -> Finding:
-    differences = _observed(evidence, demand, "The copy's configuration was not compared with the source's")
-    unproven = {}
-    if isinstance(differences, Mapping):
-        if evidence.observed("look", demand.path) is None:
-            raise UnknownError(f"The copy's configuration was not compared: {differences['because']}.")
-        unproven, differences = {"what the provider shows": f"not compared, {differences['because']}"}, []
-    one_class = not unproven and settings.CLASS not in {d["name"] for d in differences}
-    # ``because`` may tell what to do about it, and of most says only that nobody asked for it
-    wrong = {
-        d["name"]: f"{d['restored']} instead of {d['source']}"
-        + (f", {d['because']}" if d["because"] not in ("", UNASKED) else "")
-        for d in differences
-        if not d["expected"]
-    }
-    expected, beside = [d["name"] for d in differences if d["expected"]], ""
-    if evidence.observed("look", demand.path) is not None:  # a former run looked at no setting
-        try:
-            of = sides(evidence, demand.path, "The settings")
-        except UnknownError as error:
-            unproven["settings"] = str(error).rstrip(".")
-        else:
-            acting = settings.compared(of.copy.settings, *(state.settings for state in of.source), one_class=one_class)
-            wrong |= acting.wrong
-            unproven |= acting.unknown
-            expected += acting.sized
-            alike = counted(acting.same, "setting")
-            beside = f" {alike} act as on the source; those of its place and way there were left out."
-    met = f"It differs only as expected: {', '.join(expected)}." if expected else "It is the source's."
-    return by_name(demand, wrong, unproven, f"{met}{beside}", "setting")
-
-
 OBJECTIVES = (
     Objective("foreign-keys", About.CONTENT, _judge_foreign_keys, on_call="examine", role="database"),
-    Objective("indexes", About.CONTENT, _judge_indexes, on_call="examine", role="database", needs="amcheck"),
     Objective("model", About.CONTENT, _judge_model, on_call="examine", role="database"),
     Objective("golden", About.CONTENT, _judge_golden, on_call="serve"),
     Objective("logins", About.SETUP, _judge_logins, on_call="examine", role="database"),
-    Objective("configuration", About.SETUP, _judge_configuration, on_call="examine", role="database"),
 )

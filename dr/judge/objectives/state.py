@@ -239,7 +239,7 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
     if unknown:
         yield f"nobody can know {counted(unknown, 'large object')}, changed on both sides of the recovery point"
     if of.copy.large_objects and not of.copy.contents and LARGE_OBJECTS not in of.copy.unread:
-        yield "what is in the large objects was not read: it takes the right to select from pg_largeobject"
+        yield "what is in the large objects was not read: the harness has no right to"
     if of.copy.prepared:
         yield f"transactions are prepared on the copy, and hold locks until they are ended: {some(of.copy.prepared)}"
     source = of.source[-1]

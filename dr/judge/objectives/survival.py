@@ -96,7 +96,7 @@ def judge_acknowledged(evidence: Evidence, demand: Demand) -> Finding:
     # taken on trust: a standby may follow beneath the database, where nobody can look
     seen = evidence.observed("replication", "source")
     if evidence.promised("failed-over") and seen is not None and not int(seen["synchronous"]):
-        because += " No standby showed in pg_stat_replication: that it was synchronous was not observed."
+        because += " The source showed no standby: that one was synchronous was not observed."
     return finding(demand, Status.MET, because, count)
 
 

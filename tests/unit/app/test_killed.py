@@ -24,8 +24,8 @@ from dr.config.model import Settings
 from dr.domain.model import Demand, Observation, Plan, Purpose, Request, RunIdentity, Status, Verb
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
-from dr.judge.objectives import registry
 from dr.judge.verdict import judge
+from dr.wiring import objectives
 from tests.unit.drivers.rds.support import target
 from tests.unit.recoveries import JOURNAL
 from tests.virtual import Scripted, VirtualClock, call
@@ -87,7 +87,7 @@ def whole(session: Session) -> Session:
 
 
 def found(outcome_or_session: Session) -> tuple[Status, str]:
-    verdict = judge(outcome_or_session.directory.load(outcome_or_session.context.clock), registry())
+    verdict = judge(outcome_or_session.directory.load(outcome_or_session.context.clock), objectives())
     return verdict.status, " ".join(f.because for f in verdict.findings if f.objective == "completed")
 
 
@@ -284,4 +284,4 @@ def test_a_run_that_was_recorded_with_a_journal_keeps_its_verdict(session: Sessi
     finish(whole(session))
     evidence = session.directory.load(session.context.clock)
     earlier = replace(evidence, observations=tuple(o for o in evidence.observations if o.what != "steady"))
-    assert judge(earlier, registry()).status is Status.MET
+    assert judge(earlier, objectives()).status is Status.MET

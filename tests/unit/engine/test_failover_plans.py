@@ -22,7 +22,7 @@ from dr.drivers.rds.naming import instance as of
 from dr.engine.guard import Consent, guard
 from dr.engine.plan import demands, plan
 from dr.engine.references import REFERENCE
-from dr.judge.objectives import registry
+from dr.wiring import objectives
 from tests.integration.meters import context
 from tests.targets import retargeted
 
@@ -83,7 +83,7 @@ def whole(directory: Path, *grants: Grant) -> Context:
 def planned(name: str, on: Context) -> Plan:
     request = drill.request(experiment := drill.read(name), "lab", keep=False)
     drivers = wiring.drivers(on, request.verbs)
-    asked = demands(request, experiment.demands, {}, registry(), {})
+    asked = demands(request, experiment.demands, {}, objectives(), {})
     made = plan(request, RUN, FACTS, wiring.proposing(drivers, on.target), asked)
     assert {call.driver for call in made.calls} <= set(drivers)
     return made

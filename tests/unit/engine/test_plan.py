@@ -8,13 +8,13 @@ from dr.domain.errors import UsageError
 from dr.domain.model import Demand, Facts, Purpose, Request, RunIdentity, Verb
 from dr.drivers.postgres.config import PostgresConfig
 from dr.engine.plan import demands, plan
-from dr.judge.objectives import registry
+from dr.wiring import objectives
 from tests.targets import target_of
 from tests.virtual import Scripted
 
 FACTS = Facts(0.0)
 RUN = RunIdentity("run", "lab", Purpose.DRILL, "digest")
-KNOWN = registry()
+KNOWN = objectives()
 POSTGRES = target_of(database=PostgresConfig("readmission", Login("dr_harness", "env:HARNESS")))
 
 

@@ -15,9 +15,9 @@ from dr.evidence.ledger import Ledger
 from dr.evidence.model import Evidence
 from dr.host import clock
 from dr.host.clock import SystemClock, WallClock
-from dr.judge.objectives import registry
 from dr.judge.objectives.loss import point_of
 from dr.judge.verdict import judge
+from dr.wiring import objectives
 from tests.unit.recoveries import DISASTER, drill, on_call, stamp
 
 AFTER = 4
@@ -51,7 +51,7 @@ def found(evidence: Evidence, objective: str) -> Finding:
     plan = evidence.record.plan
     demands = tuple(one for one in plan.demands if one.objective == objective or one.objective not in ("data", "loss"))
     asked = replace(evidence, record=replace(evidence.record, plan=replace(plan, demands=demands)))
-    return next(one for one in judge(asked, registry()).findings if one.objective == objective)
+    return next(one for one in judge(asked, objectives()).findings if one.objective == objective)
 
 
 def test_the_drill_is_in_time_by_a_clock_that_nobody_sets() -> None:
@@ -72,7 +72,7 @@ def test_what_rests_on_no_time_is_judged_all_the_same() -> None:
     evidence, stepped = drill(), set_by(drill(), -60.0)
     for objective in ("latency", "errors", "data"):
         assert found(stepped, objective) == found(evidence, objective)
-    assert judge(stepped, registry()).phases == ()
+    assert judge(stepped, objectives()).phases == ()
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(-60.0, "set back by 60.0 s"), (60.0, "set forward by 60.0 s")])
@@ -122,9 +122,9 @@ def test_a_providers_events_are_by_another_clock() -> None:
     """They say when it failed over; a restore's phases are by the ledger alone."""
     told = Observation("failover", "source", {"events": [], "promoted_at": DISASTER + 9, "server": "b"})
     whole = replace(drill(), observations=(*drill().observations, told))
-    names = [phase.name for phase in judge(whole, registry()).phases]
+    names = [phase.name for phase in judge(whole, objectives()).phases]
     assert "promotion" in names
-    assert [phase.name for phase in judge(followed(whole, 60.0), registry()).phases] == names[
+    assert [phase.name for phase in judge(followed(whole, 60.0), objectives()).phases] == names[
         : names.index("detection")
     ]
 

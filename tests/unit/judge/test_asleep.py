@@ -14,12 +14,12 @@ from dr.domain.model import Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import course
 from dr.judge.findings import judged
-from dr.judge.objectives import registry
 from dr.judge.objectives.outage import judge_outage
 from dr.judge.objectives.time_to_copy import time_to_copy
 from dr.judge.verdict import judge
 from dr.judge.windows import Look, Slo, look
 from dr.report.summary import summarise
+from dr.wiring import objectives
 from tests.unit.drivers.rds.support import VirtualClock
 from tests.unit.outages import DISASTER, Out, Script, of
 from tests.unit.outages import demand as demand_of
@@ -160,9 +160,9 @@ def test_a_stop_of_a_second_or_of_half_a_minute_is_told_at_whatever_step() -> No
         for asleep in (1.0, 9.0, 30.0):
             since = whole.entries[place].stamp.at
             found = stopped(whole, since, min(asleep, since - first), whole.entries[place])
-            statuses = {one.objective: one.status for one in judge(found, registry()).findings}
+            statuses = {one.objective: one.status for one in judge(found, objectives()).findings}
             assert statuses["awake"] is Status.INCONCLUSIVE, (place, asleep)
-            assert judge(found, registry()).status is not Status.MET
+            assert judge(found, objectives()).status is not Status.MET
 
 
 def lasting(found: Evidence, factor: float) -> Evidence:
@@ -178,8 +178,8 @@ def test_what_dr_slept_of_a_long_run_is_told_and_changes_no_verdict(asleep: tupl
     whole = found = lasting(drill(), 1000.0)
     for seconds in asleep:
         found = stopped(found, found.entries[6].stamp.at, seconds, found.entries[5])
-    verdict = judge(found, registry())
-    assert bool(told) <= (verdict == judge(whole, registry()))
+    verdict = judge(found, objectives())
+    assert bool(told) <= (verdict == judge(whole, objectives()))
     said = f"dr itself was stopped for {told} s of the run, at most 1% of it, and did nothing meanwhile."
     harness = summarise(found, verdict).harness
     assert ("was stopped" in harness, said in harness) == (bool(told), bool(told))

@@ -29,10 +29,10 @@ from dr.domain.refs import Endpoint, Ref
 from dr.engine.perform import Engine, perform, unwind
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence, RunRecord
-from dr.judge.objectives import registry
 from dr.judge.verdict import exit_code, judge
 from dr.report.formats import as_json, text
 from dr.report.page import html, markdown
+from dr.wiring import objectives
 from tests.virtual import Scripted, VirtualClock, call
 
 DATABASE = Component(
@@ -105,7 +105,7 @@ def run(
         perform(engine, calls)
     unwind(engine, calls, keep=purpose is Purpose.RESTORE)
     evidence = directory.load(clock)
-    return evidence, judge(evidence, registry())
+    return evidence, judge(evidence, objectives())
 
 
 def words(said: str) -> str:
@@ -162,7 +162,7 @@ def test_a_component_that_the_provider_failed_misses_the_time_to_a_copy(tmp_path
     evidence, _ = run(tmp_path, fails="a-namespace")
     demands = (Demand("time-to-copy", "restored", 60.0, "s"),)
     record = replace(evidence.record, plan=replace(evidence.record.plan, demands=demands))
-    verdict = judge(replace(evidence, record=record), registry())
+    verdict = judge(replace(evidence, record=record), objectives())
     assert verdict.restored == (DATABASE,)
     assert {finding.objective: finding.status for finding in verdict.findings} == {
         "completed": Status.MISSED,

@@ -11,9 +11,10 @@ import pytest
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import judged
-from dr.judge.objectives import outage, registry
+from dr.judge.objectives import outage
 from dr.judge.phases import of_failover as phases
 from dr.judge.verdict import judge
+from dr.wiring import objectives
 from tests.unit import outages
 from tests.unit.eighths import path, refused
 from tests.unit.outages import DISASTER, Out, Script, of, stamp
@@ -88,15 +89,15 @@ def test_a_paths_return_before_the_promotion_takes_no_time() -> None:
 def test_a_failover_that_the_provider_abandoned_is_missed() -> None:
     event = {"at": DISASTER + 1, "event": "RDS-EVENT-0034", "message": "", "abandons": True}
     gone = failover(events=[*WENT["events"], event])  # type: ignore[misc]
-    found = next(one for one in judge(run(gone), registry()).findings if one.objective == "failover")
+    found = next(one for one in judge(run(gone), objectives()).findings if one.objective == "failover")
     assert found.status is Status.MISSED
     assert "abandoned the failover (RDS-EVENT-0034)" in found.because
-    assert judge(run(gone), registry()).status is Status.MISSED
-    assert "failover" not in [one.objective for one in judge(run(failover()), registry()).findings]
+    assert judge(run(gone), objectives()).status is Status.MISSED
+    assert "failover" not in [one.objective for one in judge(run(failover()), objectives()).findings]
 
 
 def test_events_that_cannot_be_read_are_inconclusive() -> None:
-    found = judge(run(failover(events=[{"message": "no time"}])), registry())
+    found = judge(run(failover(events=[{"message": "no time"}])), objectives())
     assert [f.status for f in found.findings if f.objective == "failover"] == [Status.INCONCLUSIVE]
 
 

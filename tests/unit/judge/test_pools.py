@@ -12,9 +12,9 @@ from dr.app import pools
 from dr.domain.errors import ProviderError
 from dr.domain.model import Observation, Purpose, Status
 from dr.judge import course as judging
-from dr.judge.objectives import registry
 from dr.judge.verdict import judge
 from dr.report.formats import text
+from dr.wiring import objectives
 from tests.unit.outages import Out, Script, of
 from tests.virtual import VirtualClock
 
@@ -63,7 +63,7 @@ class Looked:
         """The findings of that name, and the report."""
         found = of(Script([Out(1.0, 2.0)], after=8))
         found = replace(found, observations=tuple(self.directory.seen))
-        verdict = judge(found, registry())
+        verdict = judge(found, objectives())
         return [f for f in verdict.findings if f.objective == "pools"], text(found, verdict)
 
 

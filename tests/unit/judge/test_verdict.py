@@ -13,8 +13,8 @@ from dr.config.objective import Judge, Objective
 from dr.domain.model import Call, Demand, Effect, Finding, Observation, Purpose, Status
 from dr.evidence.model import Entry, Evidence
 from dr.judge import phases
-from dr.judge.objectives import registry
 from dr.judge.verdict import combine, exit_code, judge
+from dr.wiring import objectives
 from tests.unit.recoveries import COPY, drill, stamp, verdict
 
 
@@ -28,7 +28,7 @@ def says(status: Status) -> Judge:
 def all_met(otherwise: Mapping[str, Judge] = {}) -> dict[str, Objective]:
     """Every objective is met, but for those that are judged ``otherwise``."""
     met = says(Status.MET)
-    return {name: replace(one, judge=otherwise.get(name, met)) for name, one in registry().items()}
+    return {name: replace(one, judge=otherwise.get(name, met)) for name, one in objectives().items()}
 
 
 def with_entry(evidence: Evidence, kind: str, call: str, data: Mapping[str, Any] | None = None) -> Evidence:
@@ -276,7 +276,7 @@ def test_a_run_that_ended_early_is_inconclusive_and_names_the_first_call_without
 
 
 def test_phases_that_cannot_be_derived_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(_: Evidence) -> None:
+    def crash(*_: object) -> None:
         raise KeyError("at")
 
     monkeypatch.setattr(phases, "phases", crash)

@@ -23,10 +23,10 @@ from dr.domain.model import (
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from dr.judge.former import Baseline, Fingerprint, Repeat, TableSum
-from dr.judge.objectives import registry
 from dr.judge.objectives.loss import loss
 from dr.report import words
 from dr.report.page import html
+from dr.wiring import objectives
 from tests.support import many
 from tests.unit.recoveries import (
     COPY,
@@ -43,7 +43,7 @@ from tests.unit.recoveries import (
 )
 from tests.unit.report.test_formats import anything, hostile
 
-KNOWN = registry()
+KNOWN = objectives()
 VOID = {"meta", "circle", "rect", "line", "polygon", "polyline", "br", "i"}
 
 

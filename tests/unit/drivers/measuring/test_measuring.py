@@ -16,16 +16,16 @@ from dr.domain.model import Facts, Purpose, Resource, RunIdentity, Status, Verb
 from dr.domain.refs import Endpoint
 from dr.drivers.clients.config import PoolerConfig
 from dr.drivers.measuring.provider import MeasuringProvider
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.drivers.rds.naming import instance
 from dr.judge.findings import judged
-from dr.judge.objectives import registry
 from dr.judge.windows import Slo, measured_enough
-from dr.meter.mark import marker_table
+from dr.wiring import objectives
 from tests.integration.meters import context
 from tests.targets import retargeted
 from tests.unit.recovery import RATE, demand, evidence, samples
 
-KNOWN = registry()
+KNOWN = objectives()
 RUN = RunIdentity("20250101T000000-rds-pitr-ab12", "lab", Purpose.DRILL, "")
 SOURCE = Resource(instance("source-db"), "available", endpoint=Endpoint("db.local", 5433))
 FACTS = Facts(0.0, resources=(SOURCE,))

@@ -20,13 +20,13 @@ from dr.domain.refs import Endpoint
 from dr.drivers.measuring.paths import markers
 from dr.drivers.observing import provider as observing
 from dr.drivers.observing.provider import PATIENCE, ObservingProvider, recorded, runs
+from dr.drivers.postgres.meter.mark import marker_table
 from dr.drivers.postgres.servers import Followed, Servers
 from dr.drivers.prometheus.client import Prometheus
 from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
-from dr.meter.mark import marker_table
 from tests.integration.meters import context
 from tests.support import serving
 from tests.targets import retargeted

@@ -90,7 +90,7 @@ def test_a_snapshot_reads_back_what_it_was_written_as(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "10:20", "10:20::3", "10:20::3-7:1", "10:20::3-7-8", "10:20::a-b"])
 def test_what_is_no_snapshot_is_named(text: str) -> None:
-    with pytest.raises(EvidenceError, match="is not a pg_snapshot"):
+    with pytest.raises(EvidenceError, match="is not a snapshot"):
         Snapshot.parse(text)
 
 

@@ -21,10 +21,10 @@ from dr.domain.model import (
 )
 from dr.evidence.model import Evidence, RunRecord
 from dr.judge import findings
-from dr.judge.objectives import registry
 from dr.judge.objectives.equality import OBJECTIVES
+from dr.wiring import objectives
 
-KNOWN = registry()
+KNOWN = objectives()
 BASELINE = {"golden": {"p1": "aa", "p2": "bb"}}
 MODEL = {"active": 1, "version": "2.3.0", "digest": "d", "artifact_digest": "d", "source": None}
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 
 from dr.domain.model import Demand, Observation, Status
+from dr.drivers.prometheus import judge as corroboration
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
-from dr.judge.objectives import corroboration, outage, registry, survival
+from dr.judge.objectives import outage, survival
 from dr.judge.verdict import judge
+from dr.wiring import objectives
 from tests.unit.outages import DEMANDS, DISASTER, WRITES, Out, Script, Takeover, dice, evidence, of, run_of, written
 
-KNOWN = registry()
+KNOWN = objectives()
 SYNC, LATE = written(Takeover(), dice(3)), written(Takeover(lag=0.5), dice(3))
 ASTRAY = written(Takeover(astray=(1.5, 1.7)), dice(3))
 ASKED = {

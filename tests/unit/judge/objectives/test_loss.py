@@ -12,11 +12,11 @@ from dr.domain.model import Component, Demand, Finding, Observation, Status
 from dr.domain.refs import Ref
 from dr.evidence.model import Evidence, Marker
 from dr.judge.findings import UnknownError, judged
-from dr.judge.objectives import registry
 from dr.judge.objectives.loss import Point, holes, judged_markers, point_of
+from dr.wiring import objectives
 from tests.unit.recovery import WALL, demand, evidence, marker
 
-KNOWN = registry()
+KNOWN = objectives()
 POINT = WALL - 30
 """What the recovery point covers."""
 DISASTER = WALL - 20

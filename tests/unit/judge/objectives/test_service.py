@@ -11,13 +11,14 @@ from dr.config.objective import Judge
 from dr.domain.model import Call, Demand, Effect, Status
 from dr.judge import bounds
 from dr.judge.findings import judged
-from dr.judge.objectives import registry, service, time_to_copy
+from dr.judge.objectives import service, time_to_copy
 from dr.judge.phases import of_restore as phases
 from dr.judge.windows import Slo, windows
+from dr.wiring import objectives
 from tests.unit.recoveries import COPY
 from tests.unit.recovery import DEMANDS, RATE, WALL, demand, entry, evidence, samples
 
-KNOWN = registry()
+KNOWN = objectives()
 SLO = Slo(1.0, 0.01)
 error_rate = partial(judged, service.error_rate)
 p95_latency = partial(judged, service.p95_latency)

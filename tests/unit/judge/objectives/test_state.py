@@ -257,7 +257,7 @@ def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_o
     nowhere = replace(STATE, contents=False)
     found = judge(nowhere, nowhere, nowhere)
     assert found.status is Status.MET
-    told = "What is in the large objects was not read: it takes the right to select from pg_largeobject."
+    told = "What is in the large objects was not read: the harness has no right to."
     assert found.because.endswith(f"are as they should be. {told}")
     unread = replace(nowhere, unread={LARGE_OBJECTS: "there are 50001"})
     assert judge(unread, nowhere, nowhere).because == f"{LARGE_OBJECTS}: there are 50001."

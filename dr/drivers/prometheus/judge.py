@@ -62,8 +62,10 @@ def judge_corroborated(evidence: Evidence, demand: Demand) -> Finding:
     seen, measured = evidence.observed("prometheus", demand.path), evidence.samples.get(demand.path)
     demanded = limits_on(evidence, demand.path)
     limits = {name: at for name in NAMES if (at := demanded.get(name)) is not None}
-    if seen is None or seen.get("error"):
-        raise UnknownError(f"Prometheus gave no data: {(seen or {}).get('error') or 'it was not asked'}.")
+    if not isinstance(seen, Mapping):
+        raise UnknownError("Prometheus gave no data: it was not asked.")
+    if seen.get("error"):
+        raise UnknownError(f"Prometheus gave no data: {seen['error']}.")
     if measured is None or not measured.samples or not limits:
         raise UnknownError(f"Path {demand.path} was not measured, or has no SLO to compare.")
     # What was probed after the path had settled, Prometheus was not asked for.

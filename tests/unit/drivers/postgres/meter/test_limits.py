@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from psycopg import pq
 
-from dr.meter import query
-from dr.meter.limits import DIRECT, PATHS, SHARE, Limits, Sizes, limits, through_pooler
-from dr.meter.login import Login
+from dr.drivers.postgres.meter import query
+from dr.drivers.postgres.meter.limits import DIRECT, PATHS, SHARE, Limits, Sizes, limits, through_pooler
+from dr.drivers.postgres.meter.login import Login
+from dr.drivers.postgres.meter.query import Settings, Task
 from dr.meter.loop import SECOND
-from dr.meter.query import Settings, Task
 
 LOGIN = Login("/nowhere", 6432, "clinic", "app", "env:HUSH", "", pooled=True)
 TIMEOUT = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr.meter.answers import Answer, opening_failed, outcome
+from dr.drivers.postgres.meter.answers import Answer, opening_failed, outcome
 
 DONE = Answer(True)
 

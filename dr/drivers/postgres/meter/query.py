@@ -25,10 +25,10 @@ from typing import Protocol
 import psycopg
 from psycopg import pq
 
+from dr.drivers.postgres.meter.answers import POOLER_FULL, Answer, opening_failed, outcome
+from dr.drivers.postgres.meter.limits import Limits
+from dr.drivers.postgres.meter.login import Addresses, Login
 from dr.evidence.samples import FAILED, INDETERMINATE, OWN_REFUSAL, TIMEOUT
-from dr.meter.answers import POOLER_FULL, Answer, opening_failed, outcome
-from dr.meter.limits import Limits
-from dr.meter.login import Addresses, Login
 from dr.meter.loop import AWAKE, SECOND, Lines
 
 KEEP, IDLE = 4, 8

@@ -20,12 +20,12 @@ from psycopg import sql
 
 from dr.domain.errors import ProviderError
 from dr.drivers.postgres import own_schema
+from dr.drivers.postgres.meter.limits import DIRECT, Limits, limits
+from dr.drivers.postgres.meter.login import Login, said
+from dr.drivers.postgres.meter.query import Queries, Settings, Task
 from dr.evidence.samples import ACKNOWLEDGED, INDETERMINATE, marker_line, markers_file, sample_line, samples_file
 from dr.host.clock import SystemClock
-from dr.meter.limits import DIRECT, Limits, limits
-from dr.meter.login import Login, said
 from dr.meter.loop import Journal, Lines, record
-from dr.meter.query import Queries, Settings, Task
 
 CLOCK_READINGS = 15
 """The shortest round trip of so many bounds the clock's offset."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from dr.judge import settings
-from dr.judge.settings import Compared
+from dr.drivers.postgres import settings
+from dr.drivers.postgres.settings import Compared
 
 OF_ITS_PLACE = (
     *("port", "listen_addresses", "unix_socket_group", "bonjour", "bonjour_name", "cluster_name", "data_directory"),
@@ -35,8 +35,8 @@ ITS_OWN = (
 )
 
 
-def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_class: bool = False) -> Compared:
-    return settings.compared(copy, *source, one_class=one_class)
+def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_size: bool = False) -> Compared:
+    return settings.compared(copy, *source, one_size=one_size)
 
 
 @pytest.mark.parametrize("name", OF_ITS_PLACE)
@@ -53,7 +53,7 @@ def test_a_setting_of_its_size_may_differ_and_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", OF_ITS_SIZE)
 def test_a_setting_of_its_size_has_to_be_the_sources_on_an_instance_of_its_class(name: str) -> None:
     wrong = {name: "20 instead of 100"}
-    assert compared({name: "20"}, {name: "100"}, {name: "100"}, one_class=True) == (wrong, {}, (), 0)
+    assert compared({name: "20"}, {name: "100"}, {name: "100"}, one_size=True) == (wrong, {}, (), 0)
 
 
 @pytest.mark.parametrize("name", ITS_OWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr.judge.objectives.corroboration import Alerting, stretches
+from dr.drivers.prometheus.judge import Alerting, stretches
 
 START = 1_700_000_000.25
 

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dr.config.plugins import plugins
+
 OF_ITS_PLACE = re.compile(
     r"port|listen_addresses|unix_socket_.*|bonjour.*|cluster_name|data_directory(_mode)?|config_file|hba_file|ident_file"
     r"|external_pid_file|event_source|log_(directory|filename|file_mode)|syslog_.*|stats_temp_directory|ssl_.*(file|dir)"
     r"|krb_server_keyfile|dynamic_library_path|temp_tablespaces|primary_.*|restore_command|archive_.*|recovery_.*"
-    r"|promote_trigger_file|hot_standby.*|in_hot_standby|synchronous_standby_names|server_version.*|rds\..*"
+    r"|promote_trigger_file|hot_standby.*|in_hot_standby|synchronous_standby_names|server_version.*"
     r"|application_name|transaction_(isolation|read_only|deferrable)"
 )
 """Where it is, how it got there, and whom it copies to: never compared. Its version and its being Multi-AZ are the
@@ -19,9 +21,8 @@ OF_ITS_SIZE = re.compile(
     r"shared_buffers|effective_cache_size|max_connections|(maintenance|autovacuum)_work_mem|autovacuum_max_workers"
     r"|max_(worker_processes|parallel_.*|wal_size)|min_wal_size|huge_page.*|shared_memory_size.*|wal_buffers"
 )
-"""What RDS sets by the class of the instance, unless somebody does: these may differ where that does, and are named."""
-CLASS = "DBInstanceClass"
-"""What a provider calls that class, among what differs of an instance."""
+"""What a provider sets by the size of the server, unless somebody does: these may differ where that does, and are
+named."""
 
 
 class Compared(NamedTuple):
@@ -34,17 +35,18 @@ class Compared(NamedTuple):
     same: int
 
 
-def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_class: bool) -> Compared:
+def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_size: bool) -> Compared:
     """``source``: what was looked at there, before and afterwards: as it was at either time is right. One that changed
-    there may have been any other in between. ``one_class``: both instances are known to be of the same class."""
+    there may have been any other in between. ``one_size``: both servers are known to be of the same size."""
     wrong, unknown, sized, same = {}, {}, [], 0
+    kept = tuple(one.keeps for one in plugins().values() if one.keeps)
     for name, here in sorted(copy.items()):
         there = [settings[name] for settings in source if name in settings]
-        if not there or OF_ITS_PLACE.fullmatch(name):
+        if not there or OF_ITS_PLACE.fullmatch(name) or name.startswith(kept):
             continue
         if here in there:
             same += 1
-        elif OF_ITS_SIZE.fullmatch(name) and not one_class:
+        elif OF_ITS_SIZE.fullmatch(name) and not one_size:
             sized.append(name)
         elif len({*there}) > 1:
             theirs = " and ".join(one or "nothing" for one in there)

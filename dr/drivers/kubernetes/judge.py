@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.config.objective import About, Limit, Objective
-from dr.domain.model import Demand, Finding, Status
+from dr.domain.model import Demand, Finding, Phase, Status
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, limit_of, within
+from dr.judge.phases import between
 from dr.judge.windows import good, latency, limits_on
 
 WORDS = {
@@ -137,11 +138,23 @@ def judge_noticed(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, within(low, high, limit), because, high, (low, high))
 
 
+def phases(evidence: Evidence) -> tuple[Phase, ...]:
+    """Each step from the loss until the workload stood whole again, by when it was first seen."""
+    seen = evidence.latest("redundancy")
+    if seen is None:
+        return ()
+    found = course(evidence, seen.path)
+    moments = [("", evidence.disaster()), *steps(found)]
+    if found["restored"] is not None:
+        moments.append(("redundant", float(found["restored"][1])))
+    return between(moments)
+
+
 LIMIT = Limit("redundancy", 600.0)
 """Seconds: the node controller's grace (50), the pods' toleration (300), and four minutes to pull, load and warm up."""
 NOTICED = Limit("noticed", 60.0)
 """Seconds: the node controller's grace (50 by default), or what a device plugin takes to report a GPU."""
 OBJECTIVES = (
-    Objective("redundancy", About.TIME, judge_redundancy, "s", (LIMIT,)),
-    Objective("noticed", About.TIME, judge_noticed, "s", (NOTICED,)),
+    Objective("redundancy", About.TIME, judge_redundancy, "s", (LIMIT,), phases=phases),
+    Objective("noticed", About.TIME, judge_noticed, "s", (NOTICED,), phases=phases),
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dr.domain import manifests
-from dr.domain.manifests import NOTHING, content, controllers, derived, differing, owners, stands, told, version
+from dr.drivers.velero import manifests
+from dr.drivers.velero.manifests import NOTHING, content, controllers, derived, differing, owners, stands, told, version
 
 
 def written(manager: str, fields: dict[str, Any], subresource: str = "") -> dict[str, Any]:

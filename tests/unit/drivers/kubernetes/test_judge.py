@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Observation, Status
+from dr.drivers.kubernetes import judge
 from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import judged
-from dr.judge.objectives import redundancy, registry
 from dr.judge.phases import phases
+from dr.wiring import objectives
 from tests.unit.outages import DISASTER, Out, Script, dice, evidence, samples, stamp
 
-KNOWN = registry()
+KNOWN = objectives()
 ASKED = {
     "redundancy": Demand("redundancy", "cluster", 60.0, "s"),
     "noticed": Demand("noticed", "cluster", 20.0, "s"),
@@ -59,7 +60,7 @@ def found(objective: str, seen: Evidence) -> Any:
 
 
 def test_every_objective_of_a_workload_is_here() -> None:
-    assert set(KEPT_AND_BROKEN) == set(ASKED) == {one.name for one in redundancy.OBJECTIVES}
+    assert set(KEPT_AND_BROKEN) == set(ASKED) == {one.name for one in judge.OBJECTIVES}
 
 
 @pytest.mark.parametrize("objective", KEPT_AND_BROKEN)
@@ -122,6 +123,12 @@ def test_who_moved_the_pods_is_told_and_a_remedy_looked_first() -> None:
 
 
 def test_each_step_is_a_phase() -> None:
-    told = {one.name: one.seconds for one in phases(watched(25.0))}
+    told = {one.name: one.seconds for one in phases(watched(25.0), KNOWN)}
     want = {"noticed": 10.0, "evicted": 2.0, "rescheduled": 0.5, "artifact-loaded": 7.5, "redundant": 5.0}
     assert {name: told[name] for name in want} == pytest.approx(want)
+
+
+def test_whoever_tells_its_own_phases_is_told_no_restart_in_place() -> None:
+    names = [one.name for one in phases(watched(25.0), KNOWN)]
+    assert "restart" not in names
+    assert len(names) == len({*names}), "each once, although two objectives tell them"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dr.domain.model import Demand, Finding, Observation, Status
+from dr.drivers.prometheus import judge as corroboration
 from dr.evidence.model import Sample
 from dr.evidence.samples import TIMEOUT
 from dr.judge.findings import judged
-from dr.judge.objectives import corroboration
 from tests.unit.eighths import path, probe, refused, settled
 from tests.unit.outages import DEMANDS, DISASTER, Out, Script, ns, of
 
