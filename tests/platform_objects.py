@@ -63,7 +63,9 @@ def service(name: str, **selector: str) -> dict[str, Any]:
 def slices(service: str, *ready: str) -> dict[str, Any]:
     """The EndpointSlice of a Service that leads to these pods."""
     led = [{"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": name}} for name in ready]
-    return {"metadata": {"name": f"{service}-1", "labels": {"kubernetes.io/service-name": service}}, "endpoints": led}
+    owner = {"kind": "Service", "name": service, "controller": True}
+    labels = {"kubernetes.io/service-name": service}
+    return {"metadata": {"name": f"{service}-1", "labels": labels, "ownerReferences": [owner]}, "endpoints": led}
 
 
 MODEL = "readmission-model"

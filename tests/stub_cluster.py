@@ -53,7 +53,7 @@ class Objects:
 
     def listed(self, path: str) -> dict[str, Any]:
         with self.lock:
-            items = [one for key, one in sorted(self.found.items()) if _within(key, path)]
+            items = [one for key, one in sorted(self.found.items()) if within(key, path)]
             return {"items": items, "metadata": {"resourceVersion": str(len(self.history))}}
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -98,14 +98,14 @@ class Objects:
             watcher.put(self.history[-1])
 
 
-def _within(key: str, path: str) -> bool:
+def within(key: str, path: str) -> bool:
     """Whether an object is in the list at ``path``, also in one over all namespaces."""
     parent = key.rpartition("/")[0]
     group, _, rest = parent.partition("/namespaces/")
     return parent == path or f"{group}/{rest.rpartition('/')[2]}" == path
 
 
-def _selects(selector: str, one: dict[str, Any]) -> bool:
+def selects(selector: str, one: dict[str, Any]) -> bool:
     """Whether an object is one of a fieldSelector's, such as spec.nodeName=x."""
     field, _, value = selector.partition("=")
     found: Any = one
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.objects.found.get(parts.path)
         if found is None and parts.path.rpartition("/")[2] in LISTS:
             found = self.objects.listed(parts.path)
-            found["items"] = [one for one in found["items"] if _selects(selector, one)]
+            found["items"] = [one for one in found["items"] if selects(selector, one)]
         return self._answer(found)
 
     def do_POST(self) -> None:
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while True:
                 key, event = events.get()
-                if _within(key, path) and _selects(selector, event["object"]):
+                if within(key, path) and selects(selector, event["object"]):
                     line = json.dumps(event).encode() + b"\n"
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         except OSError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +18,6 @@ import botocore.awsrequest
 import pytest
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError, ResponseStreamingError
 
-from dr import wiring
 from dr.app import cleanup, drill
 from dr.app import restore as on_call
 from dr.app.ending import Outcome, finish
@@ -26,6 +25,7 @@ from dr.app.prepare import accept, prepare
 from dr.app.session import Session, Tell
 from dr.config.context import Context
 from dr.config.model import Login, Meter, Settings, Target
+from dr.config.plugins import Plugin
 from dr.domain.errors import DrError, HaltedError
 from dr.domain.looks import Snapshot
 from dr.domain.model import Call, Component, Facts, Grant, Observation, Progress, Request, RunIdentity, Stamp, Verb
@@ -45,6 +45,8 @@ from dr.drivers.rds.naming import instance
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
 from dr.drivers.service.provider import ServingProvider
+from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.provider import VeleroProvider
 from dr.engine.guard import Consent
 from dr.evidence.directory import runs
 from dr.evidence.samples import header, sample_line, samples_file
@@ -60,7 +62,8 @@ from dr.lab.rds.wire import Wire
 from dr.lab.rds.work import Work
 from dr.ports import Provider
 from tests.attack.answers import Answer, Attack, Break
-from tests.attack.cluster import PlayedCluster
+from tests.attack.cluster import SPACES, PlayedCluster
+from tests.attack.velero import PlayedVelero
 from tests.platform_objects import KUBE_SYSTEM_UID, SYSTEM
 from tests.targets import target_of
 from tests.unit.drivers.clients.test_moving import FakeLead
@@ -76,8 +79,12 @@ TAKES = {"vanish": 2.0, "examine": 1.0, "take-baseline": 1.0, "settle": 4.0, "st
 COARSE = 1.0
 """Virtual seconds that any sleep takes at the least, as on a busy machine: fewer polls, and each takes real time."""
 METER = Meter(rate=30.0, markers=5.0)
-PLAYED = frozenset({"time-to-copy", "exposure", "configuration", "latency", "errors", "redundancy", "noticed"})
-"""The objectives whose evidence is whole in a rehearsal: RDS's own, the cluster's, and those of the played meters."""
+PLAYED = frozenset(
+    {"time-to-copy", "exposure", "configuration", "latency", "errors", "redundancy", "noticed"}
+    | {"time-to-namespace", "objects", "restore-phase", "workloads"}
+)
+"""The objectives whose evidence is whole in a rehearsal: RDS's own, the cluster's and Velero's, and those of the played
+meters."""
 WIRE = Wire()
 
 
@@ -256,12 +263,20 @@ class Wiretap:
             self.struck += 1
             return attack.bad(Answer(200, {}, b""))
         true = cloud.metrics(target, content) if target else cloud.answer(content)[1]
-        if number == self.kill_at:
-            raise Killed
+        self._kill(number)
         if attack is not None and strikes:
             self.struck += 1
             return attack.bad(true)
         return true
+
+    def changed(self, name: str) -> None:
+        """A request that has changed something in the cluster, whose answer is on its way."""
+        self.asked.append(name)
+        self._kill(len(self.asked) - 1)
+
+    def _kill(self, number: int) -> None:
+        if number == self.kill_at:
+            raise Killed
 
 
 class _Raw(io.BytesIO):
@@ -453,6 +468,7 @@ def target() -> Target:
         pooler=PoolerConfig("127.0.0.1", 9, "readmission", Login("admin", secret), "/nowhere"),
         faults=("true",),
         kubernetes=KubernetesConfig("/nowhere", "played", KUBE_SYSTEM_UID, (SYSTEM,)),
+        velero=VeleroConfig(),
         restored={
             "DBSubnetGroupName": accounts.DRILL_SUBNET_GROUP,
             "VpcSecurityGroupIds": [accounts.DRILL_SECURITY_GROUP],
@@ -495,8 +511,11 @@ class Theatre:
         self.clock = Virtual()
         self.cloud = Cloud(directory, self.clock)
         self.wiretap = Wiretap()
-        self.cluster = PlayedCluster(self.clock)
+        self.cluster = PlayedCluster(self.clock, lambda what: self.wiretap.changed(what))
+        self.velero = PlayedVelero(self.clock, self.cluster)
+        self.clock.each_time(self.velero.tick)
         self.clock.each_time(self.cluster.tick)
+        self.cluster.begin()
         self.lead = FakeLead()
         self._home = self.lead.at
         self.things: dict[str, float] = {}
@@ -513,11 +532,13 @@ class Theatre:
         monkeypatch.setattr("dr.app.cleanup.SystemClock", lambda: self.clock)
         monkeypatch.setattr("dr.drivers.faults.provider.run_command", self.cloud.fault)
         monkeypatch.setattr("dr.drivers.kubernetes.breaking.run_command", self.cluster.fault)
+        monkeypatch.setattr("dr.drivers.kubernetes.gentle.act", self.cluster.act)
         monkeypatch.setattr("dr.drivers.kubernetes.cluster.Api", lambda *_: self.cluster)
         monkeypatch.setattr("dr.drivers.kubernetes.config.servers", lambda *_: ("https://127.0.0.1:9",))
         monkeypatch.setattr("dr.drivers.clients.pgbouncer_console.held", lambda _: [])
-        monkeypatch.setattr(wiring, "drivers", self._drivers)
-        monkeypatch.setattr("dr.app.cleanup.drivers", self._drivers)
+        for part in ("Command", "Files"):
+            monkeypatch.setattr(f"dr.drivers.velero.provider.{part}", lambda *_: self.velero)
+        monkeypatch.setattr(Plugin, "made", lambda plugin, context: self._provider(plugin.name, context))
 
     def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:
         """From the next request on, ``attack`` acts on those from number ``at`` up to ``until``."""
@@ -528,20 +549,21 @@ class Theatre:
         self.wiretap = _Stage.wiretap = wiretap
         return wiretap
 
-    def _drivers(self, context: Context, verbs: Collection[Verb] = ()) -> Mapping[str, Provider]:
+    def _provider(self, name: str, context: Context) -> Provider:
         play = Play(self.clock, context.run)
         play.things, play.slow = self.things, self.slow
-        played: dict[str, Provider] = {
-            "postgres": Played(PostgresProvider(context), play, amcheck=False),
-            "measuring": Played(MeasuringProvider(context), play),
-            "service": Played(ServingProvider(context), play),
-            "observing": Played(ObservingProvider(context), play),
-            "faults": FaultsProvider(context, status=lambda _, name: self.cloud.instances().get(name, "")),
-            "clients": MovingProvider(context, {POOLER: self.lead}),
+        making: dict[str, Callable[[], Provider]] = {
+            "rds": lambda: RdsProvider(context, client(), _Servers(self.cloud)),  # type: ignore[arg-type]
+            "postgres": lambda: Played(PostgresProvider(context), play, amcheck=False),
+            "measuring": lambda: Played(MeasuringProvider(context), play),
+            "service": lambda: Played(ServingProvider(context), play),
+            "observing": lambda: Played(ObservingProvider(context), play),
+            "faults": lambda: FaultsProvider(context, status=lambda _, name: self.cloud.instances().get(name, "")),
+            "clients": lambda: MovingProvider(context, {POOLER: self.lead}),
+            "kubernetes": lambda: KubernetesProvider(context),
+            "velero": lambda: VeleroProvider(context),
         }
-        if any("/" in str(verb.args.get("of", "")) for verb in verbs):
-            played["kubernetes"] = KubernetesProvider(context)
-        return {"rds": RdsProvider(context, client(), _Servers(self.cloud)), **played}  # type: ignore[arg-type]
+        return making[name]()
 
     # One drill
 
@@ -580,17 +602,20 @@ class Theatre:
         """A whole drill. Raises DrError where it did not begin."""
         return self.perform(self.begin(name, tell))
 
-    def restore(self) -> Outcome:
-        """What ``dr restore --latest-snapshot`` does. Raises DrError where it did not begin."""
-        wanted = on_call.request(
-            *("lab", target(), {"snapshot": "latest"}), since=None, as_name="", reset_master=False, verify=True
-        )
-        demands = {asked: path for asked, path in on_call.asked(wanted).items() if asked in PLAYED}
+    def restore(self, **to: str) -> Outcome:
+        """What ``dr restore`` does ``to`` a recovery point. Raises DrError where it did not begin."""
+        wanted = on_call.request("lab", target(), to, since=None, as_name="", reset_master=False, verify=True)
+        demands = {asked: path for asked, path in on_call.asked(wanted, target()).items() if asked in PLAYED}
         return on_call.run(accept(prepare(SETTINGS, wanted, demands, silent), Consent(yes=True)))
 
     def restorations(self) -> list[str]:
         """What stands beside the source and its replicas, which no drill made."""
         return [name for name in self.cloud.instances() if name not in (SOURCE, *REPLICAS)]
+
+    def lose(self) -> None:
+        """Delete the namespace that a restore on call is to bring back, as whoever does harm does."""
+        self.cluster.delete(f"{SPACES}/{SYSTEM}", {})
+        self.clock.pass_to(self.clock.at + 5 * JOB_SECONDS)
 
     def remove(self, name: str) -> None:
         """Delete what a restore on call made, as a person does."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from dr.app import drill
+from dr.app.ending import Outcome
 from dr.domain.model import Call, Status
 from dr.evidence.directory import RunDirectory, runs
 from dr.evidence.ledger import Ledger
@@ -16,8 +17,10 @@ from tests.attack.figures import FIGURES
 from tests.attack.rehearsal import Killed, Theatre
 
 T = TypeVar("T")
-DRILLS = sorted(name for name in drill.known() if not name.startswith("velero-"))
-"""But for those of Velero, which nobody plays in virtual time: tests/integration and tests/sabotage kill these."""
+DRILLS = [*sorted(drill.known()), str(Path(__file__).parent / "node-drained.yaml")]
+"""All that there are, and the gentle form of a lost node."""
+each_drill = pytest.mark.parametrize("name", DRILLS, ids=[Path(name).stem for name in DRILLS])
+SNAPSHOT, BACKUP = {"snapshot": "latest"}, {"backup": "latest"}
 HEARD_SECONDS = 2.0
 WHOLE_EACH = 5
 """After so many attacks, and after the last, an undisturbed drill must be met; each attacked one has to begin."""
@@ -81,7 +84,7 @@ def undisturbed(theatre: Theatre, name: str, what: str) -> Iterator[str]:
         yield f"{what}: the drill after it is {after.status}"
 
 
-@pytest.mark.parametrize("name", DRILLS)
+@each_drill
 def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +106,7 @@ def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", DRILLS)
+@each_drill
 def test_a_drill_killed_between_any_request_and_its_answer_is_cleaned_up_and_not_met(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,13 +133,13 @@ def test_a_restore_killed_after_any_entry_of_its_ledger_is_finished_by_the_same_
     theatre, axe = Theatre(tmp_path, monkeypatch), Axe(monkeypatch)
     wrong: list[str] = []
     axe.at(-1)
-    assert theatre.restore().verdict.status is Status.MET
+    assert theatre.restore(**SNAPSHOT).verdict.status is Status.MET
     for number in range(1, axe.count + 1):
         for name in theatre.restorations():
             theatre.remove(name)
         axe.at(number)
         with pytest.raises(Killed):
-            theatre.restore()
+            theatre.restore(**SNAPSHOT)
         axe.at(-1)
         FIGURES.tried["kills"] += 1
         begun = newest(theatre)
@@ -153,17 +156,50 @@ def resumption(theatre: Theatre, begun: RunDirectory, what: str) -> Iterator[str
     if begun.sealed():
         theatre.remove(theatre.restorations()[0])
     reached = not begun.sealed() and any(entry.kind == "intent" for entry in begun.ledger(theatre.clock).entries())
-    outcome = theatre.restore()
-    FIGURES.verdicts[outcome.verdict.status.value] += 1
-    if outcome.verdict.status is not Status.MET:
-        FIGURES.false.append(what)
-        yield f"{what}: it is {outcome.verdict.status}"
+    outcome = theatre.restore(**SNAPSHOT)
+    yield from finished(outcome, what)
     if reached and outcome.run.id != begun.id:
         yield f"{what}: another run began"
     if len(theatre.restorations()) != 1:
         yield f"{what}: {theatre.restorations()} stand"
     if theatre.things:
         yield f"{what}: {sorted(theatre.things)} is left"
+
+
+def finished(outcome: Outcome, what: str) -> Iterator[str]:
+    FIGURES.verdicts[outcome.verdict.status.value] += 1
+    if outcome.verdict.status is not Status.MET:
+        FIGURES.false.append(what)
+        yield f"{what}: it is {outcome.verdict.status}"
+
+
+def test_a_namespaces_restore_killed_after_any_entry_is_finished_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre, axe = Theatre(tmp_path, monkeypatch), Axe(monkeypatch)
+    wrong: list[str] = []
+    theatre.lose()
+    axe.at(-1)
+    assert theatre.restore(**BACKUP).verdict.status is Status.MET
+    theatre.cluster.drop(*theatre.velero.restores())
+    for number in range(1, axe.count + 1):
+        theatre.lose()
+        axe.at(number)
+        with pytest.raises(Killed):
+            theatre.restore(**BACKUP)
+        axe.at(-1)
+        FIGURES.tried["kills"] += 1
+        begun = newest(theatre)
+        last = begun.ledger(theatre.clock).entries()[-1]
+        what = f"a namespace's restore killed after entry {number}, {last.kind} {last.call}"
+        if not begun.sealed():
+            wrong += finished(theatre.restore(**BACKUP), what)
+        records = theatre.velero.restores()
+        wrong += [] if len(records) == 1 else [f"{what}: {records} are Velero's restores"]
+        theatre.cluster.drop(*records)
+        wrong += remains(theatre, what)
+        theatre.forget()
+    assert not wrong, "\n".join(wrong)
 
 
 class Signal:
@@ -180,7 +216,7 @@ class Signal:
 
 
 @pytest.mark.parametrize("at", ["begin", "poll"])
-@pytest.mark.parametrize("name", DRILLS)
+@each_drill
 def test_a_drill_told_to_stop_at_any_call_stops_at_once_and_leaves_nothing(
     name: str, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
