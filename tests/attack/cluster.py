@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from dr.domain.manifests import content, derived
 from dr.drivers.kubernetes.api import Body
+from dr.drivers.velero.manifests import content, derived
 from tests.platform_objects import MODEL, PLATFORM, SYSTEM, condition, deployment, node, pod, slices
 from tests.stub_cluster import LISTS, merged, selects, stepped, within
 from tests.virtual import VirtualClock
