@@ -25,18 +25,18 @@ from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.host.awake import watching
 from dr.report.words import moment
-from dr.wiring import ask_each, done_for, drivers, on_call, restoring
+from dr.wiring import able, ask_each, done_for, drivers, on_call, restoring
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
-SETTLE = "settle"
+SETTLE, ASK = "settle", "ask"
 EXAMINING = ("examine", "compare")
 """The verbs that say whether what was restored is what it should be, each of another kind of provider."""
 MEASURING = frozenset({"serve", "measure", SETTLE})
 """The verbs that put load on a copy, and the one that ends that."""
 MEASURED = ("latency", "errors")
 """What is demanded of a service that was there before."""
-STEPS = frozenset({"restore", *EXAMINING, *MEASURING, CONFIGURE})
+STEPS = frozenset({"restore", *EXAMINING, *MEASURING, ASK, CONFIGURE})
 """The verbs of a restore on call: tags that ask for another one, a failover say, are not of its making."""
 
 
@@ -66,19 +66,20 @@ def request(
         wanted += [*map(Verb, EXAMINING), *(served if done_for(restores, served[0], target) else ())]
     found = (done_for(restores, verb, target) for verb in (*wanted, Verb(CONFIGURE, restore)))
     asked = [verb for verb in found if verb is not None]
-    return Request(
-        name, (*asked, *(_through(target) if verify and "backup" in to else ())), Purpose.RESTORE, since=since
-    )
+    through = _through(target) if verify and "backup" in to else ()
+    return Request(name, (*asked, *through), Purpose.RESTORE, since=since)
 
 
 def _through(target: Target) -> Iterator[Verb]:
-    """What asks the service on its ways through a cluster, once namespaces were restored in their own place; nothing
-    where the target has none, or does not let predictions be written."""
+    """What measures the service on its ways through a cluster, and asks it there for its golden answers, once
+    namespaces were restored in their own place; nothing where the target has none, or does not let predictions be
+    written."""
     ways = [way for section in target.sections.values() for way in section.ways_round()]
     if not ways or not {Grant.MARKERS, Grant.DISPOSABLE} & {*target.grants}:
         return
     yield from (Verb("measure", {"path": way}) for way in ways)
     yield Verb(SETTLE, {"paths": ways})
+    yield from (Verb(ASK, {"path": way}) for way in ways if able(Verb(ASK), target))
 
 
 def resumed(settings: Settings, target: str, name: str, since: float | None, tell: Tell) -> Prepared:
@@ -179,9 +180,11 @@ def asked(wanted: Request, target: Target | None = None) -> dict[str, str | list
     """The demands of a restore on call: objective to path, or to several. Markers exist in drills alone, so loss is not
     asked."""
     ways = [verb.args["path"] for verb in wanted.verbs if verb.name == "measure" and verb.args["path"] != "restored"]
+    golden = [verb.args["path"] for verb in wanted.verbs if verb.name == ASK]
     return {
         **{name: "restored" for verb in wanted.verbs for name in on_call(verb, target)},
         **(dict.fromkeys(MEASURED, ways) if ways else {}),
+        **({"golden": golden} if golden else {}),
     }
 
 

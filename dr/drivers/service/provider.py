@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from dr.config.context import Context
 from dr.config.model import Login
 from dr.config.secrets import secret
@@ -24,8 +26,9 @@ from dr.drivers.measuring.paths import RESTORED
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
+from dr.drivers.postgres.source import database_of
 from dr.drivers.service import guardian
-from dr.drivers.service.asking import answer_form, get, name_of, predict
+from dr.drivers.service.asking import answer_form, get, name_of, predict, predictions
 from dr.drivers.service.config import ServiceConfig, Stored
 from dr.drivers.service.rows import plant, uproot
 from dr.drivers.service.variants import variants
@@ -49,7 +52,7 @@ Watch = Callable[[Endpoint, PostgresConfig, str], AbstractContextManager[Look]]
 
 class ServingProvider:
     """Calls: ``plant`` puts rows of the run's own into the copy, ``serve`` starts the service, ``golden`` asks it for
-    the answers that the baseline's has given, and for those to what was planted."""
+    the answers that the baseline's has given, and for those to what was planted; ``ask-PATH`` asks the target's own."""
 
     def __init__(self, context: Context, watch: Watch = watching) -> None:
         self._context, self._watch, self._database = context, watch, context.target.of(PostgresConfig)
@@ -62,9 +65,11 @@ class ServingProvider:
         service = self._context.target.section(ServiceConfig)
         return Facts(self._context.clock.now().at, extra={"stored": service is None or service.stored is not False})
 
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         """Plant, start, then ask. Raises RefusedError where the target names no service, UsageError for an unknown
-        role."""
+        role or path."""
+        if verb.name == "ask":
+            return (self._asking(verb, facts, run),)
         service, served, made = self._service(), children.process("serve"), made_by(verb)
         self._login()
         stop = Call(
@@ -110,6 +115,21 @@ class ServingProvider:
             return (serve,)
         return (*self._planting(verb, made, run), serve, golden)
 
+    def _asking(self, verb: Verb, facts: Facts, run: RunIdentity) -> Call:
+        """What the service answers now, against what was recorded before it was lost."""
+        path, service = str(verb.args["path"]), self._context.target.of(ServiceConfig)
+        if not service.way(path):
+            raise UsageError(f"Where path {path!r} is served is not known.", "Add it to service.ways of the target.")
+        lost = facts.at if run.since is None else run.since
+        return Call(
+            *(f"ask-{path}", verb.name, "verify", "service", "ask-way"),
+            {"path": path, "url": service.way(path), "before": lost},
+            effect=Effect.MAKES,  # each answer is a row
+            makes=(predictions(database_of(self._context.target).ref),),
+            until="every golden request asked",
+            deadline=GOLDEN_DEADLINE,
+        )
+
     def _planting(self, verb: Verb, made: str, run: RunIdentity) -> Iterator[Call]:
         """Rows in the copy, which are taken out of one that a restore on call leaves; a drill's goes with them."""
         if self._service().planted is None:
@@ -149,6 +169,8 @@ class ServingProvider:
             return self._ready(result)
         if call.operation == "ask":
             return self._golden(result)
+        if call.operation == "ask-way":
+            return self._asked_on(str(result["path"]), result)
         return Progress(done=True, result=dict(result) if call.operation == "plant" else {})
 
     def _service(self) -> ServiceConfig:
@@ -281,10 +303,21 @@ class ServingProvider:
         told = {"good": good, "sent": max(good, self._asked - before), "planting": args.get("planting")}
         return Progress(done=True, result={"asked": len(answers), "answers": answers, **told}, observations=seen)
 
+    def _asked_on(self, path: str, args: Mapping[str, Any]) -> Progress:
+        from dr.drivers.service.recorded import recorded
+
+        self._again = GOLDEN_AGAIN
+        requests = self._context.target.of(ServiceConfig).requests
+        answers = {name_of(request): self._answer(str(args["url"]), request, {}) for request in requests}
+        baseline, now = recorded(self._context, float(args["before"])), self._now()
+        held = None if baseline is None else msgspec.to_builtins(baseline)
+        seen = (Observation("baseline", "source", held, now), Observation("golden", path, answers, now))
+        return Progress(done=True, result={"asked": len(answers)}, observations=seen)
+
     def _answer(self, url: str, request: Mapping[str, object], names: Names) -> str:
         """The form of its answer, or why there was none. One that was not answered in time is asked again: a process
         that stood still for half a minute says nothing of the copy."""
-        service = self._service()
+        service = self._context.target.of(ServiceConfig)
         while True:
             self._asked += 1
             try:

@@ -66,7 +66,7 @@ def test_only_the_drivers_of_the_asked_verbs_are_made(tmp_path: Path, asked: lis
     [
         (
             Verb("no-such-verb"),
-            "There is no verb 'no-such-verb'. Known verbs: await_failover, await_redundancy, await_workloads",
+            "There is no verb 'no-such-verb'. Known verbs: ask, await_failover, await_redundancy",
         ),
         (Verb("disaster", {"kind": "flood"}), "There is no disaster of kind 'flood'. The kinds are disk-full"),
         (Verb("disaster"), "The verb disaster needs an argument kind. The kinds are disk-full, disk-lost"),
