@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ LISTS = (
     *("backups", "restores", "deletebackuprequests", "configmaps"),
 )
 TOKEN = "stub-t0ken"
+
+
+class ConflictError(Exception):
+    """What is asked for names another object of that name."""
 
 
 class Objects:
@@ -63,15 +68,24 @@ class Objects:
             if path.endswith("/selfsubjectaccessreviews"):
                 asked = body["spec"]["resourceAttributes"]
                 return {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.denied}}
+            path, _, tried = path.partition("?")
             space = path.split("/namespaces/")[1].split("/")[0] if "/namespaces/" in path else ""
-            body.setdefault("metadata", {}).update({"uid": str(uuid.uuid4()), "namespace": space})
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            given = {"uid": str(uuid.uuid4()), "namespace": space, "creationTimestamp": now}
+            body = merged(body, {"metadata": given})
+            if tried:
+                return body
             return self._keep(f"{path}/{body['metadata']['name']}", body, "ADDED")
 
     def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self.lock:
             path = path.removesuffix("/status")
             before = self.found.get(path)
-            return None if before is None else self._keep(path, merged(before, body), "MODIFIED")
+            if before is None:
+                return None
+            if body.get("metadata", {}).get("uid") not in (None, before["metadata"].get("uid")):
+                raise ConflictError
+            return self._keep(path, merged(before, body), "MODIFIED")
 
     def delete(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """A pod on a node stays until its agent says that it is gone."""
@@ -167,7 +181,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         if isinstance(body, list):  # the steps of a JSON patch, which are tried and not kept
             return self._answer(stepped(self.objects.found.get(urlsplit(self.path).path), body))
-        return self._answer(self.objects.patch(self.path, body))
+        try:
+            return self._answer(self.objects.patch(self.path, body))
+        except ConflictError:
+            return self._send(409, {"message": "the UID in the precondition is another one"})
 
     def do_DELETE(self) -> None:
         self._answer(self.objects.delete(self.path, self._body()))
@@ -201,7 +218,10 @@ class _Handler(BaseHTTPRequestHandler):
         status, said = (404, "not found") if found is None else (200, "")
         if self.objects.refuses is not None and self.command != "GET":
             status, said = self.objects.refuses
-        body = json.dumps({"message": said} if said else found).encode()
+        self._send(status, {"message": said} if said else found)
+
+    def _send(self, status: int, told: Any) -> None:
+        body = json.dumps(told).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

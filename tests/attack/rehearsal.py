@@ -62,6 +62,7 @@ from dr.lab.rds.wire import Wire
 from dr.lab.rds.work import Work
 from dr.ports import Provider
 from tests.attack.answers import Answer, Attack, Break
+from tests.attack.canary import PlayedMeters
 from tests.attack.cluster import SPACES, PlayedCluster
 from tests.attack.velero import PlayedVelero
 from tests.platform_objects import KUBE_SYSTEM_UID, SYSTEM
@@ -513,6 +514,8 @@ class Theatre:
         self.wiretap = Wiretap()
         self.cluster = PlayedCluster(self.clock, lambda what: self.wiretap.changed(what))
         self.velero = PlayedVelero(self.clock, self.cluster)
+        self.meters = PlayedMeters(self.clock, self.cluster)
+        self.clock.each_time(self.meters.tick)
         self.clock.each_time(self.velero.tick)
         self.clock.each_time(self.cluster.tick)
         self.cluster.begin()
@@ -538,6 +541,8 @@ class Theatre:
         monkeypatch.setattr("dr.drivers.clients.pgbouncer_console.held", lambda _: [])
         for part in ("Command", "Files"):
             monkeypatch.setattr(f"dr.drivers.velero.provider.{part}", lambda *_: self.velero)
+        for module in ("kubernetes.canary", "velero.provider"):
+            monkeypatch.setattr(f"dr.drivers.{module}.Meters", self.meters.of)
         monkeypatch.setattr(Plugin, "made", lambda plugin, context: self._provider(plugin.name, context))
 
     def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:
@@ -571,7 +576,8 @@ class Theatre:
         """Look, plan and accept. Raises DrError."""
         experiment = read(name)
         request = drill.request(experiment, "lab", keep=False)
-        demands = {asked: path for asked, path in experiment.demands.items() if asked in PLAYED}
+        played = PLAYED | ({"loss"} if "mark_namespace" in {verb.name for verb in experiment.verbs} else set())
+        demands = {asked: path for asked, path in experiment.demands.items() if asked in played}
         return accept(prepare(SETTINGS, request, demands, tell), Consent(yes=True))
 
     def perform(self, session: Session) -> Outcome:
@@ -641,4 +647,4 @@ class Theatre:
         present = {SOURCE, *REPLICAS}
         strange = [name for name in self.cloud.instances() if name not in present]
         led = [] if self.lead.at == self._home else ["the pooler's entry"]
-        return [*strange, *self.things, *led, *self.cluster.left()]
+        return [*strange, *self.things, *led, *self.cluster.left(), *self.meters.left()]

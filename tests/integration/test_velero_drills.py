@@ -79,6 +79,15 @@ def test_a_lost_namespace_comes_back_whole_and_nothing_of_the_drill_is_left(lab:
     assert velero(lab, "restores") == []
 
 
+def test_what_was_written_before_a_backup_is_not_lost_and_what_was_later_is_told(lab: Lab) -> None:
+    before = velero(lab, "backups")
+    found = findings(lab.verdict("drill", "run", "velero-fresh-backup", "--yes", code=0))
+    assert {status for status, _ in found.values()} == {"met"}, found
+    assert "acknowledged before the recovery point 0 are missing" in found["loss"][1]
+    assert velero(lab, "backups") == before
+    assert not [one for one in names(lab, "configmaps", "--namespace", SYSTEM) if "canary" in one]
+
+
 def test_a_drill_that_is_told_to_stop_leaves_the_cluster_as_it_was(lab: Lab) -> None:
     kept = sorted(names(lab, KINDS, "--namespace", SYSTEM))
     drill = subprocess.Popen(

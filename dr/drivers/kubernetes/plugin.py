@@ -13,7 +13,7 @@ from dr.config.model import Seconds
 from dr.config.needs import Check
 from dr.config.plugins import Plugin, VerbSpec, later
 from dr.domain.model import Facts, Purpose
-from dr.drivers.kubernetes import looking, losing, standing
+from dr.drivers.kubernetes import canary, looking, losing, standing
 from dr.drivers.kubernetes.cluster import Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.judge import OBJECTIVES
@@ -57,6 +57,12 @@ class Redundancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Path = "cluster"
 
 
+class Marking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``namespace``: the one that is about to be lost."""
+
+    namespace: str
+
+
 def may(config: KubernetesConfig, wanted: Iterable[Access], what: str = "") -> Iterable[Check]:
     """That the credentials may do all that is ``wanted``: the cluster is asked before anything begins. ``what``: for
     what that is, in words; "": each is named."""
@@ -96,6 +102,12 @@ def _watching(target: Any, args: Redundancy | None) -> Iterable[Check]:
     return may(target.kubernetes, _looking(args.of), f"watch {args.of}")
 
 
+def _marking(target: Any, args: Marking | None) -> Iterable[Check]:
+    if target.kubernetes is None or args is None:
+        return ()
+    return may(target.kubernetes, canary.access(args.namespace), f"write a canary to {args.namespace}")
+
+
 def _looking(of: str) -> list[Access]:
     return looking.access(parted(of)[0]) if of else []
 
@@ -124,6 +136,11 @@ PLUGIN = Plugin(
             *("remedy", "Move what a lost GPU hit, as soon as the cluster shows it.", Remedied),
             kinds=frozenset({losing.GPU_LOST}),
             needs=_moving,
+        ),
+        VerbSpec(
+            *("mark_namespace", "Write a canary to a namespace once a second, until it is lost.", Marking),
+            paths=lambda *_: ("source",),
+            needs=_marking,
         ),
         VerbSpec(
             *("await_redundancy", "Watch a workload until it stands whole again, or long enough.", Redundancy),

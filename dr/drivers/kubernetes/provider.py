@@ -12,8 +12,9 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Own, Progress, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.faults.plugin import command_of
-from dr.drivers.kubernetes import losing, redundancy, standing
+from dr.drivers.kubernetes import canary, losing, redundancy, standing
 from dr.drivers.kubernetes.breaking import Breaking
+from dr.drivers.kubernetes.canary import CANARY, DROP, STOP, WRITE, Canary
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.judge import LIMIT
@@ -29,13 +30,15 @@ PERIOD = 0.25
 """Seconds between two looks at a workload."""
 BEYOND, SLACK = 5.0, 60.0
 """Seconds that it is watched after its limit, and that the call may take besides."""
+CANARIES = (CANARY, WRITE, DROP, STOP)
 SCENE = "kubernetes"
 """Of the facts' ``extra``: {scenes: {workload: Scene}, uids: {namespace: UID}}."""
 
 
 class KubernetesProvider:
     """It is known by the UID of its namespace kube-system. Calls: ``await-workloads``, KIND of a loss,
-    ``remedy-gpu-lost``, and ``watch-redundancy``, which writes the observation ``redundancy`` whenever it changes."""
+    ``remedy-gpu-lost``, ``canary`` and ``write-canary``, and ``watch-redundancy``, which writes the observation
+    ``redundancy`` whenever it changes."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -43,6 +46,7 @@ class KubernetesProvider:
         self._cluster = Cluster(self._config, context.clock)
         self._waiting = standing.Waiting(self._cluster, context.clock)
         self._breaking = Breaking(context, self._config, self._cluster)
+        self._canary = Canary(context, self._cluster)
         self._course: Course | None = None
 
     def look(self, request: Request) -> Facts:
@@ -66,11 +70,13 @@ class KubernetesProvider:
             extra={SCENE: known},
         )
 
-    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:  # noqa: ARG002
+    def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         known = facts.extra.get(SCENE) or {"scenes": {}, "uids": {}}
         match verb.name:
             case "await_workloads":
                 return (standing.propose(verb, self._config.namespaces),)
+            case "mark_namespace":
+                return canary.propose(verb, run, self._config, self._context.settings.meter.timeout)
             case "await_redundancy":
                 return (self._watching(verb, known["scenes"], facts.at),)
             case "disaster" | "remedy":
@@ -107,6 +113,8 @@ class KubernetesProvider:
     def apply(self, call: Call, args: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.operation == WATCH:
             return {**args, "began": self._now()}
+        if call.operation in CANARIES:
+            return self._canary.apply(call, args)
         return dict(args) if call.operation == standing.OPERATION else self._breaking.apply(call, args)
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -114,6 +122,8 @@ class KubernetesProvider:
         try:
             if call.operation == WATCH:
                 return self._watched(result)
+            if call.operation in CANARIES:
+                return self._canary.poll(call, result)
             waiting = call.operation == standing.OPERATION
             return self._waiting.poll(result) if waiting else self._breaking.poll(call, result)
         except ProviderError as error:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dr.config.context import Context
-from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig, pooler_of
@@ -42,6 +41,7 @@ from dr.evidence.answers import answered
 from dr.evidence.samples import ACKNOWLEDGED, last_line, load_markers, markers_file, samples_file
 from dr.host import children
 from dr.meter.bearer import check_taken
+from dr.meter.held import Meters
 from dr.meter.http import endpoint
 from dr.meter.process import probe, run
 
@@ -54,7 +54,7 @@ class MeasuringProvider:
 
     def __init__(self, context: Context) -> None:
         self._context, self._target, self._source = context, context.target, database_of(context.target)
-        self._settle = Settle(context)
+        self._settle, self._meters = Settle(context), Meters(context)
 
     def look(self, request: Request) -> Facts:  # noqa: ARG002  (the Protocol's)
         return Facts(self._context.clock.now().at)
@@ -237,10 +237,10 @@ class MeasuringProvider:
             case "settle":
                 return self._settle.begin(args)
             case "count":
-                self._stop(PROBER)
+                self._meters.stop(PROBER)
                 return {**args, "asked_at": self._context.clock.now().at}
             case _:
-                self._stop(str(args["of"]))
+                self._meters.stop(str(args["of"]))
                 return dict(args)
 
     def poll(self, call: Call, result: Mapping[str, Any]) -> Progress:
@@ -251,21 +251,12 @@ class MeasuringProvider:
                 return self._marked(call.id, result)
             case "settle":
                 for path in result["paths"]:
-                    self._alive(f"{'mark' if path in WRITTEN else 'measure'}-{path}")
+                    self._meters.check_alive(f"{'mark' if path in WRITTEN else 'measure'}-{path}")
                 return self._settle.poll(call, result)
             case "count":
                 return counted(self._context, result)
             case _:
                 return Progress(done=True, result={})
-
-    def _stop(self, name: str) -> None:
-        children.stop(self._pidfile(name), grace=self._context.settings.meter.timeout + 3.0)
-
-    def _pidfile(self, name: str) -> Path:
-        return self._context.run / f"meter-{name}.pid"
-
-    def _log(self, name: str) -> Path:
-        return self._context.run / f"meter-{name}.log"
 
     def _change_table(self, operation: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         from dr.drivers.postgres.meter.login import Login  # psycopg is slow to import
@@ -276,12 +267,10 @@ class MeasuringProvider:
         return {"table": marker_table(str(args["run_id"]), str(args["path"]))}
 
     def _start(self, job: str, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Start ``job``, or find it running already; one that belongs to another owner is ending, and is replaced."""
-        pidfile, owner, kept = self._pidfile(name), self._context.owner, dict[str, Any]()
-        held = children.running(pidfile)
-        if held is None or held.owner != owner:
-            children.stop(pidfile)
-            document = {**args, "run": str(self._context.run), "owner": owner, "pidfile": str(pidfile)}
+        """Start ``job``, or find it running already."""
+        held, kept = self._meters.running(name), dict[str, Any]()
+        if held is None:
+            document = {**args, **self._meters.document(name)}
             if job != "probe":
                 kept = allowed(self._target, args.get("logins") or [args["login"]])
                 document["limits"] = kept["limits"]
@@ -293,7 +282,7 @@ class MeasuringProvider:
                     how = (service.requests, service.volatile, service.token, service.tolerance)
                     args = {**args, "golden": ask_golden(str(args["url"]), *how)}
                 document |= self._asked(service, args)
-            held = children.begin(partial(run, WORK[job], document), pidfile, self._log(name))
+            held = self._meters.begin(name, partial(run, WORK[job], document))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}
 
     @staticmethod
@@ -305,17 +294,9 @@ class MeasuringProvider:
         golden = [{"form": form, "names": names, **how} if answered(form) else None for form, names in known]
         return {"bodies": [one.request for one in asked], "golden": golden}
 
-    def _alive(self, name: str) -> None:
-        """Raises ProviderError that says why the process ended."""
-        if children.running(self._pidfile(name)) is not None:
-            return
-        held = children.held(self._pidfile(name))
-        why = held.ended if held is not None and held.ended else children.last_words(self._log(name))
-        raise ProviderError(f"{name} ended early: {why}", f"See meter-{name}.log in the run directory.")
-
     def _probed(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Raises RefusedError where the service refuses the probes' token: that is no outage of its database."""
-        self._alive(name)
+        self._meters.check_alive(name)
         line = last_line(samples_file(self._context.run, str(result["path"])))
         service = self._target.section(ServiceConfig)
         if line is None:
@@ -326,7 +307,7 @@ class MeasuringProvider:
 
     def _marked(self, name: str, result: Mapping[str, Any]) -> Progress:
         """Done at the first acknowledged marker; then the database clock's offset is known, too."""
-        self._alive(name)
+        self._meters.check_alive(name)
         markers = load_markers(markers_file(self._context.run, str(result["path"])))
         if markers is None or not any(m.outcome == ACKNOWLEDGED for m in markers.markers):
             return Progress(done=False, note="no marker is acknowledged yet")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
+from dr.drivers.kubernetes import canary
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.velero.archive import Archive, Key
 from dr.drivers.velero.manifests import (
@@ -100,8 +101,8 @@ def compare(
     """What a backup has of ``namespaces`` against what stands. ``skip``: resources that were not to be restored. Who
     works as a controller, all of the backup tells. Raises as ``Cluster`` where that does not answer."""
     backup = held.of(namespaces)
-    wanted = {key: one for key, one in backup.items() if key[0] not in skip}
-    live = listed(cluster, wanted, mapped)
+    wanted = {key: one for key, one in backup.items() if key[0] not in skip and not canary.is_one(one)}
+    live = {key: one for key, one in listed(cluster, wanted, mapped).items() if not canary.is_one(one)}
     controlling = controllers([*held.objects.values(), *live.values()], RESTORER)
     kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
     seen = {name_of(key): _compared(cluster, key, one, live.get(key), controlling, mapped) for key, one in kept.items()}

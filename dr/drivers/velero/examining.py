@@ -17,7 +17,7 @@ from dr.drivers.velero.naming import DRIVER
 
 COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"
 COMPARE_SECONDS = 600.0
-OBJECTS, RESULTS, SERVICES = "objects", "restore-results", "services"
+OBJECTS, RESULTS, SERVICES, MARKERS = "objects", "restore-results", "services", "markers"
 """Observations."""
 ROUTINE = ("kube-root-ca.crt",)
 """What a namespace gets from the cluster itself: Velero finds it there, and its warning is no news (velero#4799)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from dr.drivers.velero.naming import DRIVER, tags_in
 from dr.drivers.velero.phases import DELETING, at, phase, unusable
 
 LATEST = "latest"
+OWN = "own"
+"""In the place of a backup's name: the one that the run itself takes before the loss."""
 AVAILABLE = "Available"
 
 
@@ -91,6 +93,15 @@ def asked_backup(request: Request) -> str:
     """The backup that a request restores from; "" where it restores from none."""
     asked = (verb.args.get("to") for verb in request.verbs if verb.name == "restore")
     return next((str(to["backup"]) for to in asked if isinstance(to, Mapping) and "backup" in to), "")
+
+
+def check_own(steps: Sequence[str]) -> None:
+    """Raises RefusedError where the run's own backup is to be restored and is taken nowhere before. ``steps``: its
+    verbs."""
+    if "safeguard" not in steps[: steps.index("restore")]:
+        raise RefusedError(
+            "The run's own backup is to be restored, and it takes none before.", "Let it safeguard the namespaces."
+        )
 
 
 def chosen(asked: str, points: Iterable[RecoveryPoint]) -> RecoveryPoint:

@@ -14,6 +14,8 @@ from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.host.decode import json_of
 
 DRIVER = "velero"
+SAFEGUARD = "safeguard"
+"""The call that takes a drill's own backup."""
 TAGS = "dr/tags"
 """The annotation of what a run has made: its tags, as JSON."""
 LABELS = {"dr:run": "dr/run", "dr:purpose": "dr/purpose"}

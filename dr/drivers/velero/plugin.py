@@ -20,7 +20,7 @@ from dr.drivers.velero.config import VeleroConfig
 
 
 class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A backup's name; "latest": the newest that is complete."""
+    """A backup's name; "latest": the newest that is complete; "own": that which a drill takes itself before."""
 
     backup: str
 

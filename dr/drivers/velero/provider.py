@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from dr.config.context import Context
 from dr.domain.errors import RefusedError, UsageError
@@ -20,7 +21,7 @@ from dr.domain.model import (
     RunIdentity,
     Verb,
 )
-from dr.drivers.kubernetes import standing
+from dr.drivers.kubernetes import canary, standing
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding
@@ -30,6 +31,7 @@ from dr.drivers.velero.judge import LIMIT
 from dr.drivers.velero.naming import DRIVER, LABELS, TAGS, tags_in
 from dr.drivers.velero.phases import DELETING, phase
 from dr.drivers.velero.storage import CONTENTS, Files
+from dr.meter.held import Meters
 
 KINDS = {"restore": "restores", "backup": "backups"}
 
@@ -46,6 +48,7 @@ class VeleroProvider:
         self._command = Command(self._config, self._kubernetes)
         self._files = Files(self._cluster, self._velero.path, context.clock)
         self._waiting = standing.Waiting(self._cluster, context.clock)
+        self._meters = Meters(context)
         self._back = safeguarding.BringingBack(self._velero, self._command, self._read, self._cluster, context.clock)
         self._archives: dict[str, archive.Archive] = {}
 
@@ -64,6 +67,7 @@ class VeleroProvider:
     def _seen(self, request: Request, points: Collection[Any]) -> dict[str, Any]:
         """What planning has to know of the backup that is asked for, and of the namespaces."""
         asked = look.asked_backup(request)
+        steps = [verb.name for verb in request.verbs]
         named = (verb.args.get("namespaces") or () for verb in request.verbs if verb.name in ("restore", "safeguard"))
         names = {*self._kubernetes.namespaces, *(one for names in named for one in names)}
         states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in sorted(names)}
@@ -71,8 +75,11 @@ class VeleroProvider:
         if not asked:
             return seen
         try:
-            point = look.chosen(asked, points)
             self._check_server()
+            if asked == look.OWN:
+                look.check_own(steps)
+                return seen
+            point = look.chosen(asked, points)
             seen["holds"] = look.holds(self._read(point.identifier))
         except RefusedError as error:
             seen["refused"] = str(error)
@@ -107,7 +114,7 @@ class VeleroProvider:
         do: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
             restoring.RESTORE: self._restore,
             restoring.FORGET: self._forget,
-            safeguarding.SAFEGUARD: self._safeguard,
+            naming.SAFEGUARD: self._safeguard,
             safeguarding.REMOVE: self._remove,
         }
         if call.operation in do:
@@ -120,7 +127,7 @@ class VeleroProvider:
             restoring.RESTORE: self._restored,
             standing.OPERATION: self._waiting.poll,
             restoring.FORGET: lambda args: Progress(self._velero.get("restores", args["identifier"]) is None),
-            safeguarding.SAFEGUARD: self._safeguarded,
+            naming.SAFEGUARD: self._safeguarded,
             safeguarding.BRING_BACK: self._back.poll,
             safeguarding.REMOVE: lambda args: Progress(self._velero.get("backups", args["identifier"]) is None),
             examining.COMPARE: self._examined,
@@ -179,7 +186,11 @@ class VeleroProvider:
     def _safeguarded(self, args: Mapping[str, Any]) -> Progress:
         name = str(args["identifier"])
         found = self._velero.get("backups", name)
-        return Progress(safeguarding.safeguarded(found, name), {"identifier": name}, phase(found or {}) or "New")
+        if not safeguarding.safeguarded(found, name):
+            return Progress(False, note=phase(found or {}) or "New")
+        (point,) = look.points([found or {}], self._config.namespace)
+        told = {"identifier": name, "covers": point.covers, "seconds": point.attributes["seconds"]}
+        return Progress(True, told)
 
     def _looked_before(self, args: Mapping[str, Any]) -> Progress:
         seen = Observation(examining.OBJECTS, "source", self._compared(args), self._now())
@@ -194,6 +205,8 @@ class VeleroProvider:
             examining.OBJECTS: self._compared(args),
             examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
         }
+        if self._meters.known(canary.WRITE):
+            values[examining.MARKERS] = self._canaries(args["namespaces"])
         now = self._now()
         return Progress(
             True,
@@ -204,6 +217,12 @@ class VeleroProvider:
                 Component("namespace", naming.restored(one, str(args["identifier"]))) for one in args["namespaces"]
             ),
         )
+
+    def _canaries(self, namespaces: Collection[str]) -> dict[str, Any]:
+        """Which of the run's writes its canary stands for, as it was restored."""
+        of = f"configmaps?labelSelector={quote(f'{canary.LABEL}={self._context.run.name}')}"
+        found = [one for space in namespaces for one in self._cluster.items(f"/api/v1/namespaces/{space}/{of}")]
+        return {"table": bool(found), "present": canary.present(found, canary.written(self._context.run))}
 
     def _served(self, args: Mapping[str, Any]) -> Progress:
         """That a workload is available does not show that anybody is led to it."""

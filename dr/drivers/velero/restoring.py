@@ -6,10 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dr.domain.errors import FailedError, RefusedError
-from dr.domain.model import Call, Component, Effect, Facts, Observation, Progress, Purpose, RunIdentity, Verb
+from dr.domain.model import (
+    Call,
+    Component,
+    Effect,
+    Facts,
+    Observation,
+    Progress,
+    Purpose,
+    RecoveryPoint,
+    RunIdentity,
+    Verb,
+)
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.velero.look import chosen
-from dr.drivers.velero.naming import DRIVER, kubectl, namespace, restore_of, restored, tags_of
+from dr.drivers.velero.look import OWN, chosen
+from dr.drivers.velero.naming import DRIVER, SAFEGUARD, backup_of, kubectl, namespace, restore_of, restored, tags_of
 from dr.drivers.velero.phases import ENDED, FAILED, at, phase, progress, why
 
 ABSENT, RESTORE, FORGET = "await-absence", "restore", "forget-restore"
@@ -30,13 +41,13 @@ LEFT_OUT = (
 
 def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig) -> tuple[Call, ...]:
     """Raises RefusedError where the facts show that it cannot work."""
-    point = chosen(str(verb.args["to"]["backup"]), facts.points)
+    point = _point(str(verb.args["to"]["backup"]), facts, run)
     names = tuple(verb.args.get("namespaces") or config.namespaces)
     if not names:
         raise RefusedError("No namespace is named that is to be restored.", "Say --namespace NAME.")
     touched, made = tuple(map(namespace, names)), restore_of(run.id)
     begun = facts.find(made) is not None  # by another machine, which has made the namespaces, too
-    _check(names, facts.extra[DRIVER], point.identifier, filled=begun or run.purpose is Purpose.DRILL)
+    _check(names, facts.extra[DRIVER], point, filled=begun or run.purpose is Purpose.DRILL)
     clear = Call(
         *("clear", verb.name, "clear", DRIVER, ABSENT),
         {"namespaces": list(names), "restore": made.name},
@@ -58,7 +69,7 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
             "identifier": made.name,
             "backup": point.identifier,
             "namespaces": list(names),
-            "recovery_point": point.covers,
+            "recovery_point": point.covers if point.kind != OWN else f"${{{SAFEGUARD}.covers}}",
             "resolution": point.attributes["seconds"],
             "tags": tags_of(run, point.covers),
         },
@@ -74,7 +85,15 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
     return clear, restore
 
 
-def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, filled: bool) -> None:
+def _point(asked: str, facts: Facts, run: RunIdentity) -> RecoveryPoint:
+    """The run's own is known by its name alone before it is taken: what it covers, its effect tells."""
+    if asked != OWN:
+        return chosen(asked, facts.points)
+    seconds = f"${{{SAFEGUARD}.seconds}}"
+    return RecoveryPoint(OWN, backup_of(run.id).name, "", "", covers=None, attributes={"seconds": seconds})
+
+
+def _check(names: Iterable[str], seen: Mapping[str, Any], point: RecoveryPoint, *, filled: bool) -> None:
     """Raises RefusedError for what keeps a restore from bringing the namespaces back whole. ``filled``: they may be
     there now."""
     if seen["refused"]:
@@ -82,10 +101,10 @@ def _check(names: Iterable[str], seen: Mapping[str, Any], backup: str, *, filled
     held = seen["holds"]["namespaces"]
     for name in names:
         state = seen["namespaces"].get(name) or {"there": False, "terminating": ""}
-        if not held.get(name):
+        if point.kind != OWN and not held.get(name):
             known = ", ".join(sorted(one for one, count in held.items() if count)) or "none"
             raise RefusedError(
-                f"The backup {backup} holds nothing of namespace {name}; Velero would call that Completed.",
+                f"The backup {point.identifier} holds nothing of namespace {name}; Velero would call that Completed.",
                 f"Its namespaces are: {known}.",
             )
         if state["terminating"]:

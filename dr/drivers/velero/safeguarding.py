@@ -18,11 +18,11 @@ from dr.drivers.velero import comparing, restoring
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.look import Velero, state_of
-from dr.drivers.velero.naming import DRIVER, LABELS, backup_of, bringing_back, labels_of, namespace, tags_in
+from dr.drivers.velero.naming import DRIVER, LABELS, SAFEGUARD, backup_of, bringing_back, labels_of, namespace, tags_in
 from dr.drivers.velero.phases import COMPLETED, ENDED, phase, progress, why
 from dr.ports import Clock
 
-SAFEGUARD, BRING_BACK, REMOVE = "safeguard", "bring-back", "remove-backup"
+BRING_BACK, REMOVE = "bring-back", "remove-backup"
 BACKUP_SECONDS, BACK_SECONDS, REMOVE_SECONDS = 3600.0, 3600.0, 300.0
 
 
@@ -45,7 +45,7 @@ def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig) -> tuple[Cal
     )
     return (
         Call(
-            *("safeguard", verb.name, "prepare", DRIVER, SAFEGUARD),
+            *(SAFEGUARD, verb.name, "prepare", DRIVER, SAFEGUARD),
             {**args, "tags": labels_of(run)},
             effect=Effect.MAKES,
             touches=touched,

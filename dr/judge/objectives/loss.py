@@ -86,8 +86,10 @@ def _point(evidence: Evidence, seen: Any) -> Point:
         offset, uncertainty, clock = float(read["offset"]), float(read["uncertainty"]), ""
     resolution, covers = float(seen.get("resolution") or 0.0), float(seen["covers"]) - offset
     uncertainty += _parted(evidence)
-    # a point in time holds all that was committed by its second, whatever it holds of the next
-    exact = seen.get("kind") == "time" and not clock and uncertainty < resolution and not former.is_form_of(evidence)
+    # a point in time holds all that was committed by its second, whatever it holds of the next; so does a backup of a
+    # cluster that began in it
+    of_second = seen.get("kind") in ("time", "backup")
+    exact = of_second and not clock and uncertainty < resolution and not former.is_form_of(evidence)
     return Point(covers, resolution + uncertainty, clock, covers - uncertainty - (0.0 if exact else resolution))
 
 

@@ -13,6 +13,7 @@ from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero import archive, examining, look, phases, restoring
 from dr.drivers.velero.command import last_words
 from dr.drivers.velero.naming import DRIVER, packed, tags_in, tags_of
+from dr.engine.references import fill
 from tests.stub_velero import archived, backup
 
 SYSTEM = "readmission-system"
@@ -90,6 +91,23 @@ def test_what_another_machine_began_goes_on_although_the_namespace_is_there_by_n
     seen = facts(backup("b"), there=True)
     begun = look.made([{"metadata": {"name": f"dr-{RUN.id}", "labels": {"dr/run": RUN.id}}}], "restore")
     assert propose(replace(seen, resources=begun))
+
+
+def test_a_drill_restores_what_it_has_backed_up_itself_by_what_that_tells() -> None:
+    drill = RunIdentity("20261130-033333-cf4e", "lab", Purpose.DRILL, "d")
+    verb = Verb("restore", {"to": {"backup": "own"}})
+    _, restore = restoring.propose(verb, facts(backup("older"), holds=0, there=True), drill, CONFIG)
+    assert restore.args["backup"] == f"dr-{drill.id}"
+    effect = {"safeguard": {"covers": 7.0, "seconds": 3.0}}
+    filled = fill(restore.args, effect)
+    assert (filled["recovery_point"], filled["resolution"]) == (7.0, 3.0)
+
+
+def test_what_a_run_does_not_back_up_before_it_does_not_restore() -> None:
+    look.check_own(["safeguard", "disaster", "restore"])
+    for steps in (["disaster", "restore"], ["restore", "safeguard"]):
+        with pytest.raises(RefusedError, match="it takes none before"):
+            look.check_own(steps)
 
 
 def test_what_nobody_named_is_refused() -> None:

@@ -388,9 +388,11 @@ def test_why_the_log_was_not_read_is_told() -> None:
 
 
 def test_a_canary_row_just_before_the_point_is_missed_whatever_its_distance() -> None:
-    """RDS restores to whole seconds, and a marker that was acknowledged by then is in it; of a snapshot's second, and
-    by a clock that is not known to the second, no such thing is known."""
+    """RDS restores to whole seconds, and a marker that was acknowledged by then is in it, as what stood in a cluster
+    is in a backup that began then; of a snapshot's second, and by a clock that is not known to the second, no such
+    thing is known."""
     assert judge("loss", [(0, 28)]).status is Status.MISSED
+    assert judge("loss", [(0, 28)], kind="backup").status is Status.MISSED
     assert judge("loss", [(0, 28)], kind="snapshot").status is Status.MET
 
 
