@@ -320,6 +320,7 @@ class Lab:
             "storage": self.refuse_storage,
             "lose_node": self.cluster.lose_node,
             "break_gpu": self.cluster.break_gpu,
+            "volume_digest": self.cluster.volume_digest,
             "cluster": self.cluster.shown,
             "stubborn_service": self.stubborn_service,
             "instances": self.instances,

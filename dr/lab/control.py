@@ -385,5 +385,6 @@ def inject(fault: str, **arguments: Any) -> Any:
       requests of these HTTP methods, such as PUT, until it is told others.
     - ``lose_node(node, lost=True)``: a node of the cluster is gone with all that ran there, until it is brought back;
       ``break_gpu(node, number=0, broken=True)``: a GPU of it falls off the bus.
+    - ``volume_digest(namespace, claim, volume)``: {"digest"} of the files on a persistent volume of the cluster.
     """
     return call(directory(), running().control, fault, **arguments)

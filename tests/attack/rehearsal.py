@@ -82,7 +82,7 @@ COARSE = 1.0
 METER = Meter(rate=30.0, markers=5.0)
 PLAYED = frozenset(
     {"time-to-copy", "exposure", "configuration", "latency", "errors", "redundancy", "noticed"}
-    | {"time-to-namespace", "objects", "restore-phase", "workloads"}
+    | {"time-to-namespace", "objects", "restore-phase", "workloads", "volumes"}
 )
 """The objectives whose evidence is whole in a rehearsal: RDS's own, the cluster's and Velero's, and those of the played
 meters."""

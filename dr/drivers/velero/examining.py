@@ -17,7 +17,7 @@ from dr.drivers.velero.naming import DRIVER
 
 COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"
 COMPARE_SECONDS = 600.0
-OBJECTS, RESULTS, SERVICES, MARKERS = "objects", "restore-results", "services", "markers"
+OBJECTS, RESULTS, SERVICES, MARKERS, VOLUMES = "objects", "restore-results", "services", "markers", "volumes"
 """Observations."""
 ROUTINE = ("kube-root-ca.crt",)
 """What a namespace gets from the cluster itself: Velero finds it there, and its warning is no news (velero#4799)."""
@@ -33,7 +33,8 @@ def propose(verb: Verb, within: float) -> tuple[Call, ...]:
     there = {"namespaces": of["namespaces"]}
     ready = standing.propose(Verb(verb.name, {"namespaces": ["-"], "within": within}), ())
     served = Call(*("look-at-services", verb.name, "verify", DRIVER, SERVED), there, effect=Effect.READS)
-    return compare, replace(ready, driver=DRIVER, args=there), served
+    ready, served = replace(ready, driver=DRIVER, args=there), replace(served, deadline=COMPARE_SECONDS)
+    return compare, ready, served
 
 
 def before(verb: Verb, facts: Facts, namespaces: tuple[str, ...]) -> tuple[Call, ...]:

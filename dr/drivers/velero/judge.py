@@ -10,7 +10,7 @@ from dr.domain.model import Demand, Finding, Status
 from dr.drivers.velero.manifests import stands
 from dr.evidence.model import Evidence
 from dr.evidence.restored import verified
-from dr.judge.findings import UnknownError, counted, finding, limit_of, named, some, within
+from dr.judge.findings import UnknownError, by_name, counted, finding, limit_of, named, some, within
 
 LIMIT = Limit("time-to-namespace", 3600.0)
 """Seconds; the platform names none: an hour, as for its database."""
@@ -72,6 +72,30 @@ def _beside(seen: Mapping[str, Any], before: Any) -> str:
     if isinstance(before, Mapping) and before["beyond"]:
         told += f" Not in the backup: {some(before['beyond'])}."
     return told
+
+
+def volumes(evidence: Evidence, demand: Demand) -> Finding:
+    """Each claim is bound, and holds what it held before the loss. Whatever uses one may write to it at once."""
+    seen, before = evidence.observed("volumes", demand.path), evidence.observed("volumes", "source") or {}
+    if not isinstance(seen, Mapping):
+        raise UnknownError("Nobody looked at the volumes.")
+    wrong: dict[str, str] = {}
+    unproven: dict[str, str] = {}
+    for name, claim in seen["claims"].items():
+        held = before.get("claims", {}).get(name) or {}
+        if claim["phase"] != "Bound":
+            wrong[name] = f"is {claim['phase']}"
+        elif claim["digest"] is None:
+            unproven[name] = f"what lies on it was not read ({claim['because']})"
+        elif held.get("digest") is None:
+            unproven[name] = f"what lay on it before is not known ({held.get('because') or 'nobody looked'})"
+        elif claim["digest"] != held["digest"] and claim["used"]:
+            unproven[name] = "holds something else than before, which what uses it may have written since"
+        elif claim["digest"] != held["digest"]:
+            wrong[name] = "holds something else than before"
+    there = counted(len(seen["claims"]), "claim")
+    met = f"Bound, with what was there before the loss: {there}." if seen["claims"] else "There is no claim."
+    return by_name(demand, wrong, unproven, met, "claim")
 
 
 def restore_phase(evidence: Evidence, demand: Demand) -> Finding:

@@ -100,6 +100,7 @@ PLUGIN = Plugin(
         Objective("objects", About.CONTENT, judge.objects, on_call="compare", role="namespace"),
         Objective("restore-phase", About.CONTENT, judge.restore_phase, on_call="compare", role="namespace"),
         Objective("workloads", About.CONTENT, judge.workloads, on_call="compare", role="namespace"),
+        Objective("volumes", About.CONTENT, judge.volumes, on_call="compare", role="namespace"),
         Objective(
             *("time-to-namespace", About.TIME, judge.time_to_namespace, "s", (judge.LIMIT,)),
             on_call="compare",

@@ -24,7 +24,7 @@ from dr.domain.model import (
 from dr.drivers.kubernetes import canary, standing
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding
+from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding, volumes
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.config import VeleroConfig
 from dr.drivers.velero.judge import LIMIT
@@ -194,7 +194,7 @@ class VeleroProvider:
 
     def _looked_before(self, args: Mapping[str, Any]) -> Progress:
         seen = Observation(examining.OBJECTS, "source", self._compared(args), self._now())
-        return Progress(True, {"backup": args["backup"]}, observations=(seen,))
+        return Progress(True, {"backup": args["backup"]}, observations=(seen, self._volumes("source", args)))
 
     def _examined(self, args: Mapping[str, Any]) -> Progress:
         """Milestone and components stand for all that was compared; how it came out, the judge says."""
@@ -228,7 +228,12 @@ class VeleroProvider:
         """That a workload is available does not show that anybody is led to it."""
         unserved = self._unserved(args["namespaces"])
         seen = Observation(examining.SERVICES, "restored", {"unserved": unserved}, self._now())
-        return Progress(True, {"unserved": sorted(unserved)}, observations=(seen,))
+        there = self._volumes("restored", args)
+        return Progress(True, {"unserved": sorted(unserved)}, observations=(seen, there))
+
+    def _volumes(self, path: str, args: Mapping[str, Any]) -> Observation:
+        value = volumes.observed(self._cluster, self._context.target, args["namespaces"])
+        return Observation(examining.VOLUMES, path, value, self._now())
 
     def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         held, names = self._read(args["backup"]), list(args["namespaces"])

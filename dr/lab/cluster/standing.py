@@ -20,6 +20,7 @@ from dr.lab.cluster.control import FOLDER, ControlPlane, open_cluster
 from dr.lab.cluster.furnish import Kubectl, await_ready, furnish
 from dr.lab.cluster.modules import VELERO
 from dr.lab.cluster.nodes import running as agents
+from dr.lab.cluster.nodes.disk import digest_of
 from dr.lab.cluster.nodes.running import Nodes
 from dr.lab.cluster.platform import HOSTS, known_here
 from dr.lab.cluster.storage import ObjectStore
@@ -190,6 +191,11 @@ class Cluster:
     def break_gpu(self, node: str, number: int = 0, broken: bool = True) -> None:
         """Let a GPU of a node fall off the bus; False: it is back. Raises RefusedError."""
         self.running.nodes.break_gpu(node, number, broken)
+
+    def volume_digest(self, volume: str, **_: str) -> dict[str, str]:
+        """A digest of the files on a persistent volume, {} where it has none. Raises RefusedError."""
+        found = self.running.nodes.volume(volume)
+        return {"digest": digest_of(found)} if found.is_dir() else {}
 
 
 @contextmanager

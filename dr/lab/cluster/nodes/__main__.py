@@ -30,6 +30,7 @@ from dr.host.decode import content, line_of
 from dr.lab import presence
 from dr.lab.cluster.nodes.agent import Agent, Settings, passed
 from dr.lab.cluster.nodes.api import preload
+from dr.lab.cluster.nodes.disk import DISKS
 from dr.lab.cluster.nodes.images import IMAGES, read
 from dr.lab.cluster.nodes.pools import POOLS, Place, Pool, places
 from dr.lab.cluster.nodes.processes import keep_orphans
@@ -208,7 +209,7 @@ def main() -> int:
         routes = Where(Path(arguments.router), services, directory / "hosts", directory / "routes.json")
         images = {**IMAGES, **(read(arguments.images) if arguments.images else {})}
         settings = Settings(
-            arguments.kubeconfig, directory, directory / "disks", images, passed(routes.hosts), arguments.lease
+            arguments.kubeconfig, directory, directory / DISKS, images, passed(routes.hosts), arguments.lease
         )
         return Supervisor(places(arguments.nodes, network), arguments.lost, settings, routes).run()
     except DrError as error:

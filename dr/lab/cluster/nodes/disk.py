@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,21 @@ from dr.lab.cluster.nodes.environment import Manifest
 from dr.lab.cluster.nodes.volumes import File, Laid, named, outside
 
 CLOSED = 0o700
-FAULTS = "gpu-faults"
+FAULTS, DISKS = "gpu-faults", "disks"
+
+
+def digest_of(directory: Path) -> str:
+    """One of the names and contents of all files that lie there. Raises ProviderError where they cannot be read."""
+    found = hashlib.sha256()
+    try:
+        for path in sorted(one for one in directory.rglob("*") if one.is_file()):
+            with path.open("rb") as file:
+                found.update(
+                    f"{path.relative_to(directory)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode()
+                )
+    except OSError as error:
+        raise ProviderError(f"The volume {directory.name} cannot be read: {error.strerror}.") from None
+    return found.hexdigest()
 
 
 class Disk:

@@ -21,7 +21,7 @@ from dr.domain.errors import ProviderError, RefusedError
 from dr.host.children import die_with_parent
 from dr.host.decode import content, line_of
 from dr.lab import presence
-from dr.lab.cluster.nodes.disk import FAULTS
+from dr.lab.cluster.nodes.disk import DISKS, FAULTS
 from dr.lab.cluster.nodes.pools import POOLS, Pool
 from dr.lab.cluster.nodes.processes import MARK
 from dr.lab.cluster.routing.urls import Urls, read_urls
@@ -131,6 +131,12 @@ class Nodes:
             self._child.stdin.write(f"start {name}\n".encode())
             self._child.stdin.flush()
         self._await(lambda: name in self.agents(), START_LIMIT)
+
+    def volume(self, name: str) -> Path:
+        """Where a persistent volume lies. Raises RefusedError for what is no name of one."""
+        if Path(name).name != name:
+            raise RefusedError(f"{name!r} is no name of a volume.")
+        return self._directory / DISKS / name
 
     def break_gpu(self, node: str, number: int = 0, broken: bool = True) -> None:
         """Let a GPU fall off the bus: it is not allocatable any more, and what has it fails. False: it is back.

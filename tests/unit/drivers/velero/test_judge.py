@@ -67,6 +67,38 @@ def test_objects(of: Evidence, expected: Status, words: str) -> None:
     assert (found, words in because) == (expected, True), because
 
 
+def claim(digest: str | None = "d", phase: str = "Bound", used: bool = True, because: str = "") -> dict[str, Any]:
+    return {"phase": phase, "digest": digest, "used": used, "because": because}
+
+
+def laid(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None = None) -> Evidence:
+    """With the claim a/data, as it was restored, and before."""
+    found = evidence(observed={"volumes": {"claims": {} if now is None else {"a/data": now}}})
+    if before is None:
+        return found
+    recorded = Observation("volumes", "source", {"claims": {"a/data": before}}, WALL - 30)
+    return replace(found, observations=(*found.observations, recorded))
+
+
+@pytest.mark.parametrize(
+    ("of", "expected", "words"),
+    [
+        (laid(None), MET, "no claim"),
+        (laid(claim(), claim()), MET, "before the loss: 1 claim"),
+        (laid(claim(None, "Pending"), claim()), MISSED, "a/data: is Pending"),
+        (laid(claim("e", used=False), claim()), MISSED, "holds something else than before"),
+        (laid(claim("e"), claim()), INCONCLUSIVE, "may have written since"),
+        (laid(claim(None, because="no command"), claim()), INCONCLUSIVE, "was not read (no command)"),
+        (laid(claim(), claim(None, because="no command")), INCONCLUSIVE, "before is not known (no command)"),
+        (laid(claim()), INCONCLUSIVE, "nobody looked"),
+        (evidence(), INCONCLUSIVE, "Nobody looked at the volumes"),
+    ],
+)
+def test_volumes(of: Evidence, expected: Status, words: str) -> None:
+    found, because = status(judge.volumes, of)
+    assert (found, words in because) == (expected, True), because
+
+
 def results(**of: Any) -> Evidence:
     return evidence(observed={"restore-results": {"phase": "Completed", "errors": [], "warnings": [], **of}})
 
