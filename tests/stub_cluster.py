@@ -48,6 +48,8 @@ class Objects:
         """Verb and resource of what its users may not do."""
         self.refuses: tuple[int, str] | None = None
         """The status of its answer to whatever would change something, and what it says."""
+        self.writers: set[str] = set()
+        """As whom its users have changed something, by the name that a real one keeps in managedFields."""
         self.gone = False
         """It answers nothing any more, and closes its connections."""
 
@@ -175,9 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(found)
 
     def do_POST(self) -> None:
+        self._note_writer()
         self._answer(self.objects.create(self.path, self._body()))
 
     def do_PATCH(self) -> None:
+        self._note_writer()
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         if isinstance(body, list):  # the steps of a JSON patch, which are tried and not kept
             return self._answer(stepped(self.objects.found.get(urlsplit(self.path).path), body))
@@ -188,6 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._answer(self.objects.delete(self.path, self._body()))
+
+    def _note_writer(self) -> None:
+        self.objects.writers.add(str(self.headers["User-Agent"]).partition("/")[0])
 
     def _watch(self, path: str, version: int, selector: str) -> None:
         events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()

@@ -59,6 +59,11 @@ def test_a_kind_that_the_cluster_does_not_know_is_named(objects: Objects, config
         Cluster(config).items("/apis/example.org/v1/things")
 
 
+def test_what_is_written_bears_a_name_of_its_own(objects: Objects, config: KubernetesConfig) -> None:
+    Cluster(config).patch("/api/v1/nodes/gpu-1", {})
+    assert objects.writers == {"dr"}, "no name that every Python client bears"
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "words", "said"),
     [

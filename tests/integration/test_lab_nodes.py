@@ -106,6 +106,7 @@ def test_nodes_are_registered_ready_with_their_gpus_and_leases(cluster: Cluster)
     assert found["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     assert found["status"]["conditions"][0]["status"] == "True"
     assert "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/gpu-1" in cluster.objects.found
+    assert cluster.objects.writers == {"dr-lab-node"}, "no name that another client bears, too"
 
 
 def test_a_pod_is_ready_by_its_probe_and_answers_at_its_address(cluster: Cluster) -> None:

@@ -29,9 +29,10 @@ class Api:
     What it raises is ProviderError, whose ``code`` is the HTTP status; "" where there was no answer.
     """
 
-    def __init__(self, kubeconfig: Path, context: str = "", seconds: float = SECONDS) -> None:
-        """``seconds``: for each piece of an answer. Raises RefusedError where the kubeconfig leads nowhere."""
-        self._client = connected(str(kubeconfig), context)
+    def __init__(self, kubeconfig: Path, context: str = "", seconds: float = SECONDS, manager: str = "dr") -> None:
+        """``seconds``: for each piece of an answer. ``manager``: as whom it writes. Raises RefusedError where the
+        kubeconfig leads nowhere."""
+        self._client = connected(str(kubeconfig), context, manager)
         self._seconds = seconds
 
     @property

@@ -28,9 +28,10 @@ def servers(file: str, context: str) -> tuple[str, ...]:
     return tuple(str(url) for url in (cluster["server"], cluster.get("proxy-url")) if url)
 
 
-def connected(file: str, context: str = "") -> Any:
-    """An ``ApiClient`` of the Kubernetes library; ``context`` "": the file's current one. Raises RefusedError where the
-    library or the context is not there."""
+def connected(file: str, context: str = "", manager: str = "dr") -> Any:
+    """An ``ApiClient`` of the Kubernetes library; ``context`` "": the file's current one; ``manager``: as whom it
+    writes, which objects keep in their managedFields. Raises RefusedError where the library or the context is not
+    there."""
     try:
         from kubernetes import client, config
     except ImportError:
@@ -45,6 +46,7 @@ def connected(file: str, context: str = "") -> Any:
         raise _unusable(file, f"has no usable context {context!r}: {str(error).rstrip('.')}") from None
     settings.retries = False  # a request is repeated by whoever knows what it did
     made = client.ApiClient(settings)
+    made.user_agent = manager  # that of the library is every Python client's
     weakref.finalize(made, close, descriptors)  # each new connection reads them
     return made
 

@@ -34,6 +34,8 @@ from dr.lab.service.model_server import GPU_FAULTS
 from dr.lab.service.names import VARIABLE as HOSTS
 
 log = logging.getLogger(__name__)
+MANAGER = "dr-lab-node"
+"""As whom it writes: what a controller owns is told by its name, which must be nobody else's."""
 LONGEST_WAIT = 5.0
 """Seconds after which the agent looks at everything although nothing has happened."""
 RENEWED = 60.0
@@ -66,7 +68,7 @@ class Agent:
     def __init__(self, place: Place, settings: Settings) -> None:
         self._place, self._settings = place, settings
         self._kubeconfig = Path(settings.kubeconfig.replace("{node}", place.name))
-        self._api = Api(self._kubeconfig)
+        self._api = Api(self._kubeconfig, manager=MANAGER)
         self._disk = Disk(settings.directory / place.name, settings.disks)
         self._events: queue.Queue[Callable[[], None]] = queue.Queue()
         self._processes = Processes(lambda key, code: self._events.put(partial(self._ended, key, code)))
@@ -119,7 +121,7 @@ class Agent:
 
     def _beat(self) -> None:
         """Renew the Lease, and tell the node's status where somebody has changed it: it says that the node is ready."""
-        api = Api(self._kubeconfig)
+        api = Api(self._kubeconfig, manager=MANAGER)
         while True:
             with suppress(ProviderError):
                 self._renew_lease(api)
@@ -148,7 +150,7 @@ class Agent:
 
     def _follow(self) -> None:
         follow(
-            Api(self._kubeconfig),
+            Api(self._kubeconfig, manager=MANAGER),
             f"/api/v1/pods?fieldSelector=spec.nodeName={self._place.name}",
             lambda items: self._events.put(partial(self._listed, items)),
             lambda kind, pod: self._events.put(partial(self._changed, kind, pod)),
