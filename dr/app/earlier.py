@@ -27,7 +27,7 @@ def asked_for(plan: Plan, state: State) -> dict[Ref, float]:
 def asked_since(since: float, plan: Plan, state: State) -> bool:
     """Whether a restoration that has not taken effect was asked for after ``since``, and so may not be listed yet. To
     ask for the same once more makes no second one; a new run would."""
-    done = {ref for call in plan.calls if call.id in state.effects for ref in call.makes}
+    done = restored(plan, state)
     return any(at > since for ref, at in asked_for(plan, state).items() if ref not in done)
 
 
@@ -55,6 +55,12 @@ def standing(plan: Plan, facts: Facts) -> str:
     return f"began at {moment(began(plan.run.id))} and {point}"
 
 
+def restored(plan: Plan, state: State) -> list[Ref]:
+    """The restorations that were seen whole, and that the run has not undone."""
+    done = {ref for call in plan.calls if call.id in state.effects for ref in call.makes}
+    return [ref for ref in asked_for(plan, state) if ref in done]
+
+
 def ended_elsewhere(run: str, restored: Collection[Ref], facts: Facts) -> str:
     """How a run that is unfinished here came to its end on another machine, in words; "" where it did not.
     ``restored``: what it is known here to have restored."""
@@ -66,6 +72,14 @@ def ended_elsewhere(run: str, restored: Collection[Ref], facts: Facts) -> str:
             name = resource.ref.name
             return f"{name} is no longer run {run}'s: it was adopted elsewhere, or is another's of that name."
     return ""
+
+
+def gone(run: str, restored: Collection[Ref], facts: Facts) -> str:
+    """That nothing is listed any more of what was seen ``restored``, in words; "" where something is."""
+    if not restored or made(run, facts):
+        return ""
+    names = ", ".join(ref.name for ref in restored)
+    return f"{names}, which run {run} restored, is gone: somebody deleted, adopted or renamed it."
 
 
 def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:

@@ -54,8 +54,10 @@ class Prepared:
 
     @property
     def ended_elsewhere(self) -> str:
-        """How another machine ended this unfinished run, in words; "" where none did."""
-        return earlier.ended_elsewhere(self.session.directory.id, self.session.restorations(), self.facts)
+        """How this unfinished run came to its end without this machine, in words; "" where it did not."""
+        run, restored = self.session.directory.id, self.session.restorations()
+        seen = earlier.restored(self.session.plan, self.session.engine.ledger.state())
+        return earlier.ended_elsewhere(run, restored, self.facts) or earlier.gone(run, seen, self.facts)
 
     @property
     def over(self) -> str:
@@ -193,6 +195,8 @@ def _check_resumable(session: Session) -> None:
 
 def _taken_over(session: Session) -> dict[str, float]:
     """The calls that made another server the source, or may have, each with when it was begun."""
+    if not session.plan.takes_over:
+        return {}
     began = session.engine.ledger.state().began
     return {
         call.id: began[call.id] for call in session.plan.calls if call.effect is Effect.TAKES_OVER and call.id in began

@@ -310,16 +310,18 @@ class Plan:
 
     @property
     def takes_over(self) -> bool:
-        """Whether another server becomes the source by it."""
-        return any(call.effect is Effect.TAKES_OVER for call in self.calls)
+        """Whether another server becomes the source by it: not where it restores something, which takes the place of
+        what is lost."""
+        return any(call.effect is Effect.TAKES_OVER for call in self.calls) and not any(
+            call.restoration for call in self.calls
+        )
 
     @property
     def what(self) -> str:
         """What the run is, for people: "drill", "failover" or "restore"."""
         if self.request.purpose is Purpose.DRILL:
             return "drill"
-        restores = any(call.restoration for call in self.calls)  # what takes the place of what is lost takes over, too
-        return "failover" if self.takes_over and not restores else "restore"
+        return "failover" if self.takes_over else "restore"
 
 
 @dataclass(frozen=True, slots=True)

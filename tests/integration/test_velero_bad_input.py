@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dr.app.prepare import Prepared, accept, prepare
+from dr.app.restore import earlier_runs
 from dr.app.terms import needs
 from dr.config.context import Context
 from dr.config.model import Settings, Target
@@ -18,6 +20,7 @@ from dr.drivers.kubernetes import cluster as asking
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.config import VeleroConfig
 from dr.drivers.velero.provider import VeleroProvider, checked
+from dr.engine.guard import Consent
 from dr.engine.references import fill
 from dr.host.clock import SystemClock
 from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM, SYSTEM
@@ -213,6 +216,44 @@ def test_a_restore_that_fails(place: Place, phase: str) -> None:
     place.velero.says(phase)
     with pytest.raises(FailedError, match=f"is {phase}"):
         place.restore()
+
+
+@pytest.mark.parametrize("kind", ["restores", "backups"])
+def test_what_is_compared_rests_on_a_restore_and_a_backup_that_are_still_there(place: Place, kind: str) -> None:
+    done = place.restore()
+    result = done["restore-namespaces"].result
+    (name,) = [path for path in place.velero.objects.found if path.startswith(f"{OWN}/{kind}/")]
+    del place.velero.objects.found[name]
+    with pytest.raises(FailedError, match=rf"The {kind[:-1]} {name.rpartition('/')[2]} is gone .* somebody deleted it"):
+        place.provider.poll(place.plan(COMPARE)[0], result)
+
+
+def test_a_run_whose_restore_and_namespace_were_deleted_ends_and_the_same_command_begins_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_HOME", str(place.at))
+    wanted, target = (
+        Request("lab", (RESTORE, COMPARE), Purpose.RESTORE),
+        retargeted(place.target, grants=(), consent="lab"),
+    )
+    settings, agreed = Settings(targets={"lab": target}), Consent("lab")
+
+    def again() -> Prepared:
+        return prepare(settings, wanted, {}, lambda _call, _note: None)
+
+    first = accept(again(), agreed)
+    first.do(0)
+    (restored,) = place.velero.restores()
+    assert again().session.directory.id == first.directory.id
+    del place.velero.objects.found[f"{OWN}/restores/{restored}"]
+    anew = again()
+    assert anew.session.directory.id != first.directory.id
+    assert earlier_runs(anew) == (
+        f"{restored}, which run {first.directory.id} restored, is gone: somebody deleted, adopted or renamed it."
+        " A new one begins.",
+    )
+    accept(anew, agreed)
+    assert first.directory.sealed()
 
 
 def test_a_restore_in_a_phase_that_is_not_known_is_waited_for(place: Place) -> None:

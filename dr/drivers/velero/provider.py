@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dr.config.context import Context
-from dr.domain.errors import RefusedError, UsageError
+from dr.domain.errors import FailedError, RefusedError, UsageError
 from dr.domain.model import (
     Call,
     Component,
@@ -180,15 +180,24 @@ class VeleroProvider:
         return Progress(not there, {"namespaces": list(args["namespaces"])}, note)
 
     def _restored(self, args: Mapping[str, Any]) -> Progress:
-        found = self._velero.get("restores", str(args["identifier"]))
-        return restoring.polled(found, args, self._now(), self._kubernetes)
+        return restoring.polled(self._there("restores", args["identifier"]), args, self._now(), self._kubernetes)
+
+    def _there(self, kind: str, name: str) -> dict[str, Any]:
+        """What the run rests on. Raises FailedError where somebody has taken it away."""
+        found = self._velero.get(kind, name)
+        if found is None:
+            raise FailedError(
+                f"The {kind.removesuffix('s')} {name} is gone from the cluster: somebody deleted it.",
+                "See what stands in the namespaces, then begin a new run.",
+            )
+        return found
 
     def _safeguarded(self, args: Mapping[str, Any]) -> Progress:
         name = str(args["identifier"])
-        found = self._velero.get("backups", name)
+        found = self._there("backups", name)
         if not safeguarding.safeguarded(found, name):
-            return Progress(False, note=phase(found or {}) or "New")
-        (point,) = look.points([found or {}], self._config.namespace)
+            return Progress(False, note=phase(found) or "New")
+        (point,) = look.points([found], self._config.namespace)
         told = {"identifier": name, "covers": point.covers, "seconds": point.attributes["seconds"]}
         return Progress(True, told)
 
@@ -198,9 +207,8 @@ class VeleroProvider:
 
     def _examined(self, args: Mapping[str, Any]) -> Progress:
         """Milestone and components stand for all that was compared; how it came out, the judge says."""
-        backup = self._velero.get("backups", args["backup"]) or {}
+        restored, backup = self._there("restores", args["identifier"]), self._there("backups", args["backup"])
         results = self._files.results(args["identifier"], self._velero.location(backup))
-        restored = self._velero.get("restores", args["identifier"]) or {}
         values = {
             examining.OBJECTS: self._compared(args),
             examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
@@ -251,7 +259,7 @@ class VeleroProvider:
     def _read(self, backup: str) -> archive.Archive:
         """A backup's archive, which never changes. Raises RefusedError where its place cannot be read."""
         if backup not in self._archives:
-            location = self._velero.location(self._velero.get("backups", backup) or {})
+            location = self._velero.location(self._there("backups", backup))
             self._archives[backup] = archive.read(self._files.fetch(CONTENTS, backup, location), backup)
         return self._archives[backup]
 

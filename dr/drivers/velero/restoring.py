@@ -80,6 +80,7 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         until="a phase that ends it",
         deadline=RESTORE_SECONDS,
         restoration=True,
+        covers=point.covers,
         promises=("available",),  # of what it failed to make, nothing can become that
     )
     return clear, restore
@@ -129,11 +130,9 @@ def flags(args: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def polled(found: Mapping[str, Any] | None, args: Mapping[str, Any], now: float, config: KubernetesConfig) -> Progress:
+def polled(found: Mapping[str, Any], args: Mapping[str, Any], now: float, config: KubernetesConfig) -> Progress:
     """How far a restore is. Raises FailedError where it leads nowhere."""
     name = str(args["identifier"])
-    if found is None:
-        raise FailedError(f"The restore {name} is gone from the cluster: somebody deleted it.")
     state = phase(found)
     if state in FAILED:
         raise FailedError(f"The restore {name} is {state}: {why(found) or 'Velero tells no reason'}.", code=state)

@@ -57,10 +57,8 @@ def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig) -> tuple[Cal
     )
 
 
-def safeguarded(found: Mapping[str, Any] | None, name: str) -> bool:
+def safeguarded(found: Mapping[str, Any], name: str) -> bool:
     """Whether the run's own backup is complete. Raises FailedError where it will not be: nothing is lost then."""
-    if found is None:
-        raise FailedError(f"The backup {name} is gone from the cluster: somebody deleted it.")
     state = phase(found)
     if state in ENDED and state != COMPLETED:
         raise FailedError(f"The drill's own backup {name} is {state}: {why(found) or 'see velero backup logs'}.")

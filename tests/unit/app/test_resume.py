@@ -359,6 +359,15 @@ def test_a_restoration_that_was_adopted_elsewhere_is_nobodys_to_go_on_with(machi
     ended_and_noted(machines, run, f"{restored} is no longer run {run}'s: it was adopted elsewhere")
 
 
+def test_a_restoration_that_somebody_deleted_is_not_gone_on_with_and_its_run_ends(machines: Machines) -> None:
+    begun = machines.begin_here(wanted()).session
+    restored = begun.plan.calls[0].makes[0].name
+    machines.another()  # the one that is asked once more is machine 1
+    del machines.fake.rows[restored]
+    run = begun.directory.id
+    ended_and_noted(machines, run, f"{restored}, which run {run} restored, is gone: somebody deleted")
+
+
 def test_an_end_that_cannot_be_noted_here_hinders_no_new_restore(machines: Machines) -> None:
     begun = machines.begin_here(wanted()).session
     machines.another()
