@@ -25,7 +25,7 @@ from tests.support import serving
 LISTS = (
     *("pods", "services", "endpointslices", "ingresses", "namespaces", "nodes", "persistentvolumeclaims"),
     *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events", "secrets"),
-    *("backups", "restores", "deletebackuprequests", "configmaps"),
+    *("backups", "restores", "deletebackuprequests", "configmaps", "customresourcedefinitions"),
 )
 TOKEN = "stub-t0ken"
 
@@ -183,8 +183,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._note_writer()
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-        if isinstance(body, list):  # the steps of a JSON patch, which are tried and not kept
-            return self._answer(stepped(self.objects.found.get(urlsplit(self.path).path), body))
+        if isinstance(body, list):  # the steps of a JSON patch
+            path = urlsplit(self.path).path
+            found = stepped(self.objects.found.get(path), body)
+            if found is not None and "dryRun" not in self.path and self.objects.refuses is None:
+                self.objects.hold((path.rpartition("/")[0], found))
+            return self._answer(found)
         try:
             return self._answer(self.objects.patch(self.path, body))
         except ConflictError:

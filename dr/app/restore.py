@@ -30,6 +30,8 @@ from dr.wiring import able, ask_each, done_for, drivers, on_call, restoring
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
 SETTLE, ASK = "settle", "ask"
+COPY = "copy"
+"""The path to the service of a namespace that was restored beside production."""
 EXAMINING = ("examine", "compare")
 """The verbs that say whether what was restored is what it should be, each of another kind of provider."""
 MEASURING = frozenset({"serve", "measure", SETTLE})
@@ -52,12 +54,22 @@ def request(
     settings: Mapping[str, Any] | None = None,
     provider: str = "",
     namespaces: Collection[str] = (),
+    into: str = "",
+    database: str = "",
 ) -> Request:
     """What ``dr restore`` asks for: of its verbs those that somebody does for whoever restores the target.
     ``settings``: what the restoration is to have instead of the source's, by the provider's own names. ``provider``:
-    who is to restore it, where several could. ``namespaces``: of a cluster's backup; empty: the target's. Raises what
-    ``wiring.restoring`` raises."""
-    said = {"as_name": as_name, "reset_master": reset_master, "set": dict(settings or {}), "namespaces": [*namespaces]}
+    who is to restore it, where several could. ``namespaces``: of a cluster's backup; empty: the target's. ``into``: the
+    namespace that one is copied to, whose workloads find their ``database`` there. Raises what ``wiring.restoring``
+    raises."""
+    said = {
+        "as_name": as_name,
+        "reset_master": reset_master,
+        "set": dict(settings or {}),
+        "namespaces": [*namespaces],
+        "into": into,
+        "database": database,
+    }
     restore = {"to": dict(to), **{key: value for key, value in said.items() if value}}
     served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
     restores = restoring(name, target, provider, to)
@@ -66,8 +78,17 @@ def request(
         wanted += [*map(Verb, EXAMINING), *(served if done_for(restores, served[0], target) else ())]
     found = (done_for(restores, verb, target) for verb in (*wanted, Verb(CONFIGURE, restore)))
     asked = [verb for verb in found if verb is not None]
-    through = _through(target) if verify and "backup" in to else ()
+    through = () if not verify or "backup" not in to else _in_copy(target, into) if into else _through(target)
     return Request(name, (*asked, *through), Purpose.RESTORE, since=since)
+
+
+def _in_copy(target: Target, into: str) -> Iterator[Verb]:
+    """What asks the service of a copy that stands beside production; nothing where no way there is told, or nobody
+    measures."""
+    measuring = Verb("measure", {"path": COPY, "namespace": into})
+    if any(section.way_into(into) for section in target.sections.values()) and able(measuring, target):
+        yield measuring
+        yield Verb(SETTLE, {"paths": [COPY]})
 
 
 def _through(target: Target) -> Iterator[Verb]:

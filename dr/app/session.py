@@ -46,11 +46,13 @@ class Session:
         return max(one.late for one in wiring.restorers(self.providers))
 
     def restorer(self, ref: Ref) -> Restorer:
-        """Who restored what ``ref`` refers to. Raises RefusedError where that is nobody of this run."""
+        """Who restored what ``ref`` refers to, also where that is another provider's. Raises RefusedError where that is
+        nobody of this run."""
         able = {name for name, plugin in plugins().items() if plugin.restores}
-        if ref.provider not in able & self.providers.keys():
+        who = next((call.driver for call in self.plan.calls if call.restoration and ref in call.makes), ref.provider)
+        if who not in able & self.providers.keys():
             raise RefusedError(f"Nobody here restores {ref}: it belongs to {ref.provider or 'no provider'}.")
-        return cast("Restorer", self.providers[ref.provider])
+        return cast("Restorer", self.providers[who])
 
     @cached_property
     def engine(self) -> Engine:

@@ -22,7 +22,7 @@ from dr.judge.objectives import outage
 from dr.report.words import moment
 
 ASKED = (
-    *("snapshot", "latest_snapshot", "to_time", "latest", "backup", "namespaces"),
+    *("snapshot", "latest_snapshot", "to_time", "latest", "backup", "namespaces", "into", "database"),
     *("as_name", "given", "reset_master_secret", "provider"),
 )
 """The options that say what is asked for, beside --verify."""
@@ -43,6 +43,12 @@ ASKED = (
     metavar="NS",
     help="Restore this namespace of the backup, and not all that the target names. May be repeated.",
 )
+@click.option(
+    "--into",
+    metavar="NS",
+    help="Copy the namespace into this new one, beside production, touching nothing.",
+)
+@click.option("--database", metavar="HOST:PORT", help="With --into: where the copy finds a database of its own.")
 @click.option(
     "--since", metavar="T", help="When the disaster happened: the RTO counts from then. Else from this command's start."
 )
@@ -68,7 +74,8 @@ def restore(ctx: click.Context, /, target: str, **options: Any) -> None:
     """Restore a copy of the database, examine it, serve from it, and say whether that is a recovery.
 
     The source is not touched. The restored instance stays until you adopt or delete it. RTO and RPO are held to the
-    limits in dr.yaml. With --backup, restore namespaces of a cluster that are lost, and compare them with the backup.
+    limits in dr.yaml. With --backup, restore namespaces of a cluster that are lost, and compare them with the backup;
+    with --into, copy one beside production.
     """
     prepared = _prepare(common.begin(), target, options)
     told = (*order.earlier_runs(prepared), *order.cautions(prepared.session.plan))
@@ -86,6 +93,7 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
             raise UsageError("--resume goes on with what its run was asked for.", "Give no other option than --since.")
         return order.resumed(settings, target, options["resume"], since, progress)
     to, given = _recovery_point(options), _settings(options["given"])  # what was mistyped is told before anything else
+    _check_copy(options, to)
     of = find_target(settings, target)
     wanted = order.request(
         target,
@@ -98,8 +106,24 @@ def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepar
         settings=given,
         provider=options["provider"],
         namespaces=options["namespaces"],
+        into=options["into"] or "",
+        database=options["database"] or "",
     )
     return prepare(settings, wanted, order.asked(wanted, of), progress)
+
+
+def _check_copy(options: dict[str, Any], to: dict[str, Any]) -> None:
+    """Raises UsageError for --into and --database where they do not belong, or say nothing: a name that was left empty
+    must not become a restore in place."""
+    for option in ("into", "database"):
+        if options[option] is None:
+            continue
+        if not options[option].strip():
+            raise UsageError(f"--{option} says nothing.", f"Give it a value, or leave --{option} out.")
+        if "backup" not in to:
+            raise UsageError(f"--{option} is about a cluster's backup.", "Say it with --backup NAME.")
+    if options["database"] is not None and options["into"] is None:
+        raise UsageError("--database is the database of a copy.", "Say --into NAMESPACE, too.")
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:

@@ -102,6 +102,10 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The further paths on which that service is asked, such as through a cluster's ingress."""
         return ()
 
+    def way_into(self, namespace: str) -> str:  # noqa: ARG002 - a section's that has a service
+        """The base URL of that service in a copy that was restored as ``namespace``; "": nobody says."""
+        return ""
+
 
 S = TypeVar("S", bound=Section)
 

@@ -34,6 +34,7 @@ CONFIG = {
     "metadata": {"name": "known", "namespace": SYSTEM},
     "data": {"a": "b"},
 }
+COMPARED = {"backup": "nightly", "namespaces": [SYSTEM], "places": [SYSTEM], "left_out": []}
 RESTORE, COMPARE = Verb("restore", {"to": {"backup": "nightly"}}), Verb("compare")
 
 
@@ -276,14 +277,14 @@ def test_a_webhook_that_refuses_leaves_an_object_uncompared_with_its_reason(plac
     provider = place.provider
     provider.look(Request("lab", (RESTORE,), Purpose.RESTORE))  # which reads the archive
     place.velero.objects.refuses = (422, 'admission webhook "deny.example.com" denied the request')
-    standing = provider._compared({"backup": "nightly", "namespaces": [SYSTEM]})
+    standing = provider._compared(COMPARED)
     assert "deny.example.com" in standing["others"][f"configmaps {SYSTEM}/known"]["untold"]
 
 
 def test_a_field_that_the_server_takes_is_a_difference(place: Place) -> None:
     altered = {**CONFIG, "data": {"a": "hush", "more": "x"}}
     place.velero.objects.hold((f"/api/v1/namespaces/{SYSTEM}/configmaps", altered))
-    found = place.provider._compared({"backup": "nightly", "namespaces": [SYSTEM]})
+    found = place.provider._compared(COMPARED)
     assert found["others"][f"configmaps {SYSTEM}/known"]["differs"] == ["data.a", "data.more"]
     assert "hush" not in str(found)
 
@@ -292,5 +293,5 @@ def test_five_thousand_objects_are_compared_by_one_list_of_each_kind(place: Plac
     many = [{**CONFIG, "metadata": {"name": f"c{n}", "namespace": SYSTEM}} for n in range(5000)]
     place.velero.keep(backup("nightly"), *(("configmaps", one) for one in many))
     place.velero.objects.hold(*((f"/api/v1/namespaces/{SYSTEM}/configmaps", one) for one in many))
-    found = place.provider._compared({"backup": "nightly", "namespaces": [SYSTEM]})
+    found = place.provider._compared(COMPARED)
     assert (found["objects"], found["whole"]) == (5000, 5000)

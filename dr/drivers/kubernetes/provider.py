@@ -22,6 +22,7 @@ from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look, look_first
 from dr.drivers.kubernetes.redundancy import Before, Course
 from dr.drivers.kubernetes.refs import DRIVER, namespace
 from dr.drivers.kubernetes.scene import Scene, chosen
+from dr.drivers.kubernetes.tags import tags_in
 from dr.drivers.kubernetes.workloads import Object, condition, name_of, status
 from dr.host import hearing
 
@@ -157,4 +158,5 @@ class KubernetesProvider:
 def _seen(kind: str, found: Object) -> Resource:
     ready = condition(found, "Ready").get("status")
     shown = {"True": "ready", "False": "not-ready", "Unknown": "unknown"}.get(str(ready), "")
-    return Resource(Ref(DRIVER, kind, name_of(found)), shown or str(status(found).get("phase", "")).lower())
+    told = shown or str(status(found).get("phase", "")).lower()
+    return Resource(Ref(DRIVER, kind, name_of(found)), told, tags_in(found))

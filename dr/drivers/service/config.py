@@ -66,12 +66,17 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
     ways: dict[Path, str] = {}
     """Base URLs of other ways to it, such as through a cluster's ingress: each is measured on a path of its name."""
 
+    copies: str = ""
+    """Base URL of the service in a namespace that was restored beside production, which stands in it as {namespace}."""
+
     def __post_init__(self) -> None:
-        """Raises ValueError for a URL with a login, for a token that is no reference, for rows to plant that no request
-        names, or names more often than a row does, and where it is not said, or not where, predictions of them are
-        stored."""
-        for url in (self.url, *self.ways.values()):
+        """Raises ValueError for a URL with a login, for one of copies that are all the same, for a token that is no
+        reference, for rows to plant that no request names, or names more often than a row does, and where it is not
+        said, or not where, predictions of them are stored."""
+        for url in (self.url, *self.ways.values(), self.copies):
             without_login("service.url", url)
+        if self.copies and "{namespace}" not in self.copies:
+            raise ValueError("service.copies has to hold {namespace}: each copy is another service")
         if self.stored is True or (self.planted and self.stored is None):
             raise ValueError(
                 "service.stored has to say where predictions are stored (table, column), or false: nowhere"
@@ -92,6 +97,9 @@ class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):
 
     def ways_round(self) -> tuple[str, ...]:
         return tuple(self.ways)
+
+    def way_into(self, namespace: str) -> str:
+        return self.copies.replace("{namespace}", namespace)
 
     def endpoints(self) -> tuple[str, ...]:
         return (self.url, *self.ways.values())

@@ -7,6 +7,7 @@ reports a status here. What is left is a difference that somebody, or the restor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,11 +31,10 @@ from dr.drivers.velero.manifests import (
     version,
     with_value,
 )
+from dr.drivers.velero.production import ADDED
 
 RESTORER = "velero-server"
 """As whom Velero's server writes."""
-ADDED = ("velero.io/backup-name", "velero.io/restore-name")
-"""Labels that Velero puts on all that it restores."""
 JSON_PATCH = "application/json-patch+json"
 ATTEMPTS = 4
 """Updates of one object that are tried: each refusal may name fields that cannot be set."""
@@ -62,6 +62,8 @@ class Standing:
     derived: int = 0
     bare: int = 0
     beyond: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Objects of the backup that were not to be restored, by their resource, but for what controllers make anew."""
 
 
 def name_of(key: Key) -> str:
@@ -97,18 +99,24 @@ def compare(
     namespaces: Collection[str],
     mapped: Callable[[str], str] = str,
     skip: Collection[str] = (),
+    standing: Callable[[str, Object], Object] = lambda _, one: one,
 ) -> Standing:
-    """What a backup has of ``namespaces`` against what stands. ``skip``: resources that were not to be restored. Who
-    works as a controller, all of the backup tells. Raises as ``Cluster`` where that does not answer."""
+    """What a backup has of ``namespaces`` against what stands. ``skip``: resources that were not to be restored;
+    ``standing``: what is to stand of an object. Who works as a controller, all of the backup tells. Raises as
+    ``Cluster`` where that does not answer."""
     backup = held.of(namespaces)
     wanted = {key: one for key, one in backup.items() if key[0] not in skip and not canary.is_one(one)}
     live = {key: one for key, one in listed(cluster, wanted, mapped).items() if not canary.is_one(one)}
     controlling = controllers([*held.objects.values(), *live.values()], RESTORER)
     kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
-    seen = {name_of(key): _compared(cluster, key, one, live.get(key), controlling, mapped) for key, one in kept.items()}
+    seen = {
+        name_of(key): _compared(cluster, key, standing(key[0], one), live.get(key), controlling, mapped)
+        for key, one in kept.items()
+    }
     beyond = (name_of(key) for key, one in live.items() if key not in backup and not derived(one, controlling))
     bare = sum(is_bare(one) for one in kept.values())
-    return Standing(seen, len(wanted) - len(kept), bare, tuple(sorted(beyond)))
+    left_out = Counter(key[0] for key, one in backup.items() if key[0] in skip and not derived(one, controlling))
+    return Standing(seen, len(wanted) - len(kept), bare, tuple(sorted(beyond)), dict(sorted(left_out.items())))
 
 
 def _compared(
@@ -142,7 +150,7 @@ def _taken(cluster: Cluster, at: str, wanted: Object, live: Object, paths: list[
     asked = list(paths)
     for _ in range(ATTEMPTS):
         try:
-            answer = cluster.patch(f"{at}?dryRun=All", [_step(live, wanted, path) for path in asked], JSON_PATCH)
+            answer = cluster.patch(f"{at}?dryRun=All", [step(live, wanted, path) for path in asked], JSON_PATCH)
             break
         except RefusedError as error:
             named = [path for path in asked if _field(path) in str(error)]
@@ -163,7 +171,7 @@ def _field(path: Path) -> str:
     return told(path[:2])
 
 
-def _step(live: Object, wanted: Object, path: Path) -> dict[str, Any]:
+def step(live: Object, wanted: Object, path: Path) -> dict[str, Any]:
     """The step of a JSON patch (RFC 6902) that sets what the backup says. A list whose length changes is one path."""
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
     value = value_at(wanted, path)
@@ -197,4 +205,5 @@ def packed(standing: Standing) -> dict[str, Any]:
         "bare": standing.bare,
         "owned": sum(one.owned for one in standing.objects.values()),
         "beyond": list(standing.beyond),
+        "left_out": dict(standing.left_out),
     }

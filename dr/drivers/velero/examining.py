@@ -14,6 +14,7 @@ from dr.drivers.velero.comparing import Standing, packed
 from dr.drivers.velero.look import LATEST, chosen
 from dr.drivers.velero.manifests import Object
 from dr.drivers.velero.naming import DRIVER
+from dr.drivers.velero.restoring import LEFT_OUT
 
 COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"
 COMPARE_SECONDS = 600.0
@@ -26,11 +27,12 @@ ROUTINE = ("kube-root-ca.crt",)
 def propose(verb: Verb, within: float) -> tuple[Call, ...]:
     """What stands is compared first, so that what a workload waits for is known where it never comes. ``within``:
     seconds in which all of them have to be available."""
-    of = {key: f"${{restore-namespaces.{key}}}" for key in ("identifier", "backup", "namespaces")}
+    known = ("identifier", "backup", "namespaces", "places", "database", "left_out")
+    of = {key: f"${{restore-namespaces.{key}}}" for key in known}
     compare = Call(
         *("compare", verb.name, "verify", DRIVER, COMPARE), of, effect=Effect.READS, deadline=COMPARE_SECONDS
     )
-    there = {"namespaces": of["namespaces"]}
+    there = {"namespaces": of["places"]}
     ready = standing.propose(Verb(verb.name, {"namespaces": ["-"], "within": within}), ())
     served = Call(*("look-at-services", verb.name, "verify", DRIVER, SERVED), there, effect=Effect.READS)
     ready, served = replace(ready, driver=DRIVER, args=there), replace(served, deadline=COMPARE_SECONDS)
@@ -40,7 +42,14 @@ def propose(verb: Verb, within: float) -> tuple[Call, ...]:
 def before(verb: Verb, facts: Facts, namespaces: tuple[str, ...]) -> tuple[Call, ...]:
     """How what stands differs from a backup, before it is lost. Raises RefusedError where there is no such backup."""
     point = chosen(str(verb.args.get("backup") or LATEST), facts.points)
-    args = {"backup": point.identifier, "namespaces": list(verb.args.get("namespaces") or namespaces)}
+    names = list(verb.args.get("namespaces") or namespaces)
+    args = {
+        "backup": point.identifier,
+        "namespaces": names,
+        "places": names,
+        "database": "",
+        "left_out": list(LEFT_OUT),
+    }
     look = Call(*("look-before", verb.name, "prepare", DRIVER, LOOK_BEFORE), args, effect=Effect.READS)
     return (replace(look, deadline=COMPARE_SECONDS),)
 

@@ -69,6 +69,8 @@ def _beside(seen: Mapping[str, Any], before: Any) -> str:
         told += f" {counted(seen['derived'], 'object')} of controllers were not compared."
     if seen["owned"]:
         told += f" {counted(seen['owned'], 'field')} are the server's or a controller's own."
+    if left_out := seen.get("left_out"):
+        told += f" Left out: {', '.join(f'{number} {kind}' for kind, number in left_out.items())}."
     if isinstance(before, Mapping) and before["beyond"]:
         told += f" Not in the backup: {some(before['beyond'])}."
     return told

@@ -10,8 +10,9 @@ from dr.domain.errors import RefusedError
 from dr.domain.model import RecoveryPoint, Request, Resource
 from dr.domain.refs import Ref
 from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.tags import tags_in
 from dr.drivers.velero.archive import Archive
-from dr.drivers.velero.naming import DRIVER, tags_in
+from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, at, phase, unusable
 
 LATEST = "latest"
@@ -80,10 +81,10 @@ def _seconds(one: Mapping[str, Any]) -> float:
 
 
 def made(restores: Iterable[Mapping[str, Any]], kind: str) -> tuple[Resource, ...]:
-    """Those that bear a run's tags."""
-    found = ((one, tags_in(one)) for one in restores)
+    """Those that bear a run's tags. A namespace is the cluster's."""
+    found, whose = ((one, tags_in(one)) for one in restores), "kubernetes" if kind == "namespace" else DRIVER
     return tuple(
-        Resource(Ref(DRIVER, kind, str(one["metadata"]["name"])), phase(one) or "New", tags)
+        Resource(Ref(whose, kind, str(one["metadata"]["name"])), phase(one) or "New", tags)
         for one, tags in found
         if "dr:run" in tags
     )

@@ -106,6 +106,15 @@ def with_value(one: Any, path: Path, value: Any) -> Any:
     return left if changed is NOTHING else {**left, part: changed}
 
 
+def merged(one: Any, patch: Any) -> Any:
+    """``one`` with a merge patch (RFC 7386)."""
+    if not isinstance(patch, Mapping):
+        return patch
+    found = dict(one) if isinstance(one, Mapping) else {}
+    kept = {key: merged(found.get(key), value) for key, value in patch.items() if value is not None}
+    return {**{key: value for key, value in found.items() if key not in patch}, **kept}
+
+
 # -- whose a field is, by the object's own managedFields
 
 

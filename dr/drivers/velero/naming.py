@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from dr.domain.errors import EvidenceError
 from dr.domain.model import RunIdentity
 from dr.domain.refs import Ref
 from dr.domain.tags import spread
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.host.decode import json_of
 
 DRIVER = "velero"
 SAFEGUARD = "safeguard"
 """The call that takes a drill's own backup."""
-TAGS = "dr/tags"
-"""The annotation of what a run has made: its tags, as JSON."""
-LABELS = {"dr:run": "dr/run", "dr:purpose": "dr/purpose"}
-"""Tags that are labels, too, and are there from the beginning."""
 
 
 def restore_of(run: str) -> Ref:
@@ -62,21 +55,13 @@ def labels_of(run: RunIdentity) -> dict[str, str]:
     return {"dr:run": run.id, "dr:purpose": run.purpose.value}
 
 
-def tags_in(one: Mapping[str, Any]) -> dict[str, str]:
-    """The tags that an object of Velero's bears; empty where none of dr's made it. Somebody may have altered them."""
-    metadata = one.get("metadata") or {}
-    labels, held = metadata.get("labels") or {}, (metadata.get("annotations") or {}).get(TAGS)
-    found = {tag: str(labels[label]) for tag, label in LABELS.items() if label in labels}
-    if held is None or not found:
-        return found
-    try:
-        return {**found, **json_of(str(held).encode(), dict[str, str], "its tags")}
-    except EvidenceError:
-        return found
-
-
-def packed(tags: Mapping[str, str]) -> str:
-    return json.dumps(dict(tags), sort_keys=True)
+def owner(one: Mapping[str, Any]) -> dict[str, Any]:
+    """That ``one`` of Velero's objects owns another, which is gone with it."""
+    return {
+        "apiVersion": "velero.io/v1",
+        "kind": str(one.get("kind") or "Restore"),
+        **{key: one["metadata"][key] for key in ("name", "uid")},
+    }
 
 
 def kubectl(config: KubernetesConfig, *words: str) -> str:

@@ -15,6 +15,7 @@ from dr.domain.model import Facts
 from dr.drivers.kubernetes.cluster import Access
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.plugin import may
+from dr.drivers.kubernetes.workloads import APPS
 from dr.drivers.velero import judge
 from dr.drivers.velero.config import VeleroConfig
 
@@ -26,10 +27,13 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``namespaces``: which of the backup's; empty: those of the target."""
+    """``namespaces``: which of the backup's; empty: those of the target. ``into``: the namespace that one of them is
+    copied to, beside production; ``database``: where that copy's workloads find theirs, HOST:PORT."""
 
     to: Backup
     namespaces: tuple[str, ...] = ()
+    into: str = ""
+    database: str = ""
 
 
 class Safeguarding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,14 +57,25 @@ def _access(target: Any, wanted: Iterable[tuple[str, str]]) -> Iterable[Check]:
     return may(kubernetes, [Access(verb, kind, velero.namespace, "velero.io") for verb, kind in wanted])
 
 
-def _restoring(target: Any, _args: object) -> Iterable[Check]:
+def _restoring(target: Any, args: Restoration | None) -> Iterable[Check]:
     verbs = {
         "backups": ("get", "list"),
         "backupstoragelocations": ("get",),
         "restores": ("get", "list", "create", "patch"),
         "downloadrequests": ("get", "create", "delete"),
     }
-    return _access(target, [(verb, kind) for kind, each in verbs.items() for verb in each])
+    yield from _access(target, [(verb, kind) for kind, each in verbs.items() for verb in each])
+    if args is not None and args.into and target.kubernetes is not None and target.velero is not None:
+        yield from may(target.kubernetes, _copying(args.into, target.velero.namespace))
+
+
+def _copying(into: str, space: str) -> Iterable[Access]:
+    """What a copy beside production needs: its namespace, what it holds, and Velero's modifiers."""
+    yield from (Access(verb, "namespaces") for verb in ("create", "patch", "delete"))
+    yield from (Access(verb, "configmaps", space) for verb in ("get", "create", "patch", "delete"))
+    yield Access("list", "customresourcedefinitions", group="apiextensions.k8s.io")
+    yield from (Access("patch", kind, into) for kind in ("secrets", "configmaps"))
+    yield from (Access("patch", kind, into, "apps") for kind in APPS)
 
 
 def _safeguarding(target: Any, _args: object) -> Iterable[Check]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from dr.config.context import Context
-from dr.domain.errors import FailedError, RefusedError, UsageError
+from dr.config.plugins import plugins
+from dr.domain.errors import FailedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import (
     Call,
     Component,
@@ -21,19 +26,28 @@ from dr.domain.model import (
     RunIdentity,
     Verb,
 )
+from dr.domain.refs import Endpoint, on_loopback
 from dr.drivers.kubernetes import canary, standing
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.velero import archive, comparing, examining, look, naming, restoring, safeguarding, volumes
+from dr.drivers.kubernetes.tags import LABELS, TAGS, labels, packed, tags_in
+from dr.drivers.velero import archive, beside, comparing, examining, look, naming, restoring, safeguarding, volumes
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.config import VeleroConfig
+from dr.drivers.velero.copying import Copy, without
 from dr.drivers.velero.judge import LIMIT
-from dr.drivers.velero.naming import DRIVER, LABELS, TAGS, tags_in
+from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, phase
+from dr.drivers.velero.production import Production, at, in_cluster, led_to
 from dr.drivers.velero.storage import CONTENTS, Files
+from dr.host.bounded import within
 from dr.meter.held import Meters
 
 KINDS = {"restore": "restores", "backup": "backups"}
+RESOLVE_SECONDS = 5.0
+"""For the addresses of a host: a name server may be silent."""
+SPACES = "/api/v1/namespaces"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 class VeleroProvider:
@@ -50,6 +64,7 @@ class VeleroProvider:
         self._waiting = standing.Waiting(self._cluster, context.clock)
         self._meters = Meters(context)
         self._back = safeguarding.BringingBack(self._velero, self._command, self._read, self._cluster, context.clock)
+        self._beside = beside.Beside(self._cluster, self._velero, self._read, self._whole, self._production)
         self._archives: dict[str, archive.Archive] = {}
 
     # -- looking
@@ -68,8 +83,9 @@ class VeleroProvider:
         """What planning has to know of the backup that is asked for, and of the namespaces."""
         asked = look.asked_backup(request)
         steps = [verb.name for verb in request.verbs]
-        named = (verb.args.get("namespaces") or () for verb in request.verbs if verb.name in ("restore", "safeguard"))
-        names = {*self._kubernetes.namespaces, *(one for names in named for one in names)}
+        asking = [verb.args for verb in request.verbs if verb.name in ("restore", "safeguard")]
+        named = [name for args in asking for name in (*(args.get("namespaces") or ()), args.get("into")) if name]
+        names = {*self._kubernetes.namespaces, *named}
         states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in sorted(names)}
         seen: dict[str, Any] = {"namespaces": states, "holds": {"namespaces": {}, "lacking": {}}, "refused": ""}
         if not asked:
@@ -79,11 +95,69 @@ class VeleroProvider:
             if asked == look.OWN:
                 look.check_own(steps)
                 return seen
-            point = look.chosen(asked, points)
-            seen["holds"] = look.holds(self._read(point.identifier))
+            held = self._read(look.chosen(asked, points).identifier)
+            seen["holds"] = look.holds(held)
+            for args in asking:
+                if args.get("into"):
+                    seen["copy"] = self._copied(args, held)
         except RefusedError as error:
             seen["refused"] = str(error)
         return seen
+
+    def _copied(self, args: Mapping[str, Any], held: archive.Archive) -> dict[str, Any]:
+        """What planning has to know of a copy: what is left out of it, what would still name production."""
+        copy = self._whole(beside.asked(args, self._kubernetes))
+        definitions = (str(one["metadata"]["name"]) for one in self._cluster.items(DEFINITIONS))
+        left_out = [*dict.fromkeys((*restoring.LEFT_OUT, *without(held, definitions)))]
+        brought = {key: one for key, one in held.of([copy.namespace]).items() if key[0] not in left_out}
+        ways = (section.way_into(copy.into) for section in self._context.target.sections.values())
+        return {
+            "left_out": left_out,
+            "named": beside.named(copy, brought, self._production(held)),
+            "labels": beside.namespace_labels(held, copy.namespace),
+            "url": next(filter(None, ways), ""),
+        }
+
+    def _whole(self, copy: Copy) -> Copy:
+        """A copy, with what the target says of it."""
+        config = self._config
+        return replace(
+            copy,
+            database=copy.database or config.database,
+            databases=tuple(map(at, self._protected())),
+            instead=config.instead,
+        )
+
+    def _production(self, held: archive.Archive) -> Production:
+        """What no copy may name."""
+        sections = self._context.target.sections.values()
+        urls = led_to(url for section in sections for url in section.endpoints())
+        accounts = (pin for section in sections for name, pin in section.pins().items() if name == "account")
+        own = in_cluster(held, {*self._kubernetes.namespaces})
+        there = self._protected()
+        numbers = (number for one in there for number in self._numbers(one))
+        return Production((*urls, *accounts, *own, *map(at, there), *numbers, *self._config.production))
+
+    def _numbers(self, of: Endpoint) -> list[str]:
+        """The IP addresses of a host, as far as they are known here."""
+        if on_loopback(f"//{of.host}"):
+            return []
+        with suppress(OSError, ProviderError):
+            asking = partial(socket.getaddrinfo, of.host, of.port, type=socket.SOCK_STREAM)
+            found = within(self._context.clock, RESOLVE_SECONDS, f"the name {of.host}", asking)
+            return [str(address[0]) for *_, address in found]
+        return []
+
+    def _protected(self) -> list[Endpoint]:
+        """Where the database listens that the target protects, and its replicas."""
+        found: list[Endpoint] = []
+        for section in self._context.target.sections.values():
+            if section.role:
+                of = section.protects()
+                refs = {of.ref, *map(of.named, of.replicas)}
+                shown = plugins()[of.ref.provider].shows(self._context)
+                found += [one.endpoint for one in shown if one.ref in refs and one.endpoint is not None]
+        return found
 
     def _check_server(self) -> None:
         """Raises RefusedError without the Deployment that a restore of pods reads, also of a server outside."""
@@ -95,6 +169,8 @@ class VeleroProvider:
             )
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
+        if verb.name == "restore" and verb.args.get("into"):
+            return beside.propose(verb, facts, run, self._kubernetes)
         if verb.name == "restore":
             return restoring.propose(verb, facts, run, self._kubernetes)
         if verb.name == "safeguard":
@@ -116,6 +192,10 @@ class VeleroProvider:
             restoring.FORGET: self._forget,
             naming.SAFEGUARD: self._safeguard,
             safeguarding.REMOVE: self._remove,
+            beside.MAKE: self._beside.make,
+            beside.LEAD: self._beside.lead,
+            beside.START: self._beside.start,
+            beside.REMOVE: self._beside.remove,
         }
         if call.operation in do:
             do[call.operation](args)
@@ -133,27 +213,36 @@ class VeleroProvider:
             examining.COMPARE: self._examined,
             examining.SERVED: self._served,
             examining.LOOK_BEFORE: self._looked_before,
+            beside.MAKE: lambda args: Progress(True, {"namespace": args["namespace"]}),
+            beside.LEAD: self._beside.led,
+            beside.START: lambda args: Progress(True, {"url": args["url"]}),
+            beside.REMOVE: self._beside.removed,
         }
         return see[call.operation](result)
 
     def _restore(self, args: Mapping[str, Any]) -> None:
-        name = str(args["identifier"])
+        name, copies = str(args["identifier"]), args["places"] != args["namespaces"]
+        modifiers = self._beside.keep_modifiers(args) if copies else ""
         if self._velero.get("restores", name) is None:
-            labels = {label: args["tags"][tag] for tag, label in LABELS.items()}
-            self._command.restore(name, args["backup"], restoring.flags(args, labels))
-        held = {"metadata": {"annotations": {TAGS: naming.packed(args["tags"])}}}
-        self._cluster.patch(f"{self._velero.path('restores')}/{name}", held)
+            flags = beside.flags(args) if copies else restoring.flags(args, labels(args["tags"]))
+            self._command.restore(name, args["backup"], flags)
+        held = {"metadata": {"annotations": {TAGS: packed(args["tags"])}}}
+        made = self._cluster.patch(f"{self._velero.path('restores')}/{name}", held)
+        if modifiers:  # which go with the restore's record
+            self._cluster.patch(modifiers, {"metadata": {"ownerReferences": [naming.owner(made)]}})
 
     def _forget(self, args: Mapping[str, Any]) -> None:
+        if args.get("copies"):
+            self._beside.drop_modifiers(args)
         if self._is_runs("restores", args):  # what was restored stays
             self._cluster.delete(f"{self._velero.path('restores')}/{args['identifier']}", {})
 
     def _safeguard(self, args: Mapping[str, Any]) -> None:
         name = str(args["identifier"])
         if self._velero.get("backups", name) is None:
-            labels = ",".join(f"{label}={args['tags'][tag]}" for tag, label in LABELS.items())
+            own = ",".join(f"{label}={value}" for label, value in labels(args["tags"]).items())
             named = {"include-namespaces": ",".join(args["namespaces"]), "include-cluster-resources": "true"}
-            self._command.back_up(name, {**named, "labels": labels})
+            self._command.back_up(name, {**named, "labels": own})
 
     def _remove(self, args: Mapping[str, Any]) -> None:
         if self._is_runs("backups", args):
@@ -214,7 +303,7 @@ class VeleroProvider:
             examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
         }
         if self._meters.known(canary.WRITE):
-            values[examining.MARKERS] = self._canaries(args["namespaces"])
+            values[examining.MARKERS] = self._canaries(args["places"])
         now = self._now()
         return Progress(
             True,
@@ -222,7 +311,7 @@ class VeleroProvider:
             observations=tuple(Observation(what, "restored", value, now) for what, value in values.items()),
             milestones={"examined": now},
             components=tuple(
-                Component("namespace", naming.restored(one, str(args["identifier"]))) for one in args["namespaces"]
+                Component("namespace", naming.restored(one, str(args["identifier"]))) for one in args["places"]
             ),
         )
 
@@ -234,7 +323,7 @@ class VeleroProvider:
 
     def _served(self, args: Mapping[str, Any]) -> Progress:
         """That a workload is available does not show that anybody is led to it."""
-        unserved = self._unserved(args["namespaces"])
+        unserved = self._unserved(args["namespaces"])  # those of the cluster
         seen = Observation(examining.SERVICES, "restored", {"unserved": unserved}, self._now())
         there = self._volumes("restored", args)
         return Progress(True, {"unserved": sorted(unserved)}, observations=(seen, there))
@@ -245,7 +334,14 @@ class VeleroProvider:
 
     def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         held, names = self._read(args["backup"]), list(args["namespaces"])
-        standing = comparing.compare(self._cluster, held, names, skip=restoring.LEFT_OUT)
+        standing = comparing.compare(
+            self._cluster,
+            held,
+            names,
+            mapped=dict(zip(names, args["places"], strict=True)).__getitem__,
+            skip=args["left_out"],
+            standing=self._beside.copy(args).standing if args["places"] != names else lambda _, one: one,
+        )
         return examining.observed(standing, held, names, look.holds(held)["lacking"])
 
     def _unserved(self, namespaces: Collection[str]) -> dict[str, str]:
@@ -265,27 +361,31 @@ class VeleroProvider:
 
     # -- what happens to a restore after its run
 
-    def adopt(self, identifier: str, run: str) -> None:  # noqa: ARG002  (the Protocol's)
-        """A namespace bears no tag: of whatever a run restored, that is known by its record at Velero."""
-        if self._tagged(run):
+    def adopt(self, identifier: str, run: str) -> None:
+        """A namespace that was restored in its own place bears no tag: that is known by its record at Velero."""
+        path, tags = self._tagged(identifier, run)
+        if tags:
             gone: dict[str, Any] = {"labels": dict.fromkeys(LABELS.values()), "annotations": {TAGS: None}}
-            self._mark(run, gone)
+            self._cluster.patch(path, {"metadata": gone})
 
-    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:  # noqa: ARG002
-        tags = self._tagged(run)
+    def seal_tag(self, identifier: str, run: str, verdict: str) -> None:
+        path, tags = self._tagged(identifier, run)
         if not tags:
-            raise RefusedError(f"The restore {naming.restore_of(run).name} is no longer run {run}'s.")
-        self._mark(run, {"annotations": {TAGS: naming.packed({**tags, "dr:sealed": verdict})}})
+            raise RefusedError(f"{identifier} is no longer run {run}'s.")
+        sealed = {TAGS: packed({**tags, "dr:sealed": verdict})}
+        self._cluster.patch(path, {"metadata": {"annotations": sealed}})
 
-    def _tagged(self, run: str) -> dict[str, str]:
-        """The tags of a run's restore; empty where it was adopted. Raises RefusedError where there is none."""
-        found = self._velero.get("restores", naming.restore_of(run).name)
+    def _tagged(self, identifier: str, run: str) -> tuple[str, dict[str, str]]:
+        """What bears a run's tags for ``identifier``: the copy of that name, or else the run's restore; and these, none
+        where it was adopted. Raises RefusedError where neither is there."""
+        path, record = f"{SPACES}/{identifier}", naming.restore_of(run).name
+        copy = self._cluster.get(path)
+        if copy is not None and tags_in(copy).get("dr:run") == run:
+            return path, tags_in(copy)
+        found = self._velero.get("restores", record)
         if found is None:
-            raise RefusedError(f"Velero has no restore {naming.restore_of(run).name}.")
-        return tags_in(found)
-
-    def _mark(self, run: str, metadata: Mapping[str, Any]) -> None:
-        self._cluster.patch(f"{self._velero.path('restores')}/{naming.restore_of(run).name}", {"metadata": metadata})
+            raise RefusedError(f"Velero has no restore {record}.")
+        return f"{self._velero.path('restores')}/{record}", tags_in(found)
 
     def orphans(self, now: float, under_way: frozenset[str], over: frozenset[str]) -> tuple[Call, ...]:  # noqa: ARG002
         left = (
@@ -297,28 +397,38 @@ class VeleroProvider:
 
     @staticmethod
     def _removal(one: Resource) -> Call:
-        operation = restoring.FORGET if one.ref.kind == "restore" else safeguarding.REMOVE
+        operation, key, seconds = {
+            "restore": (restoring.FORGET, "identifier", restoring.FORGET_SECONDS),
+            "backup": (safeguarding.REMOVE, "identifier", safeguarding.REMOVE_SECONDS),
+            "namespace": (beside.REMOVE, "namespace", beside.REMOVE_SECONDS),
+        }[one.ref.kind]
         return Call(
             *(f"remove-{one.ref.name}", "restore", "unwind", DRIVER, operation),
-            {"identifier": one.ref.name, "run": one.tags["dr:run"]},
+            {key: one.ref.name, "run": one.tags["dr:run"]},
             effect=Effect.CHANGES,
             touches=(one.ref,),
-            deadline=safeguarding.REMOVE_SECONDS,
+            deadline=seconds,
         )
 
     def remains(self, run: str) -> tuple[Resource, ...]:
-        found = (one for kind, plural in KINDS.items() for one in look.made(self._velero.items(plural), kind))
+        found = [one for kind, plural in KINDS.items() for one in look.made(self._velero.items(plural), kind)]
+        copies = self._cluster.items(f"{SPACES}?labelSelector={quote(LABELS['dr:run'], safe='')}")
+        found += look.made(copies, "namespace")
         return tuple(one for one in found if run in ("", one.tags["dr:run"]) and one.status != DELETING)
 
     def by_hand(self, found: Resource) -> tuple[tuple[str, str], ...]:
-        kind, space = found.ref.kind, self._config.namespace
-        command = f"{self._config.program} --namespace {space} {kind} delete {found.ref.name} --confirm"
+        kind, name = found.ref.kind, found.ref.name
+        if kind == "namespace":
+            return ((naming.kubectl(self._kubernetes, "delete", "namespace", name), "removes the copy"),)
+        command = f"{self._config.program} --namespace {self._config.namespace} {kind} delete {name} --confirm"
         return ((command, "removes its record; what it restored stays"),)
 
     def ended_by_hand(self, found: Resource) -> str:
-        plural, space = KINDS[found.ref.kind], self._config.namespace
-        kind = f"{plural}.velero.io/{found.ref.name}"
-        return naming.kubectl(self._kubernetes, "--namespace", space, "label", kind, f"{LABELS['dr:run']}-")
+        gone = f"{LABELS['dr:run']}-"
+        if found.ref.kind == "namespace":
+            return naming.kubectl(self._kubernetes, "label", "namespace", found.ref.name, gone)
+        kind = f"{KINDS[found.ref.kind]}.velero.io/{found.ref.name}"
+        return naming.kubectl(self._kubernetes, "--namespace", self._config.namespace, "label", kind, gone)
 
     def _now(self) -> float:
         return self._context.clock.now().at

@@ -18,6 +18,7 @@ from dr.domain.model import (
     RunIdentity,
     Verb,
 )
+from dr.domain.refs import Ref
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.look import OWN, chosen
 from dr.drivers.velero.naming import DRIVER, SAFEGUARD, backup_of, kubectl, namespace, restore_of, restored, tags_of
@@ -41,13 +42,13 @@ LEFT_OUT = (
 
 def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig) -> tuple[Call, ...]:
     """Raises RefusedError where the facts show that it cannot work."""
-    point = _point(str(verb.args["to"]["backup"]), facts, run)
+    point = chosen_for(verb, facts, run)
     names = tuple(verb.args.get("namespaces") or config.namespaces)
     if not names:
         raise RefusedError("No namespace is named that is to be restored.", "Say --namespace NAME.")
     touched, made = tuple(map(namespace, names)), restore_of(run.id)
     begun = facts.find(made) is not None  # by another machine, which has made the namespaces, too
-    _check(names, facts.extra[DRIVER], point, filled=begun or run.purpose is Purpose.DRILL)
+    check(names, facts.extra[DRIVER], point, filled=begun or run.purpose is Purpose.DRILL)
     clear = Call(
         *("clear", verb.name, "clear", DRIVER, ABSENT),
         {"namespaces": list(names), "restore": made.name},
@@ -56,19 +57,38 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         until="the namespaces being gone",
         deadline=CLEAR_SECONDS,
     )
+    of = {"namespaces": list(names), "places": list(names), "database": "", "left_out": list(LEFT_OUT)}
+    return clear, call(verb, run, point, of, touched, made)
+
+
+def chosen_for(verb: Verb, facts: Facts, run: RunIdentity) -> RecoveryPoint:
+    """The backup that the verb restores from. The run's own is known by its name alone before it is taken: what it
+    covers, its effect tells. Raises RefusedError where there is none."""
+    asked = str(verb.args["to"]["backup"])
+    if asked != OWN:
+        return chosen(asked, facts.points)
+    seconds = f"${{{SAFEGUARD}.seconds}}"
+    return RecoveryPoint(OWN, backup_of(run.id).name, "", "", covers=None, attributes={"seconds": seconds})
+
+
+def call(
+    verb: Verb, run: RunIdentity, point: RecoveryPoint, of: Mapping[str, Any], touched: tuple[Ref, ...], made: Ref
+) -> Call:
+    """The restore itself. ``of``: which ``namespaces`` of the backup come to which ``places``, what is ``left_out``,
+    and the ``database`` that a copy is led to."""
     forget = Call(
         *("forget-restore", verb.name, "unwind", DRIVER, FORGET),
-        {"identifier": made.name, "run": run.id},
+        {"identifier": made.name, "run": run.id, "copies": of["places"] != of["namespaces"]},
         effect=Effect.CHANGES,
         touches=(made,),
         deadline=FORGET_SECONDS,
     )
-    restore = Call(
+    return Call(
         *("restore-namespaces", verb.name, "restore", DRIVER, RESTORE),
         {
+            **of,
             "identifier": made.name,
             "backup": point.identifier,
-            "namespaces": list(names),
             "recovery_point": point.covers if point.kind != OWN else f"${{{SAFEGUARD}.covers}}",
             "resolution": point.attributes["seconds"],
             "tags": tags_of(run, point.covers),
@@ -83,18 +103,9 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         covers=point.covers,
         promises=("available",),  # of what it failed to make, nothing can become that
     )
-    return clear, restore
 
 
-def _point(asked: str, facts: Facts, run: RunIdentity) -> RecoveryPoint:
-    """The run's own is known by its name alone before it is taken: what it covers, its effect tells."""
-    if asked != OWN:
-        return chosen(asked, facts.points)
-    seconds = f"${{{SAFEGUARD}.seconds}}"
-    return RecoveryPoint(OWN, backup_of(run.id).name, "", "", covers=None, attributes={"seconds": seconds})
-
-
-def _check(names: Iterable[str], seen: Mapping[str, Any], point: RecoveryPoint, *, filled: bool) -> None:
+def check(names: Iterable[str], seen: Mapping[str, Any], point: RecoveryPoint, *, filled: bool) -> None:
     """Raises RefusedError for what keeps a restore from bringing the namespaces back whole. ``filled``: they may be
     there now."""
     if seen["refused"]:
@@ -124,7 +135,7 @@ def flags(args: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
     """For Velero's command line. Objects that exist are left alone, and show as warnings."""
     return {
         "include-namespaces": ",".join(args["namespaces"]),
-        "exclude-resources": ",".join(LEFT_OUT),
+        "exclude-resources": ",".join(args["left_out"]),
         "existing-resource-policy": "none",
         "labels": ",".join(f"{key}={value}" for key, value in labels.items()),
     }
@@ -146,14 +157,14 @@ def polled(found: Mapping[str, Any], args: Mapping[str, Any], now: float, config
         "resolution": args["resolution"],
     }
     result = {
-        **{key: args[key] for key in ("identifier", "backup", "namespaces")},
+        **{key: args[key] for key in ("identifier", "backup", "namespaces", "places", "database", "left_out")},
         "phase": state,
         "errors": int(status.get("errors") or 0),
         "warnings": int(status.get("warnings") or 0),
         "began": at(found, "startTimestamp"),
         "ended": at(found, "completionTimestamp"),
     }
-    parts = tuple(_component(one, args, config) for one in args["namespaces"])
+    parts = tuple(_component(one, args, config) for one in args["places"])
     return Progress(
         True, result, observations=(Observation("recovery-point", "restored", point, now),), components=parts
     )

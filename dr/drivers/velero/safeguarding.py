@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dr.domain.errors import FailedError, RefusedError
-from dr.domain.model import Call, Effect, Progress, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Progress, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes import standing
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.tags import labels, tags_in
 from dr.drivers.velero import comparing, restoring
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.look import Velero, state_of
-from dr.drivers.velero.naming import DRIVER, LABELS, SAFEGUARD, backup_of, bringing_back, labels_of, namespace, tags_in
+from dr.drivers.velero.naming import DRIVER, SAFEGUARD, backup_of, bringing_back, labels_of, namespace
 from dr.drivers.velero.phases import COMPLETED, ENDED, phase, progress, why
 from dr.ports import Clock
 
@@ -125,6 +126,7 @@ class BringingBack:
             self._cluster.delete(f"/api/v1/namespaces/{one}", {"propagationPolicy": "Background"})
         if there:
             return f"{', '.join(there)} is not as it was, and is restored anew"
-        labels = {LABELS["dr:run"]: run, LABELS["dr:purpose"]: "drill"}
-        self._command.restore(restore, backup, restoring.flags({"namespaces": names}, labels))
+        own = labels({"dr:run": run, "dr:purpose": Purpose.DRILL})
+        what = {"namespaces": names, "left_out": restoring.LEFT_OUT}
+        self._command.restore(restore, backup, restoring.flags(what, own))
         return f"restoring from {backup}"

@@ -10,9 +10,10 @@ import pytest
 from dr.domain.errors import FailedError, ProviderError, RefusedError
 from dr.domain.model import Facts, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
+from dr.drivers.kubernetes.tags import packed, tags_in
 from dr.drivers.velero import archive, examining, look, phases, restoring
 from dr.drivers.velero.command import last_words
-from dr.drivers.velero.naming import DRIVER, packed, tags_in, tags_of
+from dr.drivers.velero.naming import DRIVER, tags_of
 from dr.engine.references import fill
 from tests.stub_velero import archived, backup
 
@@ -117,7 +118,8 @@ def test_what_nobody_named_is_refused() -> None:
         )
 
 
-ARGS = {"identifier": "r", "backup": "b", "namespaces": [SYSTEM], "recovery_point": 5.0, "resolution": 6.0}
+WHERE = {"namespaces": [SYSTEM], "places": [SYSTEM], "database": "", "left_out": []}
+ARGS = {"identifier": "r", "backup": "b", **WHERE, "recovery_point": 5.0, "resolution": 6.0}
 
 
 @pytest.mark.parametrize("phase", [*sorted(phases.UNDER_WAY), "Unheard"])
