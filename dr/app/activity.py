@@ -26,7 +26,7 @@ from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.place import OTHERS
 from dr.config.plugins import PROVIDER, VerbSpec, verbs
-from dr.domain.errors import DrError, ProviderError
+from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call
 from dr.engine.guard import Consent
 from dr.evidence.directory import find_run
@@ -121,6 +121,8 @@ def _attached(run: str) -> Session:
 
 def _begun(experiment: drill.Experiment) -> Session:
     settings, target = configured(), os.environ.get("DR_TARGET", "lab")
+    if (other := drill.suited(experiment, find_target(settings, target))) is not experiment:
+        raise RefusedError(f"{experiment.name} is not for target {target}.", f"Run {other.path} in its place.")
     drill.check_foreign(experiment, find_target(settings, target))
     _LASTING.enter_context(locked(target))
     for run, ended in clean_drills(settings, target, _silent):

@@ -61,6 +61,8 @@ class Experiment:
     demands: Asked
     foreign: tuple[str, ...]
     """Activities that are not dr's: the ledger does not see what they do."""
+    elsewhere: str = ""
+    """The drill that is run in its place on a target that is not disposable; "": there is none."""
     document: Mapping[str, Any] | None = None
     """What Chaos Toolkit is given where the file uses another drill's method; None: the file itself."""
 
@@ -125,6 +127,7 @@ class _Extension(msgspec.Struct, frozen=True):
     runbook: str = ""
     demands: Any = None
     use: str = ""
+    elsewhere: str = ""
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -192,6 +195,7 @@ def _experiment(path: Path, document: _Document) -> Experiment:
         verbs=tuple(verb(activity.provider.func, _arguments(activity)) for activity in own),
         demands=_demands(extension.demands),
         foreign=tuple(activity.name for activity in method if activity not in own),
+        elsewhere=extension.elsewhere,
     )
 
 
@@ -218,7 +222,7 @@ def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Exp
         where = None  # the lab is not running, of which each drill tells in its turn
     for name in names:
         try:
-            experiment = read(name)
+            experiment = suited(read(name), where)
             _check(experiment, where)
             found.append(experiment)
         except DrError as error:
@@ -229,6 +233,15 @@ def read_all(names: Iterable[str], settings: Settings, target: str) -> tuple[Exp
         said = (str(error) if str(error).startswith(name) else f"{name}: {error}" for name, error in wrong)
         raise kind(" ".join(said), none)
     return tuple(found)
+
+
+def suited(experiment: Experiment, where: Target | None) -> Experiment:
+    """The drill that is run on a target: itself, or what it names for one that is not disposable. Raises UsageError as
+    ``read``."""
+    if not experiment.elsewhere or where is None or Grant.DISPOSABLE in where.grants:
+        return experiment
+    say(f"{experiment.name} breaks what it restores: {experiment.elsewhere} is run in its place, beside production.")
+    return read(experiment.elsewhere)
 
 
 def check(experiment: Experiment, where: Target | None = None) -> None:

@@ -260,6 +260,7 @@ class Lab:
             cluster=self.cluster.running.plane if self.cluster.present else None,
             velero=self.cluster.velero_program,
             way=self.cluster.way(),
+            way_into=self.cluster.way_into(),
         )
         write_closed(self._directory / "target.yaml", target)
 

@@ -23,7 +23,7 @@ from dr.lab.beside import pgbouncer, prometheus
 from dr.lab.beside.pgbouncer import PgBouncer
 from dr.lab.beside.prometheus import Prometheus
 from dr.lab.cluster.control import MAIN, ControlPlane
-from dr.lab.cluster.platform import NAMESPACES
+from dr.lab.cluster.platform import HOSTS, NAMESPACES
 from dr.lab.platform.population import PROBE_REQUESTS, probes
 from dr.lab.platform.roles import ANALYST, API, HARNESS, secret_file
 from dr.lab.rds.account import DRILL_SECURITY_GROUP, DRILL_SUBNET_GROUP
@@ -68,9 +68,10 @@ def render(
     cluster: ControlPlane | None = None,
     velero: str = "",
     way: str = "",
+    way_into: str = "",
 ) -> str:
     """target.yaml's text; no secret in it, only where the secrets are. ``velero``: its command line. ``way``: the
-    URL of the service through the cluster."""
+    URL of the service through the cluster; ``way_into``: that of one in a copy."""
 
     def login(role: str) -> Login:
         return Login(role, f"file:{secret_file(directory / 'secrets', role)}")
@@ -110,11 +111,12 @@ def render(
             stored=Stored("public.predictions", "admission_id"),
             token=f"file:{token_file(directory)}",
             ways={CLUSTER: way} if way else {},
+            copies=way_into,
         ),
         "clients": ClientsConfig(_pooler(pooler, READS if replicated else ()) if pooler else None),
         "prometheus": _prometheus(metrics) if metrics else None,
         "kubernetes": _kubernetes(cluster) if cluster else None,
-        "velero": VeleroConfig(program=velero) if velero else None,
+        "velero": VeleroConfig(program=velero, instead=_of_copies()) if velero else None,
         "faults": FaultsConfig((sys.executable, "-m", "dr.lab.fault")),
     }
     return yaml.safe_dump(msgspec.to_builtins(target), sort_keys=False)
@@ -122,6 +124,11 @@ def render(
 
 def _kubernetes(cluster: ControlPlane) -> KubernetesConfig:
     return KubernetesConfig(str(cluster.kubeconfig), MAIN, cluster.uid, NAMESPACES)
+
+
+def _of_copies() -> dict[str, str]:
+    """The hosts of the Ingress, which is left out of a copy of the platform."""
+    return {host: host.replace(".", ".copy.", 1) for host in HOSTS}
 
 
 def _planted() -> Iterator[Rows]:

@@ -16,7 +16,7 @@ import trustme
 from dr.lab.cluster.forward import Forwarder
 from dr.lab.cluster.routing.router import Router, Where
 from dr.lab.cluster.routing.table import Place, Table
-from dr.lab.cluster.routing.urls import read_urls
+from dr.lab.cluster.routing.urls import SERVICES, read_urls
 from dr.lab.servers.site import free_port
 from dr.lab.service.http import Connections, Request, Response, answer
 
@@ -114,6 +114,23 @@ def test_what_was_sent_is_not_sent_again(led: Led) -> None:
 
     run(test)
     assert asked == [1]
+
+
+def test_any_service_is_reached_by_its_name_and_port(led: Led) -> None:
+    async def test() -> None:
+        _, place = await pod(echo)
+        own = ("127.77.0.9", 8000)
+        await led.router.serve_services()
+        led.router._table = Table(services={own: (place,)}, names={own[0]: ("10.96.0.9", "api.copy")})
+        front = at(read_urls(led.where.routes)[SERVICES].http)
+        said = await raw(front, request("127.0.0.1", "/copy/api/8000/predict"))
+        body = json.loads(said.rpartition(b"\r\n\r\n")[2])
+        assert (body["path"], body["host"]) == ("/predict", "api.copy.svc.cluster.local")
+        for path in ("/copy/api/8001/predict", "/copy/other/8000/predict", "/copy/api", "/"):
+            assert (await raw(front, request("127.0.0.1", path))).startswith(b"HTTP/1.1 404 ")
+        assert (await raw(front, request("rebound.example", "/copy/api/8000/x"))).startswith(b"HTTP/1.1 403 ")
+
+    run(test)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
 from dr.lab.cluster.modules import VELERO
@@ -31,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE, *VELERO)), reason=WITHOUT),
 ]
 KINDS = "configmaps,secrets,services,deployments"
-SYSTEM, DRILL = "readmission-system", "velero-namespace-restore"
+SYSTEM, DRILL, COPY = "readmission-system", "velero-namespace-restore", "readmission-system-drill"
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,63 @@ def test_a_drill_that_was_killed_is_taken_back_by_clean_up(lab: Lab) -> None:
     assert sorted(names(lab, KINDS, "--namespace", SYSTEM)) == kept
     assert velero(lab, "restores") == []
     assert len(velero(lab, "backups")) == 1
+
+
+@pytest.fixture
+def careful(lab: Lab) -> Iterator[str]:
+    """The lab as a target that must not be broken, by its name; with room for a copy of the model on its GPUs."""
+    text = yaml.safe_load((lab.home / "lab" / "target.yaml").read_text())
+    target = {**text, "grants": ["markers"], "consent": "careful"}
+    before = dict(lab.env)
+    lab.env |= configured(lab.home, targets={"careful": target})
+    typed(lab, "kubectl", "scale", "deployment", "readmission-model", "--namespace", SYSTEM, "--replicas", "1")
+    try:
+        yield "careful"
+    finally:
+        lab.env = before
+        typed(lab, "kubectl", "scale", "deployment", "readmission-model", "--namespace", SYSTEM, "--replicas", "2")
+        typed(lab, "kubectl", "rollout", "status", "deployment", "readmission-model", "--namespace", SYSTEM)
+
+
+def held(lab: Lab) -> list[Any]:
+    """What production's objects say."""
+    found = json.loads(typed(lab, "kubectl", "get", KINDS, "--namespace", SYSTEM, "--output", "json"))["items"]
+    return [(one["kind"], one["metadata"]["uid"], one.get("spec"), one.get("data")) for one in found]
+
+
+def test_a_copy_stands_beside_production_and_answers_as_that_does(lab: Lab, careful: str) -> None:
+    before = held(lab)
+    document = lab.verdict("drill", "run", DRILL, "--target", careful, "--confirm", careful, code=0)
+    found = findings(document)
+    assert document["drill"] == f"{DRILL}-copy", "the other would lose the namespace"
+    assert {status for status, _ in found.values()} == {"met"}, found
+    assert "ingresses.networking.k8s.io" in found["objects"][1]
+    assert held(lab) == before
+    assert COPY not in names(lab, "namespaces")
+    assert velero(lab, "restores") == []
+    assert f"dr-{document['run']}" not in names(lab, "configmaps", "--namespace", "velero")
+    assert list(lab.instances()) == [lab.target.rds.instance]  # type: ignore[attr-defined]
+
+
+def test_a_killed_copy_is_taken_back_by_clean_up(lab: Lab, careful: str) -> None:
+    before = held(lab)
+    words = ["drill", "run", DRILL, "--target", careful, "--confirm", careful]
+    drill = subprocess.Popen([sys.executable, "-m", "dr", *words], env=lab.env, cwd=ROOT, start_new_session=True)
+    eventually(lambda: COPY in names(lab, "namespaces"), 300.0)
+    os.killpg(drill.pid, signal.SIGKILL)
+    drill.wait()
+    assert "inconclusive" in lab.dr("cleanup", "--target", careful).stdout.lower()
+    assert held(lab) == before
+    assert COPY not in names(lab, "namespaces")
+    assert velero(lab, "restores") == []
+
+
+def test_a_copy_that_would_name_production_is_refused_with_nothing_made(lab: Lab, careful: str) -> None:
+    words = ["--backup", "latest", "--namespace", SYSTEM, "--into", COPY, "--target", careful, "--confirm", careful]
+    done = lab.dr("restore", *words, code=3)
+    assert f"secrets {SYSTEM}/readmission-database: data.url names pgbouncer.readmission-database" in done.stderr
+    assert COPY not in names(lab, "namespaces")
+    assert velero(lab, "restores") == []
 
 
 def test_an_artifact_that_was_altered_is_missed_although_every_object_stands(lab: Lab) -> None:

@@ -20,11 +20,12 @@ from dr.drivers.service.plugin import token
 
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``markers``: rows are written to the source, too. ``url``: where a path is served that is neither the source nor
-    what was restored."""
+    what was restored; ``namespace``: of the copy that serves it."""
 
     path: Path
     markers: bool = False
     url: str = ""
+    namespace: str = ""
 
 
 class Settling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from typing import Any
 
 from dr.config.context import Context
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Request, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Grant, Observation, Progress, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.clients.config import PoolerConfig, pooler_of
 from dr.drivers.clients.pgbouncer_console import allowed
@@ -75,9 +75,10 @@ class MeasuringProvider:
             args = {"path": READS, "logins": self._reading_from(facts)}
             calls = [self._metering(verb, f"measure-{READS}", "read", args, "the first query answered or given up")]
         else:
-            url = self._url(path, url)
+            copy = str(verb.args.get("namespace") or "")
+            url = self._url(path, self._service().way_into(copy) if copy else url)
             calls = [*self._marking(verb, path, facts, run)] if markers else []
-            calls.append(self._probing(verb, path, url, run))
+            calls.append(self._probing(verb, path, url, run, bool(copy)))
         return tuple(calls)
 
     def _url(self, path: str, url: str) -> str:
@@ -209,18 +210,20 @@ class MeasuringProvider:
             "ca": database.ca,
         }
 
-    def _probing(self, verb: Verb, path: str, url: str, run: RunIdentity) -> Call:
+    def _probing(self, verb: Verb, path: str, url: str, run: RunIdentity, beside: bool = False) -> Call:
         """Each answer is a row of the database that is behind ``url``. A copy is asked for what was planted there, and
         its answers are held against the golden ones that it gave before; those of another way to the source, against
-        what it answers right before it is measured."""
+        what it answers right before it is measured; in a drill those of a namespace ``beside`` production, against
+        what production answers then, where that may be asked."""
         args: dict[str, Any] = {"path": path, "url": url}
-        if path in self._service().ways:
-            args["held"] = True
+        of_production = beside and run.purpose is Purpose.DRILL and Grant.MARKERS in self._target.grants
+        if path in self._service().ways or of_production:
+            args["held"] = self._service().url if of_production else url
         if url == SERVED:
             args |= {"run": run.id, "golden": "${golden.answers}", "planted": planted(self._service())}
         of_source = url in self._service().endpoints()
         asked = children.process("serve") if url == SERVED else service(url)
-        written = (predictions(self._source.ref),) if of_source else ()
+        written = (predictions(self._source.ref),) if of_source or of_production else ()
         return self._metering(
             *(verb, f"measure-{path}", "probe", args, "the first probe answered or given up"),
             phase="warm-up" if path == RESTORED else "measure",
@@ -280,7 +283,7 @@ class MeasuringProvider:
                 document |= {"fields": list(service.expected), "token": service.token}
                 if args.get("held"):
                     how = (service.requests, service.volatile, service.token, service.tolerance)
-                    args = {**args, "golden": ask_golden(str(args["url"]), *how)}
+                    args = {**args, "golden": ask_golden(str(args["held"]), *how)}
                 document |= self._asked(service, args)
             held = self._meters.begin(name, partial(run, WORK[job], document))
         return {"path": args["path"], "pid": held.pid, "started": held.who.partition(":")[2], **kept}

@@ -23,11 +23,14 @@ from dr.lab.cluster.nodes import running as agents
 from dr.lab.cluster.nodes.disk import digest_of
 from dr.lab.cluster.nodes.running import Nodes
 from dr.lab.cluster.platform import HOSTS, known_here
+from dr.lab.cluster.routing.urls import SERVICES
 from dr.lab.cluster.storage import ObjectStore
 from dr.lab.cluster.timings import USUAL, Timings
 from dr.lab.servers.site import Site
 
 SERVED_LIMIT, GLANCE = 60.0, 0.05
+SERVICE = "readmission-api/8000"
+"""By which predictions are asked for within the cluster: a Service's name and port."""
 NODES = "nodes"
 """Under a cluster's folder: its nodes."""
 
@@ -136,12 +139,20 @@ class Cluster:
     def way(self) -> str:
         """Where predictions are asked for through it, on loopback; "" without one. Raises ProviderError where its
         Ingress is not served in time."""
+        return self._served(HOSTS[0])
+
+    def way_into(self) -> str:
+        """The same in a copy of the platform that was restored as {namespace}. Raises ProviderError as ``way``."""
+        url = self._served(SERVICES)
+        return f"{url}/{{namespace}}/{SERVICE}" if url else ""
+
+    def _served(self, what: str) -> str:
         if self._running is None:
             return ""
         limit = time.monotonic() + SERVED_LIMIT
-        while (found := self._running.nodes.urls.get(HOSTS[0])) is None:
+        while (found := self._running.nodes.urls.get(what)) is None:
             if time.monotonic() > limit:
-                raise ProviderError(f"The Ingress of {HOSTS[0]} was not served within {SERVED_LIMIT:.0f} s.")
+                raise ProviderError(f"{what} was not served by the cluster's router within {SERVED_LIMIT:.0f} s.")
             time.sleep(GLANCE)
         return found.http
 
@@ -153,7 +164,7 @@ class Cluster:
         living = nodes.agents()
         return {
             "nodes": {name: name in living for name in nodes.names},
-            "ingress": {host: [urls.http, urls.https] for host, urls in nodes.urls.items()},
+            "ingress": {host: [urls.http, urls.https] for host, urls in nodes.urls.items() if host != SERVICES},
         }
 
     def keep(self) -> None:

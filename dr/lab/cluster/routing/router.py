@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,8 +25,8 @@ import msgspec
 from dr.domain.errors import ProviderError
 from dr.drivers.kubernetes.api import Api
 from dr.lab.cluster.nodes.api import follow
-from dr.lab.cluster.routing.table import Place, Table, table
-from dr.lab.cluster.routing.urls import Urls, read_urls
+from dr.lab.cluster.routing.table import DOMAIN, Place, Table, table
+from dr.lab.cluster.routing.urls import SERVICES, Urls, read_urls
 from dr.lab.loopback import stranger
 from dr.lab.servers.site import free_port, write_closed
 from dr.lab.service.http import HEAD_LIMIT, Connections, Malformed, Request, Response, answer, status_of
@@ -76,6 +76,7 @@ class Router:
         loop = asyncio.get_running_loop()
         for kind, path in KINDS.items():
             threading.Thread(target=self._follow, args=(loop, kind, path), name=kind, daemon=True).start()
+        await self.serve_services()
         while True:
             await self._changed.wait()
             await asyncio.sleep(SETTLED)
@@ -115,6 +116,13 @@ class Router:
         if found.names != before.names or not self._where.hosts.exists():
             write_closed(self._where.hosts, found.hosts_file())
         await self._serve_hosts(found)
+
+    async def serve_services(self) -> None:
+        """Let each Service be reached by one URL, as whoever measures a copy beside production reaches its own."""
+        before = read_urls(self._where.routes)
+        serve = Connections(self._forward_to_service).serve
+        self._urls[SERVICES] = Urls(await _listen(serve, before.get(SERVICES, Urls()).http))
+        write_closed(self._where.routes, msgspec.json.encode({**before, **self._urls}).decode())
 
     async def _serve_hosts(self, found: Table) -> None:
         """Each host has URLs of its own, which stay also while no Ingress has it."""
@@ -167,14 +175,29 @@ class Router:
         pods = self._table.backends(host, request.path)
         if pods is None:
             return answer(404, {"error": "No Ingress leads from here."})
-        for pod in random.sample(pods, len(pods)):
-            try:
-                async with asyncio.timeout(CONNECT_LIMIT):
-                    there, back = await asyncio.open_connection(*pod)
-            except (OSError, TimeoutError):
-                continue
-            return await _passed(request, host, there, back)
-        return answer(503, {"error": "No pod is ready for this."})
+        return await _led(request, host, pods)
+
+    async def _forward_to_service(self, request: Request) -> Response:
+        because = stranger(request.headers)
+        if because:
+            return answer(403, {"error": because})
+        space, name, port, *rest = [*request.path.lstrip("/").split("/", 3), "", "", ""][:4]
+        pods = self._table.behind(f"{name}.{space}", int(port)) if port.isdecimal() else None
+        if pods is None:
+            return answer(404, {"error": "There is no such Service: /NAMESPACE/NAME/PORT/PATH."})
+        return await _led(replace(request, path=f"/{rest[0]}"), f"{name}.{space}.{DOMAIN}", pods)
+
+
+async def _led(request: Request, host: str, pods: tuple[Place, ...]) -> Response:
+    """The answer of the first of the pods, in any order, that takes the connection."""
+    for pod in random.sample(pods, len(pods)):
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT):
+                there, back = await asyncio.open_connection(*pod)
+        except (OSError, TimeoutError):
+            continue
+        return await _passed(request, host, there, back)
+    return answer(503, {"error": "No pod is ready for this."})
 
 
 async def _listen(serve: Serve, before: str, context: ssl.SSLContext | None = None) -> str:

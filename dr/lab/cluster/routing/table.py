@@ -33,6 +33,11 @@ class Table:
         """The pods that are ready for a request; None where no Ingress has its host or its path."""
         return next((pods for prefix, pods in self.hosts.get(host, ()) if _under(path, prefix)), None)
 
+    def behind(self, full: str, port: int) -> tuple[Place, ...] | None:
+        """The pods that are ready behind a port of the Service NAME.NAMESPACE; None where there is no such Service."""
+        address = next((address for address, names in self.names.items() if full in names), "")
+        return self.services.get((address, port))
+
     def hosts_file(self) -> str:
         """The names as a file like /etc/hosts."""
         return "".join(f"{address} {' '.join(names)}\n" for address, names in sorted(self.names.items()))

@@ -9,6 +9,9 @@ import msgspec
 from dr.domain.errors import RefusedError
 from dr.host.decode import content, line_of
 
+SERVICES = "services"
+"""Beside the hosts: the URL by which any Service is reached, followed by /NAMESPACE/NAME/PORT and the path there."""
+
 
 class Urls(msgspec.Struct, frozen=True):
     """Those of one host. Plain HTTP is for whoever measures; with TLS it shows the certificate of the Ingress."""

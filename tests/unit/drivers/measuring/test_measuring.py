@@ -68,13 +68,27 @@ def test_another_way_to_the_service_is_measured_by_its_name_and_held_against_wha
     service = msgspec.structs.replace(made.target.service, ways={"cluster": way})  # type: ignore[attr-defined]
     object.__setattr__(made, "target", retargeted(made.target, service=service))
     call = propose(made, path="cluster")["measure-cluster"]
-    assert (call.args["url"], call.args["held"]) == (way, True)
+    assert (call.args["url"], call.args["held"]) == (way, way)
     assert call.touches == (), "its predictions are rows of the source's own"
     object.__setattr__(made, "target", retargeted(made.target, grants=()))
     with pytest.raises(RefusedError, match="markers"):
         propose(made, path="cluster")
     with pytest.raises(UsageError, match=r"Where path 'elsewhere' is served is not known\. Add it to service\.ways"):
         propose(made, path="elsewhere")
+
+
+def test_a_copy_beside_production_is_asked_at_its_own_place_and_held_against_production(tmp_path: Path) -> None:
+    made = context(tmp_path)
+    service = msgspec.structs.replace(made.target.service, copies="http://127.0.0.1:4567/{namespace}/api")  # type: ignore[attr-defined]
+    object.__setattr__(made, "target", retargeted(made.target, service=service))
+    call = propose(made, path="copy", namespace="drill")["measure-copy"]
+    own = "http://127.0.0.1:4567/drill/api"
+    assert (call.args["url"], call.args["held"]) == (own, service.url)
+    assert [(one.kind, one.name) for one in call.touches] == [("service", own)], "which an earlier call has to make"
+    object.__setattr__(made, "target", retargeted(made.target, grants=()))
+    assert "held" not in propose(made, path="copy", namespace="drill")["measure-copy"].args, "production is not asked"
+    with pytest.raises(ValueError, match="each copy is another service"):
+        msgspec.structs.replace(service, copies="http://one.example").__post_init__()
 
 
 def test_measuring_the_source_needs_the_grant_markers(tmp_path: Path) -> None:
