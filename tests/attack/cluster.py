@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dr.drivers.kubernetes.api import Body
+from dr.drivers.velero.comparing import JSON_PATCH
 from dr.drivers.velero.manifests import content, derived
 from tests.platform_objects import MODEL, PLATFORM, SYSTEM, condition, deployment, node, pod, slices
 from tests.stub_cluster import LISTS, merged, selects, stepped, within
@@ -86,7 +87,8 @@ class PlayedCluster:
         own, _, query = path.partition("?")
         if query:
             return stepped(self.found[own], list(body)) or {}  # type: ignore[arg-type]
-        self.found[own] = merged(self.found[own], body)
+        steps = kind == JSON_PATCH
+        self.found[own] = stepped(self.found[own], list(body)) or {} if steps else merged(self.found[own], body)  # type: ignore[arg-type]
         self._changed(f"patch {own.split('/')[-2]}")
         return self.found[own]
 
@@ -98,8 +100,13 @@ class PlayedCluster:
         if path.startswith((f"{PODS}/", f"{SPACES}/")):
             self._end(path)
         else:
-            del self.found[path]
+            self.drop(path, *self._owned_by(one))
         self._changed(f"delete {path.split('/')[-2]}")
+
+    def _owned_by(self, one: Object) -> list[str]:
+        uid = one["metadata"].get("uid", "none")
+        owners = ((path, held["metadata"].get("ownerReferences") or ()) for path, held in self.found.items())
+        return [path for path, of in owners if any(owner.get("uid") == uid for owner in of)]
 
     def _end(self, path: str) -> None:
         self.found[path]["metadata"].setdefault("deletionTimestamp", "now")
@@ -147,6 +154,19 @@ class PlayedCluster:
             ready_ones = [one["metadata"]["name"] for _, one in self._each() if self._ready(one)]
             self.found[WORKLOAD]["status"] = deployment(MODEL, available=len(ready_ones))["status"]
             self.hold(LED.rpartition("/")[0], slices(MODEL, *ready_ones))
+
+        self._run_copies()
+
+    def _run_copies(self) -> None:
+        """Workloads of another namespace are available as soon as they are asked for, each with a pod."""
+        for path, one in [*self.found.items()]:
+            space = path.split("/")[-3]
+            if path.split("/")[-2] == "deployments" and space not in (SYSTEM, "velero"):
+                asked, name = one["spec"].get("replicas", 1), one["metadata"]["name"]
+                one["status"] = {"observedGeneration": 1, "availableReplicas": asked, "updatedReplicas": asked}
+                pods = f"{SPACES}/{space}/pods"
+                if asked and f"{pods}/{name}-1" not in self.found:
+                    self.hold(pods, pod(f"{name}-1", node=""))
 
     def _clear(self) -> None:
         """A deleted pod goes when its node says so, which a lost one does once it is back; a namespace with all that is

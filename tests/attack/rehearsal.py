@@ -464,6 +464,7 @@ def target() -> Target:
             planted=Planting(Login("admin", secret), (Rows("patients", {"patient_id": "S1"}),)),
             stored=Stored("predictions", "patient_id"),
             ways={"cluster": "http://127.0.0.1:9"},
+            copies="http://127.0.0.1:9/{namespace}",
         ),
         replicas=REPLICAS,
         pooler=PoolerConfig("127.0.0.1", 9, "readmission", Login("admin", secret), "/nowhere"),
@@ -543,6 +544,7 @@ class Theatre:
             monkeypatch.setattr(f"dr.drivers.velero.provider.{part}", lambda *_: self.velero)
         for module in ("kubernetes.canary", "velero.provider"):
             monkeypatch.setattr(f"dr.drivers.{module}.Meters", self.meters.of)
+        monkeypatch.setattr("dr.drivers.velero.provider.VeleroProvider._protected", lambda _: [])
         monkeypatch.setattr(Plugin, "made", lambda plugin, context: self._provider(plugin.name, context))
 
     def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:
@@ -608,9 +610,10 @@ class Theatre:
         """A whole drill. Raises DrError where it did not begin."""
         return self.perform(self.begin(name, tell))
 
-    def restore(self, **to: str) -> Outcome:
+    def restore(self, *, into: str = "", **to: str) -> Outcome:
         """What ``dr restore`` does ``to`` a recovery point. Raises DrError where it did not begin."""
-        wanted = on_call.request("lab", target(), to, since=None, as_name="", reset_master=False, verify=True)
+        how: dict[str, Any] = {"since": None, "as_name": "", "reset_master": False, "verify": True, "into": into}
+        wanted = on_call.request("lab", target(), to, **how)
         demands = {asked: path for asked, path in on_call.asked(wanted, target()).items() if asked in PLAYED}
         return on_call.run(accept(prepare(SETTINGS, wanted, demands, silent), Consent(yes=True)))
 

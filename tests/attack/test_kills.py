@@ -20,7 +20,7 @@ T = TypeVar("T")
 DRILLS = [*sorted(drill.known()), str(Path(__file__).parent / "node-drained.yaml")]
 """All that there are, and the gentle form of a lost node."""
 each_drill = pytest.mark.parametrize("name", DRILLS, ids=[Path(name).stem for name in DRILLS])
-SNAPSHOT, BACKUP = {"snapshot": "latest"}, {"backup": "latest"}
+SNAPSHOT, BACKUP, INTO = {"snapshot": "latest"}, {"backup": "latest"}, "rehearsal"
 HEARD_SECONDS = 2.0
 WHOLE_EACH = 5
 """After so many attacks, and after the last, an undisturbed drill must be met; each attacked one has to begin."""
@@ -197,6 +197,39 @@ def test_a_namespaces_restore_killed_after_any_entry_is_finished_by_the_same_com
         records = theatre.velero.restores()
         wrong += [] if len(records) == 1 else [f"{what}: {records} are Velero's restores"]
         theatre.cluster.drop(*records)
+        wrong += remains(theatre, what)
+        theatre.forget()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_copy_killed_after_any_entry_is_finished_by_the_same_command_and_touches_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre, axe = Theatre(tmp_path, monkeypatch), Axe(monkeypatch)
+    wrong: list[str] = []
+
+    def remove() -> None:
+        made = [path for path in theatre.cluster.found if f"/namespaces/{INTO}" in path or "/configmaps/dr-" in path]
+        theatre.cluster.drop(*made, *theatre.velero.restores())
+
+    axe.at(-1)
+    assert theatre.restore(into=INTO, **BACKUP).verdict.status is Status.MET
+    remove()
+    for number in range(1, axe.count + 1):
+        axe.at(number)
+        with pytest.raises(Killed):
+            theatre.restore(into=INTO, **BACKUP)
+        axe.at(-1)
+        FIGURES.tried["kills"] += 1
+        begun = newest(theatre)
+        last = begun.ledger(theatre.clock).entries()[-1]
+        what = f"a copy killed after entry {number}, {last.kind} {last.call}"
+        if not begun.sealed():
+            wrong += finished(theatre.restore(into=INTO, **BACKUP), what)
+        there = [path for path in theatre.cluster.found if path == f"/api/v1/namespaces/{INTO}"]
+        records = theatre.velero.restores()
+        wrong += [] if (len(there), len(records)) == (1, 1) else [f"{what}: {there} and {records} are there"]
+        remove()
         wrong += remains(theatre, what)
         theatre.forget()
     assert not wrong, "\n".join(wrong)

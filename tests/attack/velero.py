@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from dr.drivers.velero import archive
 from dr.drivers.velero.comparing import collection
 from tests.attack.cluster import SPACES, PlayedCluster
 from tests.platform_objects import SYSTEM
+from tests.stub_cluster import merged
 from tests.stub_velero import OWN, archived
 from tests.virtual import VirtualClock
 
@@ -29,7 +31,8 @@ class PlayedVelero:
         location = {"metadata": {"name": "default"}, "status": {"phase": "Available"}}
         cluster.hold(f"{OWN}/backupstoragelocations", location)
         cluster.hold("/apis/apps/v1/namespaces/velero/deployments", {"metadata": {"name": "velero"}, "spec": {}})
-        self._back_up(cluster.hold(f"{OWN}/backups", {"metadata": {"name": NIGHTLY}}), [SYSTEM])
+        nightly = cluster.hold(f"{OWN}/backups", {"metadata": {"name": NIGHTLY}})
+        self._back_up(nightly, {"include-namespaces": SYSTEM})
 
     # -- its command line
 
@@ -58,14 +61,14 @@ class PlayedVelero:
         name: str,
         flags: Mapping[str, str],
         spec: Mapping[str, Any],
-        do: Callable[[dict[str, Any], Collection[str]], None],
+        do: Callable[[dict[str, Any], Mapping[str, str]], None],
     ) -> None:
         labels = dict(one.split("=") for one in flags["labels"].split(","))
 
         def finish() -> None:
             asked = self._cluster.found.get(f"{OWN}/{kind}/{name}")
             if asked is not None:  # somebody may have deleted it meanwhile
-                do(asked, flags["include-namespaces"].split(","))
+                do(asked, flags)
 
         self._under_way.append((self._clock.at + WORKS, finish))
         self._cluster.create(f"{OWN}/{kind}", {"metadata": {"name": name, "labels": labels}, "spec": spec})
@@ -78,7 +81,8 @@ class PlayedVelero:
         for job in due:
             job()
 
-    def _back_up(self, asked: dict[str, Any], spaces: Collection[str]) -> None:
+    def _back_up(self, asked: dict[str, Any], flags: Mapping[str, str]) -> None:
+        spaces = flags["include-namespaces"].split(",")
         held = [
             (_resource(path), one)
             for path, one in self._cluster.found.items()
@@ -87,17 +91,28 @@ class PlayedVelero:
         self._archives[asked["metadata"]["name"]] = archived(*held)
         self._complete(asked)
 
-    def _restore(self, asked: dict[str, Any], spaces: Collection[str]) -> None:
+    def _restore(self, asked: dict[str, Any], flags: Mapping[str, str]) -> None:
         """What exists is left alone."""
-        held = archive.read(self._archives[asked["spec"]["backupName"]], "it")
-        for space in spaces:
-            if f"{SPACES}/{space}" not in self._cluster.found:
+        held, spaces = archive.read(self._archives[asked["spec"]["backupName"]], "it"), flags["include-namespaces"]
+        mapped = dict([flags["namespace-mappings"].split(":")]) if "namespace-mappings" in flags else {}
+        for space in spaces.split(","):
+            if f"{SPACES}/{mapped.get(space, space)}" not in self._cluster.found:
                 self._cluster.made(SPACES, {"metadata": {"name": space}, "status": {"phase": "Active"}})
-        for (resource, space, name), one in held.of(spaces).items():
-            path = collection(resource, one, space)
-            if f"{path}/{name}" not in self._cluster.found:
-                self._cluster.made(path, one)
+        for (resource, space, name), one in held.of(spaces.split(",")).items():
+            path = collection(resource, one, mapped.get(space, space))
+            if resource not in flags["exclude-resources"].split(",") and f"{path}/{name}" not in self._cluster.found:
+                self._cluster.made(path, self._modified(resource, one, flags.get("resource-modifier-configmap", "")))
         self._complete(asked)
+
+    def _modified(self, resource: str, one: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """An object as it arrives by the resource modifiers of that ConfigMap."""
+        if not by:
+            return one
+        (rules,) = self._cluster.found[f"{SPACES}/velero/configmaps/{by}"]["data"].values()
+        for rule in json.loads(rules)["resourceModifierRules"]:
+            if rule["conditions"]["groupResource"] in (resource, "**"):
+                one = merged(one, json.loads(rule["mergePatches"][0]["patchData"]))
+        return one
 
     def _complete(self, asked: dict[str, Any]) -> None:
         at = datetime.fromtimestamp(self._clock.at, UTC).isoformat()
