@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.app.drill import ForeignError, read, read_all, verb
+from dr.app.drill import ForeignError, read, read_all, suited, verb
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError, UsageError
-from dr.domain.model import Verb
+from dr.domain.model import Grant, Verb
 from tests.unit.cli.test_cli import dr, home
 from tests.unit.drivers.rds.support import target
 
@@ -100,6 +100,20 @@ def test_a_drill_that_no_target_could_run_is_not_shown(home: Path, change: dict[
     shown: Any = dr("drill", "show", written(home / "x.yaml", **change))
     assert (shown.returncode, shown.stdout) == (2, "")
     assert words in shown.stderr
+
+
+def test_a_drill_that_breaks_what_it_restores_is_another_one_where_that_must_not_be(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    named = read("velero-namespace-restore")
+    assert suited(named, target(grants=(Grant.DISPOSABLE,))) is named
+    assert suited(named, None) is named, "of a lab that is not running nothing is known"
+    other = suited(named, target(grants=(Grant.MARKERS,)))
+    assert other.name == "velero-namespace-restore-copy"
+    assert "disaster" in {one.name for one in named.verbs} - {one.name for one in other.verbs}
+    assert "velero-namespace-restore-copy is run in its place" in capfd.readouterr().err
+    plain = read("rds-pitr")
+    assert suited(plain, target(grants=())) is plain
 
 
 def test_a_foreign_experiment_breaks_neither_the_list_nor_all(home: Path) -> None:

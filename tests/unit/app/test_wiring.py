@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from dr import wiring
+from dr.app import restore
 from dr.app.prepare import _record, _version
 from dr.app.session import Session
 from dr.config.context import Context
 from dr.config.model import Protected, Section, Target
 from dr.config.plugins import Plugin, VerbSpec, offer, plugins, verbs
-from dr.domain.errors import UsageError
+from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.kubernetes.config import KubernetesConfig
@@ -195,3 +196,32 @@ def test_what_no_provider_does_is_not_planned(tmp_path: Path, planned: Any) -> N
     propose = wiring.proposing({"postgres": Odd()}, context(tmp_path).target)
     with pytest.raises(UsageError, match="postgres plans 'a' for examine, which no provider does"):
         propose(Verb("examine"), FACTS, RUN)
+
+
+def test_who_restored_what_is_another_providers_is_whoever_made_it(tmp_path: Path) -> None:
+    there = Ref("kubernetes", "namespace", "rehearsal")
+    made = replace(call("make"), driver="velero", makes=(there,), restoration=True)
+    velero, rds = Scripted(), Scripted()
+    planned = Plan(Request("lab", (), Purpose.RESTORE), RUN, (made,), ())
+    session = Session(context(tmp_path), planned, {"velero": velero, "rds": rds}, lambda _call, _note: None)
+    assert session.restorer(there) is velero
+    assert session.restorer(Ref("rds", "instance", "copy")) is rds
+    with pytest.raises(RefusedError, match=r"Nobody here restores namespace other: it belongs to kubernetes\."):
+        session.restorer(replace(there, name="other"))
+
+
+@pytest.mark.parametrize(("copies", "asked"), [("", []), ("http://127.0.0.1:9/{namespace}", ["measure", "settle"])])
+def test_a_copy_is_asked_for_predictions_where_the_target_tells_a_way_there(
+    tmp_path: Path, copies: str, asked: list[str]
+) -> None:
+    of = with_cluster(tmp_path, velero=VeleroConfig()).target
+    of = retargeted(
+        of, service=msgspec.structs.replace(of.service, copies=copies, ways={"cluster": "http://127.0.0.1:9"})
+    )  # type: ignore[attr-defined]
+    how: dict[str, Any] = {"since": None, "as_name": "", "reset_master": False, "verify": True}
+    wanted = restore.request("lab", of, {"backup": "latest"}, **how, namespaces=["a"], into="b", database="h:1")
+    first, *more = wanted.verbs
+    said = {"to": {"backup": "latest"}, "namespaces": ["a"], "into": "b", "database": "h:1"}
+    assert first.args == {**said, "provider": "velero"}
+    assert [verb.name for verb in more] == ["compare", *asked], "nobody asks production's own ways"
+    assert [verb.args for verb in more if verb.name == "measure"] == [{"path": "copy", "namespace": "b"}][: len(asked)]
