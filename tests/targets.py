@@ -19,7 +19,7 @@ CLIENTS = {field.name for field in msgspec.structs.fields(ClientsConfig)}
 def target_of(**parts: Any) -> Target:
     """A target. What is a field of section rds or clients is given by its name, ``database`` is section postgres, and
     ``faults`` the command; anything else is a field of the target's own."""
-    return retargeted(target_type()(rds=RdsConfig("", "", "")), **parts)  # type: ignore[call-arg]
+    return retargeted(target_type()(rds=RdsConfig(account="", region="", instance="")), **parts)  # type: ignore[call-arg]
 
 
 def retargeted(of: Any, **parts: Any) -> Any:
@@ -30,9 +30,8 @@ def retargeted(of: Any, **parts: Any) -> Any:
         parts["postgres"] = parts.pop("database")
     if "faults" in parts:
         parts["faults"] = FaultsConfig(tuple(parts["faults"])) if parts["faults"] else None
-    return msgspec.structs.replace(
-        of,
-        rds=msgspec.structs.replace(of.rds, **rds),
-        clients=msgspec.structs.replace(of.clients or ClientsConfig(), **clients),
-        **parts,
-    )
+    sections = {
+        "rds": msgspec.structs.replace(of.rds, **rds),
+        "clients": msgspec.structs.replace(of.clients or ClientsConfig(), **clients),
+    }
+    return msgspec.structs.replace(of, **{**sections, **parts})

@@ -25,10 +25,12 @@ class Status(StrEnum):
 
 class Grant(StrEnum):
     """What a target allows; nothing by default. Markers: synthetic rows and tables of the harness's own in the source.
-    Faults: in copies that this run made. Disposable: the whole target may be broken; only one on loopback can be so."""
+    Faults: in copies that this run made. Machines: a drill may break each of the target's that something replaces.
+    Disposable: the whole target may be broken; only one on loopback can be so."""
 
     MARKERS = "markers"
     FAULTS = "faults"
+    MACHINES = "machines"
     DISPOSABLE = "disposable"
 
 
@@ -60,6 +62,7 @@ class Own(StrEnum):
     REPLICA = "a replica of the source"
     LEADS = "which leads the target's clients"
     PART = "which the target's service runs on"
+    MACHINE = "a machine of the target's, in whose place something puts another"
 
 
 LATEST = 1e11

@@ -3,7 +3,8 @@ before its first effect.
 
 A call may do anything to what an earlier call of its run makes, and put faults into it where the target grants that.
 What is the target's own is touched only where the purpose allows that very effect: on call another server may be made
-the source, and clients be led to it; a drill touches it where the whole target is disposable. Nothing else is touched.
+the source, and clients be led to it; a drill touches it where the whole target is disposable, and breaks a machine that
+something replaces where the target grants that. Nothing else is touched.
 
 No provider is known here: what is the target's own, and whose account it is in, is told by those who have looked.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dr.domain.model import Call, Effect, Facts, Grant, Plan, Purpose
+from dr.domain.model import Call, Effect, Facts, Grant, Own, Plan, Purpose
 from dr.domain.refs import Ref, on_loopback
 from dr.domain.tags import of_run
 from dr.engine.references import acted_on
@@ -127,16 +128,22 @@ class Bounds:
     def disposable(self) -> bool:
         return Grant.DISPOSABLE in self.terms.grants
 
-    @cached_property
-    def effects(self) -> frozenset[Effect]:
-        """What may be done to what is the target's own."""
+    def effects(self, ref: Ref) -> frozenset[Effect]:
+        """What may be done to what ``ref`` refers to, which is the target's own."""
         if not self.drill:
             return frozenset({Effect.TAKES_OVER})
-        return frozenset(Effect) if self.disposable else frozenset()
+        if self.disposable:
+            return frozenset(Effect)
+        return frozenset({Effect.FAULT, Effect.CHANGES} if self.replaced(ref) else ())
 
-    @cached_property
-    def faults(self) -> bool:
-        return self.drill and (self.disposable or Grant.FAULTS in self.terms.grants)
+    def replaced(self, ref: Ref) -> bool:
+        """Whether a drill may break it since something puts another in its place, and the target grants that."""
+        return self.facts.own.get(ref) is Own.MACHINE and Grant.MACHINES in self.terms.grants
+
+    def may_break(self, call: Call) -> bool:
+        """Whether the target grants a fault in what ``call`` touches."""
+        granted = self.disposable or Grant.FAULTS in self.terms.grants
+        return self.drill and (granted or all(self.replaced(ref) for ref in call.touches))
 
     @cached_property
     def taken(self) -> Mapping[Ref, str]:
@@ -175,7 +182,7 @@ def _refused(call: Call, bounds: Bounds, made: set[Ref], taken: set[Ref]) -> Ite
         return
     yield from (why for ref in call.makes if (why := _made_wrongly(call, ref, bounds, made)))
     yield from (why for ref in call.touches if (why := _touched_wrongly(call, ref, bounds, made, taken)))
-    if call.effect is Effect.FAULT and not bounds.faults:
+    if call.effect is Effect.FAULT and not bounds.may_break(call):
         why = "the target does not grant faults" if bounds.drill else "on call nothing is broken"
         yield f"{call.id} is a fault, and {why}."
     if astray(call, call.args):
@@ -214,9 +221,11 @@ def _touched_wrongly(call: Call, ref: Ref, bounds: Bounds, made: set[Ref], taken
         return ""
     if ref not in bounds.facts.own:
         return f"{would}, which this run did not make and the target does not name."
-    if call.effect in bounds.effects:
+    if call.effect in bounds.effects(ref):
         return ""
     spared = "which is not disposable" if bounds.drill else "which on call is only taken over"
+    if bounds.drill and bounds.facts.own[ref] is Own.MACHINE:
+        spared = "and the target does not grant machines"
     return f"{would}, {bounds.facts.own[ref]}, {spared}."
 
 

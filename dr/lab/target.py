@@ -11,12 +11,13 @@ import yaml
 
 from dr.config.model import Login
 from dr.domain.model import Grant
+from dr.drivers.aws.config import Credentials
 from dr.drivers.clients.config import ClientsConfig, PoolerConfig
 from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.prometheus.plugin import PrometheusConfig
-from dr.drivers.rds.config import Credentials, RdsConfig
+from dr.drivers.rds.config import RdsConfig
 from dr.drivers.service.config import Planting, Rows, ServiceConfig, Stored
 from dr.drivers.velero.config import VeleroConfig
 from dr.lab.beside import pgbouncer, prometheus

@@ -18,9 +18,9 @@ from dr.cli import cli, main
 from dr.config.model import Login
 from dr.domain.errors import HaltedError
 from dr.domain.model import Call
+from dr.drivers.aws.config import Credentials
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.client import RdsClient
-from dr.drivers.rds.config import Credentials
 from dr.engine.perform import Engine, perform, unwind
 from dr.evidence.directory import RunDirectory
 from dr.host.clock import SystemClock

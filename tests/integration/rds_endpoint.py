@@ -17,9 +17,9 @@ import psycopg
 from dr.config.context import Context
 from dr.config.model import Login, Settings, Target
 from dr.domain.model import Call, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.aws.config import Credentials
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.rds.client import RdsClient
-from dr.drivers.rds.config import Credentials
 from dr.drivers.rds.provider import RdsProvider
 from dr.host.clock import SystemClock
 from dr.lab.rds import account

@@ -17,10 +17,10 @@ from dr.config.context import Context
 from dr.config.model import Settings
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Grant, Progress, Purpose, Request, RunIdentity, Verb
+from dr.drivers.aws.config import AwsConfig, Credentials
 from dr.drivers.kubernetes import cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.provider import KubernetesProvider
-from dr.drivers.rds.config import Credentials
 from dr.host.clock import SystemClock
 from tests.platform_objects import KUBE_SYSTEM_UID, OF, PLATFORM, SYSTEM, condition, node, pod
 from tests.stub_cluster import Objects, stub_cluster
@@ -59,14 +59,29 @@ def undo_of(call: Call) -> Call:
     return call.undo
 
 
-def test_a_node_s_instance_is_terminated_and_another_one_awaited(objects: Objects, tmp_path: Path) -> None:
+@pytest.fixture
+def way(tmp_path: Path) -> dict[str, Any]:
+    """To moto's account."""
     (tmp_path / "credentials").write_text("[d]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    credentials = Credentials(str(tmp_path / "credentials"), "d")
+    return {"account": "123456789012", "region": "us-east-1", "credentials": credentials}
+
+
+def running(objects: Objects) -> tuple[Any, str]:
+    """EC2, and the instance that is the node."""
+    ec2 = boto3.client("ec2", "us-east-1")
+    made: str = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    objects.hold((NODES, node("gpu-1", providerID=f"aws:///us-east-1a/{made}")))
+    return ec2, made
+
+
+@pytest.mark.parametrize("section", ["rds", "aws"])
+def test_a_node_s_instance_is_terminated_and_another_one_awaited(
+    objects: Objects, tmp_path: Path, way: dict[str, Any], section: str
+) -> None:
     with mock_aws():
-        ec2 = boto3.client("ec2", "us-east-1")
-        made = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-        objects.hold((NODES, node("gpu-1", providerID=f"aws:///us-east-1a/{made}")))
-        where = {"region": "us-east-1", "credentials": Credentials(str(tmp_path / "credentials"), "d")}
-        losing = Losing(tmp_path, "ec2", **where)
+        ec2, made = running(objects)
+        losing = Losing(tmp_path, "ec2", **(way if section == "rds" else {"rds": None, "aws": AwsConfig(**way)}))
         call = losing.call(kind="node-lost", of=OF)
         progress = losing.begin(call)
         assert (progress.done, [*progress.milestones]) == (True, ["disaster"])
@@ -78,6 +93,22 @@ def test_a_node_s_instance_is_terminated_and_another_one_awaited(objects: Object
     assert (waiting.done, waiting.note) == (False, "2 of 3 nodes are ready, with 2 of 3 GPUs")
     objects.hold((NODES, node("gpu-4")))
     assert losing.begin(undo).done
+
+
+def test_no_instance_of_another_account_is_terminated(objects: Objects, tmp_path: Path, way: dict[str, Any]) -> None:
+    with mock_aws():
+        ec2, made = running(objects)
+        losing = Losing(tmp_path, "ec2", **{**way, "account": "999999999999"})
+        with pytest.raises(RefusedError, match="belong to account 123456789012, not to 999999999999"):
+            losing.begin(losing.call(kind="node-lost", of=OF))
+        (state,) = ec2.describe_instances(InstanceIds=[made])["Reservations"][0]["Instances"]
+        assert state["State"]["Name"] == "running"
+
+
+def test_a_target_that_does_not_say_whose_account_terminates_nothing(objects: Objects, tmp_path: Path) -> None:
+    objects.hold((NODES, node("gpu-1", providerID="aws:///us-east-1a/i-1")))
+    with pytest.raises(RefusedError, match="The target has no section 'aws'"):
+        Losing(tmp_path, "ec2", rds=None).call(kind="node-lost", of=OF)
 
 
 def test_a_fault_of_the_targets_command_is_out_once_the_node_shows_it(objects: Objects, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.domain.model import Call, Purpose, Verb
-from dr.drivers.rds.config import Credentials
+from dr.drivers.aws.config import Credentials
 from dr.drivers.rds.points import iso
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.settings import tags

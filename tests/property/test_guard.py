@@ -40,9 +40,11 @@ LEADS = (Ref("pooler", "entry", "readmission", HOST), Ref("cluster", "secret", "
 SERVERS = (SOURCE, REPLICA, *(server(name) for name in ("billing-db", "billing-replica", "copy", "new")))
 HELD = Ref("pooler", "entry", "billing", HOST)
 OTHERS = (HOST, HOST, HOST, HELD, Ref("host", "process", "serve"), Ref("", "result", "${x.identifier}"))
+MACHINES = (Ref(DRIVER, "node", "n-1"), Ref("cluster", "node", "n-1"))
 ALIKE = (Ref("other", "instance", WORD), Ref(DRIVER, "cluster", WORD), Ref(DRIVER, "instance", WORD.upper()))
 """What is called as the source is, and is another thing; whether the last is one, its provider may not even tell."""
 REFS = (*SERVERS, *SERVERS, *LEADS, *OTHERS, *ALIKE)
+ABOUT = (REFS, REFS, REFS, (*MACHINES, *MACHINES, SOURCE))
 SEEN = {DRIVER: {"account": "123456789012", "region": "eu-central-1"}}
 RUN = "run-1"
 CASES = 9000
@@ -84,7 +86,8 @@ class Anything:
 
     def case(self) -> Case:
         pick, purpose = self._random.choice, self._random.choice(list(Purpose))
-        self._refs_drawn = [pick(REFS) for _ in range(6)]
+        about = pick(ABOUT)
+        self._refs_drawn = [pick(about) for _ in range(6)]
         calls = tuple(replace(self._call(), id=f"c{n}") for n in range(self._random.randint(1, 5)))
         run = RunIdentity(RUN, "t", purpose, pick(["", "digest"]))
         grants = frozenset(grant for grant in Grant if self._once_in(2))
@@ -92,7 +95,8 @@ class Anything:
         present = tuple(self._resource(ref) for ref in (*SERVERS, HOST, HELD) if self._once_in(2))
         leads = {ref: Own.LEADS for ref in LEADS if self._once_in(2)}
         replicas = {} if self._once_in(4) else {REPLICA: Own.REPLICA}
-        facts = Facts(0.0, SEEN, present, own={SOURCE: Own.SOURCE, **replicas, **leads})
+        machines = {ref: Own.MACHINE for ref in MACHINES if self._once_in(2)}
+        facts = Facts(0.0, SEEN, present, own={SOURCE: Own.SOURCE, **replicas, **leads, **machines})
         begun = frozenset(call.id for call in calls if self._once_in(5))
         return Case(Plan(Request("t", (), purpose), run, calls, ()), terms, facts, begun)
 
@@ -144,6 +148,8 @@ TABLE = """
     faulty-drill     taken   makes
     disposable-drill taken   makes
     on-call          taken   makes
+    drill            machine changes fault
+    faulty-drill     machine changes fault
 """
 """Who may do what to whose: of each call every name that it touches must be in a row. Nothing else may be done."""
 ROWS = {(row.split()[0], row.split()[1], effect) for row in TABLE.strip().splitlines() for effect in row.split()[2:]}
@@ -221,6 +227,8 @@ def _whose(ref: Ref, case: Case, mine: set[Ref], taken: set[Ref]) -> Iterator[st
     yield from (["mine"] if ref in mine or _inside(ref, mine) else [])
     yield from (["taken"] if ref in taken else [])
     yield from (["target"] if ref in case.facts.own else [])
+    replaced = case.facts.own.get(ref) is Own.MACHINE and Grant.MACHINES in case.terms.grants
+    yield from (["machine"] if replaced else [])
 
 
 def _made(ref: Ref, case: Case, mine: set[Ref]) -> bool:
@@ -278,10 +286,16 @@ BROKEN = {
     "nothing is the target's": ("if ref not in bounds.facts.own", "if True"),
     "on call everything": ("return frozenset({Effect.TAKES_OVER})", "return frozenset(Effect)"),
     "on call nothing": ("return frozenset({Effect.TAKES_OVER})", "return frozenset()"),
-    "every drill is disposable": ("frozenset(Effect) if self.disposable else frozenset()", "frozenset(Effect)"),
-    "no drill is disposable": ("frozenset(Effect) if self.disposable else frozenset()", "frozenset()"),
-    "faults on call": ("return self.drill and (self.disposable", "return (self.disposable"),
-    "faults are granted by nothing": ("Grant.FAULTS in self.terms.grants)", "True)"),
+    "every drill is disposable": ("        if self.disposable:", "        if True:"),
+    "no drill is disposable": ("        if self.disposable:", "        if False:"),
+    "faults on call": ("return self.drill and (granted", "return (granted"),
+    "faults are granted by nothing": ("Grant.FAULTS in self.terms.grants", "True"),
+    "machines are granted by nothing": (" and Grant.MACHINES in self.terms.grants", ""),
+    "all of the target's is a machine": ("self.facts.own.get(ref) is Own.MACHINE and", "ref in self.facts.own and"),
+    "a machine is nothing to break": ("Effect.FAULT, Effect.CHANGES} if", "Effect.CHANGES} if"),
+    "what a machine's loss left is not changed": ("Effect.FAULT, Effect.CHANGES} if", "Effect.FAULT} if"),
+    "a machine is taken over": ("{Effect.FAULT, Effect.CHANGES} if", "Effect if"),
+    "a machine takes the grant faults": ("granted or all(self.replaced(ref) for ref in call.touches)", "granted"),
     "markers are granted by nothing": ("if Grant.MARKERS in bounds.terms.grants", "if True"),
     "what exists is made": ("for ref in others}", "for ref in ()}"),
     "what the run made before exists": ("if not of_run(one.tags, self.plan.run)]", "]"),

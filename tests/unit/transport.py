@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import create_loader
 
+from dr.drivers.aws.config import Credentials
 from dr.drivers.rds.client import RdsClient
-from dr.drivers.rds.config import Credentials
 from dr.ports import Clock
 from tests.unit.drivers.rds.support import ACCOUNT, REGION, target
 

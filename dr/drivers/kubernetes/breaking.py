@@ -8,6 +8,8 @@ from typing import Any
 from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Progress
+from dr.drivers.aws.client import AwsClient, confirmed
+from dr.drivers.aws.config import AwsConfig
 from dr.drivers.faults.plugin import command_of
 from dr.drivers.faults.provider import first_begun, run_command
 from dr.drivers.kubernetes import gentle
@@ -16,7 +18,6 @@ from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look
 from dr.drivers.kubernetes.scene import NodeSeen, on_node, seen_node
 from dr.drivers.kubernetes.workloads import status
-from dr.drivers.rds.client import RdsClient
 
 ACTIVITY_SECONDS = 60.0
 """For one activity of chaostoolkit-kubernetes, whose import alone takes some."""
@@ -41,7 +42,8 @@ class Breaking:
             command = command_of(self._context.target)
             run_command(command, str(args["fault"]), args["arguments"], call.deadline)
         elif call.operation == "terminate":
-            client = RdsClient(self._context.target, self._context.clock)
+            client = AwsClient(self._context.target, self._context.clock)
+            confirmed(client, self._context.target.of(AwsConfig), self._context.name)
             client.call("TerminateInstances", {"InstanceIds": [args["instance"]]}, service="ec2")
         elif call.operation == "drain":
             self._check_drain(str(args["node"]))

@@ -19,8 +19,8 @@ class KubernetesConfig(Section, frozen=True, forbid_unknown_fields=True):
     namespaces: tuple[str, ...] = ()
     """Those of the platform: the target's own."""
     machines: Literal["", "ec2"] = ""
-    """How a drill loses a node: "ec2": by terminating its instance, which rds.region, rds.endpoint and rds.credentials
-    lead to; empty: by the target's command for faults."""
+    """How a drill loses a node: "ec2": by terminating its instance, in the account of section aws, else of section rds;
+    empty: by the target's command for faults."""
 
     def pins(self) -> Mapping[str, str]:
         return {"cluster_uid": self.cluster_uid}

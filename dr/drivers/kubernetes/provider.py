@@ -11,6 +11,7 @@ from dr.config.context import Context
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Observation, Own, Progress, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Ref
+from dr.drivers.aws.config import AwsConfig
 from dr.drivers.faults.plugin import command_of
 from dr.drivers.kubernetes import canary, losing, redundancy, standing
 from dr.drivers.kubernetes.breaking import Breaking
@@ -67,7 +68,7 @@ class KubernetesProvider:
             at=self._now(),
             identity={DRIVER: {"cluster_uid": uid}},
             resources=(*there, *machines),
-            own={**own, **{one.ref: Own.PART for one in machines}},
+            own={**own, **{one.ref: Own.MACHINE for one in machines}},
             extra={SCENE: known},
         )
 
@@ -82,11 +83,14 @@ class KubernetesProvider:
                 return (self._watching(verb, known["scenes"], facts.at),)
             case "disaster" | "remedy":
                 call = losing.propose(verb, self._config, known["scenes"], known["uids"])
-                self._check_command(call)
+                self._check_means(call)
                 return (call,)
         raise UsageError(f"There is no verb {verb.name!r} of a cluster.")
 
-    def _check_command(self, call: Call) -> None:
+    def _check_means(self, call: Call) -> None:
+        """Raises RefusedError where the target does not say by what the loss is brought about."""
+        if call.operation == "terminate":
+            self._context.target.of(AwsConfig)
         if call.operation == "put-in" and not command_of(self._context.target):
             raise RefusedError(
                 f"The target {self._context.name} names no command that puts {call.id} into it.",

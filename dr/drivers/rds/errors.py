@@ -1,47 +1,27 @@
-"""AWS's error codes as sentences: which are preconditions that are not met, which may pass, and what to do about each.
+"""RDS's own error codes as sentences, beside those of all AWS. Pure.
 
-Pure. The codes are botocore's own spelling of them, which drops the word "Fault" from some and not from others.
+The codes are botocore's own spelling of them, which drops the word "Fault" from some and not from others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.domain.errors import DrError
+from dr.drivers.aws import errors as aws
 from dr.drivers.rds.naming import SET_BY
 
-_THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException")
-_BUSY = ("InternalFailure", "ServiceUnavailable")
 _STATE = ("DBInstanceNotReady", "InvalidDBInstanceState")
-_PASSING = frozenset({*_THROTTLED, *_BUSY, *_STATE})
-"""The same call may succeed when it is repeated. All others are preconditions, and nothing was changed."""
+_PASSING = frozenset({*aws.PASSING, *_STATE})
 
-_WAIT = "Wait a minute, then repeat the command."
 _FINISHED = "Wait until RDS has finished what it is doing with it, then repeat the command."
 _FITTING = f"Name one that fits, {SET_BY}."
 _TYPE = f"Name another StorageType, {SET_BY}."
 _QUOTA = "Delete what is not needed, or ask AWS for a higher quota."
 _SNAPSHOT = "Restore a snapshot instead: --latest-snapshot."
 
-_DENIED = ("The credentials may not do this", "Grant the action that the message names, then repeat the command.")
-_EXPIRED = ("The credentials have expired", "Sign in again, then repeat the command.")
-_CLOCK = ("AWS rejects the time of the request", "Correct this machine's clock, then repeat the command.")
-_CREDENTIALS = (
-    "AWS does not accept the credentials",
-    "Check the target's credentials, account and region, and the clock here.",
-)
-_UNACCEPTED = (
-    *("AuthFailure", "IncompleteSignature", "InvalidClientTokenId", "MissingAuthenticationToken"),
-    *("SignatureDoesNotMatch", "UnrecognizedClientException"),
-)
-
 _ROWS: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("AccessDenied", "AccessDeniedException", "AuthorizationError"), _DENIED),
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), _EXPIRED),
-    **dict.fromkeys(("RequestExpired", "RequestTimeTooSkewed"), _CLOCK),
-    **dict.fromkeys(_UNACCEPTED, _CREDENTIALS),
-    **dict.fromkeys(_THROTTLED, ("AWS limits the rate of calls", _WAIT)),
-    **dict.fromkeys(_BUSY, ("AWS is not available at the moment", _WAIT)),
+    **aws.ROWS,
     "AuthorizationNotFound": ("The security group is not authorised", _FITTING),
     "CertificateNotFound": ("There is no such CA certificate", f"Name another CACertificateIdentifier, {SET_BY}."),
     "DBInstanceAlreadyExists": ("An instance of this name exists already", "Choose another name with --as."),
@@ -73,7 +53,6 @@ _ROWS: Mapping[str, tuple[str, str]] = {
         "Enable it, and let these credentials use it.",
     ),
     "NetworkTypeNotSupported": ("The subnet group does not support this network type", _FITTING),
-    "OptInRequired": ("The account has no access to this region", "Enable it, or correct the target's rds.region."),
     "OptionGroupNotFoundFault": ("There is no such option group", _FITTING),
     "PointInTimeRestoreNotEnabled": ("The source keeps no automated backups, so no time can be restored", _SNAPSHOT),
     "ProvisionedIopsNotAvailableInAZFault": ("The zone offers no provisioned IOPS", _TYPE),
@@ -106,15 +85,10 @@ _NAMED = (
 
 
 def from_code(code: str, message: str, operation: str, http_status: int = 400) -> DrError:
-    """The error for AWS's ``code``. A code that is not known here fails, and is transient where AWS blames itself."""
-    said = f"{operation}: {code}: {message.strip().rstrip('.')}"
-    if code not in _ROWS:
-        text, hint = f"AWS answered with an error ({said}).", "Look the code up in the RDS API reference."
-        return ProviderError(text, hint, code=code, transient=http_status >= 500)
-    sentence, hint = _ROWS[code]
-    if code in _PASSING:
-        return ProviderError(f"{sentence} ({said}).", hint, code=code, transient=True)
+    """The error for RDS's ``code``; see ``aws.errors``."""
+    rows = _ROWS
     if code in ("InvalidParameterCombination", "InvalidParameterValue"):
+        sentence, hint = rows[code]
         named = (what for words, what in _NAMED if any(word in message.lower() for word in words))
-        hint = next((f"{what}, {SET_BY}." for what in named), hint)
-    return RefusedError(f"{sentence} ({said}).", hint)
+        rows = {**rows, code: (sentence, next((f"{what}, {SET_BY}." for what in named), hint))}
+    return aws.from_code(code, message, operation, http_status, rows, _PASSING)

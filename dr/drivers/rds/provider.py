@@ -16,6 +16,7 @@ from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageE
 from dr.domain.model import Call, Facts, Observation, Progress, Purpose, Request, Resource, RunIdentity, Verb
 from dr.domain.refs import Endpoint
 from dr.domain.tags import of_point, ours
+from dr.drivers.aws.client import confirmed
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.servers import Servers
 from dr.drivers.rds import failover as rds_failover
@@ -95,13 +96,8 @@ class RdsProvider:
         if self._confirmed is not None and 0 <= now - self._confirmed < IDENTITY_SECONDS:
             return
         first = self._confirmed is None  # whoever has just typed a command is told at once
-        self._account = self._client.account() if first else self._at.patiently(self._client.account)
-        if self._account != self._rds.account:
-            raise RefusedError(
-                f"The credentials belong to account {self._account}, not to {self._rds.account} of target "
-                f"{self._context.name!r} ({self._client.where}).",
-                "Use credentials of the target's account, or name another --target.",
-            )
+        confirm = partial(confirmed, self._client, self._rds, self._context.name)
+        self._account = confirm() if first else self._at.patiently(confirm)
         self._confirmed = now
 
     @property

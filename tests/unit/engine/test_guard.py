@@ -292,6 +292,30 @@ def test_a_fault_needs_its_grant_and_hits_only_what_the_run_made() -> None:
     assert "which this run did not make" in guard(plan(fault), granted, FACTS, TYPED)[0]
 
 
+NODE = Ref("cluster", "node", "gpu-1")
+
+
+def test_a_machine_that_something_replaces_is_broken_in_a_drill_of_a_target_that_grants_it_alone() -> None:
+    """And what it stands beside stays whole."""
+    lost = Call("lost", "disaster", "disaster", "cluster", "end", effect=Effect.FAULT, touches=(NODE,))
+    facts = replace(FACTS, own={**FACTS.own, NODE: Own.MACHINE})
+    granted = replace(PRODUCTION, grants=(Grant.MACHINES,))
+    assert guard(plan(lost), granted, facts, TYPED) == ()
+    assert guard(plan(lost), PRODUCTION, facts, TYPED) == (
+        f"lost would break {NODE}, {Own.MACHINE}, and the target does not grant machines.",
+        "lost is a fault, and the target does not grant faults.",
+    )
+    faulty = replace(PRODUCTION, grants=(Grant.FAULTS,))
+    assert len(guard(plan(lost), faulty, facts, TYPED)) == 1, "what is granted in copies is none in a machine"
+    assert len(guard(plan(lost, purpose=Purpose.RESTORE), granted, facts, TYPED)) == 2
+    both = replace(lost, touches=(NODE, SOURCE))
+    assert len(guard(plan(both), granted, facts, TYPED)) == 2
+    beside = replace(lost, touches=(NODE, thing("copy")))
+    wanted = ("lost is a fault, and the target does not grant faults.",)
+    assert guard(plan(call("copy"), beside), granted, facts, TYPED) == wanted
+    assert guard(plan(replace(lost, effect=Effect.TAKES_OVER)), granted, facts, TYPED) != ()
+
+
 def test_disposable_requires_loopback() -> None:
     for endpoints, why in (
         (PRODUCTION.endpoints, "https://scripted.example is not on loopback."),

@@ -12,8 +12,9 @@ from botocore.stub import Stubber
 from botocore.utils import parse_timestamp
 
 from dr.domain.errors import DrError, ProviderError, RefusedError, UsageError
-from dr.drivers.rds.client import RdsClient, _moment
-from dr.drivers.rds.config import Credentials
+from dr.drivers.aws.client import _moment
+from dr.drivers.aws.config import Credentials
+from dr.drivers.rds.client import RdsClient
 from dr.drivers.rds.errors import KNOWN_CODES, from_code
 from tests.unit.drivers.rds.support import REGION, target
 

@@ -10,7 +10,8 @@ import pytest
 
 from dr.domain.errors import DrError, FailedError, OddAnswerError, ProviderError, RefusedError
 from dr.domain.model import Purpose, Request
-from dr.drivers.rds.client import ANSWER_SECONDS, LISTING_PAGES, ODD_SECONDS
+from dr.drivers.aws.client import ANSWER_SECONDS, ODD_SECONDS
+from dr.drivers.rds.client import LISTING_PAGES
 from dr.drivers.rds.instances import GONE, GONE_SECONDS, PATIENCE_SECONDS, Instances
 from dr.drivers.rds.provider import RdsProvider
 from dr.drivers.rds.restore import LISTED_SECONDS

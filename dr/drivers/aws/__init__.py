@@ -1,0 +1,1 @@
+"""What is AWS's own, whichever of its services it is about."""
