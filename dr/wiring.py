@@ -145,10 +145,10 @@ def unrestored(name: str, target: Target) -> RefusedError:
 
 def restoring(name: str, target: Target, provider: str = "", to: Mapping[str, Any] | None = None) -> Plugin:
     """Who restores the target called ``name`` from a recovery point ``to``. ``provider``: who is meant, where several
-    could. Raises UsageError that names the choices, or that says why none can be loaded; RefusedError where there is
-    none."""
-    able = who_restores(target)
-    able = {one: plugin for one, plugin in able.items() if plugin.restores_from(to)} or able
+    could. Raises UsageError that names the choices, or that says why none can be loaded, or from what it restores;
+    RefusedError where there is none."""
+    could = who_restores(target)
+    able = {one: plugin for one, plugin in could.items() if plugin.restores_from(to)} or could
     choices = " or ".join(f"--provider {one}" for one in able)
     if lost := unloaded().get(provider) or ("" if able else " ".join(lost_sections(target).values())):
         raise UsageError(lost)
@@ -159,7 +159,14 @@ def restoring(name: str, target: Target, provider: str = "", to: Mapping[str, An
         raise unrestored(name, target)
     if len(able) > 1 and not provider:
         raise UsageError(f"Who is to restore target {name} is not clear: {', '.join(able)} can.", f"Say {choices}.")
-    return able[provider or next(iter(able))]
+    found = able[provider or next(iter(able))]
+    if not found.restores_from(to):
+        points, asked = " or ".join(f"a {kind}" for kind in found.restores), next(iter(to or ()), "")
+        raise UsageError(
+            f"{found.name}, which restores target {name}, does so from {points}, and not from a {asked}.",
+            "'dr backups' lists what can be restored.",
+        )
+    return found
 
 
 def able(verb: Verb, target: Target) -> bool:

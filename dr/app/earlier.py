@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
+from dr.config.plugins import plugins
 from dr.domain.errors import RefusedError
 from dr.domain.model import Facts, Plan, Resource
 from dr.domain.refs import Ref
@@ -89,7 +90,8 @@ def check_alive(run: str, what: str, facts: Facts, here: bool) -> None:
     for resource in made(run, facts):
         if resource.remedy:
             ends = f" 'dr cleanup {run}' ends the run." if here else ""
-            beside = " To restore anew beside it, ask for another --as or --set." if what == "restore" else ""
+            named = what == "restore" and plugins()[resource.ref.provider].takes("restore", "as_name")
+            beside = " To restore anew beside it, ask for another --as or --set." if named else ""
             raise RefusedError(
                 f"{resource.ref.name}, which the {what} {run} made, is {resource.status}, so that cannot go on.",
                 f"{resource.remedy}{beside}{ends} {resource.ref.name} is left alone: to delete it is up to you.",
@@ -101,7 +103,7 @@ def check_age(plan: Plan, facts: Facts, now: float, usual: float, ends: Callable
     the limit in seconds where none was frozen with the plan. ``ends``: the command by which a person marks the run of
     what it made as over, where the run's directory is not on this machine. Raises RefusedError."""
     run = plan.run.id
-    frozen = (demand.limit for demand in plan.demands if demand.objective == "time-to-copy")
+    frozen = (demand.limit for demand in plan.demands if demand.objective.startswith("time-to-"))
     limit = next(frozen, None) or usual
     if not plan.request.restores_the_latest() or now - began(run) <= limit:
         return

@@ -17,6 +17,7 @@ from dr.app.session import Session, Tell, context_of
 from dr.app.signals import halting
 from dr.config.load import find_target, home
 from dr.config.model import Settings, Target
+from dr.config.plugins import plugins
 from dr.domain.errors import DefectError, DrError, EvidenceError, HaltedError, RefusedError, UsageError
 from dr.domain.model import Effect, Finding, Grant, Plan, Purpose, Request, Resource, Status, Verb, Verdict
 from dr.domain.refs import is_run
@@ -24,8 +25,9 @@ from dr.domain.tags import spread
 from dr.evidence.directory import find_run
 from dr.evidence.restored import components
 from dr.host.awake import watching
+from dr.judge.objectives import time_to_restore
 from dr.report.words import moment
-from dr.wiring import able, ask_each, done_for, drivers, on_call, restoring
+from dr.wiring import able, ask_each, done_for, drivers, objectives, on_call, restoring
 
 CONFIGURE = "configure"
 """The verb that ends a restore on call: a provider may put it off for hours, and the copy is proven meanwhile."""
@@ -36,6 +38,9 @@ EXAMINING = ("examine", "compare")
 """The verbs that say whether what was restored is what it should be, each of another kind of provider."""
 MEASURING = frozenset({"serve", "measure", SETTLE})
 """The verbs that put load on a copy, and the one that ends that."""
+OPTIONS = {"as_name": "--as", "reset_master": "--reset-master-secret", "set": "--set", "namespaces": "--namespace"}
+OPTIONS |= {"into": "--into", "database": "--database"}
+"""Arguments of the verb ``restore`` that not every provider takes, as they are typed."""
 MEASURED = ("latency", "errors")
 """What is demanded of a service that was there before."""
 STEPS = frozenset({"restore", *EXAMINING, *MEASURING, ASK, CONFIGURE})
@@ -61,7 +66,7 @@ def request(
     ``settings``: what the restoration is to have instead of the source's, by the provider's own names. ``provider``:
     who is to restore it, where several could. ``namespaces``: of a cluster's backup; empty: the target's. ``into``: the
     namespace that one is copied to, whose workloads find their ``database`` there. Raises what ``wiring.restoring``
-    raises."""
+    raises, and UsageError for what whoever restores does not take."""
     said = {
         "as_name": as_name,
         "reset_master": reset_master,
@@ -71,8 +76,11 @@ def request(
         "database": database,
     }
     restore = {"to": dict(to), **{key: value for key, value in said.items() if value}}
-    served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
     restores = restoring(name, target, provider, to)
+    if strange := [OPTIONS[key] for key in said if said[key] and not restores.takes("restore", key)]:
+        whose = f"{restores.name}, which restores target {name}"
+        raise UsageError(f"{whose}, takes no {', '.join(strange)}.", "Leave that out.")
+    served = [Verb("serve"), Verb("measure", {"path": "restored"}), Verb("settle", {"paths": ["restored"]})]
     wanted = [Verb("restore", restore)]
     if verify:
         wanted += [*map(Verb, EXAMINING), *(served if done_for(restores, served[0], target) else ())]
@@ -153,7 +161,8 @@ def _command(found: Resource) -> str:
     tags = found.tags
     point, source, at = tags.get("dr:point-id", ""), tags.get("dr:source", ""), number(found, "dr:point")
     if point.lower() != source.lower():
-        given = f"--snapshot {point}"
+        kinds = plugins()[found.ref.provider].restores
+        given = f"--{'snapshot' if 'snapshot' in kinds else kinds[0]} {point}"
     elif at is not None:
         given = f"--to-time {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
     else:
@@ -202,8 +211,11 @@ def asked(wanted: Request, target: Target | None = None) -> dict[str, str | list
     asked."""
     ways = [verb.args["path"] for verb in wanted.verbs if verb.name == "measure" and verb.args["path"] != "restored"]
     golden = [verb.args["path"] for verb in wanted.verbs if verb.name == ASK]
+    known, names = objectives(), [name for verb in wanted.verbs for name in on_call(verb, target)]
+    if {verb.name for verb in wanted.verbs} & {*EXAMINING} and not any(known[name].verified for name in names):
+        names.append(time_to_restore.NAME)
     return {
-        **{name: "restored" for verb in wanted.verbs for name in on_call(verb, target)},
+        **dict.fromkeys(names, "restored"),
         **(dict.fromkeys(MEASURED, ways) if ways else {}),
         **({"golden": golden} if golden else {}),
     }

@@ -16,6 +16,12 @@ def is_former(written: object) -> bool:
     return any(key in written for key in (*RDS, *CLIENTS, "database")) or isinstance(written.get("faults"), list)
 
 
+def place(key: str) -> str:
+    """The section into which a field of the former form belongs; "" where it is none."""
+    sections = {**dict.fromkeys(RDS, "rds"), **dict.fromkeys(CLIENTS, "clients"), "database": "postgres"}
+    return sections.get(key, "")
+
+
 def settings(written: Any) -> Any:
     """The whole of dr.yaml in the present form."""
     if not isinstance(written, Mapping) or not isinstance(written.get("targets"), Mapping):

@@ -85,6 +85,12 @@ def _strange(name: str, written: object) -> str:
     strange = sorted(str(key) for key in written if key not in fields) if isinstance(written, Mapping) else []
     if not strange:
         return ""
+    if moved := {key: section for key in strange if (section := former.place(key)) in fields}:
+        told = "; ".join(f"{key} into section {section}" for key, section in moved.items())
+        return (
+            f"Target {name!r} cannot be used: beside sections it has fields as targets had them before there were any."
+            f" In dr.yaml, put {told}{' (as the whole of it)' if 'database' in moved else ''}."
+        )
     named = os.environ.get("DR_PLUGINS")
     return (
         f"Target {name!r} cannot be used: it says {', '.join(strange)}, which is neither a field of a target nor a"

@@ -80,5 +80,10 @@ class Objective:
 
     def demand(self, path: str, request: Request, stated: Mapping[str, float]) -> Demand:
         """This, of ``path``, with the limit that holds for ``request``."""
-        limit = next((limit.of(stated) for limit in self.limits if limit.when(request)), None)
-        return Demand(self.name, path, limit, self.unit)
+        by_kind = {kind: self._limit(of, stated) for kind, of in request.of_each_kind().items()}
+        limits = {kind: limit for kind, limit in by_kind.items() if limit is not None}
+        several = limits if len({*limits.values()}) > 1 else {}
+        return Demand(self.name, path, self._limit(request, stated), self.unit, several)
+
+    def _limit(self, request: Request, stated: Mapping[str, float]) -> float | None:
+        return next((limit.of(stated) for limit in self.limits if limit.when(request)), None)

@@ -140,6 +140,10 @@ class Plugin:
         restores nothing at all."""
         return not self.restores or not isinstance(to, Mapping) or not to or bool(to.keys() & {*self.restores})
 
+    def takes(self, verb: str, argument: str) -> bool:
+        """Whether its ``verb`` has an argument of this name."""
+        return any(argument in spec.args.__struct_fields__ for spec in self.verbs if spec.name == verb)
+
     def read_of(self, target: Target) -> frozenset[str]:
         """The sections that it reads, as far as ``target`` has them."""
         return frozenset(chain.from_iterable(_standing_for(name, target) for name in self.reads))

@@ -6,7 +6,7 @@ Times named ``at`` are wall-clock seconds since the epoch, UTC, unless a name sa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -117,6 +117,11 @@ class Request:
     def restores_the_latest(self) -> bool:
         """Whether what is restored depends on when it is asked for: the newest snapshot, or the latest time."""
         return any("latest" in to.values() for to in self._restored())
+
+    def of_each_kind(self) -> Mapping[str, Request]:
+        """The kinds of recovery points that the run restores, each with the request as if that were all of it."""
+        restores = [verb for verb in self.verbs if verb.name == "restore" and isinstance(verb.args.get("to"), Mapping)]
+        return {str(kind): replace(self, verbs=(verb,)) for verb in restores for kind in verb.args["to"]}
 
     def _restored(self) -> list[Mapping[str, Any]]:
         asked = (verb.args.get("to") for verb in self.verbs if verb.name == "restore")
@@ -294,12 +299,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A limit frozen with the plan. ``limit`` is in ``unit``; a demand without a number has unit "" and limit None."""
+    """A limit frozen with the plan. ``limit`` is in ``unit``; a demand without a number has unit "" and limit None.
+
+    ``limits``: of a path to which several recovery points of different kinds are restored, by their kind.
+    """
 
     objective: str
     path: str
     limit: float | None = None
     unit: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,8 @@ def _components(call: Call, done: Mapping[str, Any]) -> tuple[Component, ...]:
         )
     except (KeyError, TypeError, ValueError):
         return ()
-    return (Component("database", ref, listens, origin=origin.get(str(done.get("kind")), "")),)
+    steps = ("Stop every writer of the old database.", f"Point the service at {listens} and restart it.")
+    return (Component("database", ref, listens, cut_over=steps, origin=origin.get(str(done.get("kind")), "")),)
 
 
 def observed(entries: Iterable[Entry], observations: Iterable[Observation]) -> tuple[Observation, ...]:

@@ -157,9 +157,20 @@ class Evidence:
     journal: Mapping[str, Any] | None = None
     unsealed: str = ""
 
-    def milestone(self, name: str) -> float | None:
-        """When ``name`` came last, wall time; None: it is not known to have."""
-        return next((e.milestones[name] for e in reversed(self.entries) if name in e.milestones), None)
+    def milestone(self, name: str, role: str = "") -> float | None:
+        """When ``name`` came last, wall time; None: it is not known to have. ``role``: of whatever was restored, that
+        of components of this role alone, where the effect names any."""
+        told = (e for e in reversed(self.entries) if name in e.milestones)
+        of_role = (e for e in told if not role or not e.components or role in {one.role for one in e.components})
+        return next((entry.milestones[name] for entry in of_role), None)
+
+    def promoted(self) -> float | None:
+        """When another server became the primary, wall time: as its provider observed it, or else as the effect of the
+        call that made it so tells. None: that is not known."""
+        seen = self.latest("failover")
+        at = seen.value.get("promoted_at") if seen is not None and isinstance(seen.value, Mapping) else None
+        told = (self.milestone(name) for name in ("promoted", "failed-over"))
+        return float(at) if at is not None else next((one for one in told if one is not None), None)
 
     def promised(self, name: str) -> bool:
         """Whether a planned call was asked for ``name``."""

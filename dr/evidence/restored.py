@@ -39,9 +39,11 @@ def made(plan: Plan, entries: Iterable[Entry]) -> tuple[Ref, ...]:
     return tuple(ref for call in plan.calls if call.restoration and done.get(call.id) for ref in call.makes)
 
 
-def verified(entries: Sequence[Entry]) -> bool | None:
-    """Whether each component that was restored is named by an examination; None where nothing was restored."""
-    return not unread(entries) if components(entries) else None
+def verified(entries: Sequence[Entry], role: str = "") -> bool | None:
+    """Whether each component that was restored is named by an examination; None where nothing was restored. ``role``:
+    each of this role, where there is any."""
+    roles = {of.role for of in components(entries)}
+    return not [of for of in unread(entries) if role not in roles or of.role == role] if roles else None
 
 
 def unread(entries: Sequence[Entry]) -> tuple[Component, ...]:

@@ -92,11 +92,11 @@ def of_failover(evidence: Evidence, *, alone: bool = True) -> tuple[Phase, ...]:
     A phase of which an end is not known is left out, and so are those after it.
     """
     disaster, seen = evidence.disaster(), _observed(evidence)
-    if seen.get("promoted_at") is None:
+    promoted = evidence.promoted()
+    if promoted is None:
         moments = [*_in_place(evidence, disaster)] if alone else []
     else:
         evidence.clocks().check(others=True)  # a provider tells by its own
-        promoted = float(seen["promoted_at"])
         begun = [float(event["at"]) for event in events(evidence) if float(event["at"]) >= disaster]
         if seen.get("promotion_started_at") is not None:
             begun.append(float(seen["promotion_started_at"]))

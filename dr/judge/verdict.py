@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dr.config.objective import About, Objective
 from dr.domain.model import Finding, Phase, Status, Verdict
-from dr.evidence.model import Evidence
+from dr.evidence.model import Entry, Evidence
 from dr.evidence.restored import components, unread
 from dr.judge import course, phases
 from dr.judge.findings import WORST_FIRST, finding, judged
@@ -77,15 +77,17 @@ def _of_verified_copies(
     content = [
         one for one in findings if one.objective in objectives and objectives[one.objective].about is About.CONTENT
     ]
-    never = course.broken(evidence, "available")
 
     def told(one: Finding) -> Finding:
         if one.objective not in timing:
             return one
+        role = objectives[one.objective].role
+        never = _never_came(evidence, role)
         if never is not None:
             because = f"The restore failed, so no copy came: {course.sentence(never)}"
             return replace(one, status=Status.MISSED, because=because, measured=None, interval=None)
-        held = [other for other in content if other.path == one.path]
+        roles = ("", role) if role else {other.role for other in objectives.values()}
+        held = [other for other in content if other.path == one.path and objectives[other.objective].role in roles]
         worst = combine([one.status, *(other.status for other in held)])
         if one.status is not Status.MET or worst is Status.MET:
             return one
@@ -93,6 +95,17 @@ def _of_verified_copies(
         return replace(one, status=worst, because=f"The copy is not verified ({what} {worst}). {one.because}")
 
     return [told(one) for one in findings]
+
+
+def _never_came(evidence: Evidence, role: str) -> Entry | None:
+    """The failure by which nothing of ``role`` came; None where that is not known, or where another provider than the
+    one that failed restored it."""
+    failure = course.broken(evidence, "available")
+    if failure is None or not role:
+        return failure
+    drivers = {call.id: call.driver for call in evidence.record.plan.calls}
+    came = {drivers.get(one.call) for one in evidence.entries if role in {of.role for of in one.components}}
+    return failure if not came or drivers.get(failure.call) in came else None
 
 
 def _clocked(one: Finding, evidence: Evidence, objectives: Mapping[str, Objective]) -> Finding:

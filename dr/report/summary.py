@@ -191,12 +191,23 @@ def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
 
 def _primary(evidence: Evidence) -> tuple[Fact, ...]:
     """Which server took over, and why that one; none where none is known to have."""
-    value = getattr(evidence.latest("failover"), "value", None)
-    if not isinstance(value, Mapping) or not value.get("server") or number(value.get("promoted_at")) is None:
+    seen = getattr(evidence.latest("failover"), "value", None)
+    value = {**_told_primary(evidence), **(seen if isinstance(seen, Mapping) else {})}
+    if not value.get("server") or number(value.get("promoted_at")) is None:
         return ()
     listens, because = (value.get(name) for name in ("listens", "because"))
     detail = f"{f', which listens at {listens}' if listens else ''}{f', because {because}' if because else ''}"
     return (Fact("Primary", str(value["server"]), detail),)
+
+
+def _told_primary(evidence: Evidence) -> dict[str, object]:
+    """The same by the effect that made it the primary, where its component is told."""
+    for entry in reversed(evidence.entries):
+        for name in ("promoted", "failed-over"):
+            if name in entry.milestones and entry.components:
+                of = entry.components[0]
+                return {"server": of.ref.name, "listens": of.endpoint, "promoted_at": entry.milestones[name]}
+    return {}
 
 
 def _pending(evidence: Evidence) -> str:

@@ -193,6 +193,31 @@ def test_what_is_restored_on_call_is_met_and_stays(place: Place) -> None:
     assert place.copies == [copy]
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            ("--snapshot", "nightly", "--as", "x", "--set", "a=1"),
+            "kv, which restores target store, takes no --as, --set.",
+        ),
+        (("--to-time", "2026-01-01T00:00:00Z"), "does so from a snapshot, and not from a time."),
+        (("--backup", "nightly"), "does so from a snapshot, and not from a backup."),
+    ],
+)
+def test_what_its_restore_knows_nothing_of_is_told_as_it_was_typed(
+    place: Place, asked: tuple[str, ...], told: str
+) -> None:
+    assert told in restore(place, *asked, "--confirm", "store-1", code=2)
+    assert place.copies == []
+
+
+def test_the_time_to_what_no_service_is_put_on_is_held_to_its_limit(place: Place) -> None:
+    assert "time-to-restore [restored] at most 1 h" in restore(place, "--snapshot", "nightly", "--plan")
+    document = yaml.safe_load((place.at / "dr.yaml").read_text())
+    (place.at / "dr.yaml").write_text(yaml.safe_dump({**document, "objectives": {"time-to-restore": 0.001}}))
+    assert "time-to-restore" in restore(place, "--latest-snapshot", "--confirm", "store-1", code=1)
+
+
 def test_another_machine_goes_on_with_what_was_begun(place: Place) -> None:
     provider = place.at / "plugins" / "kv" / "provider.py"
     whole, killed = provider.read_text(), 'if call.operation == "compare":\n            __import__("os")._exit(9)'

@@ -58,7 +58,7 @@ PLUGIN = Plugin(
     "service",
     later("dr.drivers.service.provider", "ServingProvider"),
     (
-        VerbSpec("serve", "Put the prediction service on the copy.", Examination, needs=_serving),
+        VerbSpec("serve", "Put the prediction service on the copy.", Examination, role="database", needs=_serving),
         VerbSpec(
             *("ask", "Ask for the golden predictions on a way to the service.", Asking),
             paths=lambda args, _: (str(args["path"]),) if "path" in args else (),

@@ -9,8 +9,7 @@ from dr.config.objective import Limit
 from dr.domain.model import Demand, Finding, Status
 from dr.drivers.velero.manifests import stands
 from dr.evidence.model import Evidence
-from dr.evidence.restored import verified
-from dr.judge.findings import UnknownError, by_name, counted, finding, limit_of, named, some, within
+from dr.judge.findings import UnknownError, by_name, counted, finding, named, some
 
 LIMIT = Limit("time-to-namespace", 3600.0)
 """Seconds; the platform names none: an hour, as for its database."""
@@ -119,22 +118,7 @@ def workloads(evidence: Evidence, demand: Demand) -> Finding:
     if services["unserved"]:
         told = named({f"service {name}": why for name, why in services["unserved"].items()})
         return finding(demand, Status.MISSED, f"{told}.")
-    if evidence.milestone("available") is None:
+    if evidence.milestone("available", "namespace") is None:
         raise UnknownError("Nobody waited for the workloads.")
     asleep = f" Asleep in the backup, too: {some(seen['asleep'])}." if seen["asleep"] else ""
     return finding(demand, Status.MET, f"All workloads are available, and every Service has a pod.{asleep}")
-
-
-def time_to_namespace(evidence: Evidence, demand: Demand) -> Finding:
-    """From the loss until all workloads were available and what stands was compared."""
-    disaster, available, examined = evidence.disaster(), evidence.milestone("available"), evidence.milestone("examined")
-    if available is None:
-        raise UnknownError("The workloads did not become available.")
-    if examined is None or verified(evidence.entries) is False:
-        raise UnknownError("What was restored was not examined.")
-    seconds = max(0.0, max(available, examined) - disaster)
-    low = max(0.0, available - disaster)
-    because = (
-        f"Workloads were available {low:.1f} s after the loss, and compared with the backup after {seconds:.1f} s."
-    )
-    return finding(demand, within(low, seconds, limit_of(demand)), because, seconds, (low, seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from dr.drivers.kubernetes.plugin import may
 from dr.drivers.kubernetes.workloads import APPS
 from dr.drivers.velero import judge
 from dr.drivers.velero.config import VeleroConfig
+from dr.judge.objectives.time_to_restore import time_to_restore
 
 
 class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +119,7 @@ PLUGIN = Plugin(
         Objective("workloads", About.CONTENT, judge.workloads, on_call="compare", role="namespace"),
         Objective("volumes", About.CONTENT, judge.volumes, on_call="compare", role="namespace"),
         Objective(
-            *("time-to-namespace", About.TIME, judge.time_to_namespace, "s", (judge.LIMIT,)),
+            *("time-to-namespace", About.TIME, partial(time_to_restore, role="namespace"), "s", (judge.LIMIT,)),
             on_call="compare",
             role="namespace",
             verified=True,

@@ -150,13 +150,16 @@ def _older(evidence: Evidence, path: str, seen: Any, point: Point) -> str:
 
 def exposure(evidence: Evidence, demand: Demand) -> Finding:
     """Disaster minus what the recovery point covers, widened by what the clocks leave open. Missed where the copy's own
-    log proves that it does not stand there. Of several recovery points that which is worst."""
+    log proves that it does not stand there. Of several recovery points, each with the limit of its kind, that which is
+    worst."""
     points = evidence.points(demand.path)
     if len(points) < 2:
         return _each(evidence, demand, points[0].value if points else None)
     told = []
     for one in points:
-        found = judged(partial(_each, seen=one.value), evidence, demand)
+        kind = one.value.get("kind") if isinstance(one.value, Mapping) else None
+        own = replace(demand, limit=demand.limits.get(str(kind), demand.limit))
+        found = judged(partial(_each, seen=one.value), evidence, own)
         of = ", ".join(sorted(ref.name for ref in evidence.named(one.call)))
         told.append(replace(found, because=f"{of or one.call}: {found.because}"))
     return min(told, key=lambda one: (WORST_FIRST.index(one.status), -(one.measured or 0.0)))

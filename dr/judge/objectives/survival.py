@@ -255,7 +255,7 @@ def _by_its_answer(evidence: Evidence, demand: Demand) -> Finding:
 
 def _taken_elsewhere(evidence: Evidence, found: Survived) -> list[Marker]:
     """Lost writes that were sent after the new primary had acknowledged one, on whatever path."""
-    promoted, first = (getattr(evidence.latest("failover"), "value", None) or {}).get("promoted_at"), math.inf
+    promoted, first = evidence.promoted(), math.inf
     if promoted is None:
         raise UnknownError("When the new primary was promoted was not observed.")
     evidence.clocks().check(others=True)
@@ -264,7 +264,7 @@ def _taken_elsewhere(evidence: Evidence, found: Survived) -> list[Marker]:
             other = survived(evidence, path)
             gone, wall = _keys(other.lost), other.markers.wall
             # its own were sent after the promotion, and are there
-            kept = (m for m in other.acknowledged if wall(m.sent) > float(promoted) and (m.n, m.attempt) not in gone)
+            kept = (m for m in other.acknowledged if wall(m.sent) > promoted and (m.n, m.attempt) not in gone)
             first = min([first, *(wall(m.done) for m in kept)])
     if math.isinf(first):
         raise UnknownError("The new primary is not known to have acknowledged any write.")

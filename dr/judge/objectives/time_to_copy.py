@@ -22,10 +22,13 @@ from dr.judge.windows import (
     windows,
 )
 
+ROLE = "database"
+"""Of what a service is put on."""
+
 
 def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     """From the disaster to a verified copy within the SLO, on the copy's path."""
-    disaster, examined, limit = evidence.disaster(), evidence.milestone("examined"), limit_of(demand)
+    disaster, examined, limit = evidence.disaster(), evidence.milestone("examined", ROLE), limit_of(demand)
     measured, slo = evidence.samples.get(demand.path), slo_of(evidence, demand.path)
     if measured is None or not measured.samples:
         raise UnknownError(f"Path {demand.path} was not measured.")
@@ -36,7 +39,7 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     if first is None:
         stood_still(evidence, demand.path)
         return _not_recovered(demand, found, slo, measured.timeout)
-    if examined is None or verified(evidence.entries) is False:
+    if examined is None or verified(evidence.entries, ROLE) is False:
         raise UnknownError("The copy answers within the SLO, but was not examined: it is not a verified copy.")
     good_at, start = max(found[first].start, examined), found[first].start
     # up to when the service is known not to have been good: the last such window before that, else its start
@@ -47,8 +50,8 @@ def time_to_copy(evidence: Evidence, demand: Demand) -> Finding:
     stopped, still = evidence.asleep(disaster, good_at), seconds_stopped(evidence, demand.path)
     low, high = max(0.0, bad_until - disaster - stopped - still), good_at - disaster
     read = {
-        "available": evidence.milestone("available"),
-        "first correct query": evidence.milestone("correct"),
+        "available": evidence.milestone("available", ROLE),
+        "first correct query": evidence.milestone("correct", ROLE),
         "SLO met": start,
     }
     clocks = ", ".join(f"{name} after {at - disaster:.1f} s" for name, at in read.items() if at is not None)
@@ -78,4 +81,6 @@ def _from(evidence: Evidence) -> str:
 
 LIMIT = Limit("time-to-copy", 3600.0)
 """Seconds; the platform names none."""
-OBJECTIVES = (Objective("time-to-copy", About.TIME, time_to_copy, "s", (LIMIT,), on_call="serve", verified=True),)
+OBJECTIVES = (
+    Objective("time-to-copy", About.TIME, time_to_copy, "s", (LIMIT,), on_call="serve", role=ROLE, verified=True),
+)

@@ -61,9 +61,9 @@ PLUGIN = Plugin(
     _make,
     (
         VerbSpec("restore", "Copy a backup to a store of its own.", Restoration, paths=_restored),
-        VerbSpec("examine", "Compare the copy's keys with the store's."),
+        VerbSpec("examine", "Compare the copy's keys with the store's.", role="store"),
     ),
-    objectives=(Objective("keys", About.CONTENT, keys, on_call="examine"),),
+    objectives=(Objective("keys", About.CONTENT, keys, on_call="examine", role="store"),),
     section=KvConfig,
     reads=("kv",),
     restores=("snapshot",),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dr.config.load import rewritten
+from dr.config.load import find_target, rewritten
 from dr.config.model import Target
+from dr.domain.errors import UsageError
 from dr.drivers.clients.config import ClientsConfig
 from dr.drivers.faults.plugin import FaultsConfig
 from dr.drivers.postgres.config import PostgresConfig
@@ -96,3 +97,13 @@ def test_what_is_no_target_is_left_to_be_refused(config: Path, written: str) -> 
             read(config)
     else:
         assert rewritten("production") == ""
+
+
+def test_a_former_field_beside_its_section_is_told_where_it_belongs(config: Path) -> None:
+    config.write_text("targets: {production: {rds: {instance: db}, account: '1', database: {name: x}}}")
+    told = r"put account into section rds; database into section postgres \(as the whole of it\)\."
+    with pytest.raises(UsageError, match=told):
+        find_target(settings(config), "production")
+    config.write_text("targets: {production: {rds: {instance: db}, account: '1', restic: {}}}")
+    with pytest.raises(UsageError, match=r"put account into section rds\."):
+        find_target(settings(config), "production")

@@ -16,6 +16,7 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.model import Evidence
 from dr.judge.verdict import judge
 from dr.report.formats import document
+from dr.report.summary import summarise
 from dr.wiring import objectives
 from tests.virtual import VirtualClock
 
@@ -37,3 +38,10 @@ def test_the_verdict_of_a_recorded_run_is_repeated_to_the_word(name: str, tmp_pa
     repeated = json.loads(json.dumps(document(evidence, judge(evidence, objectives()))))
     same = ("run", "drill", "target", "verdict", "verified", "findings", "phases", "remains")
     assert {key: repeated[key] for key in same} == {key: given[key] for key in same}
+
+
+def test_a_recorded_restore_says_how_to_cut_over_to_what_it_restored(tmp_path: Path) -> None:
+    evidence, _ = recorded("restore-on-call", tmp_path)
+    found = summarise(evidence, judge(evidence, objectives()))
+    (copy,) = found.standing
+    assert f"Point the service at {copy.endpoint} and restart it." in found.cut_over

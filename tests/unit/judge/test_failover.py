@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from dr.domain.model import Call, Demand, Effect, Finding, Observation, Status
+from dr.domain.model import Call, Component, Demand, Effect, Finding, Observation, Status
+from dr.domain.refs import Endpoint, Ref
 from dr.evidence.model import Entry, Evidence
 from dr.judge.findings import judged
 from dr.judge.objectives import outage
 from dr.judge.phases import of_failover as phases
 from dr.judge.verdict import judge
+from dr.report.summary import summarise
 from dr.wiring import objectives
 from tests.unit import outages
 from tests.unit.eighths import path, refused
@@ -50,6 +52,18 @@ def test_phases_go_from_the_disaster_to_the_slo() -> None:
     assert found[2].seconds == pytest.approx(1.0, abs=0.04)
     assert 0 <= found[3].seconds <= 1.0
     assert found[0].started == DISASTER
+
+
+@pytest.mark.parametrize("name", ["promoted", "failed-over"])
+def test_who_observes_no_failover_tells_its_end_by_a_milestone(name: str) -> None:
+    """As another provider may, which has no events."""
+    found = run()
+    server = Component("database", Ref("other", "server", "two"), Endpoint("two.example.test", 5432))
+    told = Entry(9, stamp(3.0), "effect", "other-failover", {}, "", "", {name: DISASTER + 2.0}, (server,))
+    found = replace(found, entries=(*found.entries, told))
+    assert [(p.name, round(p.seconds, 1)) for p in phases(found)][:2] == [("detection", 2.0), ("promotion", 0.0)]
+    primary = next(fact for fact in summarise(found, judge(found, objectives())).facts if fact.name == "Primary")
+    assert primary.sentence == "two, which listens at two.example.test:5432"
 
 
 def test_a_promotions_start_ends_detection_where_it_comes_first() -> None:

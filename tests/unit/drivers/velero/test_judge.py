@@ -11,6 +11,7 @@ import pytest
 from dr.domain.model import Component, Demand, Observation, Status
 from dr.domain.refs import Ref
 from dr.drivers.velero import judge
+from dr.drivers.velero.plugin import PLUGIN
 from dr.evidence.model import Evidence
 from dr.judge.findings import judged
 from tests.unit.recovery import WALL, evidence
@@ -154,14 +155,15 @@ def another_namespace() -> Evidence:
 @pytest.mark.parametrize(
     ("of", "limit", "expected", "words"),
     [
-        (evidence(), 19.0, MET, "available 10.0 s after the loss"),
-        (evidence(), 15.0, INCONCLUSIVE, "compared with the backup after 19.0 s"),
+        (evidence(), 19.0, MET, "available 10.0 s after the disaster"),
+        (evidence(), 15.0, INCONCLUSIVE, "examined after 19.0 s"),
         (evidence(), 9.0, MISSED, "19.0 s"),
         (evidence(examined=None), 60.0, INCONCLUSIVE, "not examined"),
-        (unawaited(), 60.0, INCONCLUSIVE, "did not become available"),
+        (unawaited(), 60.0, INCONCLUSIVE, "not known to have become available"),
         (another_namespace(), 60.0, INCONCLUSIVE, "not examined"),
     ],
 )
 def test_time_to_namespace(of: Evidence, limit: float, expected: Status, words: str) -> None:
-    found, because = status(judge.time_to_namespace, of, limit)
+    (timed,) = (one.judge for one in PLUGIN.objectives if one.verified)
+    found, because = status(timed, of, limit)
     assert (found, words in because) == (expected, True), because
