@@ -68,7 +68,7 @@ from tests.attack.velero import PlayedVelero
 from tests.platform_objects import KUBE_SYSTEM_UID, SYSTEM
 from tests.targets import target_of
 from tests.unit.drivers.clients.test_moving import FakeLead
-from tests.unit.lab.fakes import ACCOUNT, FakeServers
+from tests.unit.lab.rds.fakes import ACCOUNT, FakeServers
 from tests.virtual import VirtualClock
 
 SOURCE = "readmission-db"

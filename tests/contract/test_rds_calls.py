@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from dr.lab.rds.protocol import Api
 from dr.lab.rds.service import Lab
-from tests.unit.lab.fakes import ACCOUNT, FakeServers, fake_lab
+from tests.unit.lab.rds.fakes import ACCOUNT, FakeServers, fake_lab
 
 NEW = {
     "DBInstanceClass": "db.t3.micro",

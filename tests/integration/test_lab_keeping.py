@@ -25,7 +25,7 @@ from dr.lab.rds.work import Work
 from dr.lab.servers.site import Site
 from tests.lab_servers import DATABASE, MASTER, copied, lab_site
 from tests.support import eventually
-from tests.unit.lab.fakes import ACCOUNT
+from tests.unit.lab.rds.fakes import ACCOUNT
 
 PASSWORD = "long-enough-1"
 ONE = {"DBInstanceIdentifier": "one"}

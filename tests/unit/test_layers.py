@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import dr
 from dr.config.plugins import plugins
 
+HOME = Path(dr.__file__).parent
 CORE = ("*.py", *(f"{part}/**/*.py" for part in ("app", "cli", "config", "domain", "engine", "evidence", "host")))
 CORE += ("judge/**/*.py", "meter/**/*.py", "report/**/*.py")
 ALIKE = frozenset({"clients", "faults", "measuring", "observing", "service"})
@@ -43,10 +46,9 @@ def spoken() -> frozenset[str]:
 
 @pytest.mark.parametrize("part", CORE)
 def test_the_core_says_no_providers_word(part: str) -> None:
-    home = Path(dr.__file__).parent
-    files = [file for file in sorted(home.glob(part)) if str(file.relative_to(home)) not in SPARED]
+    files = [file for file in sorted(HOME.glob(part)) if str(file.relative_to(HOME)) not in SPARED]
     found = [
-        f"{file.relative_to(home)}:{line}: {word}"
+        f"{file.relative_to(HOME)}:{line}: {word}"
         for file in files
         for line, word in words(file.read_text())
         if word in spoken()
@@ -55,9 +57,45 @@ def test_the_core_says_no_providers_word(part: str) -> None:
     assert found == [], "say it in the driver, and let its plugin tell the core what it needs"
 
 
+SHARED = {"psycopg": {"drivers/clients", "drivers/postgres", "drivers/service"}, "kubernetes": {"drivers/clients"}}
+"""Client libraries that stand in other folders, too: of whom a database's server is a pooler, or a row is asked."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The packages that a file imports, at whatever place."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def packages(distribution: str) -> set[str]:
+    """What a distribution is imported as."""
+    return {name for name, of in importlib.metadata.packages_distributions().items() if distribution in of}
+
+
+def test_a_client_library_is_imported_in_the_folder_of_the_provider_whose_part_it_is() -> None:
+    """Of all the folders there are, so that a new one needs no list."""
+    libraries: dict[str, set[str]] = {"botocore": {"drivers/aws", "drivers/rds"}}
+    for name, plugin in plugins().items():
+        for part in plugin.parts:
+            for package in packages(part):
+                libraries.setdefault(package, set()).update({f"drivers/{name}", *SHARED.get(package, ())})
+    strange = [
+        f"{file.relative_to(HOME)} imports {package}"
+        for file in sorted(HOME.rglob("*.py"))
+        if (place := file.relative_to(HOME)).parts[0] != "lab"
+        for package in imported(file)
+        if package in libraries and "/".join(place.parts[:2]) not in libraries[package]
+    ]
+    assert {"boto3", "psycopg", "kubernetes"} <= libraries.keys()
+    assert strange == []
+
+
 @pytest.mark.parametrize("name", SPARED)
 def test_what_is_spared_needs_to_be(name: str) -> None:
-    told = {word for _, word in words((Path(dr.__file__).parent / name).read_text())}
+    told = {word for _, word in words((HOME / name).read_text())}
     assert told & spoken(), "take it out of SPARED"
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from dr.lab.rds import building, names, views
 from dr.lab.rds.errors import AwsError, combination, instance_state, no_instance
+from dr.lab.rds.jobs import new_snapshot
 from dr.lab.rds.records import Instance, State
 from dr.lab.rds.service import Answer, Asked, Lab, page
-from dr.lab.rds.work import new_snapshot
 from dr.lab.servers.site import free_port
 
 LATER = ("DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "MultiAZ", "EngineVersion")

@@ -11,9 +11,9 @@ import msgspec
 from dr.lab.rds import names, views
 from dr.lab.rds.actions_instances import find, need
 from dr.lab.rds.errors import AwsError, combination, invalid, no_snapshot
+from dr.lab.rds.jobs import new_snapshot
 from dr.lab.rds.records import Retained, Snapshot, State, Store
 from dr.lab.rds.service import Answer, Asked, Lab, page
-from dr.lab.rds.work import new_snapshot
 
 KINDS = ("automated", "manual", "shared", "public", "awsbackup")
 

@@ -1,55 +1,18 @@
-"""CloudWatch, as far as a replica's lag is asked of it: samples kept, GetMetricData answered."""
+"""CloudWatch, as far as a replica's lag is asked of it: GetMetricData answered."""
 
 from __future__ import annotations
 
 import math
 import re
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from dr.lab.rds.errors import AwsError, invalid, missing
-
-if TYPE_CHECKING:
-    from dr.lab.rds.service import Answer, Asked, Lab
+from dr.lab.rds.metrics import STATISTICS, periods
+from dr.lab.rds.service import Answer, Asked, Lab
 
 NAMESPACE = "AWS/RDS"
-KEPT = 20_000
-"""Samples kept of each metric of each instance; at three a second, nearly two hours."""
-STATISTICS: Mapping[str, Callable[[list[float]], float]] = {
-    "Average": lambda values: math.fsum(values) / len(values),
-    "Maximum": max,
-    "Minimum": min,
-    "Sum": math.fsum,
-    "SampleCount": lambda values: float(len(values)),
-}
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*\Z")
-
-
-class Metrics:
-    """Samples by metric and DBInstanceIdentifier, which outlive their instance. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._samples: dict[tuple[str, str], deque[tuple[float, float]]] = {}
-
-    def record(self, metric: str, identifier: str, at: float, value: float) -> None:
-        with self._lock:
-            self._samples.setdefault((metric, identifier), deque(maxlen=KEPT)).append((at, value))
-
-    def between(self, metric: str, identifier: str, start: float, end: float) -> list[tuple[float, float]]:
-        """Samples from ``start`` on and before ``end``."""
-        with self._lock:
-            return [s for s in self._samples.get((metric, identifier), ()) if start <= s[0] < end]
-
-
-def periods(samples: Sequence[tuple[float, float]], period: int, statistic: str) -> list[tuple[float, float]]:
-    """One value for each period that has samples, by the period's beginning, oldest first. Pure."""
-    grouped: dict[float, list[float]] = {}
-    for at, value in samples:
-        grouped.setdefault(float(at // period * period), []).append(value)
-    return [(at, STATISTICS[statistic](grouped[at])) for at in sorted(grouped)]
 
 
 def get_metric_data(lab: Lab, asked: Asked) -> Answer:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from dr.domain.errors import DrError
 from dr.lab.rds.availability import History, Look, Step, decide
+from dr.lab.rds.jobs import Jobs
 from dr.lab.rds.records import Instance, Store
+from dr.lab.rds.replicas import Replicas
 from dr.lab.rds.servers import Condition, Servers
 from dr.ports import Clock
-
-if TYPE_CHECKING:
-    from dr.lab.rds.work import Work
 
 log = logging.getLogger(__name__)
 IDLE = ("available", "storage-full")
@@ -32,8 +30,8 @@ BECAUSE = {"gone": "because-gone", "hung": "because-hung"}
 class Keeper:
     """Looks and steps, by instance. ``look`` is called by one thread."""
 
-    def __init__(self, work: Work, store: Store, servers: Servers, clock: Clock) -> None:
-        self._work = work
+    def __init__(self, work: Jobs, replicas: Replicas, store: Store, servers: Servers, clock: Clock) -> None:
+        self._work, self._replicas = work, replicas
         self._store = store
         self._servers = servers
         self._clock = clock
@@ -194,7 +192,7 @@ class Keeper:
         log.info("instance %s failed over in %.1f s", one.identifier, took)
         self._say(one, "restarted", "failover-to-standby", "failover-completed", because)
         self._swap_zones(one)
-        self._work.replicas.follow(one)
+        self._replicas.follow(one)
         self._work.back_up_or_leave(one)
 
     def _swap_zones(self, one: Instance) -> None:

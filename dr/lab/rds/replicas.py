@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
 
 from dr.domain.errors import DrError
-from dr.lab.rds.cloudwatch import Metrics
+from dr.lab.rds.jobs import Jobs
+from dr.lab.rds.metrics import Metrics
 from dr.lab.rds.records import Instance, Store
 from dr.lab.rds.servers import Servers
 from dr.ports import Clock
-
-if TYPE_CHECKING:
-    from dr.lab.rds.work import Work
 
 log = logging.getLogger(__name__)
 RETRY = 5.0
@@ -28,7 +25,7 @@ SAMPLED = ("available", "backing-up", "modifying", "storage-full")
 class Replicas:
     """Jobs on replicas, and what their lag was last. Thread-safe; ``sample`` is called by one thread."""
 
-    def __init__(self, work: Work, store: Store, servers: Servers, clock: Clock) -> None:
+    def __init__(self, work: Jobs, store: Store, servers: Servers, clock: Clock) -> None:
         self.metrics = Metrics()
         self._work = work
         self._store = store

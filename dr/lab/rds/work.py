@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from dr.domain.errors import DrError, RefusedError
-from dr.lab.rds import events, retention, views
+from dr.lab.rds import retention, views
 from dr.lab.rds.faults import Faults
+from dr.lab.rds.jobs import GLANCE, Jobs
 from dr.lab.rds.keeping import Keeper
 from dr.lab.rds.records import Instance, Retained, Snapshot, State, Store
 from dr.lab.rds.replicas import Replicas
@@ -24,24 +22,14 @@ from dr.lab.rds.servers import Servers
 from dr.ports import Clock
 
 log = logging.getLogger(__name__)
-GLANCE, GLANCES = 0.1, 100
-"""Seconds between two looks at how far an archive reaches, and how often it is looked."""
+GLANCES = 100
+"""How often it is looked how far an archive reaches."""
 PAST = 1.0
 """Seconds by which last night's archive reaches past last night's backup at the least."""
 
 
-class _Locks:
-    """A lock each for whatever has a key."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, threading.RLock] = {}
-
-    def of(self, key: str) -> threading.RLock:
-        return self._locks.setdefault(key, threading.RLock())
-
-
-class Work:
-    """Jobs on servers. Thread-safe."""
+class Work(Jobs):
+    """All of them. Thread-safe."""
 
     def __init__(
         self,
@@ -52,55 +40,20 @@ class Work:
         enlarge: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``enlarge``: gives an instance's servers the disk that AllocatedStorage now says, by DbiResourceId."""
-        self.servers = servers
-        self.faults = faults
-        self._store = store
-        self._clock = clock
-        self._locks = _Locks()
+        super().__init__(store, servers, clock, faults)
         self._latest: dict[str, float | None] = {}
         self._spent: set[str] = set()
         """Backups, and archives by key, that no record names any more: to be removed by ``sweep``."""
         self._closed: set[str] = set()
         self._trimmed: dict[str, str | None] = {}
         """The backup up to which an archive, by key, was trimmed last."""
-        self._jobs: set[threading.Thread] = set()
-        self._closing = False
         self.replicas = Replicas(self, store, servers, clock)
-        self.keeper = Keeper(self, store, servers, clock)
+        self.keeper = Keeper(self, self.replicas, store, servers, clock)
         self._enlarge = enlarge
-
-    def lock(self, key: str) -> threading.RLock:
-        """Held by whatever job works on an instance."""
-        return self._locks.of(key)
 
     # Beginning and ending jobs
 
-    def begin(self, job: Callable[[], None]) -> None:
-        """Run ``job`` in a thread of its own."""
-        thread = threading.Thread(target=self._run, args=(job,), daemon=True)
-        self._jobs.add(thread)
-        thread.start()
-
-    def _run(self, job: Callable[[], None]) -> None:
-        try:
-            job()
-        finally:
-            self._jobs.discard(threading.current_thread())
-
-    def close(self, seconds: float) -> None:
-        """Begin nothing more and wait up to ``seconds`` for what runs."""
-        self._closing = True
-        for thread in list(self._jobs):
-            thread.join(seconds)
-
     # Events
-
-    def say(self, state: State, name: str, one: Instance | Snapshot, **words: str) -> None:
-        kind, part = ("db-instance", "db") if isinstance(one, Instance) else ("db-snapshot", "snapshot")
-        now = self._clock.now().at
-        state.events = [e for e in state.events if e.at >= now - events.KEPT]
-        arn = self._store.arn(part, one.identifier)
-        state.events.append(events.event(name, now, kind, one.identifier, arn, **words))
 
     # Instances
 
@@ -121,45 +74,6 @@ class Work:
             make()
 
         self.bring_up(one, slowly, "restored", {"what": what}, True)
-
-    def _bear(self, delay: Callable[[], float]) -> None:
-        """Take as much longer as a fault says, which may be undone meanwhile."""
-        began = self._clock.now().at
-        while self._clock.now().at - began < delay():
-            self._clock.sleep(GLANCE)
-
-    def bring_up(
-        self, one: Instance, make: Callable[[], None], said: str, words: dict[str, str], first_backup: bool
-    ) -> None:
-        with self.lock(one.resource_id):
-            try:
-                make()
-                if one.attributes["MultiAZ"]:
-                    self.servers.add_standby(one.resource_id)
-            except DrError as error:
-                self.fail(one, "incompatible-restore" if said == "restored" else "failed", str(error))
-                return
-            with self._store.changing() as state:
-                if not self.present(state, one):
-                    return
-                one.created = one.created or self._clock.now().at
-                backs_up = first_backup and bool(one.attributes["BackupRetentionPeriod"])
-                one.status = "backing-up" if backs_up else "available"
-                self.say(state, said, one, **words)
-            if backs_up:
-                self._back_up(one, self._automated(one))
-
-    def fail(self, one: Instance, status: str, why: str) -> None:
-        log.error("instance %s: %s: %s", one.identifier, status, why)
-        with self._store.changing() as state:
-            if self.present(state, one):
-                one.status = status
-                self.say(state, "failed", one, what=why)
-
-    @staticmethod
-    def present(state: State, one: Instance) -> bool:
-        """Whether ``one`` is still there and nobody deletes it."""
-        return state.instances.get(one.identifier) is one and one.status != "deleting"
 
     def _act(self, one: Instance, act: Callable[[], None], status: str, *said: str) -> None:
         """Do ``act`` on ``one``'s server, then give it ``status``."""
@@ -268,15 +182,6 @@ class Work:
 
     # Backups
 
-    def _automated(self, one: Instance) -> Snapshot:
-        """Enter an automated snapshot; its name has the minute, and the second where that minute is taken."""
-        with self._store.changing() as state:
-            at = datetime.fromtimestamp(self._clock.now().at, UTC)
-            name = f"rds:{one.identifier}-{at:%Y-%m-%d-%H-%M}"
-            snapshot = new_snapshot(name if name not in state.snapshots else f"{name}-{at:%S}", "automated", one, at)
-            state.snapshots[snapshot.identifier] = snapshot
-            return snapshot
-
     def automated_backup(self, one: Instance) -> str:
         """Last night's backup, now: blocks until it is there and the archive reaches past it, as it had all night to.
 
@@ -305,47 +210,6 @@ class Work:
 
     def snapshot(self, one: Instance, snapshot: Snapshot) -> None:
         self._back_up(one, snapshot)
-
-    def back_up_or_leave(self, one: Instance) -> None:
-        """An automated backup now where ``one`` keeps any; then it is available. Its lock is held."""
-        backs_up = bool(one.attributes["BackupRetentionPeriod"])
-        with self._store.changing() as state:
-            if not self.present(state, one):
-                return
-            one.status = "backing-up" if backs_up else "available"
-        if backs_up:
-            self._back_up(one, self._automated(one))
-
-    def _back_up(self, one: Instance, snapshot: Snapshot) -> None:
-        with self.lock(one.resource_id):
-            with self._store.changing() as state:
-                self.say(state, "backup-started", one)
-            made = self._take(one, snapshot)
-            with self._store.changing() as state:
-                if self.present(state, one):
-                    one.status = "available"
-                    if made:
-                        self.say(state, "backup-finished", one)
-
-    def _take(self, one: Instance, snapshot: Snapshot) -> bool:
-        """The physical backup itself. False where it failed; the snapshot says so."""
-        with self._store.changing() as state:
-            self.say(state, f"{snapshot.kind}-started", snapshot)
-        try:
-            self._bear(self.faults.take_backup_delay)
-            covers = self.servers.backup(one.resource_id, snapshot.backup)
-        except DrError as error:
-            log.error("snapshot %s: %s", snapshot.identifier, error)
-            with self._store.changing() as state:
-                snapshot.status = "failed"
-                self.say(state, "snapshot-failed", snapshot)
-            return False
-        with self._store.changing() as state:
-            snapshot.status, snapshot.progress = "available", 100
-            snapshot.created = snapshot.original = self._clock.now().at
-            snapshot.database_time = covers
-            self.say(state, f"{snapshot.kind}-finished", snapshot)
-        return True
 
     def copy(self, source: Snapshot, copied: Snapshot) -> None:
         with self._store.changing() as state:
@@ -466,33 +330,3 @@ class Work:
         if not self._closing:
             self.keeper.look()
             self.replicas.sample()
-
-
-def new_snapshot(name: str, kind: str, one: Instance, at: datetime) -> Snapshot:
-    """A snapshot of ``one`` that is being made."""
-    a = one.attributes
-    same = ("Engine", "AllocatedStorage", "AvailabilityZone", "MasterUsername", "EngineVersion", "LicenseModel", "Iops")
-    attributes = {
-        **{key: a.get(key) for key in (*same, "StorageType", "StorageThroughput", "KmsKeyId", "OptionGroupName")},
-        "Encrypted": a["StorageEncrypted"],
-        "Port": one.port,
-        "InstanceCreateTime": one.created,
-        "IAMDatabaseAuthenticationEnabled": a["IAMDatabaseAuthenticationEnabled"],
-        "BackupRetentionPeriod": a["BackupRetentionPeriod"],
-        "PreferredBackupWindow": a["PreferredBackupWindow"],
-        "DBInstanceClass": a["DBInstanceClass"],
-        "DBName": a["DBName"],
-    }
-    tags = dict(one.tags) if a["CopyTagsToSnapshot"] else {}
-    return Snapshot(
-        identifier=name,
-        kind=kind,
-        status="creating",
-        progress=0,
-        source=one.identifier,
-        resource_id=one.resource_id,
-        attributes=attributes,
-        tags=tags,
-        backup=f"{one.resource_id.lower()}-{secrets.token_hex(6)}",
-        asked=at.timestamp(),
-    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
+
+from urllib3 import HTTPConnectionPool, exceptions
 
 from dr.lab.cluster.nodes.environment import Manifest
 from dr.lab.cluster.nodes.processes import Launch, run_once
@@ -36,18 +36,20 @@ def ask(container: Manifest, kind: str, address: str, launch: Launch, mounted: M
             return True, ""
     except StopIteration:
         return False, "no port of the container has the name that the probe gives"
-    except TimeoutError:
-        return False, f"no answer within {seconds:g} s"
-    except OSError as error:
-        return False, f"{error.strerror or type(error).__name__}"
-    except http.client.HTTPException as error:
-        return False, f"the answer is no HTTP ({type(error).__name__})"
+    except (OSError, exceptions.HTTPError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
+        if isinstance(cause, TimeoutError):
+            return False, f"no answer within {seconds:g} s"
+        if isinstance(cause, OSError):
+            return False, f"{cause.strerror or type(cause).__name__}"
+        return False, f"the answer is no HTTP ({type(cause or error).__name__})"
 
 
 def _get(asked: Mapping[str, Any], address: str, port: int, seconds: float) -> tuple[bool, str]:
     headers = {"User-Agent": AGENT, "Connection": "close"}
     headers |= {one["name"]: one["value"] for one in asked.get("httpHeaders", [])}
-    with closing(http.client.HTTPConnection(address, port, timeout=seconds)) as connection:
-        connection.request("GET", asked.get("path") or "/", headers=headers)
-        status = connection.getresponse().status
+    with HTTPConnectionPool(address, port, timeout=seconds, retries=False) as pool:
+        status = pool.urlopen(
+            "GET", asked.get("path") or "/", headers=headers, redirect=False, preload_content=False
+        ).status
     return 200 <= status < 400, f"HTTP probe failed with statuscode: {status}"

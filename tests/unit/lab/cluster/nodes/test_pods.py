@@ -10,7 +10,7 @@ import pytest
 
 from dr.lab.cluster.nodes import pods
 from dr.lab.cluster.nodes.pods import Ask, Finish, Held, Signal, Start
-from tests.unit.lab.cluster.pod import container, pod
+from tests.unit.lab.cluster.nodes.pod import container, pod
 
 READY = {"readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 5, "failureThreshold": 2}}
 ALIVE = {"livenessProbe": {"httpGet": {"port": 80}, "periodSeconds": 5, "failureThreshold": 2}}

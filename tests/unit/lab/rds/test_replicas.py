@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lab.fakes import T0, fake_lab
-from tests.unit.lab.test_rds_states import NEW, Driver
+from tests.unit.lab.rds.fakes import T0, fake_lab
+from tests.unit.lab.rds.test_states import NEW, Driver
 
 PAIR = {"DBInstanceIdentifier": "copy", "SourceDBInstanceIdentifier": "one"}
 COPY = {"DBInstanceIdentifier": "copy"}

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 from dr.lab.rds.errors import AwsError
 from dr.lab.rds.signature import SignedRequest, verify
-from tests.unit.lab.fakes import ACCOUNT
+from tests.unit.lab.rds.fakes import ACCOUNT
 
 BODY = b"Action=DescribeDBInstances&Version=2014-10-31"
 

@@ -9,8 +9,8 @@ import pytest
 
 from dr.lab.rds.retention import DAY, due
 from dr.lab.servers.archive import trim
-from tests.unit.lab.fakes import T0, fake_lab
-from tests.unit.lab.test_rds_states import NEW, Driver
+from tests.unit.lab.rds.fakes import T0, fake_lab
+from tests.unit.lab.rds.test_states import NEW, Driver
 
 SOURCE = {"DBInstanceIdentifier": "one"}
 

@@ -11,7 +11,7 @@ import pytest
 from dr.lab.cluster.nodes import environment, volumes
 from dr.lab.cluster.nodes.environment import Image, Missing
 from dr.lab.cluster.nodes.volumes import File, Laid, Token
-from tests.unit.lab.cluster.pod import container, pod
+from tests.unit.lab.cluster.nodes.pod import container, pod
 
 SECRET = {"data": {"password": base64.b64encode(b"s3cret").decode()}}
 OBJECTS: dict[environment.Key, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from dr.lab.rds.actions import ACTIONS
 from dr.lab.rds.errors import AwsError
 from dr.lab.rds.service import Lab, dispatch, page
-from tests.unit.lab.fakes import T0, FakeClock, FakeServers, fake_lab
+from tests.unit.lab.rds.fakes import T0, FakeClock, FakeServers, fake_lab
 
 NEW = {
     "DBInstanceIdentifier": "One",

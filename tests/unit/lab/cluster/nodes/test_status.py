@@ -10,7 +10,7 @@ import pytest
 from dr.lab.cluster.nodes import pods
 from dr.lab.cluster.nodes.pods import Held
 from dr.lab.cluster.nodes.status import REFUSED, shows, status
-from tests.unit.lab.cluster.pod import container, pod
+from tests.unit.lab.cluster.nodes.pod import container, pod
 
 
 def told(manifest: dict[str, Any], held: Held, now: float = 100.0) -> dict[str, Any]:

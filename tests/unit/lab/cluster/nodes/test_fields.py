@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr.lab.cluster.nodes.fields import refused
-from tests.unit.lab.cluster.pod import container, pod
+from tests.unit.lab.cluster.nodes.pod import container, pod
 
 
 @pytest.mark.parametrize(

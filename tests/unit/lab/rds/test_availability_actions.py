@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dr.lab.rds.servers import Standby
-from tests.unit.lab.fakes import fake_lab
-from tests.unit.lab.test_rds_states import NEW, Driver
+from tests.unit.lab.rds.fakes import fake_lab
+from tests.unit.lab.rds.test_states import NEW, Driver
 
 ONE = {"DBInstanceIdentifier": "one"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from dr.lab.rds.errors import AwsError
 from dr.lab.rds.events import KEPT, event, failure, select
-from tests.unit.lab.fakes import T0
+from tests.unit.lab.rds.fakes import T0
 
 HOUR = 3600.0
 OLD = event("created", T0 - 2 * HOUR, "db-instance", "one", "arn")
