@@ -76,12 +76,14 @@ class AwsClient:
 
     ``needed``: by the name of a structure in the models, which call no field required: what is never missing in it, nor
     empty where it is text. Without these nothing can be told. ``unspoken``: the parameter that no error
-    repeats. ``section``: of the target, which says where.
+    repeats. ``section``: of the target, which says where. ``service``: which
+    is asked, unless another one is named.
     """
 
     needed: ClassVar[Mapping[str, tuple[str, ...]]] = {"GetCallerIdentityResponse": ("Account",)}
     unspoken = ""
     section: type[AwsConfig] = AwsConfig
+    service = "sts"
 
     def __init__(self, target: Target, clock: Clock | None = None) -> None:
         self._config, self._lab = target.of(self.section), Grant.DISPOSABLE in target.grants
@@ -104,14 +106,16 @@ class AwsClient:
         absent: tuple[str, ...] = (),
         *,
         once: bool = False,
-        service: str,
+        service: str = "",
     ) -> dict[str, Any] | None:
         """The answer; None where it is an error whose code is in ``absent``. Raises RefusedError, ProviderError.
         ``once``: never sent a second time, since it would happen twice if only its answer was lost."""
 
+        asked = service or self.service
+
         def step() -> dict[str, Any] | None:
             what = f"{operation} at {self.where}"
-            return within(self.clock, ANSWER_SECONDS, what, lambda: self._ask(service, operation, parameters, absent))
+            return within(self.clock, ANSWER_SECONDS, what, lambda: self._ask(asked, operation, parameters, absent))
 
         return step() if once else persistently(self.clock, _patience, step)
 

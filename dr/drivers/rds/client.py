@@ -49,17 +49,7 @@ class RdsClient(AwsClient):
     }
     unspoken = "MasterUserPassword"
     section = RdsConfig
-
-    def call(
-        self,
-        operation: str,
-        parameters: Mapping[str, Any],
-        absent: tuple[str, ...] = (),
-        *,
-        once: bool = False,
-        service: str = "rds",
-    ) -> dict[str, Any] | None:
-        return super().call(operation, parameters, absent, once=once, service=service)
+    service = "rds"
 
     def error(self, code: str, message: str, operation: str, status: int) -> DrError:
         return from_code(code, message, operation, status)
