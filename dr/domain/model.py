@@ -243,6 +243,22 @@ class Call:
     promises: tuple[str, ...] = ()
     """The milestones that it is asked for: where the provider shows that it failed, they are known not to have come."""
 
+    def undone_by(
+        self,
+        id: str,
+        operation: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        touches: tuple[Ref, ...] = (),
+        until: str = "",
+        deadline: float = 60.0,
+    ) -> Call:
+        """This call with its undo, of the same driver. Unless they are said, that has this one's arguments, and touches
+        what this one makes, or else touches."""
+        given, hit = self.args if args is None else args, touches or self.makes or self.touches
+        about = {"effect": Effect.CHANGES, "touches": hit, "until": until, "deadline": deadline}
+        return replace(self, undo=Call(id, self.verb, "unwind", self.driver, operation, given, **about))  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:

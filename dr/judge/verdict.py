@@ -104,7 +104,8 @@ def _never_came(evidence: Evidence, role: str) -> Entry | None:
     if failure is None or not role:
         return failure
     drivers = {call.id: call.driver for call in evidence.record.plan.calls}
-    came = {drivers.get(one.call) for one in evidence.entries if role in {of.role for of in one.components}}
+    told = (one for one in evidence.entries if "available" in one.milestones)
+    came = {drivers.get(one.call) for one in told if role in {of.role for of in one.components}}
     return failure if not came or drivers.get(failure.call) in came else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from dr.config.model import Section, without_login
@@ -17,6 +19,9 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AwsConfig(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The account that is meant, and the way to it."""
 
+    asks: ClassVar[str] = "ec2"
+    """The service that its endpoint is of, where none is given."""
+
     account: str
     region: str
     endpoint: str = ""
@@ -28,4 +33,4 @@ class AwsConfig(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
         without_login("endpoint", self.endpoint)
 
     def endpoints(self) -> tuple[str, ...]:
-        return (self.endpoint or f"https://{self.region}.amazonaws.com",)
+        return (self.endpoint or f"https://{self.asks}.{self.region}.amazonaws.com",)

@@ -63,33 +63,26 @@ def propose(verb: Verb, config: KubernetesConfig, there: Mapping[str, Scene], ui
     return _by_command(verb, kind, fault, {"node": hit, **number}, state, seen.gpus)
 
 
-def _loss(verb: Verb, kind: str, operation: str, args: Mapping[str, Any], hit: Ref, undo: Call | None) -> Call:
+def _loss(verb: Verb, kind: str, operation: str, args: Mapping[str, Any], hit: Ref) -> Call:
     return Call(
         *(kind, verb.name, "disaster", DRIVER, operation, args),
         effect=Effect.FAULT,
         touches=(hit,),
-        undo=undo,
         until="the fault is in",
         deadline=COMMAND_SECONDS,
     )
 
 
-def _undo(verb: Verb, kind: str, operation: str, args: Mapping[str, Any], hit: Ref, deadline: float) -> Call:
-    return Call(
-        *(f"undo-{kind}", verb.name, "unwind", DRIVER, operation, args),
-        effect=Effect.CHANGES,
-        touches=(hit,),
-        until="the cluster is as it was",
-        deadline=deadline,
-    )
+def _undone(loss: Call, operation: str, args: Mapping[str, Any], deadline: float) -> Call:
+    return loss.undone_by(f"undo-{loss.id}", operation, args, until="the cluster is as it was", deadline=deadline)
 
 
 def _by_command(verb: Verb, kind: str, fault: str, what: Mapping[str, Any], state: str, gpus: int) -> Call:
     """By the target's own command for faults."""
     hit = node(str(what["node"]))
     back = {"fault": fault, "arguments": {**what, state: False}, "node": hit.name, "gpus": gpus}
-    undo = _undo(verb, kind, "take-out", back, hit, COMMAND_SECONDS + BACK_SECONDS)
-    return _loss(verb, kind, "put-in", {"fault": fault, "arguments": {**what, state: True}}, hit, undo)
+    loss = _loss(verb, kind, "put-in", {"fault": fault, "arguments": {**what, state: True}}, hit)
+    return _undone(loss, "take-out", back, COMMAND_SECONDS + BACK_SECONDS)
 
 
 def _terminated(verb: Verb, hit: str, machine: str, scene: Scene) -> Call:
@@ -101,16 +94,15 @@ def _terminated(verb: Verb, hit: str, machine: str, scene: Scene) -> Call:
             "Take kubernetes.machines out, or name a node of EC2.",
         )
     ready = sum(one.ready for one in scene.nodes.values())
-    undo = _undo(verb, NODE_LOST, "await-pool", {"nodes": ready, "gpus": scene.usable}, node(hit), MACHINE_SECONDS)
-    return _loss(verb, NODE_LOST, "terminate", {"instance": instance}, node(hit), undo)
+    loss = _loss(verb, NODE_LOST, "terminate", {"instance": instance}, node(hit))
+    return _undone(loss, "await-pool", {"nodes": ready, "gpus": scene.usable}, MACHINE_SECONDS)
 
 
 def _drained(verb: Verb, hit: str, cordoned: bool) -> Call:
     """Gently: nothing new is put there, and each pod is evicted as its disruption budget allows. ``cordoned``: it was
     before, and stays so."""
     args = {"node": hit, "cordoned": cordoned}
-    undo = _undo(verb, NODE_DRAINED, "uncordon", args, node(hit), COMMAND_SECONDS)
-    drained = _loss(verb, NODE_DRAINED, "drain", args, node(hit), undo)
+    drained = _undone(_loss(verb, NODE_DRAINED, "drain", args, node(hit)), "uncordon", args, COMMAND_SECONDS)
     return replace(drained, until="no pod is left there but those of DaemonSets", deadline=DRAIN_SECONDS)
 
 
@@ -120,7 +112,7 @@ def _namespace(verb: Verb, uids: Mapping[str, str]) -> Call:
     if name not in uids:
         raise RefusedError(f"There is no namespace {name!r} to lose.", f"There are {', '.join(sorted(uids))}.")
     args = {"namespace": name, "uid": uids[name]}
-    lost = _loss(verb, NAMESPACE_LOST, "delete-namespace", args, namespace(name), None)
+    lost = _loss(verb, NAMESPACE_LOST, "delete-namespace", args, namespace(name))
     return replace(lost, until="the namespace is gone", deadline=DELETE_SECONDS)
 
 

@@ -114,19 +114,12 @@ class MeasuringProvider:
         suffix, direct = "" if path == SOURCE else f"-{path}", self._direct(facts, self._source.name)
         args = {"login": direct, "run_id": run.id, "path": path}
         written = markers(self._source.ref, path)
-        drop = Call(
-            *(f"drop-marker-table{suffix}", verb.name, "unwind", "measuring", "drop", args),
-            effect=Effect.CHANGES,
-            touches=(written,),
-            deadline=TABLE_DEADLINE,
-        )
         table = Call(
             *(f"marker-table{suffix}", verb.name, "prepare", "measuring", "create", args),
             effect=Effect.MAKES,
             makes=(written,),
-            undo=drop,
             deadline=TABLE_DEADLINE,
-        )
+        ).undone_by(f"drop-marker-table{suffix}", "drop", deadline=TABLE_DEADLINE)
         login = self._pooled(self._pooler(), self._pooler().entry) if path == WRITES else direct
         rated = {**args, "login": login, "rate": self._context.settings.meter.markers}
         until = "the first marker acknowledged"
@@ -146,22 +139,15 @@ class MeasuringProvider:
     ) -> Call:
         """The call that starts a meter; its undo stops it."""
         process, meter = children.process(id), self._context.settings.meter
-        stop = Call(
-            *(f"stop-{id}", verb.name, "unwind", "measuring", "stop", {"of": id}),
-            effect=Effect.CHANGES,
-            touches=(process,),
-            deadline=STOP_DEADLINE,
-        )
         return Call(
             *(id, verb.name, phase, "measuring", operation, {"rate": meter.rate, "timeout": meter.timeout, **args}),
             effect=Effect.MAKES,
             touches=touches,
             makes=(process, *makes),
-            undo=stop,
             until=until,
             deadline=START_DEADLINE,
             volatile=True,
-        )
+        ).undone_by(f"stop-{id}", "stop", {"of": id}, touches=(process,), deadline=STOP_DEADLINE)
 
     def _reading_from(self, facts: Facts) -> list[dict[str, Any]]:
         """Every replica: through the pooler where it leads to them, else directly."""

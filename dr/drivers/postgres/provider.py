@@ -77,16 +77,14 @@ class PostgresProvider:
         raise UsageError(f"PostgreSQL's driver knows no verb {verb.name!r}.")
 
     def _propose_baseline(self, args: Mapping[str, Any], run: RunIdentity) -> tuple[Call, ...]:
-        table = self._victims(run)
         service = self._context.target.section(ServiceConfig)
         asks = service is not None and bool(service.requests)
         return (
             Call(
                 *("plant-victims", "baseline", "prepare", "postgres", "plant-victims", args),
                 effect=Effect.MAKES,
-                makes=(table,),
-                undo=_drop_call("plant-victims-undo", args, table),
-            ),
+                makes=(self._victims(run),),
+            ).undone_by("plant-victims-undo", "drop-victims"),
             Call(
                 *("take-baseline", "baseline", "prepare", "postgres", "take-baseline", args),
                 effect=Effect.MAKES if asks else Effect.READS,
@@ -97,15 +95,13 @@ class PostgresProvider:
         )
 
     def _propose_disaster(self, args: Mapping[str, Any], run: RunIdentity) -> Call:
-        table = self._victims(run)
         return Call(
             *("vanish", "disaster", "disaster", "postgres", "vanish", args),
             effect=Effect.FAULT,
-            touches=(table,),
-            undo=_drop_call("vanish-undo", args, table),
+            touches=(self._victims(run),),
             until="the victims are deleted",
             deadline=READ_SECONDS,
-        )
+        ).undone_by("vanish-undo", "drop-victims")
 
     def _victims(self, run: RunIdentity) -> Ref:
         return Ref("postgres", "table", own_schema.victims(run.id), self._protected.ref)
@@ -242,7 +238,3 @@ class PostgresProvider:
 
     def _now(self) -> float:
         return self._context.clock.now().at
-
-
-def _drop_call(name: str, args: Mapping[str, Any], table: Ref) -> Call:
-    return Call(name, "undo", "unwind", "postgres", "drop-victims", args, effect=Effect.CHANGES, touches=(table,))

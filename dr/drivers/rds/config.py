@@ -11,6 +11,7 @@ class RdsConfig(AwsConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The source, pinned."""
 
     role = "database"
+    asks = "rds"
 
     instance: str
     """The source: DBInstanceIdentifier."""

@@ -72,12 +72,6 @@ class ServingProvider:
             return (self._asking(verb, facts, run),)
         service, served, made = self._service(), children.process("serve"), made_by(verb)
         self._login()
-        stop = Call(
-            *("stop-serve", verb.name, "unwind", "service", "stop"),
-            effect=Effect.CHANGES,
-            touches=(served,),
-            deadline=30.0,
-        )
         serve = Call(
             id="serve",
             verb=verb.name,
@@ -88,11 +82,10 @@ class ServingProvider:
             effect=Effect.MAKES,
             touches=(result_of(made),),
             makes=(served,),
-            undo=stop,
             until="the service ready on the copy",
             deadline=START_DEADLINE,
             volatile=True,
-        )
+        ).undone_by("stop-serve", "stop", {}, deadline=30.0)
         golden = Call(
             id="golden",
             verb=verb.name,
@@ -136,21 +129,16 @@ class ServingProvider:
             return
         rows = Ref("service", "rows", f"of run {run.id}", result_of(made))
         args = {**{name: f"${{{made}.{name}}}" for name in ("host", "port")}, "run": run.id}
-        undo = Call(
-            *("undo-plant", verb.name, "unwind", "service", "uproot", args),
-            effect=Effect.CHANGES,
-            touches=(rows,),
-            deadline=PLANT_DEADLINE,
-        )
-        yield Call(
+        plant = Call(
             *("plant", verb.name, "verify", "service", "plant", args),
             effect=Effect.MAKES,
             touches=(result_of(made),),
             makes=(rows,),
-            undo=undo if run.purpose is Purpose.RESTORE else None,
             until="a synthetic patient of the run's own in the copy",
             deadline=PLANT_DEADLINE,
         )
+        keeps = run.purpose is Purpose.RESTORE
+        yield plant.undone_by("undo-plant", "uproot", deadline=PLANT_DEADLINE) if keeps else plant
 
     def confirm_identity(self) -> None:
         """Nothing to compare: what is started here is given a copy of this run, over verified TLS, and seen there."""

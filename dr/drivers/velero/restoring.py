@@ -76,13 +76,7 @@ def call(
 ) -> Call:
     """The restore itself. ``of``: which ``namespaces`` of the backup come to which ``places``, what is ``left_out``,
     and the ``database`` that a copy is led to."""
-    forget = Call(
-        *("forget-restore", verb.name, "unwind", DRIVER, FORGET),
-        {"identifier": made.name, "run": run.id, "copies": of["places"] != of["namespaces"]},
-        effect=Effect.CHANGES,
-        touches=(made,),
-        deadline=FORGET_SECONDS,
-    )
+    forgotten = {"identifier": made.name, "run": run.id, "copies": of["places"] != of["namespaces"]}
     return Call(
         *("restore-namespaces", verb.name, "restore", DRIVER, RESTORE),
         {
@@ -96,13 +90,12 @@ def call(
         effect=Effect.MAKES,
         touches=touched,
         makes=(made,),
-        undo=forget,
         until="a phase that ends it",
         deadline=RESTORE_SECONDS,
         restoration=True,
         covers=point.covers,
         promises=("available",),  # of what it failed to make, nothing can become that
-    )
+    ).undone_by("forget-restore", FORGET, forgotten, deadline=FORGET_SECONDS)
 
 
 def check(names: Iterable[str], seen: Mapping[str, Any], point: RecoveryPoint, *, filled: bool) -> None:

@@ -36,14 +36,6 @@ def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig) -> tuple[Cal
         )
     backup, touched = backup_of(run.id), tuple(map(namespace, names))
     args: dict[str, Any] = {"identifier": backup.name, "namespaces": list(names), "run": run.id}
-    back = Call(
-        *("bring-back", verb.name, "unwind", DRIVER, BRING_BACK),
-        args,
-        effect=Effect.CHANGES,
-        touches=(*touched, backup),
-        until="the namespaces being as they were",
-        deadline=BACK_SECONDS,
-    )
     return (
         Call(
             *(SAFEGUARD, verb.name, "prepare", DRIVER, SAFEGUARD),
@@ -51,9 +43,13 @@ def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig) -> tuple[Cal
             effect=Effect.MAKES,
             touches=touched,
             makes=(backup,),
-            undo=back,
             until="a phase that ends it",
             deadline=BACKUP_SECONDS,
+        ).undone_by(
+            *("bring-back", BRING_BACK, args),
+            touches=(*touched, backup),
+            until="the namespaces being as they were",
+            deadline=BACK_SECONDS,
         ),
     )
 

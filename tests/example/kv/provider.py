@@ -54,7 +54,6 @@ class KvProvider:
         point = self._point(verb.args["to"]["snapshot"], facts)
         copy = Ref("kv", "store", f"copy-{run.id}.json")
         named = {"identifier": copy.name, "run": run.id}
-        undo = Call("delete-copy", "restore", "unwind", "kv", "delete", named, effect=Effect.CHANGES, touches=(copy,))
         tags = {**telling(run, self._store.name), **of_point(point.identifier, point.covers)}
         return (
             Call(
@@ -62,11 +61,10 @@ class KvProvider:
                 {"backup": point.identifier, "covers": point.covers, "tags": tags, "identifier": copy.name},
                 effect=Effect.MAKES,
                 makes=(copy,),
-                undo=undo,
                 restoration=True,
                 covers=point.covers,
                 promises=("available",),
-            ),
+            ).undone_by("delete-copy", "delete", named),
         )
 
     def confirm_identity(self) -> None:
