@@ -90,16 +90,21 @@ def test_a_remedy_moves_what_the_gpu_hit_and_there_is_none_of_another_loss() -> 
 
 
 @pytest.mark.parametrize("kind", sorted(losing.KINDS))
-def test_nothing_is_lost_of_a_target_that_is_not_disposable(kind: str) -> None:
-    call = planned(kind, scene(), namespace=SYSTEM)
+def test_a_target_that_is_not_disposable_loses_a_node_where_it_grants_that_and_else_nothing(kind: str) -> None:
+    call = planned(kind, scene("aws:///us-east-1a/i-0abc"), EC2, namespace=SYSTEM)
     run = RunIdentity("20261130-033333-cf4e", "t", Purpose.DRILL, "d")
     plan = Plan(Request("t", (Verb("disaster"),), Purpose.DRILL), run, (call,), ())
     pins = {"kubernetes": {"cluster_uid": "uid"}}
-    facts = Facts(0.0, pins, own={node("gpu-1"): Own.PART, namespace(SYSTEM): Own.PART})
+    facts = Facts(0.0, pins, own={node("gpu-1"): Own.MACHINE, namespace(SYSTEM): Own.PART})
 
     def refused(*grants: Grant) -> tuple[str, ...]:
         return guard(plan, Terms(grants, pins, ("https://127.0.0.1:1",), "word"), facts, Consent("word"))
 
     assert refused(Grant.DISPOSABLE) == ()
     (why,) = refused(Grant.FAULTS, Grant.MARKERS)
-    assert "which the target's service runs on, which is not disposable" in why
+    if kind == losing.NAMESPACE_LOST:
+        assert "which the target's service runs on, which is not disposable" in why
+        assert refused(Grant.MACHINES, Grant.MARKERS) != ()
+    else:
+        assert "in whose place something puts another, and the target does not grant machines" in why
+        assert refused(Grant.MACHINES) == ()
