@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
+from dr.config.plugins import verbs
 from dr.domain.errors import UsageError
 from dr.judge.course import ACTIVITIES
 
 WHOLE = "whole_drill"
 """The one activity of such a file."""
-STRIKES = frozenset({"declare", "disaster", "failover", "await_failover"})
-"""The verbs that are an experiment's fault: in their place stands the fault of whoever uses it."""
 _STATED = frozenset({"version", "title", "description", "tags", "configuration", "extensions", "method"})
 
 
@@ -88,10 +87,11 @@ def resolved(name: str, document: Mapping[str, Any], other: Mapping[str, Any]) -
 
 def _method(said: Use, other: Mapping[str, Any]) -> list[Any]:
     steps = list(other.get("method") or ())
-    struck = [place for place, step in enumerate(steps) if _func(step) in STRIKES]
+    known = sorted(name for name, offered in verbs().items() if any(spec.strikes for _, spec in offered))
+    struck = [place for place, step in enumerate(steps) if _func(step) in known]
     if not struck or not said.fault:
         lacking = f"{said.use} has no fault" if not struck else "It gives no fault"
-        raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(sorted(STRIKES))}.")
+        raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(known)}.")
     before, later = steps[: struck[0]], steps[struck[-1] + 1 :]
     if strange := sorted(set(said.instead) - {_name(step) for step in (*before, *later)}):
         known = ", ".join(str(_name(step)) for step in (*before, *later))

@@ -41,6 +41,7 @@ class VerbSpec:
     ``role``: of the components that it reads, where that decides what may be demanded of them.
     ``paths``: those of which its calls observe anything, by arguments and purpose. ``needs``: of a target and arguments
     (None: whatever they may be), what it needs of this machine. ``concerns``: whether a target has what it is about.
+    ``strikes``: it is an experiment's fault, in whose place another's stands where that uses its method.
     """
 
     name: str
@@ -51,6 +52,7 @@ class VerbSpec:
     paths: Callable[[Mapping[str, Any], Purpose], Collection[str]] = lambda _args, _purpose: ()
     needs: Callable[[Any, Any], Iterable[Check]] = lambda _target, _args: ()
     concerns: Callable[[Target, Mapping[str, Any]], bool] = lambda _target, _args: True
+    strikes: bool = False
 
     def arguments(self, verb: Verb) -> Any:
         """The arguments of ``verb`` as their type. Raises UsageError for one that it does not take."""

@@ -96,7 +96,7 @@ PLUGIN = Plugin(
     "faults",
     later("dr.drivers.faults.provider", "FaultsProvider"),
     (
-        VerbSpec("disaster", "Put a fault into the target.", Fault, kinds=frozenset(KINDS)),
+        VerbSpec("disaster", "Put a fault into the target.", Fault, kinds=frozenset(KINDS), strikes=True),
         VerbSpec("remedy", "Take a fault out, as soon as the provider shows it.", Remedy, kinds=frozenset(KINDS)),
     ),
     section=FaultsConfig,

@@ -130,7 +130,10 @@ PLUGIN = Plugin(
             needs=_awaiting,
         ),
         VerbSpec(
-            *("disaster", "Lose a node, a GPU or a namespace of the cluster.", Loss), kinds=losing.KINDS, needs=_losing
+            *("disaster", "Lose a node, a GPU or a namespace of the cluster.", Loss),
+            kinds=losing.KINDS,
+            needs=_losing,
+            strikes=True,
         ),
         VerbSpec(
             *("remedy", "Move what a lost GPU hit, as soon as the cluster shows it.", Remedied),

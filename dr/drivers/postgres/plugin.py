@@ -62,8 +62,13 @@ PLUGIN = Plugin(
     later("dr.drivers.postgres.provider", "PostgresProvider"),
     (
         VerbSpec("baseline", "Record what the source holds.", needs=harness),
-        VerbSpec("declare", "Declare the source lost, without touching it."),
-        VerbSpec("disaster", "Let rows of the harness's own vanish.", Rows, kinds=frozenset({"rows"}), needs=harness),
+        VerbSpec("declare", "Declare the source lost, without touching it.", strikes=True),
+        VerbSpec(
+            *("disaster", "Let rows of the harness's own vanish.", Rows),
+            kinds=frozenset({"rows"}),
+            needs=harness,
+            strikes=True,
+        ),
         VerbSpec(
             *("examine", "Read the copy, before anything writes to it.", Examination),
             role="database",

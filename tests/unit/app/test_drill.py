@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.app import using as using_another
 from dr.app.drill import ForeignError, read, read_all, suited, verb
 from dr.config.model import Settings
+from dr.config.plugins import Plugin, VerbSpec
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Grant, Verb
 from tests.unit.cli.test_cli import dr, home
@@ -245,6 +247,17 @@ def test_a_drill_may_use_one_that_uses_another_whose_fault_is_a_declaration(tmp_
     assert [one.name for one in found.verbs] == ["observe", "disaster", "settle", "observe"]
     assert found.demands == {"split-brain": "writes", "errors": "source"}
     assert (found.name, found.runbook) == ("y", "runbooks/b.md")
+
+
+def test_whichever_verb_a_plugin_says_strikes_is_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a provider's of somebody's own may."""
+    own = Plugin("own", verbs=(VerbSpec("settle", "", strikes=True),))
+    monkeypatch.setattr(using_another, "verbs", lambda: {"settle": ((own, own.verbs[0]),)})
+    extension = {"name": "dr", "use": "base", "fault": [{"name": "crash", "func": "disaster"}]}
+    found = using_another.resolved("x", {"extensions": [extension], "method": [WHOLE]}, BASE)
+    before = [step["provider"]["func"] for step in BASE["method"]]
+    place = before.index("settle")
+    assert [step["provider"]["func"] for step in found["method"]] == [*before[:place], "disaster", *before[place + 1 :]]
 
 
 @pytest.mark.parametrize(
