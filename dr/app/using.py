@@ -87,11 +87,11 @@ def resolved(name: str, document: Mapping[str, Any], other: Mapping[str, Any]) -
 
 def _method(said: Use, other: Mapping[str, Any]) -> list[Any]:
     steps = list(other.get("method") or ())
-    known = sorted(name for name, offered in verbs().items() if any(spec.strikes for _, spec in offered))
-    struck = [place for place, step in enumerate(steps) if _func(step) in known]
+    strikes = sorted(name for name, offered in verbs().items() if any(spec.strikes for _, spec in offered))
+    struck = [place for place, step in enumerate(steps) if _func(step) in strikes]
     if not struck or not said.fault:
         lacking = f"{said.use} has no fault" if not struck else "It gives no fault"
-        raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(known)}.")
+        raise UsageError(f"{lacking}, so that none stands in another's place.", f"Known: {', '.join(strikes)}.")
     before, later = steps[: struck[0]], steps[struck[-1] + 1 :]
     if strange := sorted(set(said.instead) - {_name(step) for step in (*before, *later)}):
         known = ", ".join(str(_name(step)) for step in (*before, *later))

@@ -181,8 +181,9 @@ def _refused(call: Call, bounds: Bounds, made: set[Ref], taken: set[Ref]) -> Ite
         yield unclear
         return
     yield from (why for ref in call.makes if (why := _made_wrongly(call, ref, bounds, made)))
-    yield from (why for ref in call.touches if (why := _touched_wrongly(call, ref, bounds, made, taken)))
-    if call.effect is Effect.FAULT and not bounds.may_break(call):
+    untouchable = [why for ref in call.touches if (why := _touched_wrongly(call, ref, bounds, made, taken))]
+    yield from untouchable
+    if call.effect is Effect.FAULT and not bounds.may_break(call) and not (bounds.drill and untouchable):
         why = "the target does not grant faults" if bounds.drill else "on call nothing is broken"
         yield f"{call.id} is a fault, and {why}."
     if astray(call, call.args):

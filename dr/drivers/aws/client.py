@@ -75,9 +75,8 @@ class AwsClient:
     """The services of one target's account. Ambient endpoints are ignored, and ambient profiles where it names its own.
 
     ``needed``: by the name of a structure in the models, which call no field required: what is never missing in it, nor
-    empty where it is text. Without these nothing can be told. ``unspoken``: the parameter that no error
-    repeats. ``section``: of the target, which says where. ``service``: which
-    is asked, unless another one is named.
+    empty where it is text. Without these nothing can be told. ``unspoken``: the parameter that no error repeats.
+    ``section``: of the target, which says where. ``service``: which is asked, unless another one is named.
     """
 
     needed: ClassVar[Mapping[str, tuple[str, ...]]] = {"GetCallerIdentityResponse": ("Account",)}
