@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import parse_qsl
 
 from botocore.awsrequest import AWSResponse
-from botocore.loaders import create_loader
 
 from dr.drivers.aws.config import Credentials
 from dr.drivers.rds.client import RdsClient
@@ -32,10 +29,6 @@ class Answer:
 
 Say = Callable[[str, dict[str, str]], Answer]
 """An operation and its parameters as they were sent, to the answer."""
-
-
-_loader = cache(create_loader)
-"""botocore's models, unpacked once for all clients."""
 
 
 class _Raw:
@@ -61,16 +54,26 @@ class Wire:
         return AWSResponse(request.url, told.status, told.headers, _Raw(told.body))
 
 
+class _Client(RdsClient):
+    """Whatever it would send goes to ``wire``."""
+
+    wire: Wire
+
+    def _client(self, service: str) -> Any:
+        fresh = service not in self._clients
+        client = super()._client(service)
+        if fresh:
+            client.meta.events.register_last("before-send", self.wire.answer)
+        return client
+
+
 def wired(tmp_path: Path, clock: Clock, say: Say) -> tuple[RdsClient, Wire]:
     """A client whose every request is answered by ``say``."""
     path = tmp_path / "credentials"
     path.write_text("[default]\naws_access_key_id = OWN\naws_secret_access_key = own-secret\n")
-    client = RdsClient(target(credentials=Credentials(str(path)), endpoint=ENDPOINT), clock)
-    wire = Wire(say)
-    with patch("botocore.session.create_loader", _loader):
-        for service in ("rds", "sts", "cloudwatch"):
-            client._client(service).meta.events.register_last("before-send", wire.answer)
-    return client, wire
+    client = _Client(target(credentials=Credentials(str(path)), endpoint=ENDPOINT), clock)
+    client.wire = Wire(say)
+    return client, client.wire
 
 
 def xml(operation: str, inner: str = "") -> Answer:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from dr.cli.on_call import _settings as set_options
 from dr.domain.errors import UsageError
+from tests import forked
+from tests.support import BUSY
 
 
 @pytest.fixture
@@ -20,6 +23,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dr(*args: str) -> subprocess.CompletedProcess[str]:
+    return forked.dr(args, os.environ, Path.cwd(), timeout=60.0 * BUSY)
+
+
+def typed(*args: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, as a shell begins it."""
     return subprocess.run([sys.executable, "-m", "dr", *args], capture_output=True, text=True, check=False)
 
 
@@ -70,6 +78,12 @@ def test_a_mistake_ends_in_a_sentence_and_its_exit_code(
     assert ended.returncode == code
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_process_of_its_own_ends_as_its_commands_do(home: Path) -> None:
+    for args in (("verify", "zzz"), ("history", "--output", "json")):
+        alone, forked = typed(*args), dr(*args)
+        assert (alone.returncode, alone.stdout, alone.stderr) == (forked.returncode, forked.stdout, forked.stderr)
 
 
 def test_cleaning_up_all_of_nothing_is_no_mistake(home: Path) -> None:

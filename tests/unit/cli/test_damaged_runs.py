@@ -42,13 +42,18 @@ def written(home: Path, name: str) -> RunDirectory:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return healthy(tmp_path, monkeypatch)
+
+
+def healthy(at: Path, patch: pytest.MonkeyPatch) -> Path:
+    """A home with a run that was sealed."""
     for name in ("DR_TARGET", "DR_CONFIG", "DR_RUN", "DR_YES", "DR_CONFIRM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DR_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    good = written(tmp_path / "home", GOOD)
+        patch.delenv(name, raising=False)
+    patch.setenv("DR_HOME", str(at / "home"))
+    patch.chdir(at)
+    good = written(at / "home", GOOD)
     good.seal(CLOCK.now(), good.digests())
-    return tmp_path / "home"
+    return at / "home"
 
 
 def directory(path: Path) -> None:
@@ -114,12 +119,19 @@ ELSEWHERE = {"drill list", "backups", "lab status", *(f"{what} {GOOD}" for what 
 """They have nothing to do with other runs."""
 
 
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], int]:
+    """The exit code of each command where no other run is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        healthy(tmp_path_factory.mktemp("healthy"), patch)
+        return {command: dr(*command)[0] for command in COMMANDS if command not in UNCERTAIN}
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("file", ["run.json", "ledger.jsonl"])
 def test_an_unfinished_run_that_cannot_be_read_is_named_once_and_stops_no_command(
-    file: str, damage: str, home: Path
+    file: str, damage: str, home: Path, before: dict[tuple[str, ...], int]
 ) -> None:
-    before = {command: dr(*command)[0] for command in COMMANDS if command not in UNCERTAIN}
     path = written(home, BAD).path / file
     DAMAGE[damage](path)
     for command in COMMANDS:
