@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socketserver
+import subprocess
 import tempfile
 import threading
 import time
@@ -41,6 +42,11 @@ def eventually(
         time.sleep(min(1.0, max(0.05, 3.0 * (now - asked))))  # asking takes a quarter of a processor at the most
         asked = time.monotonic()
     return found
+
+
+def ended(process: subprocess.Popen[Any], seconds: float = 30.0) -> int:
+    """The exit code of a process that has to end within ``seconds``, as ``eventually`` counts them."""
+    return process.wait(BUSY * seconds)
 
 
 @cache

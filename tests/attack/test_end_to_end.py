@@ -21,7 +21,7 @@ from tests.attack.figures import FIGURES
 from tests.attack.proxy import Proxy, proxied
 from tests.integration.test_drills import leaves_nothing
 from tests.labs import Lab, configured
-from tests.support import eventually
+from tests.support import ended, eventually
 
 SMALL = str(Path(__file__).parent / "small.yaml")
 NAMED = {attack.name: attack for attack in ATTACKS}
@@ -96,7 +96,7 @@ def test_a_drill_whose_processes_are_killed_is_cleaned_up_and_not_met(range_: Ra
         for process in [*psutil.Process(running.pid).children(recursive=True), psutil.Process(running.pid)]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-    running.wait(10)
+    ended(running)
     FIGURES.tried["kills end to end"] += 1
     run = lab.runs()[-1]
     lab.dr("cleanup", "--all", DR_CONFIG=range_.config)
@@ -131,7 +131,7 @@ def test_a_signal_is_heard_while_the_provider_takes_its_time(range_: Range, name
 
     eventually(lambda: running.poll() is not None or halted(), 60)
     deaf = time.monotonic() - sent
-    assert running.wait(120) == 143
+    assert ended(running, 120) == 143
     FIGURES.tried["signals end to end"] += 1
     FIGURES.deaf = max(FIGURES.deaf, deaf)
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)

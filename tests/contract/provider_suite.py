@@ -21,6 +21,7 @@ from dr.domain.model import Call, Facts, Progress, Request, Resource, RunIdentit
 from dr.engine.perform import carry_out
 from dr.engine.references import fill
 from dr.ports import Clock, Provider, Restorer
+from tests.support import BUSY
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Subject:
 
     def perform(self, call: Call) -> Progress:
         result = self.provider.apply(call, self.filled(call))
-        until = time.monotonic() + min(call.deadline, 120.0)
+        until = time.monotonic() + min(call.deadline, 30.0 * BUSY)
         while not (progress := self.provider.poll(call, result)).done:
             assert time.monotonic() < until, progress.note
             time.sleep(0.1)

@@ -24,6 +24,7 @@ from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
 from dr.host import children
 from dr.host.clock import SystemClock
+from tests.support import BUSY
 from tests.targets import target_of
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n{"prediction_id": 1, "created_at": 2}'
@@ -38,8 +39,8 @@ def watched(*_: object) -> Iterator[Look]:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Poll until ``condition`` holds; fails after ``seconds``."""
-    until = time.monotonic() + seconds
+    """Poll more often than ``eventually`` until ``condition`` holds; fails after ``seconds``, as that counts them."""
+    until = time.monotonic() + BUSY * seconds
     while not (found := condition()):
         assert time.monotonic() < until, "it did not come about in time"
         time.sleep(0.02)
@@ -140,7 +141,7 @@ def record(run: Path) -> None:
 def drive(provider: Any, call: Call, seconds: float = 20.0, **filled: Any) -> Progress:
     """Apply and poll to the end, as the engine does."""
     result = provider.apply(call, {**call.args, **filled})
-    until = time.monotonic() + seconds
+    until = time.monotonic() + BUSY * seconds
     while not (progress := provider.poll(call, result)).done:
         assert time.monotonic() < until, progress.note
         time.sleep(0.02)

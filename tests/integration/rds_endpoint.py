@@ -30,7 +30,7 @@ from dr.lab.rds.records import Store
 from dr.lab.rds.service import Lab
 from dr.lab.rds.work import Work
 from tests.lab_servers import copied, site_at
-from tests.support import eventually, open_directory
+from tests.support import BUSY, eventually, open_directory
 from tests.targets import target_of
 
 SOURCE = "readmission-db"
@@ -204,7 +204,7 @@ def perform(provider: RdsProvider, call: Call, args: Mapping[str, Any] | None = 
 
 
 def finish(provider: RdsProvider, call: Call, result: Mapping[str, Any], seconds: float = 60.0) -> Progress:
-    until = time.monotonic() + seconds
+    until = time.monotonic() + BUSY * seconds
     while not (progress := provider.poll(call, result)).done:
         assert time.monotonic() < until, progress.note
         time.sleep(TICK)

@@ -27,6 +27,7 @@ from dr.host.signals import CODES
 from dr.wiring import settings
 from tests.integration.test_restore import SOURCE, held_processes, intends, statuses
 from tests.labs import ROOT, USUAL, Lab, eventually, inside
+from tests.support import ended
 
 QUIETLY = ("--no-version-check", "--log-file", os.devnull, "--settings", os.devnull)
 SMALL = str(ROOT / "tests" / "attack" / "small.yaml")
@@ -95,7 +96,7 @@ def test_a_signal_unwinds_the_drill(lab: Lab) -> None:
     running = lab.begin("drill", "run", "rds-snapshot-restore", "--yes")
     eventually(lambda: any(intends(run, "measure-restored") for run in lab.runs()[-1:]))
     running.send_signal(signal.SIGINT)
-    assert running.wait(120) == 130
+    assert ended(running, 120) == 130
     leaves_nothing(lab)
     assert json.loads((lab.runs()[-1] / "verdict.json").read_text())["verdict"] != "met"
 
@@ -122,7 +123,7 @@ def test_abort_unwinds_the_drill(lab: Lab) -> None:
     running = lab.begin("drill", "run", "rds-pitr", "--yes")
     eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
     lab.dr("abort", code=0)
-    assert running.wait(120) == 130
+    assert ended(running, 120) == 130
     leaves_nothing(lab)
 
 
@@ -142,7 +143,7 @@ def _killed(lab: Lab, call: str) -> Path:
     running = lab.begin("drill", "run", "rds-pitr", "--yes")
     eventually(lambda: any(intends(run, call) for run in lab.runs()[len(known) :]))
     running.kill()
-    running.wait(10)
+    ended(running)
     return lab.runs()[-1]
 
 
@@ -263,7 +264,7 @@ def test_the_child_alone_killed_unwinds_the_drill(lab: Lab) -> None:
     # Before it is listed, nothing but the time tells that it does not come.
     eventually(lambda: len(lab.instances()) > 1)
     os.kill(_child(lab.runs()[-1]), signal.SIGKILL)
-    assert running.wait(120) == 4
+    assert ended(running, 120) == 4
     leaves_nothing(lab)
 
 
@@ -272,7 +273,7 @@ def test_a_signal_to_the_child_alone_is_an_interruption(lab: Lab, number: signal
     running = lab.begin("drill", "run", SMALL, "--yes")
     eventually(lambda: any(intends(run, "restore") for run in lab.runs()[-1:]))
     os.kill(_child(lab.runs()[-1]), number)
-    assert running.wait(120) == CODES[number]
+    assert ended(running, 120) == CODES[number]
     verdict = json.loads((lab.runs()[-1] / "verdict.json").read_text())
     assert verdict["verdict"] == "inconclusive"
     assert f"{number.name} was received by Chaos Toolkit" in verdict["findings"][0]["because"]
@@ -300,7 +301,7 @@ def _kill(running: subprocess.Popen[str], run: Path) -> None:
     running.kill()
     with suppress(ProcessLookupError):
         os.kill(_child(run), signal.SIGKILL)
-    running.wait(10)
+    ended(running)
 
 
 def _child(run: Path) -> int:

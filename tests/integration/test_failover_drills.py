@@ -30,7 +30,7 @@ from dr.lab import control
 from tests.integration.test_drills import held_locks
 from tests.integration.test_restore import SOURCE
 from tests.labs import ROOT, USUAL, Lab, configured, eventually, inject, inside, lab_up
-from tests.support import status_of
+from tests.support import ended, status_of
 
 FAILOVERS = ("db-failover", "db-failover-host-hung")
 PROMOTION = "db-replica-promotion"
@@ -349,7 +349,7 @@ def test_a_service_that_keeps_its_dead_connection_is_missed_and_never_back(whole
 def test_an_interrupted_failover_leaves_the_lab_whole(whole: Lab) -> None:
     running = struck(whole)
     whole.dr("abort", code=0)
-    assert running.wait(180) == 130
+    assert ended(running, 180) == 130
 
 
 def struck(whole: Lab) -> subprocess.Popen[str]:

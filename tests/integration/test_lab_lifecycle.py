@@ -25,7 +25,7 @@ from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab import control, presence
 from dr.lab.servers.binaries import reachable_wheel
 from tests.contract.lab import client, lab_home
-from tests.support import eventually, status_of
+from tests.support import ended, eventually, status_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,7 +195,7 @@ def test_an_up_that_is_interrupted_leaves_nothing(home: Path) -> None:
     child = spawn_up()
     eventually(lambda: (home / "lab" / "instances").exists())
     child.send_signal(signal.SIGINT)
-    child.wait(timeout=60)
+    ended(child, 60)
     assert child.returncode != 0
     eventually(lambda: not processes(home))
     assert not (home / "lab").exists()
@@ -206,7 +206,7 @@ def test_a_daemon_that_is_killed_while_it_brings_the_lab_up_leaves_nothing(home:
     served = eventually(lambda: (now := presence.read(home / "lab")) and now.service_pid and now, 60)
     assert served.phase not in (presence.PREPARED, presence.READY)
     os.kill(served.pid, signal.SIGKILL)
-    child.wait(timeout=60)
+    ended(child, 60)
     assert child.returncode != 0
     eventually(lambda: not processes(home))
     assert not (home / "lab").exists()

@@ -222,8 +222,8 @@ def test_a_commit_waits_for_the_synchronous_standby_and_ends_without_a_warning_w
         waiting.start()
         assert not done.wait(2.0)
         set_synchronous(primary, "")
-        assert done.wait(5.0)
-        waiting.join(timeout=5)
+        assert done.wait(5.0 * BUSY)
+        waiting.join(timeout=5 * BUSY)
         assert notices == []
 
 
@@ -273,7 +273,7 @@ def test_no_acknowledged_commit_is_lost_when_a_primary_is_killed_again_and_again
             assert eventually(lambda writer=writer: len(writer.acknowledged) > 20)
             time.sleep(0.02 * turn)
             old.kill()
-            writer.join(timeout=20)
+            writer.join(timeout=20 * BUSY)
             acknowledged += writer.acknowledged
             began = time.monotonic()
             assert promote(new) == turn + 2

@@ -17,6 +17,7 @@ import pytest
 from dr.config.model import Login
 from dr.host import children
 from tests.labs import USUAL, Lab, configured, eventually, inject
+from tests.support import ended
 from tests.targets import retargeted
 
 SOURCE, REGION = "readmission-db", "eu-central-1"
@@ -253,7 +254,7 @@ def test_a_restore_under_way_keeps_others_out_and_is_finished_by_the_same_comman
         assert f"'dr restore --resume {runs[-1].name} --target lab'" in refused.stderr
         assert lab.runs() == runs
         running.send_signal(signal.SIGINT)
-        assert running.wait(60) == 130
+        assert ended(running, 60) == 130
     finally:
         inject(lab, "delay_restores", seconds=0.0)
     assert lab.verdict(*asked, code=0)["run"] == runs[-1].name
@@ -265,7 +266,7 @@ def test_a_killed_restore_is_finished_by_the_same_command(lab: Lab) -> None:
     running = lab.begin("restore", "--latest-snapshot", "--yes")
     eventually(lambda: any(intends(run, "measure-restored") for run in lab.runs()[-1:]))
     running.kill()
-    running.wait(10)
+    ended(running)
     finished = lab.verdict("restore", "--latest-snapshot", "--yes", code=0)
     assert finished["run"] == lab.runs()[-1].name
     assert len(lab.instances()) == 2
@@ -285,7 +286,7 @@ def test_another_machine_finds_the_restoration_by_its_tag(lab: Lab, tmp_path: Pa
         running = lab.begin("restore", "--latest-snapshot", "--no-verify", "--yes", **altered(lab, tmp_path))
         eventually(lambda: len(lab.instances()) == 2)
         running.kill()
-        assert running.wait(10) == -signal.SIGKILL
+        assert ended(running) == -signal.SIGKILL
     finally:
         inject(lab, "delay_restores", seconds=0.0)
     run = lab.runs()[-1].name
@@ -359,7 +360,7 @@ def test_a_killed_restore_that_was_cleaned_up_hinders_no_other(lab: Lab) -> None
     running = lab.begin("restore", "--latest-snapshot", "--no-verify", "--yes", "--as", "readmission-db-killed")
     eventually(lambda: len(lab.instances()) == 2)
     running.kill()
-    running.wait(10)
+    ended(running)
     assert "readmission-db-killed stays" in lab.dr("cleanup", code=0).stdout
     assert (lab.runs()[-1] / "seal.json").exists()
     assert not held_processes(lab)

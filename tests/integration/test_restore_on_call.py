@@ -12,6 +12,7 @@ import yaml
 
 from dr.config.model import Login
 from tests.labs import Lab, configured, eventually, inject
+from tests.support import ended
 from tests.targets import retargeted
 
 SOURCE = "readmission-db"
@@ -56,7 +57,7 @@ def killed_elsewhere(lab: Lab, tmp_path: Path, *options: str) -> tuple[str, dict
     running = lab.begin("restore", *options, "--yes", **env, DR_HOME=str(there))
     eventually(lambda: restorations(lab))
     running.kill()
-    running.wait(10)
+    ended(running)
     (run,) = (there / "runs").iterdir()
     return run.name, {**env, "DR_HOME": str(tmp_path / "here")}
 
@@ -145,7 +146,7 @@ def test_a_restoration_that_failed_for_good_is_told_left_alone_and_in_nobodys_wa
     inject(lab, "force_status", instance=stuck, status="insufficient-capacity")
     inject(lab, "delay_restores", seconds=0.0)
     try:
-        assert running.wait(60) in (1, 5)
+        assert ended(running, 60) in (1, 5)
         run = lab.runs()[-1].name
         for again in (("--latest-snapshot", "--no-verify"), ("--resume", run)):
             refused = lab.dr("restore", *again, "--yes", code=3)

@@ -32,7 +32,7 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> float
     """Seconds from the signal to the end."""
     began = time.monotonic()
     process.send_signal(number)
-    process.wait(60)
+    process.wait(HEARD + 4 * BUSY)
     return time.monotonic() - began
 
 

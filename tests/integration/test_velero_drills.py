@@ -24,7 +24,7 @@ from dr.lab.cluster.storage import ARTIFACTS
 from dr.lab.platform.model import ARTIFACT
 from tests.integration.test_runbooks import RUNBOOKS, commands, follow
 from tests.labs import ROOT, Lab, configured, inject, lab_up
-from tests.support import eventually
+from tests.support import ended, eventually
 
 pytestmark = [
     pytest.mark.in_order,
@@ -96,7 +96,7 @@ def test_a_drill_that_is_told_to_stop_leaves_the_cluster_as_it_was(lab: Lab) -> 
     )
     eventually(lambda: SYSTEM not in standing(lab), 120.0)
     drill.send_signal(signal.SIGTERM)
-    assert drill.wait(300) == 143
+    assert ended(drill, 300) == 143
     assert sorted(names(lab, KINDS, "--namespace", SYSTEM)) == kept
     assert velero(lab, "restores") == []
     assert len(velero(lab, "backups")) == 1

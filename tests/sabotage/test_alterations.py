@@ -26,6 +26,7 @@ from dr.host.hearing import at_once
 from dr.judge import findings
 from tests.integration.test_objects import CHANGES, MADE, SETTLED
 from tests.servers import LocalServer, local_server, physical_copy
+from tests.support import BUSY
 from tests.unit.judge.objectives.test_equality import KNOWN, holding, seen
 
 ALSO = """
@@ -194,7 +195,7 @@ def set_to(owner: psycopg.Connection, setting: str) -> None:
     owner.execute(f"alter system set {setting}".encode())
     owner.execute("select pg_reload_conf()")
     while (
-        time.monotonic() < before + 10
+        time.monotonic() < before + 10 * BUSY
         and owner.execute(
             "select from pg_settings where name = %s and sourcefile like '%%auto.conf'", (name,)
         ).fetchone()

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from dr.app.drill import ENDED, STARTED, end_orphan
 from dr.evidence.directory import RunDirectory
 from dr.host.children import alive, identity
+from tests.support import ended, eventually
 from tests.virtual import VirtualClock
 
 SESSION = """
@@ -25,13 +25,6 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
 print(child.pid, flush=True)
 child.wait()
 """
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
-    until = time.monotonic() + seconds
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.02)
-    return holds()
 
 
 @pytest.fixture
@@ -69,7 +62,7 @@ def test_an_orphan_is_ended_with_all_that_it_started_and_that_is_said(
     directory = run_of(tmp_path, {"text": STARTED, "pid": sleeper.pid, "who": identity(sleeper.pid)})
     end_orphan(directory, VirtualClock())
     assert eventually(lambda: not any(alive(who) for who in both))
-    assert sleeper.wait(30) == -signal.SIGKILL
+    assert ended(sleeper) == -signal.SIGKILL
     assert f"Chaos Toolkit of run {directory.id} still ran without its session, as process {sleeper.pid}" in (
         capfd.readouterr().err
     )
@@ -82,7 +75,7 @@ def test_an_orphan_is_ended_with_all_that_it_started_and_that_is_said(
 def test_no_other_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes], of: str) -> None:
     who = {"another process of its pid": f"{sleeper.pid}:1", "an earlier form": ""}.get(of, identity(sleeper.pid))
     started = {"text": STARTED, "pid": sleeper.pid, **({"who": who} if who else {})}
-    ended = [{"text": ENDED, "exit": 0}] if of == "one that ended" else []
-    end_orphan(run_of(tmp_path, started, *ended), VirtualClock())
+    over = [{"text": ENDED, "exit": 0}] if of == "one that ended" else []
+    end_orphan(run_of(tmp_path, started, *over), VirtualClock())
     os.kill(sleeper.pid, 0)
     assert sleeper.poll() is None

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from dr.host.awake import LATE, watching
-from tests.support import eventually
+from tests.support import ended, eventually
 
 PROGRAM = """
 import sys, time
@@ -35,7 +35,7 @@ def test_a_process_that_was_stopped_tells_for_how_long() -> None:
         os.kill(child.pid, signal.SIGCONT)
         asleep = float(child.stdout.readline())
         child.stdin.close()
-        child.wait(30)
+        ended(child)
     assert asleep >= 2.5 - LATE / 2
     assert asleep < 60.0
 

@@ -9,6 +9,7 @@ import pytest
 
 from dr.domain.errors import ProviderError
 from dr.drivers.postgres.servers import GLANCE, REST, seen_beside
+from tests.support import BUSY
 from tests.virtual import VirtualClock
 
 NONE: frozenset[int] = frozenset()
@@ -30,7 +31,7 @@ class Server:
 
     def brief(self) -> None:
         self.sessions = frozenset({7})
-        assert self._looked.wait(10), "nobody looked while the request was under way"
+        assert self._looked.wait(10 * BUSY), "nobody looked while the request was under way"
         self.sessions = NONE
 
 

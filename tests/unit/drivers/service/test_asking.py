@@ -6,7 +6,6 @@ import http.server
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -16,6 +15,7 @@ import trustme
 from dr.domain.errors import ProviderError
 from dr.drivers.service.asking import between, get, histograms, metrics, name_of, samples
 from tests.dripping import dripping
+from tests.support import eventually
 
 TEXT = """
 # HELP readmission_x_seconds x
@@ -61,10 +61,7 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_and_its_connection_ended(fi
         url = f"http://127.0.0.1:{port}"
         with pytest.raises(ProviderError, match=rf"/readyz of the service at {url} was not answered within 0.4 s"):
             get(url, "/readyz", patience=0.4)
-        until = time.monotonic() + 30
-        while any("/readyz" in thread.name for thread in threading.enumerate()) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert not any("/readyz" in thread.name for thread in threading.enumerate())
+        eventually(lambda: not any("/readyz" in thread.name for thread in threading.enumerate()))
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from dr.lab.rds.nodes import Asking
-from tests.support import eventually
+from tests.support import BUSY, eventually
 
 
 class Kept:
@@ -71,7 +71,7 @@ def test_a_session_is_kept_until_it_breaks_and_then_opened_anew() -> None:
 
 def test_those_who_ask_at_the_same_moment_get_their_own_answer_or_none() -> None:
     def ask(number: int) -> int | None:
-        together.wait(5)
+        together.wait(5 * BUSY)
         return asking.ask(server, lambda _: number, 5.0)
 
     server = Kept()

@@ -11,6 +11,7 @@ import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
 from dr.lab.rds.remote import KEY, Remote, as_error, call, fit
+from tests.support import BUSY
 
 
 def act(instance: str, *, what: Literal["backend", "postmaster"] = "postmaster", share: float = 0.5) -> None:
@@ -56,7 +57,7 @@ def test_an_error_keeps_its_exit_code_on_its_way(code: int, kind: type[Exception
 def test_who_connects_and_says_nothing_keeps_nobody_from_being_answered(tmp_path: Path) -> None:
     remote = Remote(tmp_path, {"double": double})
     with socket.create_connection(("127.0.0.1", remote.port)), ThreadPoolExecutor(1) as beside:
-        assert beside.submit(call, tmp_path, remote.port, "double", number=4).result(timeout=10) == 8
+        assert beside.submit(call, tmp_path, remote.port, "double", number=4).result(timeout=10 * BUSY) == 8
     remote.close()
 
 
