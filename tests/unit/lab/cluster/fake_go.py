@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = """\
-#!{python} -IS
+#!{python} -ISu
 import json, os, sys, time
 from pathlib import Path
 
