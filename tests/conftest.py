@@ -35,7 +35,7 @@ NEEDS_SYSTEM = {
 }
 """What only a system's PostgreSQL has, by the name of the test; skipped where there is none."""
 NEEDS_CLUSTER = (
-    *(f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes", "cluster_platform")),
+    *(f"tests/integration/test_{name}.py" for name in ("lab_cluster", "cluster_nodes")),
     *(f"tests/integration/test_{name}.py" for name in ("gpu_drills", "velero_drills")),
     "tests/sabotage/test_namespaces.py",
 )

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from dr.lab import control
 from dr.lab.cluster.binaries import find
+from tests.cluster_processes import PLANE, lasting, pods_processes, processes
 from tests.integration.test_runbooks import RUNBOOKS, commands, follow
 from tests.labs import ROOT, Lab, configured, inject, lab_up
 from tests.support import eventually
@@ -339,3 +341,13 @@ def test_an_api_server_that_is_gone_in_the_middle_is_waited_for_and_what_was_bro
 def test_every_command_of_the_runbooks_works(lab: Lab, runbook: str) -> None:
     eventually(lambda: ready(lab) == 2, 120.0)
     assert "gpu-1" in follow(lab, commands(RUNBOOKS[runbook]), 300)
+
+
+def test_a_down_ends_the_cluster_in_time(lab: Lab) -> None:
+    left = processes(lab.home)
+    assert sorted(left) == PLANE
+    began = time.monotonic()
+    lab.dr("lab", "down", code=0)
+    assert time.monotonic() - began < control.DOWN_LIMIT
+    assert pods_processes(lab.home) == []
+    assert lasting(left) == []

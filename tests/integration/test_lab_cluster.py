@@ -5,13 +5,13 @@ Skipped where ``dr lab install`` did not run.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ from click.testing import CliRunner
 from dr.cli.lab import lab as command
 from dr.domain.errors import RefusedError
 from dr.lab import control
+from dr.lab.cluster.binaries import find
 from dr.lab.cluster.control import FOLDER
-from dr.lab.cluster.platform import HOSTS, NAMESPACES, SYSTEM
+from dr.lab.cluster.furnish import Kubectl, furnish
+from dr.lab.cluster.platform import DATABASE, FILES, HOSTS, MONITORING, NAMESPACES, SYSTEM, manifests
 from dr.lab.cluster.timings import Timings
 from dr.lab.platform.population import PROBE_REQUESTS
+from tests.cluster_processes import PLANE, lasting, pods_processes, processes
 from tests.contract.lab import lab_home
 from tests.support import eventually
 
@@ -55,15 +58,6 @@ def typed(script: str) -> str:
     return ran.stdout
 
 
-def processes(home: Path) -> dict[str, psutil.Process]:
-    """The cluster's, by name."""
-    found = {}
-    for path in (home / "lab" / FOLDER / "lab").glob("*.pid"):
-        with suppress(ValueError, psutil.NoSuchProcess):  # it has just ended, or is being started
-            found[path.stem] = psutil.Process(int(path.read_text()))
-    return found
-
-
 def test_status_says_where_it_is(home: Path) -> None:
     shown = CliRunner().invoke(command, ["status"]).stdout
     now = control.running()
@@ -90,18 +84,22 @@ def true(one: dict[str, Any], condition: str) -> bool:
     return any(c["type"] == condition and c["status"] == "True" for c in one["status"].get("conditions", []))
 
 
-def served(**tls: Any) -> int:
-    """The status of a prediction that is asked for at the Ingress host of the platform."""
-    token, (plain, secure) = (control.directory() / "secrets" / "service.token").read_text().strip(), ingress()
-    headers = {"Authorization": f"Bearer {token}", "Host": HOSTS[0]}
-    with urllib3.PoolManager(**tls) as pool:
-        body = json.dumps(PROBE_REQUESTS[0])
-        url = f"{secure if tls else plain}/predict"
-        return pool.request("POST", url, body=body, headers=headers, timeout=30, retries=False).status
+def token() -> str:
+    """What the service asks for."""
+    return (control.directory() / "secrets" / "service.token").read_text().strip()
 
 
 def ingress() -> Sequence[str]:
     return control.status().ingress[HOSTS[0]]
+
+
+def predicted(url: str, number: int = 0, **tls: Any) -> tuple[int, dict[str, Any]]:
+    """Status and body of a prediction that is asked for at the Ingress host of the platform."""
+    headers = {"Authorization": f"Bearer {token()}", "Host": HOSTS[0]}
+    with urllib3.PoolManager(**tls) as pool:
+        body = json.dumps(PROBE_REQUESTS[number])
+        answer = pool.request("POST", f"{url}/predict", body=body, headers=headers, timeout=30, retries=False)
+        return answer.status, json.loads(answer.data)
 
 
 def test_once_it_is_up_the_whole_platform_is_ready(home: Path) -> None:
@@ -112,11 +110,84 @@ def test_once_it_is_up_the_whole_platform_is_ready(home: Path) -> None:
     eventually(lambda: not unready("pods", "--all-namespaces"), 20.0, lambda: str(unready("pods", "--all-namespaces")))
     assert {pod["metadata"]["namespace"] for pod in listed("pods", "--all-namespaces")} == set(NAMESPACES)
 
+    def lacking() -> list[str]:
+        return [
+            one["metadata"]["name"]
+            for one in listed("deployments", "--all-namespaces")
+            if one["status"].get("availableReplicas", 0) < one["spec"]["replicas"]
+        ]
+
+    def daemons() -> list[int]:
+        (one,) = listed("daemonsets", "--all-namespaces")
+        return [one["status"][word] for word in ("desiredNumberScheduled", "numberReady")]
+
+    eventually(lambda: not lacking(), 20.0, lambda: str(lacking()))
+    eventually(lambda: daemons() == [9, 9], 20.0, lambda: str(daemons()))
+    (claim,) = listed("persistentvolumeclaims", "--namespace", MONITORING)
+    assert (claim["metadata"]["name"], claim["status"]["phase"]) == ("prometheus-data", "Bound")
+
+
+def test_each_model_has_a_gpu_node_of_its_own(home: Path) -> None:
+    pods = listed("pods", "--namespace", SYSTEM, "--selector", "app=readmission-model")
+    nodes = {pod["spec"]["nodeName"] for pod in pods}
+    assert len(nodes) == 2
+    assert all(node.startswith("gpu-") for node in nodes)
+
+
+def known() -> list[dict[str, Any]]:
+    """What only the lab knows of the platform, as it was applied."""
+    found = [*listed("secrets", "--namespace", SYSTEM), *listed("configmaps", "--namespace", DATABASE)]
+    applied = [one for one in found if LAST_APPLIED in one["metadata"].get("annotations", {})]
+    return [json.loads(one["metadata"]["annotations"][LAST_APPLIED]) for one in applied]
+
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def test_the_platform_s_manifests_are_taken_as_they_stand_and_again(home: Path) -> None:
+    before = {pod["metadata"]["name"] for pod in listed("pods", "--namespace", SYSTEM)}
+    told = known()
+    assert {one["metadata"]["name"] for one in told} == {"pgbouncer", *(f"readmission-{what}" for what in SECRETS)}
+    (secret,) = [one for one in told if one["metadata"]["name"] == "readmission-api"]
+    assert base64.b64decode(secret["data"]["token"]) == token().encode()
+    furnish(Kubectl(find().path("kubectl"), Path(control.running().kubeconfig)), told)
+    assert len({one["kind"] for path in FILES for one in manifests(path)}) > 20
+    after = {pod["metadata"]["name"] for pod in listed("pods", "--namespace", SYSTEM)}
+    assert after == before, "the same anew rolls nothing out"
+
+
+SECRETS = ("api", "artifacts", "database", "tls")
+
 
 def test_a_prediction_goes_through_the_ingress_with_its_certificate_and_without(home: Path) -> None:
-    assert served() == 200
+    plain, secure = ingress()
+    status, said = predicted(plain)
+    assert (status, said["model_version"]) == (200, "2.3.0")
     authority = home / "lab" / FOLDER / "lab" / "ingress-authority" / "ca.pem"
-    assert served(ca_certs=str(authority), server_hostname=HOSTS[0]) == 200
+    assert predicted(secure, ca_certs=str(authority), server_hostname=HOSTS[0])[0] == 200
+
+
+def test_no_prediction_fails_while_the_service_is_rolled_out_anew(home: Path) -> None:
+    over, failed, asked, (plain, _) = threading.Event(), [], 0, ingress()
+
+    def ask() -> None:
+        nonlocal asked
+        while not over.is_set():
+            status, said = predicted(plain, asked % len(PROBE_REQUESTS))
+            asked += 1
+            if status != 200:
+                failed.append((status, said))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        typed(f"kubectl rollout restart deployment readmission-api --namespace {SYSTEM}")
+        typed(f"kubectl rollout status deployment readmission-api --namespace {SYSTEM} --timeout=110s")
+    finally:
+        over.set()
+        asking.join()
+    assert asked > 10
+    assert failed == []
 
 
 def test_what_a_pod_wrote_is_shown_as_kubectl_would(home: Path) -> None:
@@ -169,7 +240,7 @@ def test_a_lost_node_is_noticed_and_stays_lost_until_it_is_brought_back(home: Pa
     eventually(lambda: not ready(lost), seconds=30)
     eventually(lambda: sum(len(model(f"gpu-{n}")) for n in (1, 2, 3)) == 2, seconds=60)
     assert f"node     {lost}  lost\n" in CliRunner().invoke(command, ["status"]).stdout
-    assert served() == 200
+    assert predicted(ingress()[0])[0] == 200
     control.inject("lose_node", node=lost, lost=False)
     eventually(lambda: ready(lost), seconds=30)
     with pytest.raises(RefusedError, match="gpu-9"):
@@ -224,38 +295,17 @@ def test_a_cron_job_runs_when_it_is_due(home: Path) -> None:
     typed("kubectl delete cronjob often")
 
 
-def pods_processes(home: Path) -> list[psutil.Process]:
-    """Those of the lab's pods and of its nodes."""
-    found = []
-    for one in psutil.process_iter():
-        with suppress(psutil.Error):
-            place = f"{home}/lab/{FOLDER}/"
-            if place in one.environ().get("DR_LAB_HOSTS", "") or place in " ".join(one.cmdline()):
-                found.append(one)
-    return found
-
-
 def test_after_a_killed_daemon_a_down_ends_all_of_it(home: Path) -> None:
     left = processes(home)
     typed("kubectl run leaves --image busybox:1.37 --command -- sh -c 'setsid sleep 1234 & sleep infinity'")
     eventually(lambda: any("1234" in one.cmdline() for one in pods_processes(home)), seconds=30)
     assert len(pods_processes(home)) > 30
-    assert sorted(left) == ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    assert sorted(left) == PLANE
     os.kill(control.running().pid, signal.SIGKILL)
     assert control.down() is True
-    eventually(lambda: not [one for one in left.values() if one.is_running() and one.status() != "zombie"])
+    eventually(lambda: not lasting(left))
     assert pods_processes(home) == []
     assert list(home.iterdir()) == []
-
-
-def test_a_down_ends_it_in_time(home: Path) -> None:
-    control.up(patients=20, single=True, without=())
-    left = processes(home)
-    began = time.monotonic()
-    assert control.down() is True
-    assert time.monotonic() - began < control.DOWN_LIMIT
-    assert pods_processes(home) == []
-    assert not [one for one in left.values() if one.is_running() and one.status() != "zombie"]
 
 
 def test_a_lab_can_do_without(home: Path) -> None:
