@@ -22,6 +22,7 @@ from dr.lab.cluster.binaries import CONTROL_PLANE, WITHOUT, find
 from dr.lab.cluster.modules import VELERO
 from dr.lab.cluster.storage import ARTIFACTS
 from dr.lab.platform.model import ARTIFACT
+from tests.archives import replace, tampered
 from tests.integration.test_runbooks import RUNBOOKS, commands, follow
 from tests.labs import ROOT, Lab, configured, inject, lab_up
 from tests.support import ended, eventually
@@ -173,29 +174,54 @@ def test_a_copy_that_would_name_production_is_refused_with_nothing_made(lab: Lab
     assert velero(lab, "restores") == []
 
 
-def test_an_artifact_that_was_altered_is_missed_although_every_object_stands(lab: Lab) -> None:
-    keys = json.loads(typed(lab, "kubectl", "get", "secret", "readmission-artifacts", "-n", SYSTEM, "-o", "json"))[
-        "data"
-    ]
-    told = {name: base64.b64decode(value).decode() for name, value in keys.items()}
-    store = boto3.client(
+def storage(lab: Lab) -> Any:
+    """A client of the lab's S3, by the keys that the platform has."""
+    secret = json.loads(typed(lab, "kubectl", "get", "secret", "readmission-artifacts", "-n", SYSTEM, "-o", "json"))
+    told = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    return boto3.client(
         "s3",
         endpoint_url=told["AWS_ENDPOINT_URL_S3"],
         region_name=told["AWS_DEFAULT_REGION"],
         aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
     )
-    whole = ARTIFACT.read_bytes()
+
+
+def missed(lab: Lab) -> dict[str, tuple[str, str]]:
+    """The findings of a drill of which all is there, and nothing serves."""
     lab.env |= configured(lab.home, objectives={"outage-failover": 25.0, "time-to-namespace": 60.0})
+    found = findings(lab.verdict("drill", "run", DRILL, "--yes", code=1))
+    assert found["objects"][0] == "met", found
+    assert "missed" in {found[one][0] for one in ("completed", "outage") if one in found}, found
+    return found
+
+
+def test_an_artifact_that_was_altered_is_missed_although_every_object_stands(lab: Lab) -> None:
+    store, whole = storage(lab), ARTIFACT.read_bytes()
     try:
         store.put_object(Bucket=ARTIFACTS, Key=ARTIFACT.name, Body=whole.replace(b"-3.1", b"-2.1"))
-        found = findings(lab.verdict("drill", "run", DRILL, "--yes", code=1))
+        missed(lab)
     finally:
         store.put_object(Bucket=ARTIFACTS, Key=ARTIFACT.name, Body=whole)
         typed(lab, "kubectl", "rollout", "restart", "deployment", "--namespace", SYSTEM)
         typed(lab, "kubectl", "rollout", "status", "deployment", "readmission-api", "--namespace", SYSTEM)
-    assert found["objects"][0] == "met", found
-    assert "missed" in {found[one][0] for one in ("completed", "outage", "workloads") if one in found}, found
+
+
+def test_a_secret_whose_password_is_an_old_one_is_missed_with_who_waits_for_it(lab: Lab) -> None:
+    def older(secret: dict[str, Any]) -> None:
+        url = base64.b64decode(secret["data"]["url"]).decode()
+        login, _, host = url.rpartition("@")
+        secret["data"]["url"] = base64.b64encode(f"{login.rpartition(':')[0]}:0ld@{host}".encode()).decode()
+
+    (backup,), store = velero(lab, "backups"), storage(lab)
+    was = tampered(store, backup, "secrets", SYSTEM, "readmission-database", older)
+    try:
+        found = missed(lab)
+    finally:
+        replace(store, backup, was)
+    assert "readmission-api" in found["completed"][1], found
+    assert "0ld" not in json.dumps(found)
+    typed(lab, "kubectl", "rollout", "status", "deployment", "readmission-api", "--namespace", SYSTEM)
 
 
 def standing(lab: Lab) -> list[str]:

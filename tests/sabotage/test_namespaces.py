@@ -7,13 +7,10 @@ not run.
 from __future__ import annotations
 
 import base64
-import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,8 +27,10 @@ from dr.lab.cluster.furnish import Kubectl
 from dr.lab.cluster.modules import VELERO
 from dr.lab.cluster.nodes.__main__ import counts
 from dr.lab.cluster.nodes.running import Nodes
-from dr.lab.cluster.storage import BACKUPS, ObjectStore
+from dr.lab.cluster.platform import DEFINITIONS
+from dr.lab.cluster.storage import ObjectStore
 from dr.lab.rds.account import new_account
+from tests.archives import Change, rewritten, tampered
 from tests.lab_servers import lab_site
 from tests.labs import ROOT
 
@@ -41,6 +40,8 @@ pytestmark = [
     pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE, *VELERO)), reason=WITHOUT),
 ]
 SMALL = "small"
+MANAGED = "--field-manager=kube-controller-manager"
+EXPERIMENT = str(Path(__file__).parent / "namespace.yaml")
 PASSWORD = base64.b64encode(b"hush hush").decode()
 LABELS = {"app": "web"}
 CONTAINER = {
@@ -67,6 +68,8 @@ def application() -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SMALL}},
         made("v1", "ConfigMap", "settings", data={"port": "8080"}),
         made("v1", "Secret", "login", data={"password": PASSWORD}),
+        made("v1", "Secret", "web-tls", type="kubernetes.io/tls", data={"tls.crt": PASSWORD, "tls.key": PASSWORD}),
+        made("cert-manager.io/v1", "Certificate", "web", spec={"secretName": "web-tls", "issuerRef": {"name": "own"}}),
         made("v1", "Service", "web", spec={"selector": LABELS, "ports": [{"port": 80, "targetPort": "http"}]}),
         made("apps/v1", "Deployment", "web", spec=spec),
         made(
@@ -102,32 +105,32 @@ class Place:
     def lose(self) -> None:
         self.kubectl.run("delete", "namespace", SMALL, "--ignore-not-found", "--wait")
 
-    def tamper(self, backup: str, resource: str, name: str, change: Callable[[dict[str, Any]], bool | None]) -> None:
-        """Change an object in a backup's archive; False leaves it out."""
-        key, client = f"backups/{backup}/{backup}.tar.gz", self.storage.client()
-        held, written = io.BytesIO(client.get_object(Bucket=BACKUPS, Key=key)["Body"].read()), io.BytesIO()
-        with tarfile.open(fileobj=held) as old, tarfile.open(fileobj=written, mode="w:gz") as new:
-            for member in old:
-                opened = old.extractfile(member)
-                text = opened.read() if opened else b""
-                if f"resources/{resource}/" in member.name and member.name.endswith(f"/{SMALL}/{name}.json"):
-                    one = json.loads(text)
-                    if change(one) is False:
-                        continue
-                    text = json.dumps(one).encode()
-                    member.size = len(text)
-                new.addfile(member, io.BytesIO(text))
-        assert gzip.decompress(written.getvalue())
-        client.put_object(Bucket=BACKUPS, Key=key, Body=written.getvalue())
+    def tamper(self, backup: str, resource: str, name: str, change: Change) -> None:
+        """Change an object in a backup's archive."""
+        tampered(self.storage.client(), backup, resource, SMALL, name, change)
 
     def dr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DR_HOME": str(self.at / "home"), "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "dr", *arguments]
         return subprocess.run(command, cwd=self.at, env=environment, capture_output=True, text=True, check=False)
 
-    def restore(self, backup: str, *more: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    def patch(self, kind: str, name: str, patch: dict[str, Any], subresource: str = "", manager: str = "") -> None:
+        """Change an object of the application, as ``manager`` where that is anybody."""
+        flags = [f"--subresource={subresource}"] if subresource else []
+        flags += [f"--field-manager={manager}"] if manager else []
+        told = ("--namespace", SMALL, *flags, "--type", "merge", "--patch", json.dumps(patch))
+        self.kubectl.run("patch", kind, name, *told)
+
+    def restore(self, backup: str) -> tuple[str, dict[str, tuple[str, str]]]:
         """The status of the verdict, and of each finding with its reason."""
-        done = self.dr("restore", "--backup", backup, "--target", "c", "--yes", "--output", "json", *more)
+        return self._verdict("restore", "--backup", backup)
+
+    def drill(self) -> tuple[str, dict[str, tuple[str, str]]]:
+        """As ``restore``, of the drill that loses the namespace itself, and looks at it before."""
+        return self._verdict("drill", "run", EXPERIMENT)
+
+    def _verdict(self, *words: str) -> tuple[str, dict[str, tuple[str, str]]]:
+        done = self.dr(*words, "--target", "c", "--yes", "--output", "json")
         assert done.stdout, done.stderr
         verdict = json.loads(done.stdout)
         return verdict["verdict"], {one["objective"]: (one["status"], one["because"]) for one in verdict["findings"]}
@@ -150,11 +153,14 @@ def place() -> Iterator[Place]:
                 plane.user(f"system:node:{name}", "system:nodes", folder / f"{name}.kubeconfig")
             nodes.start()
             velero.start()
+            kubectl = Kubectl(programs.path("kubectl"), plane.kubeconfig)
+            kubectl.run("apply", "--filename", str(DEFINITIONS))
+            kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(DEFINITIONS))
             kubernetes = {"kubeconfig": str(plane.kubeconfig), "context": "lab", "cluster_uid": plane.uid}
             own = {"kubernetes": {**kubernetes, "namespaces": [SMALL]}, "velero": {"program": str(velero.program)}}
             written = {"targets": {"c": {"grants": ["disposable"], **own}}, "objectives": {"time-to-namespace": 25.0}}
             (Path(at) / "dr.yaml").write_text(yaml.safe_dump(written))
-            yield Place(Kubectl(programs.path("kubectl"), plane.kubeconfig), velero, storage, nodes, Path(at))
+            yield Place(kubectl, velero, storage, nodes, Path(at))
         finally:
             velero.stop()
             nodes.stop()
@@ -188,6 +194,10 @@ def for_nobody(one: dict[str, Any]) -> None:
     one["spec"]["selector"] = {"app": "nobody"}
 
 
+def misled(one: dict[str, Any]) -> None:
+    one["data"]["port"] = "8081"
+
+
 def greedy(one: dict[str, Any]) -> None:
     one["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "1"}}
 
@@ -196,15 +206,23 @@ def greedy(one: dict[str, Any]) -> None:
     ("resource", "name", "change", "objective", "words"),
     [
         ("configmaps", "settings", left_out, "completed", "settings"),
+        ("configmaps", "settings", misled, "completed", "not ready"),
         ("deployments.apps", "web", other_image, "completed", "no.such/image:1"),
         ("deployments.apps", "web", asleep, "workloads", "service small/web: no pod that it selects is ready"),
         ("services", "web", for_nobody, "workloads", "service small/web: no pod that it selects is ready"),
         ("deployments.apps", "web", greedy, "completed", "nvidia.com/gpu"),
     ],
-    ids=["object missing", "image that does not start", "scaled to 0", "selector fits nothing", "no GPU free"],
+    ids=[
+        "object missing",
+        "object altered",
+        "image that does not start",
+        "scaled to 0",
+        "selector fits nothing",
+        "no GPU free",
+    ],
 )
 def test_what_does_not_work_after_a_restore_is_missed_with_its_reason(
-    place: Place, resource: str, name: str, change: Callable[[dict[str, Any]], bool | None], objective: str, words: str
+    place: Place, resource: str, name: str, change: Change, objective: str, words: str
 ) -> None:
     backup = place.stand()
     place.tamper(backup, resource, name, change)
@@ -218,13 +236,8 @@ def test_what_does_not_work_after_a_restore_is_missed_with_its_reason(
 
 def strip(place: Place, backup: str) -> None:
     """Take what controllers made out of a backup: they make it anew from what was tampered with."""
-    key, client = f"backups/{backup}/{backup}.tar.gz", place.storage.client()
-    held, written = io.BytesIO(client.get_object(Bucket=BACKUPS, Key=key)["Body"].read()), io.BytesIO()
-    with tarfile.open(fileobj=held) as old, tarfile.open(fileobj=written, mode="w:gz") as new:
-        for member in old:
-            if not any(f"resources/{kind}/" in member.name for kind in ("pods", "replicasets.apps", "endpoints")):
-                new.addfile(member, old.extractfile(member))
-    client.put_object(Bucket=BACKUPS, Key=key, Body=written.getvalue())
+    made = tuple(f"resources/{kind}/" for kind in ("pods", "replicasets.apps", "endpoints"))
+    rewritten(place.storage.client(), backup, lambda path, text: None if any(one in path for one in made) else text)
 
 
 def test_an_object_that_was_altered_after_the_restore_is_missed(place: Place) -> None:
@@ -233,7 +246,7 @@ def test_an_object_that_was_altered_after_the_restore_is_missed(place: Place) ->
     assert place.restore(backup)[0] == "met"
     place.lose()
     old = base64.b64encode(b"old").decode()
-    race = altering(place, {"data": {"password": old}})
+    race = altering(place, "secret", "login", {"data": {"password": old}})
     try:
         status, found = place.restore(backup)
     finally:
@@ -245,9 +258,10 @@ def test_an_object_that_was_altered_after_the_restore_is_missed(place: Place) ->
     assert PASSWORD not in str(found)
 
 
-def altering(place: Place, patch: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Somebody who changes the Secret as soon as it is there."""
-    told = " ".join(f"'{one}'" for one in (*place.kubectl._command, "patch", "secret", "login", "--namespace", SMALL))
+def altering(place: Place, kind: str, name: str, patch: dict[str, Any], *flags: str) -> subprocess.Popen[bytes]:
+    """Somebody who changes an object as soon as it is there."""
+    words = (*place.kubectl._command, "patch", kind, name, "--namespace", SMALL, *flags)
+    told = " ".join(f"'{one}'" for one in words)
     script = f"until {told} --type merge --patch '{json.dumps(patch)}'; do sleep 0.05; done"
     return subprocess.Popen(["sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -260,6 +274,8 @@ def test_nothing_that_was_restored_is_no_namespace(place: Place) -> None:
         ("services", "web"),
         ("deployments.apps", "web"),
         ("horizontalpodautoscalers.autoscaling", "web"),
+        ("secrets", "web-tls"),
+        ("certificates.cert-manager.io", "web"),
     ):
         place.tamper(backup, resource, name, left_out)
     strip(place, backup)
@@ -269,13 +285,54 @@ def test_nothing_that_was_restored_is_no_namespace(place: Place) -> None:
     assert "holds no object" in found["objects"][1]
 
 
-def test_what_controllers_and_people_change_in_good_health_between_backup_and_loss_is_met(place: Place) -> None:
-    backup = place.stand()
+def scaled(place: Place, replicas: int) -> None:
+    """As the HorizontalPodAutoscaler's controller does, which has no metrics here."""
+    place.patch("deployment", "web", {"spec": {"replicas": replicas}}, "scale", manager="kube-controller-manager")
+
+
+def rolled_out(place: Place) -> None:
     place.kubectl.run("rollout", "restart", "deployment", "web", "--namespace", SMALL)
-    place.kubectl.run(
-        "patch", "secret", "login", "--namespace", SMALL, "--patch", '{"stringData": {"password": "new"}}'
-    )
+
+
+def rotated(place: Place) -> None:
+    place.patch("secret", "login", {"stringData": {"password": "new"}})
+
+
+def renewed(place: Place) -> None:
+    """As cert-manager does: it writes another certificate into the Secret, and tells of it in its own object."""
+    data = {key: base64.b64encode(b"another").decode() for key in ("tls.crt", "tls.key")}
+    place.patch("secret", "web-tls", {"data": data}, manager="cert-manager-certificates-issuing")
+    status = {"revision": 2, "notAfter": "2027-06-01T00:00:00Z", "renewalTime": "2027-05-01T00:00:00Z"}
+    place.patch("certificate", "web", {"status": status}, "status", manager="cert-manager-certificates-issuing")
+
+
+CHURN = pytest.mark.parametrize(
+    "change",
+    [lambda place: scaled(place, 3), rolled_out, rotated, renewed],
+    ids=["HPA scaling", "a rollout", "a rotated Secret", "a renewed certificate"],
+)
+
+
+@CHURN
+def test_what_changes_in_good_health_between_backup_and_loss_is_met(
+    place: Place, change: Callable[[Place], None]
+) -> None:
+    place.stand()
+    change(place)
     place.ready()
-    place.lose()
-    status, found = place.restore(backup)
+    status, found = place.drill()
     assert status == "met", found
+    assert "objects stand as the backup has them" in found["objects"][1]
+
+
+def test_what_an_autoscaler_makes_of_the_restored_one_is_its_own(place: Place) -> None:
+    backup = place.stand()
+    place.lose()
+    race = altering(place, "deployment", "web", {"spec": {"replicas": 2}}, "--subresource=scale", MANAGED)
+    try:
+        status, found = place.restore(backup)
+    finally:
+        race.kill()
+        race.wait()
+    assert status == "met", found
+    assert "are the server's or a controller's own" in found["objects"][1]
