@@ -13,7 +13,10 @@ import time
 
 from bench.figures import Machine
 
-BENCHES = ("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor", "cluster", "gpus")
+BENCHES = (
+    *("startup", "prober", "markers", "outages", "losses", "checksum", "restore", "processor"),
+    *("cluster", "gpus", "namespaces"),
+)
 
 
 def main(names: list[str]) -> int:
