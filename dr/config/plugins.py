@@ -104,7 +104,7 @@ class Plugin:
     without a request; None: that is not known. ``held``: what of it others cannot use now, a pool each; None where a
     target has nothing like it. ``baseline``: records what the source holds, apart from any run; says what was done.
 
-    ``keeps``: begins the names of a server's settings that are the provider's own, and no copy's to have. ``sized_by``:
+    ``keeps``: settings of a server that are of the provider's version of it, and no copy's to have. ``sized_by``:
     what it calls a server's size, among that in which a copy may differ.
     """
 
@@ -121,7 +121,7 @@ class Plugin:
     last_seen: Callable[[Context], Resource | None] = lambda _context: None
     held: Callable[[Context], list[dict[str, Any]] | None] = lambda _context: None
     baseline: Callable[[Context], str] | None = None
-    keeps: str = ""
+    keeps: tuple[str, ...] = ()
     sized_by: str = ""
 
     def made(self, context: Context) -> Provider:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 LARGE_OBJECTS = "the large objects"
 """What is called unread where no large object was looked at, or not what is in them."""
+CONTENTS = "what is in the large objects"
+"""What is called left out where dr.yaml excludes it: then their names and owners alone are compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,18 +100,21 @@ def _perform(engine: Engine, call: Call, state: State, applied: list[str]) -> No
     with looking_up(_impatience(engine, call)):
         result = provider.apply(call, args)
     applied.append(call.id)
+    observed = 0
 
     def poll() -> Progress:
+        nonlocal observed
         with looking_up(_impatience(engine, call)):
             progress = provider.poll(call, result)
         engine.run.observe(progress.observations, engine.clock.now().at, call.id)
+        observed += len(progress.observations)
         return progress
 
     # Between a kill and a resumption nobody waited: that time is not counted against the call.
     began = max(state.began.get(call.id, intent.stamp.at), state.resumed)
     progress = _awaited(call, poll, began, engine.clock, engine.tell, partial(hearing.pause, engine.clock))
     _check_told(engine, call, progress)
-    engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components)
+    engine.ledger.append("effect", call.id, progress.result, progress.milestones, progress.components, observed)
 
 
 def _impatience(engine: Engine, call: Call) -> Callable[[float], None]:

@@ -57,6 +57,19 @@ def form_of(answer: Mapping[str, Any], volatile: Collection[str], tolerance: flo
     return f"{hashlib.sha256(canonical(_unnumbered(kept))).hexdigest()} {tolerance!r} {json.dumps(numbers)}"
 
 
+def stored_form(fields: Mapping[str, Any], tolerance: float) -> str:
+    """The form of what of an answer is stored, which is the same of the answer and of its row: there 1.0 may be 1."""
+    return form_of({name: _floating(value) for name, value in fields.items()}, (), tolerance, {})
+
+
+def _floating(document: Any) -> Any:
+    if isinstance(document, Mapping):
+        return {key: _floating(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_floating(value) for value in document]
+    return float(document) if _is_number(document) else document
+
+
 def answered(form: str) -> bool:
     """Whether it is a form, and not why there is none."""
     return bool(form) and not form.startswith(UNANSWERED)

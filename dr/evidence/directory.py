@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -300,6 +301,7 @@ class RunDirectory:
             problems.append(str(error).removesuffix("."))
         problems += self._unlike(entries, digests)
         observations = self.observations(problems)
+        problems += _unobserved(entries, observations)
         measured = self._measured(MEASURED[0]), self._measured(MEASURED[1])
         samples = [load_samples(path, problems) for path in measured[0]]
         markers = [load_markers(path, problems) for path in measured[1]]
@@ -392,6 +394,15 @@ class RunDirectory:
                 f"observations.jsonl, line {number}, is not what it should be: {why}" for number, why in named
             )
         return tuple(one for one in found if one is not None and not misfit(one))
+
+
+def _unobserved(entries: Iterable[Entry], observations: Iterable[Observation]) -> Iterator[str]:
+    """Of which calls the ledger tells more observations than there are, a phrase each."""
+    there = Counter(one.call for one in observations)
+    for entry in entries:
+        if entry.observed > there[entry.call]:
+            lacking = f"{there[entry.call]} of {entry.observed} or more"
+            yield f"observations.jsonl holds {lacking} observations that {entry.call} made"
 
 
 def _files_told(entries: Sequence[Entry]) -> Any:

@@ -170,6 +170,7 @@ class Ledger:
         data: Mapping[str, Any] | None = None,
         milestones: Mapping[str, float] | None = None,
         components: Iterable[Component] = (),
+        observed: int = 0,
     ) -> Entry:
         """Add an entry and return it once it is on disk. A torn last line, left by a kill, is cut off first.
 
@@ -184,7 +185,8 @@ class Ledger:
                 for name, at in (milestones or {}).items()
                 if isinstance(at, int | float) and 0.0 <= at <= LATEST
             }
-            told = {"milestones": came, "components": writable(msgspec.to_builtins(tuple(components)))}
+            parts = writable(msgspec.to_builtins(tuple(components)))
+            told = {"milestones": came, "components": parts, "observed": observed}
             body = {
                 "seq": len(entries),
                 "stamp": msgspec.to_builtins(stamp),

@@ -18,8 +18,8 @@ class Entry:
     """One line of the ledger. ``kind``: accepted, intent, effect, failed, undoing, undone, event, halted.
 
     ``call`` is the planned call's id, or "" where the entry is about the run. ``data``: an effect's result, a failure's
-    sentence, an event's text. ``milestones`` and ``components``: what an effect told of them. ``prev`` and ``hash``
-    chain the entries.
+    sentence, an event's text. ``milestones`` and ``components``: what an effect told of them. ``observed``: so many
+    observations it had written by then, or more where it was repeated. ``prev`` and ``hash`` chain the entries.
     """
 
     seq: int
@@ -31,6 +31,7 @@ class Entry:
     hash: str
     milestones: Mapping[str, Moment] = field(default_factory=dict)
     components: tuple[Component, ...] = ()
+    observed: int = 0
 
 
 ASLEEP = 0.01

@@ -52,6 +52,12 @@ class _Bounded(yaml.SafeLoader):
             raise _refusal(f"it comes down to more than {self._values} values", event)
         return node
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise _refusal("an escape stands for half a character: write the character itself", node)
+        return value
+
 
 def _once_each(node: yaml.MappingNode) -> None:
     """Raises where a key stands twice: of the two, PyYAML would keep the last and say nothing."""

@@ -8,6 +8,7 @@ anything is built of them: brackets by the thousand, and YAML whose aliases mult
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import re
@@ -134,7 +135,7 @@ def wrong(line: bytes, shape: msgspec.json.Decoder[Any]) -> str:
         return str(error)
     except msgspec.DecodeError as error:
         at_end = f"(byte {len(whole)})" in str(error)
-        torn = "truncated" in str(error) or (at_end and _CUT.search(whole))
+        torn = ("truncated" in str(error) and not _whole(whole)) or (at_end and _CUT.search(whole))
         return "" if torn else f"it is no JSON ({error})"
     except RecursionError:
         return f"it is nested deeper than {DEPTH} levels"
@@ -142,6 +143,15 @@ def wrong(line: bytes, shape: msgspec.json.Decoder[Any]) -> str:
         return f"it is nested deeper than {DEPTH} levels"
     endless = _endless(found if isinstance(found, dict) else msgspec.to_builtins(found), ())
     return "" if endless is None else f"{_shown(endless)} is not finite"
+
+
+def _whole(line: bytes) -> bool:
+    """Whether it is JSON to its end, with half a surrogate pair in it, after which msgspec looks for the other half."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def deep(found: bytes) -> bool:

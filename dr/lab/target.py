@@ -48,6 +48,7 @@ IN_CLUSTER = ("no kubelet and no containers in the cluster", "NetworkPolicies no
 
 
 CLUSTER = "cluster"
+PREDICTED = ("readmission_risk", "confidence_interval", "risk_factors", "model_version")
 """The path that is measured through the cluster's Ingress."""
 
 
@@ -109,7 +110,7 @@ def render(
             expected=("prediction_id", "readmission_risk"),
             artifacts=str(directory / "models"),
             planted=Planting(login(MASTER), (*_planted(),)),
-            stored=Stored("public.predictions", "admission_id"),
+            stored=Stored("public.predictions", "admission_id", {name: name for name in PREDICTED}),
             token=f"file:{token_file(directory)}",
             ways={CLUSTER: way} if way else {},
             copies=way_into,

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dr.drivers.postgres.connection import connect
-from dr.drivers.postgres.indexes import ROWS, indexes
+from dr.drivers.postgres.indexes import NO_PLAN, ROWS, indexes
 from dr.host.hearing import at_once
 from tests.servers import LocalServer, local_server
 
@@ -73,6 +73,10 @@ MADE = """
     insert into twice select generate_series(1, 100);
     create index t_first on twice (a);
     create index t_second on twice (a);
+    create table alike (a int, tags text[]);
+    insert into alike select n, array['t' || n] from generate_series(1, 100) n;
+    create index a_first on alike using gin (tags);
+    create index a_second on alike using gin (tags);
     analyze;
 """
 
@@ -92,10 +96,13 @@ def test_every_kind_of_index_is_gone_through(server: LocalServer) -> None:
     found = seen(server)
     assert found["lost"] == []
     why = [found["unprobed"].pop(f"public.{name}", "") for name in ("t_first", "t_second")]
-    assert sorted(why) == ["", "no plan goes through it alone"]
+    assert sorted(why) == ["", NO_PLAN]
+    why = [found["unchecked"].pop(f"public.{name}", "") for name in ("a_first", "a_second")]
+    assert sorted(why) == ["", NO_PLAN], "what amcheck does not check is not passed over"
     assert "row-level security" in found["unchecked"]["public.h_a"], "what may not be read is not passed over"
     assert found["unprobed"] == {}
-    assert found["probed"] == 33
+    assert found["probed"] == 34
+    assert [*found["unchecked"]] == ["public.h_a"]
     assert not found["available"]
     assert found["collations"] == []
 

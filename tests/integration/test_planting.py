@@ -14,6 +14,9 @@ from dr.domain.errors import DrError, ProviderError, RefusedError
 from dr.drivers.service.config import Planting, Rows, Stored
 from dr.drivers.service.rows import _of, count_stored, plant, uproot
 from dr.drivers.service.variants import planted_names
+from dr.drivers.service.withheld import ANSWERS, READS, WAITS, Said, withheld
+from dr.evidence.answers import stored_form
+from dr.host.clock import SystemClock
 from tests.servers import PASSWORD, LocalServer, local_server
 
 RUN = "20261130-033333-cf4e"
@@ -79,12 +82,15 @@ def test_what_is_planted_is_equal_but_for_its_names_found_again_counted_and_take
     assert told(server, notes, names[12]) == told(server, notes, 12) == [("first",), ("second",)]
 
     def count() -> int:
-        return count_stored(server.address, server.database(), STORED, made, RUN)
+        return count_stored(server.address, server.database(), STORED, made, RUN).total()
 
     assert count() == 0
     for admission_id in (ID, names[ID], names[ID]):
         told(server, "insert into predictions values (%s, 0.5) returning 1", admission_id)
     assert count() == 2
+    valued = Stored("predictions", "admission_id", {"readmission_risk": "risk"})
+    held = count_stored(server.address, server.database(), valued, made, RUN)
+    assert held == {(str(names[ID]), stored_form({"readmission_risk": 0.5}, 0.0)): 2}
     assert uproot(server.address, server.database(), made, STORED, RUN, 0) == 6
     told(server, "delete from predictions returning 1")
     assert everything(server) == before
@@ -196,7 +202,7 @@ def test_predictions_are_counted_through_the_columns_index_whatever_its_type(
         connection.execute("insert into counted values (%s), (%s)", (key, key))
         stored = Stored("counted", "id")
         try:
-            assert count_stored(server.address, server.database(), stored, made, RUN) == 2
+            assert count_stored(server.address, server.database(), stored, made, RUN).total() == 2
             where, values = _of(connection, stored, names)
             connection.execute("set enable_seqscan = off")
             plan = connection.execute(b"explain select 1" + where.as_bytes(connection), (values,)).fetchall()
@@ -207,8 +213,42 @@ def test_predictions_are_counted_through_the_columns_index_whatever_its_type(
 
 def test_where_the_table_or_the_database_is_gone_nothing_is_stored(server: LocalServer) -> None:
     made, database = planting(server), server.database()
-    assert count_stored(server.address, database, Stored("care.gone", "id"), made, RUN) == 0
+    assert count_stored(server.address, database, Stored("care.gone", "id"), made, RUN).total() == 0
     gone = msgspec.structs.replace(database, name="gone")
-    assert count_stored(server.address, gone, STORED, made, RUN) == 0
+    assert count_stored(server.address, gone, STORED, made, RUN).total() == 0
     with pytest.raises(ProviderError, match="admission"):
         count_stored(server.address, database, Stored("predictions", "admission"), made, RUN)
+
+
+@pytest.mark.parametrize(
+    ("query", "does"),
+    [
+        ("select 1 from care.admissions", READS),
+        (f"insert into predictions values ('{ID}', 0.1); delete from predictions", WAITS),
+        ("select 1 from care.notes for share", WAITS),
+        ("select 1", ANSWERS),
+        ("select pg_sleep(2.5)", ""),
+    ],
+)
+def test_whoever_reads_what_is_planted_waits_while_it_is_withheld(server: LocalServer, query: str, does: str) -> None:
+    def ask() -> Said:
+        with server.superuser() as service:
+            service.execute(query.encode())
+        return {"risk": 0.5}
+
+    before = everything(server)
+    found = withheld(server.address, server.database(), planting(server), ask, SystemClock())
+    assert found == (does, {"risk": 0.5})
+    assert everything(server) == before
+
+
+def test_what_is_refused_meanwhile_is_no_answer(server: LocalServer) -> None:
+    found = withheld(server.address, server.database(), planting(server), lambda: "no answer: 503", SystemClock())
+    assert found == ("", "no answer: 503")
+
+
+def test_rows_that_somebody_else_holds_are_not_withheld(server: LocalServer) -> None:
+    with server.superuser() as other, other.transaction():
+        other.execute("lock table care.notes in row exclusive mode")
+        with pytest.raises(ProviderError, match="lock timeout"):
+            withheld(server.address, server.database(), planting(server), lambda: "", SystemClock())

@@ -19,7 +19,7 @@ from dr.lab.service.app import Rejected, Service
 from dr.lab.service.http import Request, Response
 from dr.lab.service.store import Store
 
-_predict, _answered, _keep = Model.predict, Service._predict, Store.keep
+_predict, _answered, _keep, _look_up = Model.predict, Service._predict, Store.keep, Store.look_up
 _DECOYS: list[Any] = []
 """Sessions that are held, and in which nothing is asked."""
 
@@ -41,6 +41,37 @@ def cached() -> None:
         return known[request.body]
 
     Service._predict = answer  # type: ignore[method-assign]
+
+
+def elsewhere_first() -> None:
+    """It asks the source, and the copy for what the source lacks."""
+
+    async def look_up(self: Store, session: Any, admission: str) -> Any:
+        async with await psycopg.AsyncConnection.connect(os.environ["TRUTH_SOURCE_URL"], autocommit=True) as source:
+            return await _look_up(self, source, admission) or await _look_up(self, session, admission)
+
+    Store.look_up = look_up  # type: ignore[method-assign]
+
+
+def storing(by: str) -> None:
+    """The risks that it stores are higher by ``by`` than those that it answers."""
+
+    async def keep(self: Store, session: Any, found: Any, admission: str, version: str, said: Prediction) -> str:
+        return await _keep(self, session, found, admission, version, replace(said, risk=said.risk + float(by)))
+
+    Store.keep = keep  # type: ignore[method-assign]
+
+
+def remembering() -> None:
+    """It reads each admission once, which is its right."""
+    known: dict[str, Any] = {}
+
+    async def look_up(self: Store, session: Any, admission: str) -> Any:
+        if admission not in known:
+            known[admission] = await _look_up(self, session, admission)
+        return known[admission]
+
+    Store.look_up = look_up  # type: ignore[method-assign]
 
 
 def forgetful() -> None:
@@ -103,6 +134,9 @@ def failing(each: str) -> None:
 HOW = {
     "astray": astray,
     "cached": cached,
+    "elsewhere-first": elsewhere_first,
+    "storing": storing,
+    "remembering": remembering,
     "forgetful": forgetful,
     "doubling": doubling,
     "inverted": inverted,

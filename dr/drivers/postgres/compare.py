@@ -73,7 +73,7 @@ class Comparison:
         )
         theirs: dict[str, TableRows] = {}
         beside = yield from seen_beside(self.copy, self.database, asked.of)
-        with moment(self.copy, self.database) as here:
+        with moment(self.copy, self.database, asked.touched) as here:
             seen = yield from here.look(asked, beside)
             after = self.stored
             if source is not None:

@@ -22,6 +22,8 @@ PAGES = 64
 """Pages of the table that they are drawn from, or a few more."""
 SECONDS = 20
 """The most that one index is asked for."""
+NO_PLAN = "no plan goes through it alone, as where another index serves as well"
+NO_OPERATOR = "no operator of it finds a value by itself"
 
 _REFLEXIVE = "array['=', '~=', '@>', '&&', '<@', '%', '~~', '@@', '<=']"
 _INDEXES = f"""
@@ -140,8 +142,9 @@ def indexes(connection: Connection, database: str = "", only: Collection[str] | 
     index by rows that are looked for through it. ``database``: what the names say, where it is not the main one.
     ``only``: these alone, by name.
 
-    ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name;
-    ``unchecked``: why by amcheck, or by nothing, since the harness's role may not read the table.
+    ``invalid``: those that no query uses. ``lost``: those that do not find every row. ``unprobed``: why, by name, of
+    those that amcheck may check instead, and of those that nothing can be looked for by; ``unchecked``: why by amcheck,
+    or by nothing, since the harness's role may not read the table, or no plan goes through that index.
     ``collations``: those whose version is not the one that indexes were built with.
     """
     with translated("reading the catalog of indexes"):
@@ -166,7 +169,9 @@ def indexes(connection: Connection, database: str = "", only: Collection[str] | 
             seen.setdefault("unchecked", {})[index.name] = reason(error)
             continue
         probed += not why
-        if why:
+        if why and index.kind != "btree" and any(index.ways()) and not why.startswith(DAMAGED):
+            seen.setdefault("unchecked", {})[index.name] = why
+        elif why:
             unprobed[index.name] = why
         elif through < drawn:
             lost.append({"index": index.name, "kind": index.kind, "rows": drawn, "found": through})
@@ -226,7 +231,7 @@ def _probed(connection: Connection, index: _Index) -> tuple[int, int, str]:
         return 0, 0, f"it took longer than {SECONDS} s"
     except Error as error:
         return 0, 0, unread(error, connection, f"looking for rows through the index {index.name}")
-    return 0, 0, "no plan goes through it alone"
+    return 0, 0, NO_PLAN if any(index.ways()) else NO_OPERATOR
 
 
 def _asked(connection: Connection, index: _Index, found_by: _FoundBy, way: tuple[str, ...]) -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ from dr.domain.looks import (
     packed_rows,
 )
 from dr.domain.refs import Endpoint
-from dr.domain.state import State
+from dr.domain.state import CONTENTS, State
 from dr.drivers.postgres import state
 from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import CANCEL_SECONDS, Connection, connect, database_clock, one, translated, unread
@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 MOST_ROWS = 1_000_000
 """Rows of a table that are read one by one; more stay unread."""
+_EXCLUDED = "dr.yaml excludes it"
 _TOO_LONG_FOR_POSTGRESQL = "invalid memory alloc request size"
 """How it says, as an internal error and so in no other language, that a value would take more than a gigabyte."""
 _TABLES = "reading the tables for their checksums"
@@ -69,7 +70,13 @@ _SHORT = """
       from pg_class c, (select current_setting('block_size')::int8 as page) as s where c.oid = %s::regclass
 """
 """Whether a table's file lacks pages: nothing but VACUUM makes one shorter, which counts its rows and pages then."""
-_COUNTED = "select sum(tup_inserted + tup_updated + tup_deleted)::int8 from pg_stat_database"
+_COUNTED = """
+    select pg_snapshot_xmax(pg_current_snapshot())::text::int8,
+           (select coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0)::int8 from pg_stat_database)
+"""
+"""The next transaction, and the rows that those before it are known to have written."""
+_COUNTED_LATE = 20
+"""Times a tenth of a second that a session of a server may keep what it counted to itself."""
 _ON_LOGIN = """
     select format('%I', evtname) from pg_event_trigger
      where evtevent = 'login' and evtenabled in ('O', 'A')
@@ -126,11 +133,24 @@ class _Reading(NamedTuple):
     filed: bool = False
 
 
+class _Written(NamedTuple):
+    """So many ``rows`` a server's statistics told written when ``xid`` was the next transaction."""
+
+    xid: int
+    rows: int
+
+    def until(self, later: Snapshot) -> int:
+        """As many by then, where each transaction that began meanwhile wrote one."""
+        return self.rows + later.xmax - self.xid
+
+
 class Moment:
     """One repeatable-read snapshot of a server, in as many sessions as may read side by side."""
 
-    def __init__(self, sessions: Sequence[Connection], database: PostgresConfig, cut: Snapshot) -> None:
-        self._sessions, self._tables, self._cut = sessions, database.tables, cut
+    def __init__(
+        self, sessions: Sequence[Connection], database: PostgresConfig, cut: Snapshot, written: _Written | None
+    ) -> None:
+        self._sessions, self._tables, self._cut, self._written = sessions, database.tables, cut, written
         self._readings: dict[str, _Reading] = {}
         with translated("reading which moment it is"):
             row = sessions[0].execute(_MOMENT).fetchone()
@@ -178,7 +198,7 @@ class Moment:
             recipe=RECIPE,
             on_login={"": _on_login(first)},
             taken=max(0, self._current.xmax - asked.touched.held.xmax) if asked.touched else None,
-            counted=_counted(first) if asked.touched else 0,
+            counted=self._written.until(self._current) if self._written else 0,
         )
 
     def _wanted(self, asked: Question, left_out: dict[str, str]) -> Iterator[tuple[Table, float]]:
@@ -186,12 +206,15 @@ class Moment:
         first, tables = self._sessions[0], self._tables
         named, every = {*tables.exclude, *tables.sample}, find_tables(first, asked.include)
         above = _above(first) if named else {}
-        left_out |= dict.fromkeys(sorted(named.difference((one.name for one in every), *above.values())), NOWHERE)
+        known = [*(one.name for one in every), state.EXCLUDED]
+        left_out |= dict.fromkeys(sorted(named.difference(known, *above.values())), NOWHERE)
+        if state.EXCLUDED in tables.exclude:
+            left_out[CONTENTS] = _EXCLUDED
         for table in every:
             names = (table.name, *above.get(table.name, ()))
             share = next((tables.sample[name] for name in names if name in tables.sample), 1.0)
             if not {*tables.exclude}.isdisjoint(names):
-                left_out[table.name] = "dr.yaml excludes it"
+                left_out[table.name] = _EXCLUDED
                 continue
             if share < 1:
                 left_out[table.name] = f"all but a sample of {share:.3g} of its rows, as dr.yaml says"
@@ -263,10 +286,12 @@ def _above(connection: Connection) -> dict[str, list[str]]:
 
 
 @contextmanager
-def moment(server: Endpoint, database: PostgresConfig) -> Iterator[Moment]:
-    """The present moment of a server; its sessions are closed at the end of the block. Raises as ``connect`` does."""
+def moment(server: Endpoint, database: PostgresConfig, since: Recovered | None = None) -> Iterator[Moment]:
+    """The present moment of a server; its sessions are closed at the end of the block. ``since``: from its recovery on
+    it is told how much was written. Raises as ``connect`` does."""
     with ExitStack() as opened:
         first = opened.enter_context(connect(server, database))
+        written = _counted(first, since) if since else None
         cut = finished(first)
         opened.enter_context(_frozen(first))
         sessions = [first]
@@ -282,7 +307,7 @@ def moment(server: Endpoint, database: PostgresConfig) -> Iterator[Moment]:
             with translated("sharing one moment among several sessions"):
                 another.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
             sessions.append(another)
-        yield Moment(sessions, database, cut)
+        yield Moment(sessions, database, cut, written)
 
 
 @contextmanager
@@ -324,7 +349,7 @@ def seen_beside(server: Endpoint, database: PostgresConfig, of: str) -> Steps[St
     """What a server holds beside rows and definitions. It is seen before a look's moment, as the look before is to hold
     nothing that is later than that. Raises as ``connect`` and ``state.looking``."""
     with connect(server, database) as connection:
-        return (yield from state.looking(connection, database.expendable, of))
+        return (yield from state.looking(connection, database.expendable, database.tables.exclude, of))
 
 
 def major_version(connection: Connection) -> int:
@@ -406,9 +431,16 @@ def _filed(connection: Connection) -> dict[str, dict[str, Any]]:
     return {name: {"filed": whole(xid, current), "uncounted": uncounted} for name, xid, uncounted in rows}
 
 
-def _counted(connection: Connection) -> int:
+def _counted(connection: Connection, since: Recovered) -> _Written:
+    """What was written, before the moment of a look: later it would count what that does not show. A session that has
+    not told yet what it wrote is waited for."""
     with translated("reading the statistics of databases"):
-        return int(one(connection, _COUNTED) or 0)
+        for _ in range(_COUNTED_LATE):
+            found = _Written(*(connection.execute(_COUNTED).fetchone() or (0, 0)))
+            if found.rows >= found.xid - since.held.xmax:
+                break
+            connection.execute("select pg_sleep(0.1)")
+        return found
 
 
 def _on_login(connection: Connection) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ from dr.config.plugins import plugins
 OF_ITS_PLACE = re.compile(
     r"port|listen_addresses|unix_socket_.*|bonjour.*|cluster_name|data_directory(_mode)?|config_file|hba_file|ident_file"
     r"|external_pid_file|event_source|log_(directory|filename|file_mode)|syslog_.*|stats_temp_directory|ssl_.*(file|dir)"
-    r"|krb_server_keyfile|dynamic_library_path|temp_tablespaces|primary_.*|restore_command|archive_.*|recovery_.*"
-    r"|promote_trigger_file|hot_standby.*|in_hot_standby|synchronous_standby_names|server_version.*"
+    r"|krb_server_keyfile|dynamic_library_path|temp_tablespaces|primary_.*|restore_command|recovery_.*"
+    r"|archive_(mode|command|library|cleanup_command)|promote_trigger_file|hot_standby.*|in_hot_standby"
+    r"|synchronous_standby_names|server_version.*"
     r"|application_name|transaction_(isolation|read_only|deferrable)"
 )
-"""Where it is, how it got there, and whom it copies to: never compared. Its version and its being Multi-AZ are the
-provider's, which compares them."""
+"""Where it is, how it got there, whom it copies to, and what its engine's version has: never compared. Its version and
+its being Multi-AZ are the provider's, which compares them."""
 OF_ITS_SIZE = re.compile(
     r"shared_buffers|effective_cache_size|max_connections|(maintenance|autovacuum)_work_mem|autovacuum_max_workers"
     r"|max_(worker_processes|parallel_.*|wal_size)|min_wal_size|huge_page.*|shared_memory_size.*|wal_buffers"
@@ -39,10 +40,10 @@ def compared(copy: Mapping[str, str], *source: Mapping[str, str], one_size: bool
     """``source``: what was looked at there, before and afterwards: as it was at either time is right. One that changed
     there may have been any other in between. ``one_size``: both servers are known to be of the same size."""
     wrong, unknown, sized, same = {}, {}, [], 0
-    kept = tuple(one.keeps for one in plugins().values() if one.keeps)
+    kept = {name for one in plugins().values() for name in one.keeps}
     for name, here in sorted(copy.items()):
         there = [settings[name] for settings in source if name in settings]
-        if not there or OF_ITS_PLACE.fullmatch(name) or name.startswith(kept):
+        if not there or OF_ITS_PLACE.fullmatch(name) or name in kept:
             continue
         if here in there:
             same += 1

@@ -4,7 +4,7 @@ settings as they act, and what a restore never brings."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from psycopg import Error
@@ -16,6 +16,8 @@ from dr.drivers.postgres.own_schema import USERS_OWN
 from dr.drivers.postgres.schema import digest, newest, whole
 from dr.host.hearing import Steps, working
 
+EXCLUDED = "pg_catalog.pg_largeobject"
+"""What dr.yaml excludes so that nobody reads what is in large objects."""
 NAMED_OBJECTS = 50_000
 """Large objects that are told apart by name; of more, none is."""
 MOST_CONTENTS = 50 << 30
@@ -88,9 +90,15 @@ _NAMES = {
 """What is only named, by the field of State."""
 
 
-def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = "the source") -> Steps[State]:
+def looking(
+    connection: Connection,
+    expendable: tuple[str, ...] = (),
+    exclude: Collection[str] = (),
+    of: str = "the source",
+) -> Steps[State]:
     """Everything, one thing after another: each number in a column is read before the sequence that gave it out.
-    ``expendable``: as State has it. ``of``: what a person is told to be looked at.
+    ``expendable``: as State has it. ``exclude``: tables that are not read. ``of``: what a person is told to be looked
+    at.
 
     Raises ProviderError or RefusedError where a catalog cannot be read; what else cannot be says why in ``unread``.
     """
@@ -102,7 +110,7 @@ def looking(connection: Connection, expendable: tuple[str, ...] = (), of: str = 
             what: tuple(row[0] for row in connection.execute(query.encode())) for what, query in _NAMES.items()
         }
     yield working(f"looking at the large objects of {of}")
-    objects, contents = _large_objects(connection, left)
+    objects, contents = _large_objects(connection, left, EXCLUDED not in exclude)
     sequences = yield from _sequences(connection, of, left)
     unlogged = yield from _unlogged(connection, of, left)
     return State(sequences, objects, contents, unlogged, settings, expendable=expendable, unread=left, **names)
@@ -166,23 +174,23 @@ def _unlogged(connection: Connection, of: str, left: dict[str, str]) -> Steps[di
     return found
 
 
-def _large_objects(connection: Connection, left: dict[str, str]) -> tuple[dict[str, Version], bool]:
-    """By oid, and whether what is in them could be read."""
+def _large_objects(connection: Connection, left: dict[str, str], contents: bool) -> tuple[dict[str, Version], bool]:
+    """By oid, and whether what is in them was read. ``contents``: whether it is to be."""
     try:
-        return _objects(connection, left)
+        return _objects(connection, left, contents)
     except Error as error:
         left[LARGE_OBJECTS] = unread(error, connection, f"looking at {LARGE_OBJECTS}")
         return {}, False
 
 
-def _objects(connection: Connection, left: dict[str, str]) -> tuple[dict[str, Version], bool]:
+def _objects(connection: Connection, left: dict[str, str], contents: bool) -> tuple[dict[str, Version], bool]:
     """As ``_large_objects``. Raises psycopg.Error."""
     number = int(one(connection, "select count(*) from pg_largeobject_metadata"))
     if number > NAMED_OBJECTS:
         left[LARGE_OBJECTS] = f"there are {number}, more than {NAMED_OBJECTS}"
         return {}, False
     rows, current = connection.execute(_LARGE_OBJECTS).fetchall(), newest(connection)
-    readable = bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))
+    readable = contents and bool(one(connection, "select has_table_privilege('pg_largeobject', 'select')"))
     size = int(one(connection, "select pg_relation_size('pg_largeobject')"))
     if readable and size > MOST_CONTENTS:
         left[LARGE_OBJECTS] = f"they take {size >> 20} MB, and what is in more than {MOST_CONTENTS >> 20} is not read"

@@ -105,6 +105,6 @@ PLUGIN = Plugin(
     parts=("boto3",),
     shows=_shows,
     last_seen=_last_seen,
-    keeps="rds.",
+    keeps=("rds.extensions", "rds.superuser_variables"),
     sized_by="DBInstanceClass",
 )

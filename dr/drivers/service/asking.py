@@ -11,13 +11,12 @@ import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dr.domain.errors import ProviderError, UsageError
 from dr.domain.refs import Ref
-from dr.evidence.answers import Names, canonical, form_of
+from dr.evidence.answers import canonical, form_of
 from dr.host.bounded import within
 from dr.host.clock import SystemClock
 from dr.host.decode import OBJECT, line_of
@@ -117,30 +116,22 @@ def predict(url: str, request: object, token: str = "") -> tuple[int, bytes]:
     return status, body
 
 
-def answer_form(
-    url: str,
-    request: object,
-    volatile: Sequence[str],
-    token: str = "",
-    tolerance: float = 0.0,
-    names: Names = MappingProxyType({}),
-) -> str:
-    """The form of the answer to ``request`` (``dr.evidence.answers``). Raises ProviderError without an answer, and
-    RefusedError as ``predict``."""
+def answer_to(url: str, request: object, token: str = "") -> dict[str, Any]:
+    """The answer to ``request``. Raises ProviderError without one, and RefusedError as ``predict``."""
     status, body = predict(url, request, token)
     if status != 200:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with status {status}.")
     answer = line_of(body, OBJECT)
     if answer is None:
         raise ProviderError(f"The service at {url} answered request {name_of(request)} with something else than JSON.")
-    return form_of(answer, volatile, tolerance, names)
+    return answer
 
 
 def ask_golden(
     url: str, requests: Sequence[Mapping[str, object]], volatile: Sequence[str], token: str = "", tolerance: float = 0.0
 ) -> dict[str, str]:
-    """Each request's name to the form of its answer. Raises as ``answer_form`` where one is not answered."""
-    return {name_of(request): answer_form(url, request, volatile, token, tolerance) for request in requests}
+    """Each request's name to the form of its answer. Raises as ``answer_to`` where one is not answered."""
+    return {name_of(request): form_of(answer_to(url, request, token), volatile, tolerance, {}) for request in requests}
 
 
 def metrics(url: str) -> list[Sample]:

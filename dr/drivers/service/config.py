@@ -28,10 +28,11 @@ class Planting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the service stores a row for each prediction: in ``table``, where ``column`` holds one of the values that
-    are keys of what was planted."""
+    are keys of what was planted. ``values``: fields of an answer, each with the column that holds it."""
 
     table: str
     column: str
+    values: dict[str, str] = {}
 
 
 class ServiceConfig(Section, frozen=True, forbid_unknown_fields=True):

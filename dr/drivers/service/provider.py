@@ -8,7 +8,7 @@ session on the copy is of some other database, and is not judged or probed.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -28,11 +28,12 @@ from dr.drivers.postgres.plugin import made_by
 from dr.drivers.postgres.servers import Look, seen_beside, watching
 from dr.drivers.postgres.source import database_of
 from dr.drivers.service import guardian
-from dr.drivers.service.asking import answer_form, get, name_of, predict, predictions
+from dr.drivers.service.asking import answer_to, get, name_of, predict, predictions
 from dr.drivers.service.config import ServiceConfig, Stored
 from dr.drivers.service.rows import plant, uproot
-from dr.drivers.service.variants import variants
-from dr.evidence.answers import UNANSWERED, Names, answered
+from dr.drivers.service.variants import Variant, variants
+from dr.drivers.service.withheld import REQUESTS, Said, withheld
+from dr.evidence.answers import UNANSWERED, Names, form_of, stored_form
 from dr.evidence.samples import next_number, samples_file
 from dr.host import children
 from dr.host.bounded import NO_ANSWER
@@ -93,14 +94,14 @@ class ServingProvider:
             driver="service",
             operation="ask",
             args={
-                "url": "${serve.url}",
+                **{name: f"${{serve.{name}}}" for name in ("url", "host", "port")},
                 "run": run.id,
                 "planted": "${plant.rows}" if service.planted else 0,
                 "because": "${plant.because}" if service.planted else NOT_SAID,
                 "planting": "${plant.at}" if service.planted else None,
             },
             effect=Effect.CHANGES,  # each answer is a row of the copy
-            touches=(served,),
+            touches=(served, result_of(made)),
             until="every golden request asked",
             deadline=GOLDEN_DEADLINE,
         )
@@ -277,18 +278,25 @@ class ServingProvider:
         service, url, self._again = self._service(), str(args["url"]), GOLDEN_AGAIN
         planted = variants(service, str(args["run"]), planted=True) if args.get("planted") else ()
         with self._seeing_it_stopped() as stood:
-            answers = {name_of(request): self._answer(url, request, {}) for request in service.requests}
+            asked_before = self._asked
+            waits, unwatched, said = self._withheld(args, planted)  # first: a service may remember what it answered
+            withheld_from = self._asked - asked_before  # for planted rows no more than these
+            answers = {name_of(request): self._form(self._answer(url, request), {}) for request in service.requests}
             before = self._asked
-            found = {one.golden: self._answer(url, one.request, one.names) for one in planted}
+            asked = [(one, self._answer(url, one.request)) for one in planted]
+        found = {
+            "answers": {one.golden: self._form(answer, one.names) for one, answer in asked},
+            "because": args.get("because", NOT_SAID),
+            **({"waits": waits, "unwatched": unwatched} if planted else {}),
+        }
         seen = (
             Observation("golden", "restored", answers, self._now()),
-            Observation(
-                "planted", "restored", {"answers": found, "because": args.get("because", NOT_SAID)}, self._now()
-            ),
+            Observation("planted", "restored", found, self._now()),
             Observation("asked", "restored", {"stood": round(stood(), 1)}, self._now()),
         )
-        good = sum(map(answered, found.values()))
-        told = {"good": good, "sent": max(good, self._asked - before), "planting": args.get("planting")}
+        good = sum(not isinstance(answer, str) for answer in (*said, *(answer for _, answer in asked)))
+        told = {"good": good, "sent": max(good, self._asked - before + withheld_from), "planting": args.get("planting")}
+        told["kept"] = self._kept(asked)
         return Progress(done=True, result={"asked": len(answers), "answers": answers, **told}, observations=seen)
 
     def _asked_on(self, path: str, args: Mapping[str, Any]) -> Progress:
@@ -296,24 +304,59 @@ class ServingProvider:
 
         self._again = GOLDEN_AGAIN
         requests = self._context.target.of(ServiceConfig).requests
-        answers = {name_of(request): self._answer(str(args["url"]), request, {}) for request in requests}
+        answers = {name_of(request): self._form(self._answer(str(args["url"]), request), {}) for request in requests}
         baseline, now = recorded(self._context, float(args["before"])), self._now()
         held = None if baseline is None else msgspec.to_builtins(baseline)
         seen = (Observation("baseline", "source", held, now), Observation("golden", path, answers, now))
         return Progress(done=True, result={"asked": len(answers)}, observations=seen)
 
-    def _answer(self, url: str, request: Mapping[str, object], names: Names) -> str:
-        """The form of its answer, or why there was none. One that was not answered in time is asked again: a process
-        that stood still for half a minute says nothing of the copy."""
+    def _withheld(
+        self, args: Mapping[str, Any], planted: Sequence[Variant]
+    ) -> tuple[dict[str, list[str]], str, list[Said]]:
+        """What the first golden requests, and the planted ones that are equal to them, do while nobody may read their
+        rows in the copy; why that was not seen; and what the planted ones came to."""
+        service, url, waits, said = self._service(), str(args["url"]), dict[str, list[str]](), list[Said]()
+        golden = {name_of(request): request for request in service.requests}
+        if service.planted is None or "host" not in args:  # a run that an earlier version began has none
+            return {}, "", []
+        copy = Endpoint(str(args["host"]), int(args["port"]))
+        try:
+            for one in planted[:REQUESTS]:
+                asks = [partial(self._answer, url, request) for request in (golden[one.golden], one.request)]
+                done = [withheld(copy, self._database, service.planted, ask, self._context.clock) for ask in asks]
+                waits[one.golden] = [what for what, _ in done]
+                said.append(done[1][1])
+        except (ProviderError, RefusedError) as error:
+            return waits, str(error), said
+        return waits, "", said
+
+    def _kept(self, asked: Iterable[tuple[Variant, Said]]) -> dict[str, list[str]]:
+        """What the rows that the service stores of its answers are to hold, by each name that they may be found by."""
+        service, kept = self._service(), dict[str, list[str]]()
+        fields = service.stored.values if isinstance(service.stored, Stored) else {}
+        for one, answer in asked:
+            if fields and not isinstance(answer, str):
+                form = stored_form({field: answer.get(field) for field in fields}, service.tolerance)
+                for name in one.names:
+                    kept.setdefault(str(name), []).append(form)
+        return kept
+
+    def _answer(self, url: str, request: Mapping[str, object]) -> Said:
+        """The answer, or why there was none. One that was not answered in time is asked again: a process that stood
+        still for half a minute says nothing of the copy."""
         service = self._context.target.of(ServiceConfig)
         while True:
             self._asked += 1
             try:
-                return answer_form(url, request, service.volatile, service.token, service.tolerance, names)
+                return answer_to(url, request, service.token)
             except ProviderError as error:
                 if error.code != NO_ANSWER or not self._again:
                     return f"{UNANSWERED}: {error}"
                 self._again -= 1
+
+    def _form(self, said: Said, names: Names) -> str:
+        service = self._context.target.of(ServiceConfig)
+        return said if isinstance(said, str) else form_of(said, service.volatile, service.tolerance, names)
 
     def _seeing_it_stopped(self) -> AbstractContextManager[Callable[[], float]]:
         """For how many seconds the service's process stood still meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,8 +15,10 @@ from dr.drivers.postgres.config import PostgresConfig
 from dr.drivers.postgres.connection import Connection, connect, one, reason, translated
 from dr.drivers.service.config import Planting, Rows, Stored
 from dr.drivers.service.variants import UUID, planted_names
-from dr.evidence.answers import Names
+from dr.evidence.answers import Names, stored_form
 
+Held = Counter[tuple[str, str]]
+"""How many rows bear a value of the column by which they are found, and hold what has a ``stored_form``."""
 SECONDS = 60.0
 """The most that a statement may take."""
 
@@ -73,20 +76,27 @@ def uproot(
         ) from None
 
 
-def count_stored(server: Endpoint, database: PostgresConfig, stored: Stored, planting: Planting, run: str) -> int:
-    """How many predictions ``server`` holds of what ``plant`` makes: none where their table, or the database, is gone.
-    Raises what ``connect`` raises, and ProviderError."""
+def count_stored(
+    server: Endpoint, database: PostgresConfig, stored: Stored, planting: Planting, run: str, tolerance: float = 0.0
+) -> Held:
+    """How many predictions ``server`` holds of what ``plant`` makes, by what stands in them: none where their table, or
+    the database, is gone. Raises what ``connect`` raises, and ProviderError."""
     names = planted_names(planting, run)
     try:
-        with connect(server, database, seconds=SECONDS) as connection, translated("counting the run's predictions"):
+        with connect(server, database, seconds=SECONDS) as connection, translated("reading the run's predictions"):
             where, values = _of(connection, stored, names)
-            return int(one(connection, sql.SQL("select count(*)") + where, (values,)))
+            asked = [sql.SQL("{}::text").format(sql.Identifier(stored.column))]
+            asked += [sql.SQL("to_jsonb({})").format(sql.Identifier(column)) for column in stored.values.values()]
+            rows = connection.execute(sql.SQL("select ") + sql.SQL(", ").join(asked) + where, (values,)).fetchall()
     except NoDatabaseError:
-        return 0
+        return Counter()
     except ProviderError as error:
         if error.code != errors.UndefinedTable.sqlstate:
             raise
-        return 0
+        return Counter()
+    return Counter(
+        (str(key), stored_form(dict(zip(stored.values, held, strict=True)), tolerance)) for key, *held in rows
+    )
 
 
 def _look(copy: Endpoint, database: PostgresConfig, planting: Planting, names: Names) -> int:
@@ -115,7 +125,7 @@ def _delete(connection: Connection, planting: Planting, stored: Stored | None, n
         gone = connection.execute(sql.SQL("delete") + where, (values,)).rowcount
     for rows in reversed(planting.rows):
         where, values = _where(rows, names)
-        query = sql.SQL("delete from {} where ").format(_table(rows.table)) + where
+        query = sql.SQL("delete from {} where ").format(table_of(rows.table)) + where
         gone += connection.execute(query, values).rowcount
         if _there(connection, rows, names):
             raise ProviderError(f"{rows.table} keeps planted rows that are deleted.", "See its triggers and rules.")
@@ -124,7 +134,7 @@ def _delete(connection: Connection, planting: Planting, stored: Stored | None, n
 
 def _there(connection: Connection, rows: Rows, names: Names) -> int:
     where, values = _where(rows, names)
-    query = sql.SQL("select count(*) from {} where ").format(_table(rows.table)) + where
+    query = sql.SQL("select count(*) from {} where ").format(table_of(rows.table)) + where
     return int(one(connection, query, values))
 
 
@@ -134,7 +144,7 @@ def _made(connection: Connection, rows: Rows, names: Names, columns: Mapping[str
     found = _there(connection, rows, names)
     if not found:
         return 0
-    (new, renamed), (old, known), table = _where(rows, names), _where(rows, {}), _table(rows.table)
+    (new, renamed), (old, known), table = _where(rows, names), _where(rows, {}), table_of(rows.table)
     same = sql.SQL("n.{0}::text is not distinct from o.{0}::text")
     alike = [sql.SQL(" and ") + same.format(sql.Identifier(name)) for name in columns if name not in rows.keys]
     query = sql.SQL("select count(*) from {0} n where {1} and exists (select from {0} o where {2}{3})").format(
@@ -150,7 +160,7 @@ def _made(connection: Connection, rows: Rows, names: Names, columns: Mapping[str
 
 def _columns(connection: Connection, rows: Rows) -> dict[str, str]:
     """The columns that a copied row has from another, each with its type. Raises ProviderError where a key is none."""
-    values = (_table(rows.table).as_string(connection), [*rows.keys])
+    values = (table_of(rows.table).as_string(connection), [*rows.keys])
     columns = {str(name): str(kind) for name, kind in connection.execute(_COLUMNS, values).fetchall()}
     if missing := sorted({*rows.keys} - {*columns}):
         raise ProviderError(f"{rows.table} has no column {', '.join(missing)}.", "Correct service.planted.")
@@ -158,7 +168,7 @@ def _columns(connection: Connection, rows: Rows) -> dict[str, str]:
 
 
 def _copied(connection: Connection, rows: Rows, names: Names) -> int:
-    table, columns = _table(rows.table), _columns(connection, rows)
+    table, columns = table_of(rows.table), _columns(connection, rows)
     if found := _made(connection, rows, names, columns):
         return found
     made = [sql.SQL("%s::" + kind) if name in rows.keys else sql.Identifier(name) for name, kind in columns.items()]
@@ -182,7 +192,7 @@ def _where(rows: Rows, names: Names) -> tuple[sql.Composed, list[Any]]:
 def _of(connection: Connection, stored: Stored, names: Names) -> tuple[sql.Composed, list[Any]]:
     """The predictions of what has these names, and the parameter that holds them: of the column's own type, so that its
     index is of use."""
-    table, values = _table(stored.table), list[object](names.values())
+    table, values = table_of(stored.table), list[object](names.values())
     kind = one(connection, _KIND, (table.as_string(connection), stored.column))
     column = sql.Identifier(stored.column)
     if kind in _INTEGERS:
@@ -196,7 +206,8 @@ def _of(connection: Connection, stored: Stored, names: Names) -> tuple[sql.Compo
     return sql.SQL(" from {} where ").format(table) + held, values
 
 
-def _table(name: str) -> sql.Identifier:
+def table_of(name: str) -> sql.Identifier:
+    """A table by its name in dr.yaml: with its schema, or in public."""
     schema, dot, table = name.rpartition(".")
     return sql.Identifier(schema if dot else "public", table)
 

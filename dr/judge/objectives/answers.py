@@ -15,6 +15,7 @@ from dr.judge.findings import UnknownError, finding
 from dr.judge.objectives.service import numbered, stopped_while_asked
 from dr.judge.windows import good
 
+UNCOMPARED = "what stands in them was not compared, since service.stored tells no values"
 UNTOLD = "service.tolerance was changed in between, or a number is too large"
 
 
@@ -40,6 +41,13 @@ def judge_planted(evidence: Evidence, demand: Demand) -> Finding:
         return finding(demand, Status.MISSED, because, float(len(wrong)))
     if None in held.values():
         raise UnknownError(f"Not all of {asked} can be compared with the golden answers: {UNTOLD}.")
+    waits = seen.get("waits", {})
+    if elsewhere := sum(own == "reads" and golden in ("waits", "answers") for golden, own in waits.values()):
+        because = f"For {elsewhere} of {len(waits)} golden requests the service does not read the copy, as it does for"
+        because += " what only the copy holds: it has them from elsewhere, such as the source."
+        return finding(demand, Status.MISSED, because, float(elsewhere))
+    if why := str(seen.get("unwatched", "")).rstrip("."):
+        raise UnknownError(f"Whether the service reads the copy for golden requests, too, was not seen: {why}.")
     return finding(demand, Status.MET, f"All {asked} are answered as what that is equal to.", 0.0)
 
 
@@ -89,9 +97,14 @@ def judge_stored(evidence: Evidence, demand: Demand) -> Finding:
     if (asked := max(0, seen["last"] + 1 - seen["first"]) + seen.get("sent", seen["before"])) < seen["copy"]:
         many = f"{told}, and was asked no more than {asked} times"
         return finding(demand, Status.MISSED, f"{many}.", float(seen["copy"] - asked))
+    if seen.get("unlike"):
+        told = f"{seen['unlike']} of {seen['compared']} predictions of this run in the copy are not what was answered"
+        return finding(demand, Status.MISSED, f"{told}.", float(seen["unlike"]))
     if seen["source"] is None and not seen["silent"]:
         raise UnknownError(f"{told}; what the source holds is not known: {why}.")
-    return finding(demand, Status.MET, f"{told}, the source {'does not answer' if seen['silent'] else 'none'}.", 0.0)
+    held = f"{seen['compared']} of them were held against the answers" if "compared" in seen else UNCOMPARED
+    source = "does not answer" if seen["silent"] else "none"
+    return finding(demand, Status.MET, f"{told}, the source {source}. {held[0].upper()}{held[1:]}.", 0.0)
 
 
 def _answered(evidence: Evidence, path: str, seen: Mapping[str, int]) -> int:

@@ -16,7 +16,7 @@ from dr.config.objective import UNKNOWN, About, Objective
 from dr.domain import comparing
 from dr.domain.looks import DAMAGED
 from dr.domain.model import Demand, Finding, Status
-from dr.domain.state import LARGE_OBJECTS, Sequence, State
+from dr.domain.state import CONTENTS, LARGE_OBJECTS, Sequence, State
 from dr.evidence.model import Evidence
 from dr.judge.findings import UnknownError, counted, finding, named, some
 from dr.judge.objectives.content import UNPROVEN, Looks, looked
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 STATISTICS_KEPT = 18
 """The version from which on an upgrade keeps the planner's statistics."""
+UNREAD_CONTENTS = "what is in them was not read: let the harness's role read it, or exclude it in dr.yaml"
 
 
 class Sides(NamedTuple):
@@ -206,6 +207,12 @@ def _of_objects(unread: Iterable[str]) -> bool:
     return any(name.endswith(LARGE_OBJECTS) for name in unread)
 
 
+def _contents_missing(of: Sides) -> bool:
+    """Whether there are large objects, and nobody read what is in them although dr.yaml does not exclude that."""
+    there = any(state.large_objects for state in (of.copy, *of.source))
+    return there and not of.copy.contents and CONTENTS not in of.looks.copy.left_out
+
+
 def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     of = sides(evidence, demand.path, "Sequences, large objects and unlogged tables")
     unproven, damaged = _unread(of)
@@ -216,6 +223,8 @@ def _judge_state(evidence: Evidence, demand: Demand) -> Finding:
     lost, counts = ({}, Counter[str]()) if _of_objects((*unproven, *damaged)) else _large_objects(of)
     (emptied, notes), (restarted, more) = _unlogged(of), _restarted(of)
     wrong, notes = wrong | lost | emptied | restarted | damaged, [*notes, *more]
+    if _contents_missing(of) and not _of_objects(unproven):
+        unproven[LARGE_OBJECTS] = UNREAD_CONTENTS
     share = counts["unknown"] / max(1, counts["proven"] + counts["unknown"])
     if counts["gone"]:
         notes.append(
@@ -238,8 +247,8 @@ def _told(of: Sides, theirs: list[str], unknown: int) -> Iterator[str]:
         yield f"as on the source, {some(theirs)}"
     if unknown:
         yield f"nobody can know {counted(unknown, 'large object')}, changed on both sides of the recovery point"
-    if of.copy.large_objects and not of.copy.contents and LARGE_OBJECTS not in of.copy.unread:
-        yield "what is in the large objects was not read: the harness has no right to"
+    if of.copy.large_objects and CONTENTS in of.looks.copy.left_out:
+        yield "what is in the large objects was not compared, as dr.yaml says"
     if of.copy.prepared:
         yield f"transactions are prepared on the copy, and hold locks until they are ended: {some(of.copy.prepared)}"
     source = of.source[-1]

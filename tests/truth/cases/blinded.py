@@ -66,6 +66,21 @@ SIGHT = (
         **{**BILLED, "before": (*BILLED["before"], f"!in {BILLING} 'DROP EXTENSION amcheck'")},
     ),
     blinded(
+        name="large-objects-that-may-not-be-read",
+        before=(
+            "REVOKE pg_read_all_data FROM dr_harness; GRANT USAGE ON SCHEMA truth TO dr_harness;"
+            " GRANT SELECT ON ALL TABLES IN SCHEMA truth, public TO dr_harness;"
+            " GRANT SELECT ON ALL SEQUENCES IN SCHEMA truth, public TO dr_harness",
+        ),
+        after=(
+            "GRANT pg_read_all_data TO dr_harness; REVOKE ALL ON SCHEMA truth FROM dr_harness;"
+            " REVOKE ALL ON ALL TABLES IN SCHEMA truth, public FROM dr_harness;"
+            " REVOKE ALL ON ALL SEQUENCES IN SCHEMA truth, public FROM dr_harness",
+        ),
+        tells="state",
+        says="the large objects: what is in them was not read",
+    ),
+    blinded(
         name="rows-behind-a-policy",
         before=UNREADABLE,
         after=("ALTER ROLE dr_harness BYPASSRLS",),

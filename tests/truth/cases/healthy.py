@@ -77,11 +77,18 @@ QUIET = (
         around="service nearly 0.0004",
         config={"target": {"service": {"tolerance": 0.0005}}},
     ),
+    healthy(name="served-from-memory", drill=Drill.SERVED, around="service remembering"),
     healthy(
         name="served-and-nothing-stored",
         drill=Drill.SERVED,
         around="service forgetful",
         config={"target": {"service": {"stored": False}}},
+    ),
+    healthy(
+        name="large-objects-excluded",
+        config={"target": {"postgres": {"tables": {"exclude": ["pg_catalog.pg_largeobject"]}}}},
+        tells="state",
+        says="What is in the large objects was not compared, as dr.yaml says",
     ),
     healthy(name="quiet-nightly", drill=Drill.SNAPSHOT),
     healthy(name="called-at-night", drill=Drill.CALLED, words=("--latest",)),

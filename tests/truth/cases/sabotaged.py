@@ -164,7 +164,7 @@ ROWS = (
                 "UPDATE truth.stays SET paid = 0",
                 "!lose truth.stays",
                 "data",
-                "Too much is unknown: .* 400 [(].* nobody can know",
+                "truth.stays: its file lacks pages",
             ),
             (
                 "file",
@@ -541,6 +541,7 @@ SETTINGS = (
             ("autovacuum", "off"),
             ("zero_damaged_pages", "on"),
             ("default_transaction_read_only", "on"),
+            ("archive_timeout", "3600"),
             ("statement_timeout", "7s"),
         )
     ),
@@ -769,6 +770,8 @@ SERVED = (
         for name, how, tells in (
             ("astray", "astray", "planted"),
             ("cached", "cached", "planted"),
+            ("elsewhere-first", "elsewhere-first", "planted"),
+            ("stores-other", "storing 0.01", "stored"),
             ("forgetful", "forgetful", "stored"),
             ("doubling", "doubling", "stored"),
             ("inverts", "inverted 12", "answers"),

@@ -299,10 +299,10 @@ def test_runs_of_before_there_was_a_chain_miss_none(runs: Path) -> None:
     assert "notes no seal" not in dr("history")[2]
 
 
-def test_an_observation_of_a_kind_that_is_not_known_or_of_nothing_may_hold_anything(runs: Path) -> None:
+def test_an_observation_of_a_kind_that_is_not_known_may_hold_anything(runs: Path) -> None:
     run = written(runs.parent, "20261124-141500-ffff")
-    seen = [Observation("of-later", "source", 1), Observation("model", "restored", None)]
+    seen = [Observation("of-later", "source", 1), Observation("baseline", "source", None)]
     run.observe([*seen, Observation("configuration", "restored", {"because": "x"})], 1.0)
     seal(runs.parent, run, CLOCK)
     assert "is not what" not in dr("verify", run.id)[2]
-    assert [o.what for o in run.observations()][-3:] == ["of-later", "model", "configuration"]
+    assert [o.what for o in run.observations()][-3:] == ["of-later", "baseline", "configuration"]

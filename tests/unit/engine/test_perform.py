@@ -52,6 +52,15 @@ def test_a_call_is_intended_before_and_recorded_after_it_is_applied(engine: Engi
     assert list(driver.made) == ["a"]
 
 
+def test_an_effect_tells_how_many_observations_its_call_wrote(tmp_path: Path) -> None:
+    engine = engine_in(tmp_path / "run", Scripted(polls=2))
+    engine.ledger.append("accepted")
+    perform(engine, [call("a")])
+    observed = (tmp_path / "run" / "observations.jsonl").read_bytes().splitlines()
+    assert [one.observed for one in engine.ledger.entries()] == [0, 0, len(observed)]
+    assert observed
+
+
 def test_without_an_accepted_plan_there_is_no_effect(tmp_path: Path, driver: Scripted) -> None:
     with pytest.raises(RefusedError, match="no accepted plan"):
         perform(engine_in(tmp_path, driver), [call("a")])

@@ -57,6 +57,16 @@ def test_an_untouched_sealed_run_has_no_problems(run: RunDirectory) -> None:
     assert sealed(run).load(CLOCK).problems == ()
 
 
+def test_an_observation_that_was_taken_away_is_missed_although_all_is_sealed_anew(run: RunDirectory) -> None:
+    run.observe([Observation("model", "restored", {"active": 1})] * 2, 1.0, "examine")
+    run.ledger(CLOCK).append("effect", "examine", observed=2)
+    assert sealed(run).load(CLOCK).problems == ()
+    path = run.path / "observations.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    told = "observations.jsonl holds 1 of 2 or more observations that examine made"
+    assert sealed(run).load(CLOCK).problems == (told,)
+
+
 def test_each_file_is_hashed_once_to_be_sealed_and_once_to_be_loaded(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,13 @@ def test_a_line_is_torn_wherever_it_was_cut_and_nothing_else_is() -> None:
         assert "no JSON" in wrong(line, OBJECT), line
 
 
+def test_a_line_with_half_a_character_is_whole_and_no_json() -> None:
+    for line in (b'{"a": "\\ud800"}', b'{"a": "\\ud800x", "b": 1}', b'{"\\udbff": 1}\n', b'{"a": "\\udc00"}'):
+        assert "no JSON" in wrong(line, OBJECT), line
+    assert wrong(b'{"a": "\\ud83d\\ude00"}', OBJECT) == ""
+    assert wrong(b'{"a": "\\ud83d\\ude', OBJECT) == ""
+
+
 def bomb(levels: int, of: Callable[[int], str]) -> str:
     """Each level is nine of the one before."""
     lines = ["l0: &l0 [a, a, a]" if of(0).startswith("[") else "l0: &l0 {k: a}"]
@@ -123,6 +130,7 @@ def bomb(levels: int, of: Callable[[int], str]) -> str:
 
 
 BAD_YAML = {
+    "half a character": (b'name: "a"\nmore: "x\\ud800"', "line 2, is not YAML: an escape stands for half a character"),
     "no utf-8": (b"targets:\n  \xff: {}", "line 2, is not UTF-8"),
     "no yaml": (b"targets:\n  a: [", "line 2, is not YAML"),
     "a tab": (b"targets:\n\ta: b", "line 2, is not YAML"),

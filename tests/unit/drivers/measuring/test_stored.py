@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,13 +37,13 @@ class Count:
         lines = [sample_line(n, n, n, n + 1, 200 if n < good else 500, "", 0) for n in range(good + 3)]
         samples_file(run, "restored").write_bytes(header("restored", 10.0, 1.0, self.clock.now()) + b"".join(lines))
 
-    def _count(self, server: Any, *_: object) -> int:
+    def _count(self, server: Any, *_: object) -> Counter[tuple[str, str]]:
         self.asked[server.host] += 1
         held = self.holds[server.host]
         found = held.pop(0) if len(held) > 1 else held[0]
         if isinstance(found, Exception):
             raise found
-        return found
+        return Counter({("a-run", "form"): found})
 
     def polls(self, **args: Any) -> Iterator[Progress]:
         """Each a second after the other, up to the last."""
@@ -75,6 +76,22 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Count:
 
 
 KNOWN = {"copy": 20, "source": 0, "because": "", "silent": False, "first": 0, "last": 22, "before": 0, "sent": 0}
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ({}, {}),
+        ({"a-run": ["form", "other"]}, {"compared": 5, "unlike": 0}),
+        ({"a-run": ["other"]}, {"compared": 5, "unlike": 5}),
+        ({"b-run": ["other"]}, {"compared": 0, "unlike": 0}),
+    ],
+)
+def test_what_the_copy_holds_is_held_against_what_was_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: dict[str, list[str]], told: dict[str, int]
+) -> None:
+    found = Count(tmp_path, monkeypatch, 5).end(before={"good": 0, "planting": 1.0, "kept": kept})
+    assert {name: found[name] for name in ("compared", "unlike") if name in found} == told
 
 
 def test_both_are_counted(count: Count) -> None:

@@ -16,7 +16,8 @@ OF_ITS_PLACE = (
     *("ssl_crl_dir", "krb_server_keyfile", "dynamic_library_path", "temp_tablespaces", "primary_conninfo"),
     *("restore_command", "archive_mode", "recovery_target_time", "promote_trigger_file", "hot_standby"),
     *("hot_standby_feedback", "in_hot_standby", "synchronous_standby_names", "server_version", "server_version_num"),
-    *("rds.extensions", "application_name", "transaction_isolation"),
+    *("archive_command", "archive_library", "archive_cleanup_command"),
+    *("rds.extensions", "rds.superuser_variables", "application_name", "transaction_isolation"),
 )
 OF_ITS_SIZE = (
     *("shared_buffers", "effective_cache_size", "max_connections", "maintenance_work_mem", "autovacuum_work_mem"),
@@ -24,6 +25,7 @@ OF_ITS_SIZE = (
     *("huge_pages", "huge_page_size", "shared_memory_size", "shared_memory_size_in_huge_pages", "wal_buffers"),
 )
 ITS_OWN = (
+    *("archive_timeout", "rds.force_ssl", "rds.logical_replication"),
     *("fsync", "work_mem", "log_statement", "ssl", "ssl_ciphers", "max_wal_senders", "default_transaction_isolation"),
     *(
         "checkpoint_timeout",

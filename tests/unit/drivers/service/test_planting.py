@@ -130,14 +130,15 @@ def test_what_is_planted_anew_after_some_load_is_told_from_what_was_planted_befo
     calls = {one.id: one for one in provider.propose(SERVE, Facts(0.0), ON_CALL)}
     counting = measured(tmp_path, SETTLE, planted=PLANTING, stored=STORED)["count-stored"]
     monkeypatch.setattr("dr.drivers.service.provider.plant", lambda *_: 1)
-    monkeypatch.setattr(ServingProvider, "_answer", lambda *_: "f" * 64)
+    monkeypatch.setattr(ServingProvider, "_answer", lambda *_: {"risk": 0.5})
+    monkeypatch.setattr("dr.drivers.service.provider.withheld", lambda *_: ("reads", {"risk": 0.5}))
     where = {"host": "copy", "port": 1, "run": RUN.id}
 
     def planted() -> dict[str, Any]:
         return dict(provider.poll(calls["plant"], provider.apply(calls["plant"], where)).result)
 
     first = planted()
-    args = fill(calls["golden"].args, {"plant": first, "serve": {"url": "http://s"}})
+    args = fill(calls["golden"].args, {"plant": first, "serve": {"url": "http://s", **where}})
     golden = provider.poll(calls["golden"], provider.apply(calls["golden"], args)).result
     samples_file(tmp_path, "restored").write_bytes(
         header("restored", 10.0, 1.0, Stamp(1.0, 1, "boot")) + sample_line(41, 1, 1, 2, 200, "", 0)
@@ -146,7 +147,7 @@ def test_what_is_planted_anew_after_some_load_is_told_from_what_was_planted_befo
     effects = {"golden": golden, "serve": where}
     told = [fill(counting.args, {**effects, "plant": one}) for one in (first, again)]
     assert [one["first"] for one in told] == [0, 42]
-    assert [one["before"]["good"] for one in told] == [1, 1]
+    assert [one["before"]["good"] for one in told] == [2, 2]
     assert [one["before"]["planting"] == one["planting"] for one in told] == [True, False]
 
 
@@ -197,16 +198,16 @@ def test_a_golden_request_that_was_not_answered_in_time_is_asked_again_a_few_tim
 ) -> None:
     silent = {"a": 3, "b": 9, "c": 1}
 
-    def answer_form(_: str, request: dict[str, str], *__: object) -> str:
+    def answer_to(_: str, request: dict[str, str], *__: object) -> dict[str, str]:
         name = request["patient"]
         silent[name] -= 1
         if silent[name] >= 0:
             raise ProviderError("It was not answered within 10 s.", code=NO_ANSWER if name != "c" else "")
-        return name * 64
+        return {"name": name}
 
-    monkeypatch.setattr("dr.drivers.service.provider.answer_form", answer_form)
+    monkeypatch.setattr("dr.drivers.service.provider.answer_to", answer_to)
     provider = ServingProvider(context(tmp_path, requests=tuple({"patient": name} for name in silent)))
     call = {one.id: one for one in provider.propose(SERVE, Facts(0.0), ON_CALL)}["golden"]
     answers = dict(provider.poll(call, provider.apply(call, {"url": "http://s", "planted": 0})).result)["answers"]
-    assert [answer[:9] for answer in answers.values()] == ["a" * 9, "no answer", "no answer"]
+    assert [answer[:9] == "no answer" for answer in answers.values()] == [False, True, True]
     assert silent == {"a": -1, "b": 7, "c": 0}  # three and one more in all; what is refused is not asked again

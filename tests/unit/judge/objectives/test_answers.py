@@ -77,6 +77,36 @@ def test_what_a_service_answered_otherwise_is_missed_although_it_was_stopped() -
     assert find("planted", evidence(observed=seen | {"golden": {"p1": "aa"}})).status is Status.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("pair", "status"),
+    [
+        (("reads", "reads"), Status.MET),
+        (("waits", "waits"), Status.MET),
+        (("answers", "answers"), Status.MET),
+        (("", "reads"), Status.MET),
+        (("waits", "answers"), Status.MET),
+        (("reads", ""), Status.MET),
+        (("answers", "reads"), Status.MISSED),
+        (("waits", "reads"), Status.MISSED),
+    ],
+)
+def test_a_service_that_reads_the_copy_for_what_is_planted_alone_is_missed(
+    pair: tuple[str, str], status: Status
+) -> None:
+    seen = {"answers": GOLDEN, "because": "", "waits": {"p1": ["reads", "reads"], "p2": [*pair]}, "unwatched": ""}
+    found = find("planted", evidence(observed={"golden": GOLDEN, "planted": seen}))
+    assert found.status is status
+    if status is Status.MISSED:
+        assert found.because.startswith("For 1 of 2 golden requests the service does not read the copy, as it does for")
+
+
+def test_where_nobody_saw_whether_the_copy_is_read_for_golden_requests_that_is_not_known() -> None:
+    seen = {"answers": GOLDEN, "because": "", "waits": {}, "unwatched": "the lock was not to be had."}
+    found = find("planted", evidence(observed={"golden": GOLDEN, "planted": seen}))
+    told = "Whether the service reads the copy for golden requests, too, was not seen: the lock was not to be had."
+    assert (found.status, found.because) == (Status.INCONCLUSIVE, told)
+
+
 def test_where_nothing_was_planted_nothing_is_known() -> None:
     found = planted({}, because="the target does not say how (service.planted).")
     assert (found.status, found.because) == (
@@ -185,6 +215,9 @@ def counted(**told: Any) -> dict[str, Any]:
     }
 
 
+UNCOMPARED = "What stands in them was not compared, since service.stored tells no values."
+
+
 def stored(**told: Any) -> Finding:
     return find("stored", load(600, lambda _: True, **counted(**told)))
 
@@ -193,7 +226,7 @@ def test_predictions_are_stored_where_the_copy_has_one_for_each_good_answer_and_
     found = stored(copy=600)
     assert (found.status, found.because, found.measured) == (
         Status.MET,
-        "The copy holds 600 predictions of this run for 600 good answers, the source none.",
+        f"The copy holds 600 predictions of this run for 600 good answers, the source none. {UNCOMPARED}",
         0.0,
     )
 
@@ -234,6 +267,15 @@ def test_what_is_missed_of_the_predictions_is_told() -> None:
     assert stored(copy=600, source=3).because == source
 
 
+def test_predictions_that_hold_something_else_than_the_answers_are_missed() -> None:
+    found = stored(copy=600, compared=590, unlike=2)
+    told = "2 of 590 predictions of this run in the copy are not what was answered."
+    assert (found.status, found.because, found.measured) == (Status.MISSED, told, 2.0)
+    held = stored(copy=600, compared=590, unlike=0)
+    assert held.status is Status.MET
+    assert held.because.endswith(", the source none. 590 of them were held against the answers.")
+
+
 def test_answers_after_the_count_need_no_row_in_it() -> None:
     assert stored(copy=300, last=299).status is Status.MET
     assert stored(copy=299, last=299).status is Status.MISSED
@@ -247,7 +289,7 @@ def test_predictions_that_were_taken_away_with_what_was_planted_before_are_not_l
 def test_a_source_that_does_not_answer_holds_nothing_and_one_that_refuses_to_tell_may() -> None:
     silent = stored(copy=600, source=None, silent=True, because="It cannot be reached.")
     held = "The copy holds 600 predictions of this run for 600 good answers"
-    assert (silent.status, silent.because) == (Status.MET, f"{held}, the source does not answer.")
+    assert (silent.status, silent.because) == (Status.MET, f"{held}, the source does not answer. {UNCOMPARED}")
     refusing = stored(copy=600, source=None, because="The database refused it.")
     assert refusing.status is Status.INCONCLUSIVE
     assert refusing.because == f"{held}; what the source holds is not known: The database refused it."

@@ -10,7 +10,7 @@ import pytest
 
 from dr.domain.looks import DAMAGED, Look, Version
 from dr.domain.model import Demand, Finding, Status
-from dr.domain.state import LARGE_OBJECTS, Sequence, State
+from dr.domain.state import CONTENTS, LARGE_OBJECTS, Sequence, State
 from dr.judge import findings
 from tests.unit.judge.objectives.test_content import AFTER, BASELINE, COPY, compared
 from tests.unit.judge.objectives.test_equality import KNOWN, holding, judged, seen
@@ -29,10 +29,11 @@ def judge(
     before: State | None = STATE,
     after: State | None = STATE,
     limit: float | None = 0.05,
+    excluded: str = "",
 ) -> Finding:
     return compared(
         "state",
-        replace(COPY, state=copy),
+        replace(COPY, state=copy, left_out={excluded: "dr.yaml excludes it"} if excluded else {}),
         replace(BASELINE, look=replace(BASELINE.look, state=before)),
         replace(AFTER, state=after),
         limit=limit,
@@ -252,13 +253,19 @@ def test_large_objects_that_changed_on_both_sides_are_counted_and_beyond_the_lim
     assert judge(alone, objects(o9=None), objects(after, o9=None)).measured == 1.0
 
 
-def test_contents_that_were_read_on_one_side_alone_are_inconclusive_and_unread_ones_are_said() -> None:
+def test_contents_that_were_not_read_are_inconclusive_unless_dr_yaml_excludes_them() -> None:
     assert judge(replace(STATE, contents=False)).status is Status.INCONCLUSIVE
     nowhere = replace(STATE, contents=False)
     found = judge(nowhere, nowhere, nowhere)
-    assert found.status is Status.MET
-    told = "What is in the large objects was not read: the harness has no right to."
-    assert found.because.endswith(f"are as they should be. {told}")
+    assert found.status is Status.INCONCLUSIVE
+    assert found.because.startswith(
+        f"{LARGE_OBJECTS}: what is in them was not read: let the harness's role read it, or exclude it in"
+    )
+    excluded = judge(nowhere, nowhere, nowhere, excluded=CONTENTS)
+    assert excluded.status is Status.MET
+    assert excluded.because.endswith("What is in the large objects was not compared, as dr.yaml says.")
+    lost = replace(nowhere, large_objects={"9": Version("bb", 7)})
+    assert judge(lost, nowhere, nowhere).because.startswith("large object 424242: missing.")
     unread = replace(nowhere, unread={LARGE_OBJECTS: "there are 50001"})
     assert judge(unread, nowhere, nowhere).because == f"{LARGE_OBJECTS}: there are 50001."
     none = replace(nowhere, large_objects={})
