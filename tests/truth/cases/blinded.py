@@ -81,6 +81,12 @@ SIGHT = (
         says="the large objects: what is in them was not read",
     ),
     blinded(
+        name="two-indexes-alike",
+        before=("CREATE INDEX stays_again ON truth.stays USING gin (tags)",),
+        tells="indexes",
+        says="truth.stays_(tags|again): not checked, no plan goes through it alone",
+    ),
+    blinded(
         name="rows-behind-a-policy",
         before=UNREADABLE,
         after=("ALTER ROLE dr_harness BYPASSRLS",),

@@ -445,7 +445,7 @@ INPUTS = (
             " jsonb_build_object('k', repeat(md5(n::text), 700)) FROM generate_series(1, 25) n",
             "SET search_path = truth, public; CREATE INDEX ON more (lower(word::text)) WHERE mass IS NOT NULL;"
             " CREATE INDEX ON more (((part).mg)); CREATE UNIQUE INDEX ON more (id) INCLUDE (half);"
-            " CREATE INDEX ON more USING gist (at); CREATE INDEX ON more USING spgist (at); CREATE INDEX ON more USING brin (id);"
+            " CREATE INDEX ON more USING gist (at); CREATE INDEX ON more USING spgist (net inet_ops); CREATE INDEX ON more USING brin (id);"
             " CREATE INDEX ON more (word)",
         ),
     ),

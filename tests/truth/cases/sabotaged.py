@@ -699,6 +699,13 @@ OTHERS = (
         for kind, index in (("btree", "at"), ("gin", "tags"), ("hash", "hash"), ("gist", "spot"), ("brin", "brin"))
     ),
     in_copy(
+        "index-hollow-of-two-alike",
+        "!hollow truth.stays_again",
+        "indexes",
+        "stays_again: finds 0 of",
+        before=("CREATE INDEX stays_again ON truth.stays USING gin (tags)",),
+    ),
+    in_copy(
         "index-hollow-spgist",
         "!hollow truth.stays_split",
         "indexes",
