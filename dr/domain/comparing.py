@@ -154,6 +154,15 @@ def table(
     return Compared(found.proven, found.either, unknown, {what: count for what, count in wrong.items() if count})
 
 
+def went(before: TableLook | None, copy: TableLook, after: TableLook | None) -> int:
+    """So many rows of the look before the copy lacks, of which its own statistics alone tell that they went before the
+    recovery point: the source has changed them since. Raises as ``table``."""
+    before, after = comparable(copy, before), comparable(copy, after)
+    copy = _come_round(before, copy, after)
+    buckets = {part: [*_buckets(part, before, copy, after)] for part in _PARTS}
+    return _gone(buckets, _rows(after, copy.buckets), untold=LATER in copy.parts)
+
+
 def _gone(buckets: Mapping[str, Sequence[_Bucket]], there: Sequence[int], *, untold: bool) -> int:
     """For so many rows of the look before none of the copy can stand, and nothing tells when they went, or they may
     never have gone: ``there``, so many rows does the source hold afterwards in each bucket.

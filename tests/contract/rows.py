@@ -194,7 +194,7 @@ def service() -> Iterator[Subject]:
             run=RUN,
             things=lambda: running(at / "serve.pid"),
             secrets=(TOKEN, HUSH),
-            effects={"restore": copy, "serve": {"url": NOWHERE}},
+            effects={"restore": copy, "serve": {"url": NOWHERE, **copy}},
             any_verb=True,
         )
 

@@ -214,11 +214,11 @@ def _compared(name: str, looks: Looks, before: TableLook | None, after: TableLoo
         rows = looks.rows.get(name) if after is not None else None
         told = looks.copy.unwritten or (copy.touched is not None and looks.copy.accounted)
         found = comparing.table(before, copy, after, rows, told=told)
-        sure = found if looks.copy.accounted else comparing.table(before, copy, after, rows)
+        gone = 0 if looks.copy.accounted else comparing.went(before, copy, after)
     except (EvidenceError, IndexError) as error:
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, f"its sums cannot be read: {error}")
     because = ", ".join(f"{counted(count, 'row')} {what}" for what, count in found.wrong.items())
-    if not because and (gone := found.unknown - sure.unknown):
+    if gone and not because:
         because = f"{counted(gone, 'row')} of the look before {UNACCOUNTED}"
         return Table(name, there, copy.rows, Status.INCONCLUSIVE, because, found)
     return Table(name, there, copy.rows, Status.MISSED if because else Status.MET, because, found)
