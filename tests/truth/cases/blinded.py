@@ -14,7 +14,10 @@ UNREADABLE = ("ALTER ROLE dr_harness NOBYPASSRLS",)
 SIGHT = (
     blinded(
         name="all-rows-changed-on-both-sides",
-        load=("UPDATE truth.stays SET paid = paid + 1", "UPDATE truth.serials SET v = v || '.'"),
+        load=(
+            "PERFORM pg_advisory_xact_lock(1); UPDATE truth.stays SET paid = paid + 1",
+            "PERFORM pg_advisory_xact_lock(2); UPDATE truth.serials SET v = v || '.'",
+        ),
         rate=8,
         tells="data",
     ),
