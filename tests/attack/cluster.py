@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from dr.drivers.kubernetes.api import Body
 from dr.drivers.velero.comparing import JSON_PATCH
-from dr.drivers.velero.manifests import content, derived
+from dr.drivers.velero.manifests import content
+from dr.drivers.velero.ownership import Ownership
 from tests.platform_objects import MODEL, PLATFORM, SYSTEM, condition, deployment, node, pod, slices
 from tests.stub_cluster import LISTS, merged, selects, stepped, within
 from tests.virtual import VirtualClock
@@ -24,6 +25,7 @@ NODES, SPACES = "/api/v1/nodes", "/api/v1/namespaces"
 PODS = f"{SPACES}/{SYSTEM}/pods"
 WORKLOAD = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{MODEL}"
 LED = f"/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices/{MODEL}-1"
+OWNERS = Ownership({})
 Object = dict[str, Any]
 
 
@@ -227,7 +229,7 @@ class PlayedCluster:
 
     def _standing(self) -> dict[str, Object]:
         """What is nobody's derivation, without what another creation of it has, too."""
-        return {path: content(one) for path, one in self.found.items() if not derived(one, ())}
+        return {path: content(one) for path, one in self.found.items() if not OWNERS.derived(one)}
 
     def left(self) -> list[str]:
         """What is not as it was before a drill."""

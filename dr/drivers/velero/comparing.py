@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
@@ -21,20 +22,19 @@ from dr.drivers.velero.manifests import (
     Object,
     Path,
     content,
-    controllers,
-    derived,
     differing,
     is_bare,
-    owners,
+    is_finished,
     told,
     value_at,
     version,
     with_value,
 )
+from dr.drivers.velero.ownership import Ownership, Whose
 from dr.drivers.velero.production import ADDED
+from dr.drivers.velero.scope import EVERYTHING, Scope
 
-RESTORER = "velero-server"
-"""As whom Velero's server writes."""
+NONE: Mapping[str, Object] = MappingProxyType({})
 JSON_PATCH = "application/json-patch+json"
 ATTEMPTS = 4
 """Updates of one object that are tried: each refusal may name fields that cannot be set."""
@@ -43,25 +43,30 @@ ATTEMPTS = 4
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An object of the backup as it stands. ``version``: None where it is not there, "" where it is the backup's.
-    ``differs``: the fields that are not the backup's. ``owned``: so many are, since they are the server's or a
-    controller's. ``untold``: why it could not be compared."""
+    ``differs``: the fields that are not the backup's. ``owned``: so many are not, since they are the server's or a
+    controller's. ``untold``: why it could not be compared. ``doubtful``: each field that differs may be a controller's.
+    """
 
     version: str | None
     differs: tuple[str, ...] = ()
     owned: int = 0
     untold: str = ""
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What was compared. ``derived``: objects that their controllers make anew, and that are not compared one by one.
-    ``bare``: so many hold nothing but their name, as a namespace's own ServiceAccount does.
-    ``beyond``: what stands, is nobody's derivation and is not in the backup."""
+    ``finished``: Jobs and Pods that had run to their end, which Velero does not restore. ``bare``: so many hold nothing
+    but their name, as a namespace's own ServiceAccount does. ``beyond``: what stands, is nobody's derivation and is not
+    in the backup. ``missed``: those of ``beyond`` that the backup was to hold."""
 
     objects: Mapping[str, Seen] = field(default_factory=dict)
     derived: int = 0
+    finished: int = 0
     bare: int = 0
     beyond: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Objects of the backup that were not to be restored, by their resource, but for what controllers make anew."""
 
@@ -80,10 +85,18 @@ def collection(resource: str, one: Object, namespace: str) -> str:
     return f"{root}{within}/{resource.partition('.')[0]}"
 
 
-def listed(cluster: Cluster, objects: Mapping[Key, Object], mapped: Callable[[str], str]) -> dict[Key, Object]:
+def listed(
+    cluster: Cluster,
+    objects: Mapping[Key, Object],
+    mapped: Callable[[str], str],
+    namespaces: Collection[str] = (),
+    kinds: Mapping[str, Object] = NONE,
+) -> dict[Key, Object]:
     """What stands of each kind and namespace that ``objects`` hold anything of, by the keys of the backup. A kind that
-    the cluster does not know stands nowhere. ``mapped``: where a namespace of the backup was restored to."""
-    places = {(key[0], key[1]): one for key, one in objects.items()}
+    the cluster does not know stands nowhere. ``mapped``: where a namespace of the backup was restored to. ``kinds``:
+    what is listed beyond those, in each of ``namespaces``."""
+    places = {(resource, space): shown for resource, shown in kinds.items() for space in namespaces}
+    places |= {(key[0], key[1]): one for key, one in objects.items()}
     found: dict[Key, Object] = {}
     for (resource, space), sample in places.items():
         answer = cluster.get(collection(resource, sample, mapped(space) if space else ""))
@@ -99,24 +112,39 @@ def compare(
     namespaces: Collection[str],
     mapped: Callable[[str], str] = str,
     skip: Collection[str] = (),
+    scope: Scope = EVERYTHING,
+    kinds: Mapping[str, Object] = NONE,
     standing: Callable[[str, Object], Object] = lambda _, one: one,
 ) -> Standing:
     """What a backup has of ``namespaces`` against what stands. ``skip``: resources that were not to be restored;
-    ``standing``: what is to stand of an object. Who works as a controller, all of the backup tells. Raises as
-    ``Cluster`` where that does not answer."""
+    ``standing``: what is to stand of an object. Who works as a controller, all of the backup tells. ``scope``: what the
+    backup was to hold. ``kinds``: the resources of which it is also looked for what the backup holds nothing of. Raises
+    as ``Cluster`` where that does not answer."""
     backup = held.of(namespaces)
-    wanted = {key: one for key, one in backup.items() if key[0] not in skip and not canary.is_one(one)}
-    live = {key: one for key, one in listed(cluster, wanted, mapped).items() if not canary.is_one(one)}
-    controlling = controllers([*held.objects.values(), *live.values()], RESTORER)
-    kept = {key: one for key, one in wanted.items() if not derived(one, controlling)}
+    finished = {key for key, one in backup.items() if is_finished(key[0], one)}
+    wanted = {
+        key: one for key, one in backup.items() if key[0] not in skip and key not in finished and not canary.is_one(one)
+    }
+    others = {resource: shown for resource, shown in kinds.items() if resource not in skip}
+    there = listed(cluster, wanted, mapped, namespaces, others)
+    live = {key: one for key, one in there.items() if not canary.is_one(one)}
+    ownership = Ownership(held.objects, live.values())
+    kept = {key: one for key, one in wanted.items() if not ownership.derived(one)}
     seen = {
-        name_of(key): _compared(cluster, key, standing(key[0], one), live.get(key), controlling, mapped)
+        name_of(key): _compared(cluster, key, standing(key[0], one), live.get(key), ownership, mapped)
         for key, one in kept.items()
     }
-    beyond = (name_of(key) for key, one in live.items() if key not in backup and not derived(one, controlling))
-    bare = sum(is_bare(one) for one in kept.values())
-    left_out = Counter(key[0] for key, one in backup.items() if key[0] in skip and not derived(one, controlling))
-    return Standing(seen, len(wanted) - len(kept), bare, tuple(sorted(beyond)), dict(sorted(left_out.items())))
+    beyond = {key: one for key, one in live.items() if key not in backup and not ownership.derived(one)}
+    left_out = Counter(key[0] for key, one in backup.items() if key[0] in skip and not ownership.derived(one))
+    return Standing(
+        seen,
+        derived=len(wanted) - len(kept),
+        finished=sum(key[0] not in skip and not ownership.derived(backup[key]) for key in finished),
+        bare=sum(is_bare(one) for one in kept.values()),
+        beyond=tuple(sorted(map(name_of, beyond))),
+        missed=tuple(sorted(name_of(key) for key, one in beyond.items() if scope.should_hold(key[0], one))),
+        left_out=dict(sorted(left_out.items())),
+    )
 
 
 def _compared(
@@ -124,23 +152,24 @@ def _compared(
     key: Key,
     backup: Object,
     live: Object | None,
-    controlling: frozenset[str],
+    ownership: Ownership,
     mapped: Callable[[str], str],
 ) -> Seen:
     if live is None:
         return Seen(None)
     wanted, there = content(backup, ADDED), content(live, ADDED)
     wanted["metadata"]["namespace"] = there["metadata"].get("namespace")
-    paths = [*differing(wanted, there)]
-    left = [path for path in paths if not controlling & {*owners(live, path)}] if paths else []
+    paths = {path: ownership.whose(key, backup, live, path) for path in differing(wanted, there)}
+    left, untold = [path for path, whose in paths.items() if whose is not Whose.CONTROLLERS], ""
     if not left:
         return Seen("", owned=len(paths))
     at = f"{collection(key[0], live, mapped(key[1]) if key[1] else '')}/{key[2]}"
     try:
         left = [*_taken(cluster, at, wanted, live, left)]
     except (RefusedError, ProviderError) as error:
-        return Seen(version(live, left), tuple(map(told, left)), len(paths) - len(left), str(error.args[0]))
-    return Seen(version(live, left), tuple(map(told, left)), len(paths) - len(left))
+        untold = str(error.args[0])
+    doubtful = bool(left) and all(paths[path] is Whose.PERHAPS for path in left)
+    return Seen(version(live, left), tuple(map(told, left)), len(paths) - len(left), untold, doubtful)
 
 
 def _taken(cluster: Cluster, at: str, wanted: Object, live: Object, paths: list[Path]) -> Iterator[Path]:
@@ -193,7 +222,12 @@ def packed(standing: Standing) -> dict[str, Any]:
     """For an observation: names, digests and paths, and no value of any field."""
     whole = sum(1 for one in standing.objects.values() if one.version == "" and not one.untold)
     others = {
-        name: {"version": one.version, "differs": list(one.differs), "untold": one.untold}
+        name: {
+            "version": one.version,
+            "differs": list(one.differs),
+            "untold": one.untold,
+            "doubtful": one.doubtful,
+        }
         for name, one in standing.objects.items()
         if one.version != "" or one.untold
     }
@@ -202,8 +236,10 @@ def packed(standing: Standing) -> dict[str, Any]:
         "whole": whole,
         "others": others,
         "derived": standing.derived,
+        "finished": standing.finished,
         "bare": standing.bare,
         "owned": sum(one.owned for one in standing.objects.values()),
         "beyond": list(standing.beyond),
+        "missed": list(standing.missed),
         "left_out": dict(standing.left_out),
     }

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dr.domain.model import Call, Effect, Facts, Verb
 from dr.drivers.kubernetes import standing
-from dr.drivers.kubernetes.workloads import condition
-from dr.drivers.velero.archive import Archive
-from dr.drivers.velero.comparing import Standing, packed
+from dr.drivers.kubernetes.workloads import APPS, condition, replicas, status
+from dr.drivers.velero.archive import Archive, Key
+from dr.drivers.velero.comparing import Standing, name_of, packed
 from dr.drivers.velero.look import LATEST, chosen
 from dr.drivers.velero.manifests import Object
 from dr.drivers.velero.naming import DRIVER
+from dr.drivers.velero.ownership import ROOT_CA
 from dr.drivers.velero.restoring import LEFT_OUT
 
 COMPARE, SERVED, LOOK_BEFORE = "compare", "look-at-services", "look-before"
 COMPARE_SECONDS = 600.0
 OBJECTS, RESULTS, SERVICES, MARKERS, VOLUMES = "objects", "restore-results", "services", "markers", "volumes"
 """Observations."""
-ROUTINE = ("kube-root-ca.crt",)
-"""What a namespace gets from the cluster itself: Velero finds it there, and its warning is no news (velero#4799)."""
+WORKLOADS = tuple(f"{kind}.apps" for kind in APPS)
+EXISTS = re.compile(r"could not restore, (\w+)(?: |:)\"?([^\"\s]+)\"? already exists")
+"""Velero's warning of what it found there, as another one than the backup's."""
+MADE_ANEW = frozenset({"ControllerRevision", "EndpointSlice", "Endpoints", "Event", "Lease", "Pod", "ReplicaSet"})
+"""Kinds that controllers may have made before Velero did."""
+SHARED = frozenset(
+    {
+        "APIService",
+        "CSIDriver",
+        "CSINode",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "FlowSchema",
+    }
+    | {"IngressClass", "MutatingWebhookConfiguration", "Namespace", "Node", "PriorityClass"}
+    | {"PriorityLevelConfiguration", "RuntimeClass", "StorageClass", "ValidatingWebhookConfiguration"}
+)
+"""Kinds of the whole cluster, which a lost namespace did not take along."""
 
 
 def propose(verb: Verb, within: float) -> tuple[Call, ...]:
@@ -70,7 +89,9 @@ def _texts(held: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _routine(text: str) -> bool:
-    return any(one in text for one in ROUTINE)
+    """Whether a warning is no news, by the kind of what Velero found there (velero#4799)."""
+    found = EXISTS.search(text)
+    return found is not None and (found[1] in MADE_ANEW | SHARED or found.groups() == ("ConfigMap", ROOT_CA))
 
 
 def unserved(services: Iterable[Object], pods: Iterable[Object]) -> dict[str, str]:
@@ -85,20 +106,57 @@ def unserved(services: Iterable[Object], pods: Iterable[Object]) -> dict[str, st
     }
 
 
-def sleeping(objects: Mapping[Any, Object]) -> list[str]:
-    """Workloads of a backup that had no pod there either."""
-    return [
-        f"{str(one['kind']).lower()} {space}/{name}"
-        for (_, space, name), one in objects.items()
-        if one.get("kind") in ("Deployment", "StatefulSet") and (one.get("spec") or {}).get("replicas") == 0
-    ]
+def workloads(objects: Mapping[Key, Object]) -> dict[str, Object]:
+    """What asks for pods, by its name in words."""
+    return {name_of(key): one for key, one in objects.items() if key[0] in WORKLOADS}
 
 
-def observed(standing: Standing, archive: Archive, namespaces: list[str], lacking: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of the observation ``objects``."""
+def asks_for_none(one: Object) -> bool:
+    return "replicas" in (one.get("spec") or {}) and not replicas(one)
+
+
+def sleeping(objects: Mapping[Key, Object]) -> list[str]:
+    """Workloads of a backup that were asked for no pod and had none."""
+    return [name for name, one in workloads(objects).items() if asks_for_none(one) and not status(one).get("replicas")]
+
+
+def dormant(objects: Mapping[Key, Object]) -> list[str]:
+    """Services of a backup that led to nobody there either, since whatever they select slept."""
+    asleep, found = {*sleeping(objects)}, []
+    for (resource, space, name), one in objects.items():
+        selector = (one.get("spec") or {}).get("selector")
+        if resource == "services" and selector:
+            here = {key: other for key, other in objects.items() if key[1] == space}
+            led = {of for of, other in workloads(here).items() if selector.items() <= _labels(other).items()}
+            if led and led <= asleep:
+                found.append(f"{space}/{name}")
+    return found
+
+
+def _labels(workload: Object) -> Mapping[str, str]:
+    template = (workload.get("spec") or {}).get("template") or {}
+    return (template.get("metadata") or {}).get("labels") or {}
+
+
+def observed(
+    standing: Standing, archive: Archive, backup: str, places: Mapping[str, str], lacking: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The value of the observation ``objects``. ``places``: the namespaces of the backup, and where each came to, in
+    whose names workloads and Services are told."""
+    of = archive.of(places)
+    held = {(resource, places[space], name): one for (resource, space, name), one in of.items()}
     return {
         **packed(standing),
-        "namespaces": namespaces,
-        "lacking": sorted({one for name in namespaces for one in lacking.get(name, ())}),
-        "asleep": sleeping(archive.of(namespaces)),
+        "backup": backup,
+        "namespaces": [*places],
+        "lacking": sorted({one for name in places for one in lacking.get(name, ())}),
+        "workloads": sorted(workloads(held)),
+        "asleep": sleeping(held),
+        "dormant": dormant(held),
     }
+
+
+def served(standing: Mapping[Key, Object], unserved: Mapping[str, str]) -> dict[str, Any]:
+    """The value of the observation ``services``. ``standing``: the workloads that stand."""
+    asleep = [name for name, one in workloads(standing).items() if asks_for_none(one)]
+    return {"unserved": dict(unserved), "workloads": sorted(workloads(standing)), "asleep": asleep}

@@ -24,15 +24,18 @@ def _seen(evidence: Evidence, what: str, path: str) -> Mapping[str, Any]:
 
 def objects(evidence: Evidence, demand: Demand) -> Finding:
     """Each object of the backup by the rule of two looks: at the backup, and before the loss where anybody looked."""
-    seen, before = _seen(evidence, "objects", demand.path), evidence.observed("objects", "source")
+    seen = _seen(evidence, "objects", demand.path)
+    before = _before(evidence, seen)
     if seen["objects"] <= seen["bare"]:
         return finding(demand, Status.MISSED, "The backup holds no object of these namespaces that says anything.")
-    wrong: dict[str, str] = {}
+    wrong = dict.fromkeys(_missed(seen, before), "was there when the backup began, and is not in it")
     unproven: dict[str, str] = {}
     either = 0
     for name, one in seen["others"].items():
         compared = stands("", one["version"], _lost(name, before))
-        if compared.wrong:
+        if compared.wrong and one["doubtful"]:
+            unproven[name] = f"{_what(one)}, which a controller may have written"
+        elif compared.wrong:
             wrong[name] = _what(one)
         elif one["untold"]:
             unproven[name] = f"could not be compared: {one['untold'].rstrip('.')}"
@@ -49,9 +52,20 @@ def objects(evidence: Evidence, demand: Demand) -> Finding:
     return finding(demand, Status.MET, f"{stand}{as_before}.{_beside(seen, before)}", 0.0)
 
 
-def _lost(name: str, before: Any) -> str | None:
+def _before(evidence: Evidence, seen: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What stood before the loss, where anybody looked at it against the same backup."""
+    before = evidence.observed("objects", "source")
+    return before if isinstance(before, Mapping) and before["backup"] == seen["backup"] else None
+
+
+def _missed(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]:
+    """What the backup was to hold and does not, unless it stands again by itself."""
+    return [name for name in before["missed"] if name not in seen["beyond"]] if before is not None else []
+
+
+def _lost(name: str, before: Mapping[str, Any] | None) -> str | None:
     """The version before the loss; that of the backup where nobody looked: nothing is known to have changed."""
-    if not isinstance(before, Mapping) or name not in before["others"]:
+    if before is None or name not in before["others"]:
         return ""
     version: str | None = before["others"][name]["version"]
     return version
@@ -61,7 +75,7 @@ def _what(one: Mapping[str, Any]) -> str:
     return "is missing" if one["version"] is None else f"differs in {some(one['differs'])}"
 
 
-def _beside(seen: Mapping[str, Any], before: Any) -> str:
+def _beside(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     """What is to be known beside: what is owned by others, and what the backup did not hold."""
     told = ""
     if seen["derived"]:
@@ -70,8 +84,12 @@ def _beside(seen: Mapping[str, Any], before: Any) -> str:
         told += f" {counted(seen['owned'], 'field')} are the server's or a controller's own."
     if left_out := seen.get("left_out"):
         told += f" Left out: {', '.join(f'{number} {kind}' for kind, number in left_out.items())}."
-    if isinstance(before, Mapping) and before["beyond"]:
-        told += f" Not in the backup: {some(before['beyond'])}."
+    if seen["finished"]:
+        told += f" {seen['finished']} finished Jobs and Pods are not restored."
+    if before is None:
+        return f"{told} Nobody looked before the loss: what the backup lacks is not known."
+    if others := [name for name in before["beyond"] if name not in _missed(seen, before)]:
+        told += f" Not in the backup: {some(others)}."
     return told
 
 
@@ -115,10 +133,17 @@ def workloads(evidence: Evidence, demand: Demand) -> Finding:
     seen, services = _seen(evidence, "objects", demand.path), _seen(evidence, "services", demand.path)
     if seen["lacking"]:
         return finding(demand, Status.MISSED, f"The backup lacks what its workloads need: {some(seen['lacking'])}.")
-    if services["unserved"]:
-        told = named({f"service {name}": why for name, why in services["unserved"].items()})
+    if absent := [name for name in seen["workloads"] if name not in services["workloads"]]:
+        return finding(demand, Status.MISSED, f"{named(dict.fromkeys(absent, 'is not there'))}.")
+    unserved = {name: why for name, why in services["unserved"].items() if name not in seen["dormant"]}
+    if unserved:
+        told = named({f"service {name}": why for name, why in unserved.items()})
         return finding(demand, Status.MISSED, f"{told}.")
     if evidence.milestone("available", "namespace") is None:
         raise UnknownError("Nobody waited for the workloads.")
+    if slept := [name for name in services["asleep"] if name not in seen["asleep"]]:
+        raise UnknownError(
+            f"{some(slept)} had pods when it was backed up, and is asked for none: nothing shows it works."
+        )
     asleep = f" Asleep in the backup, too: {some(seen['asleep'])}." if seen["asleep"] else ""
     return finding(demand, Status.MET, f"All workloads are available, and every Service has a pod.{asleep}")

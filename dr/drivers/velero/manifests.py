@@ -1,4 +1,4 @@
-"""Objects of a cluster, as a backup holds them and as they stand: what differs, and whose a field is. Pure.
+"""Objects of a cluster, as a backup holds them and as they stand: what differs. Pure.
 
 A field is told by its path, as in ``spec.template.spec.containers[0].image``; what it holds is told to nobody, since it
 may be a secret.
@@ -52,6 +52,14 @@ def is_bare(one: Object) -> bool:
     """Whether it holds nothing but what names it."""
     held = content(one)
     return not held.keys() - {"apiVersion", "kind", "metadata"} and not held["metadata"].keys() - {"name", "namespace"}
+
+
+def is_finished(resource: str, one: Object) -> bool:
+    """Whether it has run to its end: such a Pod or Job Velero does not restore."""
+    status = one.get("status") or {}
+    if resource == "pods":
+        return status.get("phase") in ("Succeeded", "Failed")
+    return resource == "jobs.batch" and bool(status.get("completionTime"))
 
 
 def differing(one: Any, other: Any, at: Path = ()) -> Iterator[Path]:
@@ -113,58 +121,6 @@ def merged(one: Any, patch: Any) -> Any:
     found = dict(one) if isinstance(one, Mapping) else {}
     kept = {key: merged(found.get(key), value) for key, value in patch.items() if value is not None}
     return {**{key: value for key, value in found.items() if key not in patch}, **kept}
-
-
-# -- whose a field is, by the object's own managedFields
-
-
-def managers(one: Object) -> Mapping[str, frozenset[str]]:
-    """Who has written an object: each manager with the subresources through which it did; "" is the object itself."""
-    found: dict[str, set[str]] = {}
-    for entry in one.get("metadata", {}).get("managedFields") or ():
-        found.setdefault(str(entry.get("manager", "")), set()).add(str(entry.get("subresource") or ""))
-    return {name: frozenset(through) for name, through in found.items()}
-
-
-def controllers(objects: Iterable[Object], restorer: str) -> frozenset[str]:
-    """Who works in the cluster as a controller: whoever reports a status, but for the ``restorer``, which writes back
-    what others had reported."""
-    found = {name for one in objects for name, through in managers(one).items() if "status" in through}
-    return frozenset(found - {restorer})
-
-
-def derived(one: Object, controlling: Collection[str]) -> bool:
-    """Whether an object is its controller's, which makes it anew: another one owns it, or nobody else wrote it."""
-    if any(owner.get("controller") for owner in one.get("metadata", {}).get("ownerReferences") or ()):
-        return True
-    wrote = managers(one)
-    return bool(wrote) and set(wrote) <= set(controlling)
-
-
-def owners(one: Object, path: Path) -> frozenset[str]:
-    """The managers that the object says own the field at ``path``, or what is above it or in it."""
-    entries = one.get("metadata", {}).get("managedFields") or ()
-    return frozenset(
-        str(of.get("manager", "")) for of in entries if of.get("fieldsV1") and _owns(of["fieldsV1"], path, one)
-    )
-
-
-def _owns(fields: Mapping[str, Any], path: Path, held: Any) -> bool:
-    """Whether a fieldsV1 names ``path`` or something in it. Items of a list go by their keys (k:) or values (v:)."""
-    if not path or not fields:  # a leaf stands for all that is in it
-        return True
-    part, rest = path[0], path[1:]
-    inside = value_at(held, (part,))
-    if isinstance(part, str):
-        named = fields.get(f"f:{part}")
-        return named is not None and _owns(named, rest, inside)
-    return any(_owns(of, rest, inside) for key, of in fields.items() if _is_item(key, inside))
-
-
-def _is_item(key: str, item: Any) -> bool:
-    if key.startswith("k:") and isinstance(item, Mapping):
-        return all(item.get(name) == value for name, value in json.loads(key[2:]).items())
-    return key.startswith("v:") and json.loads(key[2:]) == item
 
 
 # -- the rule of two looks

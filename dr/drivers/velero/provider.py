@@ -27,10 +27,11 @@ from dr.domain.model import (
     Verb,
 )
 from dr.domain.refs import Endpoint, on_loopback
-from dr.drivers.kubernetes import canary, standing
+from dr.drivers.kubernetes import canary, kinds, standing
 from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import LABELS, TAGS, labels, packed, tags_in
+from dr.drivers.kubernetes.workloads import APPS
 from dr.drivers.velero import archive, beside, comparing, examining, look, naming, restoring, safeguarding, volumes
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.config import VeleroConfig
@@ -39,6 +40,7 @@ from dr.drivers.velero.judge import LIMIT
 from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, phase
 from dr.drivers.velero.production import Production, at, in_cluster, led_to
+from dr.drivers.velero.scope import Scope
 from dr.drivers.velero.storage import CONTENTS, Files
 from dr.host.bounded import within
 from dr.meter.held import Meters
@@ -291,7 +293,8 @@ class VeleroProvider:
         return Progress(True, told)
 
     def _looked_before(self, args: Mapping[str, Any]) -> Progress:
-        seen = Observation(examining.OBJECTS, "source", self._compared(args), self._now())
+        value = self._compared(args, kinds.listable(self._cluster))
+        seen = Observation(examining.OBJECTS, "source", value, self._now())
         return Progress(True, {"backup": args["backup"]}, observations=(seen, self._volumes("source", args)))
 
     def _examined(self, args: Mapping[str, Any]) -> Progress:
@@ -324,7 +327,8 @@ class VeleroProvider:
     def _served(self, args: Mapping[str, Any]) -> Progress:
         """That a workload is available does not show that anybody is led to it."""
         unserved = self._unserved(args["namespaces"])  # those of the cluster
-        seen = Observation(examining.SERVICES, "restored", {"unserved": unserved}, self._now())
+        value = examining.served(self._workloads(args["namespaces"]), unserved)
+        seen = Observation(examining.SERVICES, "restored", value, self._now())
         there = self._volumes("restored", args)
         return Progress(True, {"unserved": sorted(unserved)}, observations=(seen, there))
 
@@ -332,17 +336,30 @@ class VeleroProvider:
         value = volumes.observed(self._cluster, self._context.target, args["namespaces"])
         return Observation(examining.VOLUMES, path, value, self._now())
 
-    def _compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        held, names = self._read(args["backup"]), list(args["namespaces"])
+    def _compared(self, args: Mapping[str, Any], known: Mapping[str, Any] = comparing.NONE) -> dict[str, Any]:
+        """``known``: all kinds of the cluster, where it is also looked for what the backup lacks."""
+        backup, names = str(args["backup"]), list(args["namespaces"])
+        held, scope = self._read(backup), Scope.of(self._velero.get("backups", backup) or {})
+        places = dict(zip(names, args["places"], strict=True))
         standing = comparing.compare(
             self._cluster,
             held,
             names,
-            mapped=dict(zip(names, args["places"], strict=True)).__getitem__,
+            mapped=places.__getitem__,
             skip=args["left_out"],
+            scope=scope,
+            kinds=known,
             standing=self._beside.copy(args).standing if args["places"] != names else lambda _, one: one,
         )
-        return examining.observed(standing, held, names, look.holds(held)["lacking"])
+        return examining.observed(standing, held, backup, places, look.holds(held)["lacking"])
+
+    def _workloads(self, namespaces: Collection[str]) -> dict[archive.Key, Mapping[str, Any]]:
+        return {
+            (f"{kind}.apps", space, str(one["metadata"]["name"])): one
+            for space in namespaces
+            for kind in APPS
+            for one in self._cluster.items(f"/apis/apps/v1/namespaces/{space}/{kind}")
+        }
 
     def _unserved(self, namespaces: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -22,21 +22,28 @@ WHOLE = {
     "whole": 28,
     "others": {},
     "derived": 17,
+    "finished": 0,
     "bare": 1,
     "owned": 6,
     "beyond": [],
+    "missed": [],
+    "backup": "b",
     "lacking": [],
+    "workloads": ["deployments.apps a/api"],
     "asleep": [],
+    "dormant": [],
 }
+SERVED = {"unserved": {}, "workloads": ["deployments.apps a/api", "deployments.apps a/new"], "asleep": []}
+NETWORK = "networkpolicies.networking.k8s.io a/deny"
 SECRET = "secrets readmission-system/readmission-database"
 
 
-def differing(version: str | None = "x", untold: str = "") -> dict[str, Any]:
-    return {"version": version, "differs": ["data.url"], "untold": untold}
+def differing(version: str | None = "x", untold: str = "", *, doubtful: bool = False) -> dict[str, Any]:
+    return {"version": version, "differs": ["data.url"], "untold": untold, "doubtful": doubtful}
 
 
 def seen(before: Mapping[str, Any] | None = None, **changes: Any) -> Evidence:
-    found = evidence(observed={"objects": {**WHOLE, **changes}, "services": {"unserved": {}}})
+    found = evidence(observed={"objects": {**WHOLE, **changes}, "services": SERVED})
     if before is None:
         return found
     recorded = Observation("objects", "source", {**WHOLE, **before}, WALL - 30)
@@ -59,6 +66,13 @@ def status(what: Any, of: Evidence, limit: float | None = None) -> tuple[Status,
         (seen({"others": {SECRET: differing("y")}}), MET, "All 28 objects stand"),
         (seen({"others": {SECRET: differing("y")}}, others={SECRET: differing()}), INCONCLUSIVE, "neither"),
         (seen({"beyond": ["configmaps a/new"]}), MET, "Not in the backup: configmaps a/new."),
+        (seen({"missed": [NETWORK], "beyond": [NETWORK]}), MISSED, f"{NETWORK}: was there when the backup began"),
+        (seen({"missed": [NETWORK], "beyond": [NETWORK]}, beyond=[NETWORK]), MET, f"Not in the backup: {NETWORK}."),
+        (seen({"missed": [NETWORK], "backup": "another"}), MET, "what the backup lacks is not known"),
+        (seen(), MET, "Nobody looked before the loss: what the backup lacks is not known."),
+        (seen(others={SECRET: differing(doubtful=True)}), INCONCLUSIVE, "which a controller may have written"),
+        (seen({"others": {SECRET: differing()}}, others={SECRET: differing(doubtful=True)}), MET, "as they were"),
+        (seen(finished=2), MET, "2 finished Jobs and Pods are not restored."),
         (seen(objects=1), MISSED, "no object"),
         (evidence(), INCONCLUSIVE, "not compared"),
     ],
@@ -119,8 +133,11 @@ def test_restore_phase(of: Evidence, expected: Status, words: str) -> None:
     assert (found, words in because) == (expected, True), because
 
 
-def unserved() -> Evidence:
-    return evidence(observed={"objects": WHOLE, "services": {"unserved": {"a/api": "no pod that it selects is ready"}}})
+def served(of: Mapping[str, Any] | None = None, **services: Any) -> Evidence:
+    return evidence(observed={"objects": {**WHOLE, **(of or {})}, "services": {**SERVED, **services}})
+
+
+NOBODY = {"a/api": "no pod that it selects is ready"}
 
 
 def unawaited() -> Evidence:
@@ -134,7 +151,15 @@ def unawaited() -> Evidence:
         (seen(), MET, "every Service has a pod"),
         (seen(asleep=["deployment a/b"]), MET, "Asleep in the backup, too: deployment a/b"),
         (seen(lacking=["priorityclasses x"]), MISSED, "lacks what its workloads need: priorityclasses x"),
-        (unserved(), MISSED, "service a/api: no pod that it selects is ready"),
+        (served(unserved=NOBODY), MISSED, "service a/api: no pod that it selects is ready"),
+        (served({"dormant": ["a/api"]}, unserved=NOBODY), MET, "every Service has a pod"),
+        (served(workloads=[]), MISSED, "deployments.apps a/api: is not there"),
+        (served(asleep=["deployments.apps a/api"]), INCONCLUSIVE, "deployments.apps a/api had pods when it was backed"),
+        (
+            served({"asleep": ["deployments.apps a/api"]}, asleep=["deployments.apps a/api"]),
+            MET,
+            "Asleep in the backup",
+        ),
         (unawaited(), INCONCLUSIVE, "Nobody waited"),
         (evidence(), INCONCLUSIVE, "not compared"),
     ],

@@ -1,4 +1,4 @@
-"""What differs between two versions of a cluster's object, whose a field is, and what may stand after a restore."""
+"""What differs between two versions of a cluster's object, and what may stand after a restore."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from dr.drivers.velero import manifests
-from dr.drivers.velero.manifests import NOTHING, content, controllers, derived, differing, owners, stands, told, version
-
-
-def written(manager: str, fields: dict[str, Any], subresource: str = "") -> dict[str, Any]:
-    return {"manager": manager, "subresource": subresource, "fieldsV1": fields}
-
+from dr.drivers.velero.manifests import NOTHING, content, differing, stands, told, version
 
 DEPLOYMENT: dict[str, Any] = {
     "metadata": {
@@ -20,12 +15,6 @@ DEPLOYMENT: dict[str, Any] = {
         "uid": "1",
         "labels": {"app": "api", "velero.io/restore-name": "r"},
         "annotations": {"deployment.kubernetes.io/revision": "3"},
-        "managedFields": [
-            written("velero-server", {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"a"}': {}}}}}}),
-            written("controller", {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}),
-            written("controller", {"f:status": {}}, "status"),
-            written("controller", {"f:spec": {"f:replicas": {}}}, "scale"),
-        ],
     },
     "spec": {"replicas": 5, "template": {"spec": {"containers": [{"name": "a", "image": "x:1"}]}}},
     "status": {"replicas": 5},
@@ -68,32 +57,20 @@ def test_each_field_that_differs_is_told_by_its_path(one: Any, other: Any, paths
     assert [told(path) for path in differing(one, other)] == paths
 
 
-def test_who_reports_a_status_is_a_controller_and_who_restores_is_none() -> None:
-    restored = {"metadata": {"managedFields": [written("velero-server", {"f:status": {}}, "status")]}}
-    assert controllers([DEPLOYMENT, restored], "velero-server") == {"controller"}
-
-
 @pytest.mark.parametrize(
-    ("path", "whose"),
+    ("resource", "status", "finished"),
     [
-        (("spec", "replicas"), {"controller"}),
-        (("metadata", "annotations", "deployment.kubernetes.io/revision"), {"controller"}),
-        (("spec", "template", "spec", "containers", 0, "image"), {"velero-server"}),
-        (("spec", "paused"), set()),
+        ("pods", {"phase": "Succeeded"}, True),
+        ("pods", {"phase": "Failed"}, True),
+        ("pods", {"phase": "Running"}, False),
+        ("jobs.batch", {"completionTime": "t"}, True),
+        ("jobs.batch", {"failed": 1}, False),
+        ("things.example.org", {"phase": "Succeeded", "completionTime": "t"}, False),
+        ("pods", None, False),
     ],
 )
-def test_a_field_is_its_managers(path: manifests.Path, whose: set[str]) -> None:
-    assert owners(DEPLOYMENT, path) == whose
-
-
-def test_what_a_controller_makes_anew_is_derived() -> None:
-    owned = {"metadata": {"ownerReferences": [{"controller": True}]}}
-    made = {"metadata": {"managedFields": [written("controller", {})]}}
-    assert derived(owned, ())
-    assert derived(made, ("controller",))
-    assert not derived(made, ("another",))
-    assert not derived(DEPLOYMENT, ("controller",))
-    assert not derived({"metadata": {}}, ("controller",)), "nobody is known to have written it"
+def test_pods_and_jobs_run_to_their_end(resource: str, status: dict[str, Any] | None, finished: bool) -> None:
+    assert manifests.is_finished(resource, {"status": status}) is finished
 
 
 def test_a_version_is_told_by_the_fields_that_differ_and_holds_no_value() -> None:

@@ -14,6 +14,7 @@ from dr.drivers.kubernetes.tags import packed, tags_in
 from dr.drivers.velero import archive, examining, look, phases, restoring
 from dr.drivers.velero.command import last_words
 from dr.drivers.velero.naming import DRIVER, tags_of
+from dr.drivers.velero.scope import Scope
 from dr.engine.references import fill
 from tests.stub_velero import archived, backup
 
@@ -172,13 +173,27 @@ def test_what_workloads_need_of_the_cluster_and_the_backup_lacks_is_named() -> N
     assert look.lacking(archive.read(archived(*some, there), "b"), "a") == lacking[:1]
 
 
-def test_only_the_routine_warning_is_no_news() -> None:
-    routine = 'could not restore, ConfigMap "kube-root-ca.crt" already exists.'
-    held = {
-        "warnings": {"velero": [], "namespaces": {"a": [routine, "Secret s differs"]}},
-        "errors": {"cluster": ["x"]},
-    }
-    assert examining.told(held) == {"warnings": ["Secret s differs"], "errors": ["x"]}
+EXISTS = "already exists. Warning: the in-cluster version is different than the backed-up version"
+
+
+@pytest.mark.parametrize(
+    ("text", "routine"),
+    [
+        (f'could not restore, ConfigMap "kube-root-ca.crt" {EXISTS}', True),
+        (f"could not restore, ConfigMap:kube-root-ca.crt {EXISTS}", True),
+        (f'could not restore, Endpoints "web" {EXISTS}', True),
+        (f'could not restore, CustomResourceDefinition "certificates.cert-manager.io" {EXISTS}', True),
+        (f'could not restore, ClusterRole "system:node" {EXISTS}', True),
+        (f'could not restore, ConfigMap "settings" {EXISTS}', False),
+        (f'could not restore, Secret "kube-root-ca.crt" {EXISTS}', False),
+        (f'could not restore, PersistentVolume "data" {EXISTS}', False),
+        ("zero items to be restored", False),
+        ('additional item ConfigMap "kube-root-ca.crt" was not found', False),
+    ],
+)
+def test_which_warnings_are_routine_is_told_by_the_kind_that_was_there(text: str, routine: bool) -> None:
+    held = {"warnings": {"velero": [], "namespaces": {"a": [text]}}, "errors": {"cluster": [text]}}
+    assert examining.told(held) == {"warnings": [] if routine else [text], "errors": [] if routine else [text]}
 
 
 def test_a_service_that_selects_and_has_no_ready_pod_is_unserved() -> None:
@@ -194,6 +209,71 @@ def test_a_service_that_selects_and_has_no_ready_pod_is_unserved() -> None:
         for name, ready in (("api", "True"), ("ui", "False"))
     ]
     assert set(examining.unserved(services, pods)) == {"ui", "gone"}
+
+
+def workload(replicas: int, ran: int, app: str = "web") -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": app, "tier": "x"}}}
+    return {
+        "metadata": {"name": app},
+        "spec": {"replicas": replicas, "template": template},
+        "status": {"replicas": ran},
+    }
+
+
+@pytest.mark.parametrize(
+    ("workloads", "dormant"),
+    [
+        ([workload(0, 0)], ["a/web"]),
+        ([workload(0, 1)], []),
+        ([workload(1, 0)], []),
+        ([workload(0, 0, "other")], []),
+        ([workload(0, 0), workload(1, 1, "web")], []),
+        ([], []),
+    ],
+    ids=["asleep", "was put to sleep in the archive", "did not start", "selects nothing", "one awake", "none there"],
+)
+def test_a_service_led_to_nobody_in_the_backup_where_all_that_it_selects_slept(
+    workloads: list[dict[str, Any]], dormant: list[str]
+) -> None:
+    held: dict[tuple[str, str, str], Any] = {("services", "a", "web"): {"spec": {"selector": {"app": "web"}}}}
+    held |= {("deployments.apps", "a", f"w{n}"): one for n, one in enumerate(workloads)}
+    held["deployments.apps", "b", "web"] = workload(1, 1)
+    assert examining.dormant(held) == dormant
+
+
+def test_what_stands_and_is_asked_for_no_pod_is_told_beside_what_leads_nowhere() -> None:
+    held = {("deployments.apps", "a", "web"): workload(0, 0), ("daemonsets.apps", "a", "d"): {"spec": {}}}
+    told = {"unserved": {"a/web": "x"}, "workloads": ["daemonsets.apps a/d", "deployments.apps a/web"]}
+    assert examining.served(held, {"a/web": "x"}) == {**told, "asleep": ["deployments.apps a/web"]}
+
+
+def scope(**spec: Any) -> Scope:
+    return Scope.of({**backup("b"), "spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("of", "made", "labels", "holds"),
+    [
+        (scope(), "2026-11-29T01:59:59Z", {}, True),
+        (scope(), "2026-11-29T02:00:00Z", {}, False),
+        (scope(), "", {}, False),
+        (scope(), "2026-11-01T00:00:00Z", {"velero.io/exclude-from-backup": "true"}, False),
+        (scope(excludedResources=["networkpolicies"]), "2026-11-01T00:00:00Z", {}, False),
+        (scope(includedResources=["secrets"]), "2026-11-01T00:00:00Z", {}, False),
+        (scope(includedResources=["networkpolicies.networking.k8s.io"]), "2026-11-01T00:00:00Z", {}, True),
+        (scope(includedResources=["*"]), "2026-11-01T00:00:00Z", {}, True),
+        (scope(labelSelector={"matchLabels": {"a": "b"}}), "2026-11-01T00:00:00Z", {}, False),
+        (Scope(), "2026-11-01T00:00:00Z", {}, False),
+    ],
+)
+def test_a_backup_was_to_hold_what_stood_when_it_began_and_nobody_left_out(
+    of: Scope,
+    made: str,
+    labels: dict[str, str],
+    holds: bool,
+) -> None:
+    one = {"metadata": {"name": "deny", "creationTimestamp": made, "labels": labels}}
+    assert of.should_hold("networkpolicies.networking.k8s.io", one) is holds
 
 
 def test_tags_are_labels_and_an_annotation_that_may_have_been_altered() -> None:
