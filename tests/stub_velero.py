@@ -56,6 +56,15 @@ def archived(*objects: tuple[str, Mapping[str, Any]]) -> bytes:
     return packed.getvalue()
 
 
+def listed(*objects: Mapping[str, Any]) -> bytes:
+    """Velero's own list of what a backup holds."""
+    found: dict[str, list[str]] = {}
+    for one in objects:
+        space, name = one["metadata"].get("namespace"), one["metadata"]["name"]
+        found.setdefault(f"{one.get('apiVersion')}/{one.get('kind')}", []).append(f"{space}/{name}" if space else name)
+    return gzip.compress(json.dumps(found).encode())
+
+
 def backup(name: str, phase: str = "Completed", day: int = 29, **status: Any) -> dict[str, Any]:
     times = {"startTimestamp": f"2026-11-{day}T02:00:00Z", "completionTimestamp": f"2026-11-{day}T02:00:05Z"}
     return {
@@ -88,6 +97,7 @@ class Velero:
         """A backup, and what its archive holds."""
         self.objects.hold((f"{OWN}/backups", one))
         self.files[f"BackupContents/{one['metadata']['name']}"] = archived(*objects)
+        self.files[f"BackupResourceList/{one['metadata']['name']}"] = listed(*(held for _, held in objects))
 
     def restores(self) -> list[str]:
         return [key.rpartition("/")[2] for key in self.objects.found if key.startswith(f"{OWN}/restores/")]

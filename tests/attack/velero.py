@@ -9,10 +9,11 @@ from typing import Any
 
 from dr.drivers.velero import archive
 from dr.drivers.velero.comparing import collection
+from dr.drivers.velero.storage import CONTENTS
 from tests.attack.cluster import SPACES, PlayedCluster
 from tests.platform_objects import SYSTEM
 from tests.stub_cluster import merged
-from tests.stub_velero import OWN, archived
+from tests.stub_velero import OWN, archived, listed
 from tests.virtual import VirtualClock
 
 NIGHTLY = "readmission-backup-nightly"
@@ -124,8 +125,9 @@ class PlayedVelero:
 
     # -- its storage
 
-    def fetch(self, _kind: str, of: str, _location: object) -> bytes:
-        return self._archives[of]
+    def fetch(self, kind: str, of: str, _location: object) -> bytes:
+        held = self._archives[of]
+        return held if kind == CONTENTS else listed(*archive.read(held, of).objects.values())
 
     def results(self, _restore: str, _location: object) -> dict[str, Any]:
         return {}

@@ -24,7 +24,7 @@ from dr.engine.guard import Consent
 from dr.engine.references import fill
 from dr.host.clock import SystemClock
 from tests.platform_objects import KUBE_SYSTEM_UID, PLATFORM, SYSTEM
-from tests.stub_velero import KEY, OWN, Velero, backup, stub_velero
+from tests.stub_velero import KEY, OWN, Velero, archived, backup, stub_velero
 from tests.targets import retargeted, target_of
 
 RUN = RunIdentity("20261130-033333-cf4e", "lab", Purpose.RESTORE, "d")
@@ -268,7 +268,19 @@ def test_a_kind_that_the_cluster_does_not_know_is_an_object_that_is_missing(plac
     place.velero.keep(backup("nightly"), ("novels.x.io", strange), ("configmaps", CONFIG))
     place.velero.objects.hold((f"/api/v1/namespaces/{SYSTEM}/configmaps", CONFIG))
     (seen,) = (one.value for one in place.restore()["compare"].observations if one.what == "objects")
-    assert seen["others"] == {f"novels.x.io {SYSTEM}/n": {"version": None, "differs": [], "untold": ""}}
+    missing = {"version": None, "differs": [], "untold": "", "doubtful": False}
+    assert seen["others"] == {f"novels.x.io {SYSTEM}/n": missing}
+
+
+def test_what_velero_listed_and_the_archive_lacks_is_named_where_nobody_looked_before(place: Place) -> None:
+    gone = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login", "namespace": SYSTEM}}
+    place.velero.keep(backup("nightly"), ("secrets", gone), ("configmaps", CONFIG))
+    place.velero.files["BackupContents/nightly"] = archived(("configmaps", CONFIG))
+    (seen,) = (one.value for one in place.restore()["compare"].observations if one.what == "objects")
+    assert (seen["torn"], seen["unlisted"]) == ([f"Secret {SYSTEM}/login"], "")
+    del place.velero.files["BackupResourceList/nightly"]
+    (seen,) = (one.value for one in place.restore()["compare"].observations if one.what == "objects")
+    assert (seen["torn"], "HTTP 404" in seen["unlisted"]) == ([], True)
 
 
 def test_a_webhook_that_refuses_leaves_an_object_uncompared_with_its_reason(place: Place) -> None:

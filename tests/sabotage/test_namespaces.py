@@ -40,6 +40,7 @@ pytestmark = [
     pytest.mark.skipif(bool(find().lacking(*CONTROL_PLANE, *VELERO)), reason=WITHOUT),
 ]
 SMALL = "small"
+MADE = "2026-11-01T00:00:00Z"
 MANAGED = "--field-manager=kube-controller-manager"
 EXPERIMENT = str(Path(__file__).parent / "namespace.yaml")
 PASSWORD = base64.b64encode(b"hush hush").decode()
@@ -256,6 +257,50 @@ def test_an_object_that_was_altered_after_the_restore_is_missed(place: Place) ->
     assert f"secrets {SMALL}/login: differs in data.password" in found["objects"][1]
     assert "hush" not in str(found)
     assert PASSWORD not in str(found)
+
+
+@pytest.mark.parametrize("manager", ["OpenAPI-Generator", "kubectl-patch"])
+def test_whoever_once_reported_a_status_alters_no_secret_unseen(place: Place, manager: str) -> None:
+    place.stand()
+    seen = {"type": "Seen", "status": "True", "reason": "S", "message": "", "lastTransitionTime": MADE}
+    place.patch("service", "web", {"status": {"conditions": [seen]}}, "status", manager)
+    place.velero.back_up(f"reported{place.number}")
+    place.lose()
+    old = {"data": {"password": base64.b64encode(b"old").decode()}}
+    race = altering(place, "secret", "login", old, f"--field-manager={manager}")
+    try:
+        status, found = place.restore(f"reported{place.number}")
+    finally:
+        race.kill()
+        race.wait()
+    assert (status, found["objects"][0]) == ("missed", "missed"), found["objects"][1]
+    assert f"secrets {SMALL}/login: differs in data.password" in found["objects"][1]
+
+
+def test_what_had_ended_or_slept_in_the_backup_is_not_missed_after_it(place: Place) -> None:
+    place.stand()
+    done = {"name": "done", "image": "busybox:1.37", "command": ["sh", "-c", "true"]}
+    pod = {"restartPolicy": "Never", "containers": [done], "automountServiceAccountToken": False}
+    idle = {"app": "idle"}
+    asleep = {"metadata": {"labels": idle}, "spec": {"containers": [CONTAINER], "automountServiceAccountToken": False}}
+    spec = {"replicas": 0, "selector": {"matchLabels": idle}, "template": asleep}
+    place.kubectl.apply(
+        [
+            made("batch/v1", "Job", "migrate", spec={"template": {"spec": pod}}),
+            made("v1", "Pod", "once", spec=pod),
+            made("apps/v1", "Deployment", "idle", spec=spec),
+            made("v1", "Service", "idle", spec={"selector": idle, "ports": [{"port": 80, "targetPort": "http"}]}),
+        ]
+    )
+    place.kubectl.run("wait", "job/migrate", "--namespace", SMALL, "--for=condition=complete", "--timeout=60s")
+    ended = ("--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    place.kubectl.run("wait", "pod/once", "--namespace", SMALL, *ended)
+    place.velero.back_up(f"ended{place.number}")
+    place.lose()
+    _, found = place.restore(f"ended{place.number}")
+    assert {found[one][0] for one in ("objects", "workloads", "restore-phase")} == {"met"}, found
+    assert "2 finished Jobs and Pods are not restored" in found["objects"][1]
+    assert f"deployments.apps {SMALL}/idle" in found["workloads"][1]
 
 
 def altering(place: Place, kind: str, name: str, patch: dict[str, Any], *flags: str) -> subprocess.Popen[bytes]:

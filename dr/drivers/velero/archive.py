@@ -16,6 +16,8 @@ from dr.domain.errors import ProviderError
 Key = tuple[str, str, str]
 """An object's resource, as Velero calls it ("deployments.apps"), its namespace, "" of the cluster, and its name."""
 CLUSTER = "cluster"
+MADE_ANEW = frozenset({"ControllerRevision", "EndpointSlice", "Endpoints", "Event", "Lease", "Pod", "ReplicaSet"})
+"""Kinds that controllers make, and may have made before Velero does."""
 LARGEST = 1 << 30
 """Bytes of an archive, unpacked, that are read: what is larger is no backup of objects."""
 
@@ -49,6 +51,19 @@ def read(packed: bytes, name: str) -> Archive:
     spaces = {space for _, space, _ in found if space}
     spaces |= {one for resource, _, one in found if resource == "namespaces"}
     return Archive(found, frozenset(spaces))
+
+
+def torn(archive: Archive, packed: bytes, namespaces: Collection[str]) -> list[str]:
+    """What Velero's own list of a backup names of these namespaces and its archive does not hold, but for what
+    controllers make anew. Raises ProviderError where the list cannot be read."""
+    try:
+        named = json.loads(gzip.decompress(packed))
+        told = {(kind.rpartition("/")[2], *one.partition("/")[::2]) for kind, each in named.items() for one in each}
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError, OSError, AttributeError, TypeError):
+        raise ProviderError("Velero's list of the backup cannot be read.") from None
+    held = {(one.get("kind"), space, name) for (_, space, name), one in archive.objects.items()}
+    gone = (one for one in told - held if one[1] in namespaces and one[2] and one[0] not in MADE_ANEW)
+    return sorted(f"{kind} {space}/{name}" for kind, space, name in gone)
 
 
 def _files(tar: tarfile.TarFile) -> Iterator[tuple[Key, bytes]]:

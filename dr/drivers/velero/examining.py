@@ -10,7 +10,7 @@ from typing import Any
 from dr.domain.model import Call, Effect, Facts, Verb
 from dr.drivers.kubernetes import standing
 from dr.drivers.kubernetes.workloads import APPS, condition, replicas, status
-from dr.drivers.velero.archive import Archive, Key
+from dr.drivers.velero.archive import MADE_ANEW, Archive, Key
 from dr.drivers.velero.comparing import Standing, name_of, packed
 from dr.drivers.velero.look import LATEST, chosen
 from dr.drivers.velero.manifests import Object
@@ -25,8 +25,6 @@ OBJECTS, RESULTS, SERVICES, MARKERS, VOLUMES = "objects", "restore-results", "se
 WORKLOADS = tuple(f"{kind}.apps" for kind in APPS)
 EXISTS = re.compile(r"could not restore, (\w+)(?: |:)\"?([^\"\s]+)\"? already exists")
 """Velero's warning of what it found there, as another one than the backup's."""
-MADE_ANEW = frozenset({"ControllerRevision", "EndpointSlice", "Endpoints", "Event", "Lease", "Pod", "ReplicaSet"})
-"""Kinds that controllers may have made before Velero did."""
 SHARED = frozenset(
     {
         "APIService",

@@ -29,7 +29,7 @@ def objects(evidence: Evidence, demand: Demand) -> Finding:
     if seen["objects"] <= seen["bare"]:
         return finding(demand, Status.MISSED, "The backup holds no object of these namespaces that says anything.")
     wrong = dict.fromkeys(_missed(seen, before), "was there when the backup began, and is not in it")
-    unproven: dict[str, str] = {}
+    unproven = dict.fromkeys(seen["torn"], "is in Velero's list of the backup, and not in its archive")
     either = 0
     for name, one in seen["others"].items():
         compared = stands("", one["version"], _lost(name, before))
@@ -87,7 +87,9 @@ def _beside(seen: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     if seen["finished"]:
         told += f" {seen['finished']} finished Jobs and Pods are not restored."
     if before is None:
-        return f"{told} Nobody looked before the loss: what the backup lacks is not known."
+        told += " Nobody looked before the loss. What the backup lacks is "
+        told += "known by Velero's own list alone." if not seen["unlisted"] else f"not known: {seen['unlisted']}"
+        return told
     if others := [name for name in before["beyond"] if name not in _missed(seen, before)]:
         told += f" Not in the backup: {some(others)}."
     return told

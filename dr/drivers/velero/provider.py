@@ -41,7 +41,7 @@ from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, phase
 from dr.drivers.velero.production import Production, at, in_cluster, led_to
 from dr.drivers.velero.scope import Scope
-from dr.drivers.velero.storage import CONTENTS, Files
+from dr.drivers.velero.storage import CONTENTS, LIST, Files
 from dr.host.bounded import within
 from dr.meter.held import Meters
 
@@ -302,7 +302,7 @@ class VeleroProvider:
         restored, backup = self._there("restores", args["identifier"]), self._there("backups", args["backup"])
         results = self._files.results(args["identifier"], self._velero.location(backup))
         values = {
-            examining.OBJECTS: self._compared(args),
+            examining.OBJECTS: {**self._compared(args), **self._torn(args, backup)},
             examining.RESULTS: {"phase": phase(restored), **examining.told(results)},
         }
         if self._meters.known(canary.WRITE):
@@ -352,6 +352,15 @@ class VeleroProvider:
             standing=self._beside.copy(args).standing if args["places"] != names else lambda _, one: one,
         )
         return examining.observed(standing, held, backup, places, look.holds(held)["lacking"])
+
+    def _torn(self, args: Mapping[str, Any], backup: Mapping[str, Any]) -> dict[str, Any]:
+        """What the archive lacks by Velero's own list of the backup, or why that is not known."""
+        name, names = str(args["backup"]), list(args["namespaces"])
+        try:
+            told = self._files.fetch(LIST, name, self._velero.location(backup))
+            return {"torn": archive.torn(self._read(name), told, names), "unlisted": ""}
+        except ProviderError as error:
+            return {"torn": [], "unlisted": str(error.args[0])}
 
     def _workloads(self, namespaces: Collection[str]) -> dict[archive.Key, Mapping[str, Any]]:
         return {

@@ -18,8 +18,8 @@ from dr.drivers.kubernetes.cluster import Cluster
 from dr.host.hearing import pause
 from dr.ports import Clock
 
-CONTENTS, RESULTS = "BackupContents", "RestoreResults"
-"""Kinds of files: a backup's archive, and a restore's warnings and errors."""
+CONTENTS, LIST, RESULTS = "BackupContents", "BackupResourceList", "RestoreResults"
+"""Kinds of files: a backup's archive, Velero's list of what it backed up, and a restore's warnings and errors."""
 SIGNED_SECONDS, GLANCE = 60.0, 0.1
 """How long Velero may take to sign a URL, and between two looks."""
 FETCH_SECONDS, ATTEMPTS = 120.0, 3

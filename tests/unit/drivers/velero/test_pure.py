@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +161,22 @@ def test_an_archive_holds_each_object_once() -> None:
 def test_an_archive_that_is_torn_is_an_error_that_names_its_backup(packed: bytes) -> None:
     with pytest.raises(ProviderError, match="archive of backup b cannot be read"):
         archive.read(packed, "b")
+
+
+def test_what_velero_listed_and_the_archive_lacks_is_named_but_for_what_controllers_make() -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "a"}}
+    held = archive.read(archived(("configmaps", config)), "b")
+    told = {"v1/ConfigMap": ["a/c", "b/c"], "v1/Pod": ["a/p"], "networking.k8s.io/v1/NetworkPolicy": ["a/deny"]}
+    packed = gzip.compress(json.dumps({**told, "v1/Namespace": ["a"]}).encode())
+    assert archive.torn(held, packed, ["a"]) == ["NetworkPolicy a/deny"]
+    assert archive.torn(held, packed, ["c"]) == []
+
+
+@pytest.mark.parametrize("told", ["[]", "x", '{"a": 1}', ""])
+def test_a_list_of_a_backup_that_is_none_is_an_error(told: str) -> None:
+    for file in (told.encode(), gzip.compress(told.encode())):
+        with pytest.raises(ProviderError, match="list of the backup cannot be read"):
+            archive.torn(archive.Archive({}), file, ["a"])
 
 
 def test_what_workloads_need_of_the_cluster_and_the_backup_lacks_is_named() -> None:
