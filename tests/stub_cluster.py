@@ -25,7 +25,8 @@ from tests.support import serving
 LISTS = (
     *("pods", "services", "endpointslices", "ingresses", "namespaces", "nodes", "persistentvolumeclaims"),
     *("deployments", "replicasets", "statefulsets", "daemonsets", "storageclasses", "events", "secrets"),
-    *("backups", "restores", "deletebackuprequests", "configmaps", "customresourcedefinitions"),
+    *("backups", "restores", "deletebackuprequests", "backupstoragelocations", "configmaps"),
+    "customresourcedefinitions",
 )
 TOKEN = "stub-t0ken"
 
@@ -52,6 +53,8 @@ class Objects:
         """As whom its users have changed something, by the name that a real one keeps in managedFields."""
         self.gone = False
         """It answers nothing any more, and closes its connections."""
+        self.lost = 0
+        """So many answers of changes are lost, which are made all the same."""
 
     def hold(self, *objects: tuple[str, dict[str, Any]]) -> None:
         """Have objects of one's own, each with the path of its list."""
@@ -69,7 +72,9 @@ class Objects:
                 return {"status": {"token": "t0ken"}}
             if path.endswith("/selfsubjectaccessreviews"):
                 asked = body["spec"]["resourceAttributes"]
-                return {"status": {"allowed": (asked["verb"], asked["resource"]) not in self.denied}}
+                every = asked["resource"] == "*"
+                wrong = {verb for verb, resource in self.denied if every or resource == asked["resource"]}
+                return {"status": {"allowed": asked["verb"] not in wrong}}
             path, _, tried = path.partition("?")
             space = path.split("/namespaces/")[1].split("/")[0] if "/namespaces/" in path else ""
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -77,6 +82,8 @@ class Objects:
             body = merged(body, {"metadata": given})
             if tried:
                 return body
+            if f"{path}/{body['metadata']['name']}" in self.found:
+                raise ConflictError
             return self._keep(f"{path}/{body['metadata']['name']}", body, "ADDED")
 
     def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -178,7 +185,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._note_writer()
-        self._answer(self.objects.create(self.path, self._body()))
+        try:
+            self._answer(self.objects.create(self.path, self._body()))
+        except ConflictError:
+            self._answer(None, (409, "already exists"))
 
     def do_PATCH(self) -> None:
         self._note_writer()
@@ -222,11 +232,13 @@ class _Handler(BaseHTTPRequestHandler):
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return dict(json.loads(text or b"{}"))
 
-    def _answer(self, found: dict[str, Any] | None) -> None:
-        if self.objects.gone:
+    def _answer(self, found: dict[str, Any] | None, refusal: tuple[int, str] | None = None) -> None:
+        lost = self.objects.lost > 0 and self.command != "GET"
+        self.objects.lost -= lost
+        if self.objects.gone or lost:
             self.close_connection = True
             return
-        status, said = (404, "not found") if found is None else (200, "")
+        status, said = refusal or ((404, "not found") if found is None else (200, ""))
         if self.objects.refuses is not None and self.command != "GET":
             status, said = self.objects.refuses
         self._send(status, {"message": said} if said else found)

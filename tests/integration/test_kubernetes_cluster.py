@@ -22,6 +22,8 @@ from tests.stub_cluster import TOKEN, Objects, stub_cluster
 
 USERS, HOOK = "users may not.", 'admission webhook "hold.example.org" denied the request: frozen.'
 
+UNASKED = 'Internal error occurred: failed calling webhook "hold.example.org": no endpoints.'
+
 
 @pytest.fixture
 def objects(tmp_path: Path) -> Iterator[Objects]:
@@ -54,6 +56,44 @@ def test_what_the_credentials_may_not_do_is_named_by_verb_and_resource(
     Cluster(config).check_access(wanted[:1])
 
 
+def test_whoever_may_do_all_is_asked_once_for_each_verb(objects: Objects, config: KubernetesConfig) -> None:
+    asked_for, create = list[str](), objects.create
+
+    def noted(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        asked_for.append(body["spec"]["resourceAttributes"]["resource"])
+        return create(path, body)
+
+    objects.create = noted  # type: ignore[method-assign]
+    wanted = [Access("list", kind, SYSTEM) for kind in ("pods", "secrets", "services", "configmaps", "leases")]
+    Cluster(config).check_access(wanted)
+    assert asked_for == ["*"]
+    objects.denied = {("list", "secrets")}
+    with pytest.raises(RefusedError, match="may not list secrets in namespace readmission-system"):
+        Cluster(config).check_access(wanted)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_change_whose_answer_was_lost_is_asked_for_again_and_made_once(
+    objects: Objects, config: KubernetesConfig, lost: int
+) -> None:
+    cluster, path = Cluster(config), f"/api/v1/namespaces/{SYSTEM}/configmaps"
+    objects.lost = lost
+    made = cluster.create(path, {"metadata": {"name": "one"}})
+    assert made["metadata"]["uid"] == objects.found[f"{path}/one"]["metadata"]["uid"]
+    objects.lost = lost
+    assert cluster.patch(f"{path}/one", {"data": {"a": "b"}})["data"] == {"a": "b"}
+    objects.lost = lost
+    cluster.delete(f"{path}/one", {})
+    assert f"{path}/one" not in objects.found
+
+
+def test_a_name_that_is_taken_is_no_answer_that_was_lost(objects: Objects, config: KubernetesConfig) -> None:
+    cluster, path = Cluster(config), f"/api/v1/namespaces/{SYSTEM}/configmaps"
+    cluster.create(path, {"metadata": {"name": "one"}})
+    with pytest.raises(ProviderError, match="HTTP 409"):
+        cluster.create(path, {"metadata": {"name": "one"}})
+
+
 def test_a_kind_that_the_cluster_does_not_know_is_named(objects: Objects, config: KubernetesConfig) -> None:
     with pytest.raises(RefusedError, match=r"knows nothing at /apis/example\.org/v1/things"):
         Cluster(config).items("/apis/example.org/v1/things")
@@ -70,14 +110,22 @@ def test_what_is_written_bears_a_name_of_its_own(objects: Objects, config: Kuber
         (401, RefusedError, "does not take the credentials: they are wrong, or have expired", USERS),
         (403, RefusedError, "HTTP 403: users may not. Grant that", USERS),
         (403, RefusedError, "denied the request: frozen. A webhook of the cluster refuses it", HOOK),
+        (500, RefusedError, "no endpoints. See to the webhook's Service and pods", UNASKED),
         (422, RefusedError, "HTTP 422: users may not. The cluster takes it in no other form", USERS),
         (409, ProviderError, "HTTP 409", USERS),
         (500, ProviderError, "HTTP 500", USERS),
     ],
 )
 def test_each_refusal_of_the_api_server_is_told_for_what_it_is(
-    objects: Objects, config: KubernetesConfig, status: int, kind: type[Exception], words: str, said: str
+    objects: Objects,
+    config: KubernetesConfig,
+    status: int,
+    kind: type[Exception],
+    words: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(asked, "LOST_SECONDS", 0.0)
     objects.refuses = (status, said)
     with pytest.raises(kind, match=words) as told:
         Cluster(config).patch("/api/v1/nodes/gpu-1", {})

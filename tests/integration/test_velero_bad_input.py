@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ CONFIG = {
     "data": {"a": "b"},
 }
 COMPARED = {"backup": "nightly", "namespaces": [SYSTEM], "places": [SYSTEM], "left_out": []}
+IN_SPACE = "Deployment velero in namespace velero"
+SAFEGUARD = Verb("safeguard")
 RESTORE, COMPARE = Verb("restore", {"to": {"backup": "nightly"}}), Verb("compare")
 
 
@@ -164,13 +167,44 @@ def test_velero_that_is_not_installed(place: Place, monkeypatch: pytest.MonkeyPa
         place.look()
 
 
+def test_velero_that_is_too_old_restores_nothing(place: Place) -> None:
+    place.velero.says(version="v1.9.2")
+    refused(place, "Velero's server is 1.9, which is too old. Install 1.12 or newer.")
+
+
+def test_a_server_that_hangs_is_told_before_its_storage_is_asked_for(place: Place) -> None:
+    place.velero.says(version="unknown")
+    place.velero.files.clear()
+    refused(place, "Velero's server does not tell its version. See whether its server runs")
+
+
+def test_the_doctor_misses_the_deployment_and_a_place_for_backups(place: Place) -> None:
+    checks = dict(checked(place.context, place.look()))
+    there, place_for = (checks[f"velero: {what}"] for what in (IN_SPACE, "a place for backups of drills"))
+    there()
+    place_for()
+    del place.velero.objects.found["/apis/apps/v1/namespaces/velero/deployments/velero"]
+    with pytest.raises(RefusedError, match="There is no Deployment velero in namespace velero"):
+        there()
+    read_only(place)
+    with pytest.raises(RefusedError, match="storage location default is read-only, so that no backup can be taken"):
+        place_for()
+    kept = Place(place.velero, retargeted(place.target, grants=()), place.at)  # which no drill loses a namespace of
+    assert len(checked(kept.context, place.look())) == len(checks) - 1
+
+
+def read_only(place: Place, mode: str = "ReadOnly") -> None:
+    location = {"metadata": {"name": "default"}, "spec": {"accessMode": mode}, "status": {"phase": "Available"}}
+    place.velero.objects.hold((f"{OWN}/backupstoragelocations", location))
+
+
 @pytest.mark.parametrize(
     ("version", "kind", "words"),
     [("v1.9.2", RefusedError, "server is 1.9, which is too old"), ("unknown", ProviderError, "does not tell")],
 )
 def test_velero_that_is_too_old_or_silent(place: Place, version: str, kind: type[DrError], words: str) -> None:
-    place.velero.says(version=version)
     check = dict(checked(place.context, place.look()))["velero: command line and server"]
+    place.velero.says(version=version)
     with pytest.raises(kind, match=words):
         check()
 
@@ -196,6 +230,124 @@ def test_what_may_not_be_done_is_named_by_verb_and_resource_before_anything_begi
     wrong = [why for _, why in needs(place.target, [RESTORE]) if why]
     assert len(wrong) == 1
     assert "may not create restores.velero.io in namespace velero" in wrong[0]
+
+
+@pytest.mark.parametrize("denied", [("patch", "configmaps"), ("list", "services"), ("list", "persistentvolumeclaims")])
+def test_what_comparing_needs_is_asked_before_anything_is_restored(place: Place, denied: tuple[str, str]) -> None:
+    place.velero.objects.denied = {denied}
+    refused(place, f"may not {denied[0]} {denied[1]} in namespace readmission-system")
+    with pytest.raises(RefusedError, match=f"may not {denied[0]} {denied[1]}"):
+        dict(checked(place.context, place.provider.look(Request("lab", (), Purpose.RESTORE))))[
+            "velero: the newest backup"
+        ]()
+
+
+def test_the_deployment_of_velero_may_be_looked_at(place: Place) -> None:
+    place.velero.objects.denied = {("get", "deployments")}
+    assert any("may not get deployments.apps in namespace velero" in why for _, why in needs(place.target, [RESTORE]))
+
+
+# -- a drill's own backup
+
+
+def safeguarding(place: Place) -> tuple[Call, Call]:
+    """The call that takes it, and what undoes that, begun."""
+    provider = place.provider
+    facts = provider.look(Request("lab", (SAFEGUARD, RESTORE), Purpose.DRILL))
+    (call,) = provider.propose(SAFEGUARD, facts, RUN)
+    assert call.undo is not None
+    provider.apply(call, call.args)
+    return call, call.undo
+
+
+def test_no_drill_begins_where_its_backup_has_no_place(place: Place) -> None:
+    read_only(place)
+    facts = place.provider.look(Request("lab", (SAFEGUARD, RESTORE), Purpose.DRILL))
+    with pytest.raises(RefusedError, match="storage location default is read-only"):
+        place.provider.propose(SAFEGUARD, facts, RUN)
+
+
+@pytest.mark.parametrize("phase", ["FailedValidation", "Failed", "PartiallyFailed"])
+def test_a_backup_of_a_drill_that_failed_leaves_no_record(place: Place, phase: str) -> None:
+    place.velero.says(phase)
+    call, undo = safeguarding(place)
+    provider, path = place.provider, f"{OWN}/backups/dr-{RUN.id}"
+    with pytest.raises(FailedError, match=f"own backup dr-{RUN.id} is {phase}"):
+        provider.poll(call, call.args)
+    assert not provider.poll(undo, undo.args).done
+    assert path not in place.velero.objects.found
+    assert provider.poll(undo, undo.args).done
+
+
+def test_a_removal_that_velero_refuses_is_told_and_asked_for_again_by_the_next_clean_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.velero.says("Failed")
+    _, undo = safeguarding(place)
+    name, asked = f"dr-{RUN.id}", list[str]()
+
+    def refuse(_: object, backup: str) -> None:
+        asked.append(backup)
+        status = {"phase": "Processed", "errors": ["the location default is in read-only mode."]}
+        one = {"metadata": {"name": f"{name}-{len(asked)}"}, "spec": {"backupName": name}, "status": status}
+        place.velero.objects.hold((f"{OWN}/deletebackuprequests", one))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dr.drivers.velero.command.Command.remove_backup", refuse)
+        for count in (1, 2):
+            provider = place.provider
+            assert not provider.poll(undo, undo.args).done
+            assert len(asked) == count
+            words = f"could not remove the backup {name}: the location default is in read-only mode. See to its storage"
+            with pytest.raises(FailedError, match=words):
+                provider.poll(undo, undo.args)
+    provider = place.provider
+    assert not provider.poll(undo, undo.args).done
+    assert provider.poll(undo, undo.args).done
+
+
+def test_what_no_server_takes_up_is_told_in_a_minute(place: Place) -> None:
+    (_, restore) = place.plan()
+    place.velero.says("New")
+    provider = place.provider
+    provider.apply(restore, restore.args)
+    (path,) = [one for one in place.velero.objects.found if one.startswith(f"{OWN}/restores/")]
+    place.velero.says("New", version="unknown")
+    one = place.velero.objects.found[path]
+    one["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
+    assert not provider.poll(restore, restore.args).done
+    one["metadata"]["creationTimestamp"] = (datetime.now(UTC) - timedelta(seconds=61)).isoformat()
+    with pytest.raises(ProviderError, match=r"was not begun in 6\d s: Velero's server does not tell its version"):
+        provider.poll(restore, restore.args)
+    place.velero.says("New")  # another restore comes first
+    assert not place.provider.poll(restore, restore.args).done
+
+
+def test_a_url_that_nobody_signs_is_waited_for_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dr.drivers.velero.storage.SIGNED_SECONDS", 0.2)
+    asked, create = list[str](), place.velero.objects.create
+
+    def unsigned(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        made = create(path, body)
+        if path.endswith("/downloadrequests"):
+            asked.append(path)
+            made["status"] = {}
+        return made
+
+    place.velero.objects.create = unsigned  # type: ignore[method-assign]
+    refused(place, "Velero gave no URL for BackupContents of nightly within 0 s.")
+    assert len(asked) == 1
+
+
+def test_a_command_line_whose_api_server_was_away_for_a_moment_is_run_again(place: Place) -> None:
+    (_, restore) = place.plan()
+    text, mark = place.velero.program.read_text(), place.at / "away"
+    away = 'if not os.path.exists(MARK):\n    open(MARK, "w")\n    sys.exit("dial tcp: connect: connection refused")\n'
+    first, rest = text.split("flags =", 1)
+    code = away.replace("MARK", repr(str(mark))).replace("\\n", "\n")
+    place.velero.program.write_text(first.replace("import json", "import os, json") + code + "flags =" + rest)
+    place.provider.apply(restore, restore.args)
+    assert place.velero.restores() == [f"dr-{RUN.id}"]
 
 
 def test_another_cluster_than_the_one_that_is_pinned(place: Place) -> None:

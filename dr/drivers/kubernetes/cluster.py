@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dr.domain.errors import OddAnswerError, ProviderError, RefusedError
-from dr.drivers.kubernetes.api import MERGE, NOT_FOUND, Api, Body
+from dr.drivers.kubernetes.api import CONFLICT, MERGE, NOT_FOUND, Api, Body
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.host.bounded import persistently, within
 from dr.host.clock import SystemClock
@@ -19,13 +20,16 @@ T = TypeVar("T")
 SECONDS, ANSWER_SECONDS = 10.0, 30.0
 """For each piece of an answer, and for a whole one."""
 ODD_SECONDS = 10.0
-"""How long an odd answer to a reading is asked for again."""
+"""How long it is asked again after an odd answer."""
 LOST_SECONDS = 8.0
-"""How long a reading is repeated that the API server did not answer: it may be restarted."""
+"""How long it is asked again where the API server does not answer: it may be restarted."""
+FEW = 3
+"""Resources of one verb that are asked for one by one at once."""
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-WEBHOOK = "admission webhook"
-"""What the API server says where it was one that refused, with whatever status that chose."""
+WEBHOOK_REFUSES, WEBHOOK_FAILS = "admission webhook", "failed calling webhook"
+"""What the API server says where it was one that refused, with whatever status that chose, and where it could not ask
+one that has to be asked."""
 UNAUTHORIZED, FORBIDDEN = "401", "403"
 
 
@@ -64,7 +68,7 @@ class Cluster:
 
     def uid(self) -> str:
         """By which it is known."""
-        found = self._read("The cluster's identity", lambda api: api.get(KUBE_SYSTEM))
+        found = self._persist("The cluster's identity", lambda api: api.get(KUBE_SYSTEM))
         uid = ((found or {}).get("metadata") or {}).get("uid")
         if not uid:
             raise OddAnswerError(KUBE_SYSTEM, "It has no UID")
@@ -83,7 +87,7 @@ class Cluster:
     def get(self, path: str) -> dict[str, Any] | None:
         """An object, or None where there is none. Of what is listed only the list is asked for a kind that is not
         there: see ``items``."""
-        return self._read(path, lambda api: api.get(path))
+        return self._persist(path, lambda api: api.get(path))
 
     def items(self, path: str) -> list[dict[str, Any]]:
         """What is listed at ``path``. Raises RefusedError where the cluster knows no such kind."""
@@ -101,18 +105,35 @@ class Cluster:
         return items
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._once(path, lambda api: api.create(path, body))
+        """What was made, also where the answer that told so was lost: there is one of its name."""
+        tried = False
+
+        def make(api: Api) -> dict[str, Any]:
+            nonlocal tried
+            again, tried = tried, True
+            try:
+                return api.create(path, body)
+            except ProviderError as error:
+                if not again or error.code != CONFLICT:
+                    raise
+            return api.get(f"{path}/{body['metadata']['name']}") or {}
+
+        return self._persist(path, make)
 
     def patch(self, path: str, body: Body, kind: str = MERGE) -> dict[str, Any]:
-        return self._once(path, lambda api: api.patch(path, body, kind))
+        return self._persist(path, lambda api: api.patch(path, body, kind))
 
     def delete(self, path: str, body: Mapping[str, Any]) -> None:
         """Harmless where it is not there."""
-        self._once(path, lambda api: api.delete(path, body))
+        self._persist(path, lambda api: api.delete(path, body))
 
     def check_access(self, wanted: Iterable[Access]) -> None:
-        """Raises RefusedError that names each verb and resource that the credentials may not use."""
-        denied = [one for one in wanted if not self._may(one)]
+        """Raises RefusedError that names each verb and resource that the credentials may not use. Whoever may do all is
+        asked once for each verb."""
+        asked = tuple(dict.fromkeys(wanted))
+        counted = Counter(one.verb for one in asked)
+        free = {verb for verb, count in counted.items() if count > FEW and self._may(Access(verb, "*", group="*"))}
+        denied = [one for one in asked if one.verb not in free and not self._may(one)]
         if denied:
             raise RefusedError(
                 f"The credentials of context {self._config.context} may not {', '.join(map(str, denied))}.",
@@ -125,13 +146,13 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": wanted.attributes},
         }
-        found = self._read(f"May I {wanted}", lambda api: api.create(REVIEWS, body))  # it makes nothing
+        found = self._persist(f"May I {wanted}", lambda api: api.create(REVIEWS, body))  # it makes nothing
         return bool((found.get("status") or {}).get("allowed"))
 
     # -- asking
 
-    def _read(self, what: str, ask: Callable[[Api], T]) -> T:
-        """The answer to what changes nothing, and so may be asked again."""
+    def _persist(self, what: str, ask: Callable[[Api], T]) -> T:
+        """The answer to what comes to the same when it is asked again."""
 
         def patience(error: ProviderError) -> float:
             if isinstance(error, OddAnswerError):
@@ -149,6 +170,15 @@ class Cluster:
             raise _told(error, self._config.context) from None
 
 
+def of_webhook(said: str) -> str:
+    """What to do about a webhook that stands in the way, by what the API server ``said``; "" where none does."""
+    if WEBHOOK_FAILS in said:
+        return "See to the webhook's Service and pods, or take its configuration away until they are back."
+    if WEBHOOK_REFUSES in said:
+        return "A webhook of the cluster refuses it: see whether that is meant."
+    return ""
+
+
 def _told(error: ProviderError, context: str) -> Exception:
     """What the API server, or its absence, comes to."""
     said = str(error.args[0])
@@ -157,8 +187,8 @@ def _told(error: ProviderError, context: str) -> Exception:
             f"The cluster of context {context} does not take the credentials: they are wrong, or have expired.",
             "Renew them in the target's kubeconfig.",
         )
-    if WEBHOOK in said:
-        return RefusedError(said, "A webhook of the cluster refuses it: see whether that is meant.")
+    if advice := of_webhook(said):
+        return RefusedError(said, advice)
     if error.code == FORBIDDEN:
         return RefusedError(said, f"Grant that to the credentials of context {context}, or name others.")
     if error.code == NOT_FOUND:

@@ -10,12 +10,15 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.errors import DrError, ProviderError, RefusedError
+from dr.drivers.kubernetes.cluster import of_webhook
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.velero.config import VeleroConfig
 
 SECONDS = 60.0
 """The most that a command may take, none of which waits for Velero's work."""
+LOST = ("connection refused", "connection reset", "i/o timeout", "TLS handshake timeout", "unexpected EOF")
+"""What it says where the API server did not answer."""
 OLDEST = (1, 12)
 """The oldest of which this was read; before, restores had fewer phases."""
 
@@ -50,7 +53,8 @@ class Command:
         for who in ("command line", "server"):
             if who not in versions:
                 raise ProviderError(
-                    f"Velero's {who} does not tell its version.", "See whether its server runs: 'velero version'."
+                    f"Velero's {who} does not tell its version.",
+                    "See whether its server runs ('velero version', 'kubectl get pods' of its namespace).",
                 )
             if versions[who] < OLDEST:
                 raise RefusedError(
@@ -79,8 +83,15 @@ class Command:
         except subprocess.TimeoutExpired:
             raise ProviderError(f"{what} did not end within {SECONDS:.0f} s.", "Repeat it.", transient=True) from None
         if ran.returncode:
-            raise ProviderError(f"{what} failed: {last_words(ran.stderr or ran.stdout)}.")
+            raise told(what, last_words(ran.stderr or ran.stdout))
         return ran.stdout
+
+
+def told(what: str, said: str) -> DrError:
+    """A failure of the command ``what``, by its last words."""
+    if advice := of_webhook(said):
+        return RefusedError(f"{what} failed: {said}.", advice)
+    return ProviderError(f"{what} failed: {said}.", transient=any(lost in said for lost in LOST))
 
 
 def last_words(said: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dr.domain.errors import ProviderError, RefusedError
 from dr.drivers.kubernetes import canary
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import Access, Cluster
 from dr.drivers.velero.archive import Archive, Key
 from dr.drivers.velero.manifests import (
     NOTHING,
@@ -104,6 +104,16 @@ def listed(
         for one in (answer or {}).get("items") or ():
             found[resource, space, one["metadata"]["name"]] = {**shown, **one}  # a list's items tell neither
     return found
+
+
+def access(
+    held: Archive, namespaces: Collection[str], skip: Collection[str], mapped: Callable[[str], str]
+) -> list[Access]:
+    """What the credentials need to compare what a backup has of ``namespaces``. ``skip``, ``mapped``: as of
+    ``compare``."""
+    places = sorted({(resource, mapped(space)) for resource, space, _ in held.of(namespaces) if resource not in skip})
+    parted = ((*resource.partition(".")[::2], space) for resource, space in places)
+    return [Access(verb, kind, space, group) for kind, group, space in parted for verb in ("list", "patch")]
 
 
 def compare(

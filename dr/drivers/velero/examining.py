@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dr.domain.model import Call, Effect, Facts, Verb
 from dr.drivers.kubernetes import standing
+from dr.drivers.kubernetes.cluster import Access
 from dr.drivers.kubernetes.workloads import APPS, condition, replicas, status
+from dr.drivers.velero import comparing
 from dr.drivers.velero.archive import MADE_ANEW, Archive, Key
 from dr.drivers.velero.comparing import Standing, name_of, packed
 from dr.drivers.velero.look import LATEST, chosen
@@ -69,6 +71,16 @@ def before(verb: Verb, facts: Facts, namespaces: tuple[str, ...]) -> tuple[Call,
     }
     look = Call(*("look-before", verb.name, "prepare", DRIVER, LOOK_BEFORE), args, effect=Effect.READS)
     return (replace(look, deadline=COMPARE_SECONDS),)
+
+
+def access(
+    held: Archive, namespaces: Collection[str], skip: Collection[str], mapped: Callable[[str], str]
+) -> list[Access]:
+    """What the credentials need to compare, to wait for workloads, and to see who serves. ``skip``, ``mapped``: as of
+    ``comparing.compare``."""
+    places = [mapped(one) for one in namespaces]
+    services = [Access("list", "services", space) for space in places]
+    return [*comparing.access(held, namespaces, skip, mapped), *standing.access(places), *services]
 
 
 def told(results: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -27,7 +27,15 @@ def phase(of: Document) -> str:
 
 def at(of: Document, what: str) -> float | None:
     """A time of its status, in wall seconds; None where it is not there yet."""
-    told = (of.get("status") or {}).get(what)
+    return _moment((of.get("status") or {}).get(what))
+
+
+def created(of: Document) -> float | None:
+    """When it was asked for, in wall seconds."""
+    return _moment((of.get("metadata") or {}).get("creationTimestamp"))
+
+
+def _moment(told: object) -> float | None:
     try:
         return datetime.fromisoformat(str(told)).timestamp() if told else None
     except ValueError:

@@ -67,6 +67,8 @@ def _restoring(target: Any, args: Restoration | None) -> Iterable[Check]:
         "downloadrequests": ("get", "create", "delete"),
     }
     yield from _access(target, [(verb, kind) for kind, each in verbs.items() for verb in each])
+    if target.kubernetes is not None and target.velero is not None:
+        yield from may(target.kubernetes, [Access("get", "deployments", target.velero.namespace, "apps")])
     if args is not None and args.into and target.kubernetes is not None and target.velero is not None:
         yield from may(target.kubernetes, _copying(args.into, target.velero.namespace))
 
@@ -81,7 +83,12 @@ def _copying(into: str, space: str) -> Iterable[Access]:
 
 
 def _safeguarding(target: Any, _args: object) -> Iterable[Check]:
-    yield from _access(target, [("create", "backups"), ("create", "deletebackuprequests")])
+    made = {
+        "backups": ("get", "create", "delete"),
+        "backupstoragelocations": ("list",),
+        "deletebackuprequests": ("list", "create"),
+    }
+    yield from _access(target, [(verb, kind) for kind, each in made.items() for verb in each])
     if target.kubernetes is not None:
         yield from may(target.kubernetes, [Access("delete", "namespaces")])
 

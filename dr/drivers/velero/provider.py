@@ -18,6 +18,7 @@ from dr.domain.model import (
     Component,
     Effect,
     Facts,
+    Grant,
     Observation,
     Progress,
     Purpose,
@@ -28,7 +29,7 @@ from dr.domain.model import (
 )
 from dr.domain.refs import Endpoint, on_loopback
 from dr.drivers.kubernetes import canary, kinds, standing
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import LOST_SECONDS, Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import LABELS, TAGS, labels, packed, tags_in
 from dr.drivers.kubernetes.workloads import APPS
@@ -41,8 +42,9 @@ from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, phase
 from dr.drivers.velero.production import Production, at, in_cluster, led_to
 from dr.drivers.velero.scope import Scope
+from dr.drivers.velero.server import Removal, Server
 from dr.drivers.velero.storage import CONTENTS, LIST, Files
-from dr.host.bounded import within
+from dr.host.bounded import persistently, within
 from dr.meter.held import Meters
 
 KINDS = {"restore": "restores", "backup": "backups"}
@@ -65,7 +67,11 @@ class VeleroProvider:
         self._files = Files(self._cluster, self._velero.path, context.clock)
         self._waiting = standing.Waiting(self._cluster, context.clock)
         self._meters = Meters(context)
-        self._back = safeguarding.BringingBack(self._velero, self._command, self._read, self._cluster, context.clock)
+        self._server = Server(self._velero, self._command, context.clock)
+        self._removals = Removal(self._velero, self._command, self._server)
+        self._back = safeguarding.BringingBack(
+            *(self._velero, self._command, self._server, self._removals, self._read, context.clock)
+        )
         self._beside = beside.Beside(self._cluster, self._velero, self._read, self._whole, self._production)
         self._archives: dict[str, archive.Archive] = {}
 
@@ -90,10 +96,12 @@ class VeleroProvider:
         names = {*self._kubernetes.namespaces, *named}
         states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in sorted(names)}
         seen: dict[str, Any] = {"namespaces": states, "holds": {"namespaces": {}, "lacking": {}}, "refused": ""}
+        seen["unwritable"] = _refusal(self._server.check_writable) if "safeguard" in steps else ""
         if not asked:
             return seen
         try:
-            self._check_server()
+            self._server.check_deployment()
+            self._server.check_version()  # a server that does not answer is told in seconds
             if asked == look.OWN:
                 look.check_own(steps)
                 return seen
@@ -102,9 +110,18 @@ class VeleroProvider:
             for args in asking:
                 if args.get("into"):
                     seen["copy"] = self._copied(args, held)
+            for verb in request.verbs:
+                if verb.name == "restore":
+                    self._cluster.check_access(self._comparing(verb.args, held))
         except RefusedError as error:
             seen["refused"] = str(error)
         return seen
+
+    def _comparing(self, args: Mapping[str, Any], held: archive.Archive) -> list[Access]:
+        """What the credentials need to compare what is restored with what stands."""
+        names = tuple(args.get("namespaces") or self._kubernetes.namespaces)
+        places = {beside.asked(args, self._kubernetes).namespace: str(args["into"])} if args.get("into") else {}
+        return examining.access(held, tuple(places) or names, restoring.LEFT_OUT, lambda one: places.get(one, one))
 
     def _copied(self, args: Mapping[str, Any], held: archive.Archive) -> dict[str, Any]:
         """What planning has to know of a copy: what is left out of it, what would still name production."""
@@ -161,22 +178,13 @@ class VeleroProvider:
                 found += [one.endpoint for one in shown if one.ref in refs and one.endpoint is not None]
         return found
 
-    def _check_server(self) -> None:
-        """Raises RefusedError without the Deployment that a restore of pods reads, also of a server outside."""
-        if self._cluster.get(f"/apis/apps/v1/namespaces/{self._config.namespace}/deployments/velero") is None:
-            space = self._config.namespace
-            raise RefusedError(
-                f"There is no Deployment velero in namespace {space}, without which nothing is restored.",
-                "Install Velero there, or set velero.namespace.",
-            )
-
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         if verb.name == "restore" and verb.args.get("into"):
             return beside.propose(verb, facts, run, self._kubernetes)
         if verb.name == "restore":
             return restoring.propose(verb, facts, run, self._kubernetes)
         if verb.name == "safeguard":
-            return safeguarding.propose(verb, run, self._kubernetes)
+            return safeguarding.propose(verb, facts, run, self._kubernetes)
         if verb.name == "compare":
             return examining.propose(verb, LIMIT.of(self._context.settings.objectives))
         if verb.name == "look_before":
@@ -211,7 +219,7 @@ class VeleroProvider:
             restoring.FORGET: lambda args: Progress(self._velero.get("restores", args["identifier"]) is None),
             naming.SAFEGUARD: self._safeguarded,
             safeguarding.BRING_BACK: self._back.poll,
-            safeguarding.REMOVE: lambda args: Progress(self._velero.get("backups", args["identifier"]) is None),
+            safeguarding.REMOVE: self._removed,
             examining.COMPARE: self._examined,
             examining.SERVED: self._served,
             examining.LOOK_BEFORE: self._looked_before,
@@ -225,9 +233,8 @@ class VeleroProvider:
     def _restore(self, args: Mapping[str, Any]) -> None:
         name, copies = str(args["identifier"]), args["places"] != args["namespaces"]
         modifiers = self._beside.keep_modifiers(args) if copies else ""
-        if self._velero.get("restores", name) is None:
-            flags = beside.flags(args) if copies else restoring.flags(args, labels(args["tags"]))
-            self._command.restore(name, args["backup"], flags)
+        flags = beside.flags(args) if copies else restoring.flags(args, labels(args["tags"]))
+        self._ask("restores", name, lambda: self._command.restore(name, args["backup"], flags))
         held = {"metadata": {"annotations": {TAGS: packed(args["tags"])}}}
         made = self._cluster.patch(f"{self._velero.path('restores')}/{name}", held)
         if modifiers:  # which go with the restore's record
@@ -241,14 +248,22 @@ class VeleroProvider:
 
     def _safeguard(self, args: Mapping[str, Any]) -> None:
         name = str(args["identifier"])
-        if self._velero.get("backups", name) is None:
-            own = ",".join(f"{label}={value}" for label, value in labels(args["tags"]).items())
-            named = {"include-namespaces": ",".join(args["namespaces"]), "include-cluster-resources": "true"}
-            self._command.back_up(name, {**named, "labels": own})
+        own = ",".join(f"{label}={value}" for label, value in labels(args["tags"]).items())
+        named = {"include-namespaces": ",".join(args["namespaces"]), "include-cluster-resources": "true"}
+        self._ask("backups", name, lambda: self._command.back_up(name, {**named, "labels": own}))
+
+    def _ask(self, kind: str, name: str, command: Callable[[], None]) -> None:
+        """Have the command line ask for what is not there yet, again where the API server was away for a moment."""
+
+        def attempt() -> None:
+            if self._velero.get(kind, name) is None:
+                command()
+
+        persistently(self._context.clock, lambda error: LOST_SECONDS if error.transient else 0.0, attempt)
 
     def _remove(self, args: Mapping[str, Any]) -> None:
         if self._is_runs("backups", args):
-            self._command.remove_backup(str(args["identifier"]))
+            self._removals.ask(self._there("backups", str(args["identifier"])))
 
     def _is_runs(self, kind: str, args: Mapping[str, Any]) -> bool:
         """Whether it is there. Raises RefusedError where it is not the run's."""
@@ -271,7 +286,16 @@ class VeleroProvider:
         return Progress(not there, {"namespaces": list(args["namespaces"])}, note)
 
     def _restored(self, args: Mapping[str, Any]) -> Progress:
-        return restoring.polled(self._there("restores", args["identifier"]), args, self._now(), self._kubernetes)
+        found = self._there("restores", args["identifier"])
+        self._server.check_heard(found)
+        return restoring.polled(found, args, self._now(), self._kubernetes)
+
+    def _removed(self, args: Mapping[str, Any]) -> Progress:
+        name = str(args["identifier"])
+        if self._velero.get("backups", name) is None:
+            return Progress(True)
+        self._removals.under_way(name)
+        return Progress(done=False, note=f"backup {name} is being removed")
 
     def _there(self, kind: str, name: str) -> dict[str, Any]:
         """What the run rests on. Raises FailedError where somebody has taken it away."""
@@ -286,6 +310,7 @@ class VeleroProvider:
     def _safeguarded(self, args: Mapping[str, Any]) -> Progress:
         name = str(args["identifier"])
         found = self._there("backups", name)
+        self._server.check_heard(found)
         if not safeguarding.safeguarded(found, name):
             return Progress(False, note=phase(found) or "New")
         (point,) = look.points([found], self._config.namespace)
@@ -385,6 +410,25 @@ class VeleroProvider:
             self._archives[backup] = archive.read(self._files.fetch(CONTENTS, backup, location), backup)
         return self._archives[backup]
 
+    def check_newest(self, facts: Facts) -> None:
+        """Raises RefusedError where the newest backup lacks something of the target's namespaces, or may not be
+        compared with what stands."""
+        point, names = look.chosen(look.LATEST, facts.points), self._kubernetes.namespaces
+        archived = self._read(point.identifier)
+        held = look.holds(archived)
+        lacking = sorted({one for name in names for one in held["lacking"].get(name, ())})
+        if lacking:
+            raise RefusedError(
+                f"The backup {point.identifier} lacks what its workloads need of the cluster: {', '.join(lacking)}.",
+                "Back up with --include-cluster-resources=true.",
+            )
+        absent = [name for name in names if not held["namespaces"].get(name)]
+        if absent:
+            raise RefusedError(
+                f"The backup {point.identifier} holds nothing of {', '.join(absent)}.", "Widen its schedule."
+            )
+        self._cluster.check_access(self._comparing({}, archived))
+
     # -- what happens to a restore after its run
 
     def adopt(self, identifier: str, run: str) -> None:
@@ -460,29 +504,27 @@ class VeleroProvider:
         return self._context.clock.now().at
 
 
+def _refusal(attempt: Callable[[], object]) -> str:
+    """Why ``attempt`` is refused, in sentences; "" where it is not."""
+    try:
+        attempt()
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
 def checked(context: Context, facts: Facts) -> list[tuple[str, Callable[[], object]]]:
-    """What ``dr doctor`` asks: that command line and server answer, and that the newest backup has what it needs."""
-    config, kubernetes = context.target.of(VeleroConfig), context.target.of(KubernetesConfig)
-    return [
-        ("velero: command line and server", Command(config, kubernetes).check),
-        ("velero: the newest backup", lambda: _check_newest(context, facts)),
+    """What ``dr doctor`` asks: that Velero is there and answers, that the newest backup has what it needs and may be
+    compared, and that drills can back up what they lose."""
+    velero = context.target.of(VeleroConfig)
+    cluster = Cluster(context.target.of(KubernetesConfig), context.clock)
+    command = Command(velero, context.target.of(KubernetesConfig))
+    server = Server(look.Velero(cluster, velero.namespace), command, context.clock)
+    found: list[tuple[str, Callable[[], object]]] = [
+        (f"velero: Deployment velero in namespace {velero.namespace}", server.check_deployment),
+        ("velero: command line and server", server.check_version),
+        ("velero: the newest backup", lambda: VeleroProvider(context).check_newest(facts)),
     ]
-
-
-def _check_newest(context: Context, facts: Facts) -> None:
-    provider = VeleroProvider(context)
-    point = look.chosen(look.LATEST, facts.points)
-    held = look.holds(provider._read(point.identifier))
-    lacking = sorted(
-        {one for name in context.target.of(KubernetesConfig).namespaces for one in held["lacking"].get(name, ())}
-    )
-    if lacking:
-        raise RefusedError(
-            f"The backup {point.identifier} lacks what its workloads need of the cluster: {', '.join(lacking)}.",
-            "Back up with --include-cluster-resources=true.",
-        )
-    without = [name for name in context.target.of(KubernetesConfig).namespaces if not held["namespaces"].get(name)]
-    if without:
-        raise RefusedError(
-            f"The backup {point.identifier} holds nothing of {', '.join(without)}.", "Widen its schedule."
-        )
+    if Grant.DISPOSABLE in context.target.grants:
+        found.append(("velero: a place for backups of drills", server.check_writable))
+    return found

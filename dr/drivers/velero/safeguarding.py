@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dr.domain.errors import FailedError, RefusedError
-from dr.domain.model import Call, Effect, Progress, Purpose, RunIdentity, Verb
+from dr.domain.model import Call, Effect, Facts, Progress, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes import standing
-from dr.drivers.kubernetes.cluster import Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import labels, tags_in
 from dr.drivers.velero import comparing, restoring
@@ -21,14 +20,17 @@ from dr.drivers.velero.command import Command
 from dr.drivers.velero.look import Velero, state_of
 from dr.drivers.velero.naming import DRIVER, SAFEGUARD, backup_of, bringing_back, labels_of, namespace
 from dr.drivers.velero.phases import COMPLETED, ENDED, phase, progress, why
+from dr.drivers.velero.server import Removal, Server
 from dr.ports import Clock
 
 BRING_BACK, REMOVE = "bring-back", "remove-backup"
 BACKUP_SECONDS, BACK_SECONDS, REMOVE_SECONDS = 3600.0, 3600.0, 300.0
 
 
-def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig) -> tuple[Call, ...]:
-    """Raises RefusedError where no namespace is named."""
+def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig) -> tuple[Call, ...]:
+    """Raises RefusedError where no namespace is named, or no backup can be taken."""
+    if why := facts.extra[DRIVER]["unwritable"]:
+        raise RefusedError(why)
     names = tuple(verb.args.get("namespaces") or config.namespaces)
     if not names:
         raise RefusedError(
@@ -66,29 +68,34 @@ class BringingBack:
     """Each poll does the next step, by what stands: nothing is remembered between two of them."""
 
     def __init__(
-        self, velero: Velero, command: Command, read: Callable[[str], Archive], cluster: Cluster, clock: Clock
+        self,
+        velero: Velero,
+        command: Command,
+        server: Server,
+        removal: Removal,
+        read: Callable[[str], Archive],
+        clock: Clock,
     ) -> None:
-        self._velero, self._command, self._read, self._cluster = velero, command, read, cluster
-        self._waiting = standing.Waiting(cluster, clock)
+        self._velero, self._command, self._server, self._removal = velero, command, server, removal
+        self._read, self._cluster = read, velero.cluster
+        self._waiting = standing.Waiting(velero.cluster, clock)
 
     def poll(self, args: Mapping[str, Any]) -> Progress:
         """Raises FailedError where the backup does not bring them back; RefusedError where it is not the run's."""
         name, run, names = str(args["identifier"]), str(args["run"]), list(args["namespaces"])
         backup = self._velero.get("backups", name)
-        if backup is None or self._removing(name):
+        if backup is None or self._removal.under_way(name):
             return Progress(backup is None, note=f"backup {name} is being removed")
         if tags_in(backup).get("dr:run") != run:
             raise RefusedError(f"The backup {name} is not of run {run}, and is left alone.")
-        if not safeguarded(backup, name):
-            return Progress(done=False, note=f"backup {name} is {phase(backup) or 'New'}")
-        note = self._brought_back(name, run, names)
+        state = phase(backup)
+        if state not in ENDED:
+            self._server.check_heard(backup)
+            return Progress(done=False, note=f"backup {name} is {state or 'New'}")
+        note = self._brought_back(name, run, names) if state == COMPLETED else ""  # else nothing was lost after it
         if not note:
-            self._command.remove_backup(name)
+            self._removal.ask(backup)
         return Progress(done=False, note=note or f"backup {name} is being removed")
-
-    def _removing(self, backup: str) -> bool:
-        asked = self._velero.items("deletebackuprequests")
-        return any((one.get("spec") or {}).get("backupName") == backup for one in asked)
 
     def _brought_back(self, backup: str, run: str, names: list[str]) -> str:
         """What is waited for; "" once all stands as it was."""
@@ -102,6 +109,7 @@ class BringingBack:
             return self._begin(backup, run, restore, names, [one for one, state in states.items() if state["there"]])
         state = phase(found)
         if state not in ENDED:
+            self._server.check_heard(found)
             return progress(found)
         if state != COMPLETED:
             raise FailedError(

@@ -8,21 +8,24 @@ import json
 import secrets
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import urllib3
 
 from dr.domain.errors import ProviderError
 from dr.drivers.kubernetes.cluster import Cluster
+from dr.host.bounded import persistently
 from dr.host.hearing import pause
 from dr.ports import Clock
 
 CONTENTS, LIST, RESULTS = "BackupContents", "BackupResourceList", "RestoreResults"
 """Kinds of files: a backup's archive, Velero's list of what it backed up, and a restore's warnings and errors."""
-SIGNED_SECONDS, GLANCE = 60.0, 0.1
+SIGNED_SECONDS, GLANCE = 30.0, 0.1
 """How long Velero may take to sign a URL, and between two looks."""
-FETCH_SECONDS, ATTEMPTS = 120.0, 3
+FETCH_SECONDS, AGAIN_SECONDS = 120.0, 8.0
+"""How long a file may take, and how long it is asked for again."""
+MISSING = 404
 
 
 class Files:
@@ -34,10 +37,11 @@ class Files:
     def fetch(self, kind: str, of: str, location: Mapping[str, Any]) -> bytes:
         """A file of the backup or restore ``of``. ``location``: the storage location where it lies. A URL that is not
         taken may have been signed too long ago, so that another one is asked for. Raises ProviderError."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ProviderError):
-                return self._fetched(kind, of, location)
-        return self._fetched(kind, of, location)
+
+        def patience(error: ProviderError) -> float:
+            return AGAIN_SECONDS if error.transient else 0.0
+
+        return persistently(self._clock, patience, partial(self._fetched, kind, of, location))
 
     def _fetched(self, kind: str, of: str, location: Mapping[str, Any]) -> bytes:
         name = f"{of[:40].rstrip('-.')}-{secrets.token_hex(4)}"
@@ -83,12 +87,13 @@ class Files:
                 answer = pool.request("GET", url, timeout=FETCH_SECONDS, retries=False, decode_content=False)
                 if answer.status == 200:
                     return bytes(answer.data)
-                why = f"HTTP {answer.status}"
+                why, passing = f"HTTP {answer.status}", answer.status != MISSING
         except urllib3.exceptions.HTTPError as error:
-            why = type(error).__name__
+            why, passing = type(error).__name__, True
         raise ProviderError(
             f"The file of {of} could not be read from Velero's storage location ({why}).",
             "See whether that is reached from here: its publicUrl, network and certificate.",
+            transient=passing,
         )
 
 
