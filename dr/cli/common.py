@@ -18,6 +18,7 @@ from dr.app import cleanup
 from dr.app.ending import Outcome, exit_code, worst
 from dr.app.lock import locked
 from dr.app.prepare import Prepared, accept
+from dr.app.restore import EXAMINING
 from dr.app.session import Session
 from dr.cli import noted
 from dr.cli.streams import echo, results
@@ -263,14 +264,19 @@ def tell_so_far(session: Session, verb: Verb) -> None:
     was found in it, before the provider puts its last settings in, which may take hours."""
     clock, verbs = session.context.clock, session.plan.request.verbs
     if verb is verbs[1]:
-        yet = ", and is not examined yet" if verb.name == "examine" else ""
+        yet = ", and is not examined yet" if verb.name in EXAMINING else ""
         made = components(session.directory.entries(clock))
-        caution(f"{component.ref.name} answers{yet}: {_reached(component)}" for component in made)
+        caution(f"{component.ref.name} {_there(component)}{yet}: {_reached(component)}" for component in made)
     elif verb is verbs[-1]:
         demanded = {demand.objective for demand in session.plan.demands} - {"configuration"}
         findings = judge(session.directory.load(clock), wiring.objectives()).findings
         found = [f"{one.objective} {one.status}" for one in findings if one.objective in demanded]
         caution([f"Found so far: {', '.join(found)}."])
+
+
+def _there(component: Component) -> str:
+    """What is known of a component once it is restored: that a server answers, or that it stands."""
+    return "answers" if component.endpoint else "stands"
 
 
 def _reached(component: Component) -> str:

@@ -27,6 +27,14 @@ ASKED = (
 )
 """The options that say what is asked for, beside --verify."""
 
+NAMES = {
+    "snapshot": "Name one: 'dr backups' lists them.",
+    "to_time": "Say when, as in 2026-11-30T02:00:00Z.",
+    "backup": "Name one, or say latest: 'dr backups' lists them.",
+    "namespaces": "Name one, or leave it out: then all are restored that the target names.",
+}
+"""Options that name something, and what to say."""
+
 
 @click.command()
 @click.option("--snapshot", metavar="ID", help="Restore this snapshot.")
@@ -88,6 +96,7 @@ def restore(ctx: click.Context, /, target: str, **options: Any) -> None:
 
 def _prepare(settings: Settings, target: str, options: dict[str, Any]) -> Prepared:
     progress, since = common.Progress(settings), common.since(options["since"])
+    _check_named(options)
     if options["resume"] is not None:  # a run goes on with what it was asked for
         if any(options[name] for name in ASKED) or not options["verify"]:
             raise UsageError("--resume goes on with what its run was asked for.", "Give no other option than --since.")
@@ -124,6 +133,15 @@ def _check_copy(options: dict[str, Any], to: dict[str, Any]) -> None:
             raise UsageError(f"--{option} is about a cluster's backup.", "Say it with --backup NAME.")
     if options["database"] is not None and options["into"] is None:
         raise UsageError("--database is the database of a copy.", "Say --into NAMESPACE, too.")
+
+
+def _check_named(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that was given without a name, as a variable that is not set does."""
+    for name, say in NAMES.items():
+        given = options[name] if isinstance(options[name], tuple) else (options[name],)
+        if any(one is not None and not one.strip() for one in given):
+            flag = "--" + name.removesuffix("s").replace("_", "-")
+            raise UsageError(f"{flag} names nothing.", say)
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:

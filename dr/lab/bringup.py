@@ -317,7 +317,7 @@ class Lab:
             "pgbouncer": self._beside.set_pooler_down,
             "prometheus": self._beside.set_prometheus_down,
             "kubernetes": self.cluster.set_down,
-            "velero": lambda down=True: self.cluster.velero.set_down(down),
+            "velero": self.set_velero_down,
             "storage": self.refuse_storage,
             "lose_node": self.cluster.lose_node,
             "break_gpu": self.cluster.break_gpu,
@@ -336,6 +336,9 @@ class Lab:
         with self._store.reading() as state:
             one = _find(state, instance)
         return self._work.automated_backup(one)
+
+    def set_velero_down(self, down: bool = True) -> None:
+        self.cluster.velero.set_down(down)
 
     def fail_calls(self, code: str, calls: int = 1, action: str = "") -> None:
         if code not in self._api.failures:

@@ -182,8 +182,10 @@ def _harness(evidence: Evidence, verdict: Verdict) -> str:
 
 def _facts(evidence: Evidence, verdict: Verdict) -> tuple[Fact, ...]:
     out, primary = _out(verdict), _primary(evidence)
-    if out:  # nothing is restored when another server takes over
+    if out and timed(verdict) is None:  # nothing is restored when another server takes over
         return (*out, *primary)
+    if out:
+        return (*out, _restored(evidence, verdict), *_of_the_copy(evidence, verdict))
     if evidence.record.plan.takes_over and not verdict.restored:
         return primary or (Fact("Primary", "no other server is known to have taken over", _pending(evidence)),)
     return (*primary, _restored(evidence, verdict), *_of_the_copy(evidence, verdict))
@@ -344,6 +346,8 @@ def _kept(evidence: Evidence, verdict: Verdict) -> str:
         ways = f"dr restore --resume {run}  # goes on with it\n  dr cleanup {run}  # ends the run and leaves it"
         return f"{begun[0]} may stand.\n  {ways}"
     if removed(evidence.entries) and seen.get("remains", []) == []:
+        if not any(component.role == "database" for component in verdict.restored):
+            return f"What the run made was removed when it unwound. {told}".rstrip()
         return f"The copy was removed when the run unwound; --keep would have kept it. {told}".rstrip()
     if told or removed(evidence.entries):
         return told

@@ -15,10 +15,10 @@ from moto import mock_aws
 
 from dr.config.context import Context
 from dr.config.model import Settings
-from dr.domain.errors import RefusedError
+from dr.domain.errors import ProviderError, RefusedError
 from dr.domain.model import Call, Grant, Progress, Purpose, Request, RunIdentity, Verb
 from dr.drivers.aws.config import AwsConfig, Credentials
-from dr.drivers.kubernetes import cluster
+from dr.drivers.kubernetes import cluster, gentle
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.provider import KubernetesProvider
 from dr.host.clock import SystemClock
@@ -150,6 +150,35 @@ def test_a_node_with_pods_that_nothing_makes_anew_is_not_drained(objects: Object
     with pytest.raises(RefusedError, match=f"Node gpu-1 has pods that nothing makes anew: {SYSTEM}/alone-1"):
         losing.begin(losing.call(kind="node-drained", of=OF))
     assert "unschedulable" not in objects.found[f"{NODES}/gpu-1"]["spec"]
+
+
+def test_a_pod_without_volumes_does_not_break_a_drain(objects: Objects, tmp_path: Path) -> None:
+    """As one whose ServiceAccount's token is not mounted: the client leaves its lists out."""
+    bare = pod("bare-1", node="gpu-3")
+    bare["metadata"]["ownerReferences"][0] |= {"apiVersion": "apps/v1", "uid": "uid-bare"}
+    bare["spec"]["containers"], bare["status"] = [{"name": "it"}], {"phase": "Running"}
+    objects.hold((f"/api/v1/namespaces/{SYSTEM}/pods", bare))
+    config = KubernetesConfig(str(tmp_path / "kubeconfig"), "stub", KUBE_SYSTEM_UID, (SYSTEM,))
+    with pytest.raises(ProviderError, match="did not completed"):
+        gentle.act(config, "drain_nodes", {"name": "gpu-3", "delete_pods_with_local_storage": True, "timeout": -1}, 120)
+    assert f"/api/v1/namespaces/{SYSTEM}/pods/bare-1/eviction/bare-1" in objects.found
+
+
+def test_a_drain_that_is_defective_is_not_tried_until_its_time_is_over(
+    objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [f"{gentle.DEFECT} (TypeError)", "Draining nodes did not completed within -1s."]
+
+    def fail(*_: object) -> None:
+        raise ProviderError(said[0])
+
+    losing = Losing(tmp_path)
+    call = losing.call(kind="node-drained", of=OF)
+    monkeypatch.setattr(gentle, "act", fail)
+    with pytest.raises(ProviderError, match=r"itself failed \(TypeError\)"):
+        losing.provider.poll(call, {**call.args, "at": 1.0})
+    said.pop(0)
+    assert not losing.provider.poll(call, {**call.args, "at": 1.0}).done
 
 
 # -- a namespace

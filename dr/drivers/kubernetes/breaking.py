@@ -113,7 +113,8 @@ class Breaking:
             )
 
     def _drained(self, name: str) -> str:
-        """A disruption budget refuses an eviction for a while: it is asked for again, until the call's deadline."""
+        """A disruption budget refuses an eviction for a while: it is asked for again, until the call's deadline. Raises
+        ProviderError where the activity itself is defective."""
         left, _ = self._on(name)
         if not left:
             return ""
@@ -122,6 +123,8 @@ class Breaking:
             arguments = {"name": name, "delete_pods_with_local_storage": True, "timeout": AT_ONCE}
             self._act("drain_nodes", arguments)
         except ProviderError as error:  # that it did not wait, too
+            if gentle.DEFECT in str(error):
+                raise
             said = f" ({error})" if "did not completed" not in str(error) else ""
         return f"{len(left)} pods are still on {name}{said}"
 

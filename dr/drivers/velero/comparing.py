@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +37,8 @@ from dr.drivers.velero.scope import EVERYTHING, Scope
 
 NONE: Mapping[str, Object] = MappingProxyType({})
 JSON_PATCH = "application/json-patch+json"
+SIDE_BY_SIDE = 8
+"""Objects that differ and are asked about at once."""
 ATTEMPTS = 4
 """Updates of one object that are tried: each refusal may name fields that cannot be set."""
 
@@ -140,10 +143,12 @@ def compare(
     live = {key: one for key, one in there.items() if not canary.is_one(one)}
     ownership = Ownership(held.objects, live.values())
     kept = {key: one for key, one in wanted.items() if not ownership.derived(one)}
-    seen = {
-        name_of(key): _compared(cluster, key, standing(key[0], one), live.get(key), ownership, mapped)
-        for key, one in kept.items()
-    }
+
+    def compared(key: Key) -> Seen:
+        return _compared(cluster, key, standing(key[0], kept[key]), live.get(key), ownership, mapped)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        seen = dict(zip(map(name_of, kept), pool.map(compared, kept), strict=True))
     beyond = {key: one for key, one in live.items() if key not in backup and not ownership.derived(one)}
     left_out = Counter(key[0] for key, one in backup.items() if key[0] in skip and not ownership.derived(one))
     return Standing(

@@ -27,6 +27,8 @@ from dr.drivers.velero.phases import ENDED, FAILED, at, phase, progress, why
 ABSENT, RESTORE, FORGET = "await-absence", "restore", "forget-restore"
 CLEAR_SECONDS, RESTORE_SECONDS, FORGET_SECONDS = 600.0, 14_400.0, 60.0
 """Volumes may take hours: four, as Velero gives them itself."""
+CLUSTERS = ("kube-system", "kube-public", "kube-node-lease", "default")
+"""Namespaces that each cluster has, and nobody may delete."""
 LEFT_OUT = (
     *("nodes", "events", "events.events.k8s.io", "csinodes.storage.k8s.io", "volumeattachments.storage.k8s.io"),
     *("backups.velero.io", "restores.velero.io", "backuprepositories.velero.io"),  # these Velero leaves out itself
@@ -46,6 +48,7 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
     names = tuple(verb.args.get("namespaces") or config.namespaces)
     if not names:
         raise RefusedError("No namespace is named that is to be restored.", "Say --namespace NAME.")
+    check_own(names, config)
     touched, made = tuple(map(namespace, names)), restore_of(run.id)
     begun = facts.find(made) is not None  # by another machine, which has made the namespaces, too
     check(names, facts.extra[DRIVER], point, filled=begun or run.purpose is Purpose.DRILL)
@@ -96,6 +99,20 @@ def call(
         covers=point.covers,
         promises=("available",),  # of what it failed to make, nothing can become that
     ).undone_by("forget-restore", FORGET, forgotten, deadline=FORGET_SECONDS)
+
+
+def check_own(names: Iterable[str], config: KubernetesConfig) -> None:
+    """Raises RefusedError for a namespace that no run of the target may touch."""
+    for name in names:
+        if name in CLUSTERS:
+            raise RefusedError(
+                f"The namespace {name} is the cluster's own: no restore takes its place.", "Name another one."
+            )
+        if name not in config.namespaces:
+            raise RefusedError(
+                f"The target does not name the namespace {name}.",
+                "Where it is the target's own, add it to kubernetes.namespaces in dr.yaml.",
+            )
 
 
 def check(names: Iterable[str], seen: Mapping[str, Any], point: RecoveryPoint, *, filled: bool) -> None:

@@ -36,6 +36,7 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
         raise RefusedError(
             "No namespace is named that is to be safeguarded.", "Add kubernetes.namespaces to the target."
         )
+    restoring.check_own(names, config)
     backup, touched = backup_of(run.id), tuple(map(namespace, names))
     args: dict[str, Any] = {"identifier": backup.name, "namespaces": list(names), "run": run.id}
     return (

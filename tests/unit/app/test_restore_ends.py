@@ -18,8 +18,9 @@ from dr.app.session import Session
 from dr.cli import common
 from dr.config.load import home
 from dr.domain.errors import DrError, EvidenceError, HaltedError, ProviderError, RefusedError
-from dr.domain.model import Call, Effect, Facts, Purpose, Request, RunIdentity, Status, Verb
+from dr.domain.model import Call, Component, Effect, Facts, Purpose, Request, RunIdentity, Status, Verb
 from dr.domain.refs import Ref, result_of
+from dr.drivers.velero.naming import namespace
 from dr.engine.guard import Consent
 from dr.evidence.directory import RunDirectory
 from dr.evidence.ledger import Ledger
@@ -116,6 +117,19 @@ def test_how_to_connect_is_told_before_the_copy_is_examined(
     assert reached(restoring) in told_at["examine"]
     assert "is not examined yet" in told_at["examine"]
     assert "Found so far: exposure met, data inconclusive, latency inconclusive." in told_at["configure"]
+
+
+def test_what_has_no_endpoint_stands_and_does_not_answer(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A namespace, which is compared and not examined."""
+    restoring = begun(machines, monkeypatch)
+    small = Component("namespace", namespace("small"), connect="kubectl get all")
+    monkeypatch.setattr(common, "components", lambda _entries: (small,))
+    compare = replace(restoring.plan.request, verbs=(VERBS[0], Verb("compare"), VERBS[-1]))
+    session = replace(restoring, plan=replace(restoring.plan, request=compare))
+    common.tell_so_far(session, compare.verbs[1])
+    assert capsys.readouterr().err == "dr: small stands, and is not examined yet: kubectl get all\n"
 
 
 def test_what_nobody_examines_is_not_said_to_be_examined_yet(

@@ -44,6 +44,13 @@ def typed(*args: str) -> subprocess.CompletedProcess[str]:
         (("restore", "--resume", "zzz", "--no-verify"), 2, "Give no other option than --since"),
         (("restore", "--latest", "--since", "9999-12-31T23:59:59-14:00"), 3, "is in the future"),
         (("restore",), 2, "No recovery points were named"),
+        (("restore", "--backup", ""), 2, "--backup names nothing. Name one, or say latest: 'dr backups' lists them."),
+        (
+            ("restore", "--backup", "latest", "--namespace", " "),
+            2,
+            "--namespace names nothing. Name one, or",
+        ),
+        (("restore", "--snapshot", ""), 2, "--snapshot names nothing. Name one: 'dr backups' lists them."),
         (("restore", "--latest", "--snapshot", "x"), 2, "2 recovery points were named"),
         (("restore", "--to-time", "yesterday"), 2, "--to-time"),
         (("restore", "--backup", "x", "--into", ""), 2, "--into says nothing"),

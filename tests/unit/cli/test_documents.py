@@ -175,6 +175,12 @@ def test_only_a_failover_is_asked_about_an_old_primary() -> None:
     assert asked == {"db-failover", "db-failover-host-lost", "db-failover-host-hung"}
 
 
+def test_the_calendar_calls_the_recovery_of_a_namespace_no_recovery_of_the_system() -> None:
+    calendar = yaml.safe_load((ROOT / "schedules" / "calendar.yaml").read_text())
+    (whole,) = (test["drills"] for test in calendar["tests"] if test["description"].startswith("Restore entire system"))
+    assert [name for name in whole if not name.startswith("velero-cluster")] == []
+
+
 @pytest.mark.parametrize("document", [*RUNBOOKS, ROOT / "README.md"], ids=lambda path: path.name)
 def test_documents_use_commands_and_options_that_exist(document: Path) -> None:
     found = commands(document)

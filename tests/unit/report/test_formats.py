@@ -375,3 +375,25 @@ def test_text_of_a_failover_says_how_long_each_path_was_out_and_what_was_lost() 
     assert "Lost      not known. Not read." in top
     assert "Restored" not in top
     assert lines[-2].startswith("MISSED  out 4.3 s [source], never back [reads], lost 25 acknowledged writes")
+
+
+def namespaces(*findings: Finding) -> tuple[Evidence, Verdict]:
+    """What a drill that lost and restored a namespace leaves."""
+    held, component = drill(), Component("namespace", Ref("velero", "namespace", "small"), origin="backup nightly")
+    entries = tuple(replace(one, components=(component,) if one.components else ()) for one in held.entries)
+    return replace(held, entries=entries), replace(verdict(*findings, drill="n"), restored=(component,))
+
+
+def test_a_drill_whose_path_was_out_and_that_restored_something_tells_both() -> None:
+    out = Finding("outage", "cluster", Status.MET, "Out for 4.3 s.", 4.3, "s", 120.0, (4.28, 4.32))
+    took = Finding("time-to-namespace", "restored", Status.MET, "It came.", 9.0, "s", 3600.0, (8.0, 9.0))
+    said = " ".join(text(*namespaces(out, took)).split())
+    for fact in ("Out 4.3 s [cluster]", "Restored small from backup nightly", "Took 9 s", "Back to 2026-11-23"):
+        assert fact in said, said
+
+
+def test_no_copy_is_said_to_be_removed_where_none_was_made() -> None:
+    took = Finding("time-to-namespace", "restored", Status.MET, "It came.", 9.0, "s", 3600.0, (8.0, 9.0))
+    said = text(*namespaces(took))
+    assert "copy was removed" not in said
+    assert "What the run made was removed when it unwound." in said

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from dr.domain.errors import FailedError, ProviderError, RefusedError
-from dr.domain.model import Facts, Purpose, RunIdentity, Verb
+from dr.domain.model import Facts, Plan, Purpose, Request, RunIdentity, Verb
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import packed, tags_in
-from dr.drivers.velero import archive, examining, look, phases, restoring
+from dr.drivers.velero import archive, comparing, examining, look, phases, restoring
 from dr.drivers.velero.command import last_words
 from dr.drivers.velero.naming import DRIVER, tags_of
 from dr.drivers.velero.scope import Scope
@@ -317,3 +318,52 @@ def test_a_namespace_that_ends_says_what_holds_it() -> None:
 def test_the_last_line_of_a_command_is_told() -> None:
     assert last_words("x\nAn error occurred: no backup.\n\n") == "no backup"
     assert last_words("") == "it said nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "elsewhere",
+            r"does not name the namespace elsewhere\. Where it is the target's own, add it to kubernetes\.nam",
+        ),
+        ("kube-system", "is the cluster's own: no restore takes its place"),
+        ("default", "is the cluster's own"),
+    ],
+)
+def test_a_namespace_that_is_not_the_targets_is_refused_with_what_to_do(name: str, words: str) -> None:
+    with pytest.raises(RefusedError, match=words):
+        propose(facts(backup("b"), there=True), namespaces=[name])
+
+
+def test_a_restore_in_the_place_of_what_is_lost_is_called_a_restore() -> None:
+    verb = Verb("restore", {"to": {"backup": "latest"}})
+    calls = restoring.propose(verb, facts(backup("b")), RUN, CONFIG)
+    plan = Plan(Request("lab", (verb,), Purpose.RESTORE), RUN, calls, ())
+    assert (plan.takes_over, plan.what) == (False, "restore")
+    assert calls[1].covers == look.points([backup("b")], "velero")[0].covers
+
+
+class TwoAtOnce:
+    """A cluster that answers an update once a second one is asked for, too."""
+
+    def __init__(self, *there: dict[str, Any]) -> None:
+        self._there, self._both = there, Barrier(2, timeout=20)
+
+    def get(self, _path: str) -> dict[str, Any]:
+        return {"items": [*self._there]}
+
+    def patch(self, path: str, _body: object, _kind: str) -> dict[str, Any]:
+        self._both.wait()
+        return next({**one, "data": {"a": "b"}} for one in self._there if one["metadata"]["name"] in path)
+
+
+def test_objects_that_differ_are_asked_about_side_by_side() -> None:
+    def configs(value: str) -> list[dict[str, Any]]:
+        named = ({"name": f"c{n}", "namespace": SYSTEM} for n in range(4))
+        return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": one, "data": {"a": value}} for one in named]
+
+    held = archive.read(archived(*(("configmaps", one) for one in configs("b"))), "b")
+    found = comparing.compare(TwoAtOnce(*configs("other")), held, [SYSTEM])  # type: ignore[arg-type]
+    assert {one.differs for one in found.objects.values()} == {("data.a",)}
+    assert [*found.objects] == [f"configmaps {SYSTEM}/c{n}" for n in range(4)]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError, UsageError
+from dr.lab.bringup import Lab
 from dr.lab.rds.remote import KEY, Remote, as_error, call, fit
 from tests.support import BUSY
 
@@ -21,6 +22,16 @@ def act(instance: str, *, what: Literal["backend", "postmaster"] = "postmaster",
 @pytest.mark.parametrize("arguments", [{"instance": "x"}, {"instance": "x", "what": "backend", "share": 1}])
 def test_what_a_command_takes_passes(arguments: dict[str, Any]) -> None:
     fit("act", act, arguments)
+
+
+def test_velero_of_the_lab_is_taken_down_by_a_truth_value() -> None:
+    def down(**arguments: Any) -> None:
+        fit("velero", Lab.set_velero_down.__get__(object()), arguments)
+
+    down(down=True)
+    down()
+    with pytest.raises(UsageError, match=r"velero takes down \(true or false; true if left out\), not"):
+        down(down="now")
 
 
 @pytest.mark.parametrize(
