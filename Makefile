@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests wait for servers more than they work: several processes share the cores. Which of them share one, and what begins
 # first, says tests/spreading.py.
-WORKERS ?= 6
+WORKERS ?= 4
 # Some machines forbid it: then each of the tests' hundreds of processes would compile the whole of dr anew.
 export PYTHONDONTWRITEBYTECODE :=
 SPREAD := --dist loadgroup --no-loadscope-reorder --durations 20
