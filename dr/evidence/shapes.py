@@ -216,7 +216,7 @@ class Steady(TypedDict):
 
 class OldPrimary(TypedDict):
     outcome: str
-    rows: NotRequired[int]
+    rows: NotRequired[list[str]]
 
 
 class ServiceProcess(TypedDict):

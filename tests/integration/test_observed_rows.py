@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from dr.domain.errors import ProviderError, RefusedError
+from dr.domain.model import Observation
 from dr.drivers.postgres.servers import attempt_write, read_markers
+from dr.evidence.shapes import misfit
 from tests.servers import LocalServer, local_server, physical_copy
 from tests.support import eventually
 
@@ -36,7 +38,9 @@ def old(new: LocalServer) -> Iterator[LocalServer]:
 
 
 def attempt(old: LocalServer, new: LocalServer) -> dict[str, object]:
-    return attempt_write(old.address, new.address, new.database(), TABLE)
+    value = attempt_write(old.address, new.address, new.database(), TABLE)
+    assert misfit(Observation("old-primary", "source", value)) == ""
+    return value
 
 
 def rewritten(server: LocalServer, settings: str) -> None:

@@ -27,6 +27,7 @@ from dr.drivers.prometheus.plugin import PrometheusConfig
 from dr.drivers.rds.naming import instance
 from dr.evidence.directory import RunDirectory
 from dr.evidence.model import RunRecord
+from dr.evidence.shapes import misfit
 from tests.integration.meters import context
 from tests.support import serving
 from tests.targets import retargeted
@@ -98,6 +99,7 @@ def observe(of: ObservingProvider, call: Call, **filled: Any) -> tuple[tuple[Obs
     for _ in range(int(PATIENCE) + 2):
         progress = of.poll(call, result)
         if progress.done:
+            assert [why for one in progress.observations if (why := misfit(one))] == []
             seen = tuple(o for o in progress.observations if o.what != "unobserved")
             untold = [o for o in progress.observations if (o.what, o.path) == ("unobserved", call.operation)]
             return seen, {**progress.result, **({"because": untold[0].value} if untold else {})}
