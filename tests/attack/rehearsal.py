@@ -409,7 +409,7 @@ class Play:
             case "plant":
                 return Progress(True, {"rows": 1, "because": "", "unsure": False, "next": 0, "at": now})
             case "ask":
-                return Progress(True, {"answers": {}, "good": 0, "sent": 0, "planting": now})
+                return Progress(True, {"answers": {}, "good": 0, "sent": 0, "planting": now, "kept": {}})
             case "settle":
                 seconds = float(call.args["seconds"])
                 return Progress(True, {"settled": {path: self._settle(path, seconds) for path in call.args["paths"]}})
