@@ -68,7 +68,7 @@ def of_the_source(lab: Lab) -> int:
         ("cached", {"golden": "met", "planted": "missed", "answers": "inconclusive", "stored": "inconclusive"}),
         ("astray", {"golden": "met", "planted": "missed", "answers": "inconclusive", "stored": "inconclusive"}),
         ("forgetful", {"golden": "met", "planted": "met", "answers": "met", "stored": "missed"}),
-        ("inverted 12", {"golden": "met", "planted": "met", "answers": "missed", "stored": "met"}),
+        ("inverted 24", {"golden": "met", "planted": "met", "answers": "missed", "stored": "met"}),
     ],
 )
 def test_a_service_that_lies_is_missed_by_the_demand_that_sees_it(
@@ -77,7 +77,7 @@ def test_a_service_that_lies_is_missed_by_the_demand_that_sees_it(
     before = of_the_source(lab)
     verdict = restored(lab, tmp_path, 1, lie)
     assert held(verdict) == found, verdict["findings"]
-    asked_of_the_source = {"cached": 5, "astray": 5}
+    asked_of_the_source = {"cached": 5, "astray": 8}  # of which three while nobody may read what was planted
     assert of_the_source(lab) - before == asked_of_the_source.get(lie, 0)
 
 
