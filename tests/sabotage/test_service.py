@@ -68,7 +68,7 @@ def of_the_source(lab: Lab) -> int:
         ("cached", {"golden": "met", "planted": "missed", "answers": "inconclusive", "stored": "inconclusive"}),
         ("astray", {"golden": "met", "planted": "missed", "answers": "inconclusive", "stored": "inconclusive"}),
         ("forgetful", {"golden": "met", "planted": "met", "answers": "met", "stored": "missed"}),
-        ("inverted 24", {"golden": "met", "planted": "met", "answers": "missed", "stored": "met"}),
+        ("inverted 24", {"golden": "met", "planted": "met", "answers": "missed", "stored": "missed"}),
     ],
 )
 def test_a_service_that_lies_is_missed_by_the_demand_that_sees_it(
