@@ -55,35 +55,23 @@ def propose(verb: Verb, run: RunIdentity, config: KubernetesConfig, timeout: flo
         raise UsageError(f"The namespace {space!r} is none of the target's.", "Name one of kubernetes.namespaces.")
     one = Ref(DRIVER, "configmap", f"dr-canary-{run.id}", namespace(space))
     args: dict[str, Any] = {"namespace": space, "name": one.name, "run": run.id}
-    drop = Call(
-        *(DROP, verb.name, "unwind", DRIVER, DROP, args), effect=Effect.CHANGES, touches=(one,), deadline=SECONDS
-    )
     made = Call(
         *(CANARY, verb.name, "prepare", DRIVER, CANARY, args),
         effect=Effect.MAKES,
         makes=(one,),
-        undo=drop,
         deadline=SECONDS,
-    )
-    process = children.process(WRITE)
-    stop = Call(
-        *(STOP, verb.name, "unwind", DRIVER, STOP, {"of": WRITE}),
-        effect=Effect.CHANGES,
-        touches=(process,),
-        deadline=SECONDS,
-    )
+    ).undone_by(DROP, DROP, deadline=SECONDS)
     where = {"kubeconfig": config.kubeconfig, "context": config.context, "uid": f"${{{CANARY}.uid}}"}
     write = Call(
         *(WRITE, verb.name, "measure", DRIVER, WRITE),
         {**args, **where, "path": SOURCE, "rate": RATE, "timeout": timeout},
         effect=Effect.MAKES,
         touches=(one,),
-        makes=(process,),
-        undo=stop,
+        makes=(children.process(WRITE),),
         until="the first write acknowledged",
         deadline=SECONDS,
         volatile=True,
-    )
+    ).undone_by(STOP, STOP, {"of": WRITE}, deadline=SECONDS)
     return made, write
 
 

@@ -69,22 +69,17 @@ def propose(verb: Verb, facts: Facts, run: RunIdentity, config: KubernetesConfig
     url = seen["copy"]["url"]
     asking = {"effect": Effect.MAKES, "makes": (service(url),)} if url else {"effect": Effect.CHANGES}
     tags = tags_of(run, point.covers)
-    remove = Call(
-        *("remove-namespace", verb.name, "unwind", DRIVER, REMOVE),
-        {"namespace": copy.into, "run": run.id},
-        effect=Effect.CHANGES,
-        touches=(there,),
-        until="the namespace being gone",
-        deadline=REMOVE_SECONDS,
-    )
     make = Call(
         *("make-namespace", verb.name, "clear", DRIVER, MAKE),
         {"namespace": copy.into, "run": run.id, "tags": tags, "labels": seen["copy"]["labels"]},
         effect=Effect.MAKES,
         makes=(there,),
-        undo=remove,
         deadline=MAKE_SECONDS,
         restoration=True,
+    ).undone_by(
+        *("remove-namespace", REMOVE, {"namespace": copy.into, "run": run.id}),
+        until="the namespace being gone",
+        deadline=REMOVE_SECONDS,
     )
     restore = restoring.call(verb, run, point, {**of, "left_out": seen["copy"]["left_out"]}, (there,), made)
     lead = Call(
