@@ -13,9 +13,9 @@ from dr.drivers.aws.config import AwsConfig
 from dr.drivers.faults.plugin import command_of
 from dr.drivers.faults.provider import first_begun, run_command
 from dr.drivers.kubernetes import gentle
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, NODES, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look
+from dr.drivers.kubernetes.looking import look
 from dr.drivers.kubernetes.scene import NodeSeen, on_node, seen_node
 from dr.drivers.kubernetes.workloads import status
 

@@ -19,7 +19,7 @@ from dr.domain.errors import OddAnswerError, ProviderError, RefusedError, UsageE
 from dr.domain.model import Call, Effect, Progress, RunIdentity, Verb
 from dr.domain.refs import Ref
 from dr.drivers.kubernetes.api import Api
-from dr.drivers.kubernetes.cluster import Access, Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.refs import DRIVER, namespace
 from dr.drivers.kubernetes.workloads import Object
@@ -129,7 +129,7 @@ class Canary:
 
 
 def _collection(args: Mapping[str, Any]) -> str:
-    return f"/api/v1/namespaces/{args['namespace']}/configmaps"
+    return f"{NAMESPACES}/{args['namespace']}/configmaps"
 
 
 def _path(args: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ LOST_SECONDS = 8.0
 """How long it is asked again where the API server does not answer: it may be restarted."""
 FEW = 3
 """Resources of one verb that are asked for one by one at once."""
-KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+NODES, NAMESPACES = "/api/v1/nodes", "/api/v1/namespaces"
+KUBE_SYSTEM = f"{NAMESPACES}/kube-system"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WEBHOOK_REFUSES, WEBHOOK_FAILS = "admission webhook", "failed calling webhook"
 """What the API server says where it was one that refused, with whatever status that chose, and where it could not ask

@@ -5,10 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from dr.domain.errors import RefusedError
-from dr.drivers.kubernetes.cluster import Access, Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, NODES, Access, Cluster
 from dr.drivers.kubernetes.scene import SERVICE, Scene, leading, parted, scene, selecting
-
-NODES, NAMESPACES = "/api/v1/nodes", "/api/v1/namespaces"
 
 
 def access(namespace: str) -> list[Access]:

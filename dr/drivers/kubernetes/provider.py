@@ -16,10 +16,10 @@ from dr.drivers.faults.plugin import command_of
 from dr.drivers.kubernetes import canary, losing, redundancy, standing
 from dr.drivers.kubernetes.breaking import Breaking
 from dr.drivers.kubernetes.canary import CANARY, DROP, STOP, WRITE, Canary
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, NODES, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.judge import LIMIT
-from dr.drivers.kubernetes.looking import NAMESPACES, NODES, look, look_first
+from dr.drivers.kubernetes.looking import look, look_first
 from dr.drivers.kubernetes.redundancy import Before, Course
 from dr.drivers.kubernetes.refs import DRIVER, namespace
 from dr.drivers.kubernetes.scene import Scene, chosen

@@ -7,7 +7,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError
 from dr.domain.model import Call, Effect, Progress, Verb
-from dr.drivers.kubernetes.cluster import Access, Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, Access, Cluster
 from dr.drivers.kubernetes.workloads import APPS, Standing, name_of
 from dr.ports import Clock
 
@@ -51,7 +51,7 @@ def propose(verb: Verb, namespaces: tuple[str, ...]) -> Call:
 def seen(cluster: Cluster, namespace: str) -> Standing:
     """What stands in a namespace now."""
     apps = {kind: tuple(cluster.items(f"/apis/apps/v1/namespaces/{namespace}/{kind}")) for kind in APPS}
-    core = f"/api/v1/namespaces/{namespace}"
+    core = f"{NAMESPACES}/{namespace}"
     return Standing(
         namespace,
         apps,

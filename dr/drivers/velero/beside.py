@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Progress, RunIdentity, Verb
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import TAGS, labels, packed, tags_in
 from dr.drivers.service.asking import service
@@ -21,7 +21,7 @@ from dr.drivers.velero import restoring
 from dr.drivers.velero.archive import Archive, Key
 from dr.drivers.velero.comparing import JSON_PATCH, collection, listed, name_of, step
 from dr.drivers.velero.copying import Copy, modifiers, started
-from dr.drivers.velero.look import OWN, Velero, state_of
+from dr.drivers.velero.look import OWN, Velero
 from dr.drivers.velero.manifests import Object, differing, value_at
 from dr.drivers.velero.naming import DRIVER, namespace, restore_of, tags_of
 from dr.drivers.velero.production import Production
@@ -180,12 +180,12 @@ class Beside:
             return
         made = {"labels": {**args["labels"], **labels(args["tags"])}, "annotations": {TAGS: packed(args["tags"])}}
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": args["namespace"], **made}}
-        self._cluster.create("/api/v1/namespaces", body)
+        self._cluster.create(NAMESPACES, body)
 
     def keep_modifiers(self, args: Mapping[str, Any]) -> str:
         """What holds the copy back on its arrival, in Velero's own namespace; its path. No secret is in it."""
         name = str(args["identifier"])
-        path = f"/api/v1/namespaces/{self._velero.space}/configmaps"
+        path = f"{NAMESPACES}/{self._velero.space}/configmaps"
         if self._cluster.get(f"{path}/{name}") is None:
             held = modifiers(self._read(args["backup"]).of(args["namespaces"]))
             metadata = {"name": name, "labels": labels(args["tags"])}
@@ -195,7 +195,7 @@ class Beside:
 
     def drop_modifiers(self, args: Mapping[str, Any]) -> None:
         """Those of a run that was cut off before its restore owned them."""
-        path = f"/api/v1/namespaces/{self._velero.space}/configmaps/{args['identifier']}"
+        path = f"{NAMESPACES}/{self._velero.space}/configmaps/{args['identifier']}"
         found = self._cluster.get(path)
         if found is not None and tags_in(found).get("dr:run") == args["run"]:
             self._cluster.delete(path, {})
@@ -226,10 +226,10 @@ class Beside:
 
     def remove(self, args: Mapping[str, Any]) -> None:
         if self._is_runs(args):
-            self._cluster.delete(f"/api/v1/namespaces/{args['namespace']}", {"propagationPolicy": "Background"})
+            self._velero.delete_namespace(str(args["namespace"]))
 
     def removed(self, args: Mapping[str, Any]) -> Progress:
-        state = state_of(self._cluster.get(f"/api/v1/namespaces/{args['namespace']}"))
+        state = self._velero.namespace(str(args["namespace"]))
         return Progress(not state["there"], note=f"namespace {args['namespace']}: {state['terminating'] or 'exists'}")
 
     def copy(self, args: Mapping[str, Any]) -> Copy:
@@ -239,7 +239,7 @@ class Beside:
 
     def _is_runs(self, args: Mapping[str, Any]) -> bool:
         """Whether it is there. Raises RefusedError where it is not the run's."""
-        found = self._cluster.get(f"/api/v1/namespaces/{args['namespace']}")
+        found = self._cluster.get(f"{NAMESPACES}/{args['namespace']}")
         if found is not None and tags_in(found).get("dr:run") != args["run"]:
             raise RefusedError(f"The namespace {args['namespace']} is not of run {args['run']}, and is left alone.")
         return found is not None

@@ -9,7 +9,7 @@ from typing import Any
 from dr.domain.errors import RefusedError
 from dr.domain.model import RecoveryPoint, Request, Resource
 from dr.domain.refs import Ref
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, Cluster
 from dr.drivers.kubernetes.tags import tags_in
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.naming import DRIVER
@@ -43,6 +43,14 @@ class Velero:
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         return self.cluster.get(f"{self.path(kind)}/{name}")
+
+    def namespace(self, name: str) -> dict[str, Any]:
+        """How a namespace of the cluster stands: see ``state_of``."""
+        return state_of(self.cluster.get(f"{NAMESPACES}/{name}"))
+
+    def delete_namespace(self, name: str) -> None:
+        """It goes on being deleted when this returns. Harmless where it is not there."""
+        self.cluster.delete(f"{NAMESPACES}/{name}", {"propagationPolicy": "Background"})
 
     def location(self, backup: Mapping[str, Any]) -> dict[str, Any]:
         """Where a backup is stored. Raises RefusedError where nothing can be read from there."""

@@ -29,7 +29,7 @@ from dr.domain.model import (
 )
 from dr.domain.refs import Endpoint, on_loopback
 from dr.drivers.kubernetes import canary, kinds, standing
-from dr.drivers.kubernetes.cluster import LOST_SECONDS, Access, Cluster
+from dr.drivers.kubernetes.cluster import LOST_SECONDS, NAMESPACES, Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
 from dr.drivers.kubernetes.tags import LABELS, TAGS, labels, packed, tags_in
 from dr.drivers.kubernetes.workloads import APPS
@@ -50,7 +50,6 @@ from dr.meter.held import Meters
 KINDS = {"restore": "restores", "backup": "backups"}
 RESOLVE_SECONDS = 5.0
 """For the addresses of a host: a name server may be silent."""
-SPACES = "/api/v1/namespaces"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -94,7 +93,7 @@ class VeleroProvider:
         asking = [verb.args for verb in request.verbs if verb.name in ("restore", "safeguard")]
         named = [name for args in asking for name in (*(args.get("namespaces") or ()), args.get("into")) if name]
         names = {*self._kubernetes.namespaces, *named}
-        states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in sorted(names)}
+        states = {one: self._velero.namespace(one) for one in sorted(names)}
         seen: dict[str, Any] = {"namespaces": states, "holds": {"namespaces": {}, "lacking": {}}, "refused": ""}
         seen["unwritable"] = _refusal(self._server.check_writable) if "safeguard" in steps else ""
         if not asked:
@@ -280,7 +279,7 @@ class VeleroProvider:
         """What the run's own restore has made since may be there."""
         if self._velero.get("restores", str(args["restore"])) is not None:
             return Progress(True, {"namespaces": list(args["namespaces"])})
-        states = {one: look.state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in args["namespaces"]}
+        states = {one: self._velero.namespace(one) for one in args["namespaces"]}
         there = {name: state for name, state in states.items() if state["there"]}
         note = "; ".join(f"namespace {name}: {state['terminating'] or 'exists'}" for name, state in there.items())
         return Progress(not there, {"namespaces": list(args["namespaces"])}, note)
@@ -346,7 +345,7 @@ class VeleroProvider:
     def _canaries(self, namespaces: Collection[str]) -> dict[str, Any]:
         """Which of the run's writes its canary stands for, as it was restored."""
         of = f"configmaps?labelSelector={quote(f'{canary.LABEL}={self._context.run.name}')}"
-        found = [one for space in namespaces for one in self._cluster.items(f"/api/v1/namespaces/{space}/{of}")]
+        found = [one for space in namespaces for one in self._cluster.items(f"{NAMESPACES}/{space}/{of}")]
         return {"table": bool(found), "present": canary.present(found, canary.written(self._context.run))}
 
     def _served(self, args: Mapping[str, Any]) -> Progress:
@@ -398,8 +397,8 @@ class VeleroProvider:
     def _unserved(self, namespaces: Collection[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for space in namespaces:
-            services = self._cluster.items(f"/api/v1/namespaces/{space}/services")
-            pods = self._cluster.items(f"/api/v1/namespaces/{space}/pods")
+            services = self._cluster.items(f"{NAMESPACES}/{space}/services")
+            pods = self._cluster.items(f"{NAMESPACES}/{space}/pods")
             found |= {f"{space}/{name}": why for name, why in examining.unserved(services, pods).items()}
         return found
 
@@ -448,7 +447,7 @@ class VeleroProvider:
     def _tagged(self, identifier: str, run: str) -> tuple[str, dict[str, str]]:
         """What bears a run's tags for ``identifier``: the copy of that name, or else the run's restore; and these, none
         where it was adopted. Raises RefusedError where neither is there."""
-        path, record = f"{SPACES}/{identifier}", naming.restore_of(run).name
+        path, record = f"{NAMESPACES}/{identifier}", naming.restore_of(run).name
         copy = self._cluster.get(path)
         if copy is not None and tags_in(copy).get("dr:run") == run:
             return path, tags_in(copy)
@@ -482,7 +481,7 @@ class VeleroProvider:
 
     def remains(self, run: str) -> tuple[Resource, ...]:
         found = [one for kind, plural in KINDS.items() for one in look.made(self._velero.items(plural), kind)]
-        copies = self._cluster.items(f"{SPACES}?labelSelector={quote(LABELS['dr:run'], safe='')}")
+        copies = self._cluster.items(f"{NAMESPACES}?labelSelector={quote(LABELS['dr:run'], safe='')}")
         found += look.made(copies, "namespace")
         return tuple(one for one in found if run in ("", one.tags["dr:run"]) and one.status != DELETING)
 

@@ -17,7 +17,7 @@ from dr.drivers.kubernetes.tags import labels, tags_in
 from dr.drivers.velero import comparing, restoring
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.command import Command
-from dr.drivers.velero.look import Velero, state_of
+from dr.drivers.velero.look import Velero
 from dr.drivers.velero.naming import DRIVER, SAFEGUARD, backup_of, bringing_back, labels_of, namespace
 from dr.drivers.velero.phases import COMPLETED, ENDED, phase, progress, why
 from dr.drivers.velero.server import Removal, Server
@@ -100,7 +100,7 @@ class BringingBack:
 
     def _brought_back(self, backup: str, run: str, names: list[str]) -> str:
         """What is waited for; "" once all stands as it was."""
-        states = {one: state_of(self._cluster.get(f"/api/v1/namespaces/{one}")) for one in names}
+        states = {one: self._velero.namespace(one) for one in names}
         ending = [f"namespace {one}: {state['terminating']}" for one, state in states.items() if state["terminating"]]
         if ending:
             return "; ".join(ending)
@@ -128,7 +128,7 @@ class BringingBack:
             if all(one.version == "" and not one.untold for one in found.objects.values()) and not found.beyond:
                 return ""
         for one in there:
-            self._cluster.delete(f"/api/v1/namespaces/{one}", {"propagationPolicy": "Background"})
+            self._velero.delete_namespace(one)
         if there:
             return f"{', '.join(there)} is not as it was, and is restored anew"
         own = labels({"dr:run": run, "dr:purpose": Purpose.DRILL})

@@ -13,7 +13,7 @@ from dr.config.model import Target
 from dr.domain.errors import DrError
 from dr.drivers.faults.plugin import command_of
 from dr.drivers.faults.provider import run_command
-from dr.drivers.kubernetes.cluster import Cluster
+from dr.drivers.kubernetes.cluster import NAMESPACES, Cluster
 from dr.drivers.kubernetes.workloads import Object, claims_of, name_of, status
 
 QUESTION = "volume_digest"
@@ -26,7 +26,7 @@ def observed(cluster: Cluster, target: Target, namespaces: Collection[str]) -> d
     """The value of the observation ``volumes``. Raises as ``Cluster``."""
     found: dict[str, Any] = {}
     for space in namespaces:
-        core = f"/api/v1/namespaces/{space}"
+        core = f"{NAMESPACES}/{space}"
         used = {claim for pod in cluster.items(f"{core}/pods") for claim in claims_of(pod)}
         for one in cluster.items(f"{core}/persistentvolumeclaims"):
             found[f"{space}/{name_of(one)}"] = {"used": name_of(one) in used, **_claim(target, space, one)}
