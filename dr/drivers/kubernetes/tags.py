@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dr.domain.errors import EvidenceError
+from dr.domain.errors import EvidenceError, RefusedError
 from dr.host.decode import json_of
 
 TAGS = "dr/tags"
@@ -26,6 +26,12 @@ def tags_in(one: Mapping[str, Any]) -> dict[str, str]:
         return {**found, **json_of(str(held).encode(), dict[str, str], "its tags")}
     except EvidenceError:
         return found
+
+
+def check_whose(found: Mapping[str, Any] | None, run: str, what: str) -> None:
+    """Raises RefusedError where an object is there and not the run's. ``what``: it, as a sentence begins with it."""
+    if found is not None and tags_in(found).get("dr:run") != run:
+        raise RefusedError(f"{what} is not of run {run}, and is left alone.")
 
 
 def labels(tags: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dr.domain.errors import RefusedError, UsageError
 from dr.domain.model import Call, Effect, Facts, Progress, RunIdentity, Verb
 from dr.drivers.kubernetes.cluster import NAMESPACES, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.tags import TAGS, labels, packed, tags_in
+from dr.drivers.kubernetes.tags import TAGS, check_whose, labels, packed, tags_in
 from dr.drivers.service.asking import service
 from dr.drivers.velero import restoring
 from dr.drivers.velero.archive import Archive, Key
@@ -184,18 +184,17 @@ class Beside:
 
     def keep_modifiers(self, args: Mapping[str, Any]) -> str:
         """What holds the copy back on its arrival, in Velero's own namespace; its path. No secret is in it."""
-        name = str(args["identifier"])
-        path = f"{NAMESPACES}/{self._velero.space}/configmaps"
-        if self._cluster.get(f"{path}/{name}") is None:
+        path = self._modifiers(args)
+        if self._cluster.get(path) is None:
             held = modifiers(self._read(args["backup"]).of(args["namespaces"]))
-            metadata = {"name": name, "labels": labels(args["tags"])}
+            metadata = {"name": str(args["identifier"]), "labels": labels(args["tags"])}
             body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"rules.json": held}}
-            self._cluster.create(path, body)
-        return f"{path}/{name}"
+            self._cluster.create(path.rpartition("/")[0], body)
+        return path
 
     def drop_modifiers(self, args: Mapping[str, Any]) -> None:
         """Those of a run that was cut off before its restore owned them."""
-        path = f"{NAMESPACES}/{self._velero.space}/configmaps/{args['identifier']}"
+        path = self._modifiers(args)
         found = self._cluster.get(path)
         if found is not None and tags_in(found).get("dr:run") == args["run"]:
             self._cluster.delete(path, {})
@@ -237,11 +236,14 @@ class Beside:
         (name,), (place,) = args["namespaces"], args["places"]
         return self._whole(Copy(name, place, str(args["database"])))
 
+    def _modifiers(self, args: Mapping[str, Any]) -> str:
+        return f"{NAMESPACES}/{self._velero.space}/configmaps/{args['identifier']}"
+
     def _is_runs(self, args: Mapping[str, Any]) -> bool:
         """Whether it is there. Raises RefusedError where it is not the run's."""
-        found = self._cluster.get(f"{NAMESPACES}/{args['namespace']}")
-        if found is not None and tags_in(found).get("dr:run") != args["run"]:
-            raise RefusedError(f"The namespace {args['namespace']} is not of run {args['run']}, and is left alone.")
+        name = str(args["namespace"])
+        found = self._cluster.get(f"{NAMESPACES}/{name}")
+        check_whose(found, str(args["run"]), f"The namespace {name}")
         return found is not None
 
     def _standing(self, args: Mapping[str, Any]) -> dict[Key, Object]:

@@ -31,7 +31,7 @@ from dr.domain.refs import Endpoint, on_loopback
 from dr.drivers.kubernetes import canary, kinds, standing
 from dr.drivers.kubernetes.cluster import LOST_SECONDS, NAMESPACES, Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.tags import LABELS, TAGS, labels, packed, tags_in
+from dr.drivers.kubernetes.tags import LABELS, TAGS, check_whose, labels, packed, tags_in
 from dr.drivers.kubernetes.workloads import APPS
 from dr.drivers.velero import archive, beside, comparing, examining, look, naming, restoring, safeguarding, volumes
 from dr.drivers.velero.command import Command
@@ -266,11 +266,9 @@ class VeleroProvider:
 
     def _is_runs(self, kind: str, args: Mapping[str, Any]) -> bool:
         """Whether it is there. Raises RefusedError where it is not the run's."""
-        found = self._velero.get(kind, str(args["identifier"]))
-        if found is not None and tags_in(found).get("dr:run") != args["run"]:
-            raise RefusedError(
-                f"{args['identifier']} of Velero's {kind} is not of run {args['run']}, and is left alone."
-            )
+        name = str(args["identifier"])
+        found = self._velero.get(kind, name)
+        check_whose(found, str(args["run"]), f"{name} of Velero's {kind}")
         return found is not None
 
     # -- seeing

@@ -13,7 +13,7 @@ from dr.domain.errors import FailedError, RefusedError
 from dr.domain.model import Call, Effect, Facts, Progress, Purpose, RunIdentity, Verb
 from dr.drivers.kubernetes import standing
 from dr.drivers.kubernetes.config import KubernetesConfig
-from dr.drivers.kubernetes.tags import labels, tags_in
+from dr.drivers.kubernetes.tags import check_whose, labels
 from dr.drivers.velero import comparing, restoring
 from dr.drivers.velero.archive import Archive
 from dr.drivers.velero.command import Command
@@ -87,8 +87,7 @@ class BringingBack:
         backup = self._velero.get("backups", name)
         if backup is None or self._removal.under_way(name):
             return Progress(backup is None, note=f"backup {name} is being removed")
-        if tags_in(backup).get("dr:run") != run:
-            raise RefusedError(f"The backup {name} is not of run {run}, and is left alone.")
+        check_whose(backup, run, f"The backup {name}")
         state = phase(backup)
         if state not in ENDED:
             self._server.check_heard(backup)
