@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr.drivers.velero.archive import Archive, Key
-from dr.drivers.velero.manifests import Object, merged
+from dr.drivers.velero.manifests import LAST_APPLIED, Object, merged
 from dr.drivers.velero.production import pattern, plain
 
 LEFT_OUT = (
@@ -27,8 +27,6 @@ DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 SCALED = ("deployments.apps", "statefulsets.apps", "replicationcontrollers")
 HELD = {"dr/held": "until-checked"}
 """A node's label that none has: a DaemonSet knows no number of replicas."""
-APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's own record of what was applied to production."""
 _PODS = {"template": {"spec": {"priorityClassName": None, "priority": None, "preemptionPolicy": None}}}
 """A copy's pods have no priority, by which they could drive others from their nodes."""
 _HELD_PODS = {"template": {"spec": {**_PODS["template"]["spec"], "nodeSelector": HELD}}}
@@ -83,7 +81,7 @@ class Copy:
         if one.get("kind") == "Secret":
             found["data"] = {key: self._secret(value) for key, value in (one.get("data") or {}).items()}
         annotations = self._anywhere(one["metadata"].get("annotations") or {})
-        return {**found, "metadata": {**one["metadata"], "annotations": _without(annotations, APPLIED)}}
+        return {**found, "metadata": {**one["metadata"], "annotations": _without(annotations, LAST_APPLIED)}}
 
     def _secret(self, encoded: str) -> str:
         text = plain(encoded)
@@ -131,7 +129,7 @@ def _arriving(resource: str, one: Object) -> Mapping[str, Any]:
 
 def modifiers(objects: Mapping[Key, Object]) -> str:
     """The resource modifiers of a restore (v1) by which ``objects`` arrive: no secret is in them."""
-    rules = [_rule("**", {"metadata": {"annotations": {APPLIED: None}}})]
+    rules = [_rule("**", {"metadata": {"annotations": {LAST_APPLIED: None}}})]
     rules += [_rule(kind, patch) for kind, patch in ARRIVING.items()]
     rules += [
         _rule(resource, _arriving(resource, one), name)

@@ -21,6 +21,8 @@ CREATION = frozenset(
     | {"deletionTimestamp", "deletionGracePeriodSeconds"}
 )
 """What of an object's metadata belongs to one creation of it, by the API's own account: another one has others."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which kubectl keeps what was applied."""
 UNKNOWN = Cuts(None, None, None)
 """Nothing in a cluster tells which transaction wrote an object: looks alone prove it."""
 

@@ -14,12 +14,12 @@ from enum import Enum
 from typing import Any
 
 from dr.drivers.velero.archive import Key
-from dr.drivers.velero.manifests import NOTHING, Object, Path, value_at
+from dr.drivers.velero.manifests import LAST_APPLIED, NOTHING, Object, Path, value_at
 
 ROOT_CA, ROOT_CA_FIELD = "kube-root-ca.crt", ("data", "ca.crt")
 """The ConfigMap that the cluster puts into each namespace, and keeps: whoever writes its certificate is the cluster's
 own controller manager, whatever that is called there."""
-APPLIED = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+APPLIED = ("metadata", "annotations", LAST_APPLIED)
 REPLICAS = ("spec", "replicas")
 BY_HAND = "kubectl"
 """Begins the names under which a person writes, unless told otherwise."""

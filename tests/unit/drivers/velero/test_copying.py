@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dr.drivers.velero import archive
-from dr.drivers.velero.copying import APPLIED, HELD, Copy, modifiers, started, without
-from dr.drivers.velero.manifests import merged
+from dr.drivers.velero.copying import HELD, Copy, modifiers, started, without
+from dr.drivers.velero.manifests import LAST_APPLIED, merged
 from dr.drivers.velero.production import Production, in_cluster, readings
 from tests.stub_velero import archived
 
@@ -62,7 +62,7 @@ def test_a_secret_is_led_in_what_it_holds_and_nothing_else_of_it_is_touched() ->
 
 def test_what_was_applied_to_production_is_not_kept() -> None:
     found = of("ConfigMap", data={"a": "model.app"})
-    found["metadata"]["annotations"] = {APPLIED: "{}", "own": "model.app"}
+    found["metadata"]["annotations"] = {LAST_APPLIED: "{}", "own": "model.app"}
     assert COPY.rewritten(found)["metadata"]["annotations"] == {"own": "model.app-drill"}
 
 
