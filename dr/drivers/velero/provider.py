@@ -66,10 +66,10 @@ class VeleroProvider:
         self._files = Files(self._cluster, self._velero.path, context.clock)
         self._waiting = standing.Waiting(self._cluster, context.clock)
         self._meters = Meters(context)
-        self._server = Server(self._velero, self._command, context.clock)
-        self._removals = Removal(self._velero, self._command, self._server)
+        self.server = Server(self._velero, self._command, context.clock)
+        self._removals = Removal(self._velero, self._command, self.server)
         self._back = safeguarding.BringingBack(
-            *(self._velero, self._command, self._server, self._removals, self._read, context.clock)
+            *(self._velero, self._command, self.server, self._removals, self._read, context.clock)
         )
         self._beside = beside.Beside(self._cluster, self._velero, self._read, self._whole, self._production)
         self._archives: dict[str, archive.Archive] = {}
@@ -95,12 +95,12 @@ class VeleroProvider:
         names = {*self._kubernetes.namespaces, *named}
         states = {one: self._velero.namespace(one) for one in sorted(names)}
         seen: dict[str, Any] = {"namespaces": states, "holds": {"namespaces": {}, "lacking": {}}, "refused": ""}
-        seen["unwritable"] = _refusal(self._server.check_writable) if "safeguard" in steps else ""
+        seen["unwritable"] = _refusal(self.server.check_writable) if "safeguard" in steps else ""
         if not asked:
             return seen
         try:
-            self._server.check_deployment()
-            self._server.check_version()  # a server that does not answer is told in seconds
+            self.server.check_deployment()
+            self.server.check_version()  # a server that does not answer is told in seconds
             if asked == look.OWN:
                 look.check_own(steps)
                 return seen
@@ -284,7 +284,7 @@ class VeleroProvider:
 
     def _restored(self, args: Mapping[str, Any]) -> Progress:
         found = self._there("restores", args["identifier"])
-        self._server.check_heard(found)
+        self.server.check_heard(found)
         return restoring.polled(found, args, self._now(), self._kubernetes)
 
     def _removed(self, args: Mapping[str, Any]) -> Progress:
@@ -307,7 +307,7 @@ class VeleroProvider:
     def _safeguarded(self, args: Mapping[str, Any]) -> Progress:
         name = str(args["identifier"])
         found = self._there("backups", name)
-        self._server.check_heard(found)
+        self.server.check_heard(found)
         if not safeguarding.safeguarded(found, name):
             return Progress(False, note=phase(found) or "New")
         (point,) = look.points([found], self._config.namespace)
@@ -513,15 +513,12 @@ def _refusal(attempt: Callable[[], object]) -> str:
 def checked(context: Context, facts: Facts) -> list[tuple[str, Callable[[], object]]]:
     """What ``dr doctor`` asks: that Velero is there and answers, that the newest backup has what it needs and may be
     compared, and that drills can back up what they lose."""
-    velero = context.target.of(VeleroConfig)
-    cluster = Cluster(context.target.of(KubernetesConfig), context.clock)
-    command = Command(velero, context.target.of(KubernetesConfig))
-    server = Server(look.Velero(cluster, velero.namespace), command, context.clock)
+    provider, space = VeleroProvider(context), context.target.of(VeleroConfig).namespace
     found: list[tuple[str, Callable[[], object]]] = [
-        (f"velero: Deployment velero in namespace {velero.namespace}", server.check_deployment),
-        ("velero: command line and server", server.check_version),
-        ("velero: the newest backup", lambda: VeleroProvider(context).check_newest(facts)),
+        (f"velero: Deployment velero in namespace {space}", provider.server.check_deployment),
+        ("velero: command line and server", provider.server.check_version),
+        ("velero: the newest backup", lambda: provider.check_newest(facts)),
     ]
     if Grant.DISPOSABLE in context.target.grants:
-        found.append(("velero: a place for backups of drills", server.check_writable))
+        found.append(("velero: a place for backups of drills", provider.server.check_writable))
     return found
