@@ -544,7 +544,7 @@ class Theatre:
             monkeypatch.setattr(f"dr.drivers.velero.provider.{part}", lambda *_: self.velero)
         for module in ("kubernetes.canary", "velero.provider"):
             monkeypatch.setattr(f"dr.drivers.{module}.Meters", self.meters.of)
-        monkeypatch.setattr("dr.drivers.velero.provider.VeleroProvider._protected", lambda _: [])
+        monkeypatch.setattr("dr.drivers.velero.protected.Protected.endpoints", lambda _: [])
         monkeypatch.setattr(Plugin, "made", lambda plugin, context: self._provider(plugin.name, context))
 
     def tap(self, attack: Attack | None = None, at: int = 0, until: int = 0, kill_at: int = -1) -> Wiretap:

@@ -53,7 +53,7 @@ class Place:
     def provider(self) -> VeleroProvider:
         context = Context("lab", self.target, Settings(), self._at, self._at, SystemClock(), "")
         provider = VeleroProvider(context)
-        provider._protected = list  # type: ignore[assignment]  # there is no RDS here
+        provider._protected.endpoints = list  # type: ignore[assignment]  # there is no RDS here
         return provider
 
     def verb(self, **args: Any) -> Verb:

@@ -25,6 +25,7 @@ from dr.drivers.velero.look import OWN, Velero
 from dr.drivers.velero.manifests import Object, differing, value_at
 from dr.drivers.velero.naming import DRIVER, namespace, restore_of, tags_of
 from dr.drivers.velero.production import Production
+from dr.drivers.velero.protected import Protected
 
 MAKE, LEAD, START, REMOVE = "make-namespace", "lead-copy", "start-copy", "remove-namespace"
 MAKE_SECONDS, LEAD_SECONDS, START_SECONDS, REMOVE_SECONDS = 60.0, 600.0, 600.0, 600.0
@@ -160,19 +161,10 @@ def _numbered_anew(one: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class Beside:
-    """What the calls do. ``read``: a backup's archive; ``whole``: a copy with what the target says of it;
-    ``production``: what no copy may name, by a backup."""
+    """What the calls do. ``read``: a backup's archive."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        velero: Velero,
-        read: Callable[[str], Archive],
-        whole: Callable[[Copy], Copy],
-        production: Callable[[Archive], Production],
-    ) -> None:
-        self._cluster, self._velero, self._read = cluster, velero, read
-        self._whole, self._production = whole, production
+    def __init__(self, cluster: Cluster, velero: Velero, read: Callable[[str], Archive], protected: Protected) -> None:
+        self._cluster, self._velero, self._read, self._protected = cluster, velero, read, protected
 
     def make(self, args: Mapping[str, Any]) -> None:
         """Raises RefusedError where the namespace is there and not the run's."""
@@ -211,7 +203,7 @@ class Beside:
 
     def led(self, args: Mapping[str, Any]) -> Progress:
         """Raises RefusedError where something still names production: it is not started then."""
-        production = self._production(self._read(args["backup"]))
+        production = self._protected.production(self._read(args["backup"]))
         found = {name_of(key): production.named(live) for key, live in self._standing(args).items()}
         check({name.replace(*_moved(args)): fields for name, fields in found.items() if fields})
         return Progress(done=True, result={"objects": len(found)})
@@ -234,7 +226,7 @@ class Beside:
     def copy(self, args: Mapping[str, Any]) -> Copy:
         """The copy that a call's arguments tell of."""
         (name,), (place,) = args["namespaces"], args["places"]
-        return self._whole(Copy(name, place, str(args["database"])))
+        return self._protected.whole(Copy(name, place, str(args["database"])))
 
     def _modifiers(self, args: Mapping[str, Any]) -> str:
         return f"{NAMESPACES}/{self._velero.space}/configmaps/{args['identifier']}"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from dr.config.context import Context
-from dr.config.plugins import plugins
 from dr.domain.errors import FailedError, ProviderError, RefusedError, UsageError
 from dr.domain.model import (
     Call,
@@ -27,7 +22,6 @@ from dr.domain.model import (
     RunIdentity,
     Verb,
 )
-from dr.domain.refs import Endpoint, on_loopback
 from dr.drivers.kubernetes import canary, kinds, standing
 from dr.drivers.kubernetes.cluster import LOST_SECONDS, NAMESPACES, Access, Cluster
 from dr.drivers.kubernetes.config import KubernetesConfig
@@ -36,20 +30,18 @@ from dr.drivers.kubernetes.workloads import APPS
 from dr.drivers.velero import archive, beside, comparing, examining, look, naming, restoring, safeguarding, volumes
 from dr.drivers.velero.command import Command
 from dr.drivers.velero.config import VeleroConfig
-from dr.drivers.velero.copying import Copy, without
+from dr.drivers.velero.copying import without
 from dr.drivers.velero.judge import LIMIT
 from dr.drivers.velero.naming import DRIVER
 from dr.drivers.velero.phases import DELETING, phase
-from dr.drivers.velero.production import Production, at, in_cluster, led_to
+from dr.drivers.velero.protected import Protected
 from dr.drivers.velero.scope import Scope
 from dr.drivers.velero.server import Removal, Server
 from dr.drivers.velero.storage import CONTENTS, LIST, Files
-from dr.host.bounded import persistently, within
+from dr.host.bounded import persistently
 from dr.meter.held import Meters
 
 KINDS = {"restore": "restores", "backup": "backups"}
-RESOLVE_SECONDS = 5.0
-"""For the addresses of a host: a name server may be silent."""
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -71,7 +63,8 @@ class VeleroProvider:
         self._back = safeguarding.BringingBack(
             *(self._velero, self._command, self.server, self._removals, self._read, context.clock)
         )
-        self._beside = beside.Beside(self._cluster, self._velero, self._read, self._whole, self._production)
+        self._protected = Protected(context)
+        self._beside = beside.Beside(self._cluster, self._velero, self._read, self._protected)
         self._archives: dict[str, archive.Archive] = {}
 
     # -- looking
@@ -124,58 +117,17 @@ class VeleroProvider:
 
     def _copied(self, args: Mapping[str, Any], held: archive.Archive) -> dict[str, Any]:
         """What planning has to know of a copy: what is left out of it, what would still name production."""
-        copy = self._whole(beside.asked(args, self._kubernetes))
+        copy = self._protected.whole(beside.asked(args, self._kubernetes))
         definitions = (str(one["metadata"]["name"]) for one in self._cluster.items(DEFINITIONS))
         left_out = [*dict.fromkeys((*restoring.LEFT_OUT, *without(held, definitions)))]
         brought = {key: one for key, one in held.of([copy.namespace]).items() if key[0] not in left_out}
         ways = (section.way_into(copy.into) for section in self._context.target.sections.values())
         return {
             "left_out": left_out,
-            "named": beside.named(copy, brought, self._production(held)),
+            "named": beside.named(copy, brought, self._protected.production(held)),
             "labels": beside.namespace_labels(held, copy.namespace),
             "url": next(filter(None, ways), ""),
         }
-
-    def _whole(self, copy: Copy) -> Copy:
-        """A copy, with what the target says of it."""
-        config = self._config
-        return replace(
-            copy,
-            database=copy.database or config.database,
-            databases=tuple(map(at, self._protected())),
-            instead=config.instead,
-        )
-
-    def _production(self, held: archive.Archive) -> Production:
-        """What no copy may name."""
-        sections = self._context.target.sections.values()
-        urls = led_to(url for section in sections for url in section.endpoints())
-        accounts = (pin for section in sections for name, pin in section.pins().items() if name == "account")
-        own = in_cluster(held, {*self._kubernetes.namespaces})
-        there = self._protected()
-        numbers = (number for one in there for number in self._numbers(one))
-        return Production((*urls, *accounts, *own, *map(at, there), *numbers, *self._config.production))
-
-    def _numbers(self, of: Endpoint) -> list[str]:
-        """The IP addresses of a host, as far as they are known here."""
-        if on_loopback(f"//{of.host}"):
-            return []
-        with suppress(OSError, ProviderError):
-            asking = partial(socket.getaddrinfo, of.host, of.port, type=socket.SOCK_STREAM)
-            found = within(self._context.clock, RESOLVE_SECONDS, f"the name {of.host}", asking)
-            return [str(address[0]) for *_, address in found]
-        return []
-
-    def _protected(self) -> list[Endpoint]:
-        """Where the database listens that the target protects, and its replicas."""
-        found: list[Endpoint] = []
-        for section in self._context.target.sections.values():
-            if section.role:
-                of = section.protects()
-                refs = {of.ref, *map(of.named, of.replicas)}
-                shown = plugins()[of.ref.provider].shows(self._context)
-                found += [one.endpoint for one in shown if one.ref in refs and one.endpoint is not None]
-        return found
 
     def propose(self, verb: Verb, facts: Facts, run: RunIdentity) -> tuple[Call, ...]:
         if verb.name == "restore" and verb.args.get("into"):
