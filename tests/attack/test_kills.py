@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,20 @@ def newest(theatre: Theatre) -> RunDirectory:
     return runs(theatre.directory)[-1]
 
 
+def killed(
+    axe: Axe, number: int, theatre: Theatre, command: Callable[[], object], what: str
+) -> tuple[RunDirectory, str]:
+    """``command``, killed after entry ``number`` of its ledger: its run, and ``what`` was done to it, in words."""
+    axe.at(number)
+    with pytest.raises(Killed):
+        command()
+    axe.at(-1)
+    FIGURES.tried["kills"] += 1
+    begun = newest(theatre)
+    last = begun.ledger(theatre.clock).entries()[-1]
+    return begun, f"{what} killed after entry {number}, {last.kind} {last.call or last.data.get('text', '')}"
+
+
 def last_of_a_few(attacks: Sequence[T]) -> Iterator[tuple[T, bool]]:
     """Each attack, and whether an undisturbed drill is to follow it."""
     for number, attack in enumerate(attacks, 1):
@@ -93,15 +108,8 @@ def test_a_drill_killed_after_any_entry_of_its_ledger_is_cleaned_up_and_not_met(
     axe.at(-1)
     assert theatre.rehearse(name).verdict.status is Status.MET
     for number, followed in last_of_a_few(range(1, axe.count + 1)):
-        axe.at(number)
-        with pytest.raises(Killed):
-            theatre.rehearse(name)
-        axe.at(-1)
-        FIGURES.tried["kills"] += 1
-        last = newest(theatre).ledger(theatre.clock).entries()[-1]
-        whole = (newest(theatre).path / "journal.json").exists()
-        what = f"{name} killed after entry {number}, {last.kind} {last.call or last.data.get('text', '')}"
-        wrong += aftermath(theatre, what, whole)
+        begun, what = killed(axe, number, theatre, partial(theatre.rehearse, name), name)
+        wrong += aftermath(theatre, what, (begun.path / "journal.json").exists())
         wrong += undisturbed(theatre, name, what) if followed else ()
     assert not wrong, "\n".join(wrong)
 
@@ -137,14 +145,7 @@ def test_a_restore_killed_after_any_entry_of_its_ledger_is_finished_by_the_same_
     for number in range(1, axe.count + 1):
         for name in theatre.restorations():
             theatre.remove(name)
-        axe.at(number)
-        with pytest.raises(Killed):
-            theatre.restore(**SNAPSHOT)
-        axe.at(-1)
-        FIGURES.tried["kills"] += 1
-        begun = newest(theatre)
-        last = begun.ledger(theatre.clock).entries()[-1]
-        what = f"a restore killed after entry {number}, {last.kind} {last.call}"
+        begun, what = killed(axe, number, theatre, partial(theatre.restore, **SNAPSHOT), "a restore")
         wrong += resumption(theatre, begun, what)
         theatre.forget()
     assert not wrong, "\n".join(wrong)
@@ -184,14 +185,7 @@ def test_a_namespaces_restore_killed_after_any_entry_is_finished_by_the_same_com
     theatre.cluster.drop(*theatre.velero.restores())
     for number in range(1, axe.count + 1):
         theatre.lose()
-        axe.at(number)
-        with pytest.raises(Killed):
-            theatre.restore(**BACKUP)
-        axe.at(-1)
-        FIGURES.tried["kills"] += 1
-        begun = newest(theatre)
-        last = begun.ledger(theatre.clock).entries()[-1]
-        what = f"a namespace's restore killed after entry {number}, {last.kind} {last.call}"
+        begun, what = killed(axe, number, theatre, partial(theatre.restore, **BACKUP), "a namespace's restore")
         if not begun.sealed():
             wrong += finished(theatre.restore(**BACKUP), what)
         records = theatre.velero.restores()
@@ -216,14 +210,7 @@ def test_a_copy_killed_after_any_entry_is_finished_by_the_same_command_and_touch
     assert theatre.restore(into=INTO, **BACKUP).verdict.status is Status.MET
     remove()
     for number in range(1, axe.count + 1):
-        axe.at(number)
-        with pytest.raises(Killed):
-            theatre.restore(into=INTO, **BACKUP)
-        axe.at(-1)
-        FIGURES.tried["kills"] += 1
-        begun = newest(theatre)
-        last = begun.ledger(theatre.clock).entries()[-1]
-        what = f"a copy killed after entry {number}, {last.kind} {last.call}"
+        begun, what = killed(axe, number, theatre, partial(theatre.restore, into=INTO, **BACKUP), "a copy")
         if not begun.sealed():
             wrong += finished(theatre.restore(into=INTO, **BACKUP), what)
         there = [path for path in theatre.cluster.found if path == f"/api/v1/namespaces/{INTO}"]
